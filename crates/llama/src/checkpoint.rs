@@ -1,0 +1,202 @@
+//! A folder in HF's format: `config.json`, and safetensors in one file or in shards with an index.
+//!
+//! The files are memory-mapped; their headers are checked before anything else is believed
+//! (format: <https://huggingface.co/docs/safetensors>).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use protocol::Precision;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::{ConfigError, LlamaConfig, weight_specs};
+
+const SINGLE_FILE: &str = "model.safetensors";
+const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// A checkpoint that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Its config can't be run.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file can't be read or is not what it should be.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A tensor is absent or not as the config says.
+    #[error("{path}: {name}: expected {expected}, found {found}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What the config needs.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+}
+
+/// One safetensors file.
+#[derive(Debug)]
+pub struct Shard {
+    /// Its name inside the checkpoint's folder.
+    pub file_name: String,
+    map: Mmap,
+}
+
+impl Shard {
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// Index into [`Checkpoint::shards`].
+    pub shard: usize,
+    /// Offset of its first byte in that file.
+    pub offset: usize,
+    /// Bytes.
+    pub len: usize,
+    /// How its numbers are stored.
+    pub precision: Precision,
+}
+
+/// An opened checkpoint: every weight of its config is there, with the right shape.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Its `config.json`.
+    pub config: LlamaConfig,
+    /// Its safetensors files.
+    pub shards: Vec<Shard>,
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `dir` and checks every weight's presence, shape, dtype and extent.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        let config = LlamaConfig::read(&dir.join("config.json"))?;
+        let mut found = BTreeMap::new();
+        let mut shards = Vec::new();
+        for file_name in shard_names(dir)? {
+            let shard = open_shard(dir, file_name)?;
+            collect_tensors(dir, &shard, shards.len(), &mut found)?;
+            shards.push(shard);
+        }
+
+        let listing = if shards.len() == 1 { SINGLE_FILE } else { INDEX_FILE };
+        let mut tensors = BTreeMap::new();
+        for spec in weight_specs(&config) {
+            let error = |path, found: String| CheckpointError::Tensor {
+                path,
+                name: spec.name.clone(),
+                expected: format!("a float tensor of shape {:?}", spec.shape),
+                found,
+            };
+            let Some((stored, dtype, shape)) = found.remove(&spec.name) else {
+                return Err(error(dir.join(listing), "no such tensor".into()));
+            };
+            let path = || dir.join(&shards[stored.0].file_name);
+            let precision = match dtype {
+                Dtype::F32 => Precision::Fp32,
+                Dtype::F16 => Precision::Fp16,
+                Dtype::BF16 => Precision::Bf16,
+                other => {
+                    return Err(error(path(), format!("dtype {other:?} (F32, F16 and BF16 can be read)")));
+                }
+            };
+            if shape != spec.shape {
+                return Err(error(path(), format!("shape {shape:?}")));
+            }
+            let (shard, offset, len) = stored;
+            tensors.insert(spec.name, StoredTensor { shard, offset, len, precision });
+        }
+        Ok(Self { dir: dir.into(), config, shards, tensors })
+    }
+
+    /// Where the weight `name` lies; `None` for a name that the config does not have.
+    pub fn stored(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    /// The bytes of a stored tensor.
+    pub fn bytes(&self, stored: &StoredTensor) -> &[u8] {
+        &self.shards[stored.shard].map[stored.offset..stored.offset + stored.len]
+    }
+}
+
+/// The shards' file names: from the index where there is one, else the single file.
+fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
+    let path = dir.join(INDEX_FILE);
+    if dir.join(SINGLE_FILE).exists() || !path.exists() {
+        return Ok(vec![SINGLE_FILE.into()]);
+    }
+    let fail = |why: String| CheckpointError::File { path: path.clone(), why };
+    let text = std::fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+    let index: serde_json::Value = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    let map = index.get("weight_map").and_then(|map| map.as_object());
+    let map =
+        map.ok_or_else(|| fail("weight_map: expected an object of tensor names to file names".into()))?;
+    let mut names = Vec::new();
+    for (tensor, file) in map {
+        let file = file.as_str().unwrap_or_default();
+        if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
+            return Err(fail(format!(
+                "weight_map: {tensor}: expected the name of a file in this folder, found {file:?}"
+            )));
+        }
+        names.push(file.to_owned());
+    }
+    names.sort();
+    names.dedup();
+    if names.is_empty() { Err(fail("weight_map: empty".into())) } else { Ok(names) }
+}
+
+fn open_shard(dir: &Path, file_name: String) -> Result<Shard, CheckpointError> {
+    let path = dir.join(&file_name);
+    let fail = |error: std::io::Error| CheckpointError::File { path: path.clone(), why: error.to_string() };
+    let file = File::open(&path).map_err(fail)?;
+    // SAFETY: the map is read-only; a file that another process truncates meanwhile ends this worker with
+    // SIGBUS, which the harness reports as a crash.
+    let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
+    Ok(Shard { file_name, map })
+}
+
+type Found = ((usize, usize, usize), Dtype, Vec<usize>);
+
+fn collect_tensors(
+    dir: &Path,
+    shard: &Shard,
+    index: usize,
+    found: &mut BTreeMap<String, Found>,
+) -> Result<(), CheckpointError> {
+    let fail = |why: String| CheckpointError::File { path: dir.join(&shard.file_name), why };
+    let damaged = |why: String| fail(format!("not a whole safetensors file: {why}"));
+    let (header, metadata) =
+        SafeTensors::read_metadata(&shard.map).map_err(|error| damaged(error.to_string()))?;
+    let start = size_of::<u64>() + header;
+    let expected = start + metadata.data_len();
+    if expected != shard.map.len() {
+        return Err(damaged(format!("its header describes {expected} bytes, it has {}", shard.map.len())));
+    }
+    for (name, info) in metadata.tensors() {
+        let (begin, end) = info.data_offsets;
+        let place = (index, start + begin, end - begin);
+        if found.insert(name.clone(), (place, info.dtype, info.shape.clone())).is_some() {
+            return Err(fail(format!("{name}: stored in two files")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! HF's `config.json`, as transformers 4 and 5 write it.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+/// A `config.json` that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{origin}: {source}")]
+    Read {
+        /// The file.
+        origin: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a JSON object.
+    #[error("{origin}: not a JSON object: {why}")]
+    Json {
+        /// The file.
+        origin: String,
+        /// The parser's words.
+        why: String,
+    },
+    /// A key has a value that can't be run.
+    #[error("{origin}: {key}: expected {expected}, found {found}")]
+    Key {
+        /// The file.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What would do.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+}
+
+/// The numbers that define a LLaMA model. Names are HF's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlamaConfig {
+    /// Rows of the embedding and of the head.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the MLP.
+    pub intermediate_size: usize,
+    /// Decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; a divisor of the query heads.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// The context: prompt and generation together.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary embedding.
+    pub rope_theta: f64,
+    /// The head is the embedding.
+    pub tie_word_embeddings: bool,
+}
+
+/// Larger sizes are a damaged or hostile file, and would overflow what is computed from them.
+const LARGEST_SIZE: u64 = 1 << 24;
+
+impl LlamaConfig {
+    /// Reads `config.json` at `path`.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { origin: origin.clone(), source })?;
+        Self::parse(&text, &origin)
+    }
+
+    /// Parses the text of a `config.json`; `origin` names it in errors.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let value = serde_json::from_str(text)
+            .map_err(|error| ConfigError::Json { origin: origin.into(), why: error.to_string() })?;
+        Self::from_json(&value, origin)
+    }
+
+    /// Reads a parsed `config.json`.
+    pub fn from_json(value: &Value, origin: &str) -> Result<Self, ConfigError> {
+        let Value::Object(object) = value else {
+            let why = format!("found {}", brief(value));
+            return Err(ConfigError::Json { origin: origin.into(), why });
+        };
+        let keys = Keys { object, origin };
+
+        keys.only("model_type", "\"llama\"", |v| v == "llama")?;
+        keys.only("hidden_act", "\"silu\"", |v| v == "silu")?;
+        keys.only("attention_bias", "false", |v| v == false)?;
+        keys.only("mlp_bias", "false", |v| v == false)?;
+        keys.only("rope_scaling", "null (rope scaling is not supported)", is_default_rope)?;
+        keys.only("pretraining_tp", "1", |v| v == 1)?;
+
+        let num_attention_heads = keys.size("num_attention_heads")?;
+        let hidden_size = keys.size("hidden_size")?;
+        let num_key_value_heads = keys.size_or("num_key_value_heads", num_attention_heads)?;
+        if num_attention_heads % num_key_value_heads != 0 {
+            let expected = format!("a divisor of num_attention_heads ({num_attention_heads})");
+            return Err(keys.error("num_key_value_heads", expected, &json!(num_key_value_heads)));
+        }
+        let head_dim = keys.size_or("head_dim", hidden_size / num_attention_heads)?;
+        if keys.get("head_dim").is_none() && hidden_size % num_attention_heads != 0 {
+            let expected =
+                format!("a multiple of num_attention_heads ({num_attention_heads}), or a head_dim");
+            return Err(keys.error("hidden_size", expected, &json!(hidden_size)));
+        }
+        if head_dim % 2 != 0 {
+            let expected = "an even number (rotary embedding turns pairs)".into();
+            return Err(keys.error("head_dim", expected, &json!(head_dim)));
+        }
+
+        Ok(Self {
+            vocab_size: keys.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: keys.size("intermediate_size")?,
+            num_hidden_layers: keys.size("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            max_position_embeddings: keys.size_or("max_position_embeddings", 2048)?,
+            rms_norm_eps: keys.positive_or("rms_norm_eps", 1e-6)?,
+            rope_theta: keys.rope_theta()?,
+            tie_word_embeddings: keys.bool_or("tie_word_embeddings", false)?,
+        })
+    }
+
+    /// This config as HF's `config.json`, in the keys that both transformers 4 and 5 read.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_act": "silu",
+            "attention_bias": false,
+            "mlp_bias": false,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_theta": self.rope_theta,
+            "tie_word_embeddings": self.tie_word_embeddings,
+        })
+    }
+
+    /// Width of the query projection: `num_attention_heads * head_dim`.
+    pub fn query_size(&self) -> usize {
+        self.num_attention_heads * self.head_dim
+    }
+
+    /// Width of the key projection, and of the value projection.
+    pub fn key_value_size(&self) -> usize {
+        self.num_key_value_heads * self.head_dim
+    }
+}
+
+/// `null`, `{}` and `{"rope_type": "default"}` all mean plain rotary embedding.
+fn is_default_rope(value: &Value) -> bool {
+    let kind = |key| value.get(key).is_none_or(|kind| kind == "default");
+    value.is_null()
+        || (value.is_object() && kind("rope_type") && kind("type") && value.get("factor").is_none())
+}
+
+struct Keys<'a> {
+    object: &'a Map<String, Value>,
+    origin: &'a str,
+}
+
+impl Keys<'_> {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    fn error(&self, key: &str, expected: String, found: &Value) -> ConfigError {
+        let (origin, key) = (self.origin.into(), key.into());
+        ConfigError::Key { origin, key, expected, found: brief(found) }
+    }
+
+    fn only(&self, key: &str, expected: &str, holds: impl Fn(&Value) -> bool) -> Result<(), ConfigError> {
+        match self.get(key) {
+            Some(value) if !holds(value) => Err(self.error(key, expected.into(), value)),
+            _ => Ok(()),
+        }
+    }
+
+    fn size(&self, key: &str) -> Result<usize, ConfigError> {
+        let value = self.object.get(key).unwrap_or(&Value::Null);
+        match value.as_u64() {
+            Some(size) if (1..=LARGEST_SIZE).contains(&size) => Ok(size as usize),
+            _ => Err(self.error(key, format!("a whole number from 1 to {LARGEST_SIZE}"), value)),
+        }
+    }
+
+    fn size_or(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
+        if self.get(key).is_some() { self.size(key) } else { Ok(default) }
+    }
+
+    fn positive(&self, key: &str, value: &Value) -> Result<f64, ConfigError> {
+        match value.as_f64() {
+            Some(number) if number.is_finite() && number > 0.0 => Ok(number),
+            _ => Err(self.error(key, "a number above 0".into(), value)),
+        }
+    }
+
+    fn positive_or(&self, key: &str, default: f64) -> Result<f64, ConfigError> {
+        self.get(key).map_or(Ok(default), |value| self.positive(key, value))
+    }
+
+    fn bool_or(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| self.error(key, "true or false".into(), value))
+    }
+
+    /// transformers 4 writes `rope_theta`; 5 writes `rope_parameters: {rope_type, rope_theta}`.
+    fn rope_theta(&self) -> Result<f64, ConfigError> {
+        let Some(parameters) = self.get("rope_parameters") else {
+            return self.positive_or("rope_theta", 10000.0);
+        };
+        if !is_default_rope(parameters) {
+            let expected = "{\"rope_type\": \"default\", …} (rope scaling is not supported)";
+            return Err(self.error("rope_parameters", expected.into(), parameters));
+        }
+        match parameters.get("rope_theta") {
+            Some(theta) => self.positive("rope_parameters.rope_theta", theta),
+            None => self.positive_or("rope_theta", 10000.0),
+        }
+    }
+}
+
+fn brief(value: &Value) -> String {
+    let text = if value.is_null() { "nothing".into() } else { value.to_string() };
+    if text.chars().count() <= 80 { text } else { text.chars().take(79).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Value {
+        json!({
+            "model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 176,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "rope_theta": 10000.0,
+        })
+    }
+
+    fn with(key: &str, value: Value) -> Result<LlamaConfig, String> {
+        let mut config = tiny();
+        config[key] = value;
+        LlamaConfig::from_json(&config, "config.json").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_hf_s() {
+        let config = LlamaConfig::from_json(&tiny(), "config.json").unwrap();
+        assert_eq!(config.num_key_value_heads, 4);
+        assert_eq!(config.head_dim, 16);
+        assert_eq!(config.max_position_embeddings, 2048);
+        assert!(!config.tie_word_embeddings);
+    }
+
+    #[test]
+    fn both_ways_to_write_rope_theta_are_read() {
+        assert_eq!(with("rope_theta", json!(5e5)).unwrap().rope_theta, 5e5);
+        let five = json!({"rope_type": "default", "rope_theta": 1e6});
+        assert_eq!(with("rope_parameters", five).unwrap().rope_theta, 1e6);
+    }
+
+    #[test]
+    fn what_cannot_be_run_names_file_key_and_expectation() {
+        let cases = [
+            ("model_type", json!("mistral"), r#"config.json: model_type: expected "llama", found "mistral""#),
+            ("attention_bias", json!(true), "config.json: attention_bias: expected false, found true"),
+            (
+                "hidden_size",
+                json!("64"),
+                r#"config.json: hidden_size: expected a whole number from 1 to 16777216, found "64""#,
+            ),
+            (
+                "hidden_size",
+                json!(0),
+                "config.json: hidden_size: expected a whole number from 1 to 16777216, found 0",
+            ),
+            (
+                "hidden_size",
+                Value::Null,
+                "config.json: hidden_size: expected a whole number from 1 to 16777216, found nothing",
+            ),
+            (
+                "hidden_size",
+                json!(66),
+                "config.json: hidden_size: expected a multiple of num_attention_heads (4), or a head_dim, found 66",
+            ),
+            (
+                "num_key_value_heads",
+                json!(3),
+                "config.json: num_key_value_heads: expected a divisor of num_attention_heads (4), found 3",
+            ),
+            (
+                "head_dim",
+                json!(15),
+                "config.json: head_dim: expected an even number (rotary embedding turns pairs), found 15",
+            ),
+            ("rms_norm_eps", json!(-1), "config.json: rms_norm_eps: expected a number above 0, found -1"),
+        ];
+        for (key, value, message) in cases {
+            assert_eq!(with(key, value).unwrap_err(), message);
+        }
+        for (key, value) in [
+            ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
+            ("rope_parameters", json!({"rope_type": "llama3", "rope_theta": 5e5})),
+        ] {
+            let message = with(key, value).unwrap_err();
+            assert!(message.contains(key) && message.contains("rope scaling is not supported"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = with("head_dim", json!(32)).unwrap();
+        assert_eq!(LlamaConfig::from_json(&config.to_json(), "again").unwrap(), config);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = LlamaConfig::parse(&text, "config.json");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Parameters, bytes and floating-point operations, exactly, from the config.
+
+use protocol::Precision;
+
+use crate::{LlamaConfig, WeightKind, weight_specs};
+
+/// Numbers in the model; a tied head counts once.
+pub fn parameters(config: &LlamaConfig) -> u64 {
+    weight_specs(config).iter().map(|spec| spec.len() as u64).sum()
+}
+
+/// Bytes of all weights in `precision`.
+pub fn weights_bytes(config: &LlamaConfig, precision: Precision) -> u64 {
+    parameters(config) * precision.bytes()
+}
+
+/// Bytes of the keys and values of `batch_size` sequences of `length` tokens.
+pub fn kv_cache_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, length: u64) -> u64 {
+    let per_token = 2 * (config.num_hidden_layers * config.key_value_size()) as u64 * precision.bytes();
+    per_token.saturating_mul(batch_size).saturating_mul(length)
+}
+
+/// Floating-point operations of one forward of `new` tokens a sequence after `past` ones, the head on `rows`
+/// positions a sequence: two for each multiply-add of the linear layers and of causal attention. Norms,
+/// softmax, rotary embedding and activation are left out (under 1 % from 100M parameters on).
+pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64, rows: u64) -> f64 {
+    let linear: usize = weight_specs(config)
+        .iter()
+        .filter(|spec| spec.kind == WeightKind::Linear && spec.name != crate::LM_HEAD)
+        .map(crate::WeightSpec::len)
+        .sum();
+    let head = (config.vocab_size * config.hidden_size) as f64;
+    let (new, past) = (new as f64, past as f64);
+    // Token i of the new ones attends to past + i positions, in scores and again in their weighted sum.
+    let attended = new * past + new * (new + 1.0) / 2.0;
+    let attention = 4.0 * (config.num_hidden_layers * config.query_size()) as f64 * attended;
+    batch_size as f64 * (2.0 * linear as f64 * new + attention + 2.0 * head * rows as f64)
+}
+
+/// Bytes that one decode forward must read at least: every weight once (of the embedding only the batch's
+/// rows), and the KV cache of `past` tokens.
+pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
+    let embedding =
+        if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 };
+    let rows = batch_size * config.hidden_size as u64;
+    (parameters(config) - embedding + rows) * precision.bytes()
+        + kv_cache_bytes(config, precision, batch_size, past)
+}
+
+/// How an engine holds what it computes with, as far as it changes the memory that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Footprint {
+    /// The attention scores are materialised: `[batch, heads, prompt, prompt]`, with an FP32 softmax beside.
+    pub attention_scores: bool,
+    /// The cache grows by concatenation: one layer's keys or values exist twice while they grow.
+    pub growing_cache: bool,
+    /// Logits of every position of the prompt, not only of the last.
+    pub all_logits: bool,
+}
+
+/// What a cell needs in memory, part by part. Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// All weights.
+    pub weights: u64,
+    /// The KV cache at the end of the generation.
+    pub kv_cache: u64,
+    /// The largest set of activations alive at once in the prefill, by the model in METHODOLOGY.md.
+    pub activations: u64,
+}
+
+impl MemoryNeed {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.kv_cache).saturating_add(self.activations)
+    }
+}
+
+/// An estimate of what a cell needs: exact for weights and cache, modelled for activations.
+pub fn memory_need(
+    config: &LlamaConfig,
+    precision: Precision,
+    batch_size: u64,
+    prompt_length: u64,
+    generation_length: u64,
+    footprint: Footprint,
+) -> MemoryNeed {
+    let width = precision.bytes();
+    let tokens = batch_size.saturating_mul(prompt_length);
+    let kv_cache = kv_cache_bytes(config, precision, batch_size, prompt_length + generation_length);
+
+    let hidden = config.hidden_size as u64;
+    // The MLP's widest moment: residual, its norm, gate and up.
+    let mlp = tokens.saturating_mul(2 * hidden + 2 * config.intermediate_size as u64).saturating_mul(width);
+    // The attention's: residual, its norm, query, key, value, output.
+    let projections = 2 * hidden + 2 * (config.query_size() + config.key_value_size()) as u64;
+    let mut attention = tokens.saturating_mul(projections).saturating_mul(width);
+    if footprint.attention_scores {
+        let scores = tokens.saturating_mul(prompt_length).saturating_mul(config.num_attention_heads as u64);
+        attention = attention.saturating_add(scores.saturating_mul(width + 4 + width));
+    }
+    let rows = if footprint.all_logits { tokens } else { batch_size };
+    let logits = rows.saturating_mul(config.vocab_size as u64).saturating_mul(width);
+    let growth = if footprint.growing_cache { kv_cache / config.num_hidden_layers as u64 / 2 } else { 0 };
+
+    MemoryNeed {
+        weights: weights_bytes(config, precision),
+        kv_cache,
+        activations: mlp.max(attention).max(logits).saturating_add(growth),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> LlamaConfig {
+        LlamaConfig::parse(text, "config.json").unwrap()
+    }
+
+    fn llama2_7b() -> LlamaConfig {
+        config(include_str!("../../../configs/models/llama2-7b.json"))
+    }
+
+    #[test]
+    fn published_sizes_are_met_exactly() {
+        assert_eq!(parameters(&llama2_7b()), 6_738_415_616);
+        let b13 = config(include_str!("../../../configs/models/llama2-13b.json"));
+        assert_eq!(parameters(&b13), 13_015_864_320);
+        let b70 = config(include_str!("../../../configs/models/llama2-70b.json"));
+        assert_eq!(parameters(&b70), 68_976_648_192);
+        let tiny = config(include_str!("../../../configs/models/tinyllama-1.1b.json"));
+        assert_eq!(parameters(&tiny), 1_100_048_384);
+    }
+
+    #[test]
+    fn cache_and_operations_of_7b() {
+        // 2 (K and V) · 32 layers · 4096 · 2 bytes = 512 KiB a token.
+        assert_eq!(kv_cache_bytes(&llama2_7b(), Precision::Fp16, 1, 1), 512 << 10);
+        // Close to two operations a parameter and token (the embedding is looked up, not multiplied).
+        let flops = forward_flops(&llama2_7b(), 1, 1, 0, 1);
+        let expected = 2.0 * (6_738_415_616.0 - 32000.0 * 4096.0);
+        assert!((flops / expected - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_prefill_costs_what_its_tokens_cost_one_by_one() {
+        let whole = forward_flops(&llama2_7b(), 2, 8, 0, 8);
+        let steps: f64 = (0..8).map(|past| forward_flops(&llama2_7b(), 2, 1, past, 1)).sum();
+        assert!((whole / steps - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn needs_grow_with_what_is_materialised() {
+        let need = |footprint| memory_need(&llama2_7b(), Precision::Fp16, 16, 2048, 256, footprint).total();
+        let plain = need(Footprint::default());
+        assert!(need(Footprint { attention_scores: true, ..Footprint::default() }) > plain);
+        assert!(need(Footprint { growing_cache: true, ..Footprint::default() }) > plain);
+        assert!(need(Footprint { all_logits: true, ..Footprint::default() }) >= plain);
+    }
+}

@@ -1,0 +1,21 @@
+//! What is true of a LLaMA model whichever engine runs it.
+//!
+//! [`LlamaConfig`] is HF's `config.json`; [`weight_specs`] names the weights and their shapes; [`Weights`]
+//! gives each weight's values in the precision asked for, from a [`Checkpoint`] or made from a seed;
+//! [`cost`] counts parameters, bytes and floating-point operations exactly, from the config.
+
+mod checkpoint;
+mod config;
+pub mod cost;
+mod names;
+pub mod prompt;
+mod seeded;
+mod synth;
+mod weights;
+
+pub use checkpoint::{Checkpoint, CheckpointError, Shard, StoredTensor};
+pub use config::{ConfigError, LlamaConfig};
+pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
+pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
+pub use synth::{SynthError, write_checkpoint};
+pub use weights::{Values, Weight, WeightData, Weights};

@@ -1,0 +1,19 @@
+//! The types that cross a pipe or a file.
+//!
+//! [`Request`] and [`Reply`] are the two directions of the pipe between the harness and a worker, one JSON
+//! object a line; [`Measurement`] is the record of a cell, one line of `measurements.jsonl`. PROTOCOL.md
+//! describes the pipe for those who write a worker in another language.
+
+mod measurement;
+mod message;
+mod words;
+
+pub use measurement::{Generation, Measurement, Memory, Outcome, SCHEMA};
+pub use message::{
+    Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, MeasureRequest, Measured,
+    ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,
+};
+pub use words::{Device, Phase, Precision, UnknownWord};
+
+/// The version of the pipe's protocol; a worker says it in its [`Hello`].
+pub const PROTOCOL: u32 = 1;

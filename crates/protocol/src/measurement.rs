@@ -1,0 +1,106 @@
+//! The record of a cell.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Device, Phase, Precision};
+
+/// The version of [`Measurement`]'s layout.
+pub const SCHEMA: u32 = 1;
+
+/// How a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Measured.
+    Ok,
+    /// The cell needs more memory than there is: a result, printed as `OOM`.
+    OutOfMemory,
+    /// A deadline passed.
+    TimedOut,
+    /// The worker died.
+    Crashed,
+    /// The engine, or the worker's side of the pipe, reported an error.
+    Failed,
+    /// Not attempted.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word of the record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::OutOfMemory => "out_of_memory",
+            Self::TimedOut => "timed_out",
+            Self::Crashed => "crashed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One timed generation: one prefill and `generation_length` decode forwards. Seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// The generation's own prefill.
+    pub prompt_seconds: f64,
+    /// Each decode forward, in order.
+    pub token_seconds: Vec<f64>,
+    /// From before the prefill to after the last decode forward, with everything between.
+    pub wall_seconds: f64,
+}
+
+/// What a cell held in memory. Bytes; `None` where the engine does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// The weights as the engine holds them.
+    pub weights_bytes: Option<u64>,
+    /// The KV cache at the end of the generation.
+    pub kv_cache_bytes: Option<u64>,
+    /// The most that the worker held during this cell.
+    pub peak_bytes: Option<u64>,
+}
+
+/// A line of `measurements.jsonl`: one cell, one replicate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measurement {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The engine's name in `engines.toml`.
+    pub engine: String,
+    /// The model's name.
+    pub model: String,
+    /// Precision of weights, activations and KV cache.
+    pub precision: Precision,
+    /// Where it ran.
+    pub device: Device,
+    /// Ranks of tensor parallelism.
+    pub world_size: u32,
+    /// Sequences at once.
+    pub batch_size: u32,
+    /// Tokens of the prompt.
+    pub prompt_length: u32,
+    /// Decode forwards of a generation.
+    pub generation_length: u32,
+    /// Which repetition of the cell, from 0.
+    pub replicate: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Where it ended, when not `ok`.
+    pub phase: Option<Phase>,
+    /// What was reported, when not `ok`: one line.
+    pub error: Option<String>,
+    /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
+    pub load_seconds: Option<f64>,
+    /// Seconds of each timed prefill.
+    pub prompt_seconds: Vec<f64>,
+    /// The timed generations.
+    pub generations: Vec<Generation>,
+    /// Memory of the cell.
+    pub memory: Memory,
+    /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
+    pub tokens_sha256: Option<String>,
+}

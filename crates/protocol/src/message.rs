@@ -1,0 +1,213 @@
+//! The lines of the pipe.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Device, Generation, Memory, Phase, Precision};
+
+/// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
+pub type Options = BTreeMap<String, serde_json::Value>;
+
+/// What the harness asks of a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Build the model. Answered by [`Reply::Loaded`].
+    Load(LoadRequest),
+    /// Measure a cell. Answered by [`Reply::Measured`].
+    Measure(MeasureRequest),
+    /// Generate greedily, untimed. Answered by [`Reply::Generated`].
+    Generate(GenerateRequest),
+    /// End in order. Answered by the worker's exit.
+    Shutdown,
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The first line of every worker, unasked.
+    Hello(Hello),
+    /// Where it stands; at any time between a request and its answer.
+    Progress(Progress),
+    /// The model is ready.
+    Loaded(Loaded),
+    /// The cell is measured.
+    Measured(Measured),
+    /// The tokens.
+    Generated(Generated),
+    /// The request failed; the worker waits for the next one.
+    Failed(Failure),
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ModelSource {
+    /// A folder in HF's format: `config.json` and safetensors.
+    Checkpoint {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Seeded random weights of a config, as `llama2-bench synth` writes them.
+    Seeded {
+        /// HF's `config.json`.
+        config: serde_json::Value,
+        /// The seed.
+        seed: u64,
+    },
+}
+
+/// Build this model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRequest {
+    /// Where weights come from.
+    pub model: ModelSource,
+    /// Where to compute.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// Threads of the engine's own pool; `None` takes one a core.
+    pub threads: Option<u32>,
+    /// The most memory the worker may use, in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// The engine's own options.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// How often a cell is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Procedure {
+    /// Untimed prefills first, and untimed decode forwards before the first generation.
+    pub warmup_runs: u32,
+    /// Timed prefills.
+    pub prompt_runs: u32,
+    /// Timed generations.
+    pub generations: u32,
+}
+
+/// Measure this cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureRequest {
+    /// Token ids, one row a sequence, all of one length.
+    pub prompt_ids: Vec<Vec<u32>>,
+    /// Decode forwards of a generation.
+    pub generation_length: u32,
+    /// How often.
+    pub procedure: Procedure,
+}
+
+/// Generate this many tokens, greedily, and never stop at EOS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateRequest {
+    /// Token ids, one row a sequence, all of one length.
+    pub prompt_ids: Vec<Vec<u32>>,
+    /// Tokens a row.
+    pub max_new_tokens: u32,
+    /// Send the logits of every step, not only their hash.
+    pub logits: bool,
+}
+
+/// A library an engine is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    /// Its name.
+    pub name: String,
+    /// Its version, as the library itself reports it at run time.
+    pub version: String,
+    /// The file it was loaded from.
+    pub path: Option<PathBuf>,
+}
+
+/// A device as an engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsableDevice {
+    /// Its name in a sweep; `cuda` alone where no index can be said.
+    pub device: String,
+    /// Why it can't be used; `None` where it can.
+    pub unusable: Option<String>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// The engine's name.
+    pub engine: String,
+    /// The libraries it computes with.
+    pub libraries: Vec<Library>,
+    /// The devices it knows.
+    pub devices: Vec<UsableDevice>,
+}
+
+/// Where a worker stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The phase.
+    pub phase: Phase,
+    /// Forwards done in it.
+    pub done: u32,
+    /// Forwards in it, warm-up included.
+    pub of: u32,
+    /// The last forward's latency.
+    pub last_seconds: Option<f64>,
+}
+
+/// The model is ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loaded {
+    /// The weights as the engine holds them.
+    pub weights_bytes: u64,
+    /// What a reader should know of how the model was built, one line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// The series of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Seconds of each timed prefill.
+    pub prompt_seconds: Vec<f64>,
+    /// The timed generations.
+    pub generations: Vec<Generation>,
+    /// Memory of the cell.
+    pub memory: Memory,
+    /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
+    pub tokens_sha256: String,
+}
+
+/// The greedy tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generated {
+    /// New tokens only, one row a sequence.
+    pub tokens: Vec<Vec<u32>>,
+    /// SHA-256 of the logits that chose them (little-endian f32; step, then batch row, then vocabulary).
+    pub logits_sha256: String,
+    /// `[step][row][vocabulary]`, when asked for.
+    pub logits: Option<Vec<Vec<Vec<f32>>>>,
+}
+
+/// A request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// Where.
+    pub phase: Phase,
+    /// What the engine reported.
+    pub message: String,
+}

@@ -1,0 +1,72 @@
+//! What an engine must be able to do.
+
+use anyhow::Result;
+use protocol::{Hello, LoadRequest, Loaded};
+
+/// Token ids of a batch: `batch_size` rows of `length` ids, row-major.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Sequences.
+    pub batch_size: usize,
+    /// Tokens of each.
+    pub length: usize,
+    /// `batch_size * length` ids.
+    pub ids: Vec<i64>,
+}
+
+/// A LLaMA engine, driven one forward at a time.
+///
+/// The driver's order is: [`hello`](Engine::hello), [`load`](Engine::load), then for each cell
+/// [`begin`](Engine::begin), any number of generations, [`end`](Engine::end). A generation is
+/// [`reset`](Engine::reset), [`prefill`](Engine::prefill), then `select` and `decode` in turn. Only `prefill` and
+/// `decode`, each followed by `synchronize`, are timed as forwards; whatever can be prepared outside them should be.
+pub trait Engine {
+    /// Who this is: libraries, devices. Called first; must not need a model.
+    fn hello(&mut self) -> Hello;
+
+    /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here.
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded>;
+
+    /// Vocabulary of the loaded model.
+    fn vocab_size(&self) -> usize;
+
+    /// Positions that the loaded model has.
+    fn max_position_embeddings(&self) -> usize;
+
+    /// Allocates what a cell needs: buffers for `prompt` and for `generation_length` decode forwards after it.
+    fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()>;
+
+    /// Empties the KV cache and puts the prompt back as input.
+    fn reset(&mut self) -> Result<()>;
+
+    /// One forward of the whole prompt; its last position's logits stay with the engine.
+    fn prefill(&mut self) -> Result<()>;
+
+    /// Takes each row's most probable token from the last logits (the lowest id among equals), keeps it, and makes
+    /// it the next input. On the device: the logits are not carried out.
+    fn select(&mut self) -> Result<()>;
+
+    /// One forward of the selected token of each row.
+    fn decode(&mut self) -> Result<()>;
+
+    /// Waits until the device is idle. Nothing to do on a CPU.
+    fn synchronize(&mut self) -> Result<()>;
+
+    /// The tokens selected since `reset`, one row a sequence.
+    fn tokens(&mut self) -> Result<Vec<Vec<u32>>>;
+
+    /// The last forward's logits at the last position, `batch_size * vocab_size`, row-major.
+    fn logits(&mut self) -> Result<Vec<f32>>;
+
+    /// Bytes of the KV cache as it is held now.
+    fn kv_cache_bytes(&self) -> Option<u64>;
+
+    /// The most device memory held since `begin`, where the device's memory is not the process's; `None` on a CPU,
+    /// where the worker reads the process's own peak.
+    fn peak_device_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Frees what `begin` allocated.
+    fn end(&mut self) -> Result<()>;
+}

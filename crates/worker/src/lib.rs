@@ -1,0 +1,20 @@
+//! The worker's side of the pipe.
+//!
+//! An engine's `main` is one line, [`serve`], with a type that implements [`Engine`]. The loop that times it is
+//! [`measure`](timing::measure): there is no other, so engines differ only in what they compute.
+
+mod engine;
+mod generate;
+mod memory;
+mod options;
+mod pipe;
+mod progress;
+mod runtime;
+pub mod timing;
+
+pub use engine::{Engine, Prompt};
+pub use memory::OutOfMemory;
+pub use options::{OptionError, take_flag, take_word, unknown_options};
+pub use pipe::serve;
+pub use progress::Reporter;
+pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

@@ -1,0 +1,66 @@
+//! Reading an engine's options (`attention = "sdpa"`) with errors that say what would do.
+
+use protocol::Options;
+use serde_json::Value;
+
+/// An option that an engine doesn't have, or a value that it can't have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionError(String);
+
+impl std::fmt::Display for OptionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+/// Takes the option `name`, one of `words`; the first is the default.
+pub fn take_word(
+    options: &mut Options,
+    name: &str,
+    words: &[&'static str],
+) -> Result<&'static str, OptionError> {
+    let Some(value) = options.remove(name) else { return Ok(words[0]) };
+    words.iter().find(|&&word| value == word).copied().ok_or_else(|| {
+        let words = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        OptionError(format!("option {name}: expected {words}, found {value}"))
+    })
+}
+
+/// Takes the option `name`, true or false.
+pub fn take_flag(options: &mut Options, name: &str, default: bool) -> Result<bool, OptionError> {
+    match options.remove(name) {
+        None => Ok(default),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(value) => Err(OptionError(format!("option {name}: expected true or false, found {value}"))),
+    }
+}
+
+/// Whatever is left after an engine took its own is unknown.
+pub fn unknown_options(options: &Options, known: &[&str]) -> Result<(), OptionError> {
+    let Some(name) = options.keys().next() else { return Ok(()) };
+    let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+    Err(OptionError(format!("unknown option {name}: this engine has {known}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_taken_defaulted_or_refused() {
+        let mut options = Options::from([("attention".into(), "sdpa".into()), ("threads".into(), 4.into())]);
+        assert_eq!(take_word(&mut options, "attention", &["eager", "sdpa"]), Ok("sdpa"));
+        assert_eq!(take_word(&mut options, "kv_cache", &["dynamic", "static"]), Ok("dynamic"));
+        let error = unknown_options(&options, &["attention", "kv_cache"]).unwrap_err().to_string();
+        assert_eq!(error, "unknown option threads: this engine has attention, kv_cache");
+
+        let mut options = Options::from([("attention".into(), "flash".into()), ("graph".into(), 1.into())]);
+        let error = take_word(&mut options, "attention", &["eager", "sdpa"]).unwrap_err().to_string();
+        assert_eq!(error, r#"option attention: expected "eager" or "sdpa", found "flash""#);
+        let error = take_flag(&mut options, "graph", false).unwrap_err().to_string();
+        assert_eq!(error, "option graph: expected true or false, found 1");
+        assert_eq!(take_flag(&mut options, "graph", true), Ok(true));
+    }
+}

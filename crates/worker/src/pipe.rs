@@ -1,0 +1,128 @@
+//! The pipe's loop: one JSON object a line, requests on stdin, replies on what was stdout at the start.
+
+use std::fs::File;
+use std::io::{self, BufRead, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail, ensure};
+use protocol::{Failure, Phase, Reply, Request};
+
+use crate::timing::measure;
+use crate::{Engine, Prompt, Reporter};
+
+/// Serves requests until `shutdown` or the end of stdin.
+pub fn serve(engine: &mut dyn Engine) -> ExitCode {
+    match serve_pipe(engine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Replies(Arc<Mutex<File>>);
+
+impl Replies {
+    /// Takes stdout for replies alone: whatever a library prints to stdout from now on goes to stderr.
+    fn take_stdout() -> io::Result<Self> {
+        let stdout = io::stdout().as_raw_fd();
+        // SAFETY: both descriptors are open for the whole life of the process, and `dup`'s result is owned by nobody else.
+        let pipe = unsafe {
+            let pipe = libc::fcntl(stdout, libc::F_DUPFD_CLOEXEC, 3);
+            if pipe < 0 || libc::dup2(io::stderr().as_raw_fd(), stdout) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            File::from_raw_fd(pipe)
+        };
+        Ok(Self(Arc::new(Mutex::new(pipe))))
+    }
+
+    fn send(&self, reply: &Reply) -> Result<()> {
+        let mut line = serde_json::to_vec(reply)?;
+        line.push(b'\n');
+        let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pipe.write_all(&line).context("writing a reply: the harness is gone")
+    }
+}
+
+fn serve_pipe(engine: &mut dyn Engine) -> Result<()> {
+    let replies = Replies::take_stdout().context("taking stdout")?;
+    replies.send(&Reply::Hello(engine.hello()))?;
+    for line in io::stdin().lock().lines() {
+        let line = line.context("reading a request")?;
+        let request: Request =
+            serde_json::from_str(&line).context("a request that is not of this protocol")?;
+        let first_phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
+        if request == Request::Shutdown {
+            return Ok(());
+        }
+        let pipe = replies.clone();
+        let reporter = Reporter::start(first_phase, move |progress| {
+            let _ = pipe.send(&Reply::Progress(progress));
+        });
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, request, &reporter)));
+        let phase = reporter.current_phase();
+        drop(reporter);
+        let failed = |message| Reply::Failed(Failure { phase, message });
+        let reply = match answer {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => failed(format!("{error:#}")),
+            Err(panic) => failed(format!("panic: {}", panic_message(&*panic))),
+        };
+        replies.send(&reply)?;
+    }
+    Ok(())
+}
+
+fn answer(engine: &mut dyn Engine, request: Request, reporter: &Reporter) -> Result<Reply> {
+    Ok(match request {
+        Request::Load(request) => Reply::Loaded(engine.load(&request)?),
+        Request::Measure(request) => {
+            let generation_length = request.generation_length as usize;
+            let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;
+            Reply::Measured(measure(engine, &prompt, generation_length, request.procedure, reporter)?)
+        }
+        Request::Generate(request) => {
+            let max_new_tokens = request.max_new_tokens as usize;
+            ensure!(max_new_tokens > 0, "max_new_tokens: expected 1 or more, found 0");
+            let prompt = checked_prompt(engine, &request.prompt_ids, max_new_tokens - 1)?;
+            Reply::Generated(crate::generate::generate(
+                engine,
+                &prompt,
+                max_new_tokens,
+                request.logits,
+                reporter,
+            )?)
+        }
+        Request::Shutdown => bail!("shutdown has no answer"),
+    })
+}
+
+/// Ids outside the vocabulary or positions outside the context would be read from other memory by some engines.
+fn checked_prompt(engine: &dyn Engine, rows: &[Vec<u32>], decodes: usize) -> Result<Prompt> {
+    let batch_size = rows.len();
+    let length = rows.first().map_or(0, Vec::len);
+    ensure!(length > 0, "prompt_ids: expected one row a sequence, with at least one token");
+    ensure!(rows.iter().all(|row| row.len() == length), "prompt_ids: expected rows of one length");
+    let vocab_size = engine.vocab_size();
+    if let Some(id) = rows.iter().flatten().find(|&&id| id as usize >= vocab_size) {
+        bail!("prompt_ids: expected ids below vocab_size ({vocab_size}), found {id}");
+    }
+    let context = engine.max_position_embeddings();
+    ensure!(
+        length + decodes <= context,
+        "prompt of {length} tokens and {decodes} decode forwards need {} positions: the model has {context} (max_position_embeddings)",
+        length + decodes,
+    );
+    Ok(Prompt { batch_size, length, ids: rows.iter().flatten().map(|&id| i64::from(id)).collect() })
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}

@@ -1,0 +1,194 @@
+//! The one timing loop. METHODOLOGY.md says in words what stands here.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use protocol::{Generation, Measured, Memory, Phase, Procedure};
+use sha2::{Digest, Sha256};
+
+use crate::memory::{peak_bytes, reset_peak};
+use crate::{Engine, Prompt, Reporter};
+
+/// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations.
+pub fn measure(
+    engine: &mut dyn Engine,
+    prompt: &Prompt,
+    generation_length: usize,
+    procedure: Procedure,
+    reporter: &Reporter,
+) -> Result<Measured> {
+    reset_peak();
+    reporter.phase(Phase::Prompt, procedure.warmup_runs + procedure.prompt_runs);
+    engine.begin(prompt, generation_length)?;
+    let prompt_seconds = time_prompts(engine, procedure, reporter)?;
+
+    let warmup = generation_length.min(procedure.warmup_runs as usize);
+    let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
+    reporter.phase(Phase::Decode, forwards as u32);
+    generate(engine, warmup, reporter)?;
+    let generations = (0..procedure.generations)
+        .map(|_| generate(engine, generation_length, reporter))
+        .collect::<Result<_>>()?;
+
+    let tokens_sha256 = tokens_sha256(&engine.tokens()?);
+    let kv_cache_bytes = engine.kv_cache_bytes();
+    let peak_bytes = engine.peak_device_bytes().or_else(peak_bytes);
+    engine.end()?;
+    let memory = Memory { weights_bytes: None, kv_cache_bytes, peak_bytes };
+    Ok(Measured { prompt_seconds, generations, memory, tokens_sha256 })
+}
+
+fn time_prompts(engine: &mut dyn Engine, procedure: Procedure, reporter: &Reporter) -> Result<Vec<f64>> {
+    let mut seconds = Vec::with_capacity(procedure.prompt_runs as usize);
+    for run in 0..procedure.warmup_runs + procedure.prompt_runs {
+        engine.reset()?;
+        let latency = time(engine, |engine| engine.prefill())?;
+        if run >= procedure.warmup_runs {
+            seconds.push(latency);
+        }
+        reporter.step(latency);
+    }
+    Ok(seconds)
+}
+
+/// One generation. Selection and the preparation of inputs are between the timed forwards, and inside the wall clock.
+fn generate(engine: &mut dyn Engine, generation_length: usize, reporter: &Reporter) -> Result<Generation> {
+    let mut token_seconds = Vec::with_capacity(generation_length);
+    engine.reset()?;
+    engine.synchronize()?;
+    let start = Instant::now();
+    let prompt_seconds = time(engine, |engine| engine.prefill())?;
+    reporter.step(prompt_seconds);
+    for _ in 0..generation_length {
+        engine.select()?;
+        let latency = time(engine, |engine| engine.decode())?;
+        token_seconds.push(latency);
+        reporter.step(latency);
+    }
+    let wall_seconds = start.elapsed().as_secs_f64();
+    Ok(Generation { prompt_seconds, token_seconds, wall_seconds })
+}
+
+/// Seconds of one forward, the device idle before and after it.
+fn time(engine: &mut dyn Engine, forward: impl FnOnce(&mut dyn Engine) -> Result<()>) -> Result<f64> {
+    engine.synchronize()?;
+    let start = Instant::now();
+    forward(engine)?;
+    engine.synchronize()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn tokens_sha256(rows: &[Vec<u32>]) -> String {
+    let mut hash = Sha256::new();
+    for token in rows.iter().flatten() {
+        hash.update(token.to_le_bytes());
+    }
+    hex(&hash.finalize())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::ensure;
+    use protocol::{Hello, LoadRequest, Loaded};
+
+    use super::*;
+
+    /// Keeps the order of calls.
+    #[derive(Default)]
+    struct Log(Vec<&'static str>, usize);
+
+    impl Engine for Log {
+        fn hello(&mut self) -> Hello {
+            unreachable!()
+        }
+        fn load(&mut self, _: &LoadRequest) -> Result<Loaded> {
+            unreachable!()
+        }
+        fn vocab_size(&self) -> usize {
+            8
+        }
+        fn max_position_embeddings(&self) -> usize {
+            64
+        }
+        fn begin(&mut self, _: &Prompt, _: usize) -> Result<()> {
+            self.0.push("begin");
+            Ok(())
+        }
+        fn reset(&mut self) -> Result<()> {
+            self.0.push("reset");
+            self.1 = 0;
+            Ok(())
+        }
+        fn prefill(&mut self) -> Result<()> {
+            self.0.push("prefill");
+            Ok(())
+        }
+        fn select(&mut self) -> Result<()> {
+            self.0.push("select");
+            self.1 += 1;
+            Ok(())
+        }
+        fn decode(&mut self) -> Result<()> {
+            ensure!(self.1 > 0, "decode before select");
+            self.0.push("decode");
+            Ok(())
+        }
+        fn synchronize(&mut self) -> Result<()> {
+            self.0.push("sync");
+            Ok(())
+        }
+        fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+            Ok(vec![vec![7; self.1]])
+        }
+        fn logits(&mut self) -> Result<Vec<f32>> {
+            unreachable!()
+        }
+        fn kv_cache_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn end(&mut self) -> Result<()> {
+            self.0.push("end");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn forwards_are_counted_warmed_up_and_synchronised_on_both_sides() {
+        let mut log = Log::default();
+        let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
+        let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2 };
+        let measured = measure(&mut log, &prompt, 4, procedure, &Reporter::silent()).unwrap();
+
+        assert_eq!(measured.prompt_seconds.len(), 3);
+        assert_eq!(measured.generations.len(), 2);
+        assert!(measured.generations.iter().all(|generation| generation.token_seconds.len() == 4));
+        for generation in &measured.generations {
+            let parts = generation.prompt_seconds + generation.token_seconds.iter().sum::<f64>();
+            assert!(generation.wall_seconds >= parts);
+        }
+
+        let prompt = ["reset", "sync", "prefill", "sync"];
+        let step = ["select", "sync", "decode", "sync"];
+        let generation = |steps: usize| {
+            ["reset", "sync", "sync", "prefill", "sync"]
+                .into_iter()
+                .chain(step.repeat(steps))
+                .collect::<Vec<_>>()
+        };
+        let expected =
+            [vec!["begin"], prompt.repeat(5), generation(2), generation(4), generation(4), vec!["end"]]
+                .concat();
+        assert_eq!(log.0, expected);
+    }
+
+    #[test]
+    fn the_hash_of_tokens_is_pinned() {
+        // printf '\x01\0\0\0\x02\0\0\0' | sha256sum
+        let expected = "34fb5c825de7ca4aea6e712f19d439c1da0c92c37b423936c5f618545ca4fa1f";
+        assert_eq!(tokens_sha256(&[vec![1], vec![2]]), expected);
+    }
+}
