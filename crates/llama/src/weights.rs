@@ -75,6 +75,14 @@ impl Weight<'_> {
             WeightData::Made(values) => values.bytes(),
         }
     }
+
+    /// The values, widened.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match convert(self.bytes(), self.precision, Precision::Fp32) {
+            Values::F32(values) => values,
+            _ => unreachable!("asked for fp32"),
+        }
+    }
 }
 
 impl Weights {
@@ -126,18 +134,6 @@ impl Weights {
             Self::Seeded { seed, .. } => WeightData::Made(make(spec, *seed, precision)),
         };
         Weight { spec: spec.clone(), precision, data }
-    }
-
-    /// The weight `spec` as `f32`.
-    ///
-    /// # Panics
-    /// As [`Weights::get`].
-    pub fn get_f32(&self, spec: &WeightSpec) -> Vec<f32> {
-        match self.get(spec, Precision::Fp32).data {
-            WeightData::Stored { bytes, .. } => bytemuck::cast_slice(bytes).to_vec(),
-            WeightData::Made(Values::F32(values)) => values,
-            WeightData::Made(_) => unreachable!("asked for fp32"),
-        }
     }
 }
 

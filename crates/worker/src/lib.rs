@@ -15,6 +15,6 @@ pub mod timing;
 pub use engine::{Engine, Prompt};
 pub use memory::OutOfMemory;
 pub use options::{OptionError, take_flag, take_word, unknown_options};
-pub use pipe::serve;
+pub use pipe::{serve, serve_with_clock};
 pub use progress::Reporter;
 pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

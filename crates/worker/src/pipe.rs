@@ -10,12 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail, ensure};
 use protocol::{Failure, Phase, Reply, Request};
 
-use crate::timing::measure;
+use crate::timing::{Clock, MonotonicClock, measure};
 use crate::{Engine, Prompt, Reporter};
 
 /// Serves requests until `shutdown` or the end of stdin.
 pub fn serve(engine: &mut dyn Engine) -> ExitCode {
-    match serve_pipe(engine) {
+    serve_with_clock(engine, &MonotonicClock::start())
+}
+
+/// [`serve`], with another clock: for engines whose latencies are scripted.
+pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock) -> ExitCode {
+    match serve_pipe(engine, clock) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -50,7 +55,7 @@ impl Replies {
     }
 }
 
-fn serve_pipe(engine: &mut dyn Engine) -> Result<()> {
+fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock) -> Result<()> {
     let replies = Replies::take_stdout().context("taking stdout")?;
     replies.send(&Reply::Hello(engine.hello()))?;
     for line in io::stdin().lock().lines() {
@@ -65,7 +70,7 @@ fn serve_pipe(engine: &mut dyn Engine) -> Result<()> {
         let reporter = Reporter::start(first_phase, move |progress| {
             let _ = pipe.send(&Reply::Progress(progress));
         });
-        let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, request, &reporter)));
+        let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, clock, request, &reporter)));
         let phase = reporter.current_phase();
         drop(reporter);
         let failed = |message| Reply::Failed(Failure { phase, message });
@@ -79,13 +84,18 @@ fn serve_pipe(engine: &mut dyn Engine) -> Result<()> {
     Ok(())
 }
 
-fn answer(engine: &mut dyn Engine, request: Request, reporter: &Reporter) -> Result<Reply> {
+fn answer(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    request: Request,
+    reporter: &Reporter,
+) -> Result<Reply> {
     Ok(match request {
         Request::Load(request) => Reply::Loaded(engine.load(&request)?),
         Request::Measure(request) => {
             let generation_length = request.generation_length as usize;
             let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;
-            Reply::Measured(measure(engine, &prompt, generation_length, request.procedure, reporter)?)
+            Reply::Measured(measure(engine, clock, &prompt, generation_length, request.procedure, reporter)?)
         }
         Request::Generate(request) => {
             let max_new_tokens = request.max_new_tokens as usize;

@@ -1,6 +1,6 @@
 //! The one timing loop. METHODOLOGY.md says in words what stands here.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use protocol::{Generation, Measured, Memory, Phase, Procedure};
@@ -9,9 +9,32 @@ use sha2::{Digest, Sha256};
 use crate::memory::{peak_bytes, reset_peak};
 use crate::{Engine, Prompt, Reporter};
 
+/// What the loop reads time from.
+pub trait Clock {
+    /// Time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+}
+
+/// The operating system's monotonic clock: adjustments of the date don't touch it.
+pub struct MonotonicClock(Instant);
+
+impl MonotonicClock {
+    /// Starts at zero.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations.
 pub fn measure(
     engine: &mut dyn Engine,
+    clock: &dyn Clock,
     prompt: &Prompt,
     generation_length: usize,
     procedure: Procedure,
@@ -20,14 +43,14 @@ pub fn measure(
     reset_peak();
     reporter.phase(Phase::Prompt, procedure.warmup_runs + procedure.prompt_runs);
     engine.begin(prompt, generation_length)?;
-    let prompt_seconds = time_prompts(engine, procedure, reporter)?;
+    let prompt_seconds = time_prompts(engine, clock, procedure, reporter)?;
 
     let warmup = generation_length.min(procedure.warmup_runs as usize);
     let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
     reporter.phase(Phase::Decode, forwards as u32);
-    generate(engine, warmup, reporter)?;
+    generate(engine, clock, warmup, reporter)?;
     let generations = (0..procedure.generations)
-        .map(|_| generate(engine, generation_length, reporter))
+        .map(|_| generate(engine, clock, generation_length, reporter))
         .collect::<Result<_>>()?;
 
     let tokens_sha256 = tokens_sha256(&engine.tokens()?);
@@ -38,11 +61,16 @@ pub fn measure(
     Ok(Measured { prompt_seconds, generations, memory, tokens_sha256 })
 }
 
-fn time_prompts(engine: &mut dyn Engine, procedure: Procedure, reporter: &Reporter) -> Result<Vec<f64>> {
+fn time_prompts(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    procedure: Procedure,
+    reporter: &Reporter,
+) -> Result<Vec<f64>> {
     let mut seconds = Vec::with_capacity(procedure.prompt_runs as usize);
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
         engine.reset()?;
-        let latency = time(engine, |engine| engine.prefill())?;
+        let latency = time(engine, clock, |engine| engine.prefill())?;
         if run >= procedure.warmup_runs {
             seconds.push(latency);
         }
@@ -52,30 +80,39 @@ fn time_prompts(engine: &mut dyn Engine, procedure: Procedure, reporter: &Report
 }
 
 /// One generation. Selection and the preparation of inputs are between the timed forwards, and inside the wall clock.
-fn generate(engine: &mut dyn Engine, generation_length: usize, reporter: &Reporter) -> Result<Generation> {
+fn generate(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    generation_length: usize,
+    reporter: &Reporter,
+) -> Result<Generation> {
     let mut token_seconds = Vec::with_capacity(generation_length);
     engine.reset()?;
     engine.synchronize()?;
-    let start = Instant::now();
-    let prompt_seconds = time(engine, |engine| engine.prefill())?;
+    let start = clock.now();
+    let prompt_seconds = time(engine, clock, |engine| engine.prefill())?;
     reporter.step(prompt_seconds);
     for _ in 0..generation_length {
         engine.select()?;
-        let latency = time(engine, |engine| engine.decode())?;
+        let latency = time(engine, clock, |engine| engine.decode())?;
         token_seconds.push(latency);
         reporter.step(latency);
     }
-    let wall_seconds = start.elapsed().as_secs_f64();
+    let wall_seconds = (clock.now() - start).as_secs_f64();
     Ok(Generation { prompt_seconds, token_seconds, wall_seconds })
 }
 
 /// Seconds of one forward, the device idle before and after it.
-fn time(engine: &mut dyn Engine, forward: impl FnOnce(&mut dyn Engine) -> Result<()>) -> Result<f64> {
+fn time(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    forward: impl FnOnce(&mut dyn Engine) -> Result<()>,
+) -> Result<f64> {
     engine.synchronize()?;
-    let start = Instant::now();
+    let start = clock.now();
     forward(engine)?;
     engine.synchronize()?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok((clock.now() - start).as_secs_f64())
 }
 
 fn tokens_sha256(rows: &[Vec<u32>]) -> String {
@@ -161,7 +198,8 @@ mod tests {
         let mut log = Log::default();
         let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
         let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2 };
-        let measured = measure(&mut log, &prompt, 4, procedure, &Reporter::silent()).unwrap();
+        let measured =
+            measure(&mut log, &MonotonicClock::start(), &prompt, 4, procedure, &Reporter::silent()).unwrap();
 
         assert_eq!(measured.prompt_seconds.len(), 3);
         assert_eq!(measured.generations.len(), 2);

@@ -1,0 +1,174 @@
+//! The mock engine.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Result;
+use llama::Weights;
+use protocol::{Hello, Library, LoadRequest, Loaded, PROTOCOL, Phase, UsableDevice};
+use worker::timing::Clock;
+use worker::{Engine, Prompt};
+
+use crate::script::Script;
+
+/// A clock that moves only when the engine says so.
+#[derive(Clone, Default)]
+pub(crate) struct VirtualClock(Rc<Cell<Duration>>);
+
+impl VirtualClock {
+    fn advance(&self, by: Duration) {
+        self.0.set(self.0.get() + by);
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Duration {
+        self.0.get()
+    }
+}
+
+/// Latencies by script, tokens by arithmetic on the prompt.
+pub(crate) struct Mock {
+    clock: VirtualClock,
+    script: Script,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    prompt: Prompt,
+    /// The tokens since reset, a batch a step.
+    selected: Vec<Vec<u32>>,
+    held: Vec<u8>,
+    noise: u64,
+}
+
+impl Mock {
+    pub(crate) fn new(clock: VirtualClock) -> Self {
+        Self {
+            clock,
+            script: Script::default(),
+            vocab_size: 0,
+            max_position_embeddings: 0,
+            prompt: Prompt { batch_size: 0, length: 0, ids: Vec::new() },
+            selected: Vec::new(),
+            held: Vec::new(),
+            noise: 0,
+        }
+    }
+
+    fn pass(&mut self, microseconds: f64) {
+        self.noise =
+            self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let uniform = (self.noise >> 11) as f64 / (1u64 << 53) as f64;
+        let factor = self.script.slowdown * (1.0 + self.script.noise * (2.0 * uniform - 1.0));
+        let latency = Duration::from_secs_f64(microseconds * 1e-6 * factor);
+        if self.script.real_time {
+            std::thread::sleep(latency);
+        }
+        self.clock.advance(latency);
+    }
+
+    fn strike(&self, phase: Phase) -> Result<()> {
+        let Some(fault) = &self.script.fault else { return Ok(()) };
+        fault.strike(phase, self.prompt.batch_size, self.prompt.length)
+    }
+
+    /// The next token of each row: a function of the row's tokens so far.
+    fn next_tokens(&self) -> Vec<u32> {
+        let step = self.selected.len() as u64 + u64::from(self.script.wrong_tokens);
+        let rows = self.prompt.ids.chunks(self.prompt.length);
+        rows.map(|row| {
+            let sum: u64 = row.iter().map(|&id| id as u64).sum();
+            ((sum + 7 * step) % self.vocab_size as u64) as u32
+        })
+        .collect()
+    }
+}
+
+impl Engine for Mock {
+    fn hello(&mut self) -> Hello {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Hello {
+            protocol: PROTOCOL,
+            engine: "mock".into(),
+            libraries: vec![Library { name: "mock".into(), version, path: None }],
+            devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
+        }
+    }
+
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+        self.script = Script::read(&request.options)?;
+        let weights = Weights::open(&request.model)?;
+        let config = weights.config();
+        self.vocab_size = config.vocab_size;
+        self.max_position_embeddings = config.max_position_embeddings;
+        self.strike(Phase::Load)?;
+        Ok(Loaded { weights_bytes: llama::cost::weights_bytes(config, request.precision), notes: Vec::new() })
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn max_position_embeddings(&self) -> usize {
+        self.max_position_embeddings
+    }
+
+    fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
+        self.prompt = prompt.clone();
+        self.noise = (prompt.batch_size * 1_000_003 + prompt.length) as u64;
+        let positions = (prompt.batch_size * (prompt.length + generation_length)) as u64;
+        // Written with ones, so that the pages are really there; an allocation that fails aborts as Rust's do.
+        self.held = vec![1; (positions * self.script.bytes_per_position) as usize];
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.selected.clear();
+        Ok(())
+    }
+
+    fn prefill(&mut self) -> Result<()> {
+        self.strike(Phase::Prompt)?;
+        let tokens = (self.prompt.batch_size * self.prompt.length) as f64;
+        self.pass(self.script.prompt_microseconds_per_token * tokens);
+        Ok(())
+    }
+
+    fn select(&mut self) -> Result<()> {
+        self.selected.push(self.next_tokens());
+        Ok(())
+    }
+
+    fn decode(&mut self) -> Result<()> {
+        self.strike(Phase::Decode)?;
+        let further = (self.prompt.batch_size - 1) as f64;
+        self.pass(self.script.token_microseconds * (1.0 + self.script.batch_slope * further));
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+        let row = |row: usize| self.selected.iter().map(|step| step[row]).collect();
+        Ok((0..self.prompt.batch_size).map(row).collect())
+    }
+
+    fn logits(&mut self) -> Result<Vec<f32>> {
+        let mut logits = vec![0.0; self.prompt.batch_size * self.vocab_size];
+        for (row, token) in self.next_tokens().into_iter().enumerate() {
+            logits[row * self.vocab_size + token as usize] = 1.0;
+        }
+        Ok(logits)
+    }
+
+    fn kv_cache_bytes(&self) -> Option<u64> {
+        Some(self.held.len() as u64)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.held = Vec::new();
+        Ok(())
+    }
+}
