@@ -1,0 +1,108 @@
+//! `engines.toml`: which command is an engine's worker.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Settings, SettingsError};
+
+/// The engines that come with the program.
+pub const DEFAULT_ENGINES: &str = include_str!("../../../configs/engines.toml");
+
+/// An engine's worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineCommand {
+    /// The engine's name.
+    pub engine: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// The engines that a sweep can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engines {
+    commands: Vec<EngineCommand>,
+}
+
+impl Engines {
+    /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
+    /// with a separator is relative to `base`.
+    pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
+        let table = toml::de::DeTable::parse(text).map(|table| table.into_inner());
+        let names: Vec<String> =
+            table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
+        let sections: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut settings = Settings::parse(text, origin, base, &sections)?;
+        let mut commands = Vec::new();
+        for engine in names {
+            let Some(setting) = settings.take(&format!("{engine}.command")) else { continue };
+            let mut words = setting.value.as_array().cloned().unwrap_or_default().into_iter().map(|word| {
+                let word = word.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
+                word.ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))
+            });
+            let program = words
+                .next()
+                .ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))??;
+            let arguments = words.collect::<Result<_, _>>()?;
+            commands.push(EngineCommand { engine, program: find_program(&program, base), arguments });
+        }
+        settings.finish(&["command"])?;
+        Ok(Self { commands })
+    }
+
+    /// The engines that come with the program.
+    ///
+    /// # Panics
+    /// Never: the file is compiled in, and a test reads it.
+    pub fn built_in() -> Self {
+        Self::parse(DEFAULT_ENGINES, "configs/engines.toml", Path::new(""))
+            .expect("the built-in engines.toml")
+    }
+
+    /// The worker of `engine`.
+    pub fn get(&self, engine: &str) -> Option<&EngineCommand> {
+        self.commands.iter().find(|command| command.engine == engine)
+    }
+
+    /// All names, in the file's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.commands.iter().map(|command| command.engine.as_str())
+    }
+}
+
+fn find_program(program: &str, base: &Path) -> PathBuf {
+    if program.contains('/') {
+        return base.join(program);
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program)));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| program.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_engines_are_there_in_order() {
+        let names: Vec<_> = Engines::built_in().names().map(str::to_owned).collect();
+        assert_eq!(names, ["onnxruntime", "pytorch-eager", "pytorch-compile", "reference", "mock"]);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let message = |text| Engines::parse(text, "engines.toml", Path::new("")).unwrap_err().to_string();
+        assert_eq!(
+            message("[a]\ncommand = []"),
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+        );
+        assert_eq!(
+            message("[a]\ncommand = [1]"),
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+        );
+        assert_eq!(
+            message("[a]\ncommand = [\"x\"]\nshell = true"),
+            "engines.toml:3: a.shell: unknown key: expected one of command"
+        );
+        assert!(message("[a\n").starts_with("engines.toml:1: "), "{}", message("[a\n"));
+    }
+}

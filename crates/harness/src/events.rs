@@ -1,0 +1,68 @@
+//! What happens in a sweep, for whoever shows it.
+
+use std::path::Path;
+
+use protocol::{Hello, Measurement, Outcome, Phase, Progress};
+
+use crate::{Cell, Verification};
+
+/// How a cell that was not measured ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellFailure {
+    /// How.
+    pub outcome: Outcome,
+    /// Where.
+    pub phase: Phase,
+    /// What was reported: one line.
+    pub error: String,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run's folder is ready; so many of its cells are measured already.
+    Opened {
+        /// The folder.
+        dir: &'a Path,
+        /// Cells of the sweep.
+        cells: usize,
+        /// Of them, measured in an earlier run.
+        done: usize,
+    },
+    /// The engines are about to be held against each other.
+    Verifying {
+        /// The engine whose turn it is.
+        engine: &'a str,
+        /// The model.
+        model: &'a str,
+    },
+    /// The engines were held against each other.
+    Verified(&'a Verification),
+    /// A worker said who it is.
+    Greeted {
+        /// The engine's name in the sweep.
+        engine: &'a str,
+        /// Its words.
+        hello: &'a Hello,
+    },
+    /// A cell's turn begins.
+    CellStarted {
+        /// The cell.
+        cell: Cell<'a>,
+        /// Its place in the sweep, from 0.
+        index: usize,
+    },
+    /// A worker said where it stands.
+    Progress(&'a Progress),
+    /// A cell ended, and its record is on disk.
+    CellEnded {
+        /// The cell.
+        cell: Cell<'a>,
+        /// Its place in the sweep, from 0.
+        index: usize,
+        /// Its record.
+        measurement: &'a Measurement,
+    },
+    /// Something a reader of the results should know.
+    Warning(&'a str),
+}

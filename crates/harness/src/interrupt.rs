@@ -1,0 +1,35 @@
+//! Ctrl-C: the first asks the sweep to stop, the second ends the program at once.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Proof that the handler is installed.
+#[derive(Debug)]
+pub struct Interrupt(());
+
+impl Interrupt {
+    /// Handles SIGINT and SIGTERM from now on. Workers are in groups of their own: a terminal's Ctrl-C reaches them
+    /// only through this program.
+    pub fn install() -> Self {
+        let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: the handler only touches an atomic and calls `_exit`, both allowed in a signal handler.
+        unsafe {
+            libc::signal(libc::SIGINT, handler);
+            libc::signal(libc::SIGTERM, handler);
+        }
+        Self(())
+    }
+}
+
+extern "C" fn on_signal(_: libc::c_int) {
+    if COUNT.fetch_add(1, SeqCst) > 0 {
+        // SAFETY: `_exit` is async-signal-safe. Workers die with this process (PR_SET_PDEATHSIG).
+        unsafe { libc::_exit(130) };
+    }
+}
+
+/// Whether the sweep was asked to stop.
+pub fn interrupted() -> bool {
+    COUNT.load(SeqCst) > 0
+}

@@ -1,0 +1,72 @@
+//! The cells of a sweep, in the order of the tables' rows.
+
+use llama::cost::{Footprint, MemoryNeed, memory_need};
+use protocol::Options;
+
+use crate::{Model, Sweep};
+
+/// One cell of a sweep, one replicate of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The engine.
+    pub engine: &'a str,
+    /// Sequences at once.
+    pub batch_size: u32,
+    /// Tokens of the prompt.
+    pub prompt_length: u32,
+    /// Which repetition, from 0.
+    pub replicate: u32,
+}
+
+impl Cell<'_> {
+    /// What the cell will need in memory.
+    pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
+        let [batch, prompt, generation] =
+            [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
+        let footprint = footprint(self.engine, &sweep.options_of(self.engine));
+        memory_need(&self.model.config, sweep.precision, batch, prompt, generation, footprint)
+    }
+
+    /// Floating-point operations of everything that the procedure has this cell run.
+    pub fn flops(&self, sweep: &Sweep) -> f64 {
+        let [batch, prompt, generation] =
+            [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
+        let procedure = &sweep.procedure;
+        let forward = |new, past| llama::cost::forward_flops(&self.model.config, batch, new, past, 1);
+        let prefills = f64::from(procedure.warmup_runs + procedure.prompt_runs + procedure.generations + 1);
+        let decodes = f64::from(procedure.generations) * generation as f64 + f64::from(procedure.warmup_runs);
+        // A decode forward is bound by reading weights, whatever the batch: about four sequences' worth of arithmetic.
+        prefills * forward(prompt, 0)
+            + decodes * forward(1, prompt + generation / 2) * (4.0 / batch as f64).max(1.0)
+    }
+}
+
+/// Every cell: model, replicate, engine, batch size, prompt length, from the outermost to the innermost.
+pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
+    let mut cells = Vec::new();
+    for model in &sweep.models {
+        for replicate in 0..sweep.replicates {
+            for engine in &sweep.engines {
+                for &batch_size in &sweep.batch_sizes {
+                    for &prompt_length in &sweep.prompt_lengths {
+                        cells.push(Cell { model, engine, batch_size, prompt_length, replicate });
+                    }
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// What is known of how an engine with these options holds what it computes with.
+pub fn footprint(engine: &str, options: &Options) -> Footprint {
+    let is = |name: &str, word: &str| options.get(name).is_some_and(|value| value == word);
+    let pytorch = engine.starts_with("pytorch");
+    Footprint {
+        attention_scores: is("attention", "eager"),
+        growing_cache: pytorch && !is("kv_cache", "static"),
+        all_logits: is("logits", "all"),
+    }
+}

@@ -1,0 +1,295 @@
+//! The sweep itself: every cell measured by a worker, every record kept.
+
+use std::time::{Duration, Instant};
+
+use protocol::{
+    GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Measurement, Memory,
+    Outcome, Progress, Reply, Request, SCHEMA,
+};
+
+use crate::sweep::Isolation;
+use crate::{
+    Cell, CellFailure, Engines, Environment, Event, Limits, Model, RunFolder, StoreError, Sweep,
+    Verification, Worker, WorkerError, classify, plan, verify,
+};
+
+/// How a sweep ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Cells that ended otherwise than measured or out of memory.
+    pub failed: usize,
+    /// The user asked to stop before all cells were measured.
+    pub interrupted: bool,
+    /// An engine computes something else than the others.
+    pub disagreement: bool,
+}
+
+/// Measures every cell of `sweep` that `folder` lacks.
+///
+/// # Errors
+/// Where the folder can't be written. Whatever happens to a cell is a record, not an error.
+pub fn run(
+    sweep: &Sweep,
+    engines: &Engines,
+    folder: &mut RunFolder,
+    mut environment: Environment,
+    check: bool,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<RunSummary, StoreError> {
+    let cells = plan(sweep);
+    let missing: Vec<(usize, Cell<'_>)> =
+        cells.iter().copied().enumerate().filter(|(_, cell)| !folder.has(cell)).collect();
+    on_event(Event::Opened { dir: folder.dir(), cells: cells.len(), done: cells.len() - missing.len() });
+    folder.write_environment(&environment)?;
+    let mut summary = RunSummary::default();
+
+    if check && !missing.is_empty() {
+        let mut verifications = Vec::new();
+        for model in &sweep.models {
+            let Ok(verification) = verify(sweep, engines, model, on_event) else {
+                return Ok(RunSummary { interrupted: true, ..summary });
+            };
+            on_event(Event::Verified(&verification));
+            summary.disagreement |= verification_differs(&verification);
+            verifications.push(verification);
+            folder.write_verifications(&verifications)?;
+        }
+    }
+
+    let mut seat = Seat::default();
+    for (index, cell) in missing {
+        on_event(Event::CellStarted { cell, index });
+        let answer = seat.measure(sweep, engines, cell, &mut |progress| on_event(Event::Progress(progress)));
+        let (load_seconds, result) = match answer {
+            Err(WorkerError::Interrupted) => return Ok(RunSummary { interrupted: true, ..summary }),
+            Err(WorkerError::Evidence(evidence)) => (None, Err(classify(&evidence))),
+            Ok((load_seconds, measured)) => (load_seconds, Ok(measured)),
+        };
+        if let Some(hello) = seat.new_hello(&environment, cell.engine) {
+            environment.engines.insert(cell.engine.to_owned(), hello);
+            folder.write_environment(&environment)?;
+        }
+        let record = record(sweep, cell, load_seconds, result, seat.weights_bytes());
+        summary.failed += usize::from(!matches!(record.outcome, Outcome::Ok | Outcome::OutOfMemory));
+        let measurement = folder.append(record)?;
+        on_event(Event::CellEnded { cell, index, measurement });
+    }
+    Ok(summary)
+}
+
+/// An engine that could not answer is told by its cells; one that answers otherwise is told here.
+fn verification_differs(verification: &Verification) -> bool {
+    let answered = verification.agreements.iter().filter(|agreement| agreement.error.is_none());
+    answered.into_iter().any(|agreement| !verification.agrees(agreement))
+}
+
+/// The worker of the moment, kept from cell to cell while all is well.
+#[derive(Default)]
+struct Seat {
+    seated: Option<Seated>,
+    /// Loading depends on engine and model alone: once it failed, it is not tried again for every cell.
+    load_failure: Option<(String, String, crate::Evidence)>,
+}
+
+struct Seated {
+    engine: String,
+    model: String,
+    worker: Worker,
+    weights_bytes: u64,
+}
+
+impl Seat {
+    /// Seconds of loading, where this cell's worker was started for it, and the cell's series.
+    fn measure(
+        &mut self,
+        sweep: &Sweep,
+        engines: &Engines,
+        cell: Cell<'_>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(Option<f64>, Measured), WorkerError> {
+        let fits = |seated: &Seated| seated.engine == cell.engine && seated.model == cell.model.name;
+        let mut load_seconds = None;
+        if !self.seated.as_ref().is_some_and(fits) {
+            self.leave();
+            if let Some((engine, model, evidence)) = &self.load_failure
+                && engine == cell.engine
+                && *model == cell.model.name
+            {
+                return Err(WorkerError::Evidence(evidence.clone()));
+            }
+            let start = Instant::now();
+            let (worker, loaded) =
+                load(sweep, engines, cell.model, cell.engine, progress).inspect_err(|error| {
+                    if let WorkerError::Evidence(evidence) = error {
+                        self.load_failure =
+                            Some((cell.engine.into(), cell.model.name.clone(), evidence.clone()));
+                    }
+                })?;
+            load_seconds = Some(start.elapsed().as_secs_f64());
+            let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
+            self.seated = Some(Seated { engine, model, worker, weights_bytes: loaded.weights_bytes });
+        }
+        let seated = self.seated.as_mut().expect("a worker was just seated");
+
+        let vocab_size = cell.model.config.vocab_size as u32;
+        let request = Request::Measure(MeasureRequest {
+            prompt_ids: llama::prompt::seeded_prompt(
+                cell.batch_size,
+                cell.prompt_length,
+                vocab_size,
+                sweep.seed,
+            ),
+            generation_length: sweep.generation_length,
+            procedure: sweep.procedure,
+        });
+        let measured = match seated.worker.ask(&request, progress) {
+            Ok(Reply::Measured(measured)) => check_series(sweep, measured)
+                .map_err(|what| seated.worker.protocol_error(protocol::Phase::Decode, what)),
+            Ok(_) => Err(seated.worker.protocol_error(protocol::Phase::Decode, "expected measured".into())),
+            Err(error) => Err(error),
+        };
+        if measured.is_err() || sweep.isolation == Isolation::Cell {
+            self.leave();
+        }
+        Ok((load_seconds, measured?))
+    }
+
+    fn leave(&mut self) {
+        if let Some(seated) = self.seated.take() {
+            seated.worker.shutdown();
+        }
+    }
+
+    fn new_hello(&self, environment: &Environment, engine: &str) -> Option<Hello> {
+        let seated = self.seated.as_ref().filter(|seated| seated.engine == engine)?;
+        (!environment.engines.contains_key(engine)).then(|| seated.worker.hello.clone())
+    }
+
+    fn weights_bytes(&self) -> Option<u64> {
+        self.seated.as_ref().map(|seated| seated.weights_bytes)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// A worker's figures are believed only where they can be a measurement of what was asked.
+fn check_series(sweep: &Sweep, measured: Measured) -> Result<Measured, String> {
+    let plausible = |seconds: &f64| seconds.is_finite() && *seconds > 0.0;
+    let counts = measured.prompt_seconds.len() == sweep.procedure.prompt_runs as usize
+        && measured.generations.len() == sweep.procedure.generations as usize
+        && measured.generations.iter().all(|one| one.token_seconds.len() == sweep.generation_length as usize);
+    if !counts {
+        return Err("another number of figures than was asked for".into());
+    }
+    let generations = measured.generations.iter();
+    let all =
+        generations.flat_map(|one| one.token_seconds.iter().chain([&one.prompt_seconds, &one.wall_seconds]));
+    if !measured.prompt_seconds.iter().chain(all).all(plausible) {
+        return Err("a latency that is not a number above 0".into());
+    }
+    Ok(measured)
+}
+
+fn record(
+    sweep: &Sweep,
+    cell: Cell<'_>,
+    load_seconds: Option<f64>,
+    result: Result<Measured, CellFailure>,
+    weights_bytes: Option<u64>,
+) -> Measurement {
+    let mut record = Measurement {
+        schema: SCHEMA,
+        engine: cell.engine.to_owned(),
+        model: cell.model.name.clone(),
+        precision: sweep.precision,
+        device: sweep.device,
+        world_size: sweep.world_size,
+        batch_size: cell.batch_size,
+        prompt_length: cell.prompt_length,
+        generation_length: sweep.generation_length,
+        replicate: cell.replicate,
+        outcome: Outcome::Ok,
+        phase: None,
+        error: None,
+        load_seconds,
+        prompt_seconds: Vec::new(),
+        generations: Vec::new(),
+        memory: Memory::default(),
+        tokens_sha256: None,
+    };
+    match result {
+        Ok(measured) => {
+            record.prompt_seconds = measured.prompt_seconds;
+            record.generations = measured.generations;
+            record.memory = Memory { weights_bytes, ..measured.memory };
+            record.tokens_sha256 = Some(measured.tokens_sha256);
+        }
+        Err(failure) => {
+            record.outcome = failure.outcome;
+            record.phase = Some(failure.phase);
+            record.error = Some(failure.error);
+        }
+    }
+    record
+}
+
+/// Starts the worker of `engine` only to hear who it is.
+pub fn greet(engines: &Engines, engine: &str) -> Result<Hello, WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let limits = Limits { memory_bytes: None, request: Duration::from_secs(60) };
+    let mut worker = Worker::spawn(command, limits)?;
+    let unknown = Hello { protocol: 0, engine: String::new(), libraries: Vec::new(), devices: Vec::new() };
+    let hello = std::mem::replace(&mut worker.hello, unknown);
+    worker.shutdown();
+    Ok(hello)
+}
+
+/// Starts the worker of `engine`, loads `model` and generates greedily.
+pub fn generate(
+    sweep: &Sweep,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    prompt_ids: &[Vec<u32>],
+    max_new_tokens: u32,
+    logits: bool,
+) -> Result<Generated, WorkerError> {
+    let (mut worker, _) = load(sweep, engines, model, engine, &mut |_| ())?;
+    let request =
+        Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
+    match worker.ask(&request, &mut |_| ())? {
+        Reply::Generated(generated) => {
+            worker.shutdown();
+            Ok(generated)
+        }
+        _ => Err(worker.protocol_error(protocol::Phase::Decode, "expected generated".into())),
+    }
+}
+
+fn load(
+    sweep: &Sweep,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Worker, Loaded), WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let request = Duration::from_secs_f64(sweep.timeout_seconds);
+    let mut worker = Worker::spawn(command, Limits { memory_bytes: sweep.memory_limit, request })?;
+    let request = Request::Load(LoadRequest {
+        model: model.source.clone(),
+        device: sweep.device,
+        precision: sweep.precision,
+        threads: sweep.threads,
+        memory_limit_bytes: sweep.memory_limit,
+        options: sweep.options_of(engine),
+    });
+    match worker.ask(&request, progress)? {
+        Reply::Loaded(loaded) => Ok((worker, loaded)),
+        _ => Err(worker.protocol_error(protocol::Phase::Load, "expected loaded".into())),
+    }
+}

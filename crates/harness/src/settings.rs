@@ -1,0 +1,183 @@
+//! Keys and values from a TOML file, and from flags that override them, each with where it was written: so that
+//! every error starts from what the user wrote.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+/// A setting that can't be used: where it was written, and what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    /// `configs/quick.toml:7: batch_sizes`, `--batch-size`.
+    pub origin: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.what)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// One setting.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) origin: String,
+    pub(crate) value: Value,
+    /// What a relative path in it is relative to.
+    pub(crate) base: PathBuf,
+}
+
+impl Setting {
+    pub(crate) fn error(&self, what: impl fmt::Display) -> SettingsError {
+        SettingsError { origin: self.origin.clone(), what: what.to_string() }
+    }
+
+    fn expected(&self, expected: &str) -> SettingsError {
+        self.error(format!("expected {expected}, found {}", self.value))
+    }
+
+    /// A whole number in `least..=u32::MAX`.
+    pub(crate) fn whole(&self, least: u32) -> Result<u32, SettingsError> {
+        let number = self.value.as_integer().and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|&number| number >= least)
+            .ok_or_else(|| self.expected(&format!("a whole number from {least}")))
+    }
+
+    /// One whole number from 1, or a list of them without repetition.
+    pub(crate) fn sizes(&self) -> Result<Vec<u32>, SettingsError> {
+        let expected = || self.expected("whole numbers from 1, each once");
+        let size = |value: &Value| {
+            let size = value.as_integer().and_then(|number| u32::try_from(number).ok());
+            size.filter(|&size| size > 0).ok_or_else(expected)
+        };
+        let sizes = self.items().into_iter().map(size).collect::<Result<Vec<_>, _>>()?;
+        let once = sizes.iter().enumerate().all(|(index, size)| !sizes[..index].contains(size));
+        if sizes.is_empty() || !once { Err(expected()) } else { Ok(sizes) }
+    }
+
+    /// One word, or a list of words without repetition.
+    pub(crate) fn words(&self) -> Result<Vec<String>, SettingsError> {
+        let expected = || self.expected("a list of names, each once");
+        let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(expected);
+        let words = self.items().into_iter().map(word).collect::<Result<Vec<_>, _>>()?;
+        let once = words.iter().enumerate().all(|(index, word)| !words[..index].contains(word));
+        if words.is_empty() || !once { Err(expected()) } else { Ok(words) }
+    }
+
+    /// One word.
+    pub(crate) fn word(&self) -> Result<&str, SettingsError> {
+        self.value.as_str().ok_or_else(|| self.expected("a text"))
+    }
+
+    /// A number of seconds above 0.
+    pub(crate) fn seconds(&self) -> Result<f64, SettingsError> {
+        let number = self.value.as_float().or_else(|| self.value.as_integer().map(|number| number as f64));
+        let seconds = number.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        seconds.ok_or_else(|| self.expected("a number of seconds above 0"))
+    }
+
+    fn items(&self) -> Vec<&Value> {
+        self.value.as_array().map_or_else(|| vec![&self.value], |items| items.iter().collect())
+    }
+}
+
+/// Settings by key; keys of sub-tables are dotted (`procedure.warmup_runs`).
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    entries: BTreeMap<String, Setting>,
+}
+
+impl Settings {
+    /// Reads TOML. `origin` names the file in errors, `base` is what its relative paths are relative to. Sub-tables
+    /// named in `sections` are opened (`procedure` gives `procedure.warmup_runs`), other tables are values.
+    pub fn parse(text: &str, origin: &str, base: &Path, sections: &[&str]) -> Result<Self, SettingsError> {
+        let line = |offset: usize| {
+            1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count()
+        };
+        let table = DeTable::parse(text).map_err(|error| SettingsError {
+            origin: format!("{origin}:{}", line(error.span().map_or(0, |span| span.start))),
+            what: error.message().trim().replace('\n', ", "),
+        })?;
+        let mut settings = Self::default();
+        let mut open = vec![(String::new(), table.into_inner())];
+        while let Some((prefix, table)) = open.pop() {
+            for (key, value) in table {
+                let line = line(key.span().start);
+                let key = format!("{prefix}{}", key.into_inner());
+                match value.into_inner() {
+                    DeValue::Table(inner) if sections.contains(&key.as_str()) => {
+                        open.push((format!("{key}."), inner))
+                    }
+                    value => {
+                        let origin = format!("{origin}:{line}: {key}");
+                        let value =
+                            convert(value).map_err(|what| SettingsError { origin: origin.clone(), what })?;
+                        settings.entries.insert(key, Setting { origin, value, base: base.into() });
+                    }
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Sets `key` from a flag: `origin` is the flag, relative paths are relative to the working folder.
+    pub fn set(&mut self, key: &str, origin: &str, value: impl Into<Value>) {
+        let setting = Setting { origin: origin.into(), value: value.into(), base: PathBuf::new() };
+        self.entries.insert(key.into(), setting);
+    }
+
+    pub(crate) fn take(&mut self, key: &str) -> Option<Setting> {
+        self.entries.remove(key)
+    }
+
+    /// Takes everything below `prefix.`.
+    pub(crate) fn take_below(&mut self, prefix: &str) -> Vec<(String, Setting)> {
+        let prefix = format!("{prefix}.");
+        let keys: Vec<_> = self.entries.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+        keys.into_iter()
+            .filter_map(|key| Some((key[prefix.len()..].to_owned(), self.entries.remove(&key)?)))
+            .collect()
+    }
+
+    /// What is left when all known keys were taken is unknown.
+    pub(crate) fn finish(self, known: &[&str]) -> Result<(), SettingsError> {
+        let Some((_, setting)) = self.entries.into_iter().next() else { return Ok(()) };
+        Err(setting.error(format!("unknown key: expected one of {}", known.join(", "))))
+    }
+}
+
+fn convert(value: DeValue<'_>) -> Result<Value, String> {
+    Ok(match value {
+        DeValue::String(text) => Value::String(text.into_owned()),
+        DeValue::Integer(number) => {
+            let parsed = i64::from_str_radix(number.as_str(), number.radix());
+            Value::Integer(
+                parsed
+                    .map_err(|_| format!("expected a number that fits 64 bits, found {}", number.as_str()))?,
+            )
+        }
+        DeValue::Float(number) => {
+            Value::Float(number.as_str().parse().map_err(|_| "expected a number".to_owned())?)
+        }
+        DeValue::Boolean(flag) => Value::Boolean(flag),
+        DeValue::Datetime(moment) => Value::Datetime(moment),
+        DeValue::Array(items) => {
+            let items = items.into_iter().map(|item| convert(item.into_inner()));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => {
+            let entries = table.into_iter().map(|(key, value)| {
+                Ok::<_, String>((key.into_inner().into_owned(), convert(value.into_inner())?))
+            });
+            Value::Table(entries.collect::<Result<_, _>>()?)
+        }
+    })
+}

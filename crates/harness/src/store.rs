@@ -1,0 +1,199 @@
+//! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use protocol::{Measurement, SCHEMA};
+
+use crate::{Cell, Engines, Environment, Sweep, Verification};
+
+const SWEEP: &str = "sweep.toml";
+const ENVIRONMENT: &str = "environment.json";
+const VERIFICATION: &str = "verification.json";
+const MEASUREMENTS: &str = "measurements.jsonl";
+
+/// A run's folder that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}{}: {what}", line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        what: String,
+    },
+    /// The folder can't be used for this.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// An open run's folder; nobody else can write to it meanwhile.
+#[derive(Debug)]
+pub struct RunFolder {
+    dir: PathBuf,
+    measurements: File,
+    records: Vec<Measurement>,
+}
+
+impl RunFolder {
+    /// Creates the folder of a new run. Refused where there is a run already.
+    pub fn create(dir: &Path, sweep: &Sweep) -> Result<Self, StoreError> {
+        if dir.join(MEASUREMENTS).exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"
+            )));
+        }
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let folder = Self::open(dir, Vec::new())?;
+        folder.write(SWEEP, sweep.to_toml().as_bytes())?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of an earlier run to measure what it lacks; also gives its sweep, and a warning where its last
+    /// record was torn.
+    pub fn resume(dir: &Path, engines: &Engines) -> Result<(Self, Sweep, Option<String>), StoreError> {
+        let path = dir.join(SWEEP);
+        let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+        let sweep = Sweep::settings(&text, &path.display().to_string(), dir)
+            .and_then(|settings| Sweep::resolve(settings, engines))
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+
+        let path = dir.join(MEASUREMENTS);
+        let mut folder = Self::open(dir, Vec::new())?;
+        let text = std::fs::read(&path).map_err(at(&path))?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let warning = (whole < text.len()).then(|| {
+            let lost = text.len() - whole;
+            format!(
+                "{}: the last record was cut off ({lost} bytes): dropped, its cell is measured again",
+                path.display()
+            )
+        });
+        if warning.is_some() {
+            folder.measurements.set_len(whole as u64).map_err(at(&path))?;
+        }
+        folder.records = parse_records(&String::from_utf8_lossy(&text[..whole]), &path)?;
+        Ok((folder, sweep, warning))
+    }
+
+    fn open(dir: &Path, records: Vec<Measurement>) -> Result<Self, StoreError> {
+        let path = dir.join(MEASUREMENTS);
+        let measurements =
+            OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(at(&path))?;
+        measurements.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                StoreError::Refused(format!("{}: another run is writing to this folder", dir.display()))
+            }
+            TryLockError::Error(source) => StoreError::Io { path: path.clone(), source },
+        })?;
+        Ok(Self { dir: dir.into(), measurements, records })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The records so far.
+    pub fn records(&self) -> &[Measurement] {
+        &self.records
+    }
+
+    /// Whether a record of this cell is there.
+    pub fn has(&self, cell: &Cell<'_>) -> bool {
+        self.records.iter().any(|record| {
+            record.model == cell.model.name
+                && record.engine == cell.engine
+                && record.batch_size == cell.batch_size
+                && record.prompt_length == cell.prompt_length
+                && record.replicate == cell.replicate
+        })
+    }
+
+    /// Appends a record. It is on the disk when this returns.
+    pub fn append(&mut self, record: Measurement) -> Result<&Measurement, StoreError> {
+        let mut line = serde_json::to_vec(&record).expect("a record is plain JSON");
+        line.push(b'\n');
+        let path = self.dir.join(MEASUREMENTS);
+        self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data()).map_err(at(&path))?;
+        self.records.push(record);
+        Ok(&self.records[self.records.len() - 1])
+    }
+
+    /// Writes `environment.json`.
+    pub fn write_environment(&self, environment: &Environment) -> Result<(), StoreError> {
+        self.write_json(ENVIRONMENT, environment)
+    }
+
+    /// Writes `verification.json`.
+    pub fn write_verifications(&self, verifications: &[Verification]) -> Result<(), StoreError> {
+        self.write_json(VERIFICATION, verifications)
+    }
+
+    fn write_json<T: serde::Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+        let mut text = serde_json::to_string_pretty(value).expect("plain JSON");
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Writes a file of the folder: whole, or not at all.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let partial = self.dir.join(format!(".{name}.partial"));
+        let written = File::create(&partial).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_data()
+        });
+        written.and_then(|()| std::fs::rename(&partial, &path)).map_err(at(&path))
+    }
+}
+
+/// Reads an earlier run: its environment, verifications and records. A torn last record is left out.
+pub fn read_run(dir: &Path) -> Result<(Environment, Vec<Verification>, Vec<Measurement>), StoreError> {
+    let path = dir.join(MEASUREMENTS);
+    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let records = parse_records(&text[..whole], &path)?;
+    let environment = read_json(&dir.join(ENVIRONMENT))?;
+    let verification = dir.join(VERIFICATION);
+    let verifications = if verification.exists() { read_json(&verification)? } else { Vec::new() };
+    Ok((environment, verifications, records))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let text = std::fs::read_to_string(path).map_err(at(path))?;
+    serde_json::from_str(&text).map_err(|error| StoreError::Content {
+        path: path.into(),
+        line: Some(error.line()),
+        what: error.to_string(),
+    })
+}
+
+fn parse_records(text: &str, path: &Path) -> Result<Vec<Measurement>, StoreError> {
+    let record = |(index, line): (usize, &str)| {
+        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
+        let record: Measurement = serde_json::from_str(line).map_err(|error| fail(error.to_string()))?;
+        if record.schema != SCHEMA {
+            return Err(fail(format!("schema: expected {SCHEMA}, found {}", record.schema)));
+        }
+        Ok(record)
+    };
+    text.lines().enumerate().map(record).collect()
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |source| StoreError::Io { path: path.into(), source }
+}

@@ -1,0 +1,400 @@
+//! A sweep: what to measure, and how. Read from TOML and flags, checked whole before anything is loaded.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::path::Path;
+use std::str::FromStr;
+
+use protocol::{Device, Options, Precision, Procedure};
+use serde::Serialize;
+
+use crate::settings::Setting;
+use crate::{Engines, Model, Settings, SettingsError, parse_bytes};
+
+/// `configs/quick.toml`, the sweep of `run` without an argument.
+pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
+
+const SECTIONS: [&str; 2] = ["procedure", "options"];
+const KEYS: [&str; 15] = [
+    "models",
+    "engines",
+    "batch_sizes",
+    "prompt_lengths",
+    "generation_length",
+    "device",
+    "precision",
+    "world_size",
+    "threads",
+    "seed",
+    "memory_limit",
+    "timeout_seconds",
+    "isolation",
+    "[procedure]",
+    "[options]",
+];
+const PROCEDURE_KEYS: [&str; 4] = ["warmup_runs", "prompt_runs", "generations", "replicates"];
+
+/// How long a worker lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// One worker for all cells of an engine; a fresh one after any cell that did not end well.
+    Engine,
+    /// A fresh worker for every cell.
+    Cell,
+}
+
+/// What to measure, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweep {
+    /// The models, in the order of the tables.
+    pub models: Vec<Model>,
+    /// The engines, in the order of the rows.
+    pub engines: Vec<String>,
+    /// Batch sizes, in the order of the rows.
+    pub batch_sizes: Vec<u32>,
+    /// Prompt lengths, in the order of the rows.
+    pub prompt_lengths: Vec<u32>,
+    /// Decode forwards of a generation.
+    pub generation_length: u32,
+    /// Where to compute.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// Ranks of tensor parallelism.
+    pub world_size: u32,
+    /// Threads of an engine's pool; one a core where not given.
+    pub threads: Option<u32>,
+    /// Of seeded weights and prompts.
+    pub seed: u64,
+    /// The most memory a worker may use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The most seconds that loading, or a cell, may take.
+    pub timeout_seconds: f64,
+    /// How long a worker lives.
+    pub isolation: Isolation,
+    /// How often a cell is run in one worker.
+    pub procedure: Procedure,
+    /// In how many fresh workers a cell is measured.
+    pub replicates: u32,
+    /// The engines' own options.
+    pub options: BTreeMap<String, Options>,
+}
+
+impl Sweep {
+    /// Reads the settings of a sweep's file; flags may be set over them before [`Sweep::resolve`].
+    pub fn settings(text: &str, origin: &str, base: &Path) -> Result<Settings, SettingsError> {
+        Settings::parse(text, origin, base, &SECTIONS)
+    }
+
+    /// Checks everything that can be checked without loading anything.
+    pub fn resolve(mut settings: Settings, engines: &Engines) -> Result<Self, SettingsError> {
+        let need = |key: &str, setting: Option<Setting>| {
+            setting.ok_or_else(|| SettingsError { origin: key.into(), what: "not set in the sweep".into() })
+        };
+        let mut take = |key: &str| settings.take(key);
+
+        let seed = take("seed").map_or(Ok(0), |seed| seed.whole(0))?.into();
+        let models_setting = need("models", take("models"))?;
+        let models = find_models(&models_setting, seed)?;
+        let engine_names = find_engines(&need("engines", take("engines"))?, engines)?;
+        let batch_sizes = need("batch_sizes", take("batch_sizes"))?.sizes()?;
+        let lengths_setting = need("prompt_lengths", take("prompt_lengths"))?;
+        let generation_setting = take("generation_length");
+        let generation_length = generation_setting.as_ref().map_or(Ok(256), |length| length.whole(1))?;
+        let prompt_lengths = lengths_setting.sizes()?;
+        check_context(&models, &prompt_lengths, generation_length, &lengths_setting)?;
+
+        let device = take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?;
+        let precision = take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?;
+        let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
+        let threads = take("threads").map(|threads| threads.whole(1)).transpose()?;
+        let memory_limit = take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?;
+        let timeout_seconds = take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?;
+        let isolation =
+            take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
+
+        let mut procedure_key = |key: &str, least: u32, default: u32| {
+            settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
+        };
+        let procedure = Procedure {
+            warmup_runs: procedure_key("warmup_runs", 0, 5)?,
+            prompt_runs: procedure_key("prompt_runs", 1, 100)?,
+            generations: procedure_key("generations", 1, 1)?,
+        };
+        let replicates = procedure_key("replicates", 1, 1)?;
+        let options = read_options(settings.take_below("options"), engines)?;
+        if let Some((_, setting)) = settings.take_below("procedure").into_iter().next() {
+            return Err(setting.error(format!("unknown key: expected one of {}", PROCEDURE_KEYS.join(", "))));
+        }
+        settings.finish(&KEYS)?;
+
+        Ok(Self {
+            models,
+            engines: engine_names,
+            batch_sizes,
+            prompt_lengths,
+            generation_length,
+            device,
+            precision,
+            world_size,
+            threads,
+            seed,
+            memory_limit,
+            timeout_seconds,
+            isolation,
+            procedure,
+            replicates,
+            options,
+        })
+    }
+
+    /// This sweep as TOML: reads back as the same sweep, from any working folder.
+    pub fn to_toml(&self) -> String {
+        #[derive(Serialize)]
+        struct File<'a> {
+            models: Vec<String>,
+            engines: &'a [String],
+            batch_sizes: &'a [u32],
+            prompt_lengths: &'a [u32],
+            generation_length: u32,
+            device: Device,
+            precision: Precision,
+            world_size: u32,
+            threads: Option<u32>,
+            seed: u64,
+            memory_limit: Option<u64>,
+            timeout_seconds: f64,
+            isolation: Isolation,
+            procedure: ProcedureFile,
+            options: &'a BTreeMap<String, Options>,
+        }
+        #[derive(Serialize)]
+        struct ProcedureFile {
+            #[serde(flatten)]
+            procedure: Procedure,
+            replicates: u32,
+        }
+        let file = File {
+            models: self.models.iter().map(Model::reference).collect(),
+            engines: &self.engines,
+            batch_sizes: &self.batch_sizes,
+            prompt_lengths: &self.prompt_lengths,
+            generation_length: self.generation_length,
+            device: self.device,
+            precision: self.precision,
+            world_size: self.world_size,
+            threads: self.threads,
+            seed: self.seed,
+            memory_limit: self.memory_limit,
+            timeout_seconds: self.timeout_seconds,
+            isolation: self.isolation,
+            procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
+            options: &self.options,
+        };
+        toml::to_string(&file).expect("a sweep is plain TOML")
+    }
+
+    /// The options of `engine`.
+    pub fn options_of(&self, engine: &str) -> Options {
+        self.options.get(engine).cloned().unwrap_or_default()
+    }
+}
+
+fn find_models(setting: &Setting, seed: u64) -> Result<Vec<Model>, SettingsError> {
+    let find = |word: &String| Model::find(word, seed, &setting.base).map_err(|what| setting.error(what));
+    let models = setting.words()?.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    for (index, model) in models.iter().enumerate() {
+        if models[..index].iter().any(|earlier| earlier.name == model.name) {
+            return Err(setting.error(format!("two models are named {}: rename one's folder", model.name)));
+        }
+    }
+    Ok(models)
+}
+
+fn find_engines(setting: &Setting, engines: &Engines) -> Result<Vec<String>, SettingsError> {
+    let names = setting.words()?;
+    match names.iter().find(|name| engines.get(name).is_none()) {
+        Some(unknown) => Err(setting.error(unknown_engine(unknown, engines))),
+        None => Ok(names),
+    }
+}
+
+fn unknown_engine(name: &str, engines: &Engines) -> String {
+    let mut text = format!("unknown engine \"{name}\": expected one of ");
+    for (index, known) in engines.names().enumerate() {
+        let _ = write!(text, "{}{known}", if index == 0 { "" } else { ", " });
+    }
+    text
+}
+
+fn check_context(
+    models: &[Model],
+    lengths: &[u32],
+    generation: u32,
+    setting: &Setting,
+) -> Result<(), SettingsError> {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let positions = u64::from(longest) + u64::from(generation);
+    for model in models {
+        let context = model.config.max_position_embeddings as u64;
+        if positions > context {
+            return Err(setting.error(format!(
+                "prompt_length {longest} and generation_length {generation} need {positions} positions: \
+                 {} has {context} (max_position_embeddings)",
+                model.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {
+    setting.word()?.parse().map_err(|error| setting.error(error))
+}
+
+fn read_bytes(setting: &Setting) -> Result<u64, SettingsError> {
+    match setting.value.as_integer() {
+        Some(bytes) => parse_bytes(&bytes.to_string()),
+        None => parse_bytes(setting.word()?),
+    }
+    .map_err(|what| setting.error(what))
+}
+
+fn read_isolation(setting: &Setting) -> Result<Isolation, SettingsError> {
+    match setting.word()? {
+        "engine" => Ok(Isolation::Engine),
+        "cell" => Ok(Isolation::Cell),
+        other => Err(setting.error(format!("expected \"engine\" or \"cell\", found \"{other}\""))),
+    }
+}
+
+fn read_options(
+    settings: Vec<(String, Setting)>,
+    engines: &Engines,
+) -> Result<BTreeMap<String, Options>, SettingsError> {
+    let mut options = BTreeMap::new();
+    for (engine, setting) in settings {
+        if engines.get(&engine).is_none() {
+            return Err(setting.error(unknown_engine(&engine, engines)));
+        }
+        let table = setting
+            .value
+            .as_table()
+            .ok_or_else(|| setting.error("expected a table of the engine's options"))?;
+        let json = |value: &toml::Value| serde_json::to_value(value).map_err(|error| setting.error(error));
+        let entries = table.iter().map(|(key, value)| Ok((key.clone(), json(value)?)));
+        options.insert(engine, entries.collect::<Result<Options, SettingsError>>()?);
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Sweep, String> {
+        Sweep::settings(text, "a.toml", Path::new(""))
+            .and_then(|settings| Sweep::resolve(settings, &Engines::built_in()))
+            .map_err(|error| error.to_string())
+    }
+
+    fn quick_with(line: &str) -> String {
+        let key = line.split(['=', ' ']).next().unwrap();
+        let kept = QUICK_SWEEP.lines().map(|old| if old.starts_with(key) { line } else { old });
+        kept.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_committed_sweep_resolves_and_reads_back_from_its_own_toml() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut count = 0;
+        for entry in std::fs::read_dir(configs).unwrap() {
+            let path = entry.unwrap().path();
+            let is_sweep = path.extension().is_some_and(|e| e == "toml");
+            if !is_sweep || ["engines.toml", "hardware.toml"].iter().any(|name| path.ends_with(name)) {
+                continue;
+            }
+            let sweep = resolve(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+            count += 1;
+        }
+        assert_eq!(count, 5);
+    }
+
+    #[test]
+    fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
+        let cases = [
+            (
+                "batch_sizes = [1, 0]",
+                "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found [1, 0]",
+            ),
+            (
+                "batch_sizes = [4, 4]",
+                "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found [4, 4]",
+            ),
+            (
+                "batch_sizes = \"four\"",
+                "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found \"four\"",
+            ),
+            (
+                "engines = [\"onnx\"]",
+                "a.toml:4: engines: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock",
+            ),
+            (
+                "prompt_lengths = [2000]",
+                "a.toml:6: prompt_lengths: prompt_length 2000 and generation_length 256 need 2256 positions: llama2-15m has 2048 (max_position_embeddings)",
+            ),
+            ("generation_length = 0", "a.toml:7: generation_length: expected a whole number from 1, found 0"),
+            (
+                "models = [\"llama2-8b\"]",
+                "a.toml:3: models: no such model \"llama2-8b\": expected a checkpoint's folder, or one of llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
+            ),
+            ("device = \"gpu\"", "a.toml:8: device: unknown device \"gpu\": expected cpu, cuda or cuda:N"),
+            ("precision = 16", "a.toml:9: precision: expected a text, found 16"),
+            (
+                "warmup_runs = -1",
+                "a.toml:12: procedure.warmup_runs: expected a whole number from 0, found -1",
+            ),
+        ];
+        for (line, message) in cases {
+            assert_eq!(resolve(&quick_with(line)).unwrap_err(), message);
+        }
+        let with = |line: &str| resolve(&format!("{line}\n{QUICK_SWEEP}")).unwrap_err();
+        assert!(
+            with("batchsizes = [1]")
+                .starts_with("a.toml:1: batchsizes: unknown key: expected one of models, engines")
+        );
+        assert_eq!(
+            with("memory_limit = \"lots\""),
+            "a.toml:1: memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"lots\""
+        );
+        assert_eq!(
+            with("isolation = \"none\""),
+            "a.toml:1: isolation: expected \"engine\" or \"cell\", found \"none\""
+        );
+        assert_eq!(
+            with("options.onnx = {}"),
+            "a.toml:1: options.onnx: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock"
+        );
+        assert!(with("batch_sizes = [").starts_with("a.toml:"));
+        assert!(with("procedure.repeats = 1").contains("procedure"));
+        assert_eq!(resolve("").unwrap_err(), "models: not set in the sweep");
+    }
+
+    #[test]
+    fn flags_override_the_file_and_are_named_in_errors() {
+        let mut settings = Sweep::settings(QUICK_SWEEP, "a.toml", Path::new("")).unwrap();
+        settings.set("prompt_lengths", "--prompt-length", toml::Value::Array(vec![4000.into()]));
+        let error = Sweep::resolve(settings, &Engines::built_in()).unwrap_err().to_string();
+        assert!(error.starts_with("--prompt-length: prompt_length 4000"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*", line in "[a-z_.]{1,12} ?= ?[\\[\\]{}\"0-9a-z, .-]{0,20}") {
+            let _ = resolve(&text);
+            let _ = resolve(&format!("{line}\n{QUICK_SWEEP}"));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+"""Fetch the native runtimes of llama2-bench: ONNX Runtime and libtorch.
+
+    python3 scripts/setup.py [--variant auto|cpu|cuda]
+
+Both come from Python wheels pinned by hash in scripts/runtimes/*.txt, unpacked side by side:
+
+    .runtime/onnxruntime/capi/libonnxruntime.so.*    ONNX Runtime
+    .runtime/torch/{lib,include,share}               libtorch
+    .runtime/nvidia/...                              CUDA libraries, where libtorch's own search path expects them
+
+No Python package is installed: pip only downloads, and nothing is written outside .runtime (pip's cache aside). Set
+LLAMA2_BENCH_RUNTIME to use another folder. A second run does nothing; after a run cut short, it goes on from there.
+
+In a requirement file, comments right above a pin belong to it:
+
+    # download 530.7 MB, unpacked 492.4 MB      how large it is
+    # keep PATTERN...                           the files to unpack; all of them where this is not said
+    # link NAME TARGET                          a symbolic link to lay beside them
+
+In .runtime, .wheels/ holds downloads until they are unpacked, .unpack/ a package on its way into place, and
+.stamps/NAME-VERSION.json the record of a package that is in place: its wheel's hash and its files. The record is
+written as .partial before the first file is moved, and renamed after the last.
+
+Exit codes: 0 everything is in place, 2 it could not be done, 130 interrupted.
+"""
+
+import argparse
+import ctypes
+import fcntl
+import fnmatch
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REQUIREMENTS = REPOSITORY / "scripts" / "runtimes"
+RUNTIMES = ("onnxruntime", "torch")
+PYTHON_VERSION = "3.12"
+PLATFORMS = ["manylinux2014_x86_64"] + [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)]
+OLDEST_GLIBC = (2, 28)
+
+PIP_FAILURES = {
+    "DO NOT MATCH THE HASHES": "the wheel that was downloaded does not have the pinned hash; it was thrown away",
+    "Retrying": "the package index could not be reached; check the network and run this again",
+    "No matching distribution": f"the package index has no such wheel for CPython {PYTHON_VERSION} on x86_64",
+}
+
+
+class SetupError(Exception):
+    """Something the user has to put right, said in one line."""
+
+
+@dataclass(frozen=True)
+class Package:
+    name: str
+    version: str
+    sha256: str
+    keep: tuple
+    links: tuple
+    download_mb: float
+    unpacked_mb: float
+
+    def __str__(self):
+        return f"{self.name} {self.version}"
+
+    def keeps(self, member):
+        patterns = self.keep or ("*",)
+        return not member.is_dir() and any(fnmatch.fnmatchcase(member.filename, pattern) for pattern in patterns)
+
+    def record(self, files):
+        """What the stamp says once these files are in place."""
+        selection = [*self.keep, *(f"{name} -> {target}" for name, target in self.links)]
+        return {"sha256": self.sha256, "selection": selection, "file_count": len(files), "files": files}
+
+
+def read_requirements(path):
+    packages, sizes, keep, links = [], (0, 0), [], []
+    for line in path.read_text().splitlines():
+        if size := re.fullmatch(r"# download ([\d.]+) MB, unpacked ([\d.]+) MB", line):
+            sizes = map(float, size.groups())
+        elif line.startswith("# keep "):
+            keep += line.split()[2:]
+        elif line.startswith("# link "):
+            links.append(tuple(line.split()[2:]))
+        elif pin := re.fullmatch(r"([\w.-]+)==(\S+) --hash=sha256:([0-9a-f]{64})", line):
+            packages.append(Package(*pin.groups(), tuple(keep), tuple(links), *sizes))
+            sizes, keep, links = (0, 0), [], []
+        elif line.strip() and not line.startswith("#"):
+            raise SetupError(f"{path}: not a pinned requirement: {line}")
+    return packages
+
+
+def detect_variant():
+    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        return "cuda"
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    return "cuda"
+
+
+def check_platform():
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) != ("Linux", "x86_64"):
+        raise SetupError(f"the runtimes are built for Linux on x86_64, and this is {system} on {machine}")
+    libc, version = platform.libc_ver()
+    if libc != "glibc" or tuple(map(int, version.split(".")[:2])) < OLDEST_GLIBC:
+        raise SetupError(f"the runtimes need glibc 2.28 or newer, and this is {libc or 'another C library'} {version}")
+
+
+class Runtime:
+    """The folder that the packages are unpacked into, and the records of what is in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.wheels = folder / ".wheels"
+        self.unpacking = folder / ".unpack"
+        self.stamps = folder / ".stamps"
+
+    def stamp(self, package):
+        return self.stamps / f"{package.name}-{package.version}.json"
+
+    def has(self, package):
+        record = read_record(self.stamp(package))
+        files = record["files"]
+        return record == package.record(files) and all(os.path.exists(f"{self.folder}/{name}") for name in files)
+
+    def holds_only(self, packages):
+        stamps = {self.stamp(package) for package in packages}
+        return set(self.stamps.iterdir()) == stamps and not self.wheels.exists() and not self.unpacking.exists()
+
+    def lock(self):
+        """Keep this folder to the present process and to a pip that outlives it."""
+        if self.folder.is_dir() and not self.stamps.is_dir() and any(self.folder.iterdir()):
+            raise SetupError(f"{self.folder}: not empty and not made by this script; empty it or name another folder")
+        self.stamps.mkdir(parents=True, exist_ok=True)
+        lock = open(self.folder / ".lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another setup of this folder to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        self.wheels.mkdir(exist_ok=True)
+        return lock
+
+    def wheel(self, package):
+        """The finished download of a package, or None; a broken one is deleted."""
+        for path in self.wheels.glob(f"{re.sub('[-_.]+', '_', package.name)}-{package.version}-*.whl"):
+            if sha256(path) == package.sha256:
+                return path
+            path.unlink()
+        return None
+
+    def download(self, package, lock):
+        temporary = self.wheels / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        requirement = temporary / "requirement.txt"
+        requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+        command += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
+        command += ["--implementation=cp", f"--python-version={PYTHON_VERSION}"]
+        command += [f"--platform={tag}" for tag in PLATFORMS]
+        command += [f"--dest={self.wheels}", f"--requirement={requirement}"]
+        pip = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            pass_fds=[lock.fileno()],
+            start_new_session=True,
+        )
+        try:
+            _, errors = pip.communicate()
+        except BaseException:
+            pip.kill()
+            pip.wait()
+            raise
+        if pip.returncode != 0:
+            last_line = (errors.strip() or f"exit code {pip.returncode}").splitlines()[-1]
+            known = [reason for sign, reason in PIP_FAILURES.items() if sign in errors]
+            raise SetupError(f"{package}: {known[0] if known else f'pip could not download it: {last_line}'}")
+        wheel = self.wheel(package)
+        if wheel is None:
+            raise SetupError(f"{package}: pip left no wheel with the pinned hash in {self.wheels}")
+        return wheel
+
+    def remove_all_but(self, packages):
+        """Delete the files of every other package, and of those that are half in place."""
+        for stamp in set(self.stamps.iterdir()) - {self.stamp(package) for package in packages}:
+            for name in read_record(stamp)["files"]:
+                (self.folder / name).unlink(missing_ok=True)
+                remove_empty_folders((self.folder / name).parent, self.folder)
+            stamp.unlink()
+
+    def unpack(self, package, wheel):
+        shutil.rmtree(self.unpacking, ignore_errors=True)
+        with zipfile.ZipFile(wheel) as archive:
+            members = [member for member in archive.infolist() if package.keeps(member)]
+            for member in members:
+                path = archive.extract(member, self.unpacking)
+                os.chmod(path, (member.external_attr >> 16) & 0o777 | 0o644)
+        for name, target in package.links:
+            os.symlink(target, self.unpacking / name)
+
+        files = sorted([member.filename for member in members] + [name for name, _ in package.links])
+        partial = self.stamp(package).with_suffix(".partial")
+        partial.write_text(json.dumps(package.record(files), indent=0))
+        for name in files:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.unpacking / name, self.folder / name)
+        os.replace(partial, self.stamp(package))
+        wheel.unlink()
+        say(f"{package}: {len(files)} files in place")
+
+
+def read_record(stamp):
+    try:
+        record = json.loads(stamp.read_text())
+        return record if isinstance(record["files"], list) else {"files": []}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"files": []}
+
+
+def remove_empty_folders(folder, top):
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def announce(packages, wheels, folder):
+    """Say what will be fetched and how large it is, and fail where the disk has no room for it."""
+    for package in packages:
+        state = "already downloaded" if wheels[package] else f"download {package.download_mb:.1f} MB"
+        say(f"{str(package):28} {state}, unpacked {package.unpacked_mb:.1f} MB")
+    downloads = [package.download_mb for package in packages if not wheels[package]]
+    unpacked = sum(package.unpacked_mb for package in packages)
+    say(f"{'together':28} download {sum(downloads):.1f} MB, unpacked {unpacked:.1f} MB")
+    need, free = sum(downloads) + max(downloads, default=0) + unpacked, shutil.disk_usage(folder).free / 1e6
+    if free < need:
+        raise SetupError(f"{folder}: setting up needs {need:.0f} MB of free disk space, and there are {free:.0f} MB")
+
+
+def set_up(variant, folder):
+    packages = [p for name in RUNTIMES for p in read_requirements(REQUIREMENTS / f"{name}-{variant}.txt")]
+    runtime = Runtime(folder)
+    present = {package for package in packages if runtime.has(package)}
+    for package in packages:
+        if package in present:
+            say(f"{str(package):28} already here")
+    if len(present) == len(packages) and runtime.holds_only(packages):
+        return
+    if importlib.util.find_spec("pip") is None:
+        raise SetupError(f"{sys.executable} has no pip: install it (on Debian: apt install python3-pip)")
+
+    with runtime.lock() as lock:
+        missing = [package for package in packages if not runtime.has(package)]
+        wheels = {package: runtime.wheel(package) for package in missing}
+        if missing:
+            announce(missing, wheels, folder)
+        for package in missing:
+            wheels[package] = wheels[package] or runtime.download(package, lock)
+        runtime.remove_all_but(set(packages) - set(missing))
+        for package in missing:
+            runtime.unpack(package, wheels[package])
+        shutil.rmtree(runtime.wheels)
+        shutil.rmtree(runtime.unpacking, ignore_errors=True)
+    say(f"libtorch is in {folder / 'torch'}, ONNX Runtime in {folder / 'onnxruntime' / 'capi'}")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Fetch ONNX Runtime and libtorch into .runtime.")
+    parser.add_argument(
+        "--variant",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="which builds to fetch; auto, the default, takes cuda where there is an NVIDIA driver and cpu elsewhere",
+    )
+    variant = parser.parse_args(arguments).variant
+    folder = Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
+    try:
+        check_platform()
+        variant = detect_variant() if variant == "auto" else variant
+        say(f"{variant.upper()} runtimes of llama2-bench in {folder}")
+        set_up(variant, folder)
+    except (SetupError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""Tests of setup.py on tiny wheels made on the spot: no network. Run: python3 scripts/test_setup.py
+
+Most of them put a copy of a wheel in the place of pip's download, because starting pip takes half a second; those in
+WithPip have the real one fetch from a local folder.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import setup
+
+TAGS = {"torch": "cp312-cp312-manylinux_2_28_x86_64", "nvidia_math": "py3-none-manylinux2014_x86_64"}
+TORCH = {"torch/lib/libtorch_cpu.so": "cpu", "torch/lib/libtorch_cuda.so": "cuda", "torch/include/torch.h": "header"}
+MATH = {"nvidia/lib/libmath.so": "math", "nvidia/shared.txt": "shared"}
+METADATA = ("METADATA", "RECORD", "WHEEL")
+STAMPS = ["nvidia-math-1.0.json", "torch-2.0.json"]
+KEEP = "# keep torch/include/* torch/lib/libtorch_cpu.so\n# link torch/lib/libtorch.so libtorch_cpu.so\n"
+
+
+class SetupTest(unittest.TestCase):
+    CPU_TORCH = ["torch/include/torch.h", "torch/lib/libtorch.so", "torch/lib/libtorch_cpu.so"]
+
+    def setUp(self):
+        self.top = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.index, self.requirements, self.runtime = (self.top / name for name in ("index", "runtimes", "runtime"))
+        self.index.mkdir()
+        self.requirements.mkdir()
+        environment = {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.index),
+            "PIP_NO_CACHE_DIR": "1",
+            "PIP_QUIET": "1",
+            "LLAMA2_BENCH_RUNTIME": str(self.runtime),
+        }
+        self.enterContext(mock.patch.dict(os.environ, environment))
+        self.enterContext(mock.patch.object(setup, "REQUIREMENTS", self.requirements))
+        self.enterContext(mock.patch.object(setup, "RUNTIMES", ("torch",)))
+        torch, math = self.wheel("torch", "2.0", TORCH), self.wheel("nvidia_math", "1.0", MATH)
+        self.require("cpu", KEEP + torch, math)
+        self.require("cuda", torch, math)
+
+    def enterContext(self, manager):
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        return stack.enter_context(manager)
+
+    def wheel(self, name, version, files):
+        """Lay a wheel in the index and return the requirement that pins it."""
+        path = self.index / f"{name}-{version}-{TAGS[name]}.whl"
+        metadata = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file, text in files.items():
+                archive.writestr(file, text)
+            archive.writestr(f"{metadata}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            archive.writestr(f"{metadata}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {TAGS[name]}\n")
+            archive.writestr(f"{metadata}/RECORD", "")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}"
+
+    def require(self, variant, *pins):
+        sized = "".join(f"# download 0.1 MB, unpacked 0.2 MB\n{pin}\n" for pin in pins)
+        (self.requirements / f"torch-{variant}.txt").write_text(f"# A comment.\n\n{sized}")
+
+    def run_setup(self, variant="cpu"):
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            code = setup.main(["--variant", variant])
+        return code, out.getvalue(), err.getvalue()
+
+    def succeed(self, variant="cpu"):
+        code, out, err = self.run_setup(variant)
+        self.assertEqual((code, err), (0, ""))
+        return out
+
+    def fail(self, expected, variant="cpu"):
+        code, _, err = self.run_setup(variant)
+        self.assertEqual(code, 2)
+        self.assertRegex(err, expected)
+        self.assertEqual(err.count("\n"), 1, err)
+
+    def files(self, hidden=False):
+        paths = (path.relative_to(self.runtime) for path in self.runtime.rglob("*") if not path.is_dir())
+        return sorted(str(path) for path in paths if hidden or not str(path).startswith("."))
+
+    def stamp(self, name="torch-2.0"):
+        return self.runtime / ".stamps" / f"{name}.json"
+
+    def torch_files(self):
+        return [name for name in self.files() if name.startswith("torch/")]
+
+
+class WithCopies(SetupTest):
+    """Setup with pip's part played by a copy out of the index."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(setup.Runtime, "download", self.copy))
+
+    def copy(self, package, lock):
+        name = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
+        return Path(shutil.copy(next(self.index.glob(name)), self.runtime / ".wheels"))
+
+
+class Fresh(WithCopies):
+    def test_unpacks_what_is_kept_and_says_sizes_first(self):
+        out = self.succeed()
+        self.assertEqual(self.torch_files(), self.CPU_TORCH)
+        self.assertEqual(os.readlink(self.runtime / "torch/lib/libtorch.so"), "libtorch_cpu.so")
+        self.assertIn("nvidia/lib/libmath.so", self.files())
+        self.assertRegex(out, r"torch 2\.0 +download 0\.1 MB, unpacked 0\.2 MB\n")
+        self.assertIn(f"libtorch is in {self.runtime / 'torch'}", out)
+
+    def test_leaves_only_stamps_beside_the_packages(self):
+        self.succeed()
+        self.assertEqual(sorted(os.listdir(self.runtime / ".stamps")), STAMPS)
+        self.assertEqual([name for name in os.listdir(self.runtime) if name.startswith(".w")], [])
+        record = json.loads(self.stamp().read_text())
+        self.assertEqual((record["file_count"], record["files"]), (3, self.CPU_TORCH))
+        self.assertEqual(len(record["sha256"]), 64)
+
+
+class Again(WithCopies):
+    def test_does_nothing(self):
+        self.succeed()
+        before = {path: path.lstat().st_mtime_ns for path in self.runtime.rglob("*")}
+        with mock.patch.object(setup.Runtime, "download", side_effect=AssertionError):
+            out = self.succeed()
+        self.assertEqual(out.count("already here\n"), 2)
+        self.assertEqual({path: path.lstat().st_mtime_ns for path in self.runtime.rglob("*")}, before)
+
+    def test_repairs_a_corrupt_stamp_a_stamp_of_another_wheel_and_a_lost_file(self):
+        self.succeed()
+        good = self.stamp().read_text()
+        for damage in (
+            lambda: self.stamp().write_text(good[: len(good) // 2]),
+            lambda: self.stamp().write_text("[]"),
+            lambda: self.stamp().write_text(good.replace(json.loads(good)["sha256"], "0" * 64)),
+            lambda: (self.runtime / "torch/include/torch.h").unlink(),
+        ):
+            damage()
+            self.assertEqual(self.succeed().count("already here\n"), 1)
+            self.assertEqual(self.stamp().read_text(), good)
+            self.assertEqual(self.torch_files(), self.CPU_TORCH)
+
+
+class InterruptedUnpack(WithCopies):
+    def interrupt(self, after):
+        """Run setup and have it stop in the place of a move; return whether it came that far."""
+        replace, moves = os.replace, []
+
+        def stop(*paths):
+            moves.append(paths)
+            if len(moves) > after:
+                raise KeyboardInterrupt
+            replace(*paths)
+
+        with mock.patch.object(os, "replace", stop):
+            code, _, err = self.run_setup()
+        if code == 0:
+            return False
+        self.assertEqual((code, err), (130, "interrupted; the next run goes on from here\n"))
+        return True
+
+    def test_goes_on_from_every_point_without_another_download(self):
+        steps = 0
+        while self.interrupt(after=steps):
+            with self.subTest(step=steps):
+                self.assertLess(len(list(self.runtime.glob(".stamps/*.json"))), 2)
+                with mock.patch.object(setup.Runtime, "download", side_effect=AssertionError):
+                    self.succeed()
+                self.assertEqual(self.torch_files(), self.CPU_TORCH)
+                self.assertEqual(sorted(os.listdir(self.runtime / ".stamps")), STAMPS)
+                self.assertFalse((self.runtime / ".wheels").exists() or (self.runtime / ".unpack").exists())
+                shutil.rmtree(self.runtime)
+            steps += 1
+        self.assertEqual(steps, len(self.CPU_TORCH) + len(MATH) + len(METADATA) + 2)
+
+    def test_another_set_after_it_leaves_no_stray_files(self):
+        self.interrupt(after=2)
+        self.assertNotEqual(self.torch_files(), [])
+        self.require("cpu", self.wheel("nvidia_math", "1.0", MATH))
+        self.succeed()
+        self.assertEqual(self.torch_files(), [])
+
+
+class Variants(WithCopies):
+    def test_switching_replaces_the_old_set(self):
+        self.succeed("cpu")
+        self.succeed("cuda")
+        self.assertEqual(self.torch_files(), sorted(TORCH))
+        self.succeed("cpu")
+        self.assertEqual(self.torch_files(), self.CPU_TORCH)
+
+    def test_a_new_version_replaces_the_old_one(self):
+        self.succeed()
+        self.require("cpu", self.wheel("torch", "2.1", {"torch/lib/new.so": ""}))
+        self.succeed()
+        self.assertEqual(self.files(), [f"torch-2.1.dist-info/{name}" for name in METADATA] + ["torch/lib/new.so"])
+
+    def test_auto_takes_cuda_where_there_is_a_driver(self):
+        with mock.patch.object(setup.shutil, "which", return_value="/usr/bin/nvidia-smi"):
+            self.assertEqual(setup.detect_variant(), "cuda")
+
+
+class Errors(WithCopies):
+    def test_missing_pip(self):
+        script = Path(setup.__file__)
+        run = subprocess.run([sys.executable, "-I", "-S", script], capture_output=True, text=True, env=os.environ)
+        self.assertEqual(run.returncode, 2)
+        self.assertRegex(run.stderr, r"^error: .* has no pip: install it .*python3-pip\)\n$")
+
+    def test_full_disk(self):
+        with mock.patch.object(setup.shutil, "disk_usage", return_value=mock.Mock(free=100_000)):
+            self.fail(r"needs 1 MB of free disk space, and there are 0 MB")
+
+    def test_other_machine(self):
+        with mock.patch.object(setup.platform, "machine", return_value="aarch64"):
+            self.fail("built for Linux on x86_64, and this is Linux on aarch64")
+
+    def test_a_folder_of_someone_else(self):
+        self.runtime.mkdir()
+        (self.runtime / "thesis.txt").write_text("")
+        self.fail("not empty and not made by this script")
+
+    def test_a_requirement_without_a_hash(self):
+        self.require("cpu", "torch==2.0")
+        self.fail("not a pinned requirement: torch==2.0")
+
+
+class WithPip(SetupTest):
+    def test_an_interrupted_download_keeps_the_complete_wheels(self):
+        start_pip, starts = subprocess.Popen, []
+
+        def start_once(*arguments, **named):
+            starts.append(arguments)
+            if len(starts) == 2:
+                raise KeyboardInterrupt
+            return start_pip(*arguments, **named)
+
+        with mock.patch.object(subprocess, "Popen", start_once):
+            self.assertEqual(self.run_setup()[0], 130)
+        out = self.succeed()
+        self.assertRegex(out, r"torch 2\.0 +already downloaded")
+        self.assertRegex(out, r"nvidia-math 1\.0 +download")
+        self.assertEqual(self.torch_files(), self.CPU_TORCH)
+
+    def test_a_truncated_wheel_is_fetched_again(self):
+        wheels = self.runtime / ".wheels"
+        wheels.mkdir(parents=True)
+        (self.runtime / ".stamps").mkdir()
+        (wheels / f"torch-2.0-{TAGS['torch']}.whl").write_bytes(b"PK")
+        self.assertRegex(self.succeed(), r"torch 2\.0 +download")
+        self.assertEqual(self.torch_files(), self.CPU_TORCH)
+
+    def test_a_failed_switch_keeps_the_old_set(self):
+        self.succeed("cpu")
+        before = self.files()
+        self.require("cuda", "torch==9.9 --hash=sha256:" + "0" * 64)
+        self.fail("torch 9.9: the package index has no such wheel", "cuda")
+        self.assertEqual(self.files(), before)
+
+    def test_hash_mismatch(self):
+        self.wheel("torch", "2.0", {**TORCH, "torch/lib/libtorch_cpu.so": "tampered"})
+        self.fail("^error: torch 2.0: the wheel that was downloaded does not have the pinned hash")
+        self.assertEqual(self.files(), [])
+
+    def test_network_failure(self):
+        unreachable = {"PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "1"}
+        with mock.patch.dict(os.environ, unreachable):
+            del os.environ["PIP_NO_INDEX"]
+            self.fail("torch 2.0: the package index could not be reached")
+
+
+class Pinned(unittest.TestCase):
+    def test_every_requirement_file_is_read_whole(self):
+        for path in setup.REQUIREMENTS.glob("*.txt"):
+            packages = setup.read_requirements(path)
+            self.assertEqual(len(packages), path.read_text().count("--hash="))
+            for package in packages:
+                self.assertGreater(package.download_mb, 0)
+                self.assertGreater(package.unpacked_mb, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
