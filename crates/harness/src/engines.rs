@@ -28,7 +28,7 @@ impl Engines {
     /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
     /// with a separator is relative to `base`.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
-        let table = toml::de::DeTable::parse(text).map(|table| table.into_inner());
+        let table = toml::de::DeTable::parse(text).map(toml::Spanned::into_inner);
         let names: Vec<String> =
             table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
         let sections: Vec<&str> = names.iter().map(String::as_str).collect();

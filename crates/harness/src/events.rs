@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use protocol::{Hello, Measurement, Outcome, Phase, Progress};
+use protocol::{Hello, Measurement, Outcome, Phase, Progress, Verification};
 
-use crate::{Cell, Verification};
+use crate::Cell;
 
 /// How a cell that was not measured ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,7 +21,7 @@ mod verify;
 
 pub use classify::{Evidence, WorkerEnd, classify};
 pub use engines::{DEFAULT_ENGINES, EngineCommand, Engines};
-pub use environment::{Environment, Gpu, ProgramVersion};
+pub use environment::read_environment;
 pub use events::{CellFailure, Event};
 pub use interrupt::{Interrupt, interrupted};
 pub use models::{Model, NAMED_MODELS};
@@ -30,6 +30,6 @@ pub use process::{Limits, Worker, WorkerError};
 pub use run::{RunSummary, generate, greet, run};
 pub use settings::{Settings, SettingsError};
 pub use store::{RunFolder, StoreError, read_run};
-pub use sweep::{QUICK_SWEEP, Sweep};
+pub use sweep::{Isolation, QUICK_SWEEP, Setup, Sweep};
 pub use units::{format_bytes, parse_bytes};
-pub use verify::{Agreement, Verification, verify};
+pub use verify::verify;

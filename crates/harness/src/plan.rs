@@ -25,8 +25,8 @@ impl Cell<'_> {
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
-        let footprint = footprint(self.engine, &sweep.options_of(self.engine));
-        memory_need(&self.model.config, sweep.precision, batch, prompt, generation, footprint)
+        let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine));
+        memory_need(&self.model.config, sweep.setup.precision, batch, prompt, generation, footprint)
     }
 
     /// Floating-point operations of everything that the procedure has this cell run.

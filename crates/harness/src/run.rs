@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use protocol::{
-    GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Measurement, Memory,
-    Outcome, Progress, Reply, Request, SCHEMA,
+    Environment, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
+    Measurement, Memory, Outcome, Progress, Reply, Request, SCHEMA, Verification,
 };
 
 use crate::sweep::Isolation;
 use crate::{
-    Cell, CellFailure, Engines, Environment, Event, Limits, Model, RunFolder, StoreError, Sweep,
-    Verification, Worker, WorkerError, classify, plan, verify,
+    Cell, CellFailure, Engines, Event, Limits, Model, RunFolder, Setup, StoreError, Sweep, Worker,
+    WorkerError, classify, plan, verify,
 };
 
 /// How a sweep ended.
@@ -118,8 +118,8 @@ impl Seat {
                 return Err(WorkerError::Evidence(evidence.clone()));
             }
             let start = Instant::now();
-            let (worker, loaded) =
-                load(sweep, engines, cell.model, cell.engine, progress).inspect_err(|error| {
+            let (worker, loaded) = load(&sweep.setup, engines, cell.model, cell.engine, progress)
+                .inspect_err(|error| {
                     if let WorkerError::Evidence(evidence) = error {
                         self.load_failure =
                             Some((cell.engine.into(), cell.model.name.clone(), evidence.clone()));
@@ -205,8 +205,8 @@ fn record(
         schema: SCHEMA,
         engine: cell.engine.to_owned(),
         model: cell.model.name.clone(),
-        precision: sweep.precision,
-        device: sweep.device,
+        precision: sweep.setup.precision,
+        device: sweep.setup.device,
         world_size: sweep.world_size,
         batch_size: cell.batch_size,
         prompt_length: cell.prompt_length,
@@ -250,7 +250,7 @@ pub fn greet(engines: &Engines, engine: &str) -> Result<Hello, WorkerError> {
 
 /// Starts the worker of `engine`, loads `model` and generates greedily.
 pub fn generate(
-    sweep: &Sweep,
+    setup: &Setup,
     engines: &Engines,
     model: &Model,
     engine: &str,
@@ -258,7 +258,7 @@ pub fn generate(
     max_new_tokens: u32,
     logits: bool,
 ) -> Result<Generated, WorkerError> {
-    let (mut worker, _) = load(sweep, engines, model, engine, &mut |_| ())?;
+    let (mut worker, _) = load(setup, engines, model, engine, &mut |_| ())?;
     let request =
         Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
     match worker.ask(&request, &mut |_| ())? {
@@ -271,22 +271,22 @@ pub fn generate(
 }
 
 fn load(
-    sweep: &Sweep,
+    setup: &Setup,
     engines: &Engines,
     model: &Model,
     engine: &str,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Worker, Loaded), WorkerError> {
     let command = engines.get(engine).expect("a known engine");
-    let request = Duration::from_secs_f64(sweep.timeout_seconds);
-    let mut worker = Worker::spawn(command, Limits { memory_bytes: sweep.memory_limit, request })?;
+    let request = Duration::from_secs_f64(setup.timeout_seconds);
+    let mut worker = Worker::spawn(command, Limits { memory_bytes: setup.memory_limit, request })?;
     let request = Request::Load(LoadRequest {
         model: model.source.clone(),
-        device: sweep.device,
-        precision: sweep.precision,
-        threads: sweep.threads,
-        memory_limit_bytes: sweep.memory_limit,
-        options: sweep.options_of(engine),
+        device: setup.device,
+        precision: setup.precision,
+        threads: setup.threads,
+        memory_limit_bytes: setup.memory_limit,
+        options: setup.options_of(engine),
     });
     match worker.ask(&request, progress)? {
         Reply::Loaded(loaded) => Ok((worker, loaded)),

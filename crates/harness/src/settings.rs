@@ -114,7 +114,7 @@ impl Settings {
                 let key = format!("{prefix}{}", key.into_inner());
                 match value.into_inner() {
                     DeValue::Table(inner) if sections.contains(&key.as_str()) => {
-                        open.push((format!("{key}."), inner))
+                        open.push((format!("{key}."), inner));
                     }
                     value => {
                         let origin = format!("{origin}:{line}: {key}");
@@ -132,6 +132,21 @@ impl Settings {
     pub fn set(&mut self, key: &str, origin: &str, value: impl Into<Value>) {
         let setting = Setting { origin: origin.into(), value: value.into(), base: PathBuf::new() };
         self.entries.insert(key.into(), setting);
+    }
+
+    /// Sets an entry of the table `key` from a flag; the table's other entries stay.
+    pub fn set_within(&mut self, key: &str, entry: &str, origin: &str, value: impl Into<Value>) {
+        let mut table = match self.entries.remove(key) {
+            Some(Setting { value: Value::Table(table), .. }) => table,
+            _ => toml::Table::new(),
+        };
+        table.insert(entry.into(), value.into());
+        self.set(key, origin, table);
+    }
+
+    /// Where the first setting was written; `None` where nothing is set.
+    pub fn first_origin(&self) -> Option<&str> {
+        self.entries.values().next().map(|setting| setting.origin.as_str())
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<Setting> {

@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::{Measurement, SCHEMA};
+use protocol::{Environment, Measurement, SCHEMA, Verification};
 
-use crate::{Cell, Engines, Environment, Sweep, Verification};
+use crate::{Cell, Engines, Sweep};
 
 const SWEEP: &str = "sweep.toml";
 const ENVIRONMENT: &str = "environment.json";

@@ -44,6 +44,43 @@ pub enum Isolation {
     Cell,
 }
 
+/// How a worker is started and its model loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// Where to compute.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// Threads of an engine's pool; one a core where not given.
+    pub threads: Option<u32>,
+    /// The most memory a worker may use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The most seconds that loading, or a cell, may take.
+    pub timeout_seconds: f64,
+    /// The engines' own options.
+    pub options: BTreeMap<String, Options>,
+}
+
+impl Setup {
+    /// Takes its keys from the settings.
+    pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
+        let mut take = |key: &str| settings.take(key);
+        Ok(Self {
+            device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
+            precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
+            threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
+            memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
+            timeout_seconds: take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?,
+            options: read_options(settings.take_below("options"), engines)?,
+        })
+    }
+
+    /// The options of `engine`.
+    pub fn options_of(&self, engine: &str) -> Options {
+        self.options.get(engine).cloned().unwrap_or_default()
+    }
+}
+
 /// What to measure, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
@@ -57,28 +94,18 @@ pub struct Sweep {
     pub prompt_lengths: Vec<u32>,
     /// Decode forwards of a generation.
     pub generation_length: u32,
-    /// Where to compute.
-    pub device: Device,
-    /// In which precision.
-    pub precision: Precision,
+    /// How its workers are started and its models loaded.
+    pub setup: Setup,
     /// Ranks of tensor parallelism.
     pub world_size: u32,
-    /// Threads of an engine's pool; one a core where not given.
-    pub threads: Option<u32>,
     /// Of seeded weights and prompts.
     pub seed: u64,
-    /// The most memory a worker may use, in bytes.
-    pub memory_limit: Option<u64>,
-    /// The most seconds that loading, or a cell, may take.
-    pub timeout_seconds: f64,
     /// How long a worker lives.
     pub isolation: Isolation,
     /// How often a cell is run in one worker.
     pub procedure: Procedure,
     /// In how many fresh workers a cell is measured.
     pub replicates: u32,
-    /// The engines' own options.
-    pub options: BTreeMap<String, Options>,
 }
 
 impl Sweep {
@@ -105,12 +132,7 @@ impl Sweep {
         let prompt_lengths = lengths_setting.sizes()?;
         check_context(&models, &prompt_lengths, generation_length, &lengths_setting)?;
 
-        let device = take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?;
-        let precision = take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?;
         let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
-        let threads = take("threads").map(|threads| threads.whole(1)).transpose()?;
-        let memory_limit = take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?;
-        let timeout_seconds = take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?;
         let isolation =
             take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
 
@@ -123,7 +145,7 @@ impl Sweep {
             generations: procedure_key("generations", 1, 1)?,
         };
         let replicates = procedure_key("replicates", 1, 1)?;
-        let options = read_options(settings.take_below("options"), engines)?;
+        let setup = Setup::take(&mut settings, engines)?;
         if let Some((_, setting)) = settings.take_below("procedure").into_iter().next() {
             return Err(setting.error(format!("unknown key: expected one of {}", PROCEDURE_KEYS.join(", "))));
         }
@@ -135,17 +157,12 @@ impl Sweep {
             batch_sizes,
             prompt_lengths,
             generation_length,
-            device,
-            precision,
+            setup,
             world_size,
-            threads,
             seed,
-            memory_limit,
-            timeout_seconds,
             isolation,
             procedure,
             replicates,
-            options,
         })
     }
 
@@ -181,23 +198,18 @@ impl Sweep {
             batch_sizes: &self.batch_sizes,
             prompt_lengths: &self.prompt_lengths,
             generation_length: self.generation_length,
-            device: self.device,
-            precision: self.precision,
+            device: self.setup.device,
+            precision: self.setup.precision,
             world_size: self.world_size,
-            threads: self.threads,
+            threads: self.setup.threads,
             seed: self.seed,
-            memory_limit: self.memory_limit,
-            timeout_seconds: self.timeout_seconds,
+            memory_limit: self.setup.memory_limit,
+            timeout_seconds: self.setup.timeout_seconds,
             isolation: self.isolation,
             procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
-            options: &self.options,
+            options: &self.setup.options,
         };
         toml::to_string(&file).expect("a sweep is plain TOML")
-    }
-
-    /// The options of `engine`.
-    pub fn options_of(&self, engine: &str) -> Options {
-        self.options.get(engine).cloned().unwrap_or_default()
     }
 }
 
@@ -378,7 +390,11 @@ mod tests {
             "a.toml:1: options.onnx: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock"
         );
         assert!(with("batch_sizes = [").starts_with("a.toml:"));
-        assert!(with("procedure.repeats = 1").contains("procedure"));
+        let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
+        assert!(
+            repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"),
+            "{repeats}"
+        );
         assert_eq!(resolve("").unwrap_err(), "models: not set in the sweep");
     }
 

@@ -1,7 +1,6 @@
 //! Do the engines compute the same thing? Asked before they are timed.
 
-use protocol::{Generated, Precision};
-use serde::{Deserialize, Serialize};
+use protocol::{Agreement, Generated, Precision, Verification};
 
 use crate::{Engines, Event, Model, Sweep, WorkerError, classify, run};
 
@@ -12,53 +11,6 @@ const LARGEST_FOR_REFERENCE: u64 = 200_000_000;
 const BATCH_SIZE: u32 = 2;
 const PROMPT_LENGTH: u32 = 16;
 const NEW_TOKENS: u32 = 8;
-
-/// How one engine stands against the one that all are held against.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// The engine.
-    pub engine: String,
-    /// What kept it from answering; then nothing else is known.
-    pub error: Option<String>,
-    /// The greedy tokens are the same.
-    pub same_tokens: bool,
-    /// The first place where a token differs: step, then batch row.
-    pub first_difference: Option<(usize, usize)>,
-    /// The largest absolute difference of a logit, up to the first different token.
-    pub largest_error: f64,
-    /// Where that is: step, batch row, token id.
-    pub largest_error_at: Option<(usize, usize, usize)>,
-}
-
-/// How the engines stand to each other on one model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verification {
-    /// The model.
-    pub model: String,
-    /// The precision of the engines; the reference computes in double precision on weights rounded to it.
-    pub precision: Precision,
-    /// The engine that the others were held against; `None` where none answered.
-    pub against: Option<String>,
-    /// The largest absolute logit of that engine.
-    pub largest_logit: f64,
-    /// The largest error that is taken for rounding.
-    pub tolerance: f64,
-    /// The engines, in the sweep's order.
-    pub agreements: Vec<Agreement>,
-}
-
-impl Verification {
-    /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same unless
-    /// they differ by a choice between logits that close.
-    pub fn agrees(&self, agreement: &Agreement) -> bool {
-        agreement.error.is_none() && agreement.largest_error <= self.tolerance
-    }
-
-    /// Whether all do.
-    pub fn holds(&self) -> bool {
-        self.agreements.iter().all(|agreement| self.agrees(agreement))
-    }
-}
 
 /// Has every engine of the sweep generate a few tokens with `model` and compares them.
 ///
@@ -77,7 +29,7 @@ pub fn verify(
 
     let answer = |engine: &str, on_event: &mut dyn FnMut(Event<'_>)| {
         on_event(Event::Verifying { engine, model: &model.name });
-        match run::generate(sweep, engines, model, engine, &prompt, new_tokens, true) {
+        match run::generate(&sweep.setup, engines, model, engine, &prompt, new_tokens, true) {
             Ok(generated) => Ok(Ok(generated)),
             Err(WorkerError::Evidence(evidence)) => Ok(Err(classify(&evidence).error)),
             Err(WorkerError::Interrupted) => Err(WorkerError::Interrupted),
@@ -106,14 +58,14 @@ pub fn verify(
         let logits = generated.logits.iter().flatten().flatten().flatten();
         logits.fold(0.0f64, |largest, &logit| largest.max(f64::from(logit.abs())))
     });
-    let relative = match sweep.precision {
+    let relative = match sweep.setup.precision {
         Precision::Fp32 => 1e-4,
         Precision::Fp16 => 2e-2,
         Precision::Bf16 => 1e-1,
     };
     Ok(Verification {
         model: model.name.clone(),
-        precision: sweep.precision,
+        precision: sweep.setup.precision,
         against: against.map(|(engine, _)| engine),
         largest_logit,
         tolerance: relative * largest_logit.max(1.0),
@@ -146,9 +98,10 @@ fn compare(engine: &str, pair: Option<(&Generated, &Generated)>) -> Agreement {
         for (step, (found_step, expected_step)) in found_logits.iter().zip(expected_logits).enumerate() {
             for (id, (a, b)) in found_step[row].iter().zip(&expected_step[row]).enumerate() {
                 let error = f64::from((a - b).abs());
-                // A NaN counts as infinitely wrong.
-                if !(error <= agreement.largest_error) {
-                    agreement.largest_error = if error.is_nan() { f64::MAX } else { error };
+                // JSON has no NaN and no infinity: both are as wrong as can be.
+                let error = if error.is_finite() { error } else { f64::MAX };
+                if error > agreement.largest_error {
+                    agreement.largest_error = error;
                     agreement.largest_error_at = Some((step, row, id));
                 }
             }

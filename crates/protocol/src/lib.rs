@@ -1,18 +1,23 @@
 //! The types that cross a pipe or a file.
 //!
 //! [`Request`] and [`Reply`] are the two directions of the pipe between the harness and a worker, one JSON
-//! object a line; [`Measurement`] is the record of a cell, one line of `measurements.jsonl`. PROTOCOL.md
-//! describes the pipe for those who write a worker in another language.
+//! object a line; [`Measurement`] is the record of a cell, one line of `measurements.jsonl`; [`Environment`] and
+//! [`Verification`] are the other files of a run's folder that nothing can make again. PROTOCOL.md describes the
+//! pipe for those who write a worker in another language.
 
+mod environment;
 mod measurement;
 mod message;
+mod verification;
 mod words;
 
+pub use environment::{Environment, Gpu, ProgramVersion};
 pub use measurement::{Generation, Measurement, Memory, Outcome, SCHEMA};
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, MeasureRequest, Measured,
     ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,
 };
+pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};
 
 /// The version of the pipe's protocol; a worker says it in its [`Hello`].

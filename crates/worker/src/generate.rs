@@ -4,7 +4,7 @@ use anyhow::Result;
 use protocol::{Generated, Phase};
 use sha2::{Digest, Sha256};
 
-use crate::timing::hex;
+use crate::timing::{check_finite, hex};
 use crate::{Engine, Prompt, Reporter};
 
 /// `max_new_tokens` greedy tokens a row, and the logits that chose them.
@@ -29,6 +29,7 @@ pub(crate) fn generate(
         }
         engine.synchronize()?;
         let chosen_from = engine.logits()?;
+        check_finite(&chosen_from)?;
         for logit in &chosen_from {
             hash.update(logit.to_le_bytes());
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use protocol::{Generation, Measured, Memory, Phase, Procedure};
 use sha2::{Digest, Sha256};
 
@@ -53,6 +53,7 @@ pub fn measure(
         .map(|_| generate(engine, clock, generation_length, reporter))
         .collect::<Result<_>>()?;
 
+    check_finite(&engine.logits()?)?;
     let tokens_sha256 = tokens_sha256(&engine.tokens()?);
     let kv_cache_bytes = engine.kv_cache_bytes();
     let peak_bytes = engine.peak_device_bytes().or_else(peak_bytes);
@@ -115,6 +116,13 @@ fn time(
     Ok((clock.now() - start).as_secs_f64())
 }
 
+/// An engine that computes NaN is fast at computing nothing.
+pub(crate) fn check_finite(logits: &[f32]) -> Result<()> {
+    let wrong = logits.iter().filter(|logit| !logit.is_finite()).count();
+    ensure!(wrong == 0, "{wrong} of {} logits are not finite numbers", logits.len());
+    Ok(())
+}
+
 fn tokens_sha256(rows: &[Vec<u32>]) -> String {
     let mut hash = Sha256::new();
     for token in rows.iter().flatten() {
@@ -129,7 +137,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::ensure;
     use protocol::{Hello, LoadRequest, Loaded};
 
     use super::*;
@@ -182,7 +189,7 @@ mod tests {
             Ok(vec![vec![7; self.1]])
         }
         fn logits(&mut self) -> Result<Vec<f32>> {
-            unreachable!()
+            Ok(vec![0.0; 8])
         }
         fn kv_cache_bytes(&self) -> Option<u64> {
             None
@@ -221,6 +228,12 @@ mod tests {
             [vec!["begin"], prompt.repeat(5), generation(2), generation(4), generation(4), vec!["end"]]
                 .concat();
         assert_eq!(log.0, expected);
+    }
+
+    #[test]
+    fn figures_of_an_engine_that_computes_nan_are_refused() {
+        let error = check_finite(&[0.0, f32::NAN, f32::INFINITY]).unwrap_err().to_string();
+        assert_eq!(error, "2 of 3 logits are not finite numbers");
     }
 
     #[test]

@@ -1,0 +1,25 @@
+# `make bench` and `make test` are all that a fresh clone needs: Rust, a C++ compiler, Python 3 with pip.
+
+.PHONY: setup build bench test lint doc clean
+
+setup:
+	@python3 scripts/setup.py
+
+build: setup
+	cargo build --release --workspace --bins
+
+bench: build
+	./target/release/llama2-bench run
+
+test: setup lint doc
+	@scripts/test.sh
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: setup
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+clean:
+	cargo clean

@@ -1,0 +1,23 @@
+//! The commands: settings in, harness and report called, results printed.
+
+pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod run;
+pub(crate) mod synth;
+pub(crate) mod table;
+pub(crate) mod verify;
+
+use anyhow::{Error, anyhow};
+use harness::{WorkerError, classify};
+
+/// An engine's failure as the command's error.
+pub(crate) fn worker_error(engine: &str, error: &WorkerError) -> Error {
+    match error {
+        WorkerError::Interrupted => anyhow!("interrupted"),
+        WorkerError::Evidence(evidence) => {
+            let failure = classify(evidence);
+            anyhow!("{engine}: {} in {}: {}", failure.outcome.word(), failure.phase, failure.error)
+        }
+    }
+}

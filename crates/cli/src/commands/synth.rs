@@ -1,0 +1,36 @@
+//! `synth`: a checkpoint of seeded weights.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use harness::{NAMED_MODELS, format_bytes};
+use llama::{LlamaConfig, Weights, cost};
+
+use crate::args::SynthArgs;
+use crate::{Ending, printer};
+
+pub(crate) fn run(args: &SynthArgs) -> Result<Ending> {
+    let named = NAMED_MODELS.iter().find(|(name, _)| *name == args.model);
+    let config = match named {
+        Some((name, text)) => LlamaConfig::parse(text, name)?,
+        None => {
+            let names = NAMED_MODELS.map(|(name, _)| name).join(", ");
+            let path = Path::new(&args.model);
+            ensure!(
+                path.is_file(),
+                "--model: no such model \"{}\": expected a config.json, or one of {names}",
+                args.model
+            );
+            LlamaConfig::read(path)?
+        }
+    };
+    for name in ["config.json", "model.safetensors", "model.safetensors.index.json"] {
+        let path = args.out.join(name);
+        ensure!(!path.exists(), "--out: {} exists already", path.display());
+    }
+    let size = cost::weights_bytes(&config, args.precision);
+    printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));
+    let weights = Weights::Seeded { config, seed: args.seed };
+    llama::write_checkpoint(&weights, args.precision, &args.out).context("--out")?;
+    Ok(Ending::Done)
+}

@@ -1,0 +1,47 @@
+//! `verify`: do the engines compute the same thing?
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use harness::{Interrupt, QUICK_SWEEP, Sweep};
+use toml::Value;
+
+use crate::args::VerifyArgs;
+use crate::commands::run::describe;
+use crate::{Ending, printer};
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
+    let engines = args.setup.engines.read()?;
+    let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
+    for (key, flag, words) in [("engines", "--engine", &args.engines), ("models", "--model", &args.models)] {
+        if !words.is_empty() {
+            settings.set(key, flag, Value::Array(words.iter().cloned().map(Value::from).collect()));
+        }
+    }
+    // The lengths of the sweep are not used: the shortest suit every model.
+    settings.set("prompt_lengths", "verify", Value::Array(vec![1.into()]));
+    settings.set("generation_length", "verify", 1);
+    if let Some(seed) = args.seed {
+        settings.set("seed", "--seed", i64::from(seed));
+    }
+    args.setup.overlay(&mut settings)?;
+    let sweep = Sweep::resolve(settings, &engines)?;
+
+    let _interrupt = Interrupt::install();
+    let mut verifications = Vec::new();
+    for model in &sweep.models {
+        let Ok(verification) = harness::verify(&sweep, &engines, model, &mut |_| ()) else {
+            return Ok(Ending::Interrupted);
+        };
+        if !args.json {
+            printer::result(&format!("{}\n", describe(&verification)))?;
+        }
+        verifications.push(verification);
+    }
+    if args.json {
+        let json = serde_json::to_string_pretty(&verifications).map_err(|error| anyhow!("{error}"))?;
+        printer::result(&format!("{json}\n"))?;
+    }
+    let holds = verifications.iter().all(protocol::Verification::holds);
+    Ok(if holds { Ending::Done } else { Ending::Finding })
+}

@@ -1,0 +1,43 @@
+//! `llama2-bench`: sweeps inference engines over LLaMA-2 models and prints the documents' tables.
+
+mod args;
+mod commands;
+mod printer;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// What a command has to say when it ends, as in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nothing wrong.
+    Done = 0,
+    /// A cell failed, or an engine computes something else.
+    Finding = 1,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let ending = match args.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Table(args) => commands::table::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Synth(args) => commands::synth::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+    };
+    match ending {
+        Ok(ending) => ExitCode::from(ending as u8),
+        Err(error) => {
+            printer::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

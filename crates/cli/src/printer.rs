@@ -1,0 +1,29 @@
+//! The one place that writes to stdout and stderr.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Writes a result to stdout. A reader that closed the pipe (`| head`) has what it wanted.
+pub(crate) fn result(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("writing to stdout"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stderr, whether or not anybody reads it.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes an error with its causes on one line.
+pub(crate) fn error(error: &anyhow::Error) {
+    line(&format!("error: {error:#}"));
+}
+
+/// Whether results go to a screen.
+pub(crate) fn is_screen() -> bool {
+    io::stdout().is_terminal()
+}

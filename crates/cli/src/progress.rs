@@ -1,0 +1,197 @@
+//! What a sweep looks like while it runs: on a terminal rows that grow over a live line, elsewhere a line a cell.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use harness::{Cell, Event, Sweep, plan};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::{Measurement, Outcome, Phase};
+use report::{Figures, format_short};
+
+use crate::commands::run::describe;
+use crate::printer;
+
+/// Columns of the screen that stdout goes to, if it is one.
+pub(crate) fn screen_width() -> Option<u16> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns)
+}
+
+/// Shows a sweep's events on stderr.
+pub(crate) struct Progress {
+    /// Only on a terminal.
+    live: Option<ProgressBar>,
+    /// Each cell's share of the work, by floating-point operations.
+    work: Vec<f64>,
+    cells: usize,
+    header_shown: bool,
+    started: Instant,
+    current: String,
+    current_index: usize,
+    /// Seconds and work of the cells measured here.
+    spent: (f64, f64),
+}
+
+impl Progress {
+    pub(crate) fn new(sweep: &Sweep) -> Self {
+        let cells = plan(sweep);
+        let live = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(
+                Some(cells.len() as u64),
+                ProgressDrawTarget::stderr_with_hz(5),
+            );
+            bar.set_style(ProgressStyle::with_template("{wide_msg}").expect("a valid template"));
+            bar
+        });
+        Self {
+            live,
+            work: cells.iter().map(|cell| cell.flops(sweep)).collect(),
+            cells: cells.len(),
+            header_shown: false,
+            started: Instant::now(),
+            current: String::new(),
+            current_index: 0,
+            spent: (0.0, 0.0),
+        }
+    }
+
+    pub(crate) fn show(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Opened { dir, cells, done } => {
+                let resumed =
+                    if done > 0 { format!(", {done} of them measured already") } else { String::new() };
+                self.line(&format!("{}: {cells} cells{resumed}", dir.display()));
+            }
+            Event::Verifying { engine, model } => self.message(format!("verifying {engine} on {model}")),
+            Event::Verified(verification) => self.line(&format!("verified {}", describe(verification))),
+            Event::Greeted { .. } => {}
+            Event::CellStarted { cell, index } => {
+                self.current = cell_name(&cell);
+                self.current_index = index;
+                self.started = Instant::now();
+                self.message(format!("[{}/{}] {}  starting", index + 1, self.cells, self.current));
+            }
+            Event::Progress(progress) => {
+                let latency = progress.last_seconds.map(|seconds| format!("  {}", duration(seconds)));
+                let phase = match progress.phase {
+                    Phase::Load => "loading".to_owned(),
+                    phase => format!("{phase} {}/{}", progress.done, progress.of),
+                };
+                let share = f64::from(progress.done) / f64::from(progress.of.max(1));
+                let left = self.time_left(share, progress.phase);
+                let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
+                self.message(format!(
+                    "[{index}/{cells}] {current}  {phase}{}{left}",
+                    latency.unwrap_or_default()
+                ));
+            }
+            Event::CellEnded { cell, index, measurement } => {
+                self.spent.0 += self.started.elapsed().as_secs_f64();
+                self.spent.1 += self.work[index];
+                if self.live.is_some() && !self.header_shown {
+                    self.header_shown = true;
+                    self.line(
+                        "engine           batch prompt    prompt ms  first 128 ms  first 256 ms    wall s",
+                    );
+                }
+                let row = if self.live.is_some() {
+                    growing_row(&cell, measurement)
+                } else {
+                    self.plain_row(index, &cell, measurement)
+                };
+                self.line(&row);
+            }
+            Event::Warning(warning) => self.line(&format!("warning: {warning}")),
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(live) = &self.live {
+            live.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.live {
+            Some(live) => live.suspend(|| printer::line(text)),
+            None => printer::line(text),
+        }
+    }
+
+    fn message(&self, text: String) {
+        if let Some(live) = &self.live {
+            live.set_message(text);
+        }
+    }
+
+    /// By the time that the work so far took; nothing before the first cell ended.
+    fn time_left(&self, share: f64, phase: Phase) -> String {
+        let (seconds, work) = self.spent;
+        if work == 0.0 {
+            return String::new();
+        }
+        let later: f64 = self.work[self.current_index + 1..].iter().sum();
+        let done_here = match phase {
+            Phase::Load => 0.0,
+            Phase::Prompt => share * 0.5,
+            Phase::Decode => 0.5 + share * 0.5,
+        };
+        let left = (later + self.work[self.current_index] * (1.0 - done_here)) * seconds / work;
+        format!("  about {} left", clock(Duration::from_secs_f64(left)))
+    }
+
+    fn plain_row(&self, index: usize, cell: &Cell<'_>, measurement: &Measurement) -> String {
+        let place = format!("[{}/{}] {}", index + 1, self.cells, cell_name(cell));
+        match Figures::of(&[measurement]) {
+            Some(figures) if measurement.outcome == Outcome::Ok => format!(
+                "{place}: prompt {}, token {}, wall {}",
+                duration(figures.prompt.mean),
+                duration(figures.token.mean),
+                duration(figures.wall.mean)
+            ),
+            _ => format!(
+                "{place}: {}: {}",
+                measurement.outcome.word(),
+                measurement.error.as_deref().unwrap_or("")
+            ),
+        }
+    }
+}
+
+fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
+    let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
+    match Figures::of(&[measurement]) {
+        Some(figures) if measurement.outcome == Outcome::Ok => {
+            let [prompt, _, first_128, _, first_256, _, wall, _] =
+                figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_short));
+            format!("{name} {prompt:>12} {first_128:>13} {first_256:>13} {wall:>9}")
+        }
+        _ => {
+            let word =
+                if measurement.outcome == Outcome::OutOfMemory { "OOM" } else { measurement.outcome.word() };
+            format!("{name} {word:>12}  {}", measurement.error.as_deref().unwrap_or(""))
+        }
+    }
+}
+
+fn cell_name(cell: &Cell<'_>) -> String {
+    let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
+    let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };
+    format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.name)
+}
+
+/// Three or four digits and a unit.
+fn duration(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        s if s >= 1.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    format!("{} {unit}", format_short(value))
+}
+
+/// `1:05`, `2:03:04`.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}

@@ -1,0 +1,54 @@
+//! `environment.json`: what a run's figures depend on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Hello;
+
+/// An NVIDIA GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// The driver's name of it.
+    pub name: String,
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// The driver.
+    pub driver_version: String,
+}
+
+/// This program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramVersion {
+    /// Its version.
+    pub version: String,
+    /// The git revision that it was built from, with `-dirty` where the tree had changes.
+    pub git_revision: Option<String>,
+}
+
+/// `environment.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// When the run began, UTC.
+    pub started: String,
+    /// This program.
+    pub program: ProgramVersion,
+    /// `uname -n`.
+    pub host_name: String,
+    /// `uname -sr`.
+    pub kernel: String,
+    /// The processor's model name.
+    pub cpu: String,
+    /// Processors that this program may run on.
+    pub cores: u32,
+    /// Of the frequency governor, where there is one.
+    pub cpu_governor: Option<String>,
+    /// RAM.
+    pub memory_bytes: u64,
+    /// The one-minute load average when the run began.
+    pub load_average: f64,
+    /// NVIDIA GPUs; empty where there are none.
+    pub gpus: Vec<Gpu>,
+    /// Who each engine's worker said it is.
+    pub engines: BTreeMap<String, Hello>,
+}

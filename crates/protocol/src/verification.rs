@@ -1,0 +1,52 @@
+//! `verification.json`: whether the engines compute the same thing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Precision;
+
+/// How one engine stands against the one that all are held against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The engine.
+    pub engine: String,
+    /// What kept it from answering; then nothing else is known.
+    pub error: Option<String>,
+    /// The greedy tokens are the same.
+    pub same_tokens: bool,
+    /// The first place where a token differs: step, then batch row.
+    pub first_difference: Option<(usize, usize)>,
+    /// The largest absolute difference of a logit, up to the first different token.
+    pub largest_error: f64,
+    /// Where that is: step, batch row, token id.
+    pub largest_error_at: Option<(usize, usize, usize)>,
+}
+
+/// How the engines stand to each other on one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The model.
+    pub model: String,
+    /// The precision of the engines; the reference computes in double precision on weights rounded to it.
+    pub precision: Precision,
+    /// The engine that the others were held against; `None` where none answered.
+    pub against: Option<String>,
+    /// The largest absolute logit of that engine.
+    pub largest_logit: f64,
+    /// The largest error that is taken for rounding.
+    pub tolerance: f64,
+    /// The engines, in the sweep's order.
+    pub agreements: Vec<Agreement>,
+}
+
+impl Verification {
+    /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same unless
+    /// they differ by a choice between logits that close.
+    pub fn agrees(&self, agreement: &Agreement) -> bool {
+        agreement.error.is_none() && agreement.largest_error <= self.tolerance
+    }
+
+    /// Whether all do.
+    pub fn holds(&self) -> bool {
+        self.agreements.iter().all(|agreement| self.agrees(agreement))
+    }
+}

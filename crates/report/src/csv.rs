@@ -1,0 +1,69 @@
+//! `summary.csv`: the documents' columns and texts, then how far they can be trusted.
+
+use protocol::Outcome;
+
+use crate::{COLUMNS, Row, Table, format_g10};
+
+/// What follows the documents' columns.
+const MORE: [&str; 14] = [
+    "Outcome",
+    "Phase",
+    "Error",
+    "Replicates",
+    "Prompt Runs",
+    "Prompt Latency Median (ms)",
+    "Prompt Latency Deviation (ms)",
+    "Prompt Latency P95 (ms)",
+    "Token Latency Median (ms)",
+    "Token Latency Deviation (ms)",
+    "Token Latency P95 (ms)",
+    "Between Share",
+    "Peak Memory (bytes)",
+    "Tokens SHA-256",
+];
+
+/// All tables in one, the heading as the first column.
+pub fn write(tables: &[Table]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = ["Table"].into_iter().chain(COLUMNS).chain(MORE);
+    writer.write_record(header).expect("memory takes every record");
+    for table in tables {
+        for row in &table.rows {
+            writer.write_record(record(&table.heading, row)).expect("memory takes every record");
+        }
+    }
+    String::from_utf8(writer.into_inner().expect("memory takes every record")).expect("text was written")
+}
+
+fn record(heading: &str, row: &Row) -> Vec<String> {
+    let mut record =
+        vec![defuse(heading), defuse(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+    record.extend(row.texts());
+    record.push(row.outcome.word().into());
+    record.push(row.phase.map(|phase| phase.to_string()).unwrap_or_default());
+    record.push(if row.outcome == Outcome::Ok {
+        String::new()
+    } else {
+        defuse(row.error.as_deref().unwrap_or(""))
+    });
+    record.push(row.replicates.to_string());
+    match &row.figures {
+        Some(figures) => {
+            let milliseconds = |seconds: f64| format_g10(seconds * 1e3);
+            record.push(figures.prompt.count.to_string());
+            for summary in [&figures.prompt, &figures.token] {
+                record.extend([summary.median, summary.deviation, summary.p95].map(milliseconds));
+            }
+            record.push(format_g10(figures.between_share));
+        }
+        None => record.extend([(); 8].map(|()| String::new())),
+    }
+    record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
+    record.push(row.tokens_sha256.clone().unwrap_or_default());
+    record
+}
+
+/// A text that a spreadsheet would take for a formula gets a quote before it.
+fn defuse(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+}

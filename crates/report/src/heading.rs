@@ -1,0 +1,110 @@
+//! The heading of a table: `LLaMA-2 7B FP16 CUDA (1 A100 80GB)`.
+
+use protocol::{Device, Environment, Precision};
+
+/// What a run ran on, as far as headings say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The processor's model name.
+    pub cpu: String,
+    /// Its cores.
+    pub cores: u32,
+    /// The GPU's name and memory in bytes; `None` on a CPU.
+    pub gpu: Option<(String, u64)>,
+}
+
+impl Machine {
+    /// What a run's environment says of it.
+    pub fn of(environment: &Environment) -> Self {
+        let gpu = environment.gpus.first().map(|gpu| (gpu.name.clone(), gpu.memory_bytes));
+        Self { cpu: environment.cpu.clone(), cores: environment.cores, gpu }
+    }
+}
+
+/// The heading of the table of `model`.
+pub fn heading(
+    model: &str,
+    precision: Precision,
+    device: Device,
+    world_size: u32,
+    machine: &Machine,
+) -> String {
+    let model = display_name(model);
+    let precision = precision.to_string().to_uppercase();
+    match device {
+        Device::Cpu => {
+            let cores = if machine.cores == 1 { "core" } else { "cores" };
+            format!("{model} {precision} CPU ({}, {} {cores})", short_cpu(&machine.cpu), machine.cores)
+        }
+        Device::Cuda(_) => {
+            let gpu =
+                machine.gpu.as_ref().map_or_else(|| "GPU".into(), |(name, bytes)| short_gpu(name, *bytes));
+            format!("{model} {precision} CUDA ({world_size} {gpu})")
+        }
+    }
+}
+
+/// `llama2-7b` is `LLaMA-2 7B`; other names stay as they are, on one line.
+fn display_name(model: &str) -> String {
+    let families = [("llama2-", "LLaMA-2 "), ("tinyllama-", "TinyLlama ")];
+    for (prefix, family) in families {
+        if let Some(size) = model.strip_prefix(prefix) {
+            return format!("{family}{}", size.to_uppercase());
+        }
+    }
+    model.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz` is `Intel Xeon Platinum 8370C`.
+fn short_cpu(name: &str) -> String {
+    let plain = name.replace("(R)", "").replace("(TM)", "").replace("(tm)", "");
+    let end =
+        [" @ ", " CPU", " Processor"].iter().filter_map(|tail| plain.find(tail)).min().unwrap_or(plain.len());
+    let words = plain[..end].split_whitespace().filter(|word| !word.ends_with("-Core"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `NVIDIA A100-SXM4-80GB` of 80 GiB is `A100 80GB`, as the documents say it.
+fn short_gpu(name: &str, bytes: u64) -> String {
+    let plain =
+        name.trim_start_matches("NVIDIA ").trim_start_matches("GeForce ").trim_start_matches("Tesla ");
+    let model = plain.split(['-', ' ']).next().unwrap_or(plain);
+    // Drivers report a little less than the size on the box, which is a multiple of 4 here.
+    let gigabytes = (bytes as f64 / f64::from(1 << 30) / 4.0).ceil() as u64 * 4;
+    let keep_words = plain.starts_with("RTX") || plain.starts_with("GTX");
+    format!("{} {gigabytes}GB", if keep_words { plain } else { model })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(cpu: &str, gpu: Option<(&str, f64)>) -> Machine {
+        let gpu = gpu.map(|(name, gib)| (name.to_owned(), (gib * f64::from(1 << 30)) as u64));
+        Machine { cpu: cpu.into(), cores: 2, gpu }
+    }
+
+    #[test]
+    fn headings_are_the_documents() {
+        let a100 = machine("", Some(("NVIDIA A100-SXM4-80GB", 79.15)));
+        let text = heading("llama2-7b", Precision::Fp16, Device::Cuda(0), 1, &a100);
+        assert_eq!(text, "LLaMA-2 7B FP16 CUDA (1 A100 80GB)");
+        let text = heading("llama2-70b", Precision::Fp16, Device::Cuda(0), 4, &a100);
+        assert_eq!(text, "LLaMA-2 70B FP16 CUDA (4 A100 80GB)");
+        let cpu = machine("AMD EPYC", None);
+        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, 1, &cpu);
+        assert_eq!(text, "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores)");
+    }
+
+    #[test]
+    fn names_are_shortened_to_what_identifies() {
+        let cpu = |name| short_cpu(name);
+        assert_eq!(cpu("Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz"), "Intel Xeon Platinum 8370C");
+        assert_eq!(cpu("AMD EPYC 7763 64-Core Processor"), "AMD EPYC 7763");
+        assert_eq!(cpu("AMD Ryzen 9 7950X 16-Core Processor"), "AMD Ryzen 9 7950X");
+        let gib = |n: f64| (n * f64::from(1 << 30)) as u64;
+        assert_eq!(short_gpu("NVIDIA H100 80GB HBM3", gib(79.6)), "H100 80GB");
+        assert_eq!(short_gpu("NVIDIA GeForce RTX 4090", gib(23.99)), "RTX 4090 24GB");
+        assert_eq!(short_gpu("Tesla V100-SXM2-16GB", gib(15.8)), "V100 16GB");
+    }
+}

@@ -1,0 +1,51 @@
+//! Tables for programs: seconds, bytes, and every summary.
+
+use serde_json::{Value, json};
+use stats::Summary;
+
+use crate::{Figures, Row, Table};
+
+/// An array of tables.
+pub fn write(tables: &[Table]) -> String {
+    let tables: Vec<Value> = tables
+        .iter()
+        .map(|table| {
+            let rows: Vec<Value> = table.rows.iter().map(row).collect();
+            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": table.notes})
+        })
+        .collect();
+    format!("{:#}\n", Value::Array(tables))
+}
+
+fn row(row: &Row) -> Value {
+    json!({
+        "engine": row.engine,
+        "batch_size": row.batch_size,
+        "prompt_length": row.prompt_length,
+        "outcome": row.outcome,
+        "phase": row.phase,
+        "error": row.error,
+        "replicates": row.replicates,
+        "columns": row.figures.as_ref().map(Figures::columns),
+        "prompt_seconds": row.figures.as_ref().map(|figures| summary(&figures.prompt)),
+        "first_128_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_128.as_ref().map(summary)),
+        "first_256_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_256.as_ref().map(summary)),
+        "token_seconds": row.figures.as_ref().map(|figures| summary(&figures.token)),
+        "wall_seconds": row.figures.as_ref().map(|figures| summary(&figures.wall)),
+        "between_share": row.figures.as_ref().map(|figures| figures.between_share),
+        "peak_bytes": row.peak_bytes,
+        "tokens_sha256": row.tokens_sha256,
+    })
+}
+
+fn summary(summary: &Summary) -> Value {
+    json!({
+        "count": summary.count,
+        "mean": summary.mean,
+        "deviation": summary.deviation,
+        "least": summary.least,
+        "median": summary.median,
+        "p95": summary.p95,
+        "largest": summary.largest,
+    })
+}

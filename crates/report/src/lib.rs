@@ -1,0 +1,19 @@
+//! Measurements as the documents' tables.
+//!
+//! [`tables`] groups a run's records into one [`Table`] a model, with the documents' eight figures a row;
+//! [`markdown`], [`csv`], [`json`] and [`terminal`] write them.
+
+pub mod csv;
+mod figures;
+mod heading;
+pub mod json;
+pub mod markdown;
+mod notes;
+mod number;
+mod table;
+pub mod terminal;
+
+pub use figures::{COLUMNS, Figures};
+pub use heading::{Machine, heading};
+pub use number::{format_g10, format_short};
+pub use table::{Row, Table, tables};

@@ -1,0 +1,83 @@
+//! The documents' format: header, separator and padding are theirs, byte for byte.
+
+use std::fmt::Write as _;
+
+use crate::{COLUMNS, Row, Table};
+
+/// The documents' separator line.
+pub const SEPARATOR: &str = "|-----------------|------------|---------------|---------------------|-------------------------|---------------------------------------------|-------------------------------------------------|---------------------------------------------|-------------------------------------------------|------------------------|-----------------------------|";
+
+/// The documents' widths of the cells of a row.
+const WIDTHS: [usize; 11] = [16, 2, 5, 11, 15, 17, 12, 17, 12, 14, 19];
+
+/// The documents' header line.
+pub fn header() -> String {
+    format!("| {} |", COLUMNS.join(" | "))
+}
+
+/// Tables with their headings; notes stand under them as a list.
+pub fn write(tables: &[Table]) -> String {
+    let mut text = String::new();
+    for (index, table) in tables.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        let _ = write!(text, "## {}\n\n{}\n{SEPARATOR}\n", escape(&table.heading), header());
+        for row in &table.rows {
+            text.push_str(&line(row));
+        }
+        if !table.notes.is_empty() {
+            text.push('\n');
+        }
+        for note in &table.notes {
+            let _ = writeln!(text, "- {}", escape(note));
+        }
+    }
+    text
+}
+
+/// A row as a line.
+pub fn line(row: &Row) -> String {
+    let mut line = String::from("|");
+    let [batch_size, prompt_length] = [row.batch_size, row.prompt_length].map(|size| size.to_string());
+    let cells = [escape(&row.engine), batch_size, prompt_length].into_iter().chain(row.texts());
+    for (cell, width) in cells.zip(WIDTHS) {
+        let _ = write!(line, " {cell:width$}|");
+    }
+    line.push('\n');
+    line
+}
+
+/// Text from elsewhere stays text: on one line, inside its cell, without markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#' => escaped.extend(['\\', c]),
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_and_separator_are_the_published_ones() {
+        let published = include_str!("../../../results/published/llama2-a100.md");
+        let mut lines = published.lines().skip_while(|line| !line.starts_with("| Engine"));
+        assert_eq!(lines.next(), Some(header().as_str()));
+        assert_eq!(lines.next(), Some(SEPARATOR));
+        let row = lines.next().unwrap();
+        let widths: Vec<usize> = row.split('|').map(str::len).filter(|&len| len > 0).collect();
+        assert_eq!(widths, WIDTHS.map(|width| width + 1));
+    }
+
+    #[test]
+    fn hostile_text_stays_in_its_cell() {
+        assert_eq!(escape("a|b\n<script>"), "a\\|b \\<script\\>");
+    }
+}

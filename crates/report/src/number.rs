@@ -1,0 +1,73 @@
+//! Numbers as the documents print them.
+
+/// C's `%.10g` (ISO C 7.21.6.1): ten significant digits, no trailing zeros, an exponent below 1e-4 and from 1e10.
+pub fn format_g10(number: f64) -> String {
+    format_g(number, 10)
+}
+
+/// Four significant digits, for screens.
+pub fn format_short(number: f64) -> String {
+    format_g(number, 4)
+}
+
+fn format_g(number: f64, digits: i32) -> String {
+    if !number.is_finite() {
+        return if number.is_nan() { "nan".into() } else { format!("{number}") };
+    }
+    let scientific = format!("{number:.*e}", digits as usize - 1);
+    let (mantissa, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
+    let exponent: i32 = exponent.parse().expect("an exponent is a number");
+    if (-4..digits).contains(&exponent) {
+        return trim(&format!("{number:.*}", (digits - 1 - exponent) as usize)).to_owned();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
+}
+
+fn trim(decimal: &str) -> &str {
+    if decimal.contains('.') { decimal.trim_end_matches('0').trim_end_matches('.') } else { decimal }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_as_c_does() {
+        // Each right side is what `printf '%.10g'` printed.
+        let cases = [
+            (11.967659, "11.967659"),
+            (15_137.969_085_3, "15137.96909"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (100.0, "100"),
+            (1e9, "1000000000"),
+            (9_999_999_999.0, "9999999999"),
+            (1e10, "1e+10"),
+            (12_345_678_901.0, "1.23456789e+10"),
+            (9_999_999_999.96, "1e+10"),
+            (0.000_123_456_789_012, "0.000123456789"),
+            (0.000_012_345, "1.2345e-05"),
+            (1e-100, "1e-100"),
+            (-2.5, "-2.5"),
+            (0.1 + 0.2, "0.3"),
+            (1.0 / 3.0, "0.3333333333"),
+            (5e-324, "4.940656458e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(format_g10(number), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ten_digits_read_back_within_half_a_unit_of_the_tenth(number in 1e-12f64..1e15) {
+            let read: f64 = format_g10(number).parse().unwrap();
+            assert!((read / number - 1.0).abs() <= 0.5e-9 * 1.000_001);
+        }
+    }
+}

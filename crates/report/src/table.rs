@@ -1,0 +1,127 @@
+//! A run's records as tables: one a model, the rows in the order in which the cells were asked for.
+
+use protocol::{Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
+
+use crate::heading::{Machine, heading};
+use crate::{Figures, format_g10};
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The engine.
+    pub engine: String,
+    /// Sequences at once.
+    pub batch_size: u32,
+    /// Tokens of the prompt.
+    pub prompt_length: u32,
+    /// How it ended; of several replicates, the first that did not end well.
+    pub outcome: Outcome,
+    /// Where it ended, when not well.
+    pub phase: Option<Phase>,
+    /// What was reported, when not well.
+    pub error: Option<String>,
+    /// Its figures, when all replicates ended well.
+    pub figures: Option<Figures>,
+    /// Replicates.
+    pub replicates: usize,
+    /// The most memory that a replicate held.
+    pub peak_bytes: Option<u64>,
+    /// The hash of its greedy tokens.
+    pub tokens_sha256: Option<String>,
+}
+
+impl Row {
+    fn of(replicates: &[&Measurement]) -> Self {
+        let first = replicates[0];
+        let bad = replicates.iter().find(|record| record.outcome != Outcome::Ok);
+        Self {
+            engine: first.engine.clone(),
+            batch_size: first.batch_size,
+            prompt_length: first.prompt_length,
+            outcome: bad.map_or(Outcome::Ok, |record| record.outcome),
+            phase: bad.and_then(|record| record.phase),
+            error: bad.and_then(|record| record.error.clone()),
+            figures: if bad.is_none() { Figures::of(replicates) } else { None },
+            replicates: replicates.len(),
+            peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
+            tokens_sha256: first.tokens_sha256.clone(),
+        }
+    }
+
+    /// The eight figures as the documents print them: `%.10g`, or what happened instead.
+    pub fn texts(&self) -> [String; 8] {
+        match &self.figures {
+            Some(figures) => figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_g10)),
+            None => [(); 8].map(|()| self.outcome_text().to_owned()),
+        }
+    }
+
+    /// What stands in the columns of a cell that has no figures.
+    pub fn outcome_text(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Ok => "N/A",
+            Outcome::OutOfMemory => "OOM",
+            Outcome::TimedOut => "TIMEOUT",
+            Outcome::Crashed => "CRASHED",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// The table of one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// `LLaMA-2 7B FP16 CUDA (1 A100 80GB)`.
+    pub heading: String,
+    /// The model's name in the records.
+    pub model: String,
+    /// The cells.
+    pub rows: Vec<Row>,
+    /// What a reader must know of them, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Groups a run's records into tables. Models, and cells within them, keep the order of their first record.
+pub fn tables(
+    records: &[Measurement],
+    verifications: &[Verification],
+    environment: &Environment,
+) -> Vec<Table> {
+    let machine = Machine::of(environment);
+    type Key<'a> = (&'a str, Precision, Device, u32);
+    let mut groups: Vec<(Key<'_>, Vec<&Measurement>)> = Vec::new();
+    for record in records {
+        let key = (record.model.as_str(), record.precision, record.device, record.world_size);
+        push_grouped(&mut groups, key, record);
+    }
+    let table = |((model, precision, device, world_size), records): (Key<'_>, Vec<&Measurement>)| {
+        let mut cells = Vec::new();
+        for &record in &records {
+            push_grouped(
+                &mut cells,
+                (record.engine.as_str(), record.batch_size, record.prompt_length),
+                record,
+            );
+        }
+        let rows: Vec<Row> = cells.iter().map(|(_, replicates)| Row::of(replicates)).collect();
+        Table {
+            heading: heading(model, precision, device, world_size, &machine),
+            model: model.to_owned(),
+            notes: crate::notes::of_table(&rows, verifications.iter().find(|one| one.model == model)),
+            rows,
+        }
+    };
+    groups.into_iter().map(table).collect()
+}
+
+fn push_grouped<'a, K: PartialEq>(
+    groups: &mut Vec<(K, Vec<&'a Measurement>)>,
+    key: K,
+    record: &'a Measurement,
+) {
+    match groups.iter_mut().find(|(other, _)| *other == key) {
+        Some((_, members)) => members.push(record),
+        None => groups.push((key, vec![record])),
+    }
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The plan's arrows (ARCHITECTURE.md): who may depend on whom, proved from Cargo's own graph.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+crates=$(cargo tree --workspace --depth 0 --edges normal --prefix none | awk 'NF {print $1}' | sort -u)
+
+# allowed CRATE DEPENDENCY...: the workspace crates that CRATE may depend on directly.
+allowed() {
+    local crate=$1 found extra
+    shift
+    found=$(cargo tree -p "$crate" --depth 1 --edges normal,build --prefix none | awk 'NR > 1 && NF {print $1}' | sort -u)
+    extra=$(comm -12 <(echo "$found") <(echo "$crates") | grep -vxF "$(printf '%s\n' "$@" "$crate")" || true)
+    if [ -n "$extra" ]; then
+        echo "check_arrows: $crate must not depend on: $(echo $extra)" >&2
+        exit 1
+    fi
+}
+
+allowed protocol
+allowed stats
+allowed llama protocol
+allowed worker protocol
+allowed parity protocol worker
+allowed engine-mock llama protocol worker
+allowed engine-reference llama protocol worker
+allowed engine-onnxruntime llama protocol worker
+allowed engine-torch llama protocol worker
+allowed harness llama protocol
+allowed report llama protocol stats
+allowed llama2-bench harness llama protocol report
+echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as planned"
