@@ -33,6 +33,8 @@ impl Engines {
             table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
         let sections: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut settings = Settings::parse(text, origin, base, &sections)?;
+        let known: Vec<String> = names.iter().map(|name| format!("{name}.command")).collect();
+        settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
         let mut commands = Vec::new();
         for engine in names {
             let Some(setting) = settings.take(&format!("{engine}.command")) else { continue };
@@ -46,7 +48,6 @@ impl Engines {
             let arguments = words.collect::<Result<_, _>>()?;
             commands.push(EngineCommand { engine, program: find_program(&program, base), arguments });
         }
-        settings.finish(&["command"])?;
         Ok(Self { commands })
     }
 

@@ -46,8 +46,10 @@ pub fn run(
     if check && !missing.is_empty() {
         let mut verifications = Vec::new();
         for model in &sweep.models {
-            let Ok(verification) = verify(sweep, engines, model, on_event) else {
-                return Ok(RunSummary { interrupted: true, ..summary });
+            let verification = match verify(sweep, engines, model, on_event) {
+                Ok(Some(verification)) => verification,
+                Ok(None) => continue,
+                Err(_) => return Ok(RunSummary { interrupted: true, ..summary }),
             };
             on_event(Event::Verified(&verification));
             summary.disagreement |= verification_differs(&verification);

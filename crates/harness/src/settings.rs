@@ -29,6 +29,8 @@ impl std::error::Error for SettingsError {}
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) origin: String,
+    /// Of the file; 0 for a flag.
+    line: usize,
     pub(crate) value: Value,
     /// What a relative path in it is relative to.
     pub(crate) base: PathBuf,
@@ -120,7 +122,7 @@ impl Settings {
                         let origin = format!("{origin}:{line}: {key}");
                         let value =
                             convert(value).map_err(|what| SettingsError { origin: origin.clone(), what })?;
-                        settings.entries.insert(key, Setting { origin, value, base: base.into() });
+                        settings.entries.insert(key, Setting { origin, line, value, base: base.into() });
                     }
                 }
             }
@@ -130,7 +132,7 @@ impl Settings {
 
     /// Sets `key` from a flag: `origin` is the flag, relative paths are relative to the working folder.
     pub fn set(&mut self, key: &str, origin: &str, value: impl Into<Value>) {
-        let setting = Setting { origin: origin.into(), value: value.into(), base: PathBuf::new() };
+        let setting = Setting { origin: origin.into(), line: 0, value: value.into(), base: PathBuf::new() };
         self.entries.insert(key.into(), setting);
     }
 
@@ -162,10 +164,17 @@ impl Settings {
             .collect()
     }
 
-    /// What is left when all known keys were taken is unknown.
-    pub(crate) fn finish(self, known: &[&str]) -> Result<(), SettingsError> {
-        let Some((_, setting)) = self.entries.into_iter().next() else { return Ok(()) };
-        Err(setting.error(format!("unknown key: expected one of {}", known.join(", "))))
+    /// Refuses the first key, in the file's order, that `known` does not have among its equals: those without a dot,
+    /// or those below the same table. Tables that `known` names with a final dot take any key.
+    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), SettingsError> {
+        let table = |key: &str| key.rfind('.').map_or(0, |dot| dot + 1);
+        let is_known = |key: &str| known.contains(&key) || known.contains(&&key[..table(key)]);
+        let unknown = self.entries.iter().filter(|(key, _)| !is_known(key));
+        let Some((key, setting)) = unknown.min_by_key(|(_, setting)| setting.line) else { return Ok(()) };
+        let prefix = &key[..table(key)];
+        let equals = known.iter().filter_map(|known| known.strip_prefix(prefix));
+        let equals: Vec<&str> = equals.filter(|rest| !rest.is_empty() && !rest.contains('.')).collect();
+        Err(setting.error(format!("unknown key: expected one of {}", equals.join(", "))))
     }
 }
 

@@ -17,12 +17,12 @@ const MEASUREMENTS: &str = "measurements.jsonl";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A file can't be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file is not what it should be.
     #[error("{path}{}: {what}", line.map(|line| format!(":{line}")).unwrap_or_default())]
@@ -97,7 +97,7 @@ impl RunFolder {
             TryLockError::WouldBlock => {
                 StoreError::Refused(format!("{}: another run is writing to this folder", dir.display()))
             }
-            TryLockError::Error(source) => StoreError::Io { path: path.clone(), source },
+            TryLockError::Error(error) => StoreError::Io { path: path.clone(), error },
         })?;
         Ok(Self { dir: dir.into(), measurements, records })
     }
@@ -195,5 +195,5 @@ fn parse_records(text: &str, path: &Path) -> Result<Vec<Measurement>, StoreError
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
-    move |source| StoreError::Io { path: path.into(), source }
+    move |error| StoreError::Io { path: path.into(), error }
 }

@@ -15,7 +15,7 @@ use crate::{Engines, Model, Settings, SettingsError, parse_bytes};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 2] = ["procedure", "options"];
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "models",
     "engines",
     "batch_sizes",
@@ -29,10 +29,12 @@ const KEYS: [&str; 15] = [
     "memory_limit",
     "timeout_seconds",
     "isolation",
-    "[procedure]",
-    "[options]",
+    "procedure.warmup_runs",
+    "procedure.prompt_runs",
+    "procedure.generations",
+    "procedure.replicates",
+    "options.",
 ];
-const PROCEDURE_KEYS: [&str; 4] = ["warmup_runs", "prompt_runs", "generations", "replicates"];
 
 /// How long a worker lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -116,6 +118,7 @@ impl Sweep {
 
     /// Checks everything that can be checked without loading anything.
     pub fn resolve(mut settings: Settings, engines: &Engines) -> Result<Self, SettingsError> {
+        settings.refuse_unknown(&KEYS)?;
         let need = |key: &str, setting: Option<Setting>| {
             setting.ok_or_else(|| SettingsError { origin: key.into(), what: "not set in the sweep".into() })
         };
@@ -146,11 +149,6 @@ impl Sweep {
         };
         let replicates = procedure_key("replicates", 1, 1)?;
         let setup = Setup::take(&mut settings, engines)?;
-        if let Some((_, setting)) = settings.take_below("procedure").into_iter().next() {
-            return Err(setting.error(format!("unknown key: expected one of {}", PROCEDURE_KEYS.join(", "))));
-        }
-        settings.finish(&KEYS)?;
-
         Ok(Self {
             models,
             engines: engine_names,

@@ -6,13 +6,15 @@ use crate::{Engines, Event, Model, Sweep, WorkerError, classify, run};
 
 /// The engine that the others are held against where the model is small enough for it.
 const REFERENCE: &str = "reference";
+const MOCK: &str = "mock";
 /// The reference takes about a second for 2·10⁹ parameter-tokens.
 const LARGEST_FOR_REFERENCE: u64 = 200_000_000;
 const BATCH_SIZE: u32 = 2;
 const PROMPT_LENGTH: u32 = 16;
 const NEW_TOKENS: u32 = 8;
 
-/// Has every engine of the sweep generate a few tokens with `model` and compares them.
+/// Has every engine of the sweep generate a few tokens with `model` and compares them; `None` where the sweep has only
+/// the mock engine, which computes nothing.
 ///
 /// # Errors
 /// [`WorkerError::Interrupted`] alone: an engine that fails is a finding.
@@ -21,7 +23,11 @@ pub fn verify(
     engines: &Engines,
     model: &Model,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Verification, WorkerError> {
+) -> Result<Option<Verification>, WorkerError> {
+    let compared: Vec<&String> = sweep.engines.iter().filter(|engine| *engine != MOCK).collect();
+    if compared.is_empty() {
+        return Ok(None);
+    }
     let context = model.config.max_position_embeddings as u32;
     let length = PROMPT_LENGTH.min(context / 2).max(1);
     let new_tokens = NEW_TOKENS.min(context - length).max(1);
@@ -43,7 +49,7 @@ pub fn verify(
         against = answer(REFERENCE, on_event)?.ok().map(|generated| (REFERENCE.to_owned(), generated));
     }
     let mut agreements = Vec::new();
-    for engine in sweep.engines.iter().filter(|engine| *engine != "mock") {
+    for engine in compared {
         let agreement = match answer(engine, on_event)? {
             Err(error) => Agreement { error: Some(error), ..compare(engine, None) },
             Ok(generated) => {
@@ -63,14 +69,14 @@ pub fn verify(
         Precision::Fp16 => 2e-2,
         Precision::Bf16 => 1e-1,
     };
-    Ok(Verification {
+    Ok(Some(Verification {
         model: model.name.clone(),
         precision: sweep.setup.precision,
         against: against.map(|(engine, _)| engine),
         largest_logit,
         tolerance: relative * largest_logit.max(1.0),
         agreements,
-    })
+    }))
 }
 
 fn compare(engine: &str, pair: Option<(&Generated, &Generated)>) -> Agreement {

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{origin}: {source}")]
+    #[error("{origin}: {error}")]
     Read {
         /// The file.
         origin: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file is not a JSON object.
     #[error("{origin}: not a JSON object: {why}")]
@@ -72,7 +72,7 @@ impl LlamaConfig {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { origin: origin.clone(), source })?;
+            .map_err(|error| ConfigError::Read { origin: origin.clone(), error })?;
         Self::parse(&text, &origin)
     }
 

@@ -13,12 +13,12 @@ use crate::{LlamaConfig, WeightSpec, Weights};
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A file can't be written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Write {
         /// The file.
         path: std::path::PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The safetensors writer refused.
     #[error("{path}: {why}")]
@@ -62,7 +62,7 @@ impl View for Lazy<'_> {
 /// Writes `config.json` and `model.safetensors` into `dir`, which is created. One weight is in memory at a
 /// time; each file appears whole, under its name, or not at all.
 pub fn write_checkpoint(weights: &Weights, precision: Precision, dir: &Path) -> Result<(), SynthError> {
-    let write = |path: &Path, source| SynthError::Write { path: path.into(), source };
+    let write = |path: &Path, error| SynthError::Write { path: path.into(), error };
     std::fs::create_dir_all(dir).map_err(|error| write(dir, error))?;
 
     let path = dir.join("model.safetensors");
@@ -87,7 +87,7 @@ fn write_config(config: &LlamaConfig, precision: Precision, path: &Path) -> Resu
     }
     .into();
     let text = format!("{json:#}\n");
-    std::fs::write(path, text).map_err(|source| SynthError::Write { path: path.into(), source })
+    std::fs::write(path, text).map_err(|error| SynthError::Write { path: path.into(), error })
 }
 
 #[cfg(test)]

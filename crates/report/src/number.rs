@@ -5,9 +5,10 @@ pub fn format_g10(number: f64) -> String {
     format_g(number, 10)
 }
 
-/// Four significant digits, for screens.
+/// Four significant digits with their zeros, for screens: figures of one column line up.
 pub fn format_short(number: f64) -> String {
-    format_g(number, 4)
+    let magnitude = if number == 0.0 { 0.0 } else { number.abs().log10().floor() };
+    format!("{number:.*}", (3.0 - magnitude).clamp(0.0, 9.0) as usize)
 }
 
 fn format_g(number: f64, digits: i32) -> String {
@@ -60,6 +61,15 @@ mod tests {
         ];
         for (number, text) in cases {
             assert_eq!(format_g10(number), text);
+        }
+    }
+
+    #[test]
+    fn screens_show_four_digits() {
+        let cases =
+            [(0.0, "0.000"), (1.0, "1.000"), (0.0123451, "0.01235"), (470.035, "470.0"), (16384.4, "16384")];
+        for (number, text) in cases {
+            assert_eq!(format_short(number), text);
         }
     }
 

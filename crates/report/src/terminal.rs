@@ -1,27 +1,40 @@
-//! A table for a screen: short headers, four digits, units in the header.
+//! A table for a screen: short headers, four digits, as many columns as fit.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement};
 use std::fmt::Write as _;
 
-use crate::{Row, Table, format_short};
+use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
-const HEADERS: [&str; 12] = [
-    "engine",
-    "batch",
-    "prompt",
-    "prompt ms",
-    "±",
-    "prompt tok/s",
-    "first 128 ms",
-    "first 256 ms",
-    "±",
-    "tok/s",
-    "wall s",
-    "wall tok/s",
+use crate::{Figures, Table, format_short};
+
+/// A column: its header, how many columns of screen there must be for it to be shown, and its text.
+struct Column {
+    header: &'static str,
+    from_width: u16,
+    text: fn(&Figures) -> String,
+}
+
+const COLUMNS: [Column; 9] = [
+    column("prompt ms", 0, |figures| figure(figures, 0)),
+    column("±", 131, |figures| share(figures.prompt.variation())),
+    column("prompt tok/s", 105, |figures| figure(figures, 1)),
+    column("128: ms/tok", 119, |figures| figure(figures, 2)),
+    column("256: ms/tok", 0, |figures| figure(figures, 4)),
+    column("±", 131, |figures| share(figures.token.variation())),
+    column("tok/s", 78, |figures| figure(figures, 5)),
+    column("wall s", 0, |figures| figure(figures, 6)),
+    column("wall tok/s", 90, |figures| figure(figures, 7)),
 ];
 
-/// Tables under their headings, at most `width` columns wide where that is possible.
+const fn column(header: &'static str, from_width: u16, text: fn(&Figures) -> String) -> Column {
+    Column { header, from_width, text }
+}
+
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
+/// Tables under their headings; without a width, every column.
 pub fn write(tables: &[Table], width: Option<u16>) -> String {
     let mut text = String::new();
     for (index, table) in tables.iter().enumerate() {
@@ -37,33 +50,34 @@ pub fn write(tables: &[Table], width: Option<u16>) -> String {
 }
 
 fn grid(table: &Table, width: Option<u16>) -> comfy_table::Table {
+    let columns: Vec<&Column> =
+        COLUMNS.iter().filter(|column| width.is_none_or(|width| width >= column.from_width)).collect();
     let mut grid = comfy_table::Table::new();
-    grid.load_style(UTF8_HORIZONTAL_ONLY)
-        .set_header(HEADERS)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        grid.set_width(width);
+    grid.load_style(STYLE);
+    grid.set_header(
+        ["engine", "batch", "prompt"].into_iter().chain(columns.iter().map(|column| column.header)),
+    );
+    for row in &table.rows {
+        let mut cells = vec![plain(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+        match &row.figures {
+            Some(figures) => cells.extend(columns.iter().map(|column| (column.text)(figures))),
+            None => cells.push(row.outcome_text().to_owned()),
+        }
+        grid.add_row(cells);
     }
-    grid.add_rows(table.rows.iter().map(cells));
     for column in grid.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
-        column.set_padding((0, 1));
     }
     grid
 }
 
-fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![plain(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
-    let Some(figures) = &row.figures else {
-        cells.extend((3..HEADERS.len()).map(|_| row.outcome_text().to_owned()));
-        return cells;
-    };
-    let columns = figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_short));
-    let [prompt, prompt_rate, first_128, _, first_256, rate, wall, wall_rate] = columns;
-    let share = |share: f64| format!("{:.0} %", share * 100.0);
-    cells.extend([prompt, share(figures.prompt.variation()), prompt_rate, first_128, first_256]);
-    cells.extend([share(figures.token.variation()), rate, wall, wall_rate]);
-    cells
+/// One of the documents' eight figures.
+fn figure(figures: &Figures, index: usize) -> String {
+    figures.columns()[index].map_or_else(|| "N/A".into(), format_short)
+}
+
+fn share(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
 }
 
 /// Text from elsewhere must not steer the terminal.

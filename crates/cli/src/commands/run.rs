@@ -149,8 +149,5 @@ pub(crate) fn describe(verification: &Verification) -> String {
             format!("{engine}: {tokens}, largest error of a logit {:.2e}{place}{verdict}", one.largest_error)
         })
         .collect();
-    if engines.is_empty() {
-        return format!("{model}: no engine to verify");
-    }
     format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", engines.join("\n  "))
 }

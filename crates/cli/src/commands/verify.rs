@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use harness::{Interrupt, QUICK_SWEEP, Sweep};
 use toml::Value;
 
@@ -30,8 +30,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
     let _interrupt = Interrupt::install();
     let mut verifications = Vec::new();
     for model in &sweep.models {
-        let Ok(verification) = harness::verify(&sweep, &engines, model, &mut |_| ()) else {
-            return Ok(Ending::Interrupted);
+        let verification = match harness::verify(&sweep, &engines, model, &mut |_| ()) {
+            Ok(Some(verification)) => verification,
+            Ok(None) => bail!("--engine: the mock engine computes nothing that could be verified"),
+            Err(_) => return Ok(Ending::Interrupted),
         };
         if !args.json {
             printer::result(&format!("{}\n", describe(&verification)))?;

@@ -1,0 +1,70 @@
+//! Running the program in a folder of its own.
+
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use protocol::Measurement;
+use tempfile::TempDir;
+
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The program, started in this folder.
+    pub(crate) fn bench(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("llama2-bench").unwrap();
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    /// Runs `sweep` into `run`; the exit code and stdout.
+    pub(crate) fn run(&self, sweep: &str, more: &[&str]) -> (i32, String) {
+        self.write("sweep.toml", sweep);
+        let mut command = self.bench(&["run", "sweep.toml", "--out", "run"]);
+        let output = command.args(more).output().unwrap();
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    pub(crate) fn records(&self) -> Vec<Measurement> {
+        read_records(&self.path("run"))
+    }
+}
+
+pub(crate) fn read_records(run: &Path) -> Vec<Measurement> {
+    let text = std::fs::read_to_string(run.join("measurements.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A sweep of the mock engine over 2 × 3 cells.
+pub(crate) const MOCK: &str = r#"
+models = ["llama2-15m"]
+engines = ["mock"]
+batch_sizes = [1, 4]
+prompt_lengths = [16, 64, 256]
+generation_length = 256
+
+[procedure]
+warmup_runs = 2
+prompt_runs = 5
+"#;
+
+/// [`MOCK`] with a fault of the engine.
+pub(crate) fn mock_with_fault(fault: &str) -> String {
+    format!("{MOCK}\n[options.mock]\nfault = {{ {fault} }}\n")
+}

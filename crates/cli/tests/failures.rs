@@ -1,0 +1,107 @@
+//! Whatever happens to a cell is a row, and the rest goes on.
+
+mod common;
+
+use common::{MOCK, Place, mock_with_fault};
+use protocol::{Outcome, Phase};
+
+type End = (Outcome, Option<Phase>, String);
+
+/// Runs [`MOCK`] with a fault in the cells of batch size 4 and prompt length 64 and more.
+fn run_with(fault: &str, more: &[&str]) -> (i32, String, Vec<End>) {
+    let place = Place::new();
+    let fault = format!("{fault}, min_batch_size = 4, min_prompt_length = 64");
+    let (code, stdout) = place.run(&mock_with_fault(&fault), more);
+    let records = place.records();
+    assert_eq!(records.len(), 6);
+    assert!(records[..4].iter().all(|record| record.outcome == Outcome::Ok));
+    let ends = records[4..].iter().map(|r| (r.outcome, r.phase, r.error.clone().unwrap_or_default()));
+    (code, stdout, ends.collect())
+}
+
+#[test]
+fn out_of_memory_is_a_result() {
+    let (code, stdout, ends) = run_with("kind = \"out_of_memory\", phase = \"decode\"", &[]);
+    assert_eq!(code, 0);
+    let end = (Outcome::OutOfMemory, Some(Phase::Decode), "std::bad_alloc".to_owned());
+    assert_eq!(ends, [end.clone(), end]);
+    assert!(stdout.contains("| mock            | 4 | 64   | OOM        | OOM            |"), "{stdout}");
+    assert!(
+        stdout.contains("- 4×64, 4×256: mock: OOM in decode: std::bad\\_alloc")
+            || stdout.contains("- 4×64, 4×256: mock: OOM in decode: std::bad_alloc")
+    );
+}
+
+#[test]
+fn every_other_death_is_told_apart_and_is_a_finding() {
+    let cases = [
+        ("error", Outcome::Failed, "scripted error"),
+        ("panic", Outcome::Failed, "panic: scripted panic"),
+        ("abort", Outcome::Crashed, "ended by SIGABRT"),
+        ("segfault", Outcome::Crashed, "ended by SIGSEGV: about to touch address 0"),
+        ("exit", Outcome::Failed, "the worker exited with code 3 without an answer"),
+    ];
+    for (kind, outcome, error) in cases {
+        for phase in [Phase::Prompt, Phase::Decode] {
+            let (code, _, ends) = run_with(&format!("kind = \"{kind}\", phase = \"{phase}\""), &[]);
+            assert_eq!(code, 1, "{kind}");
+            for end in ends {
+                assert_eq!((end.0, end.2.as_str()), (outcome, error), "{kind} in {phase}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_never_answers_is_ended_by_its_deadline() {
+    let (code, stdout, ends) = run_with("kind = \"hang\", phase = \"prompt\"", &["--timeout-seconds", "1"]);
+    assert_eq!(code, 1);
+    let end = (Outcome::TimedOut, Some(Phase::Prompt), "no answer within 1 s".to_owned());
+    assert_eq!(ends, [end.clone(), end]);
+    assert!(stdout.contains("| TIMEOUT"));
+}
+
+#[test]
+fn garbage_on_the_pipe_is_a_failure() {
+    let (code, _, ends) = run_with("kind = \"garbage\", phase = \"decode\"", &[]);
+    assert_eq!(code, 1);
+    for (outcome, _, error) in ends {
+        assert_eq!(outcome, Outcome::Failed);
+        assert!(error.starts_with("not a reply of this protocol"), "{error}");
+    }
+}
+
+#[test]
+fn a_failed_load_fails_every_cell_of_its_engine_without_loading_again() {
+    let place = Place::new();
+    let (code, _) = place.run(&mock_with_fault("kind = \"error\", phase = \"load\""), &[]);
+    assert_eq!(code, 1);
+    let records = place.records();
+    assert_eq!(records.len(), 6);
+    assert!(records.iter().all(|r| r.outcome == Outcome::Failed && r.phase == Some(Phase::Load)));
+}
+
+#[test]
+fn a_memory_limit_makes_a_cell_out_of_memory_and_the_next_ones_run() {
+    let place = Place::new();
+    // 512 positions a sequence at most: 4 sequences of them hold 256 MiB.
+    let sweep =
+        format!("{}\n[options.mock]\nbytes_per_position = 131072\n", MOCK.replace("[1, 4]", "[4, 1]"));
+    let (code, stdout) = place.run(&sweep, &["--memory-limit", "200MiB"]);
+    assert_eq!(code, 0);
+    let outcomes: Vec<_> =
+        place.records().iter().map(|r| (r.batch_size, r.prompt_length, r.outcome)).collect();
+    assert_eq!(outcomes[2], (4, 256, Outcome::OutOfMemory));
+    assert!(outcomes[3..].iter().all(|&(_, _, outcome)| outcome == Outcome::Ok), "{outcomes:?}");
+    assert!(stdout.contains("memory allocation of 268435456 bytes failed"), "{stdout}");
+}
+
+#[test]
+fn a_worker_that_is_not_there_names_the_command_to_run() {
+    let place = Place::new();
+    place.write("engines.toml", "[gone]\ncommand = [\"llama2-bench-gone\"]\n");
+    let (code, stdout) =
+        place.run(&MOCK.replace("\"mock\"", "\"gone\""), &["--engines-file", "engines.toml"]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("no program llama2-bench-gone: run \\`make build\\`"), "{stdout}");
+}

@@ -1,0 +1,36 @@
+//! Ctrl-C.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use common::{MOCK, Place};
+
+#[test]
+fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
+    let place = Place::new();
+    // The third cell would take hours.
+    let sweep = format!(
+        "{MOCK}\n[options.mock]\nfault = {{ kind = \"hang\", phase = \"prompt\", min_prompt_length = 256 }}\n"
+    );
+    place.write("sweep.toml", &sweep);
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "run"])
+        .current_dir(place.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.starts_with("[2/6]")));
+    // SAFETY: the child is not reaped, so its id is its own.
+    unsafe { libc::kill(libc::pid_t::try_from(child.id()).unwrap(), libc::SIGINT) };
+    let rest: Vec<String> = lines.collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(rest, ["interrupted: `llama2-bench run --resume run` measures the rest"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().filter(|line| line.starts_with("| mock")).count(), 2);
+    assert_eq!(place.records().len(), 2);
+}

@@ -1,0 +1,178 @@
+//! Snapshots of every output format, over a run with every kind of row.
+
+use std::collections::BTreeMap;
+
+use protocol::{
+    Agreement, Device, Environment, Generation, Measurement, Memory, Outcome, Phase, Precision,
+    ProgramVersion, SCHEMA, Verification,
+};
+use report::{Table, tables};
+
+fn environment() -> Environment {
+    Environment {
+        started: "2026-11-23T00:00:00Z".into(),
+        program: ProgramVersion { version: "0.1.0".into(), git_revision: None },
+        host_name: "host".into(),
+        kernel: "Linux 6".into(),
+        cpu: "AMD EPYC".into(),
+        cores: 2,
+        cpu_governor: None,
+        memory_bytes: 24 << 30,
+        load_average: 0.0,
+        gpus: Vec::new(),
+        engines: BTreeMap::new(),
+    }
+}
+
+fn measured(engine: &str, batch_size: u32, prompt_length: u32, generation_length: u32) -> Measurement {
+    let prompt = 0.001 * f64::from(batch_size * prompt_length);
+    let token = |index: u32| 0.002 + 1e-6 * f64::from(index);
+    let token_seconds: Vec<f64> = (0..generation_length).map(token).collect();
+    let wall_seconds = (prompt + token_seconds.iter().sum::<f64>()) * 1.001;
+    Measurement {
+        schema: SCHEMA,
+        engine: engine.into(),
+        model: "llama2-15m".into(),
+        precision: Precision::Fp32,
+        device: Device::Cpu,
+        world_size: 1,
+        batch_size,
+        prompt_length,
+        generation_length,
+        replicate: 0,
+        outcome: Outcome::Ok,
+        phase: None,
+        error: None,
+        load_seconds: Some(0.5),
+        prompt_seconds: vec![prompt, prompt * 1.1, prompt * 0.9],
+        generations: vec![Generation { prompt_seconds: prompt, token_seconds, wall_seconds }],
+        memory: Memory {
+            weights_bytes: Some(60 << 20),
+            kv_cache_bytes: Some(1 << 20),
+            peak_bytes: Some(100 << 20),
+        },
+        tokens_sha256: Some("aa".into()),
+    }
+}
+
+fn ended(engine: &str, batch_size: u32, prompt_length: u32, outcome: Outcome, error: &str) -> Measurement {
+    Measurement {
+        outcome,
+        phase: Some(Phase::Prompt),
+        error: Some(error.into()),
+        prompt_seconds: Vec::new(),
+        generations: Vec::new(),
+        memory: Memory::default(),
+        tokens_sha256: None,
+        ..measured(engine, batch_size, prompt_length, 256)
+    }
+}
+
+fn records() -> Vec<Measurement> {
+    let other_tokens =
+        Measurement { tokens_sha256: Some("bb".into()), ..measured("pytorch-eager", 1, 16, 256) };
+    vec![
+        measured("onnxruntime", 1, 16, 256),
+        measured("onnxruntime", 16, 1024, 256),
+        ended(
+            "onnxruntime",
+            16,
+            2048,
+            Outcome::OutOfMemory,
+            "Failed to allocate memory for requested buffer",
+        ),
+        other_tokens,
+        ended("pytorch-eager", 16, 1024, Outcome::Crashed, "ended by SIGSEGV"),
+        ended("pytorch-eager", 16, 2048, Outcome::TimedOut, "no answer within 3600 s"),
+        ended("<script>|=1", 1, 16, Outcome::Failed, "an | error\u{1b}[31m with `marks`"),
+    ]
+}
+
+fn verification() -> Verification {
+    let agreement = |engine: &str, error: f64| Agreement {
+        engine: engine.into(),
+        error: None,
+        same_tokens: error < 1e-4,
+        first_difference: None,
+        largest_error: error,
+        largest_error_at: Some((0, 1, 2)),
+    };
+    Verification {
+        model: "llama2-15m".into(),
+        precision: Precision::Fp32,
+        against: Some("reference".into()),
+        largest_logit: 1.0,
+        tolerance: 1e-4,
+        agreements: vec![agreement("onnxruntime", 1e-6), agreement("pytorch-eager", 0.5)],
+    }
+}
+
+fn run() -> Vec<Table> {
+    tables(&records(), &[verification()], &environment())
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!(report::markdown::write(&run()));
+}
+
+#[test]
+fn csv() {
+    insta::assert_snapshot!(report::csv::write(&run()));
+}
+
+#[test]
+fn json() {
+    insta::assert_snapshot!(report::json::write(&run()));
+}
+
+#[test]
+fn terminal() {
+    insta::assert_snapshot!("terminal_140", report::terminal::write(&run(), Some(140)));
+    insta::assert_snapshot!("terminal_80", report::terminal::write(&run(), Some(80)));
+}
+
+#[test]
+fn a_terminal_of_20_columns_is_no_reason_to_panic() {
+    assert!(report::terminal::write(&run(), Some(20)).contains("engine"));
+}
+
+#[test]
+fn every_throughput_is_its_formula() {
+    let record = measured("onnxruntime", 4, 64, 256);
+    let table = &tables(std::slice::from_ref(&record), &[], &environment())[0];
+    let [prompt_ms, prompt_tps, first_128_ms, first_128_tps, first_256_ms, first_256_tps, wall, wall_tps] =
+        table.rows[0].figures.as_ref().unwrap().columns().map(Option::unwrap);
+
+    let tokens = &record.generations[0].token_seconds;
+    let mean = |series: &[f64]| series.iter().sum::<f64>() / series.len() as f64;
+    let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-12, "{a} {b}");
+    close(prompt_ms, 1e3 * mean(&record.prompt_seconds));
+    close(prompt_tps, 4.0 * 64.0 / (prompt_ms / 1e3));
+    close(first_128_ms, 1e3 * mean(&tokens[..128]));
+    close(first_128_tps, 4.0 / (first_128_ms / 1e3));
+    close(first_256_ms, 1e3 * mean(tokens));
+    close(first_256_tps, 4.0 / (first_256_ms / 1e3));
+    close(wall, record.generations[0].wall_seconds);
+    close(wall_tps, 4.0 * (64.0 + 256.0) / wall);
+}
+
+#[test]
+fn a_generation_shorter_than_a_column_leaves_it_empty() {
+    let table = &tables(&[measured("onnxruntime", 1, 16, 200)], &[], &environment())[0];
+    let texts = table.rows[0].texts();
+    assert_ne!(texts[2], "N/A");
+    assert_eq!((texts[4].as_str(), texts[5].as_str()), ("N/A", "N/A"));
+}
+
+#[test]
+fn replicates_are_one_row_and_one_failure_among_them_shows() {
+    let second = Measurement { replicate: 1, ..measured("onnxruntime", 1, 16, 256) };
+    let rows =
+        |second| tables(&[measured("onnxruntime", 1, 16, 256), second], &[], &environment())[0].rows.clone();
+    let good = rows(second);
+    assert_eq!((good.len(), good[0].replicates), (1, 2));
+    assert_eq!(good[0].figures.as_ref().unwrap().prompt.count, 6);
+    let bad = rows(Measurement { replicate: 1, ..ended("onnxruntime", 1, 16, Outcome::OutOfMemory, "x") });
+    assert_eq!(bad[0].texts()[0], "OOM");
+}
