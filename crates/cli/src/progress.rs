@@ -63,7 +63,6 @@ impl Progress {
             }
             Event::Verifying { engine, model } => self.message(format!("verifying {engine} on {model}")),
             Event::Verified(verification) => self.line(&format!("verified {}", describe(verification))),
-            Event::Greeted { .. } => {}
             Event::CellStarted { cell, index } => {
                 self.current = cell_name(&cell);
                 self.current_index = index;
@@ -100,7 +99,6 @@ impl Progress {
                 };
                 self.line(&row);
             }
-            Event::Warning(warning) => self.line(&format!("warning: {warning}")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use protocol::{Hello, Measurement, Outcome, Phase, Progress, Verification};
+use protocol::{Measurement, Outcome, Phase, Progress, Verification};
 
 use crate::Cell;
 
@@ -38,13 +38,6 @@ pub enum Event<'a> {
     },
     /// The engines were held against each other.
     Verified(&'a Verification),
-    /// A worker said who it is.
-    Greeted {
-        /// The engine's name in the sweep.
-        engine: &'a str,
-        /// Its words.
-        hello: &'a Hello,
-    },
     /// A cell's turn begins.
     CellStarted {
         /// The cell.
@@ -63,6 +56,4 @@ pub enum Event<'a> {
         /// Its record.
         measurement: &'a Measurement,
     },
-    /// Something a reader of the results should know.
-    Warning(&'a str),
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{
     Environment, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
-    Measurement, Memory, Outcome, Progress, Reply, Request, SCHEMA, Verification,
+    Measurement, Memory, Outcome, Phase, Progress, Reply, Request, SCHEMA, Verification,
 };
 
 use crate::sweep::Isolation;
@@ -40,10 +40,14 @@ pub fn run(
     let missing: Vec<(usize, Cell<'_>)> =
         cells.iter().copied().enumerate().filter(|(_, cell)| !folder.has(cell)).collect();
     on_event(Event::Opened { dir: folder.dir(), cells: cells.len(), done: cells.len() - missing.len() });
+    if missing.is_empty() {
+        return Ok(RunSummary::default());
+    }
+    environment.engines = folder.known_engines()?;
     folder.write_environment(&environment)?;
     let mut summary = RunSummary::default();
 
-    if check && !missing.is_empty() {
+    if check {
         let mut verifications = Vec::new();
         for model in &sweep.models {
             let verification = match verify(sweep, engines, model, on_event) {
@@ -62,16 +66,16 @@ pub fn run(
     for (index, cell) in missing {
         on_event(Event::CellStarted { cell, index });
         let answer = seat.measure(sweep, engines, cell, &mut |progress| on_event(Event::Progress(progress)));
-        let (load_seconds, result) = match answer {
+        let result = match answer {
             Err(WorkerError::Interrupted) => return Ok(RunSummary { interrupted: true, ..summary }),
-            Err(WorkerError::Evidence(evidence)) => (None, Err(classify(&evidence))),
-            Ok((load_seconds, measured)) => (load_seconds, Ok(measured)),
+            Err(WorkerError::Evidence(evidence)) => Err(classify(&evidence)),
+            Ok(measured) => Ok(measured),
         };
-        if let Some(hello) = seat.new_hello(&environment, cell.engine) {
+        if let Some(hello) = seat.hello.take() {
             environment.engines.insert(cell.engine.to_owned(), hello);
             folder.write_environment(&environment)?;
         }
-        let record = record(sweep, cell, load_seconds, result, seat.weights_bytes());
+        let record = record(sweep, cell, result);
         summary.failed += usize::from(!matches!(record.outcome, Outcome::Ok | Outcome::OutOfMemory));
         let measurement = folder.append(record)?;
         on_event(Event::CellEnded { cell, index, measurement });
@@ -89,6 +93,8 @@ fn verification_differs(verification: &Verification) -> bool {
 #[derive(Default)]
 struct Seat {
     seated: Option<Seated>,
+    /// What the last worker that sat down said of itself, until somebody takes it.
+    hello: Option<Hello>,
     /// Loading depends on engine and model alone: once it failed, it is not tried again for every cell.
     load_failure: Option<(String, String, crate::Evidence)>,
 }
@@ -96,42 +102,37 @@ struct Seat {
 struct Seated {
     engine: String,
     model: String,
+    replicate: u32,
     worker: Worker,
     weights_bytes: u64,
 }
 
+/// A cell's series, and how its worker came to have the model.
+struct MeasuredCell {
+    measured: Measured,
+    load_seconds: Option<f64>,
+    weights_bytes: u64,
+}
+
 impl Seat {
-    /// Seconds of loading, where this cell's worker was started for it, and the cell's series.
     fn measure(
         &mut self,
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(Option<f64>, Measured), WorkerError> {
-        let fits = |seated: &Seated| seated.engine == cell.engine && seated.model == cell.model.name;
-        let mut load_seconds = None;
-        if !self.seated.as_ref().is_some_and(fits) {
-            self.leave();
-            if let Some((engine, model, evidence)) = &self.load_failure
-                && engine == cell.engine
-                && *model == cell.model.name
-            {
-                return Err(WorkerError::Evidence(evidence.clone()));
-            }
-            let start = Instant::now();
-            let (worker, loaded) = load(&sweep.setup, engines, cell.model, cell.engine, progress)
-                .inspect_err(|error| {
-                    if let WorkerError::Evidence(evidence) = error {
-                        self.load_failure =
-                            Some((cell.engine.into(), cell.model.name.clone(), evidence.clone()));
-                    }
-                })?;
-            load_seconds = Some(start.elapsed().as_secs_f64());
-            let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
-            self.seated = Some(Seated { engine, model, worker, weights_bytes: loaded.weights_bytes });
-        }
-        let seated = self.seated.as_mut().expect("a worker was just seated");
+    ) -> Result<MeasuredCell, WorkerError> {
+        let fits = |seated: &Seated| {
+            seated.engine == cell.engine
+                && seated.model == cell.model.name
+                && seated.replicate == cell.replicate
+        };
+        let load_seconds = if self.seated.as_ref().is_some_and(fits) {
+            None
+        } else {
+            Some(self.sit(sweep, engines, cell, progress)?)
+        };
+        let seated = self.seated.as_mut().expect("a worker is seated");
 
         let vocab_size = cell.model.config.vocab_size as u32;
         let request = Request::Measure(MeasureRequest {
@@ -144,31 +145,53 @@ impl Seat {
             generation_length: sweep.generation_length,
             procedure: sweep.procedure,
         });
-        let measured = match seated.worker.ask(&request, progress) {
-            Ok(Reply::Measured(measured)) => check_series(sweep, measured)
-                .map_err(|what| seated.worker.protocol_error(protocol::Phase::Decode, what)),
-            Ok(_) => Err(seated.worker.protocol_error(protocol::Phase::Decode, "expected measured".into())),
-            Err(error) => Err(error),
-        };
+        let measured = seated.worker.ask(&request, progress).and_then(|reply| {
+            match reply {
+                Reply::Measured(measured) => check_series(sweep, measured),
+                _ => Err("expected measured".to_owned()),
+            }
+            .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
+        });
+        let weights_bytes = seated.weights_bytes;
         if measured.is_err() || sweep.isolation == Isolation::Cell {
             self.leave();
         }
-        Ok((load_seconds, measured?))
+        Ok(MeasuredCell { measured: measured?, load_seconds, weights_bytes })
+    }
+
+    /// Seats a fresh worker that has the cell's model; the seconds that it took.
+    fn sit(
+        &mut self,
+        sweep: &Sweep,
+        engines: &Engines,
+        cell: Cell<'_>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<f64, WorkerError> {
+        self.leave();
+        if let Some((engine, model, evidence)) = &self.load_failure
+            && engine == cell.engine
+            && *model == cell.model.name
+        {
+            return Err(WorkerError::Evidence(evidence.clone()));
+        }
+        let start = Instant::now();
+        let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
+        let (worker, loaded) =
+            load(&sweep.setup, engines, cell.model, cell.engine, progress).inspect_err(|error| {
+                if let WorkerError::Evidence(evidence) = error {
+                    self.load_failure = Some((engine.clone(), model.clone(), evidence.clone()));
+                }
+            })?;
+        self.hello = Some(worker.hello.clone());
+        let (replicate, weights_bytes) = (cell.replicate, loaded.weights_bytes);
+        self.seated = Some(Seated { engine, model, replicate, worker, weights_bytes });
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn leave(&mut self) {
         if let Some(seated) = self.seated.take() {
             seated.worker.shutdown();
         }
-    }
-
-    fn new_hello(&self, environment: &Environment, engine: &str) -> Option<Hello> {
-        let seated = self.seated.as_ref().filter(|seated| seated.engine == engine)?;
-        (!environment.engines.contains_key(engine)).then(|| seated.worker.hello.clone())
-    }
-
-    fn weights_bytes(&self) -> Option<u64> {
-        self.seated.as_ref().map(|seated| seated.weights_bytes)
     }
 }
 
@@ -196,13 +219,7 @@ fn check_series(sweep: &Sweep, measured: Measured) -> Result<Measured, String> {
     Ok(measured)
 }
 
-fn record(
-    sweep: &Sweep,
-    cell: Cell<'_>,
-    load_seconds: Option<f64>,
-    result: Result<Measured, CellFailure>,
-    weights_bytes: Option<u64>,
-) -> Measurement {
+fn record(sweep: &Sweep, cell: Cell<'_>, result: Result<MeasuredCell, CellFailure>) -> Measurement {
     let mut record = Measurement {
         schema: SCHEMA,
         engine: cell.engine.to_owned(),
@@ -217,17 +234,18 @@ fn record(
         outcome: Outcome::Ok,
         phase: None,
         error: None,
-        load_seconds,
+        load_seconds: None,
         prompt_seconds: Vec::new(),
         generations: Vec::new(),
         memory: Memory::default(),
         tokens_sha256: None,
     };
     match result {
-        Ok(measured) => {
+        Ok(MeasuredCell { measured, load_seconds, weights_bytes }) => {
+            record.load_seconds = load_seconds;
             record.prompt_seconds = measured.prompt_seconds;
             record.generations = measured.generations;
-            record.memory = Memory { weights_bytes, ..measured.memory };
+            record.memory = Memory { weights_bytes: Some(weights_bytes), ..measured.memory };
             record.tokens_sha256 = Some(measured.tokens_sha256);
         }
         Err(failure) => {
@@ -268,7 +286,7 @@ pub fn generate(
             worker.shutdown();
             Ok(generated)
         }
-        _ => Err(worker.protocol_error(protocol::Phase::Decode, "expected generated".into())),
+        _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
     }
 }
 
@@ -292,6 +310,6 @@ fn load(
     });
     match worker.ask(&request, progress)? {
         Reply::Loaded(loaded) => Ok((worker, loaded)),
-        _ => Err(worker.protocol_error(protocol::Phase::Load, "expected loaded".into())),
+        _ => Err(worker.protocol_error(Phase::Load, "expected loaded".into())),
     }
 }

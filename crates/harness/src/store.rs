@@ -1,10 +1,11 @@
 //! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::{Environment, Measurement, SCHEMA, Verification};
+use protocol::{Environment, Hello, Measurement, SCHEMA, Verification};
 
 use crate::{Cell, Engines, Sweep};
 
@@ -131,6 +132,15 @@ impl RunFolder {
         self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data()).map_err(at(&path))?;
         self.records.push(record);
         Ok(&self.records[self.records.len() - 1])
+    }
+
+    /// What workers of an earlier run into this folder said of themselves.
+    pub fn known_engines(&self) -> Result<BTreeMap<String, Hello>, StoreError> {
+        let path = self.dir.join(ENVIRONMENT);
+        if !path.exists() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(read_json::<Environment>(&path)?.engines)
     }
 
     /// Writes `environment.json`.
