@@ -1,0 +1,194 @@
+//! The real engines through the program: needs `make setup` and the engines' workers built.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::Place;
+use predicates::prelude::PredicateBooleanExt as _;
+use predicates::str::contains;
+use protocol::Outcome;
+use serde_json::Value;
+
+const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name).canonicalize().unwrap()
+}
+
+fn expected(name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(fixture(name).join("expected.json")).unwrap()).unwrap()
+}
+
+fn generate(place: &Place, engine: &str, model: &str, more: &[&str]) -> Value {
+    let arguments = ["generate", "--engine", engine, "--model", model, "--json"];
+    let assert = place.bench(&arguments).args(more).assert().success();
+    serde_json::from_slice(&assert.get_output().stdout).unwrap()
+}
+
+#[test]
+fn greedy_tokens_are_transformers() {
+    let place = Place::new();
+    for name in ["tiny-mha", "tiny-gqa", "tiny-f16"] {
+        let case = &expected(name)["cases"][1];
+        let ids: Vec<String> =
+            case["prompt_ids"][0].as_array().unwrap().iter().map(Value::to_string).collect();
+        let count = case["max_new_tokens"].to_string();
+        for engine in ENGINES {
+            let dir = fixture(name);
+            let more = ["--prompt-ids", &ids.join(","), "--max-new-tokens", &count, "--batch-size", "2"];
+            let generated = generate(&place, engine, dir.to_str().unwrap(), &more);
+            let row = &case["tokens"][0];
+            assert_eq!(generated["tokens"], serde_json::json!([row, row]), "{engine} on {name}");
+            assert_eq!(generated["logits_sha256"].as_str().unwrap().len(), 64);
+        }
+    }
+}
+
+#[test]
+fn a_text_goes_through_the_checkpoint_s_tokenizer() {
+    let place = Place::new();
+    let dir = fixture("tiny-mha");
+    let texts: Vec<String> = ENGINES
+        .iter()
+        .map(|engine| {
+            let arguments = ["generate", "--engine", engine, "--model", dir.to_str().unwrap()];
+            let assert =
+                place.bench(&arguments).args(["--prompt", "Hello world", "--max-new-tokens", "12"]).assert();
+            String::from_utf8(assert.success().get_output().stdout.clone()).unwrap()
+        })
+        .collect();
+    assert!(texts[0].len() > 1 && texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+}
+
+#[test]
+fn the_engines_agree_with_the_reference() {
+    let place = Place::new();
+    let models =
+        ["tiny-mha", "tiny-gqa", "tiny-f16"].map(|name| fixture(name).display().to_string()).join(",");
+    let assert = place.bench(&["verify", "--json", "--model", &models]).assert().success();
+    let verifications: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    for verification in verifications.as_array().unwrap() {
+        assert_eq!(verification["against"], "reference");
+        assert_eq!(verification["agreements"].as_array().unwrap().len(), 3);
+        for agreement in verification["agreements"].as_array().unwrap() {
+            assert_eq!(agreement["same_tokens"], true, "{verification:#}");
+        }
+    }
+}
+
+#[test]
+fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
+    let place = Place::new();
+    let sweep = format!(
+        "models = [{:?}]\nengines = {ENGINES:?}\nbatch_sizes = [1, 4]\nprompt_lengths = [5, 16]\ngeneration_length = 128\n\
+         [procedure]\nwarmup_runs = 1\nprompt_runs = 2\n",
+        fixture("tiny-gqa")
+    );
+    let (code, stdout) = place.run(&sweep, &[]);
+    assert_eq!(code, 0);
+    let records = place.records();
+    assert_eq!(records.len(), 12);
+    for record in &records {
+        assert_eq!(record.outcome, Outcome::Ok, "{record:?}");
+        let first = records.iter().find(|other| {
+            other.batch_size == record.batch_size && other.prompt_length == record.prompt_length
+        });
+        assert_eq!(first.unwrap().tokens_sha256, record.tokens_sha256);
+        assert!(record.memory.kv_cache_bytes.is_some() && record.memory.peak_bytes.is_some());
+    }
+    assert!(!stdout.contains("\n- "), "{stdout}");
+}
+
+#[test]
+fn seeded_weights_in_memory_are_the_synthesised_checkpoint_s() {
+    let place = Place::new();
+    place.bench(&["synth", "--model", "llama2-15m", "--seed", "7", "--out", "checkpoint"]).assert().success();
+    let more = ["--prompt-ids", "1,2,3,4,5", "--max-new-tokens", "8"];
+    let stored: Vec<Value> =
+        ENGINES.iter().map(|engine| generate(&place, engine, "checkpoint", &more)).collect();
+    for (engine, stored) in ENGINES.iter().zip(&stored) {
+        let seeded = generate(&place, engine, "llama2-15m", &[&more[..], &["--seed", "7"]].concat());
+        assert_eq!(seeded, *stored, "{engine}");
+    }
+    assert!(stored.iter().all(|generated| generated["tokens"] == stored[0]["tokens"]));
+    place
+        .bench(&["synth", "--model", "llama2-15m", "--out", "checkpoint"])
+        .assert()
+        .code(2)
+        .stderr("error: --out: checkpoint/config.json exists already\n");
+}
+
+#[test]
+fn an_exported_model_is_one_to_generate_and_run_with() {
+    let place = Place::new();
+    for (name, precision) in [("tiny-mha", "fp32"), ("tiny-gqa", "fp32"), ("tiny-f16", "fp16")] {
+        let (dir, out) = (fixture(name), format!("{name}-onnx"));
+        place
+            .bench(&["export", "--model", dir.to_str().unwrap(), "--out", &out, "--precision", precision])
+            .assert()
+            .success();
+        assert!(place.path(&out).join("model.onnx").exists());
+        let case = &expected(name)["cases"][0];
+        let ids: Vec<String> =
+            case["prompt_ids"][0].as_array().unwrap().iter().map(Value::to_string).collect();
+        let more = ["--prompt-ids", &ids.join(","), "--max-new-tokens", "24"];
+        let generated = generate(&place, "onnxruntime", &out, &more);
+        assert_eq!(generated["tokens"][0], case["tokens"][0], "{name}");
+    }
+    place
+        .bench(&["export", "--model", "tiny-mha-onnx", "--out", "tiny-mha-onnx"])
+        .assert()
+        .code(2)
+        .stderr(contains("tiny-mha-onnx").and(contains("\n").count(1)));
+}
+
+#[test]
+fn a_memory_limit_makes_real_engines_run_out_of_memory() {
+    let place = Place::new();
+    for engine in ENGINES {
+        let sweep = format!(
+            "models = [\"llama2-15m\"]\nengines = [{engine:?}]\nbatch_sizes = [1, 64]\nprompt_lengths = [16, 1024]\n\
+             generation_length = 4\nmemory_limit = \"1GiB\"\n[procedure]\nwarmup_runs = 0\nprompt_runs = 1\n"
+        );
+        // The order of rows puts a small cell after none that ran out: turn it round.
+        let sweep = sweep.replace("[1, 64]", "[64, 1]").replace("[16, 1024]", "[1024, 16]");
+        let (code, stdout) = place.run(&sweep, &["--no-verify"]);
+        assert_eq!(code, 0, "{stdout}");
+        let outcomes: Vec<Outcome> = place.records().iter().map(|record| record.outcome).collect();
+        assert_eq!(outcomes[0], Outcome::OutOfMemory, "{engine}: {stdout}");
+        assert!(outcomes[1..].iter().all(|outcome| *outcome == Outcome::Ok), "{engine}: {stdout}");
+        std::fs::remove_dir_all(place.path("run")).unwrap();
+    }
+}
+
+#[test]
+fn the_doctor_finds_every_engine_with_its_library() {
+    let place = Place::new();
+    place.bench(&["doctor"]).assert().success().stdout(
+        contains("onnxruntime").and(contains("1.31.1")).and(contains("2.11.0")).and(contains("cpu: usable")),
+    );
+}
+
+#[test]
+fn what_a_checkpoint_lacks_is_named() {
+    let place = Place::new();
+    let dir = place.path("broken");
+    std::fs::create_dir(&dir).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture("tiny-mha").join(name), dir.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(dir.join("config.json")).unwrap();
+    std::fs::write(
+        dir.join("config.json"),
+        config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"),
+    )
+    .unwrap();
+    for engine in ENGINES {
+        place
+            .bench(&["generate", "--engine", engine, "--model", "broken", "--prompt-ids", "1", "--max-new-tokens", "1"])
+            .assert()
+            .code(2)
+            .stderr(contains("model.layers.2.input_layernorm.weight: expected a float tensor of shape [64], found no such tensor"));
+    }
+}
