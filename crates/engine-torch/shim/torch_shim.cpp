@@ -1,0 +1,147 @@
+// The parts of libtorch that tch does not wrap, as C functions for src/shim.rs. Each returns null, or what went wrong as
+// a text for free(); no C++ exception leaves this file. A `Tensor*` is what tch holds too.
+
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/Version.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
+#include <torch/csrc/jit/api/module.h>
+
+using at::Tensor;
+using torch::jit::Module;
+
+namespace accelerator = at::accelerator;
+
+template <typename Body>
+static char *attempt(Body &&body) noexcept {
+    try {
+        body();
+        return nullptr;
+    } catch (const c10::Error &error) {
+        return strdup(error.what_without_backtrace());
+    } catch (const std::exception &error) {
+        return strdup(error.what());
+    } catch (...) {
+        return strdup("an exception without a text");
+    }
+}
+
+extern "C" {
+
+// Bytes that someone else owns, as a tensor of uint8. `release(owner)` is called when the last tensor over them is gone,
+// and also where this fails.
+char *shim_tensor_over(void *bytes, int64_t len, void *owner, void (*release)(void *), Tensor **tensor) {
+    return attempt([&] {
+        std::shared_ptr<void> held(owner, release);
+        *tensor = new Tensor(at::from_blob(bytes, {len}, [held](void *) {}, at::kByte));
+    });
+}
+
+// libtorch's account of itself: versions and build settings, for free().
+char *shim_config(char **text) {
+    return attempt([&] { *text = strdup(at::show_config().c_str()); });
+}
+
+// A TorchScript module without attributes and methods, in evaluation mode.
+char *shim_script_new(const char *class_name, Module **module) {
+    return attempt([&] {
+        // With the default strategy a kernel is fused for fixed sizes twice and for any size ten times, and from then on
+        // not at all; here sizes change with every cell and every token.
+        torch::jit::FusionStrategy any_size{{torch::jit::FusionBehavior::DYNAMIC, 20}};
+        torch::jit::setFusionStrategy(any_size);
+        *module = new Module(class_name);
+        (*module)->register_attribute("training", c10::BoolType::get(), false);
+    });
+}
+
+void shim_script_free(Module *module) {
+    delete module;
+}
+
+char *shim_script_set_int(Module *module, const char *name, int64_t value) {
+    return attempt([&] { module->register_attribute(name, c10::IntType::get(), value); });
+}
+
+char *shim_script_set_float(Module *module, const char *name, double value) {
+    return attempt([&] { module->register_attribute(name, c10::FloatType::get(), value); });
+}
+
+char *shim_script_set_bool(Module *module, const char *name, bool value) {
+    return attempt([&] { module->register_attribute(name, c10::BoolType::get(), value); });
+}
+
+char *shim_script_set_tensor(Module *module, const char *name, const Tensor *value) {
+    return attempt([&] { module->register_attribute(name, c10::TensorType::get(), *value); });
+}
+
+static c10::List<Tensor> list_of(Tensor *const *tensors, size_t count) {
+    c10::List<Tensor> list;
+    list.reserve(count);
+    for (size_t index = 0; index < count; ++index) {
+        list.push_back(*tensors[index]);
+    }
+    return list;
+}
+
+char *shim_script_set_tensors(Module *module, const char *name, Tensor *const *values, size_t count) {
+    return attempt([&] {
+        module->register_attribute(name, c10::ListType::ofTensors(), list_of(values, count));
+    });
+}
+
+// Compiles the functions in `source` as methods.
+char *shim_script_define(Module *module, const char *source) {
+    return attempt([&] { module->define(source); });
+}
+
+// Makes constants of all attributes and inlines all methods into `forward`.
+char *shim_script_freeze(Module *module) {
+    return attempt([&] { *module = torch::jit::freeze(*module); });
+}
+
+// forward(input_ids, past_length, keys, values) -> logits. The script replaces items of the two lists; what they are in
+// the end replaces the caller's tensors.
+char *shim_script_forward(Module *module, const Tensor *input_ids, int64_t past_length, Tensor *const *keys,
+                          Tensor *const *values, size_t layers, Tensor **logits) {
+    return attempt([&] {
+        auto key_list = list_of(keys, layers);
+        auto value_list = list_of(values, layers);
+        auto output = module->forward({*input_ids, past_length, key_list, value_list}).toTensor();
+        for (size_t layer = 0; layer < layers; ++layer) {
+            *keys[layer] = key_list.get(layer);
+            *values[layer] = value_list.get(layer);
+        }
+        *logits = new Tensor(std::move(output));
+    });
+}
+
+// How many accelerators libtorch sees; libtorch_cuda.so must be loaded before the first call.
+int shim_device_count() {
+    return accelerator::deviceCount();
+}
+
+char *shim_device_synchronize(int device) {
+    return attempt([&] { accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
+}
+
+// Gives what the caching allocator holds unused back, and lets the peak start anew.
+char *shim_device_empty_cache(int device) {
+    return attempt([&] {
+        accelerator::emptyCache();
+        accelerator::resetPeakStats(static_cast<c10::DeviceIndex>(device));
+    });
+}
+
+// The most that the caching allocator held since then, used or not.
+char *shim_device_peak_bytes(int device, int64_t *bytes) {
+    return attempt([&] {
+        auto stats = accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+        *bytes = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+    });
+}
+
+}  // extern "C"

@@ -1,0 +1,243 @@
+//! The two engines behind the worker's [`Engine`] trait.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use llama::{LlamaConfig, Weights};
+use protocol::{Hello, LoadRequest, Loaded, PROTOCOL};
+use tch::{Device, Kind, Tensor, no_grad};
+use worker::{Engine, Prompt};
+
+use crate::kv_cache::KvCache;
+use crate::model::{CausalLm, LlamaForCausalLm};
+use crate::options::{LogitsKept, Options};
+use crate::script::ScriptedLlama;
+use crate::weights::{self, WeightTensors};
+use crate::{runtime, shim};
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TorchEngine {
+    /// `pytorch-eager`: libtorch's operators, called one by one.
+    Eager,
+    /// `pytorch-compile`: TorchScript.
+    Compile,
+}
+
+impl TorchEngine {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Eager, Self::Compile];
+
+    /// Its name in `engines.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eager => "pytorch-eager",
+            Self::Compile => "pytorch-compile",
+        }
+    }
+}
+
+/// A worker's engine on libtorch.
+pub struct Torch {
+    engine: TorchEngine,
+    model: Option<Model>,
+    cell: Option<Cell>,
+}
+
+struct Model {
+    config: LlamaConfig,
+    options: Options,
+    /// Of activations and KV cache.
+    numbers: (Kind, Device),
+    causal_lm: Box<dyn CausalLm>,
+}
+
+/// What lives from `begin` to `end`.
+struct Cell {
+    prompt: Tensor,
+    cache: KvCache,
+    /// Of the last forward.
+    logits: Option<Tensor>,
+    /// The selected tokens, `[batch_size, 1]` each, on the device.
+    tokens: Vec<Tensor>,
+}
+
+impl Torch {
+    /// An engine without a model.
+    pub fn new(engine: TorchEngine) -> Self {
+        Self { engine, model: None, cell: None }
+    }
+
+    fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
+        let model = self.model.as_ref().context("no model is loaded")?;
+        Ok((model, self.cell.as_mut().context("no cell has begun")?))
+    }
+
+    /// The GPU that the model is on.
+    fn gpu(&self) -> Option<usize> {
+        match self.model.as_ref()?.numbers.1 {
+            Device::Cuda(index) => Some(index),
+            _ => None,
+        }
+    }
+}
+
+impl Cell {
+    /// The last forward's logits at the last position, `[batch_size, vocab_size]`.
+    fn last_logits(&self) -> Result<Tensor> {
+        let logits = self.logits.as_ref().context("no forward has run")?;
+        Ok(logits.f_select(1, -1)?)
+    }
+
+    fn forward(&mut self, model: &Model, input_ids: &Tensor) -> Result<()> {
+        let length = input_ids.size()[1];
+        self.logits = Some(no_grad(|| model.causal_lm.forward(input_ids, &mut self.cache))?);
+        self.cache.length += length;
+        Ok(())
+    }
+}
+
+impl Engine for Torch {
+    fn hello(&mut self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            engine: self.engine.name().into(),
+            libraries: runtime::libraries(),
+            devices: runtime::devices(),
+        }
+    }
+
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+        self.end()?;
+        self.model = None;
+        let options = Options::read(&request.options)?;
+        let device = runtime::device(request.device)?;
+        let threads = runtime::set_threads(request.threads);
+
+        let source = Arc::new(Weights::open(&request.model)?);
+        let config = source.config().clone();
+        let weights = WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes)?;
+        let weights_bytes = weights.bytes;
+        let mut notes = weights.notes();
+        if device == Device::Cpu {
+            notes.push(format!("{threads} threads, {} kernels", runtime::cpu_capability()));
+            if self.engine == TorchEngine::Compile {
+                notes.push(
+                    "on a CPU TorchScript fuses nothing: the operators are those of pytorch-eager".into(),
+                );
+            }
+        }
+
+        let causal_lm: Box<dyn CausalLm> = match self.engine {
+            TorchEngine::Eager => Box::new(LlamaForCausalLm::new(&config, weights, options)?),
+            TorchEngine::Compile => Box::new(ScriptedLlama::new(&config, weights, options)?),
+        };
+        let numbers = (weights::kind(request.precision), device);
+        self.model = Some(Model { config, options, numbers, causal_lm });
+        Ok(Loaded { weights_bytes, notes })
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.model.as_ref().map_or(0, |model| model.config.vocab_size)
+    }
+
+    fn max_position_embeddings(&self) -> usize {
+        self.model.as_ref().map_or(0, |model| model.config.max_position_embeddings)
+    }
+
+    fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
+        // A cell that failed did not end; and the device's peak starts anew.
+        self.end()?;
+        let model = self.model.as_ref().context("no model is loaded")?;
+        let rows = [prompt.batch_size as i64, prompt.length as i64];
+        let capacity = prompt.length + generation_length;
+        self.cell = Some(Cell {
+            prompt: Tensor::f_from_slice(&prompt.ids)?.f_view_(rows)?.f_to_device(model.numbers.1)?,
+            cache: KvCache::new(
+                model.options.kv_cache,
+                &model.config,
+                (prompt.batch_size, capacity),
+                model.numbers,
+            )?,
+            logits: None,
+            tokens: Vec::with_capacity(generation_length + 1),
+        });
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        let (_, cell) = self.parts()?;
+        cell.logits = None;
+        cell.tokens.clear();
+        Ok(cell.cache.reset()?)
+    }
+
+    fn prefill(&mut self) -> Result<()> {
+        let (model, cell) = self.parts()?;
+        ensure!(cell.cache.length == 0, "prefill after another forward: reset first");
+        let prompt = cell.prompt.shallow_clone();
+        cell.forward(model, &prompt)
+    }
+
+    fn select(&mut self) -> Result<()> {
+        let (model, cell) = self.parts()?;
+        let logits = cell.last_logits()?;
+        // The index of the first maximum, as `argmax` gives it, in less time on a CPU.
+        let (_, token) = logits.f_max_dim(-1, true)?;
+        cell.tokens.push(token);
+        if model.options.logits == LogitsKept::All {
+            // Those of the whole prompt would stay in memory through the first decode forward.
+            let kept = logits.f_unsqueeze(1)?;
+            cell.logits = Some(kept.f_to_dtype(kept.f_kind()?, false, true)?);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) -> Result<()> {
+        let (model, cell) = self.parts()?;
+        let token = cell.tokens.last().context("decode before select")?.shallow_clone();
+        cell.forward(model, &token)
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        if let Some(gpu) = self.gpu() {
+            shim::device_synchronize(gpu)?;
+        }
+        Ok(())
+    }
+
+    fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+        let (_, cell) = self.parts()?;
+        let (rows, selected) = (cell.prompt.size()[0] as usize, cell.tokens.len());
+        if selected == 0 {
+            return Ok(vec![Vec::new(); rows]);
+        }
+        let mut ids = vec![0i64; rows * selected];
+        Tensor::f_cat(&cell.tokens, 1)?.f_to_device(Device::Cpu)?.f_copy_data(&mut ids, rows * selected)?;
+        Ok(ids.chunks(selected).map(|row| row.iter().map(|&id| id as u32).collect()).collect())
+    }
+
+    fn logits(&mut self) -> Result<Vec<f32>> {
+        let (_, cell) = self.parts()?;
+        let logits = cell.last_logits()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let mut values = vec![0f32; logits.numel()];
+        logits.f_copy_data(&mut values, logits.numel())?;
+        Ok(values)
+    }
+
+    fn kv_cache_bytes(&self) -> Option<u64> {
+        self.cell.as_ref().map(|cell| cell.cache.bytes())
+    }
+
+    fn peak_device_bytes(&self) -> Option<u64> {
+        shim::device_peak_bytes(self.gpu()?).ok()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.cell = None;
+        if let Some(gpu) = self.gpu() {
+            shim::device_empty_cache(gpu)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The worker `llama2-bench-torch`.
+
+use std::process::ExitCode;
+
+use engine_torch::{Torch, TorchEngine};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let engine = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--engine", name] => TorchEngine::ALL.into_iter().find(|engine| engine.name() == name),
+        _ => None,
+    };
+    let Some(engine) = engine else {
+        eprintln!("usage: llama2-bench-torch --engine {}", TorchEngine::ALL.map(TorchEngine::name).join("|"));
+        return ExitCode::from(2);
+    };
+    worker::serve(&mut Torch::new(engine))
+}

@@ -1,0 +1,304 @@
+//! `LlamaForCausalLM` in eager libtorch: the operators of HF's `modeling_llama.py` (transformers 5), in its order.
+
+use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+use crate::kv_cache::KvCache;
+use crate::options::{AttentionKind, LogitsKept, Options};
+use crate::weights::WeightTensors;
+
+/// A model that is run one forward at a time; `pytorch-compile` has another.
+pub(crate) trait CausalLm {
+    /// Logits of new tokens `[batch_size, length]` after those in `cache`: of all of them or of the last, in dimension 1.
+    /// Appends their keys and values to `cache`, whose `length` stays as it was.
+    fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor>;
+}
+
+/// The model: embedding, decoder layers, norm and head.
+pub(crate) struct LlamaForCausalLm {
+    embed_tokens: Tensor,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+    lm_head: Linear,
+    rotary_emb: RotaryEmbedding,
+    options: Options,
+}
+
+impl LlamaForCausalLm {
+    pub(crate) fn new(config: &LlamaConfig, mut weights: WeightTensors, options: Options) -> Result<Self> {
+        let embed_tokens = weights.take(EMBED_TOKENS);
+        let lm_head =
+            if config.tie_word_embeddings { embed_tokens.shallow_clone() } else { weights.take(LM_HEAD) };
+        let layers = 0..config.num_hidden_layers;
+        Ok(Self {
+            layers: layers.map(|index| DecoderLayer::new(config, index, &mut weights, options)).collect(),
+            norm: RmsNorm::new(config, weights.take(FINAL_NORM)),
+            lm_head: Linear(lm_head),
+            rotary_emb: RotaryEmbedding::new(config, embed_tokens.device())?,
+            embed_tokens,
+            options,
+        })
+    }
+}
+
+impl CausalLm for LlamaForCausalLm {
+    fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+        let mut hidden_states = Tensor::f_embedding(&self.embed_tokens, input_ids, -1, false, false)?;
+        let position_embeddings = self.rotary_emb.forward(&hidden_states, cache.length)?;
+        let mask = match self.options.attention {
+            AttentionKind::Eager => Some(causal_mask(&hidden_states, cache.length)?),
+            AttentionKind::Sdpa => None,
+        };
+        for layer in &self.layers {
+            hidden_states = layer.forward(hidden_states, &position_embeddings, mask.as_ref(), cache)?;
+        }
+        hidden_states = self.norm.forward(&hidden_states)?;
+        if self.options.logits == LogitsKept::Last {
+            // Contiguous, or `linear` reads the head once a row. It makes this copy itself where the weight requires
+            // gradients, as HF's parameters do.
+            hidden_states = hidden_states.f_slice(1, -1, None, 1)?.f_contiguous()?;
+        }
+        self.lm_head.forward(&hidden_states)
+    }
+}
+
+struct DecoderLayer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+impl DecoderLayer {
+    fn new(config: &LlamaConfig, index: usize, weights: &mut WeightTensors, options: Options) -> Self {
+        let names = LayerNames::new(index);
+        Self {
+            input_layernorm: RmsNorm::new(config, weights.take(&names.input_layernorm)),
+            self_attn: Attention {
+                layer: index,
+                kind: options.attention,
+                num_key_value_groups: (config.num_attention_heads / config.num_key_value_heads) as i64,
+                head_dim: config.head_dim as i64,
+                scaling: (config.head_dim as f64).powf(-0.5),
+                q_proj: Linear(weights.take(&names.q_proj)),
+                k_proj: Linear(weights.take(&names.k_proj)),
+                v_proj: Linear(weights.take(&names.v_proj)),
+                o_proj: Linear(weights.take(&names.o_proj)),
+            },
+            post_attention_layernorm: RmsNorm::new(config, weights.take(&names.post_attention_layernorm)),
+            mlp: Mlp {
+                gate_proj: Linear(weights.take(&names.gate_proj)),
+                up_proj: Linear(weights.take(&names.up_proj)),
+                down_proj: Linear(weights.take(&names.down_proj)),
+            },
+        }
+    }
+
+    fn forward(
+        &self,
+        hidden_states: Tensor,
+        position_embeddings: &(Tensor, Tensor),
+        mask: Option<&Tensor>,
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        let residual = hidden_states;
+        let hidden_states = self.input_layernorm.forward(&residual)?;
+        let hidden_states = self.self_attn.forward(&hidden_states, position_embeddings, mask, cache)?;
+        let residual = residual.f_add(&hidden_states)?;
+        let hidden_states = self.post_attention_layernorm.forward(&residual)?;
+        let hidden_states = self.mlp.forward(&hidden_states)?;
+        Ok(residual.f_add(&hidden_states)?)
+    }
+}
+
+struct Attention {
+    layer: usize,
+    kind: AttentionKind,
+    num_key_value_groups: i64,
+    head_dim: i64,
+    scaling: f64,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+}
+
+impl Attention {
+    fn forward(
+        &self,
+        hidden_states: &Tensor,
+        (cos, sin): &(Tensor, Tensor),
+        mask: Option<&Tensor>,
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        let (batch_size, length, _) = hidden_states.size3()?;
+        let heads = |projection: &Linear| -> Result<Tensor> {
+            let states = projection.forward(hidden_states)?;
+            Ok(states.f_view((batch_size, length, -1, self.head_dim))?.f_transpose(1, 2)?)
+        };
+        let query = heads(&self.q_proj)?;
+        let key = heads(&self.k_proj)?;
+        let value = heads(&self.v_proj)?;
+
+        let query = apply_rotary_pos_emb(&query, cos, sin)?;
+        let key = apply_rotary_pos_emb(&key, cos, sin)?;
+        let (key, value) = cache.update(self.layer, &key, &value)?;
+
+        let output = match self.kind {
+            AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value)?,
+            AttentionKind::Eager => self.eager_attention_forward(&query, &key, &value, mask)?,
+        };
+        let output = output.f_transpose(1, 2)?.f_contiguous()?;
+        self.o_proj.forward(&output.f_reshape([batch_size, length, -1])?)
+    }
+
+    fn sdpa_attention_forward(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+        // A single new token attends to all; several are a whole prompt, for the cache was empty.
+        let is_causal = query.size()[2] > 1;
+        let enable_gqa = self.num_key_value_groups > 1;
+        let no_mask = None::<&Tensor>;
+        let (dropout, scale) = (0.0, self.scaling);
+        Ok(Tensor::f_scaled_dot_product_attention(
+            query, key, value, no_mask, dropout, is_causal, scale, enable_gqa,
+        )?)
+    }
+
+    fn eager_attention_forward(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let key = repeat_kv(key, self.num_key_value_groups)?;
+        let value = repeat_kv(value, self.num_key_value_groups)?;
+        let mut weights = query.f_matmul(&key.f_transpose(2, 3)?)?.f_mul_scalar(self.scaling)?;
+        if let Some(mask) = mask {
+            weights = weights.f_add(mask)?;
+        }
+        let weights = weights.f_softmax(-1, Kind::Float)?;
+        Ok(cast(&weights, query.f_kind()?)?.f_matmul(&value)?)
+    }
+}
+
+struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Mlp {
+    fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
+        let gate = self.gate_proj.forward(hidden_states)?.f_silu()?;
+        let up = self.up_proj.forward(hidden_states)?;
+        self.down_proj.forward(&gate.f_mul(&up)?)
+    }
+}
+
+/// A linear layer without a bias; its weight is `[out, in]`.
+struct Linear(Tensor);
+
+impl Linear {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(input.f_linear(&self.0, None::<&Tensor>)?)
+    }
+}
+
+struct RmsNorm {
+    weight: Tensor,
+    variance_epsilon: f64,
+}
+
+impl RmsNorm {
+    fn new(config: &LlamaConfig, weight: Tensor) -> Self {
+        Self { weight, variance_epsilon: config.rms_norm_eps }
+    }
+
+    fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
+        let input_dtype = hidden_states.f_kind()?;
+        let hidden_states = cast(hidden_states, Kind::Float)?;
+        let variance = hidden_states.f_pow_tensor_scalar(2)?.f_mean_dim(-1, true, None)?;
+        let scale = variance.f_add_scalar(self.variance_epsilon)?.f_rsqrt()?;
+        Ok(self.weight.f_mul(&cast(&hidden_states.f_mul(&scale)?, input_dtype)?)?)
+    }
+}
+
+struct RotaryEmbedding {
+    inv_freq: Tensor,
+}
+
+impl RotaryEmbedding {
+    fn new(config: &LlamaConfig, device: Device) -> Result<Self> {
+        Ok(Self { inv_freq: inv_freq(config)?.f_to_device(device)? })
+    }
+
+    /// Cosines and sines of the positions from `past_length` on, `[1, length, head_dim]`.
+    fn forward(&self, hidden_states: &Tensor, past_length: i64) -> Result<(Tensor, Tensor)> {
+        let position_ids = positions(past_length, past_length + hidden_states.size()[1], hidden_states)?;
+        let position_ids = cast(&position_ids.f_unsqueeze(0)?.f_unsqueeze(-1)?, Kind::Float)?;
+        let freqs = position_ids.f_mul(&self.inv_freq)?;
+        let emb = Tensor::f_cat(&[&freqs, &freqs], -1)?;
+        let dtype = hidden_states.f_kind()?;
+        Ok((cast(&emb.f_cos()?, dtype)?, cast(&emb.f_sin()?, dtype)?))
+    }
+}
+
+/// The rotary frequencies of one half of a head, in fp32 on the CPU.
+pub(crate) fn inv_freq(config: &LlamaConfig) -> Result<Tensor> {
+    let head_dim = config.head_dim as i64;
+    let even = Tensor::f_arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu))?;
+    let exponents = even.f_div_scalar(head_dim)?;
+    Ok(Tensor::f_pow_scalar(config.rope_theta, &exponents)?.f_reciprocal()?)
+}
+
+/// The most negative number of `dtype`: what HF's masks add to scores that do not count.
+pub(crate) fn lowest(dtype: Kind) -> f64 {
+    match dtype {
+        Kind::Half => -65504.0,
+        Kind::BFloat16 => -3.3895313892515355e38,
+        _ => f64::from(f32::MIN),
+    }
+}
+
+fn apply_rotary_pos_emb(states: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let (cos, sin) = (cos.f_unsqueeze(1)?, sin.f_unsqueeze(1)?);
+    Ok(states.f_mul(&cos)?.f_add(&rotate_half(states)?.f_mul(&sin)?)?)
+}
+
+fn rotate_half(states: &Tensor) -> Result<Tensor> {
+    let half = states.size()[3] / 2;
+    let first = states.f_slice(-1, None, half, 1)?;
+    let second = states.f_slice(-1, half, None, 1)?;
+    Ok(Tensor::f_cat(&[second.f_neg()?, first], -1)?)
+}
+
+fn repeat_kv(states: &Tensor, repeats: i64) -> Result<Tensor> {
+    if repeats == 1 {
+        return Ok(states.shallow_clone());
+    }
+    let (batch_size, num_key_value_heads, length, head_dim) = states.size4()?;
+    let expanded = [batch_size, num_key_value_heads, repeats, length, head_dim];
+    let states = states.f_unsqueeze(2)?.f_expand(expanded, false)?;
+    Ok(states.f_reshape([batch_size, num_key_value_heads * repeats, length, head_dim])?)
+}
+
+/// What HF adds to the scores: zero where a token attends, [`lowest`] where it does not.
+fn causal_mask(hidden_states: &Tensor, past_length: i64) -> Result<Tensor> {
+    let (batch_size, length, _) = hidden_states.size3()?;
+    let dtype = hidden_states.f_kind()?;
+    let queries = positions(past_length, past_length + length, hidden_states)?.f_unsqueeze(-1)?;
+    let keys = positions(0, past_length + length, hidden_states)?;
+    let attends =
+        keys.f_le_tensor(&queries)?.f_expand([batch_size, 1, length, past_length + length], false)?;
+    let zero = Tensor::f_zeros([0i64; 0], (dtype, hidden_states.device()))?;
+    Ok(zero.f_where_scalarother(&attends, lowest(dtype))?)
+}
+
+fn positions(start: i64, end: i64, like: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::f_arange_start(start, end, (Kind::Int64, like.device()))?)
+}
+
+fn cast(states: &Tensor, dtype: Kind) -> Result<Tensor> {
+    Ok(states.f_to_dtype(dtype, false, false)?)
+}

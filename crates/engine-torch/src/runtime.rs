@@ -1,0 +1,141 @@
+//! The libtorch that this process runs: its versions, devices and threads.
+
+use std::ffi::CStr;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Once, OnceLock};
+
+use anyhow::{Result, anyhow, ensure};
+use protocol::{Device, Library, UsableDevice};
+
+use crate::shim;
+
+/// libtorch, and what it computes with, as it says itself.
+pub(crate) fn libraries() -> Vec<Library> {
+    let config = config();
+    let parts = [
+        ("libtorch", "TORCH_VERSION=", Some("libtorch_cpu.so")),
+        ("MKL", "Math Kernel Library Version ", None),
+        ("oneDNN", "MKL-DNN v", None),
+        ("CUDA runtime", "CUDA Runtime ", Some("libtorch_cuda.so")),
+        ("cuDNN", "CuDNN ", None),
+    ];
+    let library = |(name, key, file): (&str, &str, Option<&str>)| {
+        let version = word_after(&config, key)?.to_owned();
+        Some(Library { name: name.into(), version, path: file.and_then(loaded_from) })
+    };
+    parts.into_iter().filter_map(library).collect()
+}
+
+/// The instruction set that libtorch chose its CPU kernels for.
+pub(crate) fn cpu_capability() -> String {
+    word_after(&config(), "CPU capability usage: ").unwrap_or("unknown").to_owned()
+}
+
+/// The CPU, and every GPU or the reason why there is none.
+pub(crate) fn devices() -> Vec<UsableDevice> {
+    let mut devices = vec![UsableDevice { device: Device::Cpu.to_string(), unusable: None }];
+    match cuda() {
+        Ok(count) => devices.extend((0..*count).map(|index| {
+            let device = Device::Cuda(index as u32).to_string();
+            UsableDevice { device, unusable: None }
+        })),
+        Err(why) => devices.push(UsableDevice { device: "cuda".into(), unusable: Some(why.clone()) }),
+    }
+    devices
+}
+
+/// libtorch's name of `device`, where it can be used.
+pub(crate) fn device(device: Device) -> Result<tch::Device> {
+    let Device::Cuda(index) = device else { return Ok(tch::Device::Cpu) };
+    let index = index as usize;
+    let count = *cuda().as_ref().map_err(|why| anyhow!("{device} can't be used: {why}"))?;
+    ensure!(index < count, "{device} can't be used: the last GPU is cuda:{}", count - 1);
+    Ok(tch::Device::Cuda(index))
+}
+
+/// Gives operators `threads` threads, or one a core; returns how many. Operators run one after the other.
+pub(crate) fn set_threads(threads: Option<u32>) -> u32 {
+    static INTER_OP: Once = Once::new();
+    // libtorch allows this once a process.
+    INTER_OP.call_once(|| tch::set_num_interop_threads(1));
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
+    let threads = threads.unwrap_or_else(cores).max(1);
+    tch::set_num_threads(threads as i32);
+    threads
+}
+
+/// Loads libtorch's CUDA part where there is one; how many GPUs it sees, at least 1, or why there is none.
+///
+/// libtorch looks for its CUDA part once, in the first call that could need it: so this comes before any other.
+pub(crate) fn cuda() -> &'static Result<usize, String> {
+    static CUDA: OnceLock<Result<usize, String>> = OnceLock::new();
+    CUDA.get_or_init(|| {
+        load_globally(c"libtorch_cuda.so").map_err(|why| {
+            format!("no CUDA part of libtorch ({why}): run `make setup` on a machine with an NVIDIA driver")
+        })?;
+        match shim::device_count() {
+            0 => Err("libtorch sees no GPU: is there an NVIDIA driver?".into()),
+            count => Ok(count),
+        }
+    })
+}
+
+fn load_globally(library: &CStr) -> Result<(), String> {
+    // SAFETY: the library's initialisers register operators with libtorch and may run at any time; the text of `dlerror`
+    // is this thread's until its next call.
+    unsafe {
+        if !libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() {
+            return Ok(());
+        }
+        let why = libc::dlerror();
+        if why.is_null() {
+            Err("dlopen failed".into())
+        } else {
+            Err(CStr::from_ptr(why).to_string_lossy().into())
+        }
+    }
+}
+
+fn config() -> String {
+    let _ = cuda();
+    shim::config().unwrap_or_default()
+}
+
+fn word_after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(key)?;
+    rest.split([' ', ',', '-', '\n']).next()
+}
+
+/// The file that the library `name` was loaded from.
+fn loaded_from(name: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])));
+    files.find(|path| path.file_name().is_some_and(|file| file == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_paths_are_those_of_the_loaded_libraries() {
+        let libraries = libraries();
+        let libtorch = &libraries[0];
+        assert_eq!((libtorch.name.as_str(), libtorch.version.as_str()), ("libtorch", "2.11.0"));
+        assert!(libtorch.path.as_ref().unwrap().is_file(), "{libtorch:?}");
+        for library in &libraries {
+            assert!(library.version.starts_with(|c: char| c.is_ascii_digit()), "{library:?}");
+        }
+        assert_ne!(cpu_capability(), "unknown");
+    }
+
+    #[test]
+    fn a_device_is_usable_or_the_reason_is_one_line() {
+        assert_eq!(device(Device::Cpu).unwrap(), tch::Device::Cpu);
+        let error = device(Device::Cuda(99)).unwrap_err().to_string();
+        assert!(error.starts_with("cuda:99 can't be used: ") && !error.contains('\n'), "{error}");
+        assert_eq!(devices()[0], UsableDevice { device: "cpu".into(), unusable: None });
+        assert!(devices().len() > 1, "{:?}", devices());
+    }
+}

@@ -1,0 +1,240 @@
+//! Safe faces of `shim/torch_shim.cpp`: the parts of libtorch that tch does not wrap.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{NonNull, null_mut};
+
+use tch::Tensor;
+
+use crate::error::{Result, TorchError};
+
+/// A C++ `at::Tensor` behind the pointer that a [`Tensor`] holds.
+type CTensor = c_void;
+/// A C++ `torch::jit::Module`.
+type CModule = c_void;
+
+unsafe extern "C" {
+    fn shim_tensor_over(
+        bytes: *const u8,
+        len: i64,
+        owner: *mut c_void,
+        release: unsafe extern "C" fn(*mut c_void),
+        tensor: *mut *mut CTensor,
+    ) -> *mut c_char;
+    fn shim_config(text: *mut *mut c_char) -> *mut c_char;
+
+    fn shim_script_new(class_name: *const c_char, module: *mut *mut CModule) -> *mut c_char;
+    fn shim_script_free(module: *mut CModule);
+    fn shim_script_set_int(module: *mut CModule, name: *const c_char, value: i64) -> *mut c_char;
+    fn shim_script_set_float(module: *mut CModule, name: *const c_char, value: f64) -> *mut c_char;
+    fn shim_script_set_bool(module: *mut CModule, name: *const c_char, value: bool) -> *mut c_char;
+    fn shim_script_set_tensor(
+        module: *mut CModule,
+        name: *const c_char,
+        value: *const CTensor,
+    ) -> *mut c_char;
+    fn shim_script_set_tensors(
+        module: *mut CModule,
+        name: *const c_char,
+        values: *const *const CTensor,
+        count: usize,
+    ) -> *mut c_char;
+    fn shim_script_define(module: *mut CModule, source: *const c_char) -> *mut c_char;
+    fn shim_script_freeze(module: *mut CModule) -> *mut c_char;
+    fn shim_script_forward(
+        module: *mut CModule,
+        input_ids: *const CTensor,
+        past_length: i64,
+        keys: *const *mut CTensor,
+        values: *const *mut CTensor,
+        layers: usize,
+        logits: *mut *mut CTensor,
+    ) -> *mut c_char;
+
+    fn shim_device_count() -> c_int;
+    fn shim_device_synchronize(device: c_int) -> *mut c_char;
+    fn shim_device_empty_cache(device: c_int) -> *mut c_char;
+    fn shim_device_peak_bytes(device: c_int, bytes: *mut i64) -> *mut c_char;
+}
+
+/// Takes a text that C allocated.
+///
+/// # Safety
+/// `text` is null or a C string from `malloc` that nobody else frees.
+unsafe fn take_text(text: *mut c_char) -> Option<String> {
+    let text = NonNull::new(text)?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let owned = CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned();
+        libc::free(text.as_ptr().cast());
+        Some(owned)
+    }
+}
+
+/// What a function of the shim returned.
+///
+/// # Safety
+/// As [`take_text`].
+unsafe fn check(error: *mut c_char) -> Result<()> {
+    // SAFETY: the caller's promise.
+    match unsafe { take_text(error) } {
+        None => Ok(()),
+        Some(text) => Err(TorchError::new(&text)),
+    }
+}
+
+fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| TorchError::new("a text with a zero byte"))
+}
+
+/// A tensor of uint8 over `bytes`, without a copy. It keeps `owner` for as long as a tensor over them lives.
+///
+/// # Safety
+/// `bytes` must be valid, and stay in place, as long as `owner` lives, wherever that is moved to; and nobody may write
+/// through the tensor.
+pub(crate) unsafe fn tensor_over<O: Send + 'static>(bytes: *const [u8], owner: O) -> Result<Tensor> {
+    unsafe extern "C" fn release<O>(owner: *mut c_void) {
+        // SAFETY: `owner` is the box of the only call of this function.
+        drop(unsafe { Box::from_raw(owner.cast::<O>()) });
+    }
+    let (start, len) = (bytes.cast(), bytes.len() as i64);
+    let owner = Box::into_raw(Box::new(owner)).cast();
+    let mut tensor = null_mut();
+    // SAFETY: the caller's promise for `bytes`; `release` is called once; a null error means that `tensor` is a new one.
+    unsafe {
+        check(shim_tensor_over(start, len, owner, release::<O>, &raw mut tensor))?;
+        Ok(Tensor::from_ptr(tensor.cast()))
+    }
+}
+
+/// libtorch's account of itself.
+pub(crate) fn config() -> Result<String> {
+    let mut text = null_mut();
+    // SAFETY: a null error means that `text` is a new C string.
+    unsafe {
+        check(shim_config(&raw mut text))?;
+        Ok(take_text(text).unwrap_or_default())
+    }
+}
+
+/// A TorchScript module.
+pub(crate) struct ScriptModule(NonNull<CModule>);
+
+impl ScriptModule {
+    pub(crate) fn new(class_name: &str) -> Result<Self> {
+        let class_name = c_string(class_name)?;
+        let mut module = null_mut();
+        // SAFETY: the name is a C string for the duration of the call.
+        unsafe { check(shim_script_new(class_name.as_ptr(), &raw mut module))? };
+        NonNull::new(module).map(Self).ok_or_else(|| TorchError::new("no module"))
+    }
+
+    pub(crate) fn set_int(&mut self, name: &str, value: i64) -> Result<()> {
+        let name = c_string(name)?;
+        // SAFETY: the module is alive, the name a C string for the duration of the call.
+        unsafe { check(shim_script_set_int(self.0.as_ptr(), name.as_ptr(), value)) }
+    }
+
+    pub(crate) fn set_float(&mut self, name: &str, value: f64) -> Result<()> {
+        let name = c_string(name)?;
+        // SAFETY: as in `set_int`.
+        unsafe { check(shim_script_set_float(self.0.as_ptr(), name.as_ptr(), value)) }
+    }
+
+    pub(crate) fn set_bool(&mut self, name: &str, value: bool) -> Result<()> {
+        let name = c_string(name)?;
+        // SAFETY: as in `set_int`.
+        unsafe { check(shim_script_set_bool(self.0.as_ptr(), name.as_ptr(), value)) }
+    }
+
+    pub(crate) fn set_tensor(&mut self, name: &str, value: &Tensor) -> Result<()> {
+        let name = c_string(name)?;
+        // SAFETY: as in `set_int`; the tensor is alive, and the module takes a reference of its own.
+        unsafe { check(shim_script_set_tensor(self.0.as_ptr(), name.as_ptr(), value.as_ptr().cast())) }
+    }
+
+    pub(crate) fn set_tensors(&mut self, name: &str, values: &[Tensor]) -> Result<()> {
+        let name = c_string(name)?;
+        let pointers: Vec<*const CTensor> = values.iter().map(|value| value.as_ptr().cast()).collect();
+        // SAFETY: as in `set_tensor`, for each of them.
+        unsafe {
+            let (pointers, count) = (pointers.as_ptr(), pointers.len());
+            check(shim_script_set_tensors(self.0.as_ptr(), name.as_ptr(), pointers, count))
+        }
+    }
+
+    /// Compiles the functions in `source` as methods.
+    pub(crate) fn define(&mut self, source: &str) -> Result<()> {
+        let source = c_string(source)?;
+        // SAFETY: as in `set_int`.
+        unsafe { check(shim_script_define(self.0.as_ptr(), source.as_ptr())) }
+    }
+
+    /// Makes constants of all attributes and inlines all methods into `forward`.
+    pub(crate) fn freeze(&mut self) -> Result<()> {
+        // SAFETY: the module is alive.
+        unsafe { check(shim_script_freeze(self.0.as_ptr())) }
+    }
+
+    /// Calls `forward(input_ids, past_length, keys, values)`, which may replace items of the two lists.
+    pub(crate) fn forward(
+        &self,
+        input_ids: &Tensor,
+        past_length: i64,
+        keys: &mut [Tensor],
+        values: &mut [Tensor],
+    ) -> Result<Tensor> {
+        assert_eq!(keys.len(), values.len());
+        let pointers = |tensors: &mut [Tensor]| -> Vec<*mut CTensor> {
+            tensors.iter_mut().map(|tensor| tensor.as_mut_ptr().cast()).collect()
+        };
+        let (keys, values) = (pointers(keys), pointers(values));
+        let mut logits = null_mut();
+        // SAFETY: all tensors are alive and borrowed for the duration of the call, the lists of one length; a null error
+        // means that `logits` is a new tensor.
+        unsafe {
+            check(shim_script_forward(
+                self.0.as_ptr(),
+                input_ids.as_ptr().cast(),
+                past_length,
+                keys.as_ptr(),
+                values.as_ptr(),
+                keys.len(),
+                &raw mut logits,
+            ))?;
+            Ok(Tensor::from_ptr(logits.cast()))
+        }
+    }
+}
+
+impl Drop for ScriptModule {
+    fn drop(&mut self) {
+        // SAFETY: the module is alive and owned here alone.
+        unsafe { shim_script_free(self.0.as_ptr()) }
+    }
+}
+
+/// How many accelerators libtorch sees; `libtorch_cuda.so` must be loaded before the first call.
+pub(crate) fn device_count() -> usize {
+    // SAFETY: no arguments, no exceptions (`deviceCount` promises that).
+    usize::try_from(unsafe { shim_device_count() }).unwrap_or(0)
+}
+
+/// Waits until accelerator `device` is idle.
+pub(crate) fn device_synchronize(device: usize) -> Result<()> {
+    // SAFETY: a device that does not exist is an error.
+    unsafe { check(shim_device_synchronize(device as c_int)) }
+}
+
+/// Gives what the allocator of accelerator `device` holds unused back, and lets its peak start anew.
+pub(crate) fn device_empty_cache(device: usize) -> Result<()> {
+    // SAFETY: as above.
+    unsafe { check(shim_device_empty_cache(device as c_int)) }
+}
+
+/// The most that the allocator of accelerator `device` held since [`device_empty_cache`], used or not.
+pub(crate) fn device_peak_bytes(device: usize) -> Result<u64> {
+    let mut bytes = 0;
+    // SAFETY: as above; `bytes` is valid for the duration of the call.
+    unsafe { check(shim_device_peak_bytes(device as c_int, &raw mut bytes))? };
+    Ok(bytes as u64)
+}

@@ -1,0 +1,115 @@
+//! A model's weights as tensors, without a copy of them where that is possible.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use llama::{WeightData, WeightSpec, Weights};
+use protocol::Precision;
+use tch::{Device, Kind, Tensor};
+use worker::OutOfMemory;
+
+use crate::shim;
+
+/// The weights of a model on a device.
+pub(crate) struct WeightTensors {
+    by_name: HashMap<String, Tensor>,
+    /// Bytes of all of them.
+    pub(crate) bytes: u64,
+    /// How many of them are the checkpoint's own bytes, memory-mapped.
+    mapped: usize,
+}
+
+impl WeightTensors {
+    /// Puts the weights on `device` in `precision`. On the CPU a weight that is stored so is memory-mapped, and counted
+    /// against `memory_limit_bytes`; any other is made in memory once.
+    pub(crate) fn load(
+        weights: &Arc<Weights>,
+        precision: Precision,
+        device: Device,
+        memory_limit_bytes: Option<u64>,
+    ) -> Result<Self> {
+        let mut loaded = Self { by_name: HashMap::new(), bytes: 0, mapped: 0 };
+        let mut mapped_bytes = 0;
+        for spec in weights.specs() {
+            let bytes = spec.len() as u64 * precision.bytes();
+            let (tensor, is_mapped) = on_host(weights, &spec, precision)?;
+            if is_mapped && device == Device::Cpu {
+                loaded.mapped += 1;
+                mapped_bytes += bytes;
+            }
+            loaded.bytes += bytes;
+            loaded.by_name.insert(spec.name, tensor.f_to_device(device)?);
+        }
+        OutOfMemory::charge_mapped(mapped_bytes, memory_limit_bytes)?;
+        Ok(loaded)
+    }
+
+    /// What a reader should know of them.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let all = self.by_name.len();
+        if self.mapped == 0 {
+            vec![]
+        } else {
+            vec![format!("{} of {all} weights are memory-mapped", self.mapped)]
+        }
+    }
+
+    /// Takes the weight `name` out.
+    ///
+    /// # Panics
+    /// Where the config has no such weight, or it was taken before.
+    pub(crate) fn take(&mut self, name: &str) -> Tensor {
+        self.by_name.remove(name).unwrap_or_else(|| panic!("no weight {name}"))
+    }
+}
+
+/// libtorch's name of a precision.
+pub(crate) fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Fp32 => Kind::Float,
+        Precision::Fp16 => Kind::Half,
+        Precision::Bf16 => Kind::BFloat16,
+    }
+}
+
+/// One weight in host memory, and whether that is the checkpoint's file.
+fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> Result<(Tensor, bool)> {
+    if !is_stored(weights, spec, precision) {
+        ensure_memory(spec, precision)?;
+    }
+    let (flat, is_mapped) = match weights.get(spec, precision).data {
+        WeightData::Stored { bytes, .. } => {
+            let bytes: *const [u8] = bytes;
+            // SAFETY: the bytes are in a map that `weights` owns; no operator writes to a weight.
+            (unsafe { shim::tensor_over(bytes, Arc::clone(weights)) }?, true)
+        }
+        WeightData::Made(values) => {
+            let bytes: *const [u8] = values.bytes();
+            // SAFETY: the bytes are on the heap, where moving `values` leaves them.
+            (unsafe { shim::tensor_over(bytes, values) }?, false)
+        }
+    };
+    let shape: Vec<i64> = spec.shape.iter().map(|&size| size as i64).collect();
+    Ok((flat.f_view_dtype(kind(precision))?.f_view_(shape)?, is_mapped))
+}
+
+fn is_stored(weights: &Weights, spec: &WeightSpec, precision: Precision) -> bool {
+    match weights {
+        Weights::Checkpoint(checkpoint) => {
+            checkpoint.stored(&spec.name).is_some_and(|stored| stored.precision == precision)
+        }
+        Weights::Seeded { .. } => false,
+    }
+}
+
+/// Asks for the memory of one weight and gives it back: [`Weights::get`] would end the process without it.
+fn ensure_memory(spec: &WeightSpec, precision: Precision) -> Result<()> {
+    let (name, bytes) = (&spec.name, spec.len() * precision.bytes() as usize);
+    let mut probe = Vec::<u8>::new();
+    let enough = probe.try_reserve_exact(bytes);
+    // Or the compiler would leave an allocation out that nobody uses.
+    black_box(&probe);
+    enough.map_err(|_| anyhow!("memory allocation of {bytes} bytes failed: {name}"))
+}

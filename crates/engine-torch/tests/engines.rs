@@ -1,0 +1,168 @@
+//! What the fixtures don't show: sources, precisions, cells, errors.
+
+mod common;
+
+use common::{
+    all_options, generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt,
+};
+use engine_torch::{Torch, TorchEngine};
+use llama::{LlamaConfig, Weights, cost, write_checkpoint};
+use protocol::{Device, LoadRequest, ModelSource, Options, Precision, Procedure};
+use worker::timing::{MonotonicClock, measure};
+use worker::{Engine, Reporter};
+
+#[test]
+fn both_engines_compute_the_same_bits() {
+    for options in all_options() {
+        let request = request(seeded(small_config()), Precision::Fp32, options.clone());
+        let [eager, compiled] =
+            TorchEngine::ALL.map(|engine| generate(&mut loaded(engine, &request), &some_prompt(3, 7), 9));
+        assert_eq!(eager, compiled, "{options:?}");
+    }
+}
+
+#[test]
+fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
+    let dir = tempfile::tempdir().unwrap();
+    for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
+        let made = seeded(small_config());
+        write_checkpoint(&Weights::open(&made).unwrap(), precision, dir.path()).unwrap();
+        let stored = ModelSource::Checkpoint { dir: dir.path().into() };
+        for engine in TorchEngine::ALL {
+            let [made, stored] = [&made, &stored].map(|model| {
+                let request = request(model.clone(), precision, Options::new());
+                let mut torch = Torch::new(engine);
+                let loaded = torch.load(&request).unwrap();
+                let is_mapped = loaded.notes.iter().any(|note| note == "21 of 21 weights are memory-mapped");
+                assert_eq!(is_mapped, matches!(model, ModelSource::Checkpoint { .. }), "{:?}", loaded.notes);
+                let config = LlamaConfig::from_json(&small_config(), "").unwrap();
+                assert_eq!(loaded.weights_bytes, cost::weights_bytes(&config, precision));
+                generate(&mut torch, &some_prompt(2, 5), 6)
+            });
+            assert_eq!(made, stored, "{engine:?} {precision}");
+        }
+    }
+}
+
+#[test]
+fn half_precisions_stay_close_to_fp32() {
+    for engine in TorchEngine::ALL {
+        for options in all_options() {
+            let logits = |precision| {
+                let request = request(seeded(small_config()), precision, options.clone());
+                generate(&mut loaded(engine, &request), &some_prompt(2, 12), 1).1.concat()
+            };
+            let exact = logits(Precision::Fp32);
+            let size = exact.iter().fold(0f32, |size, logit| size.max(logit.abs()));
+            for (precision, tolerance) in [(Precision::Fp16, 0.01), (Precision::Bf16, 0.05)] {
+                let error = largest_difference(&logits(precision), &exact);
+                assert!(
+                    error > 0.0 && error < tolerance * size,
+                    "{engine:?} {options:?} {precision}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn cells_follow_one_another_and_fill_the_context() {
+    for engine in TorchEngine::ALL {
+        for options in all_options() {
+            let request = request(seeded(small_config()), Precision::Fp32, options);
+            let mut torch = loaded(engine, &request);
+            let first = generate(&mut torch, &some_prompt(1, 4), 5);
+            let (tokens, logits) = generate(&mut torch, &some_prompt(3, 40), 25);
+            assert_eq!(tokens.iter().map(Vec::len).collect::<Vec<_>>(), [25; 3]);
+            assert!(logits.concat().iter().all(|logit| logit.is_finite()));
+            // A cell that broke off leaves nothing behind.
+            torch.begin(&some_prompt(2, 8), 8).unwrap();
+            torch.reset().unwrap();
+            torch.prefill().unwrap();
+            assert_eq!(generate(&mut torch, &some_prompt(1, 4), 5), first);
+        }
+    }
+}
+
+#[test]
+fn the_timing_loop_measures_both_engines_alike() {
+    let procedure = Procedure { warmup_runs: 2, prompt_runs: 2, generations: 2 };
+    let config = LlamaConfig::from_json(&small_config(), "").unwrap();
+    let mut hashes = Vec::new();
+    for engine in TorchEngine::ALL {
+        for options in all_options() {
+            let mut torch = loaded(engine, &request(seeded(small_config()), Precision::Fp32, options));
+            let measured = measure(
+                &mut torch,
+                &MonotonicClock::start(),
+                &some_prompt(2, 16),
+                8,
+                procedure,
+                &Reporter::silent(),
+            )
+            .unwrap();
+            let expected = cost::kv_cache_bytes(&config, Precision::Fp32, 2, 24);
+            assert_eq!(measured.memory.kv_cache_bytes, Some(expected));
+            assert_eq!(torch.kv_cache_bytes(), None);
+            hashes.push(measured.tokens_sha256);
+        }
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[test]
+fn among_equals_the_lowest_id_is_selected() {
+    let dir = tempfile::tempdir().unwrap();
+    write_checkpoint(&Weights::open(&seeded(small_config())).unwrap(), Precision::Fp32, dir.path()).unwrap();
+    let path = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + header..].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+
+    let model = ModelSource::Checkpoint { dir: dir.path().into() };
+    for engine in TorchEngine::ALL {
+        let request = request(model.clone(), Precision::Fp32, Options::new());
+        let (tokens, logits) = generate(&mut loaded(engine, &request), &some_prompt(2, 3), 2);
+        assert!(logits.concat().iter().all(|&logit| logit == 0.0));
+        assert_eq!(tokens, [[0, 0], [0, 0]]);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line() {
+    let failure = |options: Options, device, memory_limit_bytes| {
+        let request = parity::load_request("tiny-mha", Precision::Fp32, options);
+        let request = LoadRequest { device, memory_limit_bytes, ..request };
+        format!("{:#}", Torch::new(TorchEngine::Eager).load(&request).unwrap_err())
+    };
+    assert_eq!(
+        failure(options(&[("fused", "yes")]), Device::Cpu, None),
+        "unknown option fused: this engine has attention, kv_cache, logits"
+    );
+    assert_eq!(
+        failure(options(&[("attention", "flash")]), Device::Cpu, None),
+        r#"option attention: expected "sdpa" or "eager", found "flash""#
+    );
+    let message = failure(Options::new(), Device::Cuda(99), None);
+    assert!(message.starts_with("cuda:99 can't be used: ") && !message.contains('\n'), "{message}");
+    assert_eq!(
+        failure(Options::new(), Device::Cpu, Some(1000)),
+        "out of memory: the memory-mapped weights need 484608 bytes, the limit is 1000"
+    );
+}
+
+#[test]
+fn calls_out_of_order_are_errors() {
+    let mut torch = Torch::new(TorchEngine::Eager);
+    assert_eq!(torch.begin(&some_prompt(1, 2), 1).unwrap_err().to_string(), "no model is loaded");
+    let mut torch =
+        loaded(TorchEngine::Eager, &request(seeded(small_config()), Precision::Fp32, Options::new()));
+    assert_eq!(torch.reset().unwrap_err().to_string(), "no cell has begun");
+    torch.begin(&some_prompt(1, 2), 1).unwrap();
+    assert_eq!(torch.select().unwrap_err().to_string(), "no forward has run");
+    assert_eq!(torch.decode().unwrap_err().to_string(), "decode before select");
+    torch.prefill().unwrap();
+    assert_eq!(torch.prefill().unwrap_err().to_string(), "prefill after another forward: reset first");
+    assert_eq!(torch.tokens().unwrap(), [Vec::<u32>::new()]);
+}

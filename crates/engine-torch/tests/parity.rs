@@ -1,0 +1,23 @@
+//! Both engines, with every combination of their options, against what HF transformers computed.
+
+mod common;
+
+use common::{all_options, loaded};
+use engine_torch::TorchEngine;
+use parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
+use protocol::{LoadRequest, Precision};
+
+#[test]
+fn tokens_and_logits_are_those_of_transformers() {
+    for name in FIXTURES {
+        for engine in TorchEngine::ALL {
+            for options in all_options() {
+                let request = load_request(name, Precision::Fp32, options.clone());
+                let mut torch = loaded(engine, &LoadRequest { threads: Some(1), ..request });
+                let error = check_loaded(&mut torch, name, FP32_TOLERANCE)
+                    .unwrap_or_else(|error| panic!("{engine:?} {options:?} {error:#}"));
+                println!("{name} {engine:?} {options:?}: {error:e}");
+            }
+        }
+    }
+}
