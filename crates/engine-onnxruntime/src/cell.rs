@@ -1,0 +1,167 @@
+//! One cell: a prompt, what a generation after it needs, and how far the generation is.
+
+use anyhow::{Result, ensure};
+use ort::session::IoBinding;
+use ort::value::{DynTensor, Tensor, TensorElementType};
+use worker::Prompt;
+
+use crate::graph::LogitRows;
+use crate::kv_cache::KvCache;
+use crate::memory::{download, download_f32, element};
+use crate::model::Model;
+use crate::select::Selection;
+use crate::session::giving_back;
+
+/// The buffers of a cell, bound to the model's session once; what changes from forward to forward is bound anew
+/// between them.
+pub(crate) struct Cell {
+    batch_size: usize,
+    prompt_length: usize,
+    cache: KvCache,
+    prefill: Forward,
+    decode: Forward,
+    /// The forward that ran last.
+    last: Last,
+    /// The tokens of each selection, `[batch, 1]`: the next forward's input, where they were selected. One more than
+    /// there are decode forwards.
+    tokens: Vec<DynTensor>,
+    /// Selections since reset.
+    selected: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Nothing,
+    Prefill,
+    Decode,
+}
+
+/// A forward with its inputs and outputs.
+struct Forward {
+    binding: IoBinding,
+    /// `[batch, rows, vocab]`.
+    logits: DynTensor,
+    selection: Selection,
+}
+
+impl Forward {
+    fn new(model: &Model, batch_size: usize, rows: usize) -> ort::Result<Self> {
+        let shape = [batch_size, rows, model.config.vocab_size];
+        let mut logits = model.memory.tensor(element(model.signature.logits), &shape)?;
+        let mut binding = model.session.create_binding()?;
+        binding.bind_output("logits", &mut logits)?;
+        let selection = model.selector.bind(&logits)?;
+        Ok(Self { binding, logits, selection })
+    }
+}
+
+impl Cell {
+    /// Allocates and binds what `prompt` and `generation_length` decode forwards after it need.
+    pub(crate) fn new(model: &Model, prompt: &Prompt, generation_length: usize) -> Result<Self> {
+        let Prompt { batch_size, length, .. } = *prompt;
+        let Model { config, memory, signature, growth, .. } = model;
+        let positions = length + generation_length;
+        let mut cache = KvCache::new(memory, config, signature.cache, *growth, batch_size, positions)?;
+
+        let rows = if signature.rows == LogitRows::Last { 1 } else { length };
+        let mut prefill = Forward::new(model, batch_size, rows)?;
+        let ids = Tensor::from_array(([batch_size, length], prompt.ids.clone()))?;
+        prefill.binding.bind_input("input_ids", &ids)?;
+        signature.lengths.bind(&mut prefill.binding, batch_size, 0, length)?;
+        cache.bind(&mut prefill.binding)?;
+        prefill.binding.synchronize_inputs()?;
+
+        let mut decode = Forward::new(model, batch_size, 1)?;
+        cache.bind(&mut decode.binding)?;
+
+        let token = |_| memory.tensor(TensorElementType::Int64, &[batch_size, 1]);
+        let tokens = (0..=generation_length).map(token).collect::<ort::Result<_>>()?;
+        let (last, selected) = (Last::Nothing, 0);
+        Ok(Self { batch_size, prompt_length: length, cache, prefill, decode, last, tokens, selected })
+    }
+
+    /// Empties the cache; the prompt is the next input.
+    pub(crate) fn reset(&mut self, model: &Model) -> Result<()> {
+        (self.last, self.selected) = (Last::Nothing, 0);
+        self.cache.clear(&model.memory)?;
+        Ok(self.cache.bind_next(&mut self.prefill.binding, &model.memory)?)
+    }
+
+    /// One forward of the prompt.
+    pub(crate) fn prefill(&mut self, model: &mut Model) -> Result<()> {
+        self.cache.run(&mut model.session, &self.prefill.binding, &model.run_options)?;
+        self.last = Last::Prefill;
+        Ok(())
+    }
+
+    /// Selects from the last logits, and feeds the tokens to the next decode forward.
+    pub(crate) fn select(&mut self, model: &mut Model) -> Result<()> {
+        ensure!(self.last != Last::Nothing, "select before prefill");
+        ensure!(self.selected < self.tokens.len(), "more selections than the cell has room for");
+        let last = if self.last == Last::Prefill { &mut self.prefill } else { &mut self.decode };
+        let tokens = &mut self.tokens[self.selected];
+        model.selector.select(&mut last.selection, &last.logits, tokens)?;
+
+        let decode = &mut self.decode.binding;
+        decode.bind_input("input_ids", tokens)?;
+        self.selected += 1;
+        if self.selected == self.tokens.len() {
+            return Ok(()); // There is no room for another position.
+        }
+        let past = self.prompt_length + self.selected - 1;
+        model.signature.lengths.bind(decode, self.batch_size, past, 1)?;
+        self.cache.bind_next(decode, &model.memory)?;
+        decode.synchronize_inputs()?;
+        Ok(())
+    }
+
+    /// One forward of the selected tokens.
+    pub(crate) fn decode(&mut self, model: &mut Model) -> Result<()> {
+        ensure!(self.selected > 0, "decode before select");
+        ensure!(self.selected < self.tokens.len(), "more decode forwards than the cell has room for");
+        self.cache.run(&mut model.session, &self.decode.binding, &model.run_options)?;
+        self.last = Last::Decode;
+        Ok(())
+    }
+
+    /// Waits for what was bound and run.
+    pub(crate) fn synchronize(&self) -> ort::Result<()> {
+        self.decode.binding.synchronize()
+    }
+
+    /// The tokens selected since reset, a row for each sequence.
+    pub(crate) fn tokens(&self) -> Result<Vec<Vec<u32>>> {
+        let mut rows = vec![Vec::with_capacity(self.selected); self.batch_size];
+        for tokens in &self.tokens[..self.selected] {
+            for (row, id) in rows.iter_mut().zip(download::<i64>(tokens)?) {
+                row.push(u32::try_from(id)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The logits of each sequence's last position, `batch_size * vocab_size`.
+    pub(crate) fn logits(&self) -> Result<Vec<f32>> {
+        ensure!(self.last != Last::Nothing, "logits before prefill");
+        let last = if self.last == Last::Prefill { &self.prefill } else { &self.decode };
+        let logits = download_f32(&last.logits)?;
+        let of_sequence = logits.len() / self.batch_size;
+        let vocab_size = last.logits.shape()[2] as usize;
+        Ok(logits.chunks(of_sequence).flat_map(|rows| &rows[of_sequence - vocab_size..]).copied().collect())
+    }
+
+    /// Has the session give back the memory of a former cell's activations, which would count in the next one's peak:
+    /// it does so at the end of a run, here of a single token.
+    pub(crate) fn give_back_memory(model: &mut Model) -> Result<()> {
+        let token = Prompt { batch_size: 1, length: 1, ids: vec![0] };
+        let mut cell = Self::new(model, &token, 0)?;
+        cell.reset(model)?;
+        let options = giving_back(model.device)?;
+        cell.cache.run(&mut model.session, &cell.prefill.binding, &options)
+    }
+
+    /// The size of the KV cache now.
+    pub(crate) fn kv_cache_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+}

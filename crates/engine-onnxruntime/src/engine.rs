@@ -1,0 +1,126 @@
+//! The engine that a worker drives.
+
+use anyhow::{Context, Result};
+use protocol::{Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL};
+use worker::{Engine, Prompt};
+
+use crate::cell::Cell;
+use crate::library::Library;
+use crate::model::Model;
+
+/// ONNX Runtime as a worker's engine.
+pub struct OnnxRuntime {
+    library: &'static Library,
+    // The cell goes first: it is bound to the model's session.
+    cell: Option<Cell>,
+    model: Option<Model>,
+}
+
+impl OnnxRuntime {
+    /// Loads the library. The error is one line that says what to do.
+    pub fn new() -> Result<Self> {
+        Ok(Self { library: Library::load()?, cell: None, model: None })
+    }
+
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().context("no model is loaded")
+    }
+
+    fn cell(&self) -> Result<&Cell> {
+        self.cell.as_ref().context("no cell has begun")
+    }
+
+    fn both(&mut self) -> Result<(&mut Cell, &mut Model)> {
+        let model = self.model.as_mut().context("no model is loaded")?;
+        Ok((self.cell.as_mut().context("no cell has begun")?, model))
+    }
+}
+
+impl Engine for OnnxRuntime {
+    fn hello(&mut self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            engine: "onnxruntime".into(),
+            libraries: vec![LoadedLibrary {
+                name: "onnxruntime".into(),
+                version: self.library.version.clone(),
+                path: Some(self.library.path.clone()),
+            }],
+            devices: self.library.devices(),
+        }
+    }
+
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+        self.cell = None;
+        self.model = None;
+        let model = Model::load(self.library, request)?;
+        let loaded = Loaded { weights_bytes: model.weights_bytes, notes: model.notes.clone() };
+        self.model = Some(model);
+        Ok(loaded)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.model.as_ref().map_or(0, |model| model.config.vocab_size)
+    }
+
+    fn max_position_embeddings(&self) -> usize {
+        self.model.as_ref().map_or(0, |model| model.config.max_position_embeddings)
+    }
+
+    fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
+        self.end()?;
+        self.cell = Some(Cell::new(self.model()?, prompt, generation_length)?);
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        let (cell, model) = self.both()?;
+        cell.reset(model)
+    }
+
+    fn prefill(&mut self) -> Result<()> {
+        let (cell, model) = self.both()?;
+        cell.prefill(model)
+    }
+
+    fn select(&mut self) -> Result<()> {
+        let (cell, model) = self.both()?;
+        cell.select(model)
+    }
+
+    fn decode(&mut self) -> Result<()> {
+        let (cell, model) = self.both()?;
+        cell.decode(model)
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        match self.model()?.device {
+            Device::Cpu => Ok(()),
+            Device::Cuda(_) => Ok(self.cell()?.synchronize()?),
+        }
+    }
+
+    fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+        self.cell()?.tokens()
+    }
+
+    fn logits(&mut self) -> Result<Vec<f32>> {
+        self.cell()?.logits()
+    }
+
+    fn kv_cache_bytes(&self) -> Option<u64> {
+        self.cell.as_ref().map(Cell::kv_cache_bytes)
+    }
+
+    fn peak_device_bytes(&self) -> Option<u64> {
+        let model = self.model.as_ref()?;
+        if model.device == Device::Cpu { None } else { model.memory.peak_bytes() }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        // There is none where this is called before a cell, in case that the last one failed.
+        let Some(cell) = self.cell.take() else { return Ok(()) };
+        drop(cell);
+        Cell::give_back_memory(self.model.as_mut().context("no model is loaded")?)
+    }
+}

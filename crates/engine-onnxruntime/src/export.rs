@@ -1,0 +1,124 @@
+//! Writes a checkpoint's graph as a file that any ONNX Runtime can run, beside weights in HF's format.
+//!
+//! The folder is a checkpoint itself: `model.onnx` has no weights of its own but points into the safetensors files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use llama::{Weights, write_checkpoint};
+use prost::Message;
+use protocol::{Device, Precision};
+
+use crate::graph::{self, Interface};
+use crate::initializers::{Initializers, is_stored};
+use crate::library::Library;
+use crate::model::{MODEL_FILE, check_kernels};
+use crate::session::Settings;
+
+/// What to write.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// The checkpoint's folder.
+    pub model: PathBuf,
+    /// The folder to write: it must not exist, or be empty.
+    pub out: PathBuf,
+    /// Of the weights and of all that is computed.
+    pub precision: Precision,
+    /// Write the graph also as ONNX Runtime optimises it for its CPU provider.
+    pub optimized: bool,
+}
+
+const OPTIMIZED_FILE: &str = "model.optimized.onnx";
+const OPTIMIZED_DATA: &str = "model.optimized.onnx.data";
+const INDEX_FILE: &str = "model.safetensors.index.json";
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+impl Export {
+    /// Writes the folder: whole, or not at all.
+    pub fn run(&self) -> Result<()> {
+        let weights = Weights::checkpoint(&self.model)?;
+        check_kernels(weights.config(), Device::Cpu, self.precision)?;
+        let occupied = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
+        ensure!(!occupied, "{}: not empty", self.out.display());
+
+        let name =
+            self.out.file_name().with_context(|| format!("{}: not a folder's name", self.out.display()))?;
+        let partial = format!(".{}.partial-{}", name.to_string_lossy(), std::process::id());
+        let partial = self.out.with_file_name(partial);
+        let written = self
+            .write(&weights, &partial)
+            .and_then(|()| fs::rename(&partial, &self.out).with_context(|| self.out.display().to_string()));
+        if written.is_err() {
+            // What is left of it is of no use; that it can't be removed is not the error to report.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        written
+    }
+
+    fn write(&self, weights: &Weights, dir: &Path) -> Result<()> {
+        let Weights::Checkpoint(checkpoint) = weights else { bail!("only a checkpoint can be exported") };
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        if weights.specs().iter().all(|spec| is_stored(weights, spec, self.precision)) {
+            for shard in &checkpoint.shards {
+                copy(&self.model, dir, &shard.file_name)?;
+            }
+            copy_if_there(&self.model, dir, INDEX_FILE)?;
+        } else {
+            write_checkpoint(weights, self.precision, dir)?;
+        }
+        self.write_config(dir)?;
+        for name in TOKENIZER_FILES {
+            copy_if_there(&self.model, dir, name)?;
+        }
+
+        let written = Weights::checkpoint(dir)?;
+        let mut model = graph::llama(written.config(), self.precision, Interface::Exported);
+        Initializers::new(&written, self.precision).place(&mut model);
+        let path = dir.join(MODEL_FILE);
+        fs::write(&path, model.encode_to_vec()).with_context(|| path.display().to_string())?;
+        if self.optimized { optimize(dir) } else { Ok(()) }
+    }
+
+    /// The checkpoint's config with the precision that the weights now have; transformers 4 and 5 call it differently.
+    fn write_config(&self, dir: &Path) -> Result<()> {
+        let (from, to) = (self.model.join("config.json"), dir.join("config.json"));
+        let text = fs::read_to_string(&from).with_context(|| from.display().to_string())?;
+        let mut config: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| from.display().to_string())?;
+        let name = match self.precision {
+            Precision::Fp32 => "float32",
+            Precision::Fp16 => "float16",
+            Precision::Bf16 => "bfloat16",
+        };
+        let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
+        config[key] = name.into();
+        fs::write(&to, format!("{config:#}\n")).with_context(|| to.display().to_string())
+    }
+}
+
+/// Writes the graph as ONNX Runtime runs it on a CPU, with weights of its own: they may be other ones by then.
+fn optimize(dir: &Path) -> Result<()> {
+    let settings = Settings { device: Device::Cpu, threads: 1, prepacking: false, memory_limit_bytes: None };
+    let builder = settings.builder(Library::load()?, true)?;
+    let commit = || -> ort::Result<()> {
+        builder
+            .with_optimized_model_path(dir.join(OPTIMIZED_FILE))?
+            .with_config_entry("session.optimized_model_external_initializers_file_name", OPTIMIZED_DATA)?
+            .commit_from_file(dir.join(MODEL_FILE))?;
+        Ok(())
+    };
+    commit().context("optimizing")
+}
+
+fn copy_if_there(from: &Path, to: &Path, name: &str) -> Result<()> {
+    if from.join(name).is_file() { copy(from, to, name) } else { Ok(()) }
+}
+
+/// A copy, not a link: ONNX's checker takes a file of external data with two names for an attack. File systems that
+/// can share the blocks do.
+fn copy(from: &Path, to: &Path, name: &str) -> Result<()> {
+    let (from, to) = (from.join(name), to.join(name));
+    fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
+}

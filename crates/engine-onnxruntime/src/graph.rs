@@ -1,0 +1,312 @@
+//! LLaMA (Touvron et al. 2023, arXiv:2302.13971) as an ONNX graph.
+//!
+//! Weights keep HF's names and HF's `[out, in]` layout, so that an initializer is the checkpoint's own bytes. A node,
+//! and its first output, is called as the HF module that it stands for.
+
+use half::{bf16, f16};
+use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, weight_specs};
+use protocol::Precision;
+
+use crate::onnx::{
+    AttributeProto, DataType, Dim, GraphProto, MICROSOFT, ModelProto, NodeProto, ONNX, TensorProto,
+    ValueInfoProto,
+};
+use crate::rotary;
+
+/// The version of ONNX's operators: the first with `RMSNormalization`.
+const OPSET: i64 = 23;
+
+/// What goes into a graph and comes out of it. Both interfaces have
+///
+/// - `input_ids`, int64 `[batch, sequence]`,
+/// - `past_key_values.{layer}.{key,value}`, `[batch, kv_heads, past, head_dim]`,
+/// - `logits`, `[batch, rows, vocab]`,
+/// - `present.{layer}.{key,value}`, `[batch, kv_heads, max(past, total), head_dim]`: the past with the new positions in
+///   it. Past and present may be one buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interface {
+    /// Lengths come in ready made: `seqlens_k`, int32 `[batch]`, the last position of each sequence, and
+    /// `total_sequence_length`, an int32 scalar, the longest sequence with its new positions.
+    Engine {
+        /// The rows of `logits`.
+        rows: LogitRows,
+    },
+    /// The one that HF's and Microsoft's exporters write: lengths are read from `attention_mask`, int64
+    /// `[batch, total]`; logits of every position.
+    Exported,
+}
+
+impl Interface {
+    /// The rows of `logits`.
+    pub(crate) fn rows(self) -> LogitRows {
+        match self {
+            Self::Engine { rows } => rows,
+            Self::Exported => LogitRows::All,
+        }
+    }
+}
+
+/// The positions whose logits a forward computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogitRows {
+    /// The last one: `rows` is 1.
+    Last,
+    /// Every new one: `rows` is `sequence`.
+    All,
+}
+
+/// The names of a layer's keys, and of its values: the input, and the output.
+pub(crate) fn cache_names(layer: usize) -> [(String, String); 2] {
+    ["key", "value"]
+        .map(|part| (format!("past_key_values.{layer}.{part}"), format!("present.{layer}.{part}")))
+}
+
+/// The graph of `config` in `precision`. Its weights, [`weight_specs`], have shapes but no data: the caller says where
+/// their bytes are.
+pub(crate) fn llama(config: &LlamaConfig, precision: Precision, interface: Interface) -> ModelProto {
+    let proto = GraphProto { name: "llama".into(), ..GraphProto::default() };
+    let mut graph = Graph { config, data_type: precision.into(), proto };
+    graph.declare_inputs(interface);
+    graph.declare_weights();
+    graph.rotary_tables(precision);
+    if interface == Interface::Exported {
+        graph.lengths_of_mask();
+    }
+    graph.forward(interface.rows());
+    graph.declare_outputs(interface.rows());
+    ModelProto::new(graph.proto, OPSET)
+}
+
+struct Graph<'a> {
+    config: &'a LlamaConfig,
+    data_type: DataType,
+    proto: GraphProto,
+}
+
+impl Graph<'_> {
+    fn forward(&mut self, rows: LogitRows) {
+        let layers: Vec<LayerNames> = (0..self.config.num_hidden_layers).map(LayerNames::new).collect();
+        let mut residual = self.embed("input_ids");
+        let mut normed = self.rms_norm(&residual, &layers[0].input_layernorm);
+        for (layer, names) in layers.iter().enumerate() {
+            let attended = self.attention(layer, names, &normed);
+            (normed, residual) = self.add_and_norm(&attended, &residual, &names.post_attention_layernorm);
+            let mlp = self.mlp(layer, names, &normed);
+            let next = layers.get(layer + 1).map_or(FINAL_NORM, |next| &next.input_layernorm);
+            (normed, residual) = self.add_and_norm(&mlp, &residual, next);
+        }
+
+        if rows == LogitRows::Last {
+            let last = self.int64_constant("last_position", &[1], -1);
+            let axis = [AttributeProto::int("axis", 1)];
+            normed = self.node(ONNX, "Gather", "model.last_hidden_state", &[&normed, &last], &axis);
+        }
+        let head = if self.config.tie_word_embeddings { EMBED_TOKENS } else { LM_HEAD };
+        self.product("logits", &normed, head);
+    }
+
+    /// Grouped-query attention with rotary embedding; the new keys and values join the cache.
+    fn attention(&mut self, layer: usize, names: &LayerNames, normed: &str) -> String {
+        let config = self.config;
+        let query = self.linear(normed, &names.q_proj);
+        let key = self.linear(normed, &names.k_proj);
+        let value = self.linear(normed, &names.v_proj);
+        let [(past_key, present_key), (past_value, present_value)] = cache_names(layer);
+
+        let name = format!("model.layers.{layer}.self_attn");
+        let inputs = [
+            &query,
+            &key,
+            &value,
+            &past_key,
+            &past_value,
+            SEQLENS_K,
+            TOTAL_SEQUENCE_LENGTH,
+            COS_TABLE,
+            SIN_TABLE,
+        ];
+        let attributes = [
+            AttributeProto::int("num_heads", config.num_attention_heads as i64),
+            AttributeProto::int("kv_num_heads", config.num_key_value_heads as i64),
+            AttributeProto::float("scale", (config.head_dim as f32).sqrt().recip()),
+            AttributeProto::int("do_rotary", 1),
+            // HF turns element i of a head with i + head_dim/2, not with its neighbour.
+            AttributeProto::int("rotary_interleaved", 0),
+        ];
+        let outputs = [name.as_str(), &present_key, &present_value];
+        self.node_with_outputs(MICROSOFT, "GroupQueryAttention", &name, &inputs, &outputs, &attributes);
+        self.linear(&name, &names.o_proj)
+    }
+
+    /// `down(silu(gate(x)) * up(x))`. ONNX Runtime fuses the sigmoid and the first product into one node.
+    fn mlp(&mut self, layer: usize, names: &LayerNames, normed: &str) -> String {
+        let part = |part: &str| format!("model.layers.{layer}.mlp.{part}");
+        let gate = self.linear(normed, &names.gate_proj);
+        let up = self.linear(normed, &names.up_proj);
+        let sigmoid = self.node(ONNX, "Sigmoid", &part("sigmoid"), &[&gate], &[]);
+        let silu = self.node(ONNX, "Mul", &part("silu"), &[&gate, &sigmoid], &[]);
+        let gated = self.node(ONNX, "Mul", &part("gated"), &[&silu, &up], &[]);
+        self.linear(&gated, &names.down_proj)
+    }
+
+    fn embed(&mut self, ids: &str) -> String {
+        self.node(ONNX, "Gather", module(EMBED_TOKENS), &[EMBED_TOKENS, ids], &[])
+    }
+
+    fn rms_norm(&mut self, x: &str, weight: &str) -> String {
+        let attributes = [self.epsilon(), AttributeProto::int("axis", -1)];
+        self.node(ONNX, "RMSNormalization", module(weight), &[x, weight], &attributes)
+    }
+
+    /// The norm of `x + residual`, and that sum: the next residual.
+    fn add_and_norm(&mut self, x: &str, residual: &str, weight: &str) -> (String, String) {
+        let name = module(weight);
+        let sum = format!("{name}.residual");
+        let (mean, inverse_deviation) = ("", "");
+        let attributes = [self.epsilon()];
+        self.node_with_outputs(
+            MICROSOFT,
+            "SkipSimplifiedLayerNormalization",
+            name,
+            &[x, residual, weight],
+            &[name, mean, inverse_deviation, &sum],
+            &attributes,
+        );
+        (name.into(), sum)
+    }
+
+    fn epsilon(&self) -> AttributeProto {
+        AttributeProto::float("epsilon", self.config.rms_norm_eps as f32)
+    }
+
+    fn linear(&mut self, x: &str, weight: &str) -> String {
+        self.product(module(weight), x, weight)
+    }
+
+    /// `x` times the transpose of the `[out, in]` weight.
+    fn product(&mut self, name: &str, x: &str, weight: &str) -> String {
+        self.node(MICROSOFT, "FusedMatMul", name, &[x, weight], &[AttributeProto::int("transB", 1)])
+    }
+
+    /// `seqlens_k` and `total_sequence_length` from `attention_mask`.
+    fn lengths_of_mask(&mut self) {
+        let one = self.int64_constant("one", &[1], 1);
+        let to_int32 = [AttributeProto::int("to", DataType::Int32 as i64)];
+
+        let flat = [AttributeProto::int("keepdims", 0)];
+        let count = self.node(ONNX, "ReduceSum", "attention_mask.count", &["attention_mask", &one], &flat);
+        let last = self.node(ONNX, "Sub", "attention_mask.last", &[&count, &one], &[]);
+        self.node(ONNX, "Cast", SEQLENS_K, &[&last], &to_int32);
+
+        let shape = self.node(ONNX, "Shape", "attention_mask.shape", &["attention_mask"], &[]);
+        let second = self.int64_constant("second_dimension", &[], 1);
+        let total = self.node(ONNX, "Gather", "attention_mask.length", &[&shape, &second], &[]);
+        self.node(ONNX, "Cast", TOTAL_SEQUENCE_LENGTH, &[&total], &to_int32);
+    }
+
+    fn rotary_tables(&mut self, precision: Precision) {
+        let (cos, sin) = rotary::tables(self.config);
+        let dims = [self.config.max_position_embeddings as i64, self.config.head_dim as i64 / 2];
+        for (name, table) in [(COS_TABLE, cos), (SIN_TABLE, sin)] {
+            let bytes = table.iter().flat_map(|&value| rounded(value, precision)).collect();
+            self.proto.initializer.push(TensorProto::raw(name, self.data_type, &dims, bytes));
+        }
+    }
+
+    fn int64_constant(&mut self, name: &str, dims: &[i64], value: i64) -> String {
+        self.proto.initializer.push(TensorProto::int64(name, dims, &[value]));
+        name.into()
+    }
+
+    /// A node with one output, which has the node's name.
+    fn node(
+        &mut self,
+        domain: &str,
+        op_type: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: &[AttributeProto],
+    ) -> String {
+        self.node_with_outputs(domain, op_type, name, inputs, &[name], attributes);
+        name.into()
+    }
+
+    fn node_with_outputs(
+        &mut self,
+        domain: &str,
+        op_type: &str,
+        name: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[AttributeProto],
+    ) {
+        self.proto.node.push(NodeProto::new(domain, op_type, name, inputs, outputs, attributes));
+    }
+
+    fn declare_weights(&mut self) {
+        let data_type = self.data_type.into();
+        self.proto.initializer.extend(weight_specs(self.config).into_iter().map(|spec| {
+            let dims = spec.shape.iter().map(|&size| size as i64).collect();
+            TensorProto { name: spec.name, dims, data_type, ..TensorProto::default() }
+        }));
+    }
+
+    fn declare_inputs(&mut self, interface: Interface) {
+        let mut input = |name: &str, data_type, dims: Vec<Dim>| {
+            self.proto.input.push(ValueInfoProto::tensor(name, data_type, dims));
+        };
+        input("input_ids", DataType::Int64, vec![BATCH.into(), SEQUENCE.into()]);
+        match interface {
+            Interface::Engine { .. } => {
+                input(SEQLENS_K, DataType::Int32, vec![BATCH.into()]);
+                input(TOTAL_SEQUENCE_LENGTH, DataType::Int32, vec![]);
+            }
+            Interface::Exported => {
+                input("attention_mask", DataType::Int64, vec![BATCH.into(), TOTAL_SEQUENCE_LENGTH.into()]);
+            }
+        }
+        for (past, _) in (0..self.config.num_hidden_layers).flat_map(cache_names) {
+            self.proto.input.push(self.cache(&past, "past_sequence_length"));
+        }
+    }
+
+    fn declare_outputs(&mut self, rows: LogitRows) {
+        let rows = if rows == LogitRows::Last { 1.into() } else { SEQUENCE.into() };
+        let dims = [BATCH.into(), rows, self.config.vocab_size.into()];
+        self.proto.output.push(ValueInfoProto::tensor("logits", self.data_type, dims));
+        for (_, present) in (0..self.config.num_hidden_layers).flat_map(cache_names) {
+            self.proto.output.push(self.cache(&present, "present_sequence_length"));
+        }
+    }
+
+    fn cache(&self, name: &str, length: &str) -> ValueInfoProto {
+        let heads = self.config.num_key_value_heads;
+        let dims = [BATCH.into(), heads.into(), length.into(), self.config.head_dim.into()];
+        ValueInfoProto::tensor(name, self.data_type, dims)
+    }
+}
+
+/// Dimensions as Microsoft's exporter calls them.
+const BATCH: &str = "batch_size";
+const SEQUENCE: &str = "sequence_length";
+
+/// What tells attention how long the sequences are: inputs, or computed from one.
+pub(crate) const SEQLENS_K: &str = "seqlens_k";
+pub(crate) const TOTAL_SEQUENCE_LENGTH: &str = "total_sequence_length";
+
+const COS_TABLE: &str = "rotary.cos";
+const SIN_TABLE: &str = "rotary.sin";
+
+/// The HF module that a weight belongs to.
+fn module(weight: &str) -> &str {
+    weight.strip_suffix(".weight").unwrap_or(weight)
+}
+
+/// The little-endian bytes of `value` in `precision`.
+fn rounded(value: f32, precision: Precision) -> Vec<u8> {
+    match precision {
+        Precision::Fp32 => value.to_le_bytes().into(),
+        Precision::Fp16 => f16::from_f32(value).to_le_bytes().into(),
+        Precision::Bf16 => bf16::from_f32(value).to_le_bytes().into(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Keys and values of the positions so far.
+
+use anyhow::{Context, Result};
+use llama::LlamaConfig;
+use ort::session::{IoBinding, RunOptions, Session};
+use ort::value::{DynTensor, DynTensorValueType};
+use protocol::Precision;
+
+use crate::graph::cache_names;
+use crate::memory::{Memory, element};
+use crate::session::run;
+
+/// How the cache grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// Not at all: it has its full length from the start, past and present are one buffer, and the attention writes
+    /// new positions into it. `GroupQueryAttention` can.
+    Static,
+    /// By concatenation: the present that one forward returns is the past of the next.
+    Dynamic,
+}
+
+impl Growth {
+    /// The growth in words.
+    pub(crate) fn note(self) -> String {
+        match self {
+            Self::Static => "KV cache in place: past and present are one buffer",
+            Self::Dynamic => "KV cache grows by concatenation",
+        }
+        .into()
+    }
+}
+
+/// The cache of a batch: for the keys and for the values of each layer, `[batch, kv_heads, length, head_dim]`.
+pub(crate) struct KvCache {
+    growth: Growth,
+    precision: Precision,
+    /// Of one part, when empty.
+    shape: [usize; 4],
+    parts: Vec<Part>,
+}
+
+/// The keys, or the values, of one layer.
+struct Part {
+    past: String,
+    present: String,
+    tensor: DynTensor,
+}
+
+impl KvCache {
+    /// A cache without a position yet, for `batch_size` sequences that will have `length`.
+    pub(crate) fn new(
+        memory: &Memory,
+        config: &LlamaConfig,
+        precision: Precision,
+        growth: Growth,
+        batch_size: usize,
+        length: usize,
+    ) -> ort::Result<Self> {
+        let length = if growth == Growth::Static { length } else { 0 };
+        let shape = [batch_size, config.num_key_value_heads, length, config.head_dim];
+        let names = (0..config.num_hidden_layers).flat_map(cache_names);
+        let part =
+            |(past, present)| Ok(Part { past, present, tensor: memory.tensor(element(precision), &shape)? });
+        let parts = names.map(part).collect::<ort::Result<_>>()?;
+        Ok(Self { growth, precision, shape, parts })
+    }
+
+    /// Forgets every position. A static cache keeps its contents: attention reads no further than the positions so far.
+    pub(crate) fn clear(&mut self, memory: &Memory) -> ort::Result<()> {
+        if self.growth == Growth::Dynamic {
+            for part in &mut self.parts {
+                part.tensor = memory.tensor(element(self.precision), &self.shape)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds the cache to a forward for good, where it is static.
+    pub(crate) fn bind(&mut self, binding: &mut IoBinding) -> ort::Result<()> {
+        if self.growth == Growth::Static {
+            for Part { past, present, tensor } in &mut self.parts {
+                binding.bind_input(past.as_str(), tensor)?;
+                binding.bind_output(present.as_str(), tensor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds the cache to the one next run of a forward, where it grows.
+    pub(crate) fn bind_next(&self, binding: &mut IoBinding, memory: &Memory) -> ort::Result<()> {
+        if self.growth == Growth::Dynamic {
+            for Part { past, present, tensor } in &self.parts {
+                binding.bind_input(past.as_str(), tensor)?;
+                binding.bind_output_to_device(present.as_str(), memory.info())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a forward that the cache is bound to: the new positions join it.
+    pub(crate) fn run(
+        &mut self,
+        session: &mut Session,
+        binding: &IoBinding,
+        options: &RunOptions,
+    ) -> Result<()> {
+        if self.growth == Growth::Static {
+            return Ok(run(session, binding, options)?);
+        }
+        let mut outputs = session.run_binding_with_options(binding, options)?;
+        for Part { present, tensor, .. } in &mut self.parts {
+            let value = outputs.remove(present.as_str()).context("an output that was bound")?;
+            *tensor = value.downcast::<DynTensorValueType>()?;
+        }
+        Ok(())
+    }
+
+    /// Its size now.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts.iter().filter_map(|part| part.tensor.size()).map(|bytes| bytes as u64).sum()
+    }
+}

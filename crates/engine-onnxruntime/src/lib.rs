@@ -1,0 +1,24 @@
+//! LLaMA on ONNX Runtime: the engine `onnxruntime`, and the export of its graph.
+//!
+//! `graph` builds the model as ONNX (`onnx` is the file format), `initializers` gives it the checkpoint's bytes, and
+//! `session` has ONNX Runtime (`library`) optimise it for a device. `model` puts that together; `interface` says what a
+//! session is fed, whether its graph was built here or read from a file. A `cell` drives it: `kv_cache` holds the keys
+//! and values, `select` chooses the tokens.
+
+mod cell;
+mod engine;
+mod export;
+mod graph;
+mod initializers;
+mod interface;
+mod kv_cache;
+mod library;
+mod memory;
+mod model;
+mod onnx;
+mod rotary;
+mod select;
+mod session;
+
+pub use engine::OnnxRuntime;
+pub use export::Export;

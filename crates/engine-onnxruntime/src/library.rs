@@ -1,0 +1,146 @@
+//! ONNX Runtime's shared library: found, loaded, asked what it can do.
+
+use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use libloading::Symbol;
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
+use protocol::UsableDevice;
+
+/// The loaded library. There is one in a process.
+pub(crate) struct Library {
+    /// What sessions are made in.
+    pub(crate) environment: Environment,
+    /// The file it was loaded from.
+    pub(crate) path: PathBuf,
+    /// Its version, as it says itself.
+    pub(crate) version: String,
+    /// The runtimes' folder that it is in.
+    runtime: PathBuf,
+}
+
+static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
+
+impl Library {
+    /// Loads the library at the first call. The error is one line that says what to do.
+    pub(crate) fn load() -> Result<&'static Self> {
+        let loaded = LIBRARY.get_or_init(|| Self::open().map_err(|error| format!("{error:#}")));
+        loaded.as_ref().map_err(|error| anyhow!(error.clone()))
+    }
+
+    fn open() -> Result<Self> {
+        let runtime = worker::runtime_dir().ok_or_else(|| set_up("no folder .runtime here or above"))?;
+        let folder = runtime.join("onnxruntime/capi");
+        let in_folder = |error: &dyn Display| set_up(format_args!("{}: {error}", folder.display()));
+        let path = find(&folder).map_err(|error| in_folder(&error))?;
+        let builder = ort::init_from(&path).map_err(set_up)?;
+        let environment = builder.with_name("llama2-bench").with_telemetry(false).build()?;
+        let version = version(&path).map_err(|error| in_folder(&error))?;
+        Ok(Self { environment, path, version, runtime })
+    }
+
+    /// The devices that this build knows, and why it can't use those that it can't.
+    pub(crate) fn devices(&self) -> Vec<UsableDevice> {
+        let mut devices = vec![UsableDevice { device: "cpu".into(), unusable: None }];
+        match self.cuda_devices() {
+            Ok(count) => devices.extend(
+                (0..count).map(|index| UsableDevice { device: format!("cuda:{index}"), unusable: None }),
+            ),
+            Err(why) => {
+                devices.push(UsableDevice { device: "cuda".into(), unusable: Some(format!("{why:#}")) });
+            }
+        }
+        devices
+    }
+
+    /// NVIDIA GPUs that can be used.
+    pub(crate) fn cuda_devices(&self) -> Result<usize> {
+        if !ep::CUDA::is_available()? {
+            bail!(
+                "this build of ONNX Runtime {} has no CUDAExecutionProvider: `make setup` fetches one that has on a \
+                 machine with an NVIDIA driver",
+                self.version
+            );
+        }
+        let count = driver_devices()?;
+        if count == 0 { bail!("the NVIDIA driver reports no GPU") } else { Ok(count) }
+    }
+
+    /// Loads the CUDA libraries that the CUDA provider is linked with from the runtimes' folder, where it would not
+    /// look for them.
+    pub(crate) fn preload_cuda(&self) -> Result<()> {
+        let folder =
+            |name: &str| Some(self.runtime.join("nvidia").join(name).join("lib")).filter(|dir| dir.is_dir());
+        let (cuda, cudnn) = (folder("cu13"), folder("cudnn"));
+        ep::cuda::preload_dylibs(cuda.as_deref(), cudnn.as_deref()).context("loading CUDA's libraries")
+    }
+}
+
+fn set_up(error: impl Display) -> Error {
+    anyhow!("{error}: run `make setup`")
+}
+
+/// The library's newest version in `folder`.
+fn find(folder: &Path) -> io::Result<PathBuf> {
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
+    };
+    let paths = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "no libonnxruntime.so there");
+    paths.filter(is_library).max().ok_or_else(missing)
+}
+
+/// `OrtGetApiBase()->GetVersionString()`, which `ort` keeps to itself.
+fn version(path: &Path) -> Result<String> {
+    // SAFETY: `ort` has loaded this very library and keeps it loaded: nothing is initialised by opening it again. The
+    // symbol has the signature of ONNX Runtime's C API, and the string that it leads to lives as long as the library.
+    unsafe {
+        let library = libloading::Library::new(path)?;
+        let base: Symbol<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase> =
+            library.get(b"OrtGetApiBase")?;
+        let version = ((*base()).GetVersionString)();
+        Ok(CStr::from_ptr(version).to_string_lossy().into_owned())
+    }
+}
+
+/// GPUs that NVIDIA's driver reports.
+fn driver_devices() -> Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: the symbols have the signatures of the CUDA driver API; `count` outlives the call that writes it. The
+    // library stays loaded: the driver does not survive being unloaded.
+    unsafe {
+        let driver = std::mem::ManuallyDrop::new(
+            libloading::Library::new("libcuda.so.1").context("no NVIDIA driver")?,
+        );
+        let initialise: Symbol<unsafe extern "C" fn(c_uint) -> c_int> = driver.get(b"cuInit")?;
+        let get_count: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = driver.get(b"cuDeviceGetCount")?;
+        check(&driver, initialise(0))?;
+        check(&driver, get_count(&raw mut count))?;
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// An error of the CUDA driver in its own words.
+fn check(driver: &libloading::Library, code: c_int) -> Result<()> {
+    if code == 0 {
+        return Ok(());
+    }
+    let mut text: *const c_char = std::ptr::null();
+    // SAFETY: the symbol has the signature of the CUDA driver API, which sets `text` to a static string or to null.
+    let text = unsafe {
+        let describe: Symbol<unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int> =
+            driver.get(b"cuGetErrorString")?;
+        describe(code, &raw mut text);
+        if text.is_null() {
+            "unknown error".into()
+        } else {
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
+    };
+    bail!("the NVIDIA driver: {text} ({code})")
+}

@@ -1,0 +1,242 @@
+//! A loaded model: a session, and what is needed to drive it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
+use ort::session::{RunOptions, Session};
+use prost::Message;
+use protocol::{Device, LoadRequest, ModelSource, Precision};
+use worker::{OutOfMemory, take_flag, take_word, unknown_options};
+
+use crate::graph::{self, Interface, LogitRows};
+use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made, release_pages};
+use crate::interface::{Signature, cache_can_be_static};
+use crate::kv_cache::Growth;
+use crate::library::Library;
+use crate::memory::Memory;
+use crate::onnx::{ModelProto, TensorProto};
+use crate::select::Selector;
+use crate::session::{Settings, placement};
+
+/// The file that makes a folder an exported model.
+pub(crate) const MODEL_FILE: &str = "model.onnx";
+
+/// A session and what it wants.
+pub(crate) struct Model {
+    /// The model.
+    pub(crate) config: LlamaConfig,
+    /// Where it computes.
+    pub(crate) device: Device,
+    /// What the session is fed and returns.
+    pub(crate) signature: Signature,
+    /// How its cache grows.
+    pub(crate) growth: Growth,
+    /// Where tensors for it are allocated.
+    pub(crate) memory: Memory,
+    /// What chooses tokens from its logits.
+    pub(crate) selector: Selector,
+    /// The session itself.
+    pub(crate) session: Session,
+    /// How it runs.
+    pub(crate) run_options: RunOptions,
+    /// Bytes of the weights, as they are held.
+    pub(crate) weights_bytes: u64,
+    /// What a reader should know.
+    pub(crate) notes: Vec<String>,
+    /// What the session reads weights from. It must be the last field: it is dropped after the session.
+    _weights: Option<Weights>,
+}
+
+/// The engine's own options.
+struct Options {
+    prepacking: bool,
+    rows: LogitRows,
+    growth: Growth,
+}
+
+impl Options {
+    fn take(request: &LoadRequest) -> Result<Self> {
+        let mut options = request.options.clone();
+        let prepacking = take_flag(&mut options, "prepacking", true)?;
+        let rows = match take_word(&mut options, "logits", &["last", "all"])? {
+            "last" => LogitRows::Last,
+            _ => LogitRows::All,
+        };
+        let growth = match take_word(&mut options, "kv_cache", &["static", "dynamic"])? {
+            "static" => Growth::Static,
+            _ => Growth::Dynamic,
+        };
+        unknown_options(&options, &["prepacking", "logits", "kv_cache"])?;
+        Ok(Self { prepacking, rows, growth })
+    }
+}
+
+impl Model {
+    /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`MODEL_FILE`].
+    pub(crate) fn load(library: &Library, request: &LoadRequest) -> Result<Self> {
+        let options = Options::take(request)?;
+        ensure!(request.threads != Some(0), "threads: expected 1 or more, found 0");
+        if let Device::Cuda(index) = request.device {
+            let count = library.cuda_devices().with_context(|| request.device.to_string())?;
+            ensure!((index as usize) < count, "{}: there are {count} GPUs", request.device);
+        }
+        match &request.model {
+            ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
+                Self::exported(library, request, &options, dir)
+            }
+            _ => Self::built(library, request, &options),
+        }
+    }
+
+    fn built(library: &Library, request: &LoadRequest, options: &Options) -> Result<Self> {
+        let (device, precision) = (request.device, request.precision);
+        let settings = Settings::new(request, options.prepacking);
+        let weights = Weights::open(&request.model)?;
+        let config = weights.config().clone();
+        check_kernels(&config, device, precision)?;
+        if device == Device::Cpu {
+            check_made(&weights, precision, request.memory_limit_bytes)?;
+        }
+
+        let interface = Interface::Engine { rows: options.rows };
+        let mut model = graph::llama(&config, precision, interface);
+        let initializers = Initializers::new(&weights, precision);
+        initializers.place(&mut model);
+        // SAFETY: the weights are kept beside the session, and dropped after it, where it goes on reading them.
+        let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?) }?;
+        let session = builder.commit_from_memory(&model.encode_to_vec()).context("building the session")?;
+        let borrowed = initializers.all_stored();
+        drop((initializers, builder));
+
+        let held = Held::new(&config, device, precision, options.prepacking);
+        if borrowed && device == Device::Cpu {
+            OutOfMemory::charge_mapped(held.as_stored_bytes, request.memory_limit_bytes)?;
+            release_pages(&weights);
+        }
+        let mut notes = placement(&session)?;
+        notes.push(options.growth.note());
+        if device == Device::Cpu && precision == Precision::Fp16 {
+            notes.push("weights widened to fp32 at load: the CPU provider multiplies in fp32".into());
+        }
+        Ok(Self {
+            signature: Signature::of_graph(interface, precision),
+            growth: options.growth,
+            memory: Memory::of(&session, device)?,
+            selector: Selector::new(library, &settings, precision, config.vocab_size)?,
+            config,
+            device,
+            session,
+            run_options: RunOptions::new()?,
+            weights_bytes: held.bytes,
+            notes,
+            _weights: borrowed.then_some(weights),
+        })
+    }
+
+    /// The folder's own model file, as it is.
+    fn exported(library: &Library, request: &LoadRequest, options: &Options, dir: &Path) -> Result<Self> {
+        let path = dir.join(MODEL_FILE);
+        let in_file = || path.display().to_string();
+        let settings = Settings::new(request, options.prepacking);
+        let config = LlamaConfig::read(&dir.join("config.json"))?;
+        let bytes = std::fs::read(&path).with_context(in_file)?;
+        let model =
+            ModelProto::decode(bytes.as_slice()).context("not an ONNX model").with_context(in_file)?;
+        let growth = exported_growth(&model, request, options).with_context(in_file)?;
+
+        let builder = settings.builder(library, true)?.with_config_entry(PARALLEL_PREPACKING, "1");
+        let session =
+            builder.map_err(ort::Error::<()>::from)?.commit_from_file(&path).with_context(in_file)?;
+        let signature = Signature::of_session(&session, &config).with_context(in_file)?;
+        ensure!(
+            signature.cache == request.precision,
+            "{}: it computes in {}, not in {}",
+            path.display(),
+            signature.cache,
+            request.precision
+        );
+        let tensors = model.graph.iter().flat_map(|graph| &graph.initializer);
+        let weights_bytes = tensors.map(TensorProto::bytes).sum();
+        if request.device == Device::Cpu && !options.prepacking {
+            OutOfMemory::charge_mapped(weights_bytes, request.memory_limit_bytes)?;
+        }
+        let mut notes = vec![format!("{MODEL_FILE} as it is, made by {}", model.producer_name)];
+        notes.extend(placement(&session)?);
+        notes.push(growth.note());
+        Ok(Self {
+            memory: Memory::of(&session, request.device)?,
+            selector: Selector::new(library, &settings, signature.logits, config.vocab_size)?,
+            config,
+            device: request.device,
+            signature,
+            growth,
+            session,
+            run_options: RunOptions::new()?,
+            weights_bytes,
+            notes,
+            _weights: None,
+        })
+    }
+}
+
+/// What the model's attention can do, unless the request asks for something else.
+fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options) -> Result<Growth> {
+    ensure!(
+        !request.options.contains_key("logits"),
+        "option logits: a model file has its rows of logits already"
+    );
+    match options.growth {
+        Growth::Static if cache_can_be_static(model) => Ok(Growth::Static),
+        Growth::Static if request.options.contains_key("kv_cache") => {
+            bail!("option kv_cache: only GroupQueryAttention can use a static cache")
+        }
+        _ => Ok(Growth::Dynamic),
+    }
+}
+
+/// What ONNX Runtime has no kernels for, in words; it would say so in a page of its own.
+pub(crate) fn check_kernels(config: &LlamaConfig, device: Device, precision: Precision) -> Result<()> {
+    match (device, precision) {
+        (Device::Cpu, Precision::Bf16) => bail!("bf16: ONNX Runtime's CPU provider has fp32 and fp16"),
+        (Device::Cuda(_), Precision::Fp32) => {
+            bail!("fp32: the attention of ONNX Runtime's CUDA provider has fp16 and bf16")
+        }
+        _ => {}
+    }
+    let head_dim = config.head_dim;
+    ensure!(
+        head_dim.is_multiple_of(16),
+        "head_dim: ONNX Runtime's attention needs a multiple of 16, found {head_dim}"
+    );
+    Ok(())
+}
+
+/// How a session built here holds its weights.
+#[derive(Default)]
+struct Held {
+    /// All of them.
+    bytes: u64,
+    /// Those that it reads as they are stored.
+    as_stored_bytes: u64,
+}
+
+impl Held {
+    fn new(config: &LlamaConfig, device: Device, precision: Precision, prepacking: bool) -> Self {
+        // On a CPU, what is multiplied with is held in fp32 anew: laid out for the kernels, or widened for them.
+        let anew = device == Device::Cpu && (prepacking || precision == Precision::Fp16);
+        let mut held = Self::default();
+        for spec in weight_specs(config) {
+            let linear = spec.kind == WeightKind::Linear;
+            let tied_head = spec.name == EMBED_TOKENS && config.tie_word_embeddings;
+            if anew && (linear || tied_head) {
+                held.bytes += spec.len() as u64 * Precision::Fp32.bytes();
+            }
+            if !(anew && linear) {
+                held.as_stored_bytes += spec.len() as u64 * precision.bytes();
+            }
+        }
+        held.bytes += held.as_stored_bytes;
+        held
+    }
+}

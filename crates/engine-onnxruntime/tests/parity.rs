@@ -1,0 +1,35 @@
+//! Tokens and logits are those of HF transformers, whichever way the engine is asked to compute.
+
+use engine_onnxruntime::OnnxRuntime;
+use protocol::{Options, Precision};
+
+fn options(pairs: &[(&str, serde_json::Value)]) -> Options {
+    pairs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()
+}
+
+#[test]
+fn fp32_is_transformers() {
+    let ways = [
+        options(&[]),
+        options(&[("logits", "all".into())]),
+        options(&[("kv_cache", "dynamic".into())]),
+        options(&[("prepacking", false.into())]),
+    ];
+    for name in parity::FIXTURES {
+        for way in &ways {
+            let mut engine = OnnxRuntime::new().unwrap();
+            let tolerance = parity::FP32_TOLERANCE;
+            let error = parity::check(&mut engine, name, Precision::Fp32, way.clone(), tolerance).unwrap();
+            println!("{name} {way:?}: largest error of a logit {error:e}");
+        }
+    }
+}
+
+#[test]
+fn fp16_is_close_to_transformers() {
+    for way in [options(&[]), options(&[("kv_cache", "dynamic".into())])] {
+        let mut engine = OnnxRuntime::new().unwrap();
+        let error = parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), 2e-2).unwrap();
+        println!("tiny-f16 {way:?}: largest error of a logit {error:e}");
+    }
+}
