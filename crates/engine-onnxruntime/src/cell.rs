@@ -61,7 +61,8 @@ impl Cell {
         let Prompt { batch_size, length, .. } = *prompt;
         let Model { config, memory, signature, growth, .. } = model;
         let positions = length + generation_length;
-        let mut cache = KvCache::new(memory, config, signature.cache, *growth, batch_size, positions)?;
+        let of_cache = (signature.cache, signature.head_dim);
+        let mut cache = KvCache::new(memory, config, of_cache, *growth, batch_size, positions)?;
 
         let rows = if signature.rows == LogitRows::Last { 1 } else { length };
         let mut prefill = Forward::new(model, batch_size, rows)?;

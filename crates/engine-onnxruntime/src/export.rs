@@ -38,7 +38,7 @@ impl Export {
     /// Writes the folder: whole, or not at all.
     pub fn run(&self) -> Result<()> {
         let weights = Weights::checkpoint(&self.model)?;
-        check_kernels(weights.config(), Device::Cpu, self.precision)?;
+        check_kernels(Device::Cpu, self.precision)?;
         let occupied = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
         ensure!(!occupied, "{}: not empty", self.out.display());
 

@@ -19,9 +19,9 @@ const OPSET: i64 = 23;
 /// What goes into a graph and comes out of it. Both interfaces have
 ///
 /// - `input_ids`, int64 `[batch, sequence]`,
-/// - `past_key_values.{layer}.{key,value}`, `[batch, kv_heads, past, head_dim]`,
+/// - `past_key_values.{layer}.{key,value}`, `[batch, kv_heads, past, attention_head_dim]`,
 /// - `logits`, `[batch, rows, vocab]`,
-/// - `present.{layer}.{key,value}`, `[batch, kv_heads, max(past, total), head_dim]`: the past with the new positions in
+/// - `present.{layer}.{key,value}`, `[batch, kv_heads, max(past, total), attention_head_dim]`: the past with the new positions in
 ///   it. Past and present may be one buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interface {
@@ -59,6 +59,11 @@ pub(crate) enum LogitRows {
 pub(crate) fn cache_names(layer: usize) -> [(String, String); 2] {
     ["key", "value"]
         .map(|part| (format!("past_key_values.{layer}.{part}"), format!("present.{layer}.{part}")))
+}
+
+/// The width of a head in attention and in its cache: `GroupQueryAttention` takes multiples of 16 only.
+pub(crate) fn attention_head_dim(config: &LlamaConfig) -> usize {
+    config.head_dim.next_multiple_of(16)
 }
 
 /// The graph of `config` in `precision`. Its weights, [`weight_specs`], have shapes but no data: the caller says where
@@ -108,9 +113,13 @@ impl Graph<'_> {
     /// Grouped-query attention with rotary embedding; the new keys and values join the cache.
     fn attention(&mut self, layer: usize, names: &LayerNames, normed: &str) -> String {
         let config = self.config;
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let query = self.linear(normed, &names.q_proj);
+        let query = self.widen_heads(query, heads);
         let key = self.linear(normed, &names.k_proj);
+        let key = self.widen_heads(key, kv_heads);
         let value = self.linear(normed, &names.v_proj);
+        let value = self.widen_heads(value, kv_heads);
         let [(past_key, present_key), (past_value, present_value)] = cache_names(layer);
 
         let name = format!("model.layers.{layer}.self_attn");
@@ -126,8 +135,8 @@ impl Graph<'_> {
             SIN_TABLE,
         ];
         let attributes = [
-            AttributeProto::int("num_heads", config.num_attention_heads as i64),
-            AttributeProto::int("kv_num_heads", config.num_key_value_heads as i64),
+            AttributeProto::int("num_heads", heads as i64),
+            AttributeProto::int("kv_num_heads", kv_heads as i64),
             AttributeProto::float("scale", (config.head_dim as f32).sqrt().recip()),
             AttributeProto::int("do_rotary", 1),
             // HF turns element i of a head with i + head_dim/2, not with its neighbour.
@@ -135,7 +144,42 @@ impl Graph<'_> {
         ];
         let outputs = [name.as_str(), &present_key, &present_value];
         self.node_with_outputs(MICROSOFT, "GroupQueryAttention", &name, &inputs, &outputs, &attributes);
-        self.linear(&name, &names.o_proj)
+        let attended = self.narrow_heads(name, heads);
+        self.linear(&attended, &names.o_proj)
+    }
+
+    /// Adds zeros to both halves of each head, where attention needs it wider than the model has it. The halves turn
+    /// with each other, and zeros stay zeros; neither scores nor weighted sums change.
+    fn widen_heads(&mut self, x: String, heads: usize) -> String {
+        let (half, wide) = (self.config.head_dim / 2, attention_head_dim(self.config) / 2);
+        if half == wide {
+            return x;
+        }
+        let halves = self.reshape(&x, "halves", &[0, 0, 2 * heads as i64, half as i64]);
+        let zeros = self.int64_vector("head.zeros", &[0, 0, 0, 0, 0, 0, 0, (wide - half) as i64]);
+        let widened = self.node(ONNX, "Pad", &format!("{x}.widened"), &[&halves, &zeros], &[]);
+        self.reshape(&widened, "heads", &[0, 0, (2 * heads * wide) as i64])
+    }
+
+    /// Takes out what [`Self::widen_heads`] added.
+    fn narrow_heads(&mut self, x: String, heads: usize) -> String {
+        let (half, wide) = (self.config.head_dim / 2, attention_head_dim(self.config) / 2);
+        if half == wide {
+            return x;
+        }
+        let halves = self.reshape(&x, "halves", &[0, 0, 2 * heads as i64, wide as i64]);
+        let [start, end, axis] = [("start", 0), ("end", half as i64), ("axis", 3)]
+            .map(|(name, value)| self.int64_vector(&format!("head.{name}"), &[value]));
+        let narrowed =
+            self.node(ONNX, "Slice", &format!("{x}.narrowed"), &[&halves, &start, &end, &axis], &[]);
+        self.reshape(&narrowed, "heads", &[0, 0, (2 * heads * half) as i64])
+    }
+
+    /// A 0 keeps the dimension of `x`.
+    fn reshape(&mut self, x: &str, what: &str, shape: &[i64]) -> String {
+        let name = format!("{x}.{what}");
+        let shape = self.int64_vector(&format!("{name}.shape"), shape);
+        self.node(ONNX, "Reshape", &name, &[x, &shape], &[])
     }
 
     /// `down(silu(gate(x)) * up(x))`. ONNX Runtime fuses the sigmoid and the first product into one node.
@@ -205,12 +249,21 @@ impl Graph<'_> {
     }
 
     fn rotary_tables(&mut self, precision: Precision) {
-        let (cos, sin) = rotary::tables(self.config);
-        let dims = [self.config.max_position_embeddings as i64, self.config.head_dim as i64 / 2];
+        let (cos, sin) = rotary::tables(self.config, attention_head_dim(self.config) / 2);
+        let pairs = attention_head_dim(self.config) / 2;
+        let dims = [self.config.max_position_embeddings as i64, pairs as i64];
         for (name, table) in [(COS_TABLE, cos), (SIN_TABLE, sin)] {
             let bytes = table.iter().flat_map(|&value| rounded(value, precision)).collect();
             self.proto.initializer.push(TensorProto::raw(name, self.data_type, &dims, bytes));
         }
+    }
+
+    fn int64_vector(&mut self, name: &str, values: &[i64]) -> String {
+        let known = self.proto.initializer.iter().any(|tensor| tensor.name == name);
+        if !known {
+            self.proto.initializer.push(TensorProto::int64(name, &[values.len() as i64], values));
+        }
+        name.into()
     }
 
     fn int64_constant(&mut self, name: &str, dims: &[i64], value: i64) -> String {
@@ -281,7 +334,7 @@ impl Graph<'_> {
 
     fn cache(&self, name: &str, length: &str) -> ValueInfoProto {
         let heads = self.config.num_key_value_heads;
-        let dims = [BATCH.into(), heads.into(), length.into(), self.config.head_dim.into()];
+        let dims = [BATCH.into(), heads.into(), length.into(), attention_head_dim(self.config).into()];
         ValueInfoProto::tensor(name, self.data_type, dims)
     }
 }

@@ -8,7 +8,7 @@ use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType};
 use protocol::Precision;
 
-use crate::graph::{Interface, LogitRows, SEQLENS_K, TOTAL_SEQUENCE_LENGTH, cache_names};
+use crate::graph::{Interface, LogitRows, SEQLENS_K, TOTAL_SEQUENCE_LENGTH, attention_head_dim, cache_names};
 use crate::memory::{element, precision};
 use crate::onnx::{MICROSOFT, ModelProto};
 
@@ -23,6 +23,8 @@ pub(crate) struct Signature {
     pub(crate) logits: Precision,
     /// Of the cache.
     pub(crate) cache: Precision,
+    /// The width of a head in the cache.
+    pub(crate) head_dim: usize,
 }
 
 /// The inputs that tell the lengths of the sequences.
@@ -70,12 +72,13 @@ impl Lengths {
 
 impl Signature {
     /// That of a graph built here.
-    pub(crate) fn of_graph(interface: Interface, precision: Precision) -> Self {
+    pub(crate) fn of_graph(config: &LlamaConfig, interface: Interface, precision: Precision) -> Self {
         let lengths = match interface {
             Interface::Engine { .. } => Lengths::Given,
             Interface::Exported => Lengths::Mask { position_ids: false },
         };
-        Self { lengths, rows: interface.rows(), logits: precision, cache: precision }
+        let head_dim = attention_head_dim(config);
+        Self { lengths, rows: interface.rows(), logits: precision, cache: precision, head_dim }
     }
 
     /// That of a model somebody exported, if it can be driven. The error names the input or output in the way.
@@ -91,14 +94,23 @@ impl Signature {
         let logits = outputs.precision("logits")?;
         outputs.take("logits", element(logits))?;
         let cache = inputs.precision("past_key_values.0.key")?;
+        let head_dim = cache_head_dim(session).unwrap_or(config.head_dim);
         for (past, present) in (0..config.num_hidden_layers).flat_map(cache_names) {
             inputs.take(&past, element(cache))?;
             outputs.take(&present, element(cache))?;
         }
         inputs.nothing_left()?;
         outputs.nothing_left()?;
-        Ok(Self { lengths: Lengths::Mask { position_ids }, rows: LogitRows::All, logits, cache })
+        let lengths = Lengths::Mask { position_ids };
+        Ok(Self { lengths, rows: LogitRows::All, logits, cache, head_dim })
     }
+}
+
+/// The last dimension of the cache, where the model says it.
+fn cache_head_dim(session: &Session) -> Option<usize> {
+    let past = session.inputs().iter().find(|input| input.name() == "past_key_values.0.key")?;
+    let size = *past.dtype().tensor_shape()?.last()?;
+    usize::try_from(size).ok().filter(|&size| size > 0)
 }
 
 /// The inputs, or outputs, of a session that are not accounted for yet.
@@ -200,7 +212,7 @@ mod tests {
 
     #[test]
     fn models_that_can_be_driven_are_recognised() {
-        let exported = Signature::of_graph(Interface::Exported, Precision::Fp32);
+        let exported = Signature::of_graph(weights().config(), Interface::Exported, Precision::Fp32);
         assert_eq!(signature(|_| ()).unwrap(), exported);
         let positions = signature(|model| add_input(model, "position_ids", DataType::Int64)).unwrap();
         assert_eq!(positions, Signature { lengths: Lengths::Mask { position_ids: true }, ..exported });

@@ -52,13 +52,13 @@ impl KvCache {
     pub(crate) fn new(
         memory: &Memory,
         config: &LlamaConfig,
-        precision: Precision,
+        (precision, head_dim): (Precision, usize),
         growth: Growth,
         batch_size: usize,
         length: usize,
     ) -> ort::Result<Self> {
         let length = if growth == Growth::Static { length } else { 0 };
-        let shape = [batch_size, config.num_key_value_heads, length, config.head_dim];
+        let shape = [batch_size, config.num_key_value_heads, length, head_dim];
         let names = (0..config.num_hidden_layers).flat_map(cache_names);
         let part =
             |(past, present)| Ok(Part { past, present, tensor: memory.tensor(element(precision), &shape)? });

@@ -94,7 +94,7 @@ impl Model {
         let settings = Settings::new(request, options.prepacking);
         let weights = Weights::open(&request.model)?;
         let config = weights.config().clone();
-        check_kernels(&config, device, precision)?;
+        check_kernels(device, precision)?;
         if device == Device::Cpu {
             check_made(&weights, precision, request.memory_limit_bytes)?;
         }
@@ -120,7 +120,7 @@ impl Model {
             notes.push("weights widened to fp32 at load: the CPU provider multiplies in fp32".into());
         }
         Ok(Self {
-            signature: Signature::of_graph(interface, precision),
+            signature: Signature::of_graph(&config, interface, precision),
             growth: options.growth,
             memory: Memory::of(&session, device)?,
             selector: Selector::new(library, &settings, precision, config.vocab_size)?,
@@ -151,7 +151,7 @@ impl Model {
         let signature = Signature::of_session(&session, &config).with_context(in_file)?;
         ensure!(
             signature.cache == request.precision,
-            "{}: it computes in {}, not in {}",
+            "{}: it computes in {}, not in {}: ask for that precision",
             path.display(),
             signature.cache,
             request.precision
@@ -196,7 +196,7 @@ fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options)
 }
 
 /// What ONNX Runtime has no kernels for, in words; it would say so in a page of its own.
-pub(crate) fn check_kernels(config: &LlamaConfig, device: Device, precision: Precision) -> Result<()> {
+pub(crate) fn check_kernels(device: Device, precision: Precision) -> Result<()> {
     match (device, precision) {
         (Device::Cpu, Precision::Bf16) => bail!("bf16: ONNX Runtime's CPU provider has fp32 and fp16"),
         (Device::Cuda(_), Precision::Fp32) => {
@@ -204,11 +204,6 @@ pub(crate) fn check_kernels(config: &LlamaConfig, device: Device, precision: Pre
         }
         _ => {}
     }
-    let head_dim = config.head_dim;
-    ensure!(
-        head_dim.is_multiple_of(16),
-        "head_dim: ONNX Runtime's attention needs a multiple of 16, found {head_dim}"
-    );
     Ok(())
 }
 

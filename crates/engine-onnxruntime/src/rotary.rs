@@ -2,14 +2,15 @@
 
 use llama::LlamaConfig;
 
-/// Cosines and sines, each `[max_position_embeddings, head_dim / 2]`, row-major.
+/// Cosines and sines, each `[max_position_embeddings, width]`, row-major, with `width` at least `head_dim / 2`: what is
+/// beyond turns by nothing.
 ///
 /// The frequencies and angles are rounded to `f32` where HF's are, or the two would drift apart with the position.
-pub(crate) fn tables(config: &LlamaConfig) -> (Vec<f32>, Vec<f32>) {
-    let pairs = config.head_dim / 2;
-    let frequencies: Vec<f32> = (0..pairs)
+pub(crate) fn tables(config: &LlamaConfig, width: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut frequencies: Vec<f32> = (0..config.head_dim / 2)
         .map(|pair| 1.0 / (config.rope_theta as f32).powf(2.0 * pair as f32 / config.head_dim as f32))
         .collect();
+    frequencies.resize(width, 0.0);
     (0..config.max_position_embeddings)
         .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
         .map(|angle| (angle.cos(), angle.sin()))
@@ -23,8 +24,8 @@ mod tests {
     #[test]
     fn the_first_position_does_not_turn_and_the_first_pair_turns_by_one_radian() {
         let text = include_str!("../../../configs/models/llama2-15m.json");
-        let (cos, sin) = tables(&LlamaConfig::parse(text, "llama2-15m.json").unwrap());
         let pairs = 48 / 2;
+        let (cos, sin) = tables(&LlamaConfig::parse(text, "llama2-15m.json").unwrap(), pairs);
         assert_eq!((cos.len(), sin.len()), (2048 * pairs, 2048 * pairs));
         assert!(cos[..pairs].iter().all(|&cos| cos == 1.0) && sin[..pairs].iter().all(|&sin| sin == 0.0));
         assert_eq!((cos[5 * pairs], sin[5 * pairs]), (5f32.cos(), 5f32.sin()));

@@ -89,7 +89,10 @@ fn options_that_a_model_file_cannot_have_are_refused() {
         message(Precision::Fp16, option("logits", "last")),
         format!("{file}: option logits: a model file has its rows of logits already")
     );
-    assert_eq!(message(Precision::Fp32, Options::new()), format!("{file}: it computes in fp16, not in fp32"));
+    assert_eq!(
+        message(Precision::Fp32, Options::new()),
+        format!("{file}: it computes in fp16, not in fp32: ask for that precision")
+    );
     fs::write(dir.join("model.onnx"), "not a protocol buffer").unwrap();
     assert!(message(Precision::Fp16, Options::new()).starts_with(&format!("{file}: not an ONNX model")));
 }

@@ -73,9 +73,13 @@ pub fn write_checkpoint(weights: &Weights, precision: Precision, dir: &Path) -> 
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(views, Some(metadata), &partial)
         .map_err(|error| SynthError::Format { path: path.clone(), why: error.to_string() })?;
-    std::fs::rename(&partial, &path).map_err(|error| write(&path, error))?;
-
-    write_config(weights.config(), precision, &dir.join("config.json"))
+    let config = dir.join("config.json");
+    write_config(weights.config(), precision, &config)?;
+    // safetensors makes its file readable for its owner alone; it gets the mode that any new file has.
+    std::fs::metadata(&config)
+        .and_then(|metadata| std::fs::set_permissions(&partial, metadata.permissions()))
+        .and_then(|()| std::fs::rename(&partial, &path))
+        .map_err(|error| write(&path, error))
 }
 
 fn write_config(config: &LlamaConfig, precision: Precision, path: &Path) -> Result<(), SynthError> {
