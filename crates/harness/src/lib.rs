@@ -1,8 +1,8 @@
 //! Sweeps over engine × batch size × prompt length.
 //!
-//! A [`Sweep`] is read from TOML and the command line and checked whole before anything is loaded; [`run`]
-//! (run::run) has each [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`]. Nothing
-//! here prints: what happens is told as [`Event`]s.
+//! A [`Sweep`] is read from TOML and the command line and checked whole before anything is loaded; [`run()`] has each
+//! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`]. Nothing here prints: what
+//! happens is told as [`Event`]s.
 
 mod classify;
 mod engines;
