@@ -75,7 +75,7 @@ impl Progress {
                     Phase::Load => "loading".to_owned(),
                     phase => format!("{phase} {}/{}", progress.done, progress.of),
                 };
-                let share = f64::from(progress.done) / f64::from(progress.of.max(1));
+                let share = (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0);
                 let left = self.time_left(share, progress.phase);
                 let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
                 self.message(format!(
@@ -84,8 +84,10 @@ impl Progress {
                 ));
             }
             Event::CellEnded { cell, index, measurement } => {
-                self.spent.0 += self.started.elapsed().as_secs_f64();
-                self.spent.1 += self.work[index];
+                if measurement.outcome == Outcome::Ok {
+                    self.spent.0 += self.started.elapsed().as_secs_f64();
+                    self.spent.1 += self.work[index];
+                }
                 if self.live.is_some() && !self.header_shown {
                     self.header_shown = true;
                     self.line(
@@ -134,7 +136,7 @@ impl Progress {
             Phase::Decode => 0.5 + share * 0.5,
         };
         let left = (later + self.work[self.current_index] * (1.0 - done_here)) * seconds / work;
-        format!("  about {} left", clock(Duration::from_secs_f64(left)))
+        format!("  about {} left", clock(Duration::try_from_secs_f64(left).unwrap_or_default()))
     }
 
     fn plain_row(&self, index: usize, cell: &Cell<'_>, measurement: &Measurement) -> String {

@@ -49,6 +49,15 @@ fn malformed_sweeps() {
         .assert()
         .code(2)
         .stderr(contains("sweep.toml:4: batch_size: unknown key"));
+    place.write("sweep.toml", &MOCK.replace("batch_sizes = [1, 4]", ""));
+    refused(&place, &["run", "sweep.toml"], "sweep.toml: batch_sizes is not set");
+    place.write("sweep.toml", &format!("{MOCK}\n[options.mock]\nnoise = 0.1\nlatency = 3\n"));
+    refused(
+        &place,
+        &["run", "sweep.toml"],
+        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, fault, noise, \
+         prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
+    );
     place.write("sweep.toml", "models = [");
     place.bench(&["run", "sweep.toml"]).assert().code(2).stderr(starts_with("error: sweep.toml:1: "));
 }

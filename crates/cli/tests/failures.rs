@@ -97,8 +97,11 @@ fn a_memory_limit_makes_a_cell_out_of_memory_and_the_next_ones_run() {
 fn a_worker_that_is_not_there_names_the_command_to_run() {
     let place = Place::new();
     place.write("engines.toml", "[gone]\ncommand = [\"llama2-bench-gone\"]\n");
-    let (code, stdout) =
-        place.run(&MOCK.replace("\"mock\"", "\"gone\""), &["--engines-file", "engines.toml"]);
-    assert_eq!(code, 1);
-    assert!(stdout.contains("no program llama2-bench-gone: run \\`make build\\`"), "{stdout}");
+    place.write("sweep.toml", &MOCK.replace("\"mock\"", "\"gone\""));
+    place
+        .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
+        .assert()
+        .code(2)
+        .stderr("error: engine gone: no program llama2-bench-gone: run `make build`\n");
+    assert!(!place.path("runs").exists());
 }

@@ -92,6 +92,7 @@ impl Engine for Mock {
             engine: "mock".into(),
             libraries: vec![Library { name: "mock".into(), version, path: None }],
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
+            options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
         }
     }
 

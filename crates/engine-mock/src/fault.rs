@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use protocol::Phase;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What goes wrong in which phase of which cells.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     kind: Kind,
@@ -21,7 +21,7 @@ pub(crate) struct Fault {
     min_prompt_length: usize,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     /// The engine reports that memory ran out.

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use protocol::Options;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 
 /// The options, with their defaults.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Script {
     /// Latency of a prefill, for each token of the batch's prompts.
@@ -47,6 +47,12 @@ impl Default for Script {
 }
 
 impl Script {
+    /// The names of the options.
+    pub(crate) fn names() -> Vec<String> {
+        let script = serde_json::to_value(Self::default()).unwrap_or_default();
+        script.as_object().map(|options| options.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// Reads the options of a load request.
     pub(crate) fn read(options: &Options) -> Result<Self> {
         let object = options.clone().into_iter().collect();

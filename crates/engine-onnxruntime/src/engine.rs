@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use protocol::{Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL};
-use worker::{Engine, Prompt};
+use worker::{Engine, PeakMemory, Prompt, describe_options};
 
 use crate::cell::Cell;
 use crate::library::Library;
-use crate::model::Model;
+use crate::model::{Model, WORDS};
 
 /// ONNX Runtime as a worker's engine.
 pub struct OnnxRuntime {
@@ -47,6 +47,7 @@ impl Engine for OnnxRuntime {
                 path: Some(self.library.path.clone()),
             }],
             devices: self.library.devices(),
+            options: describe_options(&WORDS),
         }
     }
 
@@ -112,9 +113,11 @@ impl Engine for OnnxRuntime {
         self.cell.as_ref().map(Cell::kv_cache_bytes)
     }
 
-    fn peak_device_bytes(&self) -> Option<u64> {
-        let model = self.model.as_ref()?;
-        if model.device == Device::Cpu { None } else { model.memory.peak_bytes() }
+    fn peak_memory(&self) -> PeakMemory {
+        match &self.model {
+            Some(model) if model.device != Device::Cpu => PeakMemory::OfDevice(model.memory.peak_bytes()),
+            _ => PeakMemory::OfProcess,
+        }
     }
 
     fn end(&mut self) -> Result<()> {

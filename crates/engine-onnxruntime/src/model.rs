@@ -48,6 +48,13 @@ pub(crate) struct Model {
     _weights: Option<Weights>,
 }
 
+const LOGITS: [&str; 2] = ["last", "all"];
+const KV_CACHE: [&str; 2] = ["static", "dynamic"];
+
+/// The engine's own options with their words, the default first.
+pub(crate) const WORDS: [(&str, &[&str]); 3] =
+    [("prepacking", &["true", "false"]), ("logits", &LOGITS), ("kv_cache", &KV_CACHE)];
+
 /// The engine's own options.
 struct Options {
     prepacking: bool,
@@ -59,15 +66,15 @@ impl Options {
     fn take(request: &LoadRequest) -> Result<Self> {
         let mut options = request.options.clone();
         let prepacking = take_flag(&mut options, "prepacking", true)?;
-        let rows = match take_word(&mut options, "logits", &["last", "all"])? {
+        let rows = match take_word(&mut options, "logits", &LOGITS)? {
             "last" => LogitRows::Last,
             _ => LogitRows::All,
         };
-        let growth = match take_word(&mut options, "kv_cache", &["static", "dynamic"])? {
+        let growth = match take_word(&mut options, "kv_cache", &KV_CACHE)? {
             "static" => Growth::Static,
             _ => Growth::Dynamic,
         };
-        unknown_options(&options, &["prepacking", "logits", "kv_cache"])?;
+        unknown_options(&options, &WORDS.map(|(name, _)| name))?;
         Ok(Self { prepacking, rows, growth })
     }
 }

@@ -1,5 +1,7 @@
 //! The reference as a worker's engine.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use llama::Weights;
 use protocol::{Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
@@ -37,6 +39,7 @@ impl Engine for Reference {
             engine: "reference".into(),
             libraries: vec![Library { name: "reference".into(), version, path: None }],
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
+            options: BTreeMap::new(),
         }
     }
 

@@ -6,14 +6,14 @@ use anyhow::{Context, Result, ensure};
 use llama::{LlamaConfig, Weights};
 use protocol::{Hello, LoadRequest, Loaded, PROTOCOL};
 use tch::{Device, Kind, Tensor, no_grad};
-use worker::{Engine, Prompt};
+use worker::{Engine, PeakMemory, Prompt, describe_options};
 
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{LogitsKept, Options};
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{runtime, shim};
+use crate::{options, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,7 @@ impl Engine for Torch {
             engine: self.engine.name().into(),
             libraries: runtime::libraries(),
             devices: runtime::devices(),
+            options: describe_options(&options::WORDS),
         }
     }
 
@@ -229,8 +230,11 @@ impl Engine for Torch {
         self.cell.as_ref().map(|cell| cell.cache.bytes())
     }
 
-    fn peak_device_bytes(&self) -> Option<u64> {
-        shim::device_peak_bytes(self.gpu()?).ok()
+    fn peak_memory(&self) -> PeakMemory {
+        match self.gpu() {
+            Some(gpu) => PeakMemory::OfDevice(shim::device_peak_bytes(gpu).ok()),
+            None => PeakMemory::OfProcess,
+        }
     }
 
     fn end(&mut self) -> Result<()> {

@@ -29,6 +29,14 @@ pub(crate) enum LogitsKept {
     All,
 }
 
+const ATTENTION: [&str; 2] = ["sdpa", "eager"];
+const KV_CACHE: [&str; 2] = ["dynamic", "static"];
+const LOGITS: [&str; 2] = ["last", "all"];
+
+/// Names and words, the default first.
+pub(crate) const WORDS: [(&str, &[&str]); 3] =
+    [("attention", &ATTENTION), ("kv_cache", &KV_CACHE), ("logits", &LOGITS)];
+
 /// The options of both engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -41,19 +49,19 @@ impl Options {
     /// Reads the options of a request. The first word of each is the default.
     pub(crate) fn read(options: &protocol::Options) -> Result<Self, OptionError> {
         let mut left = options.clone();
-        let attention = match take_word(&mut left, "attention", &["sdpa", "eager"])? {
+        let attention = match take_word(&mut left, "attention", &ATTENTION)? {
             "eager" => AttentionKind::Eager,
             _ => AttentionKind::Sdpa,
         };
-        let kv_cache = match take_word(&mut left, "kv_cache", &["dynamic", "static"])? {
+        let kv_cache = match take_word(&mut left, "kv_cache", &KV_CACHE)? {
             "static" => CacheKind::Static,
             _ => CacheKind::Dynamic,
         };
-        let logits = match take_word(&mut left, "logits", &["last", "all"])? {
+        let logits = match take_word(&mut left, "logits", &LOGITS)? {
             "all" => LogitsKept::All,
             _ => LogitsKept::Last,
         };
-        unknown_options(&left, &["attention", "kv_cache", "logits"])?;
+        unknown_options(&left, &WORDS.map(|(name, _)| name))?;
         Ok(Self { attention, kv_cache, logits })
     }
 }

@@ -33,24 +33,28 @@ pub struct Evidence {
     pub phase: Phase,
     /// How it ended.
     pub end: WorkerEnd,
-    /// The end of what it wrote to stderr.
+    /// The end of what it wrote to stderr during the request.
     pub stderr: String,
+    /// Processes that the kernel killed for want of memory during the request (`oom_kill` of `/proc/vmstat`).
+    pub kernel_oom_kills: u64,
 }
 
 /// What engines, allocators and drivers say when memory runs out. Compared in lower case.
-const OUT_OF_MEMORY: [&str; 14] = [
+const OUT_OF_MEMORY: [&str; 15] = [
     // Rust's and C++'s allocators
     "memory allocation of",
     "std::bad_alloc",
     "bad allocation",
-    // this project's own limit (worker::OutOfMemory)
-    "out of memory: the memory-mapped weights",
+    // this project's own limits, libtorch's and ONNX Runtime's CUDA errors, the kernel
+    "out of memory",
+    // Rust's threads and the dynamic loader, when there is no room for a stack or a segment
+    "failed to spawn thread",
+    "failed to map segment from shared object",
     // ONNX Runtime (core/framework/bfc_arena.cc, allocator.cc)
     "failed to allocate memory for requested buffer",
     "is smaller than requested bytes",
     // libtorch (c10/core/impl/alloc_cpu.cpp, c10/cuda/CUDACachingAllocator.cpp)
     "can't allocate memory",
-    "cuda out of memory",
     // CUDA, cuBLAS, cuDNN, NCCL
     "cuda_error_out_of_memory",
     "cudaerrormemoryallocation",
@@ -63,7 +67,7 @@ const OUT_OF_MEMORY: [&str; 14] = [
 
 /// How a cell with this evidence ended.
 pub fn classify(evidence: &Evidence) -> CellFailure {
-    let Evidence { phase, end, stderr } = evidence;
+    let Evidence { phase, end, stderr, kernel_oom_kills } = evidence;
     let (outcome, error) = match end {
         WorkerEnd::NotStarted(what) => (Outcome::Failed, what.clone()),
         WorkerEnd::Reported(message) if is_out_of_memory(message) => {
@@ -74,6 +78,9 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
             (Outcome::TimedOut, format!("no answer within {} s", deadline.as_secs_f64()))
         }
         WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
+        WorkerEnd::Exited { signal: Some(libc::SIGKILL), .. } if *kernel_oom_kills > 0 => {
+            (Outcome::OutOfMemory, "killed by the kernel, which was out of memory".into())
+        }
         WorkerEnd::Exited { code, signal } => exited(*code, *signal, stderr),
     };
     CellFailure { outcome, phase: *phase, error }
@@ -98,7 +105,8 @@ fn exited(code: Option<i32>, signal: Option<i32>, stderr: &str) -> (Outcome, Str
 /// The dynamic loader's words: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
 fn missing_library(stderr: &str) -> Option<&str> {
     let (_, rest) = stderr.split_once("error while loading shared libraries: ")?;
-    rest.split(':').next()
+    let (library, why) = rest.split_once(':')?;
+    why.trim_start().starts_with("cannot open shared object file").then_some(library)
 }
 
 fn is_out_of_memory(text: &str) -> bool {
@@ -186,6 +194,25 @@ mod tests {
             ),
             (signal(libc::SIGSEGV), "", Crashed, "ended by SIGSEGV"),
             (signal(libc::SIGKILL), "last words\n\n", Crashed, "ended by SIGKILL: last words"),
+            (reported("CUDA error: out of memory"), "", OutOfMemory, "CUDA error: out of memory"),
+            (
+                reported("CUDA failure 2: out of memory ; GPU=0"),
+                "",
+                OutOfMemory,
+                "CUDA failure 2: out of memory ; GPU=0",
+            ),
+            (
+                reported("out of memory: 100 bytes of weights are made, then copied"),
+                "",
+                OutOfMemory,
+                "out of memory: 100 bytes of weights are made, then copied",
+            ),
+            (
+                exited(127),
+                "x: error while loading shared libraries: libc.so.6: failed to map segment from shared object",
+                OutOfMemory,
+                "x: error while loading shared libraries: libc.so.6: failed to map segment from shared object",
+            ),
             (signal(63), "", Crashed, "ended by signal 63"),
             (exited(3), "", Failed, "the worker exited with code 3 without an answer"),
             (exited(2), "first\nlast\n", Failed, "last"),
@@ -206,9 +233,17 @@ mod tests {
             ),
         ];
         for (end, stderr, outcome, error) in cases {
-            let evidence = Evidence { phase: Phase::Decode, end, stderr: stderr.into() };
+            let evidence = Evidence { phase: Phase::Decode, end, stderr: stderr.into(), kernel_oom_kills: 0 };
             let expected = CellFailure { outcome, phase: Phase::Decode, error: error.into() };
             assert_eq!(classify(&evidence), expected);
         }
+    }
+
+    #[test]
+    fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
+        let end = WorkerEnd::Exited { code: None, signal: Some(libc::SIGKILL) };
+        let evidence = Evidence { phase: Phase::Load, end, stderr: String::new(), kernel_oom_kills: 1 };
+        assert_eq!(classify(&evidence).outcome, Outcome::OutOfMemory);
+        assert_eq!(classify(&Evidence { kernel_oom_kills: 0, ..evidence }).outcome, Outcome::Crashed);
     }
 }

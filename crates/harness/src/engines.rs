@@ -37,7 +37,9 @@ impl Engines {
         settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
         let mut commands = Vec::new();
         for engine in names {
-            let Some(setting) = settings.take(&format!("{engine}.command")) else { continue };
+            let Some(setting) = settings.take(&format!("{engine}.command")) else {
+                return Err(SettingsError { origin: origin.into(), what: format!("{engine}: no command") });
+            };
             let mut words = setting.value.as_array().cloned().unwrap_or_default().into_iter().map(|word| {
                 let word = word.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
                 word.ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use protocol::{Environment, Gpu, ProgramVersion};
+use protocol::{Environment, Gpu, Hello, ProgramVersion};
 
-/// Looks around.
-pub fn read_environment(program: ProgramVersion) -> Environment {
+/// Looks around; `engines` are what workers said of themselves.
+pub fn read_environment(program: ProgramVersion, engines: BTreeMap<String, Hello>) -> Environment {
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let load = line("/proc/loadavg");
     Environment {
@@ -23,7 +23,7 @@ pub fn read_environment(program: ProgramVersion) -> Environment {
         memory_bytes: memory_bytes(),
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus: gpus(),
-        engines: BTreeMap::new(),
+        engines,
     }
 }
 

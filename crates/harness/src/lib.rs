@@ -27,7 +27,7 @@ pub use interrupt::{Interrupt, interrupted};
 pub use models::{Model, NAMED_MODELS};
 pub use plan::{Cell, footprint, plan};
 pub use process::{Limits, Worker, WorkerError};
-pub use run::{RunSummary, generate, greet, run};
+pub use run::{RunSummary, generate, greet, greet_all, run};
 pub use settings::{Settings, SettingsError};
 pub use store::{RunFolder, StoreError, read_run};
 pub use sweep::{Isolation, QUICK_SWEEP, Setup, Sweep};

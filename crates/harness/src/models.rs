@@ -31,6 +31,11 @@ impl Model {
     /// `base`. Reads no more of a checkpoint than its config.
     pub fn find(text: &str, seed: u64, base: &Path) -> Result<Self, String> {
         if let Some((name, config)) = NAMED_MODELS.iter().find(|(name, _)| *name == text) {
+            if base.join(text).join("config.json").exists() {
+                return Err(format!(
+                    "\"{text}\" is a model with seeded weights and a folder here: \"./{text}\" is the folder"
+                ));
+            }
             let config: serde_json::Value =
                 serde_json::from_str(config).map_err(|error| error.to_string())?;
             return Ok(Self {

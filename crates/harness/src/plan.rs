@@ -63,10 +63,12 @@ pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
 /// What is known of how an engine with these options holds what it computes with.
 pub fn footprint(engine: &str, options: &Options) -> Footprint {
     let is = |name: &str, word: &str| options.get(name).is_some_and(|value| value == word);
-    let pytorch = engine.starts_with("pytorch");
     Footprint {
         attention_scores: is("attention", "eager"),
-        growing_cache: pytorch && !is("kv_cache", "static"),
+        growing_cache: match engine {
+            "onnxruntime" => is("kv_cache", "dynamic"),
+            _ => engine.starts_with("pytorch") && !is("kv_cache", "static"),
+        },
         all_logits: is("logits", "all"),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -47,11 +47,14 @@ enum Line {
 /// A running worker. Dropping it kills it, its children with it.
 pub struct Worker {
     child: Child,
-    stdin: Option<ChildStdin>,
+    /// A thread of its own writes the requests: a worker that does not read must not block this side.
+    requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<Line>,
     stderr: Arc<Mutex<Vec<u8>>>,
-    readers: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     request_deadline: Duration,
+    /// `oom_kill` of `/proc/vmstat` when the request was sent.
+    oom_kills_before: u64,
     reaped: bool,
     /// What it said of itself.
     pub hello: Hello,
@@ -80,10 +83,12 @@ impl Worker {
             } else {
                 format!("{program}: {error}")
             };
+            let end = WorkerEnd::NotStarted(what);
             WorkerError::Evidence(Evidence {
                 phase: Phase::Load,
-                end: WorkerEnd::NotStarted(what),
+                end,
                 stderr: String::new(),
+                kernel_oom_kills: 0,
             })
         })?;
 
@@ -92,16 +97,18 @@ impl Worker {
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&stderr);
         let drain = child.stderr.take().map(|pipe| std::thread::spawn(move || keep_tail(pipe, &kept)));
-        let hello = Hello { protocol: 0, engine: String::new(), libraries: Vec::new(), devices: Vec::new() };
+        let (requests, queue) = channel();
+        let writer = child.stdin.take().map(|pipe| std::thread::spawn(move || write_requests(pipe, &queue)));
         let mut worker = Self {
-            stdin: child.stdin.take(),
+            requests: Some(requests),
             child,
             lines,
             stderr,
-            readers: stdout.into_iter().chain(drain).collect(),
+            threads: stdout.into_iter().chain(drain).chain(writer).collect(),
             request_deadline: limits.request,
+            oom_kills_before: kernel_oom_kills(),
             reaped: false,
-            hello,
+            hello: Hello::default(),
         };
         match worker.receive(HELLO_DEADLINE, Phase::Load, &mut |_| ())? {
             Reply::Hello(hello) if hello.protocol == PROTOCOL => worker.hello = hello,
@@ -125,17 +132,15 @@ impl Worker {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Reply, WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
-        let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
-        line.push(b'\n');
-        // A worker that died or closed its end is described by its end, not by this write.
-        if let Some(stdin) = &mut self.stdin {
-            let _ = stdin.write_all(&line).and_then(|()| stdin.flush());
-        }
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.oom_kills_before = kernel_oom_kills();
+        self.send(request);
         match self.receive(self.request_deadline, phase, progress)? {
             Reply::Failed(failure) => Err(WorkerError::Evidence(Evidence {
                 phase: failure.phase,
                 end: WorkerEnd::Reported(failure.message),
                 stderr: String::new(),
+                kernel_oom_kills: 0,
             })),
             reply => Ok(reply),
         }
@@ -143,14 +148,20 @@ impl Worker {
 
     /// Ends the worker in order; kills it where it does not end.
     pub fn shutdown(mut self) {
-        let mut line = serde_json::to_vec(&Request::Shutdown).expect("a request is plain JSON");
-        line.push(b'\n');
-        if let Some(mut stdin) = self.stdin.take() {
-            let _ = stdin.write_all(&line);
-        }
+        self.send(&Request::Shutdown);
+        self.requests = None;
         // Its end closes the pipe, which ends the channel.
         let deadline = Instant::now() + SHUTDOWN_DEADLINE;
         while self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+    }
+
+    /// A worker that died or closed its end is described by its end, not by this write.
+    fn send(&self, request: &Request) {
+        let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
+        line.push(b'\n');
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(line);
+        }
     }
 
     /// An answer of the wrong kind: the worker is killed.
@@ -177,6 +188,12 @@ impl Worker {
                 },
                 Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.end(phase, None)),
+                // A child of the worker may hold the pipe open.
+                Err(RecvTimeoutError::Timeout)
+                    if self.has_exited() && self.lines.recv_timeout(INTERRUPT_PERIOD).is_err() =>
+                {
+                    return Err(self.end(phase, None));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if interrupted() {
@@ -196,22 +213,33 @@ impl Worker {
             Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
             None => WorkerEnd::Garbage("the worker closed its pipe and lived on".into()),
         });
+        let kernel_oom_kills = kernel_oom_kills().saturating_sub(self.oom_kills_before);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        WorkerError::Evidence(Evidence { phase, end, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        WorkerError::Evidence(Evidence { phase, end, stderr, kernel_oom_kills })
     }
 
     /// The exit status of a worker that closed its pipe; killed where it does not end by itself.
     fn reap_soon(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + Duration::from_secs(2);
         while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                self.kill();
-                return Some(status);
+            if self.has_exited() {
+                return self.kill();
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         self.kill();
         None
+    }
+
+    /// Whether the worker has ended; it is not reaped by this.
+    fn has_exited(&self) -> bool {
+        // SAFETY: an all-zero `siginfo_t` is valid, and the call only writes to it.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, self.child.id(), &raw mut info, options) == 0 && info.si_pid() != 0
+        }
     }
 
     /// Kills the worker's whole group and reaps the worker.
@@ -224,16 +252,16 @@ impl Worker {
         unsafe { libc::kill(-group, libc::SIGKILL) };
         let status = self.child.wait().ok();
         self.reaped = true;
-        self.stdin = None;
-        // Descriptors may be held by a grandchild that left the group: then its readers are left behind.
+        self.requests = None;
+        // Descriptors may be held by a grandchild that left the group: then their threads are left behind.
         let deadline = Instant::now() + Duration::from_secs(1);
-        for reader in self.readers.drain(..) {
-            while !reader.is_finished() && Instant::now() < deadline {
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
                 while self.lines.try_recv().is_ok() {}
                 std::thread::sleep(Duration::from_millis(1));
             }
-            if reader.is_finished() {
-                let _ = reader.join();
+            if thread.is_finished() {
+                let _ = thread.join();
             }
         }
         status
@@ -267,6 +295,21 @@ fn restrain(parent: u32, memory: Option<u64>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
+    for line in requests {
+        if pipe.write_all(&line).is_err() {
+            return;
+        }
+    }
+}
+
+/// Processes that the kernel killed for want of memory since it started.
+fn kernel_oom_kills() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn read_replies(pipe: impl Read, lines: &SyncSender<Line>) {

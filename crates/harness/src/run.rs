@@ -1,16 +1,17 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Environment, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
-    Measurement, Memory, Outcome, Phase, Progress, Reply, Request, SCHEMA, Verification,
+    GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Measurement, Memory,
+    Outcome, Phase, Progress, Reply, Request, SCHEMA, Verification,
 };
 
 use crate::sweep::Isolation;
 use crate::{
-    Cell, CellFailure, Engines, Event, Limits, Model, RunFolder, Setup, StoreError, Sweep, Worker,
-    WorkerError, classify, plan, verify,
+    Cell, CellFailure, Engines, Event, Limits, Model, RunFolder, SettingsError, Setup, StoreError, Sweep,
+    Worker, WorkerError, classify, plan, verify,
 };
 
 /// How a sweep ended.
@@ -24,6 +25,26 @@ pub struct RunSummary {
     pub disagreement: bool,
 }
 
+/// Hears every engine of `sweep` out: who it is, and whether it has the options that it is given.
+///
+/// # Errors
+/// Where an engine can't be started or does not have an option: found before anything is loaded or written.
+pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, Hello>, SettingsError> {
+    let mut hellos = BTreeMap::new();
+    for engine in &sweep.engines {
+        let hello = greet(engines, engine).map_err(|error| {
+            let what = match error {
+                WorkerError::Evidence(evidence) => classify(&evidence).error,
+                WorkerError::Interrupted => "interrupted".into(),
+            };
+            SettingsError { origin: format!("engine {engine}"), what }
+        })?;
+        sweep.setup.check_options(engine, &hello)?;
+        hellos.insert(engine.clone(), hello);
+    }
+    Ok(hellos)
+}
+
 /// Measures every cell of `sweep` that `folder` lacks.
 ///
 /// # Errors
@@ -32,7 +53,6 @@ pub fn run(
     sweep: &Sweep,
     engines: &Engines,
     folder: &mut RunFolder,
-    mut environment: Environment,
     check: bool,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
@@ -40,23 +60,16 @@ pub fn run(
     let missing: Vec<(usize, Cell<'_>)> =
         cells.iter().copied().enumerate().filter(|(_, cell)| !folder.has(cell)).collect();
     on_event(Event::Opened { dir: folder.dir(), cells: cells.len(), done: cells.len() - missing.len() });
-    if missing.is_empty() {
-        return Ok(RunSummary::default());
-    }
-    environment.engines = folder.known_engines()?;
-    folder.write_environment(&environment)?;
-    let mut summary = RunSummary::default();
 
-    if check {
+    if check && !missing.is_empty() {
         let mut verifications = Vec::new();
         for model in &sweep.models {
             let verification = match verify(sweep, engines, model, on_event) {
                 Ok(Some(verification)) => verification,
                 Ok(None) => continue,
-                Err(_) => return Ok(RunSummary { interrupted: true, ..summary }),
+                Err(_) => return RunSummary::of(folder, true),
             };
             on_event(Event::Verified(&verification));
-            summary.disagreement |= verification_differs(&verification);
             verifications.push(verification);
             folder.write_verifications(&verifications)?;
         }
@@ -67,20 +80,24 @@ pub fn run(
         on_event(Event::CellStarted { cell, index });
         let answer = seat.measure(sweep, engines, cell, &mut |progress| on_event(Event::Progress(progress)));
         let result = match answer {
-            Err(WorkerError::Interrupted) => return Ok(RunSummary { interrupted: true, ..summary }),
+            Err(WorkerError::Interrupted) => return RunSummary::of(folder, true),
             Err(WorkerError::Evidence(evidence)) => Err(classify(&evidence)),
             Ok(measured) => Ok(measured),
         };
-        if let Some(hello) = seat.hello.take() {
-            environment.engines.insert(cell.engine.to_owned(), hello);
-            folder.write_environment(&environment)?;
-        }
-        let record = record(sweep, cell, result);
-        summary.failed += usize::from(!matches!(record.outcome, Outcome::Ok | Outcome::OutOfMemory));
-        let measurement = folder.append(record)?;
+        let measurement = folder.append(record(sweep, cell, result))?;
         on_event(Event::CellEnded { cell, index, measurement });
     }
-    Ok(summary)
+    RunSummary::of(folder, false)
+}
+
+impl RunSummary {
+    /// What the folder holds, whichever run measured it.
+    fn of(folder: &RunFolder, interrupted: bool) -> Result<Self, StoreError> {
+        let measured = |record: &&Measurement| matches!(record.outcome, Outcome::Ok | Outcome::OutOfMemory);
+        let failed = folder.records().iter().filter(|record| !measured(record)).count();
+        let disagreement = folder.verifications()?.iter().any(verification_differs);
+        Ok(Self { failed, interrupted, disagreement })
+    }
 }
 
 /// An engine that could not answer is told by its cells; one that answers otherwise is told here.
@@ -93,8 +110,6 @@ fn verification_differs(verification: &Verification) -> bool {
 #[derive(Default)]
 struct Seat {
     seated: Option<Seated>,
-    /// What the last worker that sat down said of itself, until somebody takes it.
-    hello: Option<Hello>,
     /// Loading depends on engine and model alone: once it failed, it is not tried again for every cell.
     load_failure: Option<(String, String, crate::Evidence)>,
 }
@@ -182,7 +197,6 @@ impl Seat {
                     self.load_failure = Some((engine.clone(), model.clone(), evidence.clone()));
                 }
             })?;
-        self.hello = Some(worker.hello.clone());
         let (replicate, weights_bytes) = (cell.replicate, loaded.weights_bytes);
         self.seated = Some(Seated { engine, model, replicate, worker, weights_bytes });
         Ok(start.elapsed().as_secs_f64())
@@ -262,8 +276,7 @@ pub fn greet(engines: &Engines, engine: &str) -> Result<Hello, WorkerError> {
     let command = engines.get(engine).expect("a known engine");
     let limits = Limits { memory_bytes: None, request: Duration::from_secs(60) };
     let mut worker = Worker::spawn(command, limits)?;
-    let unknown = Hello { protocol: 0, engine: String::new(), libraries: Vec::new(), devices: Vec::new() };
-    let hello = std::mem::replace(&mut worker.hello, unknown);
+    let hello = std::mem::take(&mut worker.hello);
     worker.shutdown();
     Ok(hello)
 }

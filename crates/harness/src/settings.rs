@@ -41,6 +41,11 @@ impl Setting {
         SettingsError { origin: self.origin.clone(), what: what.to_string() }
     }
 
+    /// Whether a flag gave it.
+    pub(crate) fn is_flag(&self) -> bool {
+        self.line == 0
+    }
+
     fn expected(&self, expected: &str) -> SettingsError {
         self.error(format!("expected {expected}, found {}", self.value))
     }
@@ -82,7 +87,7 @@ impl Setting {
     /// A number of seconds above 0.
     pub(crate) fn seconds(&self) -> Result<f64, SettingsError> {
         let number = self.value.as_float().or_else(|| self.value.as_integer().map(|number| number as f64));
-        let seconds = number.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let seconds = number.filter(|seconds| *seconds > 0.0 && *seconds <= 1e9);
         seconds.ok_or_else(|| self.expected("a number of seconds above 0"))
     }
 
@@ -94,12 +99,15 @@ impl Setting {
 /// Settings by key; keys of sub-tables are dotted (`procedure.warmup_runs`).
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// The file, where one was read.
+    origin: Option<String>,
     entries: BTreeMap<String, Setting>,
 }
 
 impl Settings {
     /// Reads TOML. `origin` names the file in errors, `base` is what its relative paths are relative to. Sub-tables
-    /// named in `sections` are opened (`procedure` gives `procedure.warmup_runs`), other tables are values.
+    /// named in `sections` are opened (`procedure` gives `procedure.warmup_runs`), and so are those directly below a
+    /// section named with a final dot; other tables are values.
     pub fn parse(text: &str, origin: &str, base: &Path, sections: &[&str]) -> Result<Self, SettingsError> {
         let line = |offset: usize| {
             1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count()
@@ -108,14 +116,16 @@ impl Settings {
             origin: format!("{origin}:{}", line(error.span().map_or(0, |span| span.start))),
             what: error.message().trim().replace('\n', ", "),
         })?;
-        let mut settings = Self::default();
+        let mut settings = Self { origin: Some(origin.into()), ..Self::default() };
         let mut open = vec![(String::new(), table.into_inner())];
         while let Some((prefix, table)) = open.pop() {
             for (key, value) in table {
                 let line = line(key.span().start);
                 let key = format!("{prefix}{}", key.into_inner());
                 match value.into_inner() {
-                    DeValue::Table(inner) if sections.contains(&key.as_str()) => {
+                    DeValue::Table(inner)
+                        if sections.contains(&key.as_str()) || sections.contains(&prefix.as_str()) =>
+                    {
                         open.push((format!("{key}."), inner));
                     }
                     value => {
@@ -136,19 +146,19 @@ impl Settings {
         self.entries.insert(key.into(), setting);
     }
 
-    /// Sets an entry of the table `key` from a flag; the table's other entries stay.
-    pub fn set_within(&mut self, key: &str, entry: &str, origin: &str, value: impl Into<Value>) {
-        let mut table = match self.entries.remove(key) {
-            Some(Setting { value: Value::Table(table), .. }) => table,
-            _ => toml::Table::new(),
-        };
-        table.insert(entry.into(), value.into());
-        self.set(key, origin, table);
-    }
-
     /// Where the first setting was written; `None` where nothing is set.
     pub fn first_origin(&self) -> Option<&str> {
         self.entries.values().next().map(|setting| setting.origin.as_str())
+    }
+
+    /// Takes a setting that must be there.
+    pub(crate) fn need(&mut self, key: &str) -> Result<Setting, SettingsError> {
+        let origin = self.origin.clone();
+        let missing = || SettingsError {
+            origin: origin.unwrap_or_else(|| "settings".into()),
+            what: format!("{key} is not set"),
+        };
+        self.take(key).ok_or_else(missing)
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<Setting> {
@@ -168,7 +178,8 @@ impl Settings {
     /// or those below the same table. Tables that `known` names with a final dot take any key.
     pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), SettingsError> {
         let table = |key: &str| key.rfind('.').map_or(0, |dot| dot + 1);
-        let is_known = |key: &str| known.contains(&key) || known.contains(&&key[..table(key)]);
+        let below = |key: &str| known.iter().any(|known| known.ends_with('.') && key.starts_with(known));
+        let is_known = |key: &str| known.contains(&key) || below(key);
         let unknown = self.entries.iter().filter(|(key, _)| !is_known(key));
         let Some((key, setting)) = unknown.min_by_key(|(_, setting)| setting.line) else { return Ok(()) };
         let prefix = &key[..table(key)];

@@ -1,11 +1,10 @@
 //! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::{Environment, Hello, Measurement, SCHEMA, Verification};
+use protocol::{Environment, Measurement, SCHEMA, Verification};
 
 use crate::{Cell, Engines, Sweep};
 
@@ -50,7 +49,7 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Creates the folder of a new run. Refused where there is a run already.
-    pub fn create(dir: &Path, sweep: &Sweep) -> Result<Self, StoreError> {
+    pub fn create(dir: &Path, sweep: &Sweep, environment: &Environment) -> Result<Self, StoreError> {
         if dir.join(MEASUREMENTS).exists() {
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
@@ -60,6 +59,7 @@ impl RunFolder {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         let folder = Self::open(dir, Vec::new())?;
         folder.write(SWEEP, sweep.to_toml().as_bytes())?;
+        folder.write_json(ENVIRONMENT, environment)?;
         Ok(folder)
     }
 
@@ -75,18 +75,18 @@ impl RunFolder {
         let path = dir.join(MEASUREMENTS);
         let mut folder = Self::open(dir, Vec::new())?;
         let text = std::fs::read(&path).map_err(at(&path))?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        let warning = (whole < text.len()).then(|| {
-            let lost = text.len() - whole;
+        let whole = whole_lines(&text);
+        let warning = (whole.len() < text.len()).then(|| {
+            let lost = text.len() - whole.len();
             format!(
                 "{}: the last record was cut off ({lost} bytes): dropped, its cell is measured again",
                 path.display()
             )
         });
         if warning.is_some() {
-            folder.measurements.set_len(whole as u64).map_err(at(&path))?;
+            folder.measurements.set_len(whole.len() as u64).map_err(at(&path))?;
         }
-        folder.records = parse_records(&String::from_utf8_lossy(&text[..whole]), &path)?;
+        folder.records = parse_records(whole, &path)?;
         Ok((folder, sweep, warning))
     }
 
@@ -134,18 +134,36 @@ impl RunFolder {
         Ok(&self.records[self.records.len() - 1])
     }
 
-    /// What workers of an earlier run into this folder said of themselves.
-    pub fn known_engines(&self) -> Result<BTreeMap<String, Hello>, StoreError> {
+    /// Refuses to add to a run that was begun on another machine, or with other libraries: its figures are of one kind.
+    pub fn check_environment(&self, now: &Environment) -> Result<(), StoreError> {
         let path = self.dir.join(ENVIRONMENT);
-        if !path.exists() {
-            return Ok(BTreeMap::new());
+        let then: Environment = read_json(&path)?;
+        let facts = |environment: &Environment| {
+            let libraries = environment.engines.values().flat_map(|hello| &hello.libraries);
+            let libraries: Vec<String> =
+                libraries.map(|library| format!("{} {}", library.name, library.version)).collect();
+            let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+            [
+                ("processor", environment.cpu.clone()),
+                ("cores", environment.cores.to_string()),
+                ("GPUs", gpus.join(", ")),
+                ("libraries", libraries.join(", ")),
+            ]
+        };
+        for ((what, then), (_, now)) in facts(&then).into_iter().zip(facts(now)) {
+            if then != now {
+                let path = path.display();
+                return Err(StoreError::Refused(format!(
+                    "{path}: the run was begun with {what} \"{then}\", here are \"{now}\""
+                )));
+            }
         }
-        Ok(read_json::<Environment>(&path)?.engines)
+        Ok(())
     }
 
-    /// Writes `environment.json`.
-    pub fn write_environment(&self, environment: &Environment) -> Result<(), StoreError> {
-        self.write_json(ENVIRONMENT, environment)
+    /// What `verification.json` says; nothing where there is none.
+    pub fn verifications(&self) -> Result<Vec<Verification>, StoreError> {
+        read_verifications(&self.dir)
     }
 
     /// Writes `verification.json`.
@@ -174,13 +192,15 @@ impl RunFolder {
 /// Reads an earlier run: its environment, verifications and records. A torn last record is left out.
 pub fn read_run(dir: &Path) -> Result<(Environment, Vec<Verification>, Vec<Measurement>), StoreError> {
     let path = dir.join(MEASUREMENTS);
-    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let records = parse_records(&text[..whole], &path)?;
+    let text = std::fs::read(&path).map_err(at(&path))?;
+    let records = parse_records(whole_lines(&text), &path)?;
     let environment = read_json(&dir.join(ENVIRONMENT))?;
-    let verification = dir.join(VERIFICATION);
-    let verifications = if verification.exists() { read_json(&verification)? } else { Vec::new() };
-    Ok((environment, verifications, records))
+    Ok((environment, read_verifications(dir)?, records))
+}
+
+fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
+    let path = dir.join(VERIFICATION);
+    if path.exists() { read_json(&path) } else { Ok(Vec::new()) }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
@@ -192,7 +212,12 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreErro
     })
 }
 
-fn parse_records(text: &str, path: &Path) -> Result<Vec<Measurement>, StoreError> {
+/// Without a torn last line.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    &text[..text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)]
+}
+
+fn parse_records(text: &[u8], path: &Path) -> Result<Vec<Measurement>, StoreError> {
     let record = |(index, line): (usize, &str)| {
         let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
         let record: Measurement = serde_json::from_str(line).map_err(|error| fail(error.to_string()))?;
@@ -201,7 +226,7 @@ fn parse_records(text: &str, path: &Path) -> Result<Vec<Measurement>, StoreError
         }
         Ok(record)
     };
-    text.lines().enumerate().map(record).collect()
+    String::from_utf8_lossy(text).lines().enumerate().map(record).collect()
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::str::FromStr;
 
-use protocol::{Device, Options, Precision, Procedure};
+use protocol::{Device, Hello, Options, Precision, Procedure};
 use serde::Serialize;
 
 use crate::settings::Setting;
@@ -14,7 +14,7 @@ use crate::{Engines, Model, Settings, SettingsError, parse_bytes};
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
-const SECTIONS: [&str; 2] = ["procedure", "options"];
+const SECTIONS: [&str; 3] = ["procedure", "options", "options."];
 const KEYS: [&str; 18] = [
     "models",
     "engines",
@@ -61,11 +61,24 @@ pub struct Setup {
     pub timeout_seconds: f64,
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
+    /// Where each option (`ENGINE.KEY`) was written.
+    option_origins: Origins,
+}
+
+/// Where settings were written. Settings are the same wherever they were.
+#[derive(Debug, Clone, Default)]
+struct Origins(BTreeMap<String, String>);
+
+impl PartialEq for Origins {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Setup {
     /// Takes its keys from the settings.
     pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
+        let (options, option_origins) = read_options(settings.take_below("options"), engines)?;
         let mut take = |key: &str| settings.take(key);
         Ok(Self {
             device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
@@ -73,8 +86,31 @@ impl Setup {
             threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
             memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
             timeout_seconds: take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?,
-            options: read_options(settings.take_below("options"), engines)?,
+            options,
+            option_origins,
         })
+    }
+
+    /// Refuses the first option that `engine` does not have, or not with that value, by what its worker says of itself.
+    pub(crate) fn check_options(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        for (key, value) in self.options.get(engine).into_iter().flatten() {
+            let listed = |words: Vec<String>| if words.is_empty() { "none".into() } else { words.join(", ") };
+            let what = match hello.options.get(key) {
+                None => {
+                    let known = listed(hello.options.keys().cloned().collect());
+                    format!("unknown option: {engine} has {known}")
+                }
+                Some(values) if values.is_empty() || values.contains(value) => continue,
+                Some(values) => {
+                    let values = listed(values.iter().map(ToString::to_string).collect());
+                    format!("expected one of {values}, found {value}")
+                }
+            };
+            let origin = self.option_origins.0.get(&format!("{engine}.{key}"));
+            let origin = origin.cloned().unwrap_or_else(|| format!("options.{engine}.{key}"));
+            return Err(SettingsError { origin, what });
+        }
+        Ok(())
     }
 
     /// The options of `engine`.
@@ -119,21 +155,19 @@ impl Sweep {
     /// Checks everything that can be checked without loading anything.
     pub fn resolve(mut settings: Settings, engines: &Engines) -> Result<Self, SettingsError> {
         settings.refuse_unknown(&KEYS)?;
-        let need = |key: &str, setting: Option<Setting>| {
-            setting.ok_or_else(|| SettingsError { origin: key.into(), what: "not set in the sweep".into() })
-        };
-        let mut take = |key: &str| settings.take(key);
-
-        let seed = take("seed").map_or(Ok(0), |seed| seed.whole(0))?.into();
-        let models_setting = need("models", take("models"))?;
-        let models = find_models(&models_setting, seed)?;
-        let engine_names = find_engines(&need("engines", take("engines"))?, engines)?;
-        let batch_sizes = need("batch_sizes", take("batch_sizes"))?.sizes()?;
-        let lengths_setting = need("prompt_lengths", take("prompt_lengths"))?;
-        let generation_setting = take("generation_length");
-        let generation_length = generation_setting.as_ref().map_or(Ok(256), |length| length.whole(1))?;
+        let seed = settings.take("seed").map_or(Ok(0), |seed| seed.whole(0))?.into();
+        let models = find_models(&settings.need("models")?, seed)?;
+        let engine_names = find_engines(&settings.need("engines")?, engines)?;
+        let batch_setting = settings.need("batch_sizes")?;
+        let batch_sizes = batch_setting.sizes()?;
+        let lengths_setting = settings.need("prompt_lengths")?;
         let prompt_lengths = lengths_setting.sizes()?;
-        check_context(&models, &prompt_lengths, generation_length, &lengths_setting)?;
+        let generation_setting = settings.take("generation_length");
+        let generation_length = generation_setting.as_ref().map_or(Ok(256), |length| length.whole(1))?;
+        let culprit = generation_setting.filter(Setting::is_flag).unwrap_or(lengths_setting);
+        check_context(&models, &prompt_lengths, generation_length, &culprit)?;
+        check_tokens(&batch_sizes, &prompt_lengths, &batch_setting)?;
+        let mut take = |key: &str| settings.take(key);
 
         let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
         let isolation =
@@ -259,6 +293,18 @@ fn check_context(
     Ok(())
 }
 
+/// The ids of a batch's prompts are sent to the worker in one message.
+fn check_tokens(batch_sizes: &[u32], lengths: &[u32], setting: &Setting) -> Result<(), SettingsError> {
+    const MOST: u64 = 1 << 24;
+    let most = |sizes: &[u32]| u64::from(sizes.iter().copied().max().unwrap_or(0));
+    let tokens = most(batch_sizes) * most(lengths);
+    if tokens > MOST {
+        return Err(setting
+            .error(format!("batch_size × prompt_length: expected at most {MOST} tokens, found {tokens}")));
+    }
+    Ok(())
+}
+
 fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {
     setting.word()?.parse().map_err(|error| setting.error(error))
 }
@@ -282,21 +328,32 @@ fn read_isolation(setting: &Setting) -> Result<Isolation, SettingsError> {
 fn read_options(
     settings: Vec<(String, Setting)>,
     engines: &Engines,
-) -> Result<BTreeMap<String, Options>, SettingsError> {
-    let mut options = BTreeMap::new();
-    for (engine, setting) in settings {
-        if engines.get(&engine).is_none() {
-            return Err(setting.error(unknown_engine(&engine, engines)));
+) -> Result<(BTreeMap<String, Options>, Origins), SettingsError> {
+    let (mut options, mut origins) = (BTreeMap::<String, Options>::new(), BTreeMap::new());
+    for (name, setting) in settings {
+        let Some((engine, key)) = name.rsplit_once('.') else {
+            return Err(setting.error("expected a table of an engine's options"));
+        };
+        if engines.get(engine).is_none() {
+            return Err(setting.error(unknown_engine(engine, engines)));
         }
-        let table = setting
-            .value
-            .as_table()
-            .ok_or_else(|| setting.error("expected a table of the engine's options"))?;
-        let json = |value: &toml::Value| serde_json::to_value(value).map_err(|error| setting.error(error));
-        let entries = table.iter().map(|(key, value)| Ok((key.clone(), json(value)?)));
-        options.insert(engine, entries.collect::<Result<Options, SettingsError>>()?);
+        let value = serde_json::to_value(&setting.value).map_err(|error| setting.error(error))?;
+        if has_null(&value) {
+            return Err(setting.error("expected a finite number"));
+        }
+        options.entry(engine.into()).or_default().insert(key.into(), value);
+        origins.insert(name, setting.origin);
     }
-    Ok(options)
+    Ok((options, Origins(origins)))
+}
+
+/// What JSON makes of a number that is not finite.
+fn has_null(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Array(items) => items.iter().any(has_null),
+        serde_json::Value::Object(entries) => entries.values().any(has_null),
+        other => other.is_null(),
+    }
 }
 
 #[cfg(test)]
@@ -380,12 +437,20 @@ mod tests {
             "a.toml:1: memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"lots\""
         );
         assert_eq!(
+            with("options.mock = 1"),
+            "a.toml:1: options.mock: expected a table of an engine's options"
+        );
+        assert_eq!(
+            with("options.mock.noise = nan"),
+            "a.toml:1: options.mock.noise: expected a finite number"
+        );
+        assert_eq!(
             with("isolation = \"none\""),
             "a.toml:1: isolation: expected \"engine\" or \"cell\", found \"none\""
         );
         assert_eq!(
-            with("options.onnx = {}"),
-            "a.toml:1: options.onnx: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock"
+            with("options.onnx.a = 1"),
+            "a.toml:1: options.onnx.a: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock"
         );
         assert!(with("batch_sizes = [").starts_with("a.toml:"));
         let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
@@ -393,7 +458,7 @@ mod tests {
             repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"),
             "{repeats}"
         );
-        assert_eq!(resolve("").unwrap_err(), "models: not set in the sweep");
+        assert_eq!(resolve("").unwrap_err(), "a.toml: models is not set");
     }
 
     #[test]

@@ -123,6 +123,14 @@ impl Checkpoint {
             let (shard, offset, len) = stored;
             tensors.insert(spec.name, StoredTensor { shard, offset, len, precision });
         }
+        if let Some((name, (stored, ..))) = found.iter().find(|(name, _)| name.ends_with(".bias")) {
+            return Err(CheckpointError::Tensor {
+                path: dir.join(&shards[stored.0].file_name),
+                name: name.clone(),
+                expected: "no bias (LLaMA has none, and none would be added)".into(),
+                found: "one".into(),
+            });
+        }
         Ok(Self { dir: dir.into(), config, shards, tensors })
     }
 

@@ -66,6 +66,8 @@ pub struct LlamaConfig {
 
 /// Larger sizes are a damaged or hostile file, and would overflow what is computed from them.
 const LARGEST_SIZE: u64 = 1 << 24;
+const MOST_LAYERS: usize = 4096;
+const MOST_NUMBERS: u128 = 1 << 46;
 
 impl LlamaConfig {
     /// Reads `config.json` at `path`.
@@ -116,7 +118,7 @@ impl LlamaConfig {
             return Err(keys.error("head_dim", expected, &json!(head_dim)));
         }
 
-        Ok(Self {
+        let config = Self {
             vocab_size: keys.size("vocab_size")?,
             hidden_size,
             intermediate_size: keys.size("intermediate_size")?,
@@ -128,7 +130,34 @@ impl LlamaConfig {
             rms_norm_eps: keys.positive_or("rms_norm_eps", 1e-6)?,
             rope_theta: keys.rope_theta()?,
             tie_word_embeddings: keys.bool_or("tie_word_embeddings", false)?,
-        })
+        };
+        if config.num_hidden_layers > MOST_LAYERS {
+            let expected = format!("at most {MOST_LAYERS}");
+            return Err(keys.error("num_hidden_layers", expected, &json!(config.num_hidden_layers)));
+        }
+        if config.size_in_numbers() > MOST_NUMBERS {
+            let found = json!(config.size_in_numbers() as f64);
+            return Err(keys.error(
+                "its sizes",
+                format!("a model of at most {MOST_NUMBERS} parameters"),
+                &found,
+            ));
+        }
+        Ok(config)
+    }
+
+    /// About the parameters, in arithmetic that can't overflow.
+    fn size_in_numbers(&self) -> u128 {
+        let [vocab, hidden, intermediate, layers, heads, head_dim] = [
+            self.vocab_size,
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.head_dim,
+        ]
+        .map(|size| size as u128);
+        2 * vocab * hidden + layers * hidden * (4 * heads * head_dim + 3 * intermediate)
     }
 
     /// This config as HF's `config.json`, in the keys that both transformers 4 and 5 read.
@@ -328,6 +357,18 @@ mod tests {
     fn what_is_written_is_read_back() {
         let config = with("head_dim", json!(32)).unwrap();
         assert_eq!(LlamaConfig::from_json(&config.to_json(), "again").unwrap(), config);
+    }
+
+    #[test]
+    fn a_model_too_large_to_count_is_refused() {
+        let mut config = tiny();
+        for key in ["vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "head_dim"] {
+            config[key] = json!(1 << 24);
+        }
+        let message = LlamaConfig::from_json(&config, "config.json").unwrap_err().to_string();
+        assert!(message.starts_with("config.json: its sizes: expected a model of at most"), "{message}");
+        let message = with("num_hidden_layers", json!(5000)).unwrap_err();
+        assert_eq!(message, "config.json: num_hidden_layers: expected at most 4096, found 5000");
     }
 
     proptest::proptest! {

@@ -138,7 +138,7 @@ pub struct UsableDevice {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// [`crate::PROTOCOL`].
@@ -149,6 +149,9 @@ pub struct Hello {
     pub libraries: Vec<Library>,
     /// The devices it knows.
     pub devices: Vec<UsableDevice>,
+    /// The engine's own options, with the values that each may have, the default first; none where any will do.
+    #[serde(default)]
+    pub options: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 /// Where a worker stands.

@@ -15,6 +15,8 @@ pub struct Agreement {
     pub same_tokens: bool,
     /// The first place where a token differs: step, then batch row.
     pub first_difference: Option<(usize, usize)>,
+    /// By how much the logits of the two tokens there differ, where they should have been the other way round.
+    pub logit_gap: Option<f64>,
     /// The largest absolute difference of a logit, up to the first different token.
     pub largest_error: f64,
     /// Where that is: step, batch row, token id.
@@ -30,6 +32,8 @@ pub struct Verification {
     pub precision: Precision,
     /// The engine that the others were held against; `None` where none answered.
     pub against: Option<String>,
+    /// Why the reference did not answer, where it was asked.
+    pub reference_error: Option<String>,
     /// The largest absolute logit of that engine.
     pub largest_logit: f64,
     /// The largest error that is taken for rounding.
@@ -39,10 +43,12 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same unless
-    /// they differ by a choice between logits that close.
+    /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same, or first
+    /// different in a choice between logits that close.
     pub fn agrees(&self, agreement: &Agreement) -> bool {
-        agreement.error.is_none() && agreement.largest_error <= self.tolerance
+        let chose_alike =
+            agreement.same_tokens || agreement.logit_gap.is_some_and(|gap| gap <= 2.0 * self.tolerance);
+        agreement.error.is_none() && agreement.largest_error <= self.tolerance && chose_alike
     }
 
     /// Whether all do.

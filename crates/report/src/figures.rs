@@ -1,7 +1,7 @@
 //! The documents' eight figures of a cell, from its raw series.
 
 use protocol::Measurement;
-use stats::{Summary, mean};
+use stats::Summary;
 
 /// The documents' column names, in order.
 pub const COLUMNS: [&str; 11] = [
@@ -82,17 +82,5 @@ impl Figures {
             Some(self.wall.mean),
             Some(batch_size * (prompt_length + generation_length) / self.wall.mean),
         ]
-    }
-
-    /// How much the mean latency of a token changes from the first half of the generations to the second, as a share.
-    pub fn drift(replicates: &[&Measurement]) -> Option<f64> {
-        let halves = |second: bool| {
-            let tokens = replicates.iter().flat_map(|record| &record.generations).flat_map(move |one| {
-                let (head, tail) = one.token_seconds.split_at(one.token_seconds.len() / 2);
-                if second { tail } else { head }
-            });
-            mean(&tokens.copied().collect::<Vec<_>>())
-        };
-        Some(halves(true)? / halves(false)? - 1.0)
     }
 }

@@ -9,15 +9,15 @@ pub struct Machine {
     pub cpu: String,
     /// Its cores.
     pub cores: u32,
-    /// The GPU's name and memory in bytes; `None` on a CPU.
-    pub gpu: Option<(String, u64)>,
+    /// Each GPU's name and memory in bytes, by index.
+    pub gpus: Vec<(String, u64)>,
 }
 
 impl Machine {
     /// What a run's environment says of it.
     pub fn of(environment: &Environment) -> Self {
-        let gpu = environment.gpus.first().map(|gpu| (gpu.name.clone(), gpu.memory_bytes));
-        Self { cpu: environment.cpu.clone(), cores: environment.cores, gpu }
+        let gpus = environment.gpus.iter().map(|gpu| (gpu.name.clone(), gpu.memory_bytes)).collect();
+        Self { cpu: environment.cpu.clone(), cores: environment.cores, gpus }
     }
 }
 
@@ -36,9 +36,9 @@ pub fn heading(
             let cores = if machine.cores == 1 { "core" } else { "cores" };
             format!("{model} {precision} CPU ({}, {} {cores})", short_cpu(&machine.cpu), machine.cores)
         }
-        Device::Cuda(_) => {
-            let gpu =
-                machine.gpu.as_ref().map_or_else(|| "GPU".into(), |(name, bytes)| short_gpu(name, *bytes));
+        Device::Cuda(index) => {
+            let gpu = machine.gpus.get(index as usize);
+            let gpu = gpu.map_or_else(|| "GPU".into(), |(name, bytes)| short_gpu(name, *bytes));
             format!("{model} {precision} CUDA ({world_size} {gpu})")
         }
     }
@@ -69,8 +69,13 @@ fn short_gpu(name: &str, bytes: u64) -> String {
     let plain =
         name.trim_start_matches("NVIDIA ").trim_start_matches("GeForce ").trim_start_matches("Tesla ");
     let model = plain.split(['-', ' ']).next().unwrap_or(plain);
-    // Drivers report a little less than the size on the box, which is a multiple of 4 here.
-    let gigabytes = (bytes as f64 / f64::from(1 << 30) / 4.0).ceil() as u64 * 4;
+    // Drivers report a little less than the size on the box; with ECC in GDDR memory a sixteenth less.
+    let gigabytes = match (bytes as f64 / f64::from(1 << 30)).ceil() as u64 {
+        15 => 16,
+        22 | 23 => 24,
+        44..=47 => 48,
+        other => other,
+    };
     let keep_words = plain.starts_with("RTX") || plain.starts_with("GTX");
     format!("{} {gigabytes}GB", if keep_words { plain } else { model })
 }
@@ -80,8 +85,8 @@ mod tests {
     use super::*;
 
     fn machine(cpu: &str, gpu: Option<(&str, f64)>) -> Machine {
-        let gpu = gpu.map(|(name, gib)| (name.to_owned(), (gib * f64::from(1 << 30)) as u64));
-        Machine { cpu: cpu.into(), cores: 2, gpu }
+        let gpus = gpu.into_iter().map(|(name, gib)| (name.to_owned(), (gib * f64::from(1 << 30)) as u64));
+        Machine { cpu: cpu.into(), cores: 2, gpus: gpus.collect() }
     }
 
     #[test]
@@ -105,6 +110,9 @@ mod tests {
         let gib = |n: f64| (n * f64::from(1 << 30)) as u64;
         assert_eq!(short_gpu("NVIDIA H100 80GB HBM3", gib(79.6)), "H100 80GB");
         assert_eq!(short_gpu("NVIDIA GeForce RTX 4090", gib(23.99)), "RTX 4090 24GB");
+        assert_eq!(short_gpu("NVIDIA H200", gib(140.4)), "H200 141GB");
+        assert_eq!(short_gpu("NVIDIA A10", gib(22.1)), "A10 24GB");
+        assert_eq!(short_gpu("NVIDIA L40S", gib(44.99)), "L40S 48GB");
         assert_eq!(short_gpu("Tesla V100-SXM2-16GB", gib(15.8)), "V100 16GB");
     }
 }

@@ -20,6 +20,9 @@ fn disagreements(verification: &Verification) -> Vec<String> {
     differing
         .map(|one| {
             let (engine, error, tolerance) = (&one.engine, one.largest_error, verification.tolerance);
+            if error <= tolerance {
+                return format!("{engine} chooses other tokens than {against}, from the same logits");
+            }
             format!("{engine} computes something else than {against}: a logit differs by {error:.2e}, tolerance {tolerance:.2e}")
         })
         .collect()

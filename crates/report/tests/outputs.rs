@@ -94,6 +94,7 @@ fn verification() -> Verification {
         error: None,
         same_tokens: error < 1e-4,
         first_difference: None,
+        logit_gap: None,
         largest_error: error,
         largest_error_at: Some((0, 1, 2)),
     };
@@ -101,6 +102,7 @@ fn verification() -> Verification {
         model: "llama2-15m".into(),
         precision: Precision::Fp32,
         against: Some("reference".into()),
+        reference_error: None,
         largest_logit: 1.0,
         tolerance: 1e-4,
         agreements: vec![agreement("onnxruntime", 1e-6), agreement("pytorch-eager", 0.5)],

@@ -14,6 +14,15 @@ pub struct Prompt {
     pub ids: Vec<i64>,
 }
 
+/// Where the most that a cell held is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeakMemory {
+    /// The computation is in this process's memory: the worker reads its resident peak.
+    OfProcess,
+    /// The most device memory held since `begin`, in bytes, where the engine knows.
+    OfDevice(Option<u64>),
+}
+
 /// A LLaMA engine, driven one forward at a time.
 ///
 /// The driver's order is: [`hello`](Engine::hello), [`load`](Engine::load), then for each cell
@@ -61,10 +70,9 @@ pub trait Engine {
     /// Bytes of the KV cache as it is held now.
     fn kv_cache_bytes(&self) -> Option<u64>;
 
-    /// The most device memory held since `begin`, where the device's memory is not the process's; `None` on a CPU,
-    /// where the worker reads the process's own peak.
-    fn peak_device_bytes(&self) -> Option<u64> {
-        None
+    /// Whose peak is the cell's.
+    fn peak_memory(&self) -> PeakMemory {
+        PeakMemory::OfProcess
     }
 
     /// Frees what `begin` allocated.

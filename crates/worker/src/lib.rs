@@ -12,9 +12,9 @@ mod progress;
 mod runtime;
 pub mod timing;
 
-pub use engine::{Engine, Prompt};
+pub use engine::{Engine, PeakMemory, Prompt};
 pub use memory::OutOfMemory;
-pub use options::{OptionError, take_flag, take_word, unknown_options};
+pub use options::{OptionError, describe_options, take_flag, take_word, unknown_options};
 pub use pipe::{serve, serve_with_clock};
 pub use progress::Reporter;
 pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

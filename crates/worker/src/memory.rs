@@ -27,22 +27,22 @@ impl OutOfMemory {
     pub fn charge_mapped(mapped: u64, limit: Option<u64>) -> Result<(), Self> {
         let Some(limit) = limit else { return Ok(()) };
         let Some(left) = limit.checked_sub(mapped) else { return Err(Self { mapped, limit }) };
-        let rlimit = libc::rlimit { rlim_cur: left, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: `rlimit` is a valid structure for the duration of the call; lowering the soft limit touches no memory.
+        let mut rlimit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `rlimit` is a valid structure for the duration of the calls; lowering the soft limit touches no memory.
         unsafe {
-            let mut now = rlimit;
-            libc::getrlimit(libc::RLIMIT_DATA, &raw mut now);
-            let rlimit = libc::rlimit { rlim_max: now.rlim_max, ..rlimit };
-            libc::setrlimit(libc::RLIMIT_DATA, &raw const rlimit);
+            if libc::getrlimit(libc::RLIMIT_DATA, &raw mut rlimit) == 0 {
+                rlimit.rlim_cur = left.min(rlimit.rlim_max);
+                libc::setrlimit(libc::RLIMIT_DATA, &raw const rlimit);
+            }
         }
         Ok(())
     }
 }
 
 /// Lets the peak start anew from what is resident now (`clear_refs`, value 5: `man 5 proc`).
-pub(crate) fn reset_peak() {
-    // Without the right to, the peak is that of the worker's whole life: larger, never smaller.
-    let _ = fs::write("/proc/self/clear_refs", "5");
+/// False where that is not allowed: then the peak would be that of the worker's whole life.
+pub(crate) fn reset_peak() -> bool {
+    fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// The most that was resident since [`reset_peak`]: `VmHWM`.

@@ -1,5 +1,7 @@
 //! Reading an engine's options (`attention = "sdpa"`) with errors that say what would do.
 
+use std::collections::BTreeMap;
+
 use protocol::Options;
 use serde_json::Value;
 
@@ -35,6 +37,12 @@ pub fn take_flag(options: &mut Options, name: &str, default: bool) -> Result<boo
         Some(Value::Bool(flag)) => Ok(flag),
         Some(value) => Err(OptionError(format!("option {name}: expected true or false, found {value}"))),
     }
+}
+
+/// An engine's options for its hello: each with its words, the first the default; `true` and `false` are flags.
+pub fn describe_options(options: &[(&str, &[&str])]) -> BTreeMap<String, Vec<Value>> {
+    let value = |word: &&str| word.parse::<bool>().map_or_else(|_| Value::from(*word), Value::from);
+    options.iter().map(|(name, words)| ((*name).to_owned(), words.iter().map(value).collect())).collect()
 }
 
 /// Whatever is left after an engine took its own is unknown.

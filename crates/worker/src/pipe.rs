@@ -68,8 +68,9 @@ fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock) -> Result<()> {
         }
         let pipe = replies.clone();
         let reporter = Reporter::start(first_phase, move |progress| {
-            let _ = pipe.send(&Reply::Progress(progress));
-        });
+            let _ = pipe.send(&Reply::Progress(progress.clone()));
+        })
+        .context("failed to spawn thread")?;
         let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, clock, request, &reporter)));
         let phase = reporter.current_phase();
         drop(reporter);

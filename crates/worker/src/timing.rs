@@ -7,7 +7,7 @@ use protocol::{Generation, Measured, Memory, Phase, Procedure};
 use sha2::{Digest, Sha256};
 
 use crate::memory::{peak_bytes, reset_peak};
-use crate::{Engine, Prompt, Reporter};
+use crate::{Engine, PeakMemory, Prompt, Reporter};
 
 /// What the loop reads time from.
 pub trait Clock {
@@ -40,7 +40,7 @@ pub fn measure(
     procedure: Procedure,
     reporter: &Reporter,
 ) -> Result<Measured> {
-    reset_peak();
+    let peak_since_reset = reset_peak();
     reporter.phase(Phase::Prompt, procedure.warmup_runs + procedure.prompt_runs);
     engine.begin(prompt, generation_length)?;
     let prompt_seconds = time_prompts(engine, clock, procedure, reporter)?;
@@ -56,8 +56,14 @@ pub fn measure(
     check_finite(&engine.logits()?)?;
     let tokens_sha256 = tokens_sha256(&engine.tokens()?);
     let kv_cache_bytes = engine.kv_cache_bytes();
-    let peak_bytes = engine.peak_device_bytes().or_else(peak_bytes);
-    engine.end()?;
+    let peak_bytes = match engine.peak_memory() {
+        PeakMemory::OfProcess => peak_since_reset.then(peak_bytes).flatten(),
+        PeakMemory::OfDevice(bytes) => bytes,
+    };
+    if let Err(error) = engine.end() {
+        // The cell is measured; the next `begin` says whether the engine can go on.
+        eprintln!("{error:#}");
+    }
     let memory = Memory { weights_bytes: None, kv_cache_bytes, peak_bytes };
     Ok(Measured { prompt_seconds, generations, memory, tokens_sha256 })
 }

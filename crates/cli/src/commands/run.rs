@@ -27,8 +27,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         return Ok(Ending::Done);
     }
     refuse_unsupported(&sweep)?;
+    let environment = read_environment(program(), harness::greet_all(&sweep, &engines)?);
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-    let folder = RunFolder::create(&dir, &sweep)?;
+    let folder = RunFolder::create(&dir, &sweep, &environment)?;
     measure(args, &sweep, &engines, folder)
 }
 
@@ -44,20 +45,22 @@ fn resume(args: &RunArgs, dir: &Path, engines: &Engines) -> Result<Ending> {
         printer::line(&format!("warning: {warning}"));
     }
     refuse_unsupported(&sweep)?;
+    folder.check_environment(&read_environment(program(), harness::greet_all(&sweep, engines)?))?;
     measure(args, &sweep, engines, folder)
+}
+
+fn program() -> ProgramVersion {
+    ProgramVersion {
+        version: env!("CARGO_PKG_VERSION").into(),
+        git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
+    }
 }
 
 fn measure(args: &RunArgs, sweep: &Sweep, engines: &Engines, mut folder: RunFolder) -> Result<Ending> {
     let _interrupt = Interrupt::install();
-    let program = ProgramVersion {
-        version: env!("CARGO_PKG_VERSION").into(),
-        git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
-    };
-    let environment = read_environment(program);
     let mut progress = Progress::new(sweep);
-    let summary = harness::run(sweep, engines, &mut folder, environment, !args.no_verify, &mut |event| {
-        progress.show(&event);
-    })?;
+    let summary =
+        harness::run(sweep, engines, &mut folder, !args.no_verify, &mut |event| progress.show(&event))?;
     progress.finish();
 
     let dir = folder.dir().to_path_buf();
@@ -149,5 +152,8 @@ pub(crate) fn describe(verification: &Verification) -> String {
             format!("{engine}: {tokens}, largest error of a logit {:.2e}{place}{verdict}", one.largest_error)
         })
         .collect();
-    format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", engines.join("\n  "))
+    let missing =
+        verification.reference_error.as_ref().map(|error| format!("the reference did not answer: {error}"));
+    let lines: Vec<String> = missing.into_iter().chain(engines).collect();
+    format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", lines.join("\n  "))
 }
