@@ -1,5 +1,10 @@
 # `make bench` and `make test` are all that a fresh clone needs: Rust, a C++ compiler, Python 3 with pip.
 
+# .cargo/config.toml names .runtime/torch; another folder for the runtimes is another one to build against.
+ifdef LLAMA2_BENCH_RUNTIME
+export LIBTORCH := $(abspath $(LLAMA2_BENCH_RUNTIME))/torch
+endif
+
 .PHONY: setup build bench test lint doc clean
 
 setup:

@@ -43,7 +43,7 @@ fn every_other_death_is_told_apart_and_is_a_finding() {
             let (code, _, ends) = run_with(&format!("kind = \"{kind}\", phase = \"{phase}\""), &[]);
             assert_eq!(code, 1, "{kind}");
             for end in ends {
-                assert_eq!((end.0, end.2.as_str()), (outcome, error), "{kind} in {phase}");
+                assert_eq!((end.0, end.1, end.2.as_str()), (outcome, Some(phase), error), "{kind}");
             }
         }
     }
@@ -76,6 +76,8 @@ fn a_failed_load_fails_every_cell_of_its_engine_without_loading_again() {
     let records = place.records();
     assert_eq!(records.len(), 6);
     assert!(records.iter().all(|r| r.outcome == Outcome::Failed && r.phase == Some(Phase::Load)));
+    // Nothing is missing, and what failed has still failed.
+    place.bench(&["run", "--resume", "run"]).assert().code(1);
 }
 
 #[test]
@@ -104,4 +106,58 @@ fn a_worker_that_is_not_there_names_the_command_to_run() {
         .code(2)
         .stderr("error: engine gone: no program llama2-bench-gone: run `make build`\n");
     assert!(!place.path("runs").exists());
+}
+
+/// A worker that is a shell script: it says hello, then does what it is told.
+fn scripted(script: &str) -> String {
+    let hello = r#"{"reply":"hello","protocol":1,"engine":"s","libraries":[],"devices":[]}"#;
+    format!("[scripted]\ncommand = [\"sh\", \"-c\", {:?}]\n", format!("echo '{hello}'; {script}"))
+}
+
+#[test]
+fn strange_workers_are_rows_too() {
+    let load = "read load; echo '{\"reply\":\"loaded\",\"weights_bytes\":1}'";
+    let cases = [
+        // A child that holds the pipe open does not hide that the worker is dead.
+        (
+            "read load; sleep 1000 & exit 7".to_owned(),
+            Outcome::Failed,
+            "the worker exited with code 7 without an answer",
+        ),
+        ("read load; sleep 1000 & kill -SEGV $$".to_owned(), Outcome::Crashed, "ended by SIGSEGV"),
+        // Its requests are larger than a pipe holds, and it reads none of them.
+        (format!("{load}; exec sleep 1000"), Outcome::TimedOut, "no answer within 1 s"),
+        (
+            format!("{load}; read measure; echo '{{\"reply\":\"loaded\",\"weights_bytes\":1}}'"),
+            Outcome::Failed,
+            "expected measured",
+        ),
+        (
+            format!(
+                "{load}; read measure; echo '{{\"reply\":\"measured\",\"prompt_seconds\":[],\"generations\":[],\"memory\":{{}},\"tokens_sha256\":\"\"}}'"
+            ),
+            Outcome::Failed,
+            "another number of figures than was asked for",
+        ),
+        (
+            format!(
+                "{load}; echo '{{\"reply\":\"progress\",\"phase\":\"decode\",\"done\":9,\"of\":2,\"last_seconds\":1}}'; exit 3"
+            ),
+            Outcome::Failed,
+            "the worker exited with code 3 without an answer",
+        ),
+    ];
+    for (script, outcome, error) in cases {
+        let place = Place::new();
+        place.write("engines.toml", &scripted(&script));
+        let sweep = MOCK
+            .replace("\"mock\"", "\"scripted\"")
+            .replace("[1, 4]", "[64]")
+            .replace("[16, 64, 256]", "[1024]");
+        let more = ["--engines-file", "engines.toml", "--no-verify", "--timeout-seconds", "1"];
+        let (code, _) = place.run(&sweep, &more);
+        assert_eq!(code, 1);
+        let record = &place.records()[0];
+        assert_eq!((record.outcome, record.error.as_deref()), (outcome, Some(error)), "{script}");
+    }
 }

@@ -150,9 +150,15 @@ impl Worker {
     pub fn shutdown(mut self) {
         self.send(&Request::Shutdown);
         self.requests = None;
-        // Its end closes the pipe, which ends the channel.
+        // Its end closes the pipe, which ends the channel, unless a child of its own holds it open.
         let deadline = Instant::now() + SHUTDOWN_DEADLINE;
-        while self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        while Instant::now() < deadline {
+            match self.lines.recv_timeout(INTERRUPT_PERIOD) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) if self.has_exited() => return,
+                _ => {}
+            }
+        }
     }
 
     /// A worker that died or closed its end is described by its end, not by this write.
