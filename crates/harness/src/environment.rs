@@ -6,15 +6,18 @@ use std::process::Command;
 
 use protocol::{Environment, Gpu, Hello, ProgramVersion};
 
-/// Looks around; `engines` are what workers said of themselves.
-pub fn read_environment(program: ProgramVersion, engines: BTreeMap<String, Hello>) -> Environment {
+/// Looks around; `engines` are what workers said of themselves. Of their libraries' paths the file names alone are kept:
+/// the rest says more of a user's folders than of a figure.
+pub fn read_environment(program: ProgramVersion, mut engines: BTreeMap<String, Hello>) -> Environment {
+    for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
+        library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
+    }
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let load = line("/proc/loadavg");
     Environment {
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         program,
-        host_name: line("/proc/sys/kernel/hostname"),
-        kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease")),
+        kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").split('-').next().unwrap_or_default()),
         cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
         cores: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         cpu_governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")

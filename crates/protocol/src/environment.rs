@@ -33,9 +33,7 @@ pub struct Environment {
     pub started: String,
     /// This program.
     pub program: ProgramVersion,
-    /// `uname -n`.
-    pub host_name: String,
-    /// `uname -sr`.
+    /// The operating system's kernel, by its number.
     pub kernel: String,
     /// The processor's model name.
     pub cpu: String,

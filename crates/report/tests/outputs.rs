@@ -12,7 +12,6 @@ fn environment() -> Environment {
     Environment {
         started: "2026-11-23T00:00:00Z".into(),
         program: ProgramVersion { version: "0.1.0".into(), git_revision: None },
-        host_name: "host".into(),
         kernel: "Linux 6".into(),
         cpu: "AMD EPYC".into(),
         cores: 2,
