@@ -58,6 +58,8 @@ fn malformed_sweeps() {
         "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, fault, noise, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
+    place.write("sweep.toml", MOCK);
+    refused(&place, &["run", "sweep.toml", "--device", "cuda"], "device cuda:0: mock: it has no such device");
     place.write("sweep.toml", "models = [");
     place.bench(&["run", "sweep.toml"]).assert().code(2).stderr(starts_with("error: sweep.toml:1: "));
 }

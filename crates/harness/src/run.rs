@@ -25,10 +25,11 @@ pub struct RunSummary {
     pub disagreement: bool,
 }
 
-/// Hears every engine of `sweep` out: who it is, and whether it has the options that it is given.
+/// Hears every engine of `sweep` out: who it is, and whether it has the device and the options that it is given.
 ///
 /// # Errors
-/// Where an engine can't be started or does not have an option: found before anything is loaded or written.
+/// Where an engine can't be started, can't use the device or does not have an option: found before anything is loaded
+/// or written.
 pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, Hello>, SettingsError> {
     let mut hellos = BTreeMap::new();
     for engine in &sweep.engines {
@@ -39,6 +40,7 @@ pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, He
             };
             SettingsError { origin: format!("engine {engine}"), what }
         })?;
+        sweep.setup.check_device(engine, &hello)?;
         sweep.setup.check_options(engine, &hello)?;
         hellos.insert(engine.clone(), hello);
     }

@@ -91,6 +91,21 @@ impl Setup {
         })
     }
 
+    /// Refuses a device that `engine` can't use here, by what its worker says of itself.
+    pub(crate) fn check_device(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        let name = self.device.to_string();
+        let family = name.split(':').next().unwrap_or_default();
+        let find = |name: &str| hello.devices.iter().find(|device| device.device == name);
+        let why = match find(&name).or_else(|| find(family)) {
+            Some(device) => device.unusable.clone(),
+            None if hello.devices.is_empty() => None,
+            None => Some("it has no such device".into()),
+        };
+        why.map_or(Ok(()), |why| {
+            Err(SettingsError { origin: format!("device {name}"), what: format!("{engine}: {why}") })
+        })
+    }
+
     /// Refuses the first option that `engine` does not have, or not with that value, by what its worker says of itself.
     pub(crate) fn check_options(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
         for (key, value) in self.options.get(engine).into_iter().flatten() {
