@@ -8,9 +8,9 @@ scripts/check_arrows.sh
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them.
 cargo build --workspace --bins
+cargo test --workspace --doc --quiet >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --no-fail-fast
 else
     cargo test --workspace --no-fail-fast
 fi
-cargo test --workspace --doc --quiet

@@ -1,0 +1,149 @@
+//! How a worker is started and its model loaded: the part of a sweep that `generate` and `verify` share.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use protocol::{Device, Hello, Options, Precision};
+
+use crate::settings::Setting;
+use crate::{Engines, Settings, SettingsError, parse_bytes};
+
+/// How a worker is started and its model loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// Where to compute.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// Threads of an engine's pool; one a core where not given.
+    pub threads: Option<u32>,
+    /// The most memory a worker may use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The most seconds that loading, or a cell, may take.
+    pub timeout_seconds: f64,
+    /// The engines' own options.
+    pub options: BTreeMap<String, Options>,
+    /// Where each option (`ENGINE.KEY`) was written.
+    option_origins: Origins,
+}
+
+/// Where settings were written. Settings are the same wherever they were.
+#[derive(Debug, Clone, Default)]
+struct Origins(BTreeMap<String, String>);
+
+impl PartialEq for Origins {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Setup {
+    /// Takes its keys from the settings.
+    pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
+        let (options, option_origins) = read_options(settings.take_below("options"), engines)?;
+        let mut take = |key: &str| settings.take(key);
+        Ok(Self {
+            device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
+            precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
+            threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
+            memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
+            timeout_seconds: take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?,
+            options,
+            option_origins,
+        })
+    }
+
+    /// Refuses a device that `engine` can't use here, by what its worker says of itself.
+    pub(crate) fn check_device(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        let name = self.device.to_string();
+        let family = name.split(':').next().unwrap_or_default();
+        let find = |name: &str| hello.devices.iter().find(|device| device.device == name);
+        let why = match find(&name).or_else(|| find(family)) {
+            Some(device) => device.unusable.clone(),
+            None if hello.devices.is_empty() => None,
+            None => Some("it has no such device".into()),
+        };
+        why.map_or(Ok(()), |why| {
+            Err(SettingsError { origin: format!("device {name}"), what: format!("{engine}: {why}") })
+        })
+    }
+
+    /// Refuses the first option that `engine` does not have, or not with that value, by what its worker says of itself.
+    pub(crate) fn check_options(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        for (key, value) in self.options.get(engine).into_iter().flatten() {
+            let listed = |words: Vec<String>| if words.is_empty() { "none".into() } else { words.join(", ") };
+            let what = match hello.options.get(key) {
+                None => {
+                    let known = listed(hello.options.keys().cloned().collect());
+                    format!("unknown option: {engine} has {known}")
+                }
+                Some(values) if values.is_empty() || values.contains(value) => continue,
+                Some(values) => {
+                    let values = listed(values.iter().map(ToString::to_string).collect());
+                    format!("expected one of {values}, found {value}")
+                }
+            };
+            let origin = self.option_origins.0.get(&format!("{engine}.{key}"));
+            let origin = origin.cloned().unwrap_or_else(|| format!("options.{engine}.{key}"));
+            return Err(SettingsError { origin, what });
+        }
+        Ok(())
+    }
+
+    /// The options of `engine`.
+    pub fn options_of(&self, engine: &str) -> Options {
+        self.options.get(engine).cloned().unwrap_or_default()
+    }
+}
+
+fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {
+    setting.word()?.parse().map_err(|error| setting.error(error))
+}
+
+fn read_bytes(setting: &Setting) -> Result<u64, SettingsError> {
+    match setting.value.as_integer() {
+        Some(bytes) => parse_bytes(&bytes.to_string()),
+        None => parse_bytes(setting.word()?),
+    }
+    .map_err(|what| setting.error(what))
+}
+
+fn read_options(
+    settings: Vec<(String, Setting)>,
+    engines: &Engines,
+) -> Result<(BTreeMap<String, Options>, Origins), SettingsError> {
+    let (mut options, mut origins) = (BTreeMap::<String, Options>::new(), BTreeMap::new());
+    for (name, setting) in settings {
+        let Some((engine, key)) = name.rsplit_once('.') else {
+            return Err(setting.error("expected a table of an engine's options"));
+        };
+        if engines.get(engine).is_none() {
+            return Err(setting.error(unknown_engine(engine, engines)));
+        }
+        let value = serde_json::to_value(&setting.value).map_err(|error| setting.error(error))?;
+        if has_null(&value) {
+            return Err(setting.error("expected a finite number"));
+        }
+        options.entry(engine.into()).or_default().insert(key.into(), value);
+        origins.insert(name, setting.origin);
+    }
+    Ok((options, Origins(origins)))
+}
+
+/// What JSON makes of a number that is not finite.
+fn has_null(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Array(items) => items.iter().any(has_null),
+        serde_json::Value::Object(entries) => entries.values().any(has_null),
+        other => other.is_null(),
+    }
+}
+
+pub(crate) fn unknown_engine(name: &str, engines: &Engines) -> String {
+    let mut text = format!("unknown engine \"{name}\": expected one of ");
+    for (index, known) in engines.names().enumerate() {
+        let _ = write!(text, "{}{known}", if index == 0 { "" } else { ", " });
+    }
+    text
+}
