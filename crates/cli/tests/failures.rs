@@ -51,9 +51,9 @@ fn every_other_death_is_told_apart_and_is_a_finding() {
 
 #[test]
 fn a_worker_that_never_answers_is_ended_by_its_deadline() {
-    let (code, stdout, ends) = run_with("kind = \"hang\", phase = \"prompt\"", &["--timeout-seconds", "1"]);
+    let (code, stdout, ends) = run_with("kind = \"hang\", phase = \"prompt\"", &["--timeout-seconds", "3"]);
     assert_eq!(code, 1);
-    let end = (Outcome::TimedOut, Some(Phase::Prompt), "no answer within 1 s".to_owned());
+    let end = (Outcome::TimedOut, Some(Phase::Prompt), "no answer within 3 s".to_owned());
     assert_eq!(ends, [end.clone(), end]);
     assert!(stdout.contains("| TIMEOUT"));
 }
@@ -126,7 +126,7 @@ fn strange_workers_are_rows_too() {
         ),
         ("read load; sleep 1000 & kill -SEGV $$".to_owned(), Outcome::Crashed, "ended by SIGSEGV"),
         // Its requests are larger than a pipe holds, and it reads none of them.
-        (format!("{load}; exec sleep 1000"), Outcome::TimedOut, "no answer within 1 s"),
+        (format!("{load}; exec sleep 1000"), Outcome::TimedOut, "no answer within 3 s"),
         (
             format!("{load}; read measure; echo '{{\"reply\":\"loaded\",\"weights_bytes\":1}}'"),
             Outcome::Failed,
@@ -154,7 +154,7 @@ fn strange_workers_are_rows_too() {
             .replace("\"mock\"", "\"scripted\"")
             .replace("[1, 4]", "[64]")
             .replace("[16, 64, 256]", "[1024]");
-        let more = ["--engines-file", "engines.toml", "--no-verify", "--timeout-seconds", "1"];
+        let more = ["--engines-file", "engines.toml", "--no-verify", "--timeout-seconds", "3"];
         let (code, _) = place.run(&sweep, &more);
         assert_eq!(code, 1);
         let record = &place.records()[0];
