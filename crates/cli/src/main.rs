@@ -18,6 +18,8 @@ enum Ending {
     Done = 0,
     /// A cell failed, or an engine computes something else.
     Finding = 1,
+    /// Bad input or a broken set-up, of which a worker has told the user already.
+    Refused = 2,
     /// Ctrl-C.
     Interrupted = 130,
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
     let status = command.status().with_context(|| format!("{program}: run `make build`"))?;
     match status.code() {
         Some(0) => Ok(Ending::Done),
-        Some(1 | 2) => std::process::exit(2),
+        Some(1 | 2) => Ok(Ending::Refused),
         _ => bail!("{program} ended with {status}"),
     }
 }
