@@ -50,7 +50,8 @@ pub struct RunFolder {
 impl RunFolder {
     /// Creates the folder of a new run. Refused where there is a run already.
     pub fn create(dir: &Path, sweep: &Sweep, environment: &Environment) -> Result<Self, StoreError> {
-        if dir.join(MEASUREMENTS).exists() {
+        // The last file that is written here: without it a run was killed before it began.
+        if dir.join(ENVIRONMENT).exists() {
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
                 "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"

@@ -1,0 +1,72 @@
+//! SIGKILL at any moment loses nothing but the cell of the moment.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Place;
+
+const CELLS: usize = 200;
+
+/// 10 × 20 cells.
+fn sweep() -> String {
+    let sizes = |count: usize| (1..=count).map(|size| size.to_string()).collect::<Vec<_>>().join(", ");
+    format!(
+        "models = [\"llama2-15m\"]\nengines = [\"mock\"]\nbatch_sizes = [{}]\nprompt_lengths = [{}]\ngeneration_length = 256\n\
+         [procedure]\nwarmup_runs = 1\nprompt_runs = 2\n",
+        sizes(10),
+        sizes(20)
+    )
+}
+
+/// Processes whose working folder is this place: the program's, and its workers'.
+fn processes_in(place: &Place) -> usize {
+    let dir = place.path("").canonicalize().unwrap();
+    let of_place =
+        |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir);
+    std::fs::read_dir("/proc").unwrap().flatten().filter(of_place).count()
+}
+
+#[test]
+fn fifty_kills_lose_no_record_and_leave_no_worker() {
+    let place = Place::new();
+    place.write("sweep.toml", &sweep());
+    let mut random = 12345u64;
+    for kill in 0..50 {
+        let arguments: &[&str] =
+            if kill == 0 { &["run", "sweep.toml", "--out", "run"] } else { &["run", "--resume", "run"] };
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("llama2-bench"))
+            .args(arguments)
+            .current_dir(place.path(""))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let lines = 1 + (random >> 33) as usize % 6;
+        let turns = (random >> 40) % 200_000;
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let seen = stderr.lines().take(lines).count();
+        assert!(seen > 0, "run {kill} said nothing");
+        // Somewhere inside a cell.
+        (0..turns).for_each(|turn| {
+            std::hint::black_box(turn);
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while processes_in(&place) > 0 {
+            assert!(Instant::now() < deadline, "a worker outlived kill {kill}");
+            std::thread::yield_now();
+        }
+    }
+    place.bench(&["run", "--resume", "run"]).assert().success();
+    let records = place.records();
+    let cells: BTreeSet<(u32, u32)> =
+        records.iter().map(|record| (record.batch_size, record.prompt_length)).collect();
+    assert_eq!((records.len(), cells.len()), (CELLS, CELLS));
+}
