@@ -107,7 +107,7 @@ impl SetupArgs {
                 bail!("--option: expected ENGINE.KEY=VALUE, found \"{option}\"");
             };
             let value = value.parse::<Value>().unwrap_or_else(|_| value.into());
-            settings.set(&format!("options.{engine}.{key}"), "--option", value);
+            settings.set(&format!("options.{engine}.{key}"), &format!("--option {engine}.{key}"), value);
         }
         Ok(())
     }

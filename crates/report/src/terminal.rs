@@ -6,27 +6,27 @@ use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
 use crate::{Figures, Table, format_short};
 
-/// A column: its header, how many columns of screen there must be for it to be shown, and its text.
+/// A column: its header, when it gives way on a narrow screen (the highest rank first, 0 never), and its text.
 struct Column {
     header: &'static str,
-    from_width: u16,
+    rank: u8,
     text: fn(&Figures) -> String,
 }
 
 const COLUMNS: [Column; 9] = [
     column("prompt ms", 0, |figures| figure(figures, 0)),
-    column("±", 131, |figures| share(figures.prompt.variation())),
-    column("prompt tok/s", 105, |figures| figure(figures, 1)),
-    column("128: ms/tok", 119, |figures| figure(figures, 2)),
+    column("±", 5, |figures| share(figures.prompt.variation())),
+    column("prompt tok/s", 3, |figures| figure(figures, 1)),
+    column("128: ms/tok", 4, |figures| figure(figures, 2)),
     column("256: ms/tok", 0, |figures| figure(figures, 4)),
-    column("±", 131, |figures| share(figures.token.variation())),
-    column("tok/s", 78, |figures| figure(figures, 5)),
+    column("±", 5, |figures| share(figures.token.variation())),
+    column("tok/s", 1, |figures| figure(figures, 5)),
     column("wall s", 0, |figures| figure(figures, 6)),
-    column("wall tok/s", 90, |figures| figure(figures, 7)),
+    column("wall tok/s", 2, |figures| figure(figures, 7)),
 ];
 
-const fn column(header: &'static str, from_width: u16, text: fn(&Figures) -> String) -> Column {
-    Column { header, from_width, text }
+const fn column(header: &'static str, rank: u8, text: fn(&Figures) -> String) -> Column {
+    Column { header, rank, text }
 }
 
 const STYLE: TableStyle = TableStyle::new()
@@ -49,9 +49,20 @@ pub fn write(tables: &[Table], width: Option<u16>) -> String {
     text
 }
 
+/// The grid with as many columns as fit.
 fn grid(table: &Table, width: Option<u16>) -> comfy_table::Table {
-    let columns: Vec<&Column> =
-        COLUMNS.iter().filter(|column| width.is_none_or(|width| width >= column.from_width)).collect();
+    let fits = |grid: &comfy_table::Table| {
+        let widest = grid.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        width.is_none_or(|width| widest <= usize::from(width))
+    };
+    let ranks = (1..=COLUMNS.iter().map(|column| column.rank).max().unwrap_or(0)).rev();
+    let grids = ranks.map(|rank| grid_of(table, rank));
+    grids.into_iter().find(fits).unwrap_or_else(|| grid_of(table, 0))
+}
+
+/// The grid of the columns up to `rank`.
+fn grid_of(table: &Table, rank: u8) -> comfy_table::Table {
+    let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.rank <= rank).collect();
     let mut grid = comfy_table::Table::new();
     grid.load_style(STYLE);
     grid.set_header(

@@ -134,6 +134,15 @@ fn terminal() {
 }
 
 #[test]
+fn a_table_is_no_wider_than_the_screen() {
+    for width in 75..150 {
+        let text = report::terminal::write(&run(), Some(width));
+        let grid = text.lines().filter(|line| !line.starts_with('!'));
+        assert!(grid.map(|line| line.chars().count()).max().unwrap() <= usize::from(width), "{width}");
+    }
+}
+
+#[test]
 fn a_terminal_of_20_columns_is_no_reason_to_panic() {
     assert!(report::terminal::write(&run(), Some(20)).contains("engine"));
 }
