@@ -15,7 +15,12 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
 
 /// Writes a line to stderr, whether or not anybody reads it.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", plain(text));
+}
+
+/// Text from elsewhere (a worker's error, a folder's name) must not steer the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Writes an error with its causes on one line.

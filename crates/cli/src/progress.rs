@@ -61,13 +61,13 @@ impl Progress {
                     if done > 0 { format!(", {done} of them measured already") } else { String::new() };
                 self.line(&format!("{}: {cells} cells{resumed}", dir.display()));
             }
-            Event::Verifying { engine, model } => self.message(format!("verifying {engine} on {model}")),
+            Event::Verifying { engine, model } => self.message(&format!("verifying {engine} on {model}")),
             Event::Verified(verification) => self.line(&format!("verified {}", describe(verification))),
             Event::CellStarted { cell, index } => {
                 self.current = cell_name(&cell);
                 self.current_index = index;
                 self.started = Instant::now();
-                self.message(format!("[{}/{}] {}  starting", index + 1, self.cells, self.current));
+                self.message(&format!("[{}/{}] {}  starting", index + 1, self.cells, self.current));
             }
             Event::Progress(progress) => {
                 let latency = progress.last_seconds.map(|seconds| format!("  {}", duration(seconds)));
@@ -78,7 +78,7 @@ impl Progress {
                 let share = (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0);
                 let left = self.time_left(share, progress.phase);
                 let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
-                self.message(format!(
+                self.message(&format!(
                     "[{index}/{cells}] {current}  {phase}{}{left}",
                     latency.unwrap_or_default()
                 ));
@@ -117,9 +117,9 @@ impl Progress {
         }
     }
 
-    fn message(&self, text: String) {
+    fn message(&self, text: &str) {
         if let Some(live) = &self.live {
-            live.set_message(text);
+            live.set_message(printer::plain(text));
         }
     }
 

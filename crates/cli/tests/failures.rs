@@ -161,3 +161,15 @@ fn strange_workers_are_rows_too() {
         assert_eq!((record.outcome, record.error.as_deref()), (outcome, Some(error)), "{script}");
     }
 }
+
+#[test]
+fn a_worker_s_words_do_not_steer_the_terminal() {
+    let place = Place::new();
+    let failed = r#"{"reply":"failed","phase":"load","message":"red \u001b[31m text"}"#;
+    place.write("engines.toml", &scripted(&format!("read load; echo '{failed}'; read end")));
+    place.write("sweep.toml", &MOCK.replace("\"mock\"", "\"scripted\""));
+    let arguments = ["run", "sweep.toml", "--engines-file", "engines.toml", "--no-verify", "--out", "run"];
+    let output = place.bench(&arguments).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed: red  [31m text"));
+    assert!(!output.stderr.contains(&0x1b) && !output.stdout.contains(&0x1b));
+}

@@ -173,6 +173,18 @@ fn other_tokens_than_the_other_engines_are_not_hidden() {
 }
 
 #[test]
+fn a_single_engine_without_a_reference_is_said_to_be_unverified() {
+    let place = Place::new();
+    place.write("engines.toml", &format!("[a]\ncommand = [{:?}]\n", worker("llama2-bench-mock")));
+    place.write("sweep.toml", &MOCK.replace("\"mock\"", "\"a\""));
+    place
+        .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
+        .assert()
+        .success()
+        .stderr(contains("only a computes it here, and there is nothing to hold that against"));
+}
+
+#[test]
 fn a_closed_stdout_and_an_isolated_cell_are_fine() {
     let place = Place::new();
     let (code, _) = place.run(MOCK, &["--isolation", "cell"]);

@@ -67,6 +67,14 @@ impl Engines {
         self.commands.iter().find(|command| command.engine == engine)
     }
 
+    /// The worker of `engine`, or in words that there is none.
+    pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
+        self.get(engine).ok_or_else(|| {
+            let names: Vec<&str> = self.names().collect();
+            format!("unknown engine \"{engine}\": expected one of {}", names.join(", "))
+        })
+    }
+
     /// All names, in the file's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.commands.iter().map(|command| command.engine.as_str())

@@ -1,7 +1,7 @@
 //! How a worker is started and its model loaded: the part of a sweep that `generate` and `verify` share.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use protocol::{Device, Hello, Options, Precision};
@@ -118,9 +118,7 @@ fn read_options(
         let Some((engine, key)) = name.rsplit_once('.') else {
             return Err(setting.error("expected a table of an engine's options"));
         };
-        if engines.get(engine).is_none() {
-            return Err(setting.error(unknown_engine(engine, engines)));
-        }
+        engines.find(engine).map_err(|what| setting.error(what))?;
         let value = serde_json::to_value(&setting.value).map_err(|error| setting.error(error))?;
         if has_null(&value) {
             return Err(setting.error("expected a finite number"));
@@ -138,12 +136,4 @@ fn has_null(value: &serde_json::Value) -> bool {
         serde_json::Value::Object(entries) => entries.values().any(has_null),
         other => other.is_null(),
     }
-}
-
-pub(crate) fn unknown_engine(name: &str, engines: &Engines) -> String {
-    let mut text = format!("unknown engine \"{name}\": expected one of ");
-    for (index, known) in engines.names().enumerate() {
-        let _ = write!(text, "{}{known}", if index == 0 { "" } else { ", " });
-    }
-    text
 }

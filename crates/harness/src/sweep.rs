@@ -7,7 +7,6 @@ use protocol::{Device, Options, Precision, Procedure};
 use serde::Serialize;
 
 use crate::settings::Setting;
-use crate::setup::unknown_engine;
 use crate::{Engines, Model, Settings, SettingsError, Setup};
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
@@ -184,10 +183,10 @@ fn find_models(setting: &Setting, seed: u64) -> Result<Vec<Model>, SettingsError
 
 fn find_engines(setting: &Setting, engines: &Engines) -> Result<Vec<String>, SettingsError> {
     let names = setting.words()?;
-    match names.iter().find(|name| engines.get(name).is_none()) {
-        Some(unknown) => Err(setting.error(unknown_engine(unknown, engines))),
-        None => Ok(names),
+    for name in &names {
+        engines.find(name).map_err(|what| setting.error(what))?;
     }
+    Ok(names)
 }
 
 fn check_context(

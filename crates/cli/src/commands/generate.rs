@@ -13,13 +13,8 @@ use crate::{Ending, printer};
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
     let engines = args.setup.engines.read()?;
-    let names: Vec<&str> = engines.names().collect();
     let engine = args.engine.as_str();
-    ensure!(
-        names.contains(&engine),
-        "--engine: unknown engine \"{engine}\": expected one of {}",
-        names.join(", ")
-    );
+    engines.find(engine).map_err(|what| anyhow!("--engine: {what}"))?;
     let mut settings = Settings::default();
     args.setup.overlay(&mut settings)?;
     let setup = Setup::take(&mut settings, &engines)?;

@@ -154,6 +154,11 @@ pub(crate) fn describe(verification: &Verification) -> String {
         .collect();
     let missing =
         verification.reference_error.as_ref().map(|error| format!("the reference did not answer: {error}"));
+    if engines.is_empty() {
+        return format!(
+            "{model}: only {against} computes it here, and there is nothing to hold that against"
+        );
+    }
     let lines: Vec<String> = missing.into_iter().chain(engines).collect();
     format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", lines.join("\n  "))
 }
