@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -63,6 +63,9 @@ pub(crate) struct SetupArgs {
     /// The most seconds that loading, or a cell, may take [default: 3600].
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout_seconds: Option<f64>,
+    /// The most seconds of a phase (load, prompt or decode), such as load=600; may be repeated.
+    #[arg(long = "phase-timeout", value_name = "PHASE=SECONDS", action = ArgAction::Append)]
+    pub(crate) phase_timeouts: Vec<String>,
     /// An engine's own option, such as pytorch-eager.attention=eager; may be repeated.
     #[arg(long = "option", value_name = "ENGINE.KEY=VALUE", action = ArgAction::Append)]
     pub(crate) options: Vec<String>,
@@ -79,10 +82,15 @@ pub(crate) struct EnginesArgs {
 }
 
 impl EnginesArgs {
+    /// The file, where another than the built-in one was given.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.engines_file.as_deref()
+    }
+
     /// The engines to choose from.
     pub(crate) fn read(&self) -> Result<Engines> {
         let Some(path) = &self.engines_file else { return Ok(Engines::built_in()) };
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = llama::read_text(path).with_context(|| path.display().to_string())?;
         let base = path.parent().unwrap_or(path);
         Ok(Engines::parse(&text, &path.display().to_string(), base)?)
     }
@@ -101,6 +109,20 @@ impl SetupArgs {
         set("threads", "--threads", self.threads.map(|threads| i64::from(threads).into()));
         set("memory_limit", "--memory-limit", self.memory_limit.clone().map(Value::from));
         set("timeout_seconds", "--timeout-seconds", self.timeout_seconds.map(Value::from));
+        for timeout in &self.phase_timeouts {
+            let split =
+                timeout.split_once('=').and_then(|(phase, seconds)| Some((phase, seconds.parse().ok()?)));
+            let Some((phase @ ("load" | "prompt" | "decode"), seconds)) = split else {
+                bail!(
+                    "--phase-timeout: expected load, prompt or decode, =, and seconds, found \"{timeout}\""
+                );
+            };
+            settings.set(
+                &format!("phase_timeout_seconds.{phase}"),
+                &format!("--phase-timeout {phase}"),
+                Value::Float(seconds),
+            );
+        }
         for option in &self.options {
             let split = option.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
             let Some(((engine, key), value)) = split else {
@@ -121,9 +143,12 @@ pub(crate) struct RunArgs {
     /// Print the cells and what each will need in memory; measure nothing.
     #[arg(long)]
     pub(crate) list: bool,
-    /// Measure only what this earlier run's folder lacks.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["sweep", "out", "list"])]
+    /// Measure only what this earlier run's folder lacks; by its own sweep where no other is given.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "list"])]
     pub(crate) resume: Option<PathBuf>,
+    /// Let --resume go on with another sweep, model, library or machine; the table says which rows are whose.
+    #[arg(long, requires = "resume")]
+    pub(crate) allow_mixed: bool,
     /// The run's folder [default: runs/TIME-SWEEP].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -169,6 +194,9 @@ pub(crate) struct Overrides {
     /// A worker for all cells of an engine, or a fresh one for every cell.
     #[arg(long, value_name = "engine|cell")]
     pub(crate) isolation: Option<String>,
+    /// Once a cell is out of memory, do not try those that need at least as much: they are OOM, and marked inferred.
+    #[arg(long)]
+    pub(crate) prune_oom: bool,
     /// Of seeded weights and prompts.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u32>,
@@ -196,6 +224,7 @@ impl Overrides {
             ("procedure.generations", "--generations", whole(self.generations)),
             ("procedure.replicates", "--replicates", whole(self.replicates)),
             ("isolation", "--isolation", self.isolation.clone().map(Value::from)),
+            ("prune_oom", "--prune-oom", self.prune_oom.then(|| true.into())),
             ("seed", "--seed", whole(self.seed)),
         ];
         for (key, flag, value) in given {

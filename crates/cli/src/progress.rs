@@ -83,6 +83,9 @@ impl Progress {
                     latency.unwrap_or_default()
                 ));
             }
+            Event::Farewell { engine, error } => {
+                self.line(&format!("warning: {engine}: its worker did not end in order: {error}"));
+            }
             Event::CellEnded { cell, index, measurement } => {
                 if measurement.outcome == Outcome::Ok {
                     self.spent.0 += self.started.elapsed().as_secs_f64();

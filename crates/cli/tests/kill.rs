@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::Place;
+use common::{Place, processes_in};
 
 const CELLS: usize = 200;
 
@@ -20,14 +20,6 @@ fn sweep() -> String {
         sizes(10),
         sizes(20)
     )
-}
-
-/// Processes whose working folder is this place: the program's, and its workers'.
-fn processes_in(place: &Place) -> usize {
-    let dir = place.path("").canonicalize().unwrap();
-    let of_place =
-        |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir);
-    std::fs::read_dir("/proc").unwrap().flatten().filter(of_place).count()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{MOCK, Place, read_records};
+use common::{MOCK, Place, read_records, worker};
 use predicates::str::contains;
 use protocol::Outcome;
 
@@ -136,7 +136,7 @@ fn resume_measures_exactly_what_is_missing() {
         .bench(&["run", "--resume", "run", "--batch-size", "1"])
         .assert()
         .code(2)
-        .stderr("error: --batch-size: --resume measures the sweep of run as it is\n");
+        .stderr("error: run: its cells were measured otherwise: batch_sizes: [1, 4], here [1]: --allow-mixed measures the missing ones all the same, and says under the table which they are\n");
 }
 
 #[test]
@@ -200,10 +200,6 @@ fn a_closed_stdout_and_an_isolated_cell_are_fine() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-}
-
-fn worker(name: &str) -> std::path::PathBuf {
-    assert_cmd::cargo::cargo_bin(name)
 }
 
 use predicates::prelude::PredicateBooleanExt as _;

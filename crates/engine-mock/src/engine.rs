@@ -1,15 +1,17 @@
 //! The mock engine.
 
 use std::cell::Cell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 use llama::Weights;
-use protocol::{Hello, Library, LoadRequest, Loaded, PROTOCOL, Phase, UsableDevice};
+use protocol::{Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
 use worker::timing::Clock;
 use worker::{Engine, Prompt};
 
+use crate::fault::Moment;
 use crate::script::Script;
 
 /// A clock that moves only when the engine says so.
@@ -19,6 +21,10 @@ pub(crate) struct VirtualClock(Rc<Cell<Duration>>);
 impl VirtualClock {
     fn advance(&self, by: Duration) {
         self.0.set(self.0.get() + by);
+    }
+
+    fn jump_back(&self) {
+        self.0.set(Duration::ZERO);
     }
 }
 
@@ -39,10 +45,12 @@ pub(crate) struct Mock {
     selected: Vec<Vec<u32>>,
     held: Vec<u8>,
     noise: u64,
+    /// Where its replies go.
+    pipe: OwnedFd,
 }
 
 impl Mock {
-    pub(crate) fn new(clock: VirtualClock) -> Self {
+    pub(crate) fn new(clock: VirtualClock, pipe: OwnedFd) -> Self {
         Self {
             clock,
             script: Script::default(),
@@ -52,6 +60,7 @@ impl Mock {
             selected: Vec::new(),
             held: Vec::new(),
             noise: 0,
+            pipe,
         }
     }
 
@@ -67,9 +76,10 @@ impl Mock {
         self.clock.advance(latency);
     }
 
-    fn strike(&self, phase: Phase) -> Result<()> {
+    /// Goes wrong, where the script says so.
+    pub(crate) fn strike(&self, moment: Moment) -> Result<()> {
         let Some(fault) = &self.script.fault else { return Ok(()) };
-        fault.strike(phase, self.prompt.batch_size, self.prompt.length)
+        fault.strike(moment, [self.prompt.batch_size, self.prompt.length], &self.pipe)
     }
 
     /// The next token of each row: a function of the row's tokens so far.
@@ -93,6 +103,7 @@ impl Engine for Mock {
             libraries: vec![Library { name: "mock".into(), version, path: None }],
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
+            virtual_clock: true,
         }
     }
 
@@ -102,7 +113,7 @@ impl Engine for Mock {
         let config = weights.config();
         self.vocab_size = config.vocab_size;
         self.max_position_embeddings = config.max_position_embeddings;
-        self.strike(Phase::Load)?;
+        self.strike(Moment::Load)?;
         Ok(Loaded { weights_bytes: llama::cost::weights_bytes(config, request.precision), notes: Vec::new() })
     }
 
@@ -129,7 +140,7 @@ impl Engine for Mock {
     }
 
     fn prefill(&mut self) -> Result<()> {
-        self.strike(Phase::Prompt)?;
+        self.strike(Moment::Prompt)?;
         let tokens = (self.prompt.batch_size * self.prompt.length) as f64;
         self.pass(self.script.prompt_microseconds_per_token * tokens);
         Ok(())
@@ -141,7 +152,10 @@ impl Engine for Mock {
     }
 
     fn decode(&mut self) -> Result<()> {
-        self.strike(Phase::Decode)?;
+        self.strike(Moment::Decode)?;
+        if self.script.clock_jumps {
+            self.clock.jump_back();
+        }
         let further = (self.prompt.batch_size - 1) as f64;
         self.pass(self.script.token_microseconds * (1.0 + self.script.batch_slope * further));
         Ok(())

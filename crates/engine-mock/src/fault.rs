@@ -1,18 +1,34 @@
 //! Ways to go wrong, each as real as a process can make it.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use protocol::Phase;
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong in which phase of which cells.
+/// When a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Moment {
+    /// Before the hello; only the command line can say so (`--fault-at-hello KIND`).
+    Hello,
+    Load,
+    Prompt,
+    Decode,
+    /// When the worker was told to end.
+    Goodbye,
+}
+
+/// What goes wrong at which moment of which cells.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     kind: Kind,
-    phase: Phase,
+    phase: Moment,
     /// Only cells of at least this batch size.
     #[serde(default)]
     min_batch_size: usize,
@@ -21,11 +37,15 @@ pub(crate) struct Fault {
     min_prompt_length: usize,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    /// The engine reports that memory ran out.
+    /// The engine reports that memory ran out, in C++'s words.
     OutOfMemory,
+    /// The same in CUDA's words.
+    CudaOutOfMemory,
+    /// An allocation that can't be made: Rust's allocator aborts.
+    Allocation,
     /// The engine reports another error, of several lines.
     Error,
     /// The engine panics.
@@ -34,44 +54,141 @@ enum Kind {
     Abort,
     /// SIGSEGV.
     Segfault,
+    /// SIGKILL, from nobody knows whom.
+    Kill,
     /// The process exits with code 3.
     Exit,
-    /// The forward never returns.
+    /// The process exits as if all were well.
+    ExitZero,
+    /// Nothing happens any more.
     Hang,
-    /// A line that is not JSON where a reply should be.
-    Garbage,
+    /// The same, deaf to SIGTERM, SIGINT and SIGHUP.
+    HangDeaf,
+    /// The same, with children: one of the same group, one that left it.
+    HangWithChildren,
+    /// Half a reply, then the process exits.
+    Truncated,
+    /// JSON that is no reply.
+    WrongSchema,
+    /// A line of 100 MB.
+    LongLine,
+    /// A library that prints into the pipe.
+    StrayText,
+    /// A library that prints to what it takes for stdout.
+    Stdout,
+    /// The pipe is closed, and the process lives on.
+    ClosedPipe,
+    /// A child that left the group lives on; the worker goes on as if nothing were.
+    Orphan,
 }
 
 impl Fault {
-    /// Goes wrong, where it is told to.
-    pub(crate) fn strike(&self, phase: Phase, batch_size: usize, prompt_length: usize) -> Result<()> {
+    /// A fault before the hello, named as in a sweep.
+    pub(crate) fn at_hello(kind: &str) -> Result<Self> {
+        let kind = serde_json::from_value(kind.into())?;
+        Ok(Self { kind, phase: Moment::Hello, min_batch_size: 0, min_prompt_length: 0 })
+    }
+
+    /// Goes wrong, where it is told to. `pipe` is what the replies are written to.
+    pub(crate) fn strike(
+        &self,
+        moment: Moment,
+        [batch_size, prompt_length]: [usize; 2],
+        pipe: &OwnedFd,
+    ) -> Result<()> {
         let met = batch_size >= self.min_batch_size && prompt_length >= self.min_prompt_length;
-        if phase != self.phase || !met {
+        if moment != self.phase || !met {
             return Ok(());
         }
+        let write = |bytes: &[u8]| -> Result<()> {
+            Ok(File::from(pipe.as_fd().try_clone_to_owned()?).write_all(bytes)?)
+        };
         match self.kind {
             Kind::OutOfMemory => bail!("std::bad_alloc"),
+            Kind::CudaOutOfMemory => bail!("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            Kind::Allocation => {
+                let layout = std::alloc::Layout::from_size_align(1 << 46, 1)?;
+                std::alloc::handle_alloc_error(layout)
+            }
             Kind::Error => bail!("scripted error\nwith a second line\n   at a backtrace"),
             Kind::Panic => panic!("scripted panic"),
             Kind::Abort => std::process::abort(),
             Kind::Segfault => {
-                let _ = std::io::stderr().write_all(b"about to touch address 0\n");
+                let _ = io::stderr().write_all(b"about to touch address 0\n");
                 // SAFETY: none: this is the fault. Address 0 is never mapped.
                 unsafe { std::ptr::null_mut::<u8>().write_volatile(1) };
-                Ok(())
+            }
+            Kind::Kill => {
+                // SAFETY: a plain call on this process.
+                unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             }
             Kind::Exit => std::process::exit(3),
-            Kind::Hang => loop {
-                std::thread::sleep(Duration::from_secs(3600));
-            },
-            Kind::Garbage => {
-                // The pipe is the one descriptor above stderr that is open for writing: 3.
-                let _ = std::fs::OpenOptions::new()
-                    .write(true)
-                    .open("/proc/self/fd/3")
-                    .and_then(|mut pipe| pipe.write_all(b"{\"reply\":\"measured\",\"prompt_sec\n"));
-                Ok(())
+            Kind::ExitZero => std::process::exit(0),
+            Kind::Hang => hang(),
+            Kind::HangDeaf => {
+                for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+                    // SAFETY: no handler is installed.
+                    unsafe { libc::signal(signal, libc::SIG_IGN) };
+                }
+                hang();
             }
+            Kind::HangWithChildren => {
+                sleeper(false)?;
+                sleeper(true)?;
+                hang();
+            }
+            Kind::Truncated => {
+                write(b"{\"reply\":\"measured\",\"prompt_sec")?;
+                std::process::exit(0);
+            }
+            Kind::WrongSchema => write(b"{\"reply\":\"measured\",\"latency_ms\":[1,2,3]}\n")?,
+            Kind::LongLine => write(&vec![b'1'; 100_000_000])?,
+            Kind::StrayText => write(b"Downloading: 100%\n")?,
+            Kind::Stdout => println!("a word on stdout"),
+            Kind::ClosedPipe => {
+                close_all_like(pipe)?;
+                hang();
+            }
+            Kind::Orphan => sleeper(true)?,
+        }
+        Ok(())
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// A child that sleeps for an hour, in a session of its own where it is to leave the group.
+fn sleeper(leave: bool) -> Result<()> {
+    let mut command = Command::new("sleep");
+    command.arg("3600").stdin(Stdio::null());
+    // SAFETY: `setsid` is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            if leave {
+                libc::setsid();
+            }
+            Ok(())
+        });
+    }
+    command.spawn()?;
+    Ok(())
+}
+
+/// Closes every descriptor of what `pipe` is one of.
+fn close_all_like(pipe: &OwnedFd) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let link = |fd: &str| fs::read_link(format!("/proc/self/fd/{fd}"));
+    let target = link(&pipe.as_raw_fd().to_string())?;
+    for entry in fs::read_dir("/proc/self/fd")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if link(&name).is_ok_and(|its| its == target) {
+            // SAFETY: this is the fault: whoever owns the descriptor finds it closed.
+            unsafe { libc::close(name.parse()?) };
         }
     }
+    Ok(())
 }

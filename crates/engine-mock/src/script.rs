@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) bytes_per_position: u64,
     /// Choose other tokens than the other engines.
     pub(crate) wrong_tokens: bool,
+    /// Set the clock back in every decode forward.
+    pub(crate) clock_jumps: bool,
     /// What goes wrong, and where.
     pub(crate) fault: Option<Fault>,
 }
@@ -41,6 +43,7 @@ impl Default for Script {
             real_time: false,
             bytes_per_position: 0,
             wrong_tokens: false,
+            clock_jumps: false,
             fault: None,
         }
     }

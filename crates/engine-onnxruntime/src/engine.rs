@@ -48,6 +48,7 @@ impl Engine for OnnxRuntime {
             }],
             devices: self.library.devices(),
             options: describe_options(&WORDS),
+            virtual_clock: false,
         }
     }
 

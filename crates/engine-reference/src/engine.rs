@@ -40,6 +40,7 @@ impl Engine for Reference {
             libraries: vec![Library { name: "reference".into(), version, path: None }],
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
             options: BTreeMap::new(),
+            virtual_clock: false,
         }
     }
 

@@ -105,6 +105,7 @@ impl Engine for Torch {
             libraries: runtime::libraries(),
             devices: runtime::devices(),
             options: describe_options(&options::WORDS),
+            virtual_clock: false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{Outcome, Phase};
 
-use crate::CellFailure;
+use crate::{CellFailure, OomKills};
 
 /// How a worker's part in a request ended, when not with an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +20,23 @@ pub enum WorkerEnd {
         /// The signal, if one ended it.
         signal: Option<i32>,
     },
-    /// The deadline passed.
-    TimedOut(Duration),
+    /// This deadline passed, after so long.
+    TimedOut(Deadline, Duration),
     /// It said something that is not of the protocol.
     Garbage(String),
+}
+
+/// What a worker is given a time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Saying hello.
+    Hello,
+    /// Answering a request.
+    Request,
+    /// Ending a phase of it.
+    Phase,
+    /// Exiting.
+    Shutdown,
 }
 
 /// What is known of a failure.
@@ -35,8 +48,17 @@ pub struct Evidence {
     pub end: WorkerEnd,
     /// The end of what it wrote to stderr during the request.
     pub stderr: String,
-    /// Processes that the kernel killed for want of memory during the request (`oom_kill` of `/proc/vmstat`).
-    pub kernel_oom_kills: u64,
+    /// Processes that the kernel killed for want of memory during the request.
+    pub oom_kills: OomKills,
+    /// Its pipe ended inside a line.
+    pub torn_line: bool,
+}
+
+impl Evidence {
+    /// An end of which nothing else is known.
+    pub fn of(phase: Phase, end: WorkerEnd) -> Self {
+        Self { phase, end, stderr: String::new(), oom_kills: OomKills::default(), torn_line: false }
+    }
 }
 
 /// What engines, allocators and drivers say when memory runs out. Compared in lower case.
@@ -67,39 +89,70 @@ const OUT_OF_MEMORY: [&str; 15] = [
 
 /// How a cell with this evidence ended.
 pub fn classify(evidence: &Evidence) -> CellFailure {
-    let Evidence { phase, end, stderr, kernel_oom_kills } = evidence;
-    let (outcome, error) = match end {
-        WorkerEnd::NotStarted(what) => (Outcome::Failed, what.clone()),
-        WorkerEnd::Reported(message) if is_out_of_memory(message) => {
-            (Outcome::OutOfMemory, first_line(message))
+    let (outcome, error) = match &evidence.end {
+        WorkerEnd::NotStarted(message) | WorkerEnd::Reported(message) => {
+            let out_of_memory = is_out_of_memory(message);
+            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(message))
         }
-        WorkerEnd::Reported(message) => (Outcome::Failed, first_line(message)),
-        WorkerEnd::TimedOut(deadline) => {
-            (Outcome::TimedOut, format!("no answer within {} s", deadline.as_secs_f64()))
+        WorkerEnd::TimedOut(deadline, after) => {
+            (Outcome::TimedOut, timed_out(*deadline, evidence.phase, after.as_secs_f64()))
         }
         WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
-        WorkerEnd::Exited { signal: Some(libc::SIGKILL), .. } if *kernel_oom_kills > 0 => {
-            (Outcome::OutOfMemory, "killed by the kernel, which was out of memory".into())
-        }
-        WorkerEnd::Exited { code, signal } => exited(*code, *signal, stderr),
+        WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
     };
-    CellFailure { outcome, phase: *phase, error }
+    CellFailure { outcome, phase: evidence.phase, error }
 }
 
-fn exited(code: Option<i32>, signal: Option<i32>, stderr: &str) -> (Outcome, String) {
+fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
+    match deadline {
+        Deadline::Hello => format!("no hello within {seconds} s"),
+        Deadline::Request => format!("no answer within {seconds} s"),
+        Deadline::Phase => format!("{phase} did not end within {seconds} s"),
+        Deadline::Shutdown => format!("it did not exit within {seconds} s"),
+    }
+}
+
+fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Outcome, String) {
+    let stderr = &evidence.stderr;
     if let Some(line) = stderr.lines().find(|line| is_out_of_memory(line)) {
-        return (Outcome::OutOfMemory, line.trim().to_owned());
+        return (Outcome::OutOfMemory, first_line(line));
+    }
+    let said = last_words(stderr);
+    if let Some(signal) = signal {
+        return ended_by(signal, &said, evidence.oom_kills);
     }
     if let Some(library) = missing_library(stderr) {
         return (Outcome::Failed, format!("{library} is not there: run `make setup`"));
     }
-    let said = last_line(stderr);
-    match (code, signal) {
-        (_, Some(signal)) => (Outcome::Crashed, join(&format!("ended by {}", signal_name(signal)), said)),
-        (Some(code), _) if code != 0 && !said.is_empty() => (Outcome::Failed, said.to_owned()),
-        (Some(code), _) => (Outcome::Failed, format!("the worker exited with code {code} without an answer")),
-        (None, None) => (Outcome::Crashed, "the worker ended in an unknown way".into()),
+    let place = if evidence.torn_line { "inside a line of its answer" } else { "without an answer" };
+    let error = match code {
+        Some(code) if code != 0 && !said.is_empty() => said,
+        Some(code) => format!("the worker exited with code {code} {place}"),
+        None => return (Outcome::Crashed, "the worker ended in an unknown way".into()),
+    };
+    (Outcome::Failed, error)
+}
+
+/// SIGKILL alone does not say who sent it: the kernel's counters do.
+fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (Outcome, String) {
+    let name = signal_name(signal);
+    if signal == libc::SIGKILL {
+        // A cgroup counts what any out-of-memory killer killed of it: where it can be read, the machine's adds nothing.
+        match oom_kills.cgroup.or(oom_kills.machine) {
+            Some(0) => {}
+            Some(_) => {
+                let error = "killed by the kernel: its cgroup, or the machine, was out of memory";
+                return (Outcome::OutOfMemory, error.into());
+            }
+            None => {
+                let error =
+                    format!("ended by {name} (no counter can be read that would say if memory ran out)");
+                return (Outcome::Crashed, error);
+            }
+        }
     }
+    let error = format!("ended by {name}");
+    (Outcome::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
 }
 
 /// The dynamic loader's words: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
@@ -116,15 +169,23 @@ fn is_out_of_memory(text: &str) -> bool {
 
 fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or("an error without a message").chars().take(1000).collect()
+    bounded(line.unwrap_or("an error without a message"))
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("")
+/// What a dying process said, without its backtrace: a panic's message, else the last line that is not indented, as
+/// Python's exceptions and most others have it.
+fn last_words(text: &str) -> String {
+    let is_word = |line: &&str| !line.trim().is_empty() && !line.starts_with([' ', '\t']);
+    let is_note = |line: &str| line.starts_with("note: ") || line == "stack backtrace:";
+    let mut after_panic = text.lines().skip_while(|line| !line.contains(" panicked at "));
+    let panic = after_panic.next().and_then(|_| after_panic.next());
+    let last = || text.lines().filter(is_word).rfind(|line| !is_note(line));
+    bounded(panic.or_else(last).unwrap_or("").trim())
 }
 
-fn join(what: &str, said: &str) -> String {
-    if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") }
+/// A line of a record, whatever a worker wrote.
+fn bounded(line: &str) -> String {
+    line.chars().take(1000).collect()
 }
 
 fn signal_name(signal: i32) -> String {
@@ -193,7 +254,7 @@ mod tests {
                 "terminate called after throwing an instance of 'std::bad_alloc'",
             ),
             (signal(libc::SIGSEGV), "", Crashed, "ended by SIGSEGV"),
-            (signal(libc::SIGKILL), "last words\n\n", Crashed, "ended by SIGKILL: last words"),
+            (signal(libc::SIGTERM), "last words\n\n", Crashed, "ended by SIGTERM: last words"),
             (reported("CUDA error: out of memory"), "", OutOfMemory, "CUDA error: out of memory"),
             (
                 reported("CUDA failure 2: out of memory ; GPU=0"),
@@ -214,8 +275,27 @@ mod tests {
                 "x: error while loading shared libraries: libc.so.6: failed to map segment from shared object",
             ),
             (signal(63), "", Crashed, "ended by signal 63"),
+            (
+                WorkerEnd::NotStarted("x: Cannot allocate memory (os error 12)".into()),
+                "",
+                OutOfMemory,
+                "x: Cannot allocate memory (os error 12)",
+            ),
             (exited(3), "", Failed, "the worker exited with code 3 without an answer"),
             (exited(2), "first\nlast\n", Failed, "last"),
+            (
+                exited(101),
+                "\nthread 'main' (7) panicked at src/main.rs:3:5:\nno such thing\nstack backtrace:\n   0: main\nnote: run with\n",
+                Failed,
+                "no such thing",
+            ),
+            (
+                exited(1),
+                "Traceback (most recent call last):\n  File \"x.py\", line 1\nValueError: bad\n    hint\n",
+                Failed,
+                "ValueError: bad",
+            ),
+            (exited(1), "   only indented\n", Failed, "the worker exited with code 1 without an answer"),
             (exited(0), "", Failed, "the worker exited with code 0 without an answer"),
             (
                 exited(127),
@@ -223,7 +303,12 @@ mod tests {
                 Failed,
                 "libtorch_cpu.so is not there: run `make setup`",
             ),
-            (WorkerEnd::TimedOut(Duration::from_millis(1500)), "", TimedOut, "no answer within 1.5 s"),
+            (
+                WorkerEnd::TimedOut(Deadline::Request, Duration::from_millis(1500)),
+                "",
+                TimedOut,
+                "no answer within 1.5 s",
+            ),
             (WorkerEnd::Garbage("not a reply".into()), "", Failed, "not a reply"),
             (
                 WorkerEnd::NotStarted("no program x: run `make build`".into()),
@@ -233,7 +318,7 @@ mod tests {
             ),
         ];
         for (end, stderr, outcome, error) in cases {
-            let evidence = Evidence { phase: Phase::Decode, end, stderr: stderr.into(), kernel_oom_kills: 0 };
+            let evidence = Evidence { stderr: stderr.into(), ..Evidence::of(Phase::Decode, end) };
             let expected = CellFailure { outcome, phase: Phase::Decode, error: error.into() };
             assert_eq!(classify(&evidence), expected);
         }
@@ -242,8 +327,54 @@ mod tests {
     #[test]
     fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
         let end = WorkerEnd::Exited { code: None, signal: Some(libc::SIGKILL) };
-        let evidence = Evidence { phase: Phase::Load, end, stderr: String::new(), kernel_oom_kills: 1 };
-        assert_eq!(classify(&evidence).outcome, Outcome::OutOfMemory);
-        assert_eq!(classify(&Evidence { kernel_oom_kills: 0, ..evidence }).outcome, Outcome::Crashed);
+        let end_of = |cgroup, machine| {
+            let oom_kills = OomKills { cgroup, machine };
+            let failure = classify(&Evidence { oom_kills, ..Evidence::of(Phase::Load, end.clone()) });
+            (failure.outcome, failure.error)
+        };
+        let by_kernel = "killed by the kernel: its cgroup, or the machine, was out of memory";
+        let unknown = "ended by SIGKILL (no counter can be read that would say if memory ran out)";
+        let cases = [
+            (Some(1), Some(1), Outcome::OutOfMemory, by_kernel),
+            (None, Some(1), Outcome::OutOfMemory, by_kernel),
+            // Somebody else's process was killed.
+            (Some(0), Some(1), Outcome::Crashed, "ended by SIGKILL"),
+            (None, Some(0), Outcome::Crashed, "ended by SIGKILL"),
+            (None, None, Outcome::Crashed, unknown),
+        ];
+        for (cgroup, machine, outcome, error) in cases {
+            assert_eq!(end_of(cgroup, machine), (outcome, error.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_told() {
+        let torn = |code, signal| {
+            let end = WorkerEnd::Exited { code, signal };
+            classify(&Evidence { torn_line: true, ..Evidence::of(Phase::Decode, end) })
+        };
+        assert_eq!(torn(Some(0), None).error, "the worker exited with code 0 inside a line of its answer");
+        assert_eq!(torn(None, Some(libc::SIGSEGV)).outcome, Outcome::Crashed);
+    }
+
+    #[test]
+    fn every_deadline_has_its_words() {
+        let error = |deadline| {
+            let end = WorkerEnd::TimedOut(deadline, Duration::from_secs(3));
+            classify(&Evidence::of(Phase::Decode, end)).error
+        };
+        assert_eq!(error(Deadline::Hello), "no hello within 3 s");
+        assert_eq!(error(Deadline::Request), "no answer within 3 s");
+        assert_eq!(error(Deadline::Phase), "decode did not end within 3 s");
+        assert_eq!(error(Deadline::Shutdown), "it did not exit within 3 s");
+    }
+
+    #[test]
+    fn an_error_is_one_line_of_bounded_length() {
+        let long = "x".repeat(100_000);
+        let exit = WorkerEnd::Exited { code: Some(1), signal: None };
+        let evidence = Evidence { stderr: long.clone(), ..Evidence::of(Phase::Load, exit) };
+        assert_eq!(classify(&evidence).error.len(), 1000);
+        assert_eq!(classify(&Evidence::of(Phase::Load, WorkerEnd::Reported(long))).error.len(), 1000);
     }
 }

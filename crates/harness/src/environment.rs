@@ -6,9 +6,13 @@ use std::process::Command;
 
 use protocol::{Environment, Gpu, Hello, ProgramVersion};
 
-/// Looks around; `engines` are what workers said of themselves. Of their libraries' paths the file names alone are kept:
-/// the rest says more of a user's folders than of a figure.
-pub fn read_environment(program: ProgramVersion, mut engines: BTreeMap<String, Hello>) -> Environment {
+/// Looks around; `engines` are what workers said of themselves, `models` the fingerprints of what they will compute. Of
+/// libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+pub fn read_environment(
+    program: ProgramVersion,
+    mut engines: BTreeMap<String, Hello>,
+    models: BTreeMap<String, String>,
+) -> Environment {
     for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
         library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
     }
@@ -27,6 +31,10 @@ pub fn read_environment(program: ProgramVersion, mut engines: BTreeMap<String, H
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus: gpus(),
         engines,
+        models,
+        machine: machine(),
+        sweep_sha256: String::new(),
+        differs_from_first_part: Vec::new(),
     }
 }
 
@@ -34,6 +42,12 @@ fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// `man 5 machine-id`: the id itself is not to be shown, a hash of it with something of the program's own may be.
+fn machine() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").ok().filter(|id| !id.trim().is_empty())?;
+    Some(llama::sha256_hex(format!("llama2-bench {}", id.trim()).as_bytes())[..16].to_owned())
 }
 
 fn memory_bytes() -> u64 {

@@ -47,6 +47,13 @@ pub enum Event<'a> {
     },
     /// A worker said where it stands.
     Progress(&'a Progress),
+    /// A worker did not end in order after its cells were measured.
+    Farewell {
+        /// Its engine.
+        engine: &'a str,
+        /// What it did.
+        error: &'a str,
+    },
     /// A cell ended, and its record is on disk.
     CellEnded {
         /// The cell.

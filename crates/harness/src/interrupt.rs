@@ -20,6 +20,12 @@ impl Interrupt {
         }
         Self(())
     }
+
+    /// A file that may not grow (`ulimit -f`) is an error to report, like a full disk, and not the end of the program.
+    pub fn ignore_file_size_signal() {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    }
 }
 
 extern "C" fn on_signal(_: libc::c_int) {

@@ -1,8 +1,9 @@
-//! A worker process: spawn, ask, wait with a deadline, kill, reap. Linux.
+//! A worker process: spawn, ask, wait with deadlines, kill, reap. Linux.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,16 +11,46 @@ use std::time::{Duration, Instant};
 
 use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
 
-use crate::classify::{Evidence, WorkerEnd};
-use crate::{EngineCommand, interrupted};
+use crate::classify::{Deadline, Evidence, WorkerEnd};
+use crate::{EngineCommand, OomKills, guard, interrupted};
 
 /// Bounds on a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Its private memory, in bytes (`RLIMIT_DATA`).
     pub memory_bytes: Option<u64>,
-    /// The time of one request.
+    /// The time of one request; of the hello too, which has two minutes at most.
     pub request: Duration,
+    /// The time of a phase of it, where one is set.
+    pub phases: PhaseLimits,
+}
+
+impl Default for Limits {
+    /// Two minutes a request.
+    fn default() -> Self {
+        Self { memory_bytes: None, request: HELLO_DEADLINE, phases: PhaseLimits::default() }
+    }
+}
+
+/// The most time of each phase of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PhaseLimits {
+    /// Loading.
+    pub load: Option<Duration>,
+    /// The prefills.
+    pub prompt: Option<Duration>,
+    /// The generations.
+    pub decode: Option<Duration>,
+}
+
+impl PhaseLimits {
+    fn of(&self, phase: Phase) -> Option<Duration> {
+        match phase {
+            Phase::Load => self.load,
+            Phase::Prompt => self.prompt,
+            Phase::Decode => self.decode,
+        }
+    }
 }
 
 /// A request that was not answered as it should be.
@@ -31,30 +62,39 @@ pub enum WorkerError {
     Interrupted,
 }
 
-/// A reply of this size holds the logits of a batch; more is not this protocol.
-const LONGEST_LINE: u64 = 1 << 30;
+/// Bytes of a reply that is neither figures nor logits.
+pub(crate) const PLAIN_REPLY: usize = 1 << 20;
 const STDERR_KEPT: usize = 64 << 10;
 /// How often a waiting harness looks whether the user asked to stop.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
 const HELLO_DEADLINE: Duration = Duration::from_secs(120);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// A guard has killed everything long before.
+const GUARD_DEADLINE: Duration = Duration::from_secs(5);
 
 enum Line {
     Reply(Box<Reply>),
     Garbage(String),
+    /// The pipe ended inside a line.
+    Torn,
 }
 
-/// A running worker. Dropping it kills it, its children with it.
+/// A running worker. Dropping it kills it, and everything that it started.
 pub struct Worker {
+    /// The worker's guard, which ends as the worker does.
     child: Child,
     /// A thread of its own writes the requests: a worker that does not read must not block this side.
     requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<Line>,
+    /// Bytes that the next line may have.
+    longest_line: Arc<AtomicUsize>,
     stderr: Arc<Mutex<Vec<u8>>>,
     threads: Vec<JoinHandle<()>>,
-    request_deadline: Duration,
-    /// `oom_kill` of `/proc/vmstat` when the request was sent.
-    oom_kills_before: u64,
+    limits: Limits,
+    /// When the request was sent.
+    oom_kills_before: OomKills,
+    /// The pipe ended inside a line.
+    torn_line: bool,
     reaped: bool,
     /// What it said of itself.
     pub hello: Hello,
@@ -62,38 +102,15 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the worker of an engine and waits for its hello.
-    ///
-    /// The worker leads a process group of its own and dies with this thread's process, however that ends.
     pub fn spawn(command: &EngineCommand, limits: Limits) -> Result<Self, WorkerError> {
-        let mut process = Command::new(&command.program);
-        process
-            .args(&command.arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let parent = std::process::id();
-        let memory = limits.memory_bytes;
-        // SAFETY: between fork and exec only async-signal-safe calls are made.
-        unsafe { process.pre_exec(move || restrain(parent, memory)) };
-        let mut child = process.spawn().map_err(|error| {
-            let program = command.program.display();
-            let what = if error.kind() == std::io::ErrorKind::NotFound {
-                format!("no program {program}: run `make build`")
-            } else {
-                format!("{program}: {error}")
-            };
-            let end = WorkerEnd::NotStarted(what);
-            WorkerError::Evidence(Evidence {
-                phase: Phase::Load,
-                end,
-                stderr: String::new(),
-                kernel_oom_kills: 0,
-            })
+        let mut child = guard::command(command, limits.memory_bytes).spawn().map_err(|error| {
+            WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(error.to_string())))
         })?;
-
+        let longest_line = Arc::new(AtomicUsize::new(PLAIN_REPLY));
+        let longest = Arc::clone(&longest_line);
         let (sender, lines) = sync_channel(64);
-        let stdout = child.stdout.take().map(|pipe| std::thread::spawn(move || read_replies(pipe, &sender)));
+        let stdout =
+            child.stdout.take().map(|pipe| std::thread::spawn(move || read_replies(pipe, &longest, &sender)));
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&stderr);
         let drain = child.stderr.take().map(|pipe| std::thread::spawn(move || keep_tail(pipe, &kept)));
@@ -103,61 +120,80 @@ impl Worker {
             requests: Some(requests),
             child,
             lines,
+            longest_line,
             stderr,
             threads: stdout.into_iter().chain(drain).chain(writer).collect(),
-            request_deadline: limits.request,
-            oom_kills_before: kernel_oom_kills(),
+            limits,
+            oom_kills_before: OomKills::now(),
+            torn_line: false,
             reaped: false,
             hello: Hello::default(),
         };
-        match worker.receive(HELLO_DEADLINE, Phase::Load, &mut |_| ())? {
-            Reply::Hello(hello) if hello.protocol == PROTOCOL => worker.hello = hello,
-            Reply::Hello(hello) => {
-                let what = format!("the worker speaks protocol {}, expected {PROTOCOL}", hello.protocol);
-                return Err(worker.protocol_error(Phase::Load, what));
+        let deadline = HELLO_DEADLINE.min(limits.request);
+        let end = match worker.receive(Deadline::Hello, deadline, Phase::Load, &mut |_| ())? {
+            Reply::Hello(hello) if hello.protocol == PROTOCOL => {
+                worker.hello = hello;
+                return Ok(worker);
             }
-            other => {
-                return Err(
-                    worker.protocol_error(Phase::Load, format!("expected hello, found {}", name(&other)))
-                );
-            }
-        }
-        Ok(worker)
+            Reply::Hello(hello) => WorkerEnd::Garbage(format!(
+                "the worker speaks protocol {}, expected {PROTOCOL}",
+                hello.protocol
+            )),
+            Reply::Failed(failure) => WorkerEnd::NotStarted(failure.message),
+            other => WorkerEnd::Garbage(format!("expected hello, found {}", name(&other))),
+        };
+        Err(worker.end(Phase::Load, Some(end)))
     }
 
-    /// Asks, and waits for the answer; progress goes to `progress` meanwhile.
+    /// Asks, and waits for the answer, of at most `longest` bytes; progress goes to `progress` meanwhile.
     pub fn ask(
         &mut self,
         request: &Request,
+        longest: usize,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Reply, WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.oom_kills_before = kernel_oom_kills();
+        self.oom_kills_before = OomKills::now();
+        self.longest_line.store(longest, Ordering::Relaxed);
         self.send(request);
-        match self.receive(self.request_deadline, phase, progress)? {
-            Reply::Failed(failure) => Err(WorkerError::Evidence(Evidence {
-                phase: failure.phase,
-                end: WorkerEnd::Reported(failure.message),
-                stderr: String::new(),
-                kernel_oom_kills: 0,
-            })),
+        match self.receive(Deadline::Request, self.limits.request, phase, progress)? {
+            Reply::Failed(failure) => {
+                Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
+            }
             reply => Ok(reply),
         }
     }
 
-    /// Ends the worker in order; kills it where it does not end.
-    pub fn shutdown(mut self) {
+    /// Ends the worker in order; kills it where it does not end. What was not in order is told.
+    pub fn shutdown(mut self) -> Result<(), Evidence> {
+        if self.reaped {
+            return Ok(());
+        }
         self.send(&Request::Shutdown);
         self.requests = None;
-        // Its end closes the pipe, which ends the channel, unless a child of its own holds it open.
-        let deadline = Instant::now() + SHUTDOWN_DEADLINE;
-        while Instant::now() < deadline {
-            match self.lines.recv_timeout(INTERRUPT_PERIOD) {
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if self.has_exited() => return,
-                _ => {}
+        let limit = SHUTDOWN_DEADLINE.min(self.limits.request);
+        let deadline = Instant::now() + limit;
+        let mut said = false;
+        let end = loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Line::Reply(reply)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(_) => said = true,
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) => break Some(WorkerEnd::TimedOut(Deadline::Shutdown, limit)),
             }
+        };
+        match self.end(Phase::Decode, end) {
+            WorkerError::Evidence(evidence)
+                if evidence.end != (WorkerEnd::Exited { code: Some(0), signal: None }) =>
+            {
+                Err(evidence)
+            }
+            _ if said => Err(Evidence::of(
+                Phase::Decode,
+                WorkerEnd::Garbage("it said something after it was told to end".into()),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -177,37 +213,48 @@ impl Worker {
 
     fn receive(
         &mut self,
-        deadline: Duration,
+        what: Deadline,
+        limit: Duration,
         mut phase: Phase,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Reply, WorkerError> {
         let start = Instant::now();
+        // Loading begins with its request; the phases of a cell begin when the worker says so.
+        let mut phase_start = (what == Deadline::Request && phase == Phase::Load).then_some(start);
         loop {
-            let left = deadline.saturating_sub(start.elapsed());
-            match self.lines.recv_timeout(left.min(INTERRUPT_PERIOD)) {
+            if interrupted() {
+                self.kill();
+                return Err(WorkerError::Interrupted);
+            }
+            let elapsed = |start: Option<Instant>| start.map_or(Duration::ZERO, |start| start.elapsed());
+            let phase_limit = self.limits.phases.of(phase).filter(|_| phase_start.is_some());
+            let bounds = [(Deadline::Phase, phase_limit, phase_start), (what, Some(limit), Some(start))];
+            let mut wait = INTERRUPT_PERIOD;
+            for (deadline, limit, start) in bounds {
+                let Some(limit) = limit else { continue };
+                match limit.checked_sub(elapsed(start)) {
+                    Some(left) if !left.is_zero() => wait = wait.min(left),
+                    _ => return Err(self.end(phase, Some(WorkerEnd::TimedOut(deadline, limit)))),
+                }
+            }
+            match self.lines.recv_timeout(wait) {
                 Ok(Line::Reply(reply)) => match *reply {
                     Reply::Progress(update) => {
+                        if phase_start.is_none() || update.phase != phase {
+                            phase_start = Some(Instant::now());
+                        }
                         phase = update.phase;
                         progress(&update);
                     }
                     reply => return Ok(reply),
                 },
                 Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.end(phase, None)),
-                // A child of the worker may hold the pipe open.
-                Err(RecvTimeoutError::Timeout)
-                    if self.has_exited() && self.lines.recv_timeout(INTERRUPT_PERIOD).is_err() =>
-                {
+                Ok(Line::Torn) => {
+                    self.torn_line = true;
                     return Err(self.end(phase, None));
                 }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.end(phase, None)),
                 Err(RecvTimeoutError::Timeout) => {}
-            }
-            if interrupted() {
-                self.kill();
-                return Err(WorkerError::Interrupted);
-            }
-            if start.elapsed() >= deadline {
-                return Err(self.end(phase, Some(WorkerEnd::TimedOut(deadline))));
             }
         }
     }
@@ -219,10 +266,11 @@ impl Worker {
             Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
             None => WorkerEnd::Garbage("the worker closed its pipe and lived on".into()),
         });
-        let kernel_oom_kills = kernel_oom_kills().saturating_sub(self.oom_kills_before);
+        let oom_kills = OomKills::now().since(self.oom_kills_before);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        WorkerError::Evidence(Evidence { phase, end, stderr, kernel_oom_kills })
+        let torn_line = self.torn_line;
+        WorkerError::Evidence(Evidence { stderr, oom_kills, torn_line, ..Evidence::of(phase, end) })
     }
 
     /// The exit status of a worker that closed its pipe; killed where it does not end by itself.
@@ -248,19 +296,25 @@ impl Worker {
         }
     }
 
-    /// Kills the worker's whole group and reaps the worker.
+    /// Has the guard kill everything below it, and reaps the guard.
     fn kill(&mut self) -> Option<ExitStatus> {
         if self.reaped {
             return None;
         }
-        let group = libc::pid_t::try_from(self.child.id()).expect("a process id");
-        // SAFETY: the worker is not reaped yet, so its id still names its own group.
-        unsafe { libc::kill(-group, libc::SIGKILL) };
+        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the guard is not reaped yet, so its id is its own.
+        unsafe { libc::kill(guard, libc::SIGTERM) };
+        let deadline = Instant::now() + GUARD_DEADLINE;
+        while !self.has_exited() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Without its guard the worker dies, too; what it started may not.
+        // SAFETY: as above.
+        unsafe { libc::kill(guard, libc::SIGKILL) };
         let status = self.child.wait().ok();
         self.reaped = true;
         self.requests = None;
-        // Descriptors may be held by a grandchild that left the group: then their threads are left behind.
-        let deadline = Instant::now() + Duration::from_secs(1);
+        // A process that can't be killed yet may hold the pipes: then their threads are left behind.
         for thread in self.threads.drain(..) {
             while !thread.is_finished() && Instant::now() < deadline {
                 while self.lines.try_recv().is_ok() {}
@@ -280,29 +334,6 @@ impl Drop for Worker {
     }
 }
 
-/// Runs in the child before `exec`.
-fn restrain(parent: u32, memory: Option<u64>) -> std::io::Result<()> {
-    // SAFETY: plain system calls on values of this function.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // The parent may have died before the call above.
-        if libc::getppid().cast_unsigned() != parent {
-            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
-        if let Some(bytes) = memory {
-            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-            if libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) != 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-        }
-    }
-    Ok(())
-}
-
 fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
     for line in requests {
         if pipe.write_all(&line).is_err() {
@@ -311,30 +342,51 @@ fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
     }
 }
 
-/// Processes that the kernel killed for want of memory since it started.
-fn kernel_oom_kills() -> u64 {
-    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
-}
-
-fn read_replies(pipe: impl Read, lines: &SyncSender<Line>) {
+fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<Line>) {
     let mut pipe = BufReader::new(pipe);
     loop {
-        let mut line = Vec::new();
-        match (&mut pipe).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let parsed = serde_json::from_slice(&line).map(|reply| Line::Reply(Box::new(reply)));
-        let parsed = parsed.unwrap_or_else(|error| {
-            let start: String = String::from_utf8_lossy(&line[..line.len().min(80)]).trim_end().into();
-            Line::Garbage(format!("not a reply of this protocol ({error}): {start}"))
-        });
-        if lines.send(parsed).is_err() {
+        let line = match read_line(&mut pipe, longest) {
+            Ok(None) | Err(_) => return,
+            Ok(Some(line)) => line,
+        };
+        if lines.send(line).is_err() {
             return;
         }
     }
+}
+
+/// The next line; `None` at the pipe's end.
+fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
+    let mut line = Vec::new();
+    // A request may raise the bound while this waits for the first byte.
+    pipe.fill_buf()?;
+    let longest = longest.load(Ordering::Relaxed);
+    pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
+    Ok(match line.last() {
+        None => None,
+        Some(b'\n') => Some(match parse_reply(&line) {
+            Ok(reply) => Line::Reply(Box::new(reply)),
+            Err(what) => Line::Garbage(what),
+        }),
+        Some(_) if line.len() > longest => Some(Line::Garbage(format!(
+            "a line of more than {longest} bytes, which no answer to this request has: {}",
+            start_of(&line)
+        ))),
+        Some(_) => Some(Line::Torn),
+    })
+}
+
+/// Reads a line that a worker wrote.
+///
+/// # Errors
+/// In words, with the line's first characters.
+pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
+    serde_json::from_slice(line)
+        .map_err(|error| format!("not a reply of this protocol ({error}): {}", start_of(line)))
+}
+
+fn start_of(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(80)]).trim_end().into()
 }
 
 fn keep_tail(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {

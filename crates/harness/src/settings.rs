@@ -84,6 +84,11 @@ impl Setting {
         self.value.as_str().ok_or_else(|| self.expected("a text"))
     }
 
+    /// True or false.
+    pub(crate) fn flag(&self) -> Result<bool, SettingsError> {
+        self.value.as_bool().ok_or_else(|| self.expected("true or false"))
+    }
+
     /// A number of seconds above 0.
     pub(crate) fn seconds(&self) -> Result<f64, SettingsError> {
         let number = self.value.as_float().or_else(|| self.value.as_integer().map(|number| number as f64));

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use protocol::{Device, Hello, Options, Precision};
+use serde::Serialize;
 
 use crate::settings::Setting;
-use crate::{Engines, Settings, SettingsError, parse_bytes};
+use crate::{Engines, Limits, PhaseLimits, Settings, SettingsError, parse_bytes};
 
 /// How a worker is started and its model loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,10 +24,23 @@ pub struct Setup {
     pub memory_limit: Option<u64>,
     /// The most seconds that loading, or a cell, may take.
     pub timeout_seconds: f64,
+    /// The most seconds of a phase of it; without a bound of its own where not given.
+    pub phase_timeout_seconds: PhaseTimeouts,
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
     /// Where each option (`ENGINE.KEY`) was written.
     option_origins: Origins,
+}
+
+/// The most seconds of each phase, where they are bounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct PhaseTimeouts {
+    /// Loading.
+    pub load: Option<f64>,
+    /// The prefills.
+    pub prompt: Option<f64>,
+    /// The generations.
+    pub decode: Option<f64>,
 }
 
 /// Where settings were written. Settings are the same wherever they were.
@@ -43,12 +58,20 @@ impl Setup {
     pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
         let (options, option_origins) = read_options(settings.take_below("options"), engines)?;
         let mut take = |key: &str| settings.take(key);
+        let mut seconds = |key: &str| take(key).map(|seconds| seconds.seconds()).transpose();
+        let phase_timeout_seconds = PhaseTimeouts {
+            load: seconds("phase_timeout_seconds.load")?,
+            prompt: seconds("phase_timeout_seconds.prompt")?,
+            decode: seconds("phase_timeout_seconds.decode")?,
+        };
+        let timeout_seconds = seconds("timeout_seconds")?.unwrap_or(3600.0);
         Ok(Self {
             device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
             precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
             threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
             memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
-            timeout_seconds: take("timeout_seconds").map_or(Ok(3600.0), |seconds| seconds.seconds())?,
+            timeout_seconds,
+            phase_timeout_seconds,
             options,
             option_origins,
         })
@@ -89,6 +112,18 @@ impl Setup {
             return Err(SettingsError { origin, what });
         }
         Ok(())
+    }
+
+    /// What bounds a worker.
+    pub(crate) fn limits(&self) -> Limits {
+        let PhaseTimeouts { load, prompt, decode } = self.phase_timeout_seconds;
+        let [load, prompt, decode] =
+            [load, prompt, decode].map(|seconds| seconds.map(Duration::from_secs_f64));
+        Limits {
+            memory_bytes: self.memory_limit,
+            request: Duration::from_secs_f64(self.timeout_seconds),
+            phases: PhaseLimits { load, prompt, decode },
+        }
     }
 
     /// The options of `engine`.

@@ -1,15 +1,15 @@
 //! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use protocol::{Environment, Measurement, SCHEMA, Verification};
+use protocol::{Environment, Measurement, Verification};
 
-use crate::{Cell, Engines, Sweep};
+use crate::Sweep;
+use crate::parts::{Part, environment_file, read_environments, read_parts, sweep_file};
+use crate::records::{Known, parse_records, whole_lines};
 
-const SWEEP: &str = "sweep.toml";
-const ENVIRONMENT: &str = "environment.json";
 const VERIFICATION: &str = "verification.json";
 const MEASUREMENTS: &str = "measurements.jsonl";
 
@@ -44,55 +44,105 @@ pub enum StoreError {
 pub struct RunFolder {
     dir: PathBuf,
     measurements: File,
-    records: Vec<Measurement>,
+    /// Bytes of whole records.
+    length: u64,
+    parts: Vec<Part>,
+    /// The part that is being measured, from 1.
+    part: u32,
+    known: Known,
 }
 
 impl RunFolder {
     /// Creates the folder of a new run. Refused where there is a run already.
-    pub fn create(dir: &Path, sweep: &Sweep, environment: &Environment) -> Result<Self, StoreError> {
+    pub fn create(dir: &Path, sweep: &Sweep, environment: Environment) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let mut folder = Self::lock(dir)?;
         // The last file that is written here: without it a run was killed before it began.
-        if dir.join(ENVIRONMENT).exists() {
+        if dir.join(environment_file(1)).exists() {
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
                 "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"
             )));
         }
-        std::fs::create_dir_all(dir).map_err(at(dir))?;
-        let folder = Self::open(dir, Vec::new())?;
-        folder.write(SWEEP, sweep.to_toml().as_bytes())?;
-        folder.write_json(ENVIRONMENT, environment)?;
+        folder.add_part(sweep, environment)?;
         Ok(folder)
     }
 
-    /// Opens the folder of an earlier run to measure what it lacks; also gives its sweep, and a warning where its last
-    /// record was torn.
-    pub fn resume(dir: &Path, engines: &Engines) -> Result<(Self, Sweep, Option<String>), StoreError> {
-        let path = dir.join(SWEEP);
-        let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-        let sweep = Sweep::settings(&text, &path.display().to_string(), dir)
-            .and_then(|settings| Sweep::resolve(settings, engines))
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-
+    /// Opens the folder of an earlier run, to go on with it; also gives a warning where its last record was torn.
+    pub fn open(dir: &Path) -> Result<(Self, Option<String>), StoreError> {
+        let parts = read_parts(dir)?;
+        let mut folder = Self::lock(dir)?;
+        folder.parts = parts;
         let path = dir.join(MEASUREMENTS);
-        let mut folder = Self::open(dir, Vec::new())?;
         let text = std::fs::read(&path).map_err(at(&path))?;
         let whole = whole_lines(&text);
-        let warning = (whole.len() < text.len()).then(|| {
-            let lost = text.len() - whole.len();
-            format!(
-                "{}: the last record was cut off ({lost} bytes): dropped, its cell is measured again",
-                path.display()
-            )
-        });
-        if warning.is_some() {
-            folder.measurements.set_len(whole.len() as u64).map_err(at(&path))?;
+        for record in parse_records(whole, &path)? {
+            folder.known.add(&record);
         }
-        folder.records = parse_records(whole, &path)?;
-        Ok((folder, sweep, warning))
+        folder.length = whole.len() as u64;
+        let lost = text.len() - whole.len();
+        if lost == 0 {
+            return Ok((folder, None));
+        }
+        folder.measurements.set_len(folder.length).map_err(at(&path))?;
+        let path = path.display();
+        let warning = format!(
+            "{path}: the last record was cut off ({lost} bytes): dropped, its cell is measured again"
+        );
+        Ok((folder, Some(warning)))
     }
 
-    fn open(dir: &Path, records: Vec<Measurement>) -> Result<Self, StoreError> {
+    /// What `sweep.toml` of the last part says, and the file's path.
+    pub fn last_sweep(&self) -> (&str, PathBuf) {
+        let number = self.parts.len() as u32;
+        (&self.parts[self.parts.len() - 1].sweep, self.dir.join(sweep_file(number)))
+    }
+
+    /// Goes on with the part that is of this sweep and environment.
+    ///
+    /// # Errors
+    /// Where there is none, and `allow_mixed` does not let another part begin.
+    pub fn resume(
+        &mut self,
+        sweep: &Sweep,
+        environment: Environment,
+        allow_mixed: bool,
+    ) -> Result<(), StoreError> {
+        let differences: Vec<Vec<String>> =
+            self.parts.iter().map(|part| part.differences(sweep, &environment)).collect();
+        if let Some(index) = differences.iter().position(Vec::is_empty) {
+            self.part = index as u32 + 1;
+            return Ok(());
+        }
+        if !allow_mixed {
+            let fewest = differences.iter().min_by_key(|lines| lines.len()).expect("a first part");
+            return Err(StoreError::Refused(format!(
+                "{}: its cells were measured otherwise: {}: --allow-mixed measures the missing ones all the same, and \
+                 says under the table which they are",
+                self.dir.display(),
+                fewest.join("; ")
+            )));
+        }
+        let differs_from_first_part = differences.into_iter().next().unwrap_or_default();
+        self.add_part(sweep, Environment { differs_from_first_part, ..environment })
+    }
+
+    fn add_part(&mut self, sweep: &Sweep, environment: Environment) -> Result<(), StoreError> {
+        let part = self.parts.len() as u32 + 1;
+        let sweep = sweep.to_toml();
+        let environment = Environment { sweep_sha256: llama::sha256_hex(sweep.as_bytes()), ..environment };
+        self.write(&sweep_file(part), sweep.as_bytes())?;
+        self.write_json(&environment_file(part), &environment)?;
+        self.parts.push(Part { sweep, environment });
+        self.part = part;
+        Ok(())
+    }
+
+    fn lock(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(MEASUREMENTS);
+        if path.exists() {
+            llama::open_regular(&path).map_err(at(&path))?;
+        }
         let measurements =
             OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(at(&path))?;
         measurements.try_lock().map_err(|error| match error {
@@ -101,7 +151,8 @@ impl RunFolder {
             }
             TryLockError::Error(error) => StoreError::Io { path: path.clone(), error },
         })?;
-        Ok(Self { dir: dir.into(), measurements, records })
+        let known = Known::default();
+        Ok(Self { dir: dir.into(), measurements, length: 0, parts: Vec::new(), part: 1, known })
     }
 
     /// The folder.
@@ -109,56 +160,33 @@ impl RunFolder {
         &self.dir
     }
 
-    /// The records so far.
-    pub fn records(&self) -> &[Measurement] {
-        &self.records
+    /// The part that is being measured, from 1.
+    pub fn part(&self) -> u32 {
+        self.part
     }
 
-    /// Whether a record of this cell is there.
-    pub fn has(&self, cell: &Cell<'_>) -> bool {
-        self.records.iter().any(|record| {
-            record.model == cell.model.name
-                && record.engine == cell.engine
-                && record.batch_size == cell.batch_size
-                && record.prompt_length == cell.prompt_length
-                && record.replicate == cell.replicate
-        })
+    /// What is known of the records so far.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
     }
 
-    /// Appends a record. It is on the disk when this returns.
-    pub fn append(&mut self, record: Measurement) -> Result<&Measurement, StoreError> {
-        let mut line = serde_json::to_vec(&record).expect("a record is plain JSON");
+    /// Whether nothing is measured yet.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Appends a record. It is on the disk when this returns; where it can't be, nothing of it is left there.
+    pub fn append(&mut self, record: &Measurement) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(record).expect("a record is plain JSON");
         line.push(b'\n');
-        let path = self.dir.join(MEASUREMENTS);
-        self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data()).map_err(at(&path))?;
-        self.records.push(record);
-        Ok(&self.records[self.records.len() - 1])
-    }
-
-    /// Refuses to add to a run that was begun on another machine, or with other libraries: its figures are of one kind.
-    pub fn check_environment(&self, now: &Environment) -> Result<(), StoreError> {
-        let path = self.dir.join(ENVIRONMENT);
-        let then: Environment = read_json(&path)?;
-        let facts = |environment: &Environment| {
-            let libraries = environment.engines.values().flat_map(|hello| &hello.libraries);
-            let libraries: Vec<String> =
-                libraries.map(|library| format!("{} {}", library.name, library.version)).collect();
-            let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-            [
-                ("processor", environment.cpu.clone()),
-                ("cores", environment.cores.to_string()),
-                ("GPUs", gpus.join(", ")),
-                ("libraries", libraries.join(", ")),
-            ]
-        };
-        for ((what, then), (_, now)) in facts(&then).into_iter().zip(facts(now)) {
-            if then != now {
-                let path = path.display();
-                return Err(StoreError::Refused(format!(
-                    "{path}: the run was begun with {what} \"{then}\", here are \"{now}\""
-                )));
-            }
+        let written = self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data());
+        if let Err(error) = written {
+            // Where this fails, too, the next reader drops the torn line.
+            let _ = self.measurements.set_len(self.length);
+            return Err(at(&self.dir.join(MEASUREMENTS))(error));
         }
+        self.length += line.len() as u64;
+        self.known.add(record);
         Ok(())
     }
 
@@ -167,9 +195,12 @@ impl RunFolder {
         read_verifications(&self.dir)
     }
 
-    /// Writes `verification.json`.
+    /// Writes what this part's engines compute into `verification.json`; other parts' stays.
     pub fn write_verifications(&self, verifications: &[Verification]) -> Result<(), StoreError> {
-        self.write_json(VERIFICATION, verifications)
+        let mut all = self.verifications()?;
+        all.retain(|verification| verification.part != self.part);
+        all.extend(verifications.iter().map(|one| Verification { part: self.part, ..one.clone() }));
+        self.write_json(VERIFICATION, &all)
     }
 
     fn write_json<T: serde::Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
@@ -186,17 +217,41 @@ impl RunFolder {
             file.write_all(content)?;
             file.sync_data()
         });
-        written.and_then(|()| std::fs::rename(&partial, &path)).map_err(at(&path))
+        // The name is on the disk when its folder is.
+        let renamed = written.and_then(|()| std::fs::rename(&partial, &path));
+        let synced = renamed.and_then(|()| File::open(&self.dir)?.sync_all());
+        synced.map_err(|error| {
+            let _ = std::fs::remove_file(&partial);
+            at(&path)(error)
+        })
     }
 }
 
-/// Reads an earlier run: its environment, verifications and records. A torn last record is left out.
-pub fn read_run(dir: &Path) -> Result<(Environment, Vec<Verification>, Vec<Measurement>), StoreError> {
+/// An earlier run.
+#[derive(Debug)]
+pub struct Run {
+    /// Of each of its parts.
+    pub environments: Vec<Environment>,
+    /// How its engines stood to each other.
+    pub verifications: Vec<Verification>,
+    /// Its records.
+    pub records: Vec<Measurement>,
+}
+
+/// Reads an earlier run. A torn last record is left out.
+pub fn read_run(dir: &Path) -> Result<Run, StoreError> {
     let path = dir.join(MEASUREMENTS);
-    let text = std::fs::read(&path).map_err(at(&path))?;
+    let mut text = Vec::new();
+    llama::open_regular(&path).and_then(|mut file| file.read_to_end(&mut text)).map_err(at(&path))?;
     let records = parse_records(whole_lines(&text), &path)?;
-    let environment = read_json(&dir.join(ENVIRONMENT))?;
-    Ok((environment, read_verifications(dir)?, records))
+    let environments = read_environments(dir)?;
+    if let Some(index) =
+        records.iter().position(|record| !(1..=environments.len() as u32).contains(&record.part))
+    {
+        let what = format!("part: expected 1 to {}, found {}", environments.len(), records[index].part);
+        return Err(StoreError::Content { path, line: Some(index + 1), what });
+    }
+    Ok(Run { environments, verifications: read_verifications(dir)?, records })
 }
 
 fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
@@ -204,30 +259,13 @@ fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
     if path.exists() { read_json(&path) } else { Ok(Vec::new()) }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let text = std::fs::read_to_string(path).map_err(at(path))?;
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let text = llama::read_text(path).map_err(at(path))?;
     serde_json::from_str(&text).map_err(|error| StoreError::Content {
         path: path.into(),
         line: Some(error.line()),
         what: error.to_string(),
     })
-}
-
-/// Without a torn last line.
-fn whole_lines(text: &[u8]) -> &[u8] {
-    &text[..text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)]
-}
-
-fn parse_records(text: &[u8], path: &Path) -> Result<Vec<Measurement>, StoreError> {
-    let record = |(index, line): (usize, &str)| {
-        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
-        let record: Measurement = serde_json::from_str(line).map_err(|error| fail(error.to_string()))?;
-        if record.schema != SCHEMA {
-            return Err(fail(format!("schema: expected {SCHEMA}, found {}", record.schema)));
-        }
-        Ok(record)
-    };
-    String::from_utf8_lossy(text).lines().enumerate().map(record).collect()
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {

@@ -7,13 +7,14 @@ use protocol::{Device, Options, Precision, Procedure};
 use serde::Serialize;
 
 use crate::settings::Setting;
+use crate::setup::PhaseTimeouts;
 use crate::{Engines, Model, Settings, SettingsError, Setup};
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
-const SECTIONS: [&str; 3] = ["procedure", "options", "options."];
-const KEYS: [&str; 18] = [
+const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
+const KEYS: [&str; 22] = [
     "models",
     "engines",
     "batch_sizes",
@@ -26,7 +27,11 @@ const KEYS: [&str; 18] = [
     "seed",
     "memory_limit",
     "timeout_seconds",
+    "phase_timeout_seconds.load",
+    "phase_timeout_seconds.prompt",
+    "phase_timeout_seconds.decode",
     "isolation",
+    "prune_oom",
     "procedure.warmup_runs",
     "procedure.prompt_runs",
     "procedure.generations",
@@ -65,6 +70,8 @@ pub struct Sweep {
     pub seed: u64,
     /// How long a worker lives.
     pub isolation: Isolation,
+    /// Once a cell is out of memory, do not try those that need at least as much.
+    pub prune_oom: bool,
     /// How often a cell is run in one worker.
     pub procedure: Procedure,
     /// In how many fresh workers a cell is measured.
@@ -97,6 +104,7 @@ impl Sweep {
         let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
         let isolation =
             take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
+        let prune_oom = take("prune_oom").map_or(Ok(false), |flag| flag.flag())?;
 
         let mut procedure_key = |key: &str, least: u32, default: u32| {
             settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
@@ -118,6 +126,7 @@ impl Sweep {
             world_size,
             seed,
             isolation,
+            prune_oom,
             procedure,
             replicates,
         })
@@ -140,6 +149,8 @@ impl Sweep {
             memory_limit: Option<u64>,
             timeout_seconds: f64,
             isolation: Isolation,
+            prune_oom: bool,
+            phase_timeout_seconds: PhaseTimeouts,
             procedure: ProcedureFile,
             options: &'a BTreeMap<String, Options>,
         }
@@ -163,6 +174,8 @@ impl Sweep {
             memory_limit: self.setup.memory_limit,
             timeout_seconds: self.setup.timeout_seconds,
             isolation: self.isolation,
+            prune_oom: self.prune_oom,
+            phase_timeout_seconds: self.setup.phase_timeout_seconds,
             procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
             options: &self.setup.options,
         };

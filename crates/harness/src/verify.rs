@@ -2,7 +2,7 @@
 
 use protocol::{Agreement, Device, Generated, Precision, Verification};
 
-use crate::{Engines, Event, Model, Setup, Sweep, WorkerError, classify, run};
+use crate::{Engines, Event, Model, Setup, Sweep, WorkerError, classify, generate};
 
 /// The engine that the others are held against where the model is small enough for it.
 const REFERENCE: &str = "reference";
@@ -35,7 +35,7 @@ pub fn verify(
 
     let answer = |setup: &Setup, engine: &str, on_event: &mut dyn FnMut(Event<'_>)| {
         on_event(Event::Verifying { engine, model: &model.name });
-        match run::generate(setup, engines, model, engine, &prompt, new_tokens, true) {
+        match generate(setup, engines, model, engine, &prompt, new_tokens, true) {
             Ok(generated) => Ok(Ok(generated)),
             Err(WorkerError::Evidence(evidence)) => Ok(Err(classify(&evidence).error)),
             Err(WorkerError::Interrupted) => Err(WorkerError::Interrupted),
@@ -81,6 +81,7 @@ pub fn verify(
         largest_logit,
         tolerance: relative * largest_logit.max(1.0),
         agreements,
+        part: 1,
     }))
 }
 
@@ -186,6 +187,7 @@ mod tests {
             largest_logit: 1.0,
             tolerance: 1e-4,
             agreements: vec![agreement],
+            part: 1,
         };
         assert!(!verification.holds());
     }

@@ -4,14 +4,13 @@
 //! (format: <https://huggingface.co/docs/safetensors>).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use protocol::Precision;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::{ConfigError, LlamaConfig, weight_specs};
+use crate::{ConfigError, LlamaConfig, open_regular, read_text, weight_specs};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -146,13 +145,13 @@ impl Checkpoint {
 }
 
 /// The shards' file names: from the index where there is one, else the single file.
-fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
+pub(crate) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
     let path = dir.join(INDEX_FILE);
     if dir.join(SINGLE_FILE).exists() || !path.exists() {
         return Ok(vec![SINGLE_FILE.into()]);
     }
     let fail = |why: String| CheckpointError::File { path: path.clone(), why };
-    let text = std::fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+    let text = read_text(&path).map_err(|error| fail(error.to_string()))?;
     let index: serde_json::Value = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     let map = index.get("weight_map").and_then(|map| map.as_object());
     let map =
@@ -175,7 +174,7 @@ fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
 fn open_shard(dir: &Path, file_name: String) -> Result<Shard, CheckpointError> {
     let path = dir.join(&file_name);
     let fail = |error: std::io::Error| CheckpointError::File { path: path.clone(), why: error.to_string() };
-    let file = File::open(&path).map_err(fail)?;
+    let file = open_regular(&path).map_err(fail)?;
     // SAFETY: the map is read-only; a file that another process truncates meanwhile ends this worker with
     // SIGBUS, which the harness reports as a crash.
     let map = unsafe { Mmap::map(&file) }.map_err(fail)?;

@@ -7,6 +7,8 @@
 mod checkpoint;
 mod config;
 pub mod cost;
+mod files;
+mod fingerprint;
 mod names;
 pub mod prompt;
 mod seeded;
@@ -15,6 +17,8 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
+pub use files::{open_regular, read_text, sha256_hex};
+pub use fingerprint::fingerprint;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
 pub use synth::{SynthError, write_checkpoint};

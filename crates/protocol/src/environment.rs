@@ -49,4 +49,16 @@ pub struct Environment {
     pub gpus: Vec<Gpu>,
     /// Who each engine's worker said it is.
     pub engines: BTreeMap<String, Hello>,
+    /// A fingerprint of each model's weights and config (METHODOLOGY.md says of what).
+    #[serde(default)]
+    pub models: BTreeMap<String, String>,
+    /// Which machine this is: a hash of its `machine-id`, of this program's own; `None` where it has none.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// SHA-256 of the `sweep.toml` beside this file, in hex.
+    #[serde(default)]
+    pub sweep_sha256: String,
+    /// In a run of several parts: what this part does otherwise than the first, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs_from_first_part: Vec<String>,
 }

@@ -12,7 +12,7 @@ mod verification;
 mod words;
 
 pub use environment::{Environment, Gpu, ProgramVersion};
-pub use measurement::{Generation, Measurement, Memory, Outcome, SCHEMA};
+pub use measurement::{CellSize, Generation, Measurement, Memory, Outcome, SCHEMA};
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, MeasureRequest, Measured,
     ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,

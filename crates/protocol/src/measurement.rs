@@ -63,6 +63,16 @@ pub struct Memory {
     pub peak_bytes: Option<u64>,
 }
 
+/// A cell as its sizes name it among those of its engine and model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellSize {
+    /// Sequences at once.
+    pub batch_size: u32,
+    /// Tokens of the prompt.
+    pub prompt_length: u32,
+}
+
 /// A line of `measurements.jsonl`: one cell, one replicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +103,12 @@ pub struct Measurement {
     pub phase: Option<Phase>,
     /// What was reported, when not `ok`: one line.
     pub error: Option<String>,
+    /// The cell whose end this record repeats; `None` where the cell itself was tried.
+    #[serde(default)]
+    pub inferred_from: Option<CellSize>,
+    /// Which part of its run this belongs to, from 1: `environment.json`, `environment-2.json`, …
+    #[serde(default = "first_part")]
+    pub part: u32,
     /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
     pub load_seconds: Option<f64>,
     /// Seconds of each timed prefill.
@@ -103,4 +119,8 @@ pub struct Measurement {
     pub memory: Memory,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
     pub tokens_sha256: Option<String>,
+}
+
+pub(crate) fn first_part() -> u32 {
+    1
 }

@@ -152,6 +152,9 @@ pub struct Hello {
     /// The engine's own options, with the values that each may have, the default first; none where any will do.
     #[serde(default)]
     pub options: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Its latencies are scripted, and do not pass on the clock of the world.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtual_clock: bool,
 }
 
 /// Where a worker stands.

@@ -40,6 +40,9 @@ pub struct Verification {
     pub tolerance: f64,
     /// The engines, in the sweep's order.
     pub agreements: Vec<Agreement>,
+    /// The part of the run whose engines these are, from 1.
+    #[serde(default = "crate::measurement::first_part")]
+    pub part: u32,
 }
 
 impl Verification {

@@ -5,10 +5,12 @@ use protocol::Outcome;
 use crate::{COLUMNS, Row, Table, format_g10};
 
 /// What follows the documents' columns.
-const MORE: [&str; 14] = [
+const MORE: [&str; 16] = [
     "Outcome",
     "Phase",
     "Error",
+    "Inferred From",
+    "Parts",
     "Replicates",
     "Prompt Runs",
     "Prompt Latency Median (ms)",
@@ -46,6 +48,10 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
     } else {
         defuse(row.error.as_deref().unwrap_or(""))
     });
+    let from = row.inferred_from.map(|from| format!("{}×{}", from.batch_size, from.prompt_length));
+    record.push(from.unwrap_or_default());
+    let parts: Vec<String> = row.parts.iter().map(ToString::to_string).collect();
+    record.push(parts.join(" "));
     record.push(row.replicates.to_string());
     match &row.figures {
         Some(figures) => {

@@ -3,7 +3,7 @@
 use protocol::{Device, Environment, Precision};
 
 /// What a run ran on, as far as headings say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Machine {
     /// The processor's model name.
     pub cpu: String,

@@ -25,6 +25,8 @@ fn row(row: &Row) -> Value {
         "outcome": row.outcome,
         "phase": row.phase,
         "error": row.error,
+        "inferred_from": row.inferred_from,
+        "parts": row.parts,
         "replicates": row.replicates,
         "columns": row.figures.as_ref().map(Figures::columns),
         "prompt_seconds": row.figures.as_ref().map(|figures| summary(&figures.prompt)),

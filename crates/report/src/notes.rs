@@ -1,14 +1,30 @@
 //! What stands under a table: findings that its columns can't show.
 
-use protocol::{Outcome, Verification};
+use protocol::{CellSize, Environment, Outcome, Verification};
 
 use crate::Row;
 
+/// The documents' generations.
+const PUBLISHED_GENERATION: u32 = 256;
+
 /// Everything that a reader of these rows must know.
-pub(crate) fn of_table(rows: &[Row], verification: Option<&Verification>) -> Vec<String> {
-    let mut notes: Vec<String> = verification.into_iter().flat_map(disagreements).collect();
+pub(crate) fn of_table<'a>(
+    rows: &[Row],
+    generation_length: u32,
+    verifications: impl Iterator<Item = &'a Verification>,
+    environments: &[Environment],
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if generation_length != PUBLISHED_GENERATION {
+        notes.push(format!(
+            "generations are of {generation_length} tokens (the documents': {PUBLISHED_GENERATION}): wall clocks are theirs"
+        ));
+    }
+    notes.extend(verifications.flat_map(disagreements));
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
+    notes.extend(inferred(rows));
+    notes.extend(other_parts(rows, environments));
     notes
 }
 
@@ -62,15 +78,49 @@ fn different_tokens(rows: &[Row]) -> Vec<String> {
 
 /// Cells that have no figures, with what was reported; equal reports of one engine in one note.
 fn failures(rows: &[Row]) -> Vec<String> {
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for row in rows.iter().filter(|row| row.outcome != Outcome::Ok) {
+    let tried = rows.iter().filter(|row| row.outcome != Outcome::Ok && row.inferred_from.is_none());
+    let what = |row: &Row| {
         let phase = row.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
         let error = row.error.as_deref().unwrap_or("no report");
-        let what = format!("{}: {}{phase}: {error}", row.engine, row.outcome_text());
-        let cell = format!("{}×{}", row.batch_size, row.prompt_length);
+        format!("{}: {}{phase}: {error}", row.engine, row.outcome_text())
+    };
+    grouped(tried.map(|row| (what(row), row)))
+}
+
+/// Cells that were not tried, with the cell from which their end was inferred.
+fn inferred(rows: &[Row]) -> Vec<String> {
+    let what = |row: &Row| {
+        let CellSize { batch_size, prompt_length } = row.inferred_from?;
+        let from = format!("{batch_size}×{prompt_length}");
+        let why = match row.phase {
+            Some(phase) => format!("{phase} failed in {from}, and is the same for every cell"),
+            None => format!("{from} ran out of memory, and they need at least as much"),
+        };
+        Some(format!("{}: {} inferred, not measured: {why}", row.engine, row.outcome_text()))
+    };
+    grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
+}
+
+/// Cells that were measured otherwise than the first part of the run: where, and how.
+fn other_parts(rows: &[Row], environments: &[Environment]) -> Vec<String> {
+    let of_part = |(index, environment): (usize, &Environment)| {
+        let part = index as u32 + 1;
+        let its = rows.iter().filter(|row| row.parts.contains(&part));
+        let Environment { started, differs_from_first_part, .. } = environment;
+        let differs = differs_from_first_part.join("; ");
+        let what = format!("part {part} of the run ({started}), which was measured otherwise: {differs}");
+        grouped(its.map(|row| (format!("{}: {what}", row.engine), row)))
+    };
+    environments.iter().enumerate().skip(1).flat_map(of_part).collect()
+}
+
+/// One note for all cells of which the same is to be said.
+fn grouped<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for (what, row) in cells {
         match groups.iter_mut().find(|(other, _)| *other == what) {
-            Some((_, cells)) => cells.push(cell),
-            None => groups.push((what, vec![cell])),
+            Some((_, cells)) => cells.push(row.cell_name()),
+            None => groups.push((what, vec![row.cell_name()])),
         }
     }
     groups.into_iter().map(|(what, cells)| format!("{}: {what}", cells.join(", "))).collect()

@@ -1,6 +1,6 @@
 //! A run's records as tables: one a model, the rows in the order in which the cells were asked for.
 
-use protocol::{Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
+use protocol::{CellSize, Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
 
 use crate::heading::{Machine, heading};
 use crate::{Figures, format_g10};
@@ -28,6 +28,10 @@ pub struct Row {
     pub peak_bytes: Option<u64>,
     /// The hash of its greedy tokens.
     pub tokens_sha256: Option<String>,
+    /// The cell whose end this one repeats, where it was not tried itself.
+    pub inferred_from: Option<CellSize>,
+    /// The parts of the run that its replicates belong to, from 1, each once.
+    pub parts: Vec<u32>,
 }
 
 impl Row {
@@ -45,7 +49,14 @@ impl Row {
             replicates: replicates.len(),
             peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
             tokens_sha256: first.tokens_sha256.clone(),
+            inferred_from: bad.and_then(|record| record.inferred_from),
+            parts: parts_of(replicates),
         }
+    }
+
+    /// How notes name the cell.
+    pub(crate) fn cell_name(&self) -> String {
+        format!("{}×{}", self.batch_size, self.prompt_length)
     }
 
     /// The eight figures as the documents print them: `%.10g`, or what happened instead.
@@ -69,6 +80,13 @@ impl Row {
     }
 }
 
+fn parts_of(replicates: &[&Measurement]) -> Vec<u32> {
+    let mut parts: Vec<u32> = replicates.iter().map(|record| record.part).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts
+}
+
 /// The table of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
@@ -82,20 +100,24 @@ pub struct Table {
     pub notes: Vec<String>,
 }
 
-/// Groups a run's records into tables. Models, and cells within them, keep the order of their first record.
+/// Groups a run's records into tables; `environments` are those of the run's parts. Models, and cells within them, keep
+/// the order of their first record.
 pub fn tables(
     records: &[Measurement],
     verifications: &[Verification],
-    environment: &Environment,
+    environments: &[Environment],
 ) -> Vec<Table> {
-    let machine = Machine::of(environment);
-    type Key<'a> = (&'a str, Precision, Device, u32);
+    type Key<'a> = (&'a str, Precision, Device, u32, u32);
     let mut groups: Vec<(Key<'_>, Vec<&Measurement>)> = Vec::new();
     for record in records {
-        let key = (record.model.as_str(), record.precision, record.device, record.world_size);
+        let Measurement { precision, device, world_size, generation_length, .. } = *record;
+        let key = (record.model.as_str(), precision, device, world_size, generation_length);
         push_grouped(&mut groups, key, record);
     }
-    let table = |((model, precision, device, world_size), records): (Key<'_>, Vec<&Measurement>)| {
+    let table = |(key, records): (Key<'_>, Vec<&Measurement>)| {
+        let (model, precision, device, world_size, generation_length) = key;
+        let machine =
+            environments.get((records[0].part as usize).wrapping_sub(1)).map(Machine::of).unwrap_or_default();
         let mut cells = Vec::new();
         for &record in &records {
             push_grouped(
@@ -108,7 +130,12 @@ pub fn tables(
         Table {
             heading: heading(model, precision, device, world_size, &machine),
             model: model.to_owned(),
-            notes: crate::notes::of_table(&rows, verifications.iter().find(|one| one.model == model)),
+            notes: crate::notes::of_table(
+                &rows,
+                generation_length,
+                verifications.iter().filter(|one| one.model == model),
+                environments,
+            ),
             rows,
         }
     };

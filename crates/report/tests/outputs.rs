@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Agreement, Device, Environment, Generation, Measurement, Memory, Outcome, Phase, Precision,
+    Agreement, CellSize, Device, Environment, Generation, Measurement, Memory, Outcome, Phase, Precision,
     ProgramVersion, SCHEMA, Verification,
 };
 use report::{Table, tables};
@@ -20,6 +20,10 @@ fn environment() -> Environment {
         load_average: 0.0,
         gpus: Vec::new(),
         engines: BTreeMap::new(),
+        models: BTreeMap::new(),
+        machine: None,
+        sweep_sha256: String::new(),
+        differs_from_first_part: Vec::new(),
     }
 }
 
@@ -42,6 +46,8 @@ fn measured(engine: &str, batch_size: u32, prompt_length: u32, generation_length
         outcome: Outcome::Ok,
         phase: None,
         error: None,
+        inferred_from: None,
+        part: 1,
         load_seconds: Some(0.5),
         prompt_seconds: vec![prompt, prompt * 1.1, prompt * 0.9],
         generations: vec![Generation { prompt_seconds: prompt, token_seconds, wall_seconds }],
@@ -83,6 +89,18 @@ fn records() -> Vec<Measurement> {
         other_tokens,
         ended("pytorch-eager", 16, 1024, Outcome::Crashed, "ended by SIGSEGV"),
         ended("pytorch-eager", 16, 2048, Outcome::TimedOut, "no answer within 3600 s"),
+        Measurement {
+            phase: None,
+            inferred_from: Some(CellSize { batch_size: 16, prompt_length: 2048 }),
+            ..ended(
+                "onnxruntime",
+                16,
+                3840,
+                Outcome::OutOfMemory,
+                "16×2048 ran out of memory, and this needs at least as much",
+            )
+        },
+        Measurement { part: 2, ..measured("pytorch-eager", 1, 64, 256) },
         ended("<script>|=1", 1, 16, Outcome::Failed, "an | error\u{1b}[31m with `marks`"),
     ]
 }
@@ -105,11 +123,19 @@ fn verification() -> Verification {
         largest_logit: 1.0,
         tolerance: 1e-4,
         agreements: vec![agreement("onnxruntime", 1e-6), agreement("pytorch-eager", 0.5)],
+        part: 1,
     }
 }
 
 fn run() -> Vec<Table> {
-    tables(&records(), &[verification()], &environment())
+    let second = Environment {
+        differs_from_first_part: vec![
+            "cores: 2, here 4".into(),
+            "libraries of pytorch-eager: libtorch 2.11.0, here libtorch 2.12.0".into(),
+        ],
+        ..environment()
+    };
+    tables(&records(), &[verification()], &[environment(), second])
 }
 
 #[test]
@@ -150,7 +176,7 @@ fn a_terminal_of_20_columns_is_no_reason_to_panic() {
 #[test]
 fn every_throughput_is_its_formula() {
     let record = measured("onnxruntime", 4, 64, 256);
-    let table = &tables(std::slice::from_ref(&record), &[], &environment())[0];
+    let table = &tables(std::slice::from_ref(&record), &[], &[environment()])[0];
     let [prompt_ms, prompt_tps, first_128_ms, first_128_tps, first_256_ms, first_256_tps, wall, wall_tps] =
         table.rows[0].figures.as_ref().unwrap().columns().map(Option::unwrap);
 
@@ -169,7 +195,7 @@ fn every_throughput_is_its_formula() {
 
 #[test]
 fn a_generation_shorter_than_a_column_leaves_it_empty() {
-    let table = &tables(&[measured("onnxruntime", 1, 16, 200)], &[], &environment())[0];
+    let table = &tables(&[measured("onnxruntime", 1, 16, 200)], &[], &[environment()])[0];
     let texts = table.rows[0].texts();
     assert_ne!(texts[2], "N/A");
     assert_eq!((texts[4].as_str(), texts[5].as_str()), ("N/A", "N/A"));
@@ -178,8 +204,9 @@ fn a_generation_shorter_than_a_column_leaves_it_empty() {
 #[test]
 fn replicates_are_one_row_and_one_failure_among_them_shows() {
     let second = Measurement { replicate: 1, ..measured("onnxruntime", 1, 16, 256) };
-    let rows =
-        |second| tables(&[measured("onnxruntime", 1, 16, 256), second], &[], &environment())[0].rows.clone();
+    let rows = |second| {
+        tables(&[measured("onnxruntime", 1, 16, 256), second], &[], &[environment()])[0].rows.clone()
+    };
     let good = rows(second);
     assert_eq!((good.len(), good[0].replicates), (1, 2));
     assert_eq!(good[0].figures.as_ref().unwrap().prompt.count, 6);

@@ -105,7 +105,7 @@ fn generate(
         token_seconds.push(latency);
         reporter.step(latency);
     }
-    let wall_seconds = (clock.now() - start).as_secs_f64();
+    let wall_seconds = seconds_since(start, clock);
     Ok(Generation { prompt_seconds, token_seconds, wall_seconds })
 }
 
@@ -119,7 +119,12 @@ fn time(
     let start = clock.now();
     forward(engine)?;
     engine.synchronize()?;
-    Ok((clock.now() - start).as_secs_f64())
+    Ok(seconds_since(start, clock))
+}
+
+/// 0 where the clock went back, which no latency is: the harness refuses it.
+fn seconds_since(start: Duration, clock: &dyn Clock) -> f64 {
+    clock.now().saturating_sub(start).as_secs_f64()
 }
 
 /// An engine that computes NaN is fast at computing nothing.

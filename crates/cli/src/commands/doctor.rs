@@ -1,7 +1,7 @@
 //! `doctor`: which engines can be used here, and why others can't.
 
 use anyhow::Result;
-use harness::{WorkerError, classify};
+use harness::{Limits, WorkerError, classify};
 use protocol::Hello;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Ending> {
     let mut unusable = 0;
     let mut reports = Vec::new();
     for engine in engines.names() {
-        let greeting = match harness::greet(&engines, engine) {
+        let greeting = match harness::greet(&engines, engine, Limits::default()) {
             Ok(hello) => Ok(hello),
             Err(WorkerError::Interrupted) => return Ok(Ending::Interrupted),
             Err(WorkerError::Evidence(evidence)) => Err(classify(&evidence).error),

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{
-    Cell, Engines, Interrupt, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep, format_bytes, plan,
+    Cell, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep, format_bytes, plan,
     read_environment,
 };
-use protocol::{ProgramVersion, Verification};
+use protocol::{Environment, ProgramVersion, Verification};
 
 use crate::args::RunArgs;
 use crate::progress::Progress;
@@ -18,69 +18,126 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     if let Some(dir) = &args.resume {
         return resume(args, dir, &engines);
     }
-    let (mut settings, name) = read_settings(args.sweep.as_deref())?;
-    args.overrides.overlay(&mut settings);
-    args.setup.overlay(&mut settings)?;
-    let sweep = Sweep::resolve(settings, &engines)?;
+    let (settings, name) = read_settings(args.sweep.as_deref())?;
+    let sweep = resolve(args, settings, &engines)?;
     if args.list {
         printer::result(&list(&sweep))?;
         return Ok(Ending::Done);
     }
-    refuse_unsupported(&sweep)?;
-    let environment = read_environment(program(), harness::greet_all(&sweep, &engines)?);
+    let environment = look_around(&sweep, &engines)?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-    let folder = RunFolder::create(&dir, &sweep, &environment)?;
+    let folder = RunFolder::create(&dir, &sweep, environment)?;
     measure(args, &sweep, &engines, folder)
 }
 
 fn resume(args: &RunArgs, dir: &Path, engines: &Engines) -> Result<Ending> {
-    let mut given = Settings::default();
-    args.overrides.overlay(&mut given);
-    args.setup.overlay(&mut given)?;
-    if let Some(flag) = given.first_origin() {
-        bail!("{flag}: --resume measures the sweep of {} as it is", dir.display());
-    }
-    let (folder, sweep, warning) = RunFolder::resume(dir, engines)?;
+    let (mut folder, warning) = RunFolder::open(dir)?;
     if let Some(warning) = warning {
         printer::line(&format!("warning: {warning}"));
     }
-    refuse_unsupported(&sweep)?;
-    folder.check_environment(&read_environment(program(), harness::greet_all(&sweep, engines)?))?;
+    let settings = match &args.sweep {
+        Some(path) => read_settings(Some(path))?.0,
+        None => {
+            let (text, path) = folder.last_sweep();
+            Sweep::settings(text, &path.display().to_string(), dir)?
+        }
+    };
+    let sweep = resolve(args, settings, engines)?;
+    folder.resume(&sweep, look_around(&sweep, engines)?, args.allow_mixed)?;
     measure(args, &sweep, engines, folder)
 }
 
-fn program() -> ProgramVersion {
-    ProgramVersion {
+/// The sweep, with what the flags set over it.
+fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<Sweep> {
+    args.overrides.overlay(&mut settings);
+    args.setup.overlay(&mut settings)?;
+    let sweep = Sweep::resolve(settings, engines)?;
+    ensure!(
+        sweep.world_size == 1,
+        "world_size {}: no engine runs on more than one rank yet",
+        sweep.world_size
+    );
+    Ok(sweep)
+}
+
+fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
+    let program = ProgramVersion {
         version: env!("CARGO_PKG_VERSION").into(),
         git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
-    }
+    };
+    let hellos = harness::greet_all(sweep, engines)?;
+    let fingerprint = |model: &Model| Ok((model.name.clone(), llama::fingerprint(&model.source)?));
+    let models = sweep.models.iter().map(fingerprint).collect::<Result<_>>()?;
+    Ok(read_environment(program, hellos, models))
 }
 
 fn measure(args: &RunArgs, sweep: &Sweep, engines: &Engines, mut folder: RunFolder) -> Result<Ending> {
     let _interrupt = Interrupt::install();
     let mut progress = Progress::new(sweep);
-    let summary =
-        harness::run(sweep, engines, &mut folder, !args.no_verify, &mut |event| progress.show(&event))?;
+    let outcome =
+        harness::run(sweep, engines, &mut folder, !args.no_verify, &mut |event| progress.show(&event));
     progress.finish();
 
-    let dir = folder.dir().to_path_buf();
-    if !folder.records().is_empty() {
-        let tables = table::read_tables(&dir)?;
-        folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
-        folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
-        printer::result(&table::render(&tables, None))?;
+    let dir = folder.dir().display().to_string();
+    let again = resume_command(args, &dir);
+    let shown = show(&folder);
+    match outcome {
+        Ok(RunSummary { interrupted: true, .. }) => {
+            tell(&shown);
+            printer::line(&format!("interrupted: `{again}` measures the rest"));
+            Ok(Ending::Interrupted)
+        }
+        Ok(summary) => {
+            shown?;
+            printer::line(&format!("the run's folder: {dir}"));
+            Ok(if summary.failed > 0 || summary.disagreement { Ending::Finding } else { Ending::Done })
+        }
+        Err(error) => {
+            tell(&shown);
+            printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
+            Err(error.into())
+        }
     }
-    Ok(conclude(&dir, summary))
 }
 
-fn conclude(dir: &Path, summary: RunSummary) -> Ending {
-    let dir = dir.display();
-    if summary.interrupted {
-        printer::line(&format!("interrupted: `llama2-bench run --resume {dir}` measures the rest"));
-        return Ending::Interrupted;
+fn tell(shown: &Result<()>) {
+    if let Err(error) = shown {
+        printer::error(error);
     }
-    printer::line(&format!("the run's folder: {dir}"));
-    if summary.failed > 0 || summary.disagreement { Ending::Finding } else { Ending::Done }
+}
+
+/// Prints the tables of what is measured so far, then writes them into the folder.
+fn show(folder: &RunFolder) -> Result<()> {
+    if folder.is_empty() {
+        return Ok(());
+    }
+    let tables = table::read_tables(folder.dir())?;
+    printer::result(&table::render(&tables, None))?;
+    folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
+    folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
+    Ok(())
+}
+
+/// The command that measures what a run's folder lacks, for a shell.
+fn resume_command(args: &RunArgs, dir: &str) -> String {
+    let mut words = vec!["llama2-bench".to_owned(), "run".into(), "--resume".into(), dir.into()];
+    if let Some(file) = args.setup.engines.file() {
+        words.extend(["--engines-file".into(), file.display().to_string()]);
+    }
+    if args.no_verify {
+        words.push("--no-verify".into());
+    }
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    quoted.join(" ")
+}
+
+/// A word as a POSIX shell reads it back.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:+=,@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The sweep's settings, and its name for the run's folder.
@@ -88,19 +145,10 @@ fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
     let Some(path) = path else {
         return Ok((Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?, "quick".into()));
     };
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = llama::read_text(path).with_context(|| path.display().to_string())?;
     let base = path.parent().unwrap_or(path);
     let name = path.file_stem().map_or_else(|| "sweep".into(), |stem| stem.to_string_lossy().into_owned());
     Ok((Sweep::settings(&text, &path.display().to_string(), base)?, name))
-}
-
-fn refuse_unsupported(sweep: &Sweep) -> Result<()> {
-    ensure!(
-        sweep.world_size == 1,
-        "world_size {}: no engine runs on more than one rank yet",
-        sweep.world_size
-    );
-    Ok(())
 }
 
 fn default_dir(name: &str) -> PathBuf {

@@ -19,8 +19,8 @@ pub(crate) fn run(args: &TableArgs) -> Result<Ending> {
 
 /// The tables of a run's folder.
 pub(crate) fn read_tables(dir: &Path) -> Result<Vec<Table>> {
-    let (environment, verifications, records) = harness::read_run(dir)?;
-    Ok(report::tables(&records, &verifications, &environment))
+    let run = harness::read_run(dir)?;
+    Ok(report::tables(&run.records, &run.verifications, &run.environments))
 }
 
 /// The tables as text; without a format, for what stdout is.

@@ -51,6 +51,19 @@ pub(crate) fn read_records(run: &Path) -> Vec<Measurement> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// One of the workspace's programs.
+pub(crate) fn worker(name: &str) -> PathBuf {
+    assert_cmd::cargo::cargo_bin(name)
+}
+
+/// Processes whose working folder is this place: the program's, its workers', and whatever they started.
+pub(crate) fn processes_in(place: &Place) -> usize {
+    let dir = place.path("").canonicalize().unwrap();
+    let of_place =
+        |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir);
+    std::fs::read_dir("/proc").unwrap().flatten().filter(of_place).count()
+}
+
 /// A sweep of the mock engine over 2 × 3 cells.
 pub(crate) const MOCK: &str = r#"
 models = ["llama2-15m"]

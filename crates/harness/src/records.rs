@@ -1,0 +1,172 @@
+//! `measurements.jsonl`: reading it, and what is known of the records while a run goes on.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use protocol::{CellSize, Device, Measurement, Outcome, Precision, SCHEMA};
+
+use crate::{Cell, StoreError, Sweep};
+
+/// What tells a record from every other of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CellKey {
+    model: String,
+    engine: String,
+    precision: Precision,
+    device: Device,
+    world_size: u32,
+    batch_size: u32,
+    prompt_length: u32,
+    generation_length: u32,
+    replicate: u32,
+}
+
+impl CellKey {
+    pub(crate) fn of(sweep: &Sweep, cell: &Cell<'_>) -> Self {
+        Self {
+            model: cell.model.name.clone(),
+            engine: cell.engine.to_owned(),
+            precision: sweep.setup.precision,
+            device: sweep.setup.device,
+            world_size: sweep.world_size,
+            batch_size: cell.batch_size,
+            prompt_length: cell.prompt_length,
+            generation_length: sweep.generation_length,
+            replicate: cell.replicate,
+        }
+    }
+
+    fn of_record(record: &Measurement) -> Self {
+        Self {
+            model: record.model.clone(),
+            engine: record.engine.clone(),
+            precision: record.precision,
+            device: record.device,
+            world_size: record.world_size,
+            batch_size: record.batch_size,
+            prompt_length: record.prompt_length,
+            generation_length: record.generation_length,
+            replicate: record.replicate,
+        }
+    }
+
+    /// Whether this cell needs at least as much memory as `other`, in every dimension, all else being the same.
+    fn needs_as_much_as(&self, other: &Self) -> bool {
+        let sizes = |key: &Self| [key.batch_size, key.prompt_length, key.generation_length];
+        let larger = sizes(self).into_iter().zip(sizes(other)).all(|(mine, its)| mine >= its);
+        let with_its_sizes = Self {
+            batch_size: other.batch_size,
+            prompt_length: other.prompt_length,
+            generation_length: other.generation_length,
+            replicate: other.replicate,
+            ..self.clone()
+        };
+        larger && with_its_sizes == *other
+    }
+}
+
+/// What a run has to know of its records: their series stay on the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    cells: HashSet<CellKey>,
+    /// Cells that were tried and ran out of memory, with the part in which they did.
+    out_of_memory: Vec<(CellKey, u32)>,
+    failed: usize,
+}
+
+impl Known {
+    pub(crate) fn add(&mut self, record: &Measurement) {
+        let key = CellKey::of_record(record);
+        match record.outcome {
+            Outcome::Ok => {}
+            Outcome::OutOfMemory if record.inferred_from.is_none() => {
+                self.out_of_memory.push((key.clone(), record.part));
+            }
+            Outcome::OutOfMemory => {}
+            _ => self.failed += 1,
+        }
+        self.cells.insert(key);
+    }
+
+    pub(crate) fn has(&self, key: &CellKey) -> bool {
+        self.cells.contains(key)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Records of cells that ended otherwise than measured or out of memory.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// The first cell of `part` that ran out of memory although it needs no more than `key` in any dimension.
+    pub(crate) fn smaller_out_of_memory(&self, key: &CellKey, part: u32) -> Option<CellSize> {
+        let found =
+            self.out_of_memory.iter().find(|(other, its)| *its == part && key.needs_as_much_as(other));
+        found.map(|(key, _)| CellSize { batch_size: key.batch_size, prompt_length: key.prompt_length })
+    }
+}
+
+/// Without a torn last line.
+pub(crate) fn whole_lines(text: &[u8]) -> &[u8] {
+    &text[..text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)]
+}
+
+/// Reads the whole lines of a `measurements.jsonl`; `path` names it in errors.
+///
+/// # Errors
+/// The first line that is not a record of this schema.
+pub fn parse_records(text: &[u8], path: &Path) -> Result<Vec<Measurement>, StoreError> {
+    let record = |(index, line): (usize, &[u8])| {
+        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
+        let record: Measurement =
+            serde_json::from_slice(line).map_err(|error| fail(format!("not a record: {error}")))?;
+        if record.schema != SCHEMA {
+            return Err(fail(format!("schema: expected {SCHEMA}, found {}", record.schema)));
+        }
+        Ok(record)
+    };
+    let lines = text.strip_suffix(b"\n").unwrap_or(text);
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    lines.split(|&byte| byte == b'\n').enumerate().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(engine: &str, batch_size: u32, prompt_length: u32, replicate: u32) -> CellKey {
+        CellKey {
+            model: "m".into(),
+            engine: engine.into(),
+            precision: Precision::Fp32,
+            device: Device::Cpu,
+            world_size: 1,
+            batch_size,
+            prompt_length,
+            generation_length: 256,
+            replicate,
+        }
+    }
+
+    #[test]
+    fn only_a_cell_that_is_as_large_in_every_dimension_needs_as_much() {
+        let small = key("a", 4, 64, 0);
+        for (larger, expected) in [
+            (key("a", 4, 64, 1), true),
+            (key("a", 4, 256, 0), true),
+            (key("a", 16, 64, 0), true),
+            (key("a", 16, 16, 0), false),
+            (key("a", 1, 4096, 0), false),
+            (key("b", 16, 256, 0), false),
+        ] {
+            assert_eq!(larger.needs_as_much_as(&small), expected, "{larger:?}");
+        }
+        let other_precision = CellKey { precision: Precision::Fp16, ..key("a", 16, 256, 0) };
+        assert!(!other_precision.needs_as_much_as(&small));
+    }
+}

@@ -1,0 +1,209 @@
+//! The worker of the moment, kept from cell to cell while all is well; and workers for a single request.
+
+use std::time::Instant;
+
+use protocol::{
+    CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Outcome,
+    Phase, Progress, Reply, Request,
+};
+
+use crate::process::PLAIN_REPLY;
+use crate::series::check_series;
+use crate::sweep::Isolation;
+use crate::{Cell, CellFailure, Engines, Event, Limits, Model, Setup, Sweep, Worker, WorkerError, classify};
+
+/// JSON's longest number and a comma, with room to spare.
+const NUMBER_BYTES: usize = 40;
+
+#[derive(Default)]
+pub(crate) struct Seat {
+    seated: Option<Seated>,
+    load_failure: Option<LoadFailure>,
+}
+
+struct Seated {
+    engine: String,
+    model: String,
+    replicate: u32,
+    worker: Worker,
+    weights_bytes: u64,
+}
+
+/// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
+/// again for every cell.
+struct LoadFailure {
+    engine: String,
+    model: String,
+    failure: CellFailure,
+    cell: CellSize,
+    tries: u32,
+}
+
+impl LoadFailure {
+    fn is_of(&self, cell: &Cell<'_>) -> bool {
+        self.engine == cell.engine && self.model == cell.model.name
+    }
+}
+
+/// A cell's series, and how its worker came to have the model.
+pub(crate) struct MeasuredCell {
+    pub(crate) measured: Measured,
+    pub(crate) load_seconds: Option<f64>,
+    pub(crate) weights_bytes: u64,
+}
+
+impl Seat {
+    /// How the cell would end because its model can't be loaded, and in which cell that was found.
+    pub(crate) fn known_failure(&self, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
+        let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
+        let certain = known.tries > 1 || known.failure.outcome == Outcome::TimedOut;
+        certain.then(|| (known.failure.clone(), known.cell))
+    }
+
+    pub(crate) fn measure(
+        &mut self,
+        sweep: &Sweep,
+        engines: &Engines,
+        cell: Cell<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<MeasuredCell, WorkerError> {
+        let fits = |seated: &Seated| {
+            seated.engine == cell.engine
+                && seated.model == cell.model.name
+                && seated.replicate == cell.replicate
+        };
+        let load_seconds = if self.seated.as_ref().is_some_and(fits) {
+            None
+        } else {
+            Some(self.sit(sweep, engines, cell, on_event)?)
+        };
+        let seated = self.seated.as_mut().expect("a worker is seated");
+
+        let vocab_size = cell.model.config.vocab_size as u32;
+        let request = Request::Measure(MeasureRequest {
+            prompt_ids: llama::prompt::seeded_prompt(
+                cell.batch_size,
+                cell.prompt_length,
+                vocab_size,
+                sweep.seed,
+            ),
+            generation_length: sweep.generation_length,
+            procedure: sweep.procedure,
+        });
+        let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
+        let figures = series + u64::from(sweep.procedure.prompt_runs);
+        let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
+        let asked = Instant::now();
+        let answer =
+            seated.worker.ask(&request, longest, &mut |progress| on_event(Event::Progress(progress)));
+        let measured = answer.and_then(|reply| {
+            let passed = (!seated.worker.hello.virtual_clock).then(|| asked.elapsed());
+            match reply {
+                Reply::Measured(measured) => check_series(sweep, measured, passed),
+                _ => Err("expected measured".to_owned()),
+            }
+            .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
+        });
+        let weights_bytes = seated.weights_bytes;
+        if measured.is_err() || sweep.isolation == Isolation::Cell {
+            self.leave(on_event);
+        }
+        Ok(MeasuredCell { measured: measured?, load_seconds, weights_bytes })
+    }
+
+    /// Seats a fresh worker that has the cell's model; the seconds that it took.
+    fn sit(
+        &mut self,
+        sweep: &Sweep,
+        engines: &Engines,
+        cell: Cell<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<f64, WorkerError> {
+        self.leave(on_event);
+        let start = Instant::now();
+        let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
+        let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
+        let (worker, loaded) =
+            load(&sweep.setup, engines, cell.model, cell.engine, tell).inspect_err(|error| {
+                let WorkerError::Evidence(evidence) = error else { return };
+                let before = self.load_failure.take().filter(|known| known.is_of(&cell));
+                self.load_failure = Some(LoadFailure {
+                    engine: engine.clone(),
+                    model: model.clone(),
+                    failure: classify(evidence),
+                    cell: CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length },
+                    tries: 1 + before.map_or(0, |known| known.tries),
+                });
+            })?;
+        self.load_failure = None;
+        let (replicate, weights_bytes) = (cell.replicate, loaded.weights_bytes);
+        self.seated = Some(Seated { engine, model, replicate, worker, weights_bytes });
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Ends the worker; what was not in order then is told, and changes nothing of what it measured.
+    pub(crate) fn leave(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
+        let Some(Seated { engine, worker, .. }) = self.seated.take() else { return };
+        if let Err(evidence) = worker.shutdown() {
+            on_event(Event::Farewell { engine: &engine, error: &classify(&evidence).error });
+        }
+    }
+}
+
+/// Starts the worker of `engine` only to hear who it is.
+pub fn greet(engines: &Engines, engine: &str, limits: Limits) -> Result<Hello, WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let mut worker = Worker::spawn(command, Limits { memory_bytes: None, ..limits })?;
+    let hello = std::mem::take(&mut worker.hello);
+    // How it ends matters when it has measured something.
+    let _ = worker.shutdown();
+    Ok(hello)
+}
+
+/// Starts the worker of `engine`, loads `model` and generates greedily.
+pub fn generate(
+    setup: &Setup,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    prompt_ids: &[Vec<u32>],
+    max_new_tokens: u32,
+    logits: bool,
+) -> Result<Generated, WorkerError> {
+    let (mut worker, _) = load(setup, engines, model, engine, &mut |_| ())?;
+    let numbers = if logits { model.config.vocab_size } else { 1 };
+    let rows = prompt_ids.len().saturating_mul(max_new_tokens as usize);
+    let longest = PLAIN_REPLY.saturating_add(rows.saturating_mul(numbers).saturating_mul(NUMBER_BYTES));
+    let request =
+        Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
+    match worker.ask(&request, longest, &mut |_| ())? {
+        Reply::Generated(generated) => {
+            let _ = worker.shutdown();
+            Ok(generated)
+        }
+        _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
+    }
+}
+
+fn load(
+    setup: &Setup,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Worker, Loaded), WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let mut worker = Worker::spawn(command, setup.limits())?;
+    let request = Request::Load(LoadRequest {
+        model: model.source.clone(),
+        device: setup.device,
+        precision: setup.precision,
+        threads: setup.threads,
+        memory_limit_bytes: setup.memory_limit,
+        options: setup.options_of(engine),
+    });
+    match worker.ask(&request, PLAIN_REPLY, progress)? {
+        Reply::Loaded(loaded) => Ok((worker, loaded)),
+        _ => Err(worker.protocol_error(Phase::Load, "expected loaded".into())),
+    }
+}

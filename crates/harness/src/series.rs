@@ -1,0 +1,117 @@
+//! A worker's figures are believed only where they can be a measurement of what was asked.
+
+use std::time::Duration;
+
+use protocol::{Generation, Measured};
+
+use crate::Sweep;
+
+/// Clocks of two processes that began to look at slightly different moments.
+const TOLERANCE: f64 = 1.01;
+
+/// Refuses figures of another number than was asked for, that are no latencies, that do not fit into their generation's
+/// wall clock, or that add up to more than `passed`, the time between question and answer; of a scripted worker that
+/// time says nothing.
+pub(crate) fn check_series(
+    sweep: &Sweep,
+    measured: Measured,
+    passed: Option<Duration>,
+) -> Result<Measured, String> {
+    let Measured { prompt_seconds, generations, .. } = &measured;
+    let procedure = &sweep.procedure;
+    let whole = |one: &Generation| one.token_seconds.len() == sweep.generation_length as usize;
+    if prompt_seconds.len() != procedure.prompt_runs as usize
+        || generations.len() != procedure.generations as usize
+        || !generations.iter().all(whole)
+    {
+        return Err("another number of figures than was asked for".into());
+    }
+    let all = generations.iter().flat_map(|one| {
+        let outside = [&one.prompt_seconds, &one.wall_seconds];
+        one.token_seconds.iter().chain(outside)
+    });
+    if !prompt_seconds.iter().chain(all).all(|seconds| seconds.is_finite() && *seconds > 0.0) {
+        return Err("a latency that is not a number above 0".into());
+    }
+    for one in generations {
+        let parts = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
+        if parts > one.wall_seconds * TOLERANCE {
+            let wall = one.wall_seconds;
+            return Err(format!("forwards of {parts:.3} s in a generation whose wall clock is {wall:.3} s"));
+        }
+    }
+    let claimed: f64 = prompt_seconds.iter().chain(generations.iter().map(|one| &one.wall_seconds)).sum();
+    match passed.map(|passed| passed.as_secs_f64()) {
+        Some(passed) if claimed > passed * TOLERANCE => {
+            Err(format!("latencies that add up to {claimed:.3} s, {passed:.3} s after it was asked"))
+        }
+        _ => Ok(measured),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use protocol::Memory;
+
+    use super::*;
+    use crate::{Engines, QUICK_SWEEP};
+
+    fn sweep() -> Sweep {
+        let text = QUICK_SWEEP
+            .lines()
+            .map(|line| match line.split([' ', '=']).next() {
+                Some("prompt_runs") => "prompt_runs = 2",
+                Some("generation_length") => "generation_length = 3",
+                _ => line,
+            })
+            .collect::<Vec<_>>();
+        let settings = Sweep::settings(&text.join("\n"), "a.toml", Path::new("")).unwrap();
+        Sweep::resolve(settings, &Engines::built_in()).unwrap()
+    }
+
+    fn measured() -> Measured {
+        let generation = Generation { prompt_seconds: 1.0, token_seconds: vec![0.5; 3], wall_seconds: 2.6 };
+        Measured {
+            prompt_seconds: vec![1.0, 1.0],
+            generations: vec![generation],
+            memory: Memory::default(),
+            tokens_sha256: String::new(),
+        }
+    }
+
+    fn check(change: impl Fn(&mut Measured), passed: Option<f64>) -> Result<(), String> {
+        let mut measured = measured();
+        change(&mut measured);
+        check_series(&sweep(), measured, passed.map(Duration::from_secs_f64)).map(|_| ())
+    }
+
+    #[test]
+    fn figures_that_can_be_a_measurement_are_believed() {
+        assert_eq!(check(|_| (), Some(4.61)), Ok(()));
+        assert_eq!(check(|_| (), None), Ok(()));
+    }
+
+    #[test]
+    fn others_are_not() {
+        let count = Err("another number of figures than was asked for".to_owned());
+        assert_eq!(check(|m| m.prompt_seconds = vec![1.0], None), count);
+        assert_eq!(check(|m| m.generations.clear(), None), count);
+        assert_eq!(check(|m| m.generations[0].token_seconds.push(0.1), None), count);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = Err("a latency that is not a number above 0".to_owned());
+            assert_eq!(check(|m| m.prompt_seconds[1] = bad, None), error);
+            assert_eq!(check(|m| m.generations[0].token_seconds[2] = bad, None), error);
+        }
+        assert_eq!(
+            check(|m| m.generations[0].wall_seconds = 2.4, None),
+            Err("forwards of 2.500 s in a generation whose wall clock is 2.400 s".into())
+        );
+        // Milliseconds where seconds should be.
+        assert_eq!(
+            check(|m| m.prompt_seconds = vec![1000.0, 1000.0], Some(4.7)),
+            Err("latencies that add up to 2002.600 s, 4.700 s after it was asked".into())
+        );
+    }
+}
