@@ -4,8 +4,41 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{MOCK, Place};
+use common::{MOCK, Place, mock_with_fault, worker};
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let place = Place::new();
+    // Deaf to everything but SIGKILL, and an end that takes its time.
+    let fault = "kind = \"hang_deaf\", phase = \"goodbye\"";
+    place.write("sweep.toml", &mock_with_fault(fault));
+    let mut child = Command::new(worker("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "run"])
+        .current_dir(place.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.starts_with("[6/6]")));
+    let id = libc::pid_t::try_from(child.id()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // One may come before the other is handled: then they are one.
+    let code = loop {
+        // SAFETY: the child is not reaped, so its id is its own.
+        unsafe { libc::kill(id, libc::SIGINT) };
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(Instant::now() < deadline);
+    };
+    assert_eq!(code, Some(130));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"");
+    assert_eq!(place.records().len(), 6);
+}
 
 #[test]
 fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {

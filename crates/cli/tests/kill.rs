@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, processes_in};
+use common::{Place, mock_with_fault, processes_in, worker};
 
 const CELLS: usize = 200;
 
@@ -61,4 +61,49 @@ fn fifty_kills_lose_no_record_and_leave_no_worker() {
     let cells: BTreeSet<(u32, u32)> =
         records.iter().map(|record| (record.batch_size, record.prompt_length)).collect();
     assert_eq!((records.len(), cells.len()), (CELLS, CELLS));
+}
+
+/// A run of one cell, whose worker starts children and then hangs; killed by `end` when they are there.
+fn children_after(end: impl FnOnce(&mut Child)) -> usize {
+    let place = Place::new();
+    let fault = "kind = \"hang_with_children\", phase = \"prompt\"";
+    place.write("sweep.toml", &mock_with_fault(fault));
+    let mut child = Command::new(worker("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "run"])
+        .current_dir(place.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The program, the guard, the worker, and its two children.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while processes_in(&place) < 5 {
+        assert!(Instant::now() < deadline, "the worker has no children");
+        std::thread::yield_now();
+    }
+    end(&mut child);
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while processes_in(&place) > 0 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    processes_in(&place)
+}
+
+fn signal(child: &Child, signal: libc::c_int) {
+    // SAFETY: the child is not reaped, so its id is its own.
+    unsafe { libc::kill(libc::pid_t::try_from(child.id()).unwrap(), signal) };
+}
+
+#[test]
+fn a_worker_s_children_do_not_outlive_the_program_however_it_ends() {
+    assert_eq!(children_after(|child| signal(child, libc::SIGKILL)), 0, "after SIGKILL");
+    assert_eq!(children_after(|child| signal(child, libc::SIGINT)), 0, "after Ctrl-C");
+    assert_eq!(children_after(|child| signal(child, libc::SIGTERM)), 0, "after SIGTERM");
+    assert_eq!(children_after(|child| signal(child, libc::SIGABRT)), 0, "after a crash");
+    let twice = |child: &mut Child| {
+        signal(child, libc::SIGINT);
+        signal(child, libc::SIGINT);
+    };
+    assert_eq!(children_after(twice), 0, "after Ctrl-C twice");
 }

@@ -1,0 +1,197 @@
+//! Going on with a run: with its missing cells alone, and only as it was begun, or else visibly otherwise.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use common::{MOCK, Place, mock_with_fault, worker};
+use predicates::str::{contains, ends_with, starts_with};
+
+/// Keeps the first records of the run.
+fn keep(place: &Place, count: usize) {
+    let path = place.path("run/measurements.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.split_inclusive('\n').take(count).collect::<String>()).unwrap();
+}
+
+fn edit(place: &Place, name: &str, from: &str, to: &str) {
+    let path = place.path(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(&path, text.replace(from, to)).unwrap();
+}
+
+/// A run of [`MOCK`] that hangs in the cell 1×256.
+fn hanging(place: &Place) -> Child {
+    let fault = "kind = \"hang\", phase = \"prompt\", min_prompt_length = 256";
+    place.write("sweep.toml", &mock_with_fault(fault));
+    let mut child = Command::new(worker("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "run"])
+        .current_dir(place.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.starts_with("[2/6]")));
+    child
+}
+
+#[test]
+fn two_runs_into_one_folder_are_one_too_many() {
+    let place = Place::new();
+    let mut first = hanging(&place);
+    let message = "error: run: another run is writing to this folder\n";
+    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(message);
+    place.bench(&["run", "sweep.toml", "--out", "run"]).assert().code(2).stderr(message);
+    place.bench(&["table", "run"]).assert().success();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(place.records().len(), 2);
+}
+
+#[test]
+fn the_same_sweep_given_again_is_no_other() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    keep(&place, 4);
+    place.bench(&["run", "sweep.toml", "--resume", "run", "--prompt-runs", "5"]).assert().success();
+    assert_eq!(place.records().len(), 6);
+    assert!(!place.path("run/sweep-2.toml").exists());
+}
+
+#[test]
+fn another_sweep_goes_on_only_where_it_may_and_its_rows_say_so() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    keep(&place, 4);
+    let other = ["run", "--resume", "run", "--prompt-runs", "7", "--option", "mock.noise=0.02"];
+    place.bench(&other).assert().code(2).stderr(
+        "error: run: its cells were measured otherwise: procedure.prompt_runs: 5, here 7; options.mock.noise: none, here 0.02: \
+         --allow-mixed measures the missing ones all the same, and says under the table which they are\n",
+    );
+    assert_eq!(place.records().len(), 4);
+
+    let mixed: Vec<&str> = other.into_iter().chain(["--allow-mixed"]).collect();
+    let note = "procedure.prompt_runs: 5, here 7; options.mock.noise: none, here 0.02\n";
+    let assert = place.bench(&mixed).assert().success();
+    let stdout = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let line = stdout.lines().find(|line| line.contains("part 2")).unwrap();
+    assert!(line.starts_with("- 4×64, 4×256: mock: part 2 of the run ("), "{line}");
+    assert!(stdout.ends_with(note), "{stdout}");
+    let records = place.records();
+    let parts: Vec<u32> = records.iter().map(|record| record.part).collect();
+    assert_eq!(parts, [1, 1, 1, 1, 2, 2]);
+    assert_eq!(records[5].prompt_seconds.len(), 7);
+
+    // Each part can be gone on with by itself, without being asked again.
+    keep(&place, 5);
+    place.bench(&["run", "--resume", "run"]).assert().success();
+    assert_eq!(place.records()[5].part, 2);
+    keep(&place, 5);
+    place.bench(&["run", "sweep.toml", "--resume", "run"]).assert().success();
+    assert_eq!(place.records()[5].part, 1);
+    place.bench(&["table", "run", "--format", "csv"]).assert().success().stdout(contains(",,2,1,7,"));
+    assert!(!place.path("run/sweep-3.toml").exists());
+}
+
+#[test]
+fn other_libraries_another_machine_or_model_are_found() {
+    for (from, to, difference) in [
+        (
+            "\"name\": \"mock\",\n          \"version\": \"0.1.0\"",
+            "\"name\": \"mock\",\n          \"version\": \"0.0.9\"",
+            "libraries of mock: mock 0.0.9, here mock 0.1.0",
+        ),
+        ("\"cores\": ", "\"cores\": 1000", "cores: 1000"),
+        ("\"llama2-15m\": \"", "\"llama2-15m\": \"0", "model llama2-15m: 0"),
+        ("\"version\": \"0.1.0\",\n    \"git", "\"version\": \"0.0.1\",\n    \"git", "program: 0.0.1 ("),
+    ] {
+        let place = Place::new();
+        place.run(MOCK, &[]);
+        keep(&place, 1);
+        edit(&place, "run/environment.json", from, to);
+        let start = format!("error: run: its cells were measured otherwise: {difference}");
+        place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(starts_with(start));
+        place
+            .bench(&["run", "--resume", "run", "--allow-mixed"])
+            .assert()
+            .success()
+            .stdout(contains(format!("which was measured otherwise: {difference}")));
+        let parts: BTreeSet<u32> = place.records().iter().map(|record| record.part).collect();
+        assert_eq!(parts, BTreeSet::from([1, 2]));
+    }
+}
+
+#[test]
+fn a_sweep_that_was_changed_in_the_folder_is_not_taken_for_the_one_that_was_measured() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    edit(&place, "run/sweep.toml", "prompt_runs = 5", "prompt_runs = 50");
+    place
+        .bench(&["run", "--resume", "run", "--allow-mixed"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: run/sweep.toml: changed since its cells were measured: "));
+}
+
+#[test]
+fn a_resumed_run_names_the_command_that_goes_on_with_it() {
+    let place = Place::new();
+    let engines = format!("[mock]\ncommand = [{:?}]\n", worker("llama2-bench-mock"));
+    place.write("my engines.toml", &engines);
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
+        .arg(worker("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "a run's", "--engines-file", "my engines.toml", "--no-verify"])
+        .current_dir({
+            place.write("sweep.toml", MOCK);
+            place.path("")
+        })
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: Vec<String> =
+        BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    child.wait().unwrap();
+    let command = lines.iter().find_map(|line| Some(line.split_once('`')?.1.split_once('`')?.0)).unwrap();
+    assert_eq!(
+        command,
+        r"llama2-bench run --resume 'a run'\''s' --engines-file 'my engines.toml' --no-verify"
+    );
+    // A shell takes it as it is shown.
+    let path = worker("llama2-bench").parent().unwrap().display().to_string();
+    let script = format!("PATH={path}:$PATH; {command}");
+    let status = Command::new("sh").args(["-c", &script]).current_dir(place.path("")).output().unwrap();
+    assert!(status.status.success(), "{status:?}");
+    assert_eq!(common::read_records(&place.path("a run's")).len(), 6);
+}
+
+#[test]
+fn what_a_smaller_cell_had_too_little_memory_for_is_not_tried_where_that_is_asked_for() {
+    let place = Place::new();
+    let fault = "kind = \"out_of_memory\", phase = \"decode\", min_prompt_length = 64";
+    let (code, stdout) = place.run(&mock_with_fault(fault), &["--prune-oom"]);
+    assert_eq!(code, 0);
+    let inferred: Vec<(u32, u32)> = place
+        .records()
+        .iter()
+        .filter(|record| record.inferred_from.is_some())
+        .map(|record| (record.batch_size, record.prompt_length))
+        .collect();
+    assert_eq!(inferred, [(1, 256), (4, 64), (4, 256)]);
+    let note = "- 1×256, 4×64, 4×256: mock: OOM inferred, not measured: 1×64 ran out of memory, and they need at least as much\n";
+    assert!(stdout.contains(note), "{stdout}");
+    assert!(stdout.contains("- 1×64: mock: OOM in decode: std::bad_alloc\n"), "{stdout}");
+    place.bench(&["table", "run", "--format", "csv"]).assert().stdout(contains(",1×64,1,1,"));
+    // Gone on with, it still prunes.
+    keep(&place, 3);
+    place.bench(&["run", "--resume", "run"]).assert().success().stdout(ends_with(note));
+
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+    place.run(&mock_with_fault(fault), &[]);
+    assert!(place.records().iter().all(|record| record.inferred_from.is_none()));
+}
