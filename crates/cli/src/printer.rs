@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use report::plain;
+
 /// Writes a result to stdout. A reader that closed the pipe (`| head`) has what it wanted.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
@@ -16,11 +18,6 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
 /// Writes a line to stderr, whether or not anybody reads it.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(text));
-}
-
-/// Text from elsewhere (a worker's error, a folder's name) must not steer the terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 /// Writes an error with its causes on one line.

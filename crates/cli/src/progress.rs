@@ -122,7 +122,7 @@ impl Progress {
 
     fn message(&self, text: &str) {
         if let Some(live) = &self.live {
-            live.set_message(printer::plain(text));
+            live.set_message(report::plain(text));
         }
     }
 

@@ -8,6 +8,7 @@ use protocol::{Environment, Gpu, Hello, ProgramVersion};
 
 /// Looks around; `engines` are what workers said of themselves, `models` the fingerprints of what they will compute. Of
 /// libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+#[expect(clippy::disallowed_methods, reason = "the date of the run")]
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,

@@ -12,8 +12,10 @@ mod notes;
 mod number;
 mod table;
 pub mod terminal;
+mod text;
 
 pub use figures::{COLUMNS, Figures};
 pub use heading::{Machine, heading};
 pub use number::{format_g10, format_short};
 pub use table::{Row, Table, tables};
+pub use text::plain;

@@ -51,12 +51,11 @@ pub fn line(row: &Row) -> String {
 /// Text from elsewhere stays text: on one line, inside its cell, without markup.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
+    for c in crate::text::line(text).chars() {
+        if matches!(c, '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#') {
+            escaped.push('\\');
         }
+        escaped.push(c);
     }
     escaped
 }

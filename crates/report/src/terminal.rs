@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
+use crate::text::line;
 use crate::{Figures, Table, format_short};
 
 /// A column: its header, when it gives way on a narrow screen (the highest rank first, 0 never), and its text.
@@ -41,9 +42,9 @@ pub fn write(tables: &[Table], width: Option<u16>) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = writeln!(text, "{}\n{}", plain(&table.heading), grid(table, width));
+        let _ = writeln!(text, "{}\n{}", line(&table.heading), grid(table, width));
         for note in &table.notes {
-            let _ = writeln!(text, "! {}", plain(note));
+            let _ = writeln!(text, "! {}", line(note));
         }
     }
     text
@@ -69,7 +70,7 @@ fn grid_of(table: &Table, rank: u8) -> comfy_table::Table {
         ["engine", "batch", "prompt"].into_iter().chain(columns.iter().map(|column| column.header)),
     );
     for row in &table.rows {
-        let mut cells = vec![plain(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+        let mut cells = vec![line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
         match &row.figures {
             Some(figures) => cells.extend(columns.iter().map(|column| (column.text)(figures))),
             None => cells.push(row.outcome_text().to_owned()),
@@ -89,9 +90,4 @@ fn figure(figures: &Figures, index: usize) -> String {
 
 fn share(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-/// Text from elsewhere must not steer the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

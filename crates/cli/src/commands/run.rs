@@ -151,6 +151,7 @@ fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
     Ok((Sweep::settings(&text, &path.display().to_string(), base)?, name))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a folder's name")]
 fn default_dir(name: &str) -> PathBuf {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     Path::new("runs").join(format!("{now}-{name}"))
