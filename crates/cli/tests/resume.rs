@@ -138,6 +138,19 @@ fn a_sweep_that_was_changed_in_the_folder_is_not_taken_for_the_one_that_was_meas
 }
 
 #[test]
+fn a_run_that_was_killed_before_it_began_can_begin() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    std::fs::remove_file(place.path("run/environment.json")).unwrap();
+    std::fs::write(place.path("run/measurements.jsonl"), "").unwrap();
+    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(
+        "error: run: its run was stopped before it began, with nothing measured: --out run begins it\n",
+    );
+    let (code, _) = place.run(MOCK, &[]);
+    assert_eq!((code, place.records().len()), (0, 6));
+}
+
+#[test]
 fn a_resumed_run_names_the_command_that_goes_on_with_it() {
     let place = Place::new();
     let engines = format!("[mock]\ncommand = [{:?}]\n", worker("llama2-bench-mock"));

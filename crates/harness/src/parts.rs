@@ -45,6 +45,12 @@ pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
             return Ok(parts);
         }
         let sweep = read_text(&sweep_path)?;
+        if !environment_path.exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: its run was stopped before it began, with nothing measured: --out {dir} begins it"
+            )));
+        }
         let environment: Environment = read_json(&environment_path)?;
         let was = &environment.sweep_sha256;
         if !was.is_empty() && *was != llama::sha256_hex(sweep.as_bytes()) {
