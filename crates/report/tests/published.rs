@@ -93,6 +93,22 @@ fn a_run_s_summary_is_read() {
 }
 
 #[test]
+fn a_run_of_our_own_becomes_a_published_table() {
+    let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
+    let measurements: Vec<_> = measurements.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
+    let tables = report::tables(&measurements, &[], &serde_json::from_str(environment).unwrap());
+    let document = Document::from(tables.as_slice());
+    assert_eq!(markdown::write(&document), report::markdown::write(&tables));
+    let of_csv = csv::parse(&report::csv::write(&tables), "summary.csv").unwrap();
+    assert_eq!(markdown::write(&of_csv), report::markdown::write(&tables));
+    assert_eq!(csv::write(&of_csv), csv::write(&document));
+    // Two tables, a blank line between them.
+    let twice = Document::from([tables.clone(), tables].concat().as_slice());
+    assert_eq!(markdown::parse(&markdown::write(&twice), "a.md").unwrap().tables().count(), 2);
+}
+
+#[test]
 fn csv_without_headings_and_with_formulas_is_read() {
     let text = format!("{}\n'=1,1,16,1,2,3,4,5,6,7,8\n", COLUMNS.join(","));
     let document = csv::parse(&text, "a.csv").unwrap();

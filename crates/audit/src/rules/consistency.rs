@@ -99,7 +99,7 @@ fn wall_clock_long(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
     let message = format!(
         "{} s is {:.2} × its parts, {}: {} s that no column shows, at most {} s are accounted for",
         short(wall.value),
-        wall.value / parts.value(),
+        wall.value / parts.value().max(f64::MIN_POSITIVE),
         parts.words(),
         short(wall.value - parts.value()),
         short(between),
@@ -110,6 +110,9 @@ fn wall_clock_long(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
 
 fn halves(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
     let (first, all) = (row.number(Column::First128Latency)?, row.number(Column::First256Latency)?);
+    if first.value <= first.half_width {
+        return None;
+    }
     let column = Column::First256Latency;
     let [first_ms, all_ms] = [first, all].map(|number| short(number.value * 1e3));
     if first.least() > 2.0 * all.most() {

@@ -39,7 +39,8 @@ fn identities(table: &Table<'_>, row: &Row<'_>) -> [Option<Finding>; 4] {
         if product[1] >= tokens * (1.0 - TOLERANCE) && product[0] <= tokens * (1.0 + TOLERANCE) {
             return None;
         }
-        let expected = tokens / latency.value;
+        // A latency that is printed as 0 was at least less than the first digit that is not printed.
+        let expected = tokens / if latency.value > 0.0 { latency.value } else { latency.most() };
         let off = throughput.value / expected - 1.0;
         let direction = if off < 0.0 { "less" } else { "more" };
         let message = format!(

@@ -53,6 +53,13 @@ fn short(number: f64) -> String {
     report::format_short(number)
 }
 
+/// Bytes or operations for a message, the unit left to the caller: `25.68 G`, `2039 G` as datasheets say it, `312.0 T`.
+fn large(number: f64) -> String {
+    let steps = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let (step, prefix) = steps.into_iter().find(|(step, _)| number >= 10.0 * step).unwrap_or((1.0, ""));
+    format!("{} {prefix}", short(number / step))
+}
+
 /// A share for a message: `1.8 %`.
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)

@@ -6,7 +6,7 @@
 
 use report::published::Number;
 
-use super::{Rule, each_row, short};
+use super::{Rule, each_row, large, short};
 use crate::context::{Column, Row, Table};
 use crate::{Ceiling, Finding, Severity};
 
@@ -77,14 +77,14 @@ fn reading(
     let limit = bytes / (peak.value * table.count());
     let (column, latency) = worst(row, columns, limit)?;
     let message = format!(
-        "{} ms is less than the {} ms that {what}, {} GB, take at {}{} GB/s ({}): MBU {:.2}",
+        "{} ms is less than the {} ms that {what}, {}B, take at {}{}B/s ({}): MBU {:.2}",
         short(latency.value * 1e3),
         short(limit * 1e3),
-        short(bytes / 1e9),
+        large(bytes),
         times(table),
-        short(peak.value / 1e9),
+        large(peak.value),
         peak.origin,
-        limit / latency.value,
+        limit / latency.most(),
     );
     Some(table.figure_finding((Severity::Impossible, rule), row, column, limit * 1e3, message))
 }
@@ -101,14 +101,14 @@ fn computing(
     let limit = flops / (peak.value * table.count());
     let (column, latency) = worst(row, columns, limit)?;
     let message = format!(
-        "{} ms is less than the {} ms that {} TFLOP take at {}{} TFLOP/s ({}): MFU {:.2}",
+        "{} ms is less than the {} ms that {}FLOP take at {}{}FLOP/s ({}): MFU {:.2}",
         short(latency.value * 1e3),
         short(limit * 1e3),
-        short(flops / 1e12),
+        large(flops),
         times(table),
-        short(peak.value / 1e12),
+        large(peak.value),
         peak.origin,
-        limit / latency.value,
+        limit / latency.most(),
     );
     Some(table.figure_finding((Severity::Impossible, rule), row, column, limit * 1e3, message))
 }
@@ -130,10 +130,10 @@ fn memory(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "the row has figures, but weights and KV cache are {} GB, and the memory {}{} GB ({origin})",
-        short(need / 1e9),
+        "the row has figures, but weights and KV cache are {}B, and the memory {}{}B ({origin})",
+        large(need),
         times(table),
-        short(value / 1e9),
+        large(*value),
     );
     let finding = table.row_finding(Severity::Impossible, MEMORY.name, row);
     Some(Finding { figure: Some(need), limit: Some(limit), message, ..finding })

@@ -178,6 +178,7 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
             let (engine, batch, prompt) = row.cell();
             let columns = [Some(Column::PromptLatency), row.token().map(|(column, _)| column)];
             for column in columns.into_iter().flatten() {
+                let Some(figure) = row.number(column) else { continue };
                 let has_figure = |row: &&&Row<'_>| row.number(column).is_some();
                 let shorter = by_prompt.range((engine, batch, 0)..(engine, batch, prompt));
                 let fewer = by_batch.range((engine, prompt, 0)..(engine, prompt, batch));
@@ -188,7 +189,7 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
                 let figures =
                     neighbours.into_iter().flatten().filter_map(|row| Some((row, row.number(column)?)));
                 let slowest = figures.max_by(|(_, one), (_, other)| one.value.total_cmp(&other.value));
-                let (Some(figure), Some((other, before))) = (row.number(column), slowest) else { continue };
+                let Some((other, before)) = slowest else { continue };
                 let limit = before.least() * (1.0 - FALL);
                 if figure.most() >= limit {
                     continue;

@@ -101,7 +101,7 @@ impl<'de> serde::de::Visitor<'de> for RowVisitor {
     }
 }
 
-/// Reads tables from json as [`write`] makes it; `file` names it in errors.
+/// Reads tables from json as [`write()`] makes it; `file` names it in errors.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     let document: JsonDocument = serde_json::from_str(text).map_err(|error| {
         let line = (error.line() > 0).then_some(error.line());
