@@ -43,8 +43,8 @@ pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size:
     let embedding =
         if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 };
     let rows = batch_size * config.hidden_size as u64;
-    (parameters(config) - embedding + rows) * precision.bytes()
-        + kv_cache_bytes(config, precision, batch_size, past)
+    let weights = (parameters(config) - embedding + rows) * precision.bytes();
+    weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
 }
 
 /// How an engine holds what it computes with, as far as it changes the memory that it needs.
@@ -150,6 +150,8 @@ mod tests {
         assert_eq!(bytes, 2 * (6_738_415_616 - 32000 * 4096 + 4096));
         let with_past = decode_read_bytes(&llama2_7b(), Precision::Fp16, 4, 100);
         assert_eq!(with_past - bytes, 2 * 3 * 4096 + 4 * 100 * (512 << 10));
+        let absurd = decode_read_bytes(&llama2_7b(), Precision::Fp16, u32::MAX.into(), u32::MAX.into());
+        assert_eq!(absurd, u64::MAX);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Measurements as the documents' tables.
 //!
 //! [`tables`] groups a run's records into one [`Table`] a model, with the documents' eight figures a row;
-//! [`markdown`], [`csv`], [`json`] and [`terminal`] write them.
+//! [`markdown`], [`csv`], [`json`] and [`terminal`] write them. [`published`] reads such tables back, whoever wrote them.
 
 pub mod csv;
 mod figures;
@@ -10,6 +10,7 @@ pub mod json;
 pub mod markdown;
 mod notes;
 mod number;
+pub mod published;
 mod table;
 pub mod terminal;
 mod text;

@@ -1,0 +1,183 @@
+//! What an audit says.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Can't be true.
+    Impossible,
+    /// Can be true, and a reader must know.
+    Remarkable,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Impossible => "impossible",
+            Self::Remarkable => "remarkable",
+        })
+    }
+}
+
+/// A figure, row or table that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The rule's name.
+    pub rule: &'static str,
+    /// The file.
+    pub file: String,
+    /// The line in it, from 1; 0 for a table that is in no file.
+    pub line: usize,
+    /// The table's heading.
+    pub table: String,
+    /// The engine, where it is about one.
+    pub engine: Option<String>,
+    /// The row's batch size, where it is about one row.
+    pub batch_size: Option<u32>,
+    /// The row's prompt length, where it is about one row.
+    pub prompt_length: Option<u32>,
+    /// The column's header, where it is about one.
+    pub column: Option<&'static str>,
+    /// The figure that breaks the rule, in the column's unit; where there is no column, the rule's own measure: bytes of
+    /// memory, a ratio, a count of cells.
+    pub figure: Option<f64>,
+    /// What it would have to keep to, in the same unit.
+    pub limit: Option<f64>,
+    /// What is wrong, in words and with the figures.
+    pub message: String,
+}
+
+/// A rule's worth that could not be checked, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotChecked {
+    /// The file.
+    pub file: String,
+    /// The table's line.
+    pub line: usize,
+    /// The table's heading.
+    pub table: String,
+    /// What was not checked, and why.
+    pub what: String,
+}
+
+/// The result of an audit. Its `Display` is one line a finding, one a table that could not be checked whole, and a summary.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The findings, in the order of files and lines.
+    pub findings: Vec<Finding>,
+    /// What could not be checked.
+    pub not_checked: Vec<NotChecked>,
+    /// Tables that were checked.
+    pub tables: usize,
+    /// Their rows.
+    pub rows: usize,
+}
+
+impl Report {
+    /// Findings of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// Whether a figure is impossible.
+    pub fn is_impossible(&self) -> bool {
+        self.count(Severity::Impossible) > 0
+    }
+
+    /// Findings about the table of `file` that has this heading.
+    pub fn of_table<'a>(&'a self, file: &'a str, heading: &'a str) -> impl Iterator<Item = &'a Finding> {
+        self.findings.iter().filter(move |finding| finding.file == file && finding.table == heading)
+    }
+
+    /// For programs: the same, with a summary.
+    pub fn to_json(&self) -> String {
+        let summary = serde_json::json!({
+            "tables": self.tables,
+            "rows": self.rows,
+            "impossible": self.count(Severity::Impossible),
+            "remarkable": self.count(Severity::Remarkable),
+        });
+        let report = serde_json::json!({
+            "summary": summary,
+            "findings": self.findings,
+            "not_checked": self.not_checked,
+        });
+        format!("{report:#}\n")
+    }
+
+    /// `108 rows in 3 tables: 23 figures impossible in 13 rows, 10 remarkable`.
+    pub fn summary(&self) -> String {
+        let count = |number: usize, what: &str| match number {
+            1 => format!("1 {what}"),
+            _ => format!("{number} {what}s"),
+        };
+        let impossible = self.findings.iter().filter(|finding| finding.severity == Severity::Impossible);
+        let mut rows: Vec<_> =
+            impossible.map(|finding| (&finding.file, &finding.table, finding.line)).collect();
+        rows.sort();
+        rows.dedup();
+        let words = match (self.count(Severity::Impossible), self.count(Severity::Remarkable)) {
+            (0, 0) => "nothing to remark".to_owned(),
+            (0, remarkable) => format!("nothing impossible, {remarkable} remarkable"),
+            (impossible, remarkable) => {
+                let rows = count(rows.len(), "row");
+                format!("{} impossible in {rows}, {remarkable} remarkable", count(impossible, "figure"))
+            }
+        };
+        format!("{} in {}: {words}", count(self.rows, "row"), count(self.tables, "table"))
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        place(f, &self.file, self.line)?;
+        write!(f, ": {}: {}", self.severity, plain(&self.table))?;
+        if let Some(engine) = &self.engine {
+            write!(f, ", {}", plain(engine))?;
+        }
+        if let (Some(batch_size), Some(prompt_length)) = (self.batch_size, self.prompt_length) {
+            write!(f, " {batch_size}×{prompt_length}")?;
+        }
+        if let Some(column) = self.column {
+            write!(f, ", {column}")?;
+        }
+        write!(f, ": {}: {}", self.rule, plain(&self.message))
+    }
+}
+
+impl fmt::Display for NotChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        place(f, &self.file, self.line)?;
+        write!(f, ": {}: not checked: {}", plain(&self.table), plain(&self.what))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        for not_checked in &self.not_checked {
+            writeln!(f, "{not_checked}")?;
+        }
+        writeln!(f, "{}", self.summary())
+    }
+}
+
+fn place(f: &mut fmt::Formatter<'_>, file: &str, line: usize) -> fmt::Result {
+    match line {
+        0 => f.write_str(&plain(file)),
+        _ => write!(f, "{}:{line}", plain(file)),
+    }
+}
+
+/// Text from a file must neither break the line nor steer a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

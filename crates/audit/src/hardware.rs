@@ -1,0 +1,325 @@
+//! What devices can do at most: `hardware.toml`, or what was measured.
+
+use std::fmt;
+
+use protocol::Precision;
+use report::published::{DeviceKind, Heading};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The peaks that come with the program.
+pub const DEFAULT_HARDWARE: &str = include_str!("../../../configs/hardware.toml");
+
+/// A limit, and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ceiling {
+    /// The limit of one device.
+    pub value: f64,
+    /// Whose it is: `A100 80GB SXM, the highest of 2 variants`.
+    pub origin: String,
+}
+
+/// What one device can do at most; `None` where it is not known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ceilings {
+    /// Bytes per second from memory.
+    pub bandwidth_bytes_per_second: Option<Ceiling>,
+    /// Floating-point operations per second, dense, in the table's precision.
+    pub flops: Option<Ceiling>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<Ceiling>,
+    /// Bytes that the last cache before memory keeps, which need not be read again.
+    pub cache_bytes: u64,
+}
+
+/// What a machine was measured to do is not the most that it can: another run, another moment, another kernel.
+const MEASURED_MARGIN: f64 = 0.1;
+
+impl Ceilings {
+    /// Ceilings measured on the machine that the table is of. A tenth is added to bandwidth and FLOP/s: a measurement finds
+    /// what a program reached, not what the device can do. `cache_bytes` is the last cache's size, all of it.
+    pub fn measured(
+        bandwidth_bytes_per_second: Option<f64>,
+        flops: Option<f64>,
+        memory_bytes: Option<u64>,
+        cache_bytes: u64,
+    ) -> Self {
+        let with_margin = |value: f64| Ceiling {
+            value: value * (1.0 + MEASURED_MARGIN),
+            origin: "measured on this machine, plus 10 %".into(),
+        };
+        let memory = |bytes: u64| Ceiling { value: bytes as f64, origin: "this machine's".into() };
+        Self {
+            bandwidth_bytes_per_second: bandwidth_bytes_per_second.map(with_margin),
+            flops: flops.map(with_margin),
+            memory_bytes: memory_bytes.map(memory),
+            cache_bytes,
+        }
+    }
+}
+
+/// A `hardware.toml` that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HardwareError {
+    /// `hardware.toml:12`.
+    origin: String,
+    what: String,
+}
+
+impl fmt::Display for HardwareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.what)
+    }
+}
+
+impl std::error::Error for HardwareError {}
+
+/// The devices whose peaks are known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hardware {
+    devices: Vec<Device>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    device: Vec<Spanned<Device>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Device {
+    chip: String,
+    #[serde(default)]
+    form: Vec<String>,
+    memory_gb: u32,
+    bandwidth_bytes_per_second: f64,
+    cache_bytes: u64,
+    flops: Flops,
+    #[serde(default)]
+    clock_headroom: f64,
+    #[serde(default)]
+    memory_headroom: f64,
+    source: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Flops {
+    fp32: f64,
+    tf32: Option<f64>,
+    fp16: f64,
+    bf16: Option<f64>,
+}
+
+impl Hardware {
+    /// Reads a `hardware.toml`; `origin` names it in errors.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, HardwareError> {
+        let error = |offset: usize, what: String| {
+            let before = &text.as_bytes()[..offset.min(text.len())];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            HardwareError { origin: format!("{origin}:{line}"), what }
+        };
+        let file: File = toml::from_str(text).map_err(|wrong| {
+            let start = wrong.span().map_or(0, |span| span.start);
+            error(start, wrong.message().trim().replace('\n', ", "))
+        })?;
+        for device in &file.device {
+            device.get_ref().check().map_err(|what| error(device.span().start, what))?;
+        }
+        Ok(Self { devices: file.device.into_iter().map(Spanned::into_inner).collect() })
+    }
+
+    /// The peaks that come with the program.
+    ///
+    /// # Panics
+    /// Never: the file is compiled in, and a test reads it.
+    pub fn built_in() -> Self {
+        Self::parse(DEFAULT_HARDWARE, "configs/hardware.toml").expect("the built-in hardware.toml")
+    }
+
+    /// What the device of a heading can do at most. Where the heading fits several variants, the highest figure of each kind
+    /// counts; where none is known, the error says so.
+    pub fn ceilings(&self, heading: &Heading) -> Result<Ceilings, String> {
+        if heading.kind == DeviceKind::Cpu {
+            return Err(format!("no peaks of \"{}\": a processor's must be measured", heading.device));
+        }
+        let words = words(&heading.device);
+        let variants: Vec<&Device> = self.devices.iter().filter(|device| device.fits(&words)).collect();
+        if variants.is_empty() {
+            return Err(format!("no peaks of \"{}\" in hardware.toml", heading.device));
+        }
+        let highest = |value: &dyn Fn(&Device) -> Option<f64>| {
+            let values = variants.iter().filter_map(|device| Some((value(device)?, device.name())));
+            let values: Vec<(f64, String)> = values.collect();
+            let most = values.iter().map(|(value, _)| *value).reduce(f64::max)?;
+            let names: Vec<&str> =
+                values.iter().filter(|(value, _)| *value == most).map(|(_, name)| name.as_str()).collect();
+            let others = variants.len() - names.len();
+            let note = match others {
+                0 => String::new(),
+                _ => format!(", the highest of {} variants", variants.len()),
+            };
+            Some(Ceiling { value: most, origin: format!("{}{note}", names.join(" or ")) })
+        };
+        Ok(Ceilings {
+            bandwidth_bytes_per_second: highest(&|device| {
+                Some(device.bandwidth_bytes_per_second * (1.0 + device.memory_headroom))
+            }),
+            flops: highest(&|device| {
+                Some(device.flops.of(heading.precision)? * (1.0 + device.clock_headroom))
+            }),
+            memory_bytes: highest(&|device| Some(f64::from(device.memory_gb) * f64::from(1 << 30))),
+            cache_bytes: variants.iter().map(|device| device.cache_bytes).max().unwrap_or(0),
+        })
+    }
+}
+
+impl Device {
+    /// `A100 80GB SXM`.
+    fn name(&self) -> String {
+        let form = self.form.first().map(|form| format!(" {form}")).unwrap_or_default();
+        format!("{} {}GB{form}", self.chip, self.memory_gb)
+    }
+
+    /// Whether a heading of these words can mean it.
+    fn fits(&self, heading: &[String]) -> bool {
+        let chip = words(&self.chip);
+        let known = |word: &String| {
+            chip.contains(word)
+                || *word == format!("{}gb", self.memory_gb)
+                || self.form.iter().any(|form| form.eq_ignore_ascii_case(word))
+        };
+        chip.iter().all(|word| heading.contains(word)) && heading.iter().all(known)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name = self.name();
+        let flops = [Some(self.flops.fp32), self.flops.tf32, Some(self.flops.fp16), self.flops.bf16];
+        let peaks = [("bandwidth_bytes_per_second", self.bandwidth_bytes_per_second)].into_iter();
+        for (key, value) in peaks.chain(flops.into_iter().flatten().map(|value| ("flops", value))) {
+            // Figures in GB/s or TFLOP/s would be far below this.
+            if !(value.is_finite() && value >= 1e9) {
+                return Err(format!("{name}: {key}: expected bytes or operations a second, found {value}"));
+            }
+        }
+        for (key, value) in
+            [("clock_headroom", self.clock_headroom), ("memory_headroom", self.memory_headroom)]
+        {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(format!("{name}: {key}: expected a share from 0 to 1, found {value}"));
+            }
+        }
+        let empty = self.chip.trim().is_empty() || self.source.trim().is_empty() || self.memory_gb == 0;
+        if empty {
+            return Err(format!("{name}: chip, memory_gb and source must not be empty"));
+        }
+        Ok(())
+    }
+}
+
+impl Flops {
+    /// The most in a precision. FP32 tables may have been computed in TF32: libraries do so by default.
+    fn of(&self, precision: Precision) -> Option<f64> {
+        match precision {
+            Precision::Fp32 => Some(self.tf32.unwrap_or(self.fp32).max(self.fp32)),
+            Precision::Fp16 => Some(self.fp16),
+            Precision::Bf16 => self.bf16,
+        }
+    }
+}
+
+/// The words by which a device is told from others: `NVIDIA A100-SXM4-80 GB` is a100, sxm4, 80gb.
+fn words(device: &str) -> Vec<String> {
+    const VENDORS: [&str; 8] = ["nvidia", "amd", "tesla", "geforce", "instinct", "tensor", "core", "gpu"];
+    let mut words: Vec<String> = Vec::new();
+    for word in device.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        let is_unit = word == "gb" || word == "gib";
+        match words.last_mut() {
+            Some(last) if is_unit && last.bytes().all(|byte| byte.is_ascii_digit()) => last.push_str("gb"),
+            _ if VENDORS.contains(&word) => {}
+            _ => words.push(word.strip_suffix("gib").map_or(word.to_owned(), |number| format!("{number}gb"))),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ceilings(device: &str, precision: Precision) -> Result<Ceilings, String> {
+        let heading = Heading::parse(&format!("LLaMA-2 7B FP16 CUDA (1 {device})")).unwrap();
+        Hardware::built_in().ceilings(&Heading { precision, ..heading })
+    }
+
+    #[test]
+    fn a_heading_gets_the_most_generous_variant() {
+        let a100 = ceilings("A100 80GB", Precision::Fp16).unwrap();
+        let bandwidth = a100.bandwidth_bytes_per_second.unwrap();
+        assert_eq!(bandwidth.value, 2039e9);
+        assert_eq!(bandwidth.origin, "A100 80GB SXM, the highest of 2 variants");
+        assert_eq!(a100.flops.unwrap().value, 312e12);
+        assert_eq!(a100.memory_bytes.unwrap().value, 80.0 * f64::from(1 << 30));
+        let pcie = ceilings("NVIDIA A100-PCIE-80 GB", Precision::Fp16).unwrap();
+        let bandwidth = pcie.bandwidth_bytes_per_second.unwrap();
+        assert_eq!((bandwidth.value, bandwidth.origin.as_str()), (1935e9, "A100 80GB PCIe"));
+    }
+
+    #[test]
+    fn every_device_is_found_by_the_heading_that_its_driver_makes() {
+        let names = [
+            "A100 40GB",
+            "A100-SXM4-80GB",
+            "H100 80GB",
+            "NVIDIA H100 80GB HBM3",
+            "H100 NVL",
+            "H200 141GB",
+            "B200 180GB",
+            "L4 24GB",
+            "L40S 48GB",
+            "A10 24GB",
+            "RTX 3090 24GB",
+            "RTX 4090 24GB",
+            "NVIDIA GeForce RTX 5090",
+            "V100 16GB",
+            "Tesla V100-SXM2-32GB",
+            "T4 16GB",
+            "MI300X 192GB",
+        ];
+        for name in names {
+            assert!(ceilings(name, Precision::Fp16).is_ok(), "{name}");
+        }
+        for name in ["A800 80GB", "A100 64GB", "80GB", "A100X 80GB", "RTX 4090 Laptop", "GH200 96GB"] {
+            let error = ceilings(name, Precision::Fp16).unwrap_err();
+            assert_eq!(error, format!("no peaks of \"{name}\" in hardware.toml"));
+        }
+    }
+
+    #[test]
+    fn precisions_differ_as_units_do() {
+        assert_eq!(ceilings("A100 40GB", Precision::Fp32).unwrap().flops.unwrap().value, 156e12, "TF32");
+        assert_eq!(ceilings("T4", Precision::Bf16).unwrap().flops, None);
+        assert_eq!(ceilings("T4", Precision::Fp32).unwrap().flops.unwrap().value, 8.1e12 * 1.05);
+    }
+
+    #[test]
+    fn every_device_says_where_its_peaks_stand() {
+        for device in Hardware::built_in().devices {
+            assert!(device.source.contains("http"), "{}", device.name());
+        }
+    }
+
+    #[test]
+    fn a_faulty_file_is_said_with_its_line() {
+        let error = |text: &str| Hardware::parse(text, "h.toml").unwrap_err().to_string();
+        assert!(error("x = 1\n").starts_with("h.toml:1: unknown field `x`"));
+        let device = "\n[[device]]\nchip = \"X\"\nmemory_gb = 8\ncache_bytes = 0\nflops = { fp32 = 1e12, fp16 = 1e12 }\nsource = \"s\"\n";
+        let wrong = format!("{device}bandwidth_bytes_per_second = 300.0\n");
+        assert_eq!(
+            error(&wrong),
+            "h.toml:2: X 8GB: bandwidth_bytes_per_second: expected bytes or operations a second, found 300"
+        );
+        assert!(error(device).contains("bandwidth_bytes_per_second"));
+    }
+}

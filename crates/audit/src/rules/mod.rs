@@ -1,0 +1,66 @@
+//! What is checked. A rule is one function in one place, and a line of [`RULES`].
+
+mod consistency;
+mod identities;
+mod physics;
+mod shape;
+
+use crate::Finding;
+use crate::context::Table;
+
+/// A rule.
+pub struct Rule {
+    /// Its name in findings.
+    pub name: &'static str,
+    /// What holds where nothing is found, and by which tolerance.
+    pub about: &'static str,
+    pub(crate) check: fn(&[Table<'_>]) -> Vec<Finding>,
+}
+
+/// Every rule, in the order in which findings about one line stand.
+pub const RULES: [Rule; 14] = [
+    identities::THROUGHPUT,
+    consistency::WALL_CLOCK_SHORT,
+    consistency::WALL_CLOCK_LONG,
+    consistency::HALVES,
+    physics::TOKEN_BANDWIDTH,
+    physics::PROMPT_BANDWIDTH,
+    physics::TOKEN_COMPUTE,
+    physics::PROMPT_COMPUTE,
+    physics::MEMORY,
+    shape::LARGER_MODEL,
+    shape::REPEATED_ROWS,
+    shape::FALLING_LATENCY,
+    shape::MISSING_CELLS,
+    shape::DUPLICATE_CELLS,
+];
+
+/// What two measurements of one thing differ by at most: means of a hundred forwards and more lie within one or two percent
+/// of each other from run to run, on a shared machine within a few.
+const NOISE: f64 = 0.05;
+
+/// A finding for every row of every table for which `check` has one.
+fn each_row(
+    tables: &[Table<'_>],
+    check: impl Fn(&Table<'_>, &crate::context::Row<'_>) -> Option<Finding>,
+) -> Vec<Finding> {
+    let rows = tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
+    rows.filter_map(|(table, row)| check(table, row)).collect()
+}
+
+/// A number for a message: four digits.
+fn short(number: f64) -> String {
+    report::format_short(number)
+}
+
+/// Bytes or operations for a message, the unit left to the caller: `25.68 G`, `2039 G` as datasheets say it, `312.0 T`.
+fn large(number: f64) -> String {
+    let steps = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let (step, prefix) = steps.into_iter().find(|(step, _)| number >= 10.0 * step).unwrap_or((1.0, ""));
+    format!("{} {prefix}", short(number / step))
+}
+
+/// A share for a message: `1.8 %`.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}

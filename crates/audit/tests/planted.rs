@@ -1,0 +1,365 @@
+//! One fault in an otherwise sound table: it is found, and nothing else is.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use audit::{AuditedTable, Ceilings, Finding, Hardware, Severity, audit, rules};
+use protocol::Precision;
+use report::format_g10;
+use report::published::{Cell, Document, Piece, PublishedTable, markdown};
+
+use common::{DEVICES, Engine, Sweep, models, read, table};
+
+const SMALL: usize = 2;
+const LARGE: usize = 3;
+
+/// A table of two engines without noise, in which nothing is wrong.
+fn sound(model: usize) -> PublishedTable {
+    let sweep = Sweep {
+        device: DEVICES[0],
+        count: 1,
+        precision: Precision::Fp16,
+        batches: vec![1, 4, 16],
+        prompts: vec![16, 256, 1024],
+    };
+    let engine = |name: &str, mbu, mfu| Engine {
+        name: name.into(),
+        mbu,
+        mfu,
+        launch: 20e-6,
+        host: 0.4e-3,
+        share: 0.01,
+    };
+    let engines = [engine("onnxruntime", 0.7, 0.6), engine("pytorch-eager", 0.4, 0.5)];
+    let text = table(&sweep, &models()[model], &engines, &mut || 1.0);
+    read(&text).remove(0)
+}
+
+/// Tables as if they stood in one file, with its line numbers.
+fn in_one_file(tables: &[PublishedTable]) -> Vec<PublishedTable> {
+    let pieces = tables.iter().flat_map(|table| [Piece::Text("\n".into()), Piece::Table(table.clone())]);
+    read(&markdown::write(&Document { pieces: pieces.collect() }))
+}
+
+fn findings(tables: &[PublishedTable]) -> Vec<Finding> {
+    let tables: Vec<_> =
+        in_one_file(tables).into_iter().map(|table| AuditedTable::new("a.md", table)).collect();
+    let report = audit(&tables, &Hardware::built_in());
+    assert_eq!(report.not_checked, []);
+    report.findings
+}
+
+fn set(table: &mut PublishedTable, row: usize, column: usize, figure: f64) {
+    table.rows[row].cells[column] = Cell::parse(&format_g10(figure)).unwrap();
+}
+
+fn get(table: &PublishedTable, row: usize, column: usize) -> f64 {
+    table.rows[row].cells[column].number().unwrap().value
+}
+
+/// Sets a latency, and the throughput beside it so that they agree.
+fn set_latency(table: &mut PublishedTable, row: usize, column: usize, figure: f64) {
+    let tokens = get(table, row, column) * get(table, row, column + 1);
+    set(table, row, column, figure);
+    set(table, row, column + 1, tokens / figure);
+}
+
+/// Scales all times of a row.
+fn scale(table: &mut PublishedTable, row: usize, factor: f64) {
+    for column in [0, 2, 4, 6] {
+        let figure = get(table, row, column) * factor;
+        set_latency(table, row, column, figure);
+    }
+}
+
+/// The rules of the findings; all about `line` where it is given.
+fn rules_of(findings: &[Finding], severity: Severity) -> BTreeSet<&'static str> {
+    assert!(findings.iter().all(|finding| finding.severity == severity), "{findings:#?}");
+    findings.iter().map(|finding| finding.rule).collect()
+}
+
+fn assert_only(table: &PublishedTable, severity: Severity, rule: &str, column: Option<&str>) -> Finding {
+    let mut findings = findings(std::slice::from_ref(table));
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    let finding = findings.remove(0);
+    assert_eq!((finding.severity, finding.rule, finding.column), (severity, rule, column), "{finding}");
+    finding
+}
+
+const HEADERS: [&str; 8] = [
+    "Prompt Latency (ms)",
+    "Prompt Throughput (tps)",
+    "First 128 Tokens Generated Avg Latency (ms)",
+    "First 128 Tokens Generated Avg Throughput (tps)",
+    "First 256 Tokens Generated Avg Latency (ms)",
+    "First 256 Tokens Generated Avg Throughput (tps)",
+    "Wall-Clock Latency (s)",
+    "Wall-Clock Throughput (tps)",
+];
+
+#[test]
+fn sound_tables_have_no_findings() {
+    for model in 1..4 {
+        assert_eq!(findings(&[sound(model)]), []);
+    }
+    assert_eq!(findings(&[sound(SMALL), sound(LARGE)]), []);
+}
+
+#[test]
+fn a_throughput_that_is_not_its_latency_s() {
+    for column in [1, 3, 5, 7] {
+        for factor in [0.98, 1.02] {
+            let mut table = sound(SMALL);
+            let figure = get(&table, 5, column) * factor;
+            set(&mut table, 5, column, figure);
+            assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[column]));
+        }
+        for factor in [0.991, 1.009] {
+            let mut table = sound(SMALL);
+            let figure = get(&table, 5, column) * factor;
+            set(&mut table, 5, column, figure);
+            assert_eq!(findings(&[table]), []);
+        }
+    }
+}
+
+#[test]
+fn rounding_of_the_digits_is_no_fault() {
+    let mut table = sound(SMALL);
+    for row in &mut table.rows {
+        for cell in &mut row.cells {
+            *cell = Cell::parse(&format!("{:.0}", cell.number().unwrap().value)).unwrap();
+        }
+    }
+    // Of a wall clock of some seconds, whole seconds leave nothing to check; latencies of some milliseconds little.
+    assert_eq!(findings(&[table.clone()]), []);
+    set(&mut table, 0, 3, 500.0);
+    assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[3]));
+    let mut table = sound(SMALL);
+    table.rows[0].cells[2] = Cell::parse("0").unwrap();
+    let found = findings(&[table]);
+    assert_eq!(rules_of(&found, Severity::Impossible), ["throughput", "token-bandwidth"].into());
+    assert!(found.iter().all(|finding| finding.limit.is_some_and(f64::is_finite)), "{found:#?}");
+}
+
+#[test]
+fn a_wall_clock_that_is_not_its_parts() {
+    let mut table = sound(SMALL);
+    let figure = get(&table, 5, 6);
+    set_latency(&mut table, 5, 6, figure * 0.9);
+    assert_only(&table, Severity::Impossible, "wall-clock-short", Some(HEADERS[6]));
+    set_latency(&mut table, 5, 6, figure * 1.3);
+    assert_only(&table, Severity::Remarkable, "wall-clock-long", Some(HEADERS[6]));
+    set_latency(&mut table, 5, 6, figure * 1.1);
+    assert_eq!(findings(&[table]), []);
+}
+
+#[test]
+fn halves_of_a_generation_that_do_not_fit() {
+    let mut table = sound(SMALL);
+    let figure = get(&table, 5, 4);
+    set_latency(&mut table, 5, 2, figure * 2.1);
+    assert_only(&table, Severity::Impossible, "first-128-256", Some(HEADERS[4]));
+    set_latency(&mut table, 5, 2, figure * 1.3);
+    assert_only(&table, Severity::Remarkable, "first-128-256", Some(HEADERS[4]));
+    set_latency(&mut table, 5, 2, figure * 0.75);
+    let finding = assert_only(&table, Severity::Remarkable, "first-128-256", Some(HEADERS[4]));
+    assert!(finding.message.contains("so tokens 129 to 256 took"), "{finding}");
+}
+
+#[test]
+fn figures_beyond_the_memory_s_bandwidth() {
+    // A whole row faster, so that its parts still add up: 1×16 is bound by memory, prompt and tokens.
+    let mut table = sound(SMALL);
+    let factor = 6.0 / get(&table, 0, 2);
+    scale(&mut table, 0, factor);
+    let found = findings(&[table.clone()]);
+    assert_eq!(rules_of(&found, Severity::Impossible), ["prompt-bandwidth", "token-bandwidth"].into());
+    assert!(found.iter().all(|finding| finding.batch_size == Some(1) && finding.prompt_length == Some(16)));
+    assert!(found[0].message.contains("2039 GB/s (A100 80GB SXM, the highest of 2 variants): MBU 1.0"));
+    // The prompt alone.
+    let mut table = sound(SMALL);
+    set_latency(&mut table, 0, 0, 6.01);
+    assert_only(&table, Severity::Impossible, "prompt-bandwidth", Some(HEADERS[0]));
+}
+
+#[test]
+fn figures_beyond_the_peak() {
+    let mut table = sound(SMALL);
+    let row = 8;
+    assert_eq!((table.rows[row].batch_size, table.rows[row].prompt_length), (16, 1024));
+    let mfu = 0.6;
+    let figure = get(&table, row, 0) * mfu * 0.98;
+    let saved = get(&table, row, 0) - figure;
+    let wall = get(&table, row, 6) - saved / 1e3;
+    set_latency(&mut table, row, 0, figure);
+    set_latency(&mut table, row, 6, wall);
+    let finding = assert_only(&table, Severity::Impossible, "prompt-compute", Some(HEADERS[0]));
+    assert!(finding.message.contains("at 312.0 TFLOP/s"), "{finding}");
+    // Tokens are bound by arithmetic where the batch is large and the cache small: a device with much bandwidth.
+    let mut tables = vec![AuditedTable::new("a.md", sound(SMALL))];
+    let ceilings = Ceilings::measured(Some(1e15), Some(5e12), None, 0);
+    tables[0].ceilings = Some(ceilings);
+    let report = audit(&tables, &Hardware::built_in());
+    assert!(report.findings.iter().any(|finding| finding.rule == "token-compute"));
+    assert!(report.findings.iter().all(|finding| finding.rule.ends_with("-compute")));
+    assert!(report.findings[0].message.contains("(measured on this machine, plus 10 %)"));
+}
+
+#[test]
+fn a_row_that_does_not_fit_into_memory() {
+    let mut table = sound(SMALL);
+    table.heading = table.heading.replace("A100 80GB", "A100 40GB");
+    // 13.5 GB of weights, and 512 KiB a token in the cache: 16 × (1024 + 256) fit, 64 × 1280 do not.
+    let mut found = findings(&[table.clone()]);
+    found.retain(|finding| finding.rule != "token-bandwidth");
+    assert_eq!(found, []);
+    let mut rows = table.rows.clone();
+    rows.retain(|row| row.batch_size == 16);
+    table.rows = rows;
+    for row in &mut table.rows {
+        row.batch_size = 64;
+        for column in [1, 3, 5, 7] {
+            let figure = row.cells[column].number().unwrap().value * 4.0;
+            row.cells[column] = Cell::parse(&format_g10(figure)).unwrap();
+        }
+    }
+    let found = findings(&[table.clone()]);
+    let memory: Vec<_> = found.iter().filter(|finding| finding.rule == "memory").collect();
+    assert_eq!(memory.len(), 2, "{found:#?}");
+    assert!(memory.iter().all(|finding| finding.prompt_length == Some(1024)));
+    assert!(memory[0].message.contains("56.43 GB"), "{}", memory[0]);
+    // Over two devices it fits.
+    table.heading = table.heading.replace("(1 A100", "(2 A100");
+    assert!(findings(&[table]).iter().all(|finding| finding.rule != "memory"));
+}
+
+#[test]
+fn a_larger_model_as_fast_as_a_smaller_one() {
+    // The large model's rows of one engine, 1.5 % slower than the small one's: as published.
+    let (small, mut large) = (sound(SMALL), sound(LARGE));
+    for (row, other) in large.rows.iter_mut().zip(&small.rows).filter(|(row, _)| row.engine == "onnxruntime")
+    {
+        row.cells = other.cells.clone();
+    }
+    for row in 0..9 {
+        scale(&mut large, row, 1.015);
+    }
+    let found = findings(&[small.clone(), large]);
+    let remarkable: Vec<_> =
+        found.iter().filter(|finding| finding.severity == Severity::Remarkable).collect();
+    let rules: Vec<_> = remarkable.iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["larger-model", "repeated-rows"], "{found:#?}");
+    assert!(remarkable.iter().all(|finding| finding.engine.as_deref() == Some("onnxruntime")));
+    // Half as fast again is neither, where physics allows it.
+    let mut large = sound(LARGE);
+    large.heading = large.heading.replace("13B", "7B").replace("(1 A100 80GB)", "(1 H200 141GB)");
+    assert_eq!(findings(&[small, large]), []);
+}
+
+#[test]
+fn rows_copied_to_the_digit() {
+    let table = sound(SMALL);
+    let mut copy = table.clone();
+    copy.heading = copy.heading.replace("A100 80GB", "H100 80GB");
+    let found = findings(&[table.clone(), copy.clone()]);
+    assert_eq!(rules_of(&found, Severity::Remarkable), ["repeated-rows"].into());
+    assert_eq!(found.len(), 2, "one an engine");
+    for row in 0..copy.rows.len() {
+        scale(&mut copy, row, 1.0001);
+    }
+    assert_eq!(findings(&[table.clone(), copy]), [], "launch-bound engines do take the same on two devices");
+    assert_eq!(findings(&[table.clone(), table]), [], "the same table twice is no fault");
+}
+
+#[test]
+fn latency_that_falls() {
+    let mut table = sound(SMALL);
+    let figures = [get(&table, 7, 0), get(&table, 7, 2), get(&table, 7, 4), get(&table, 7, 6)];
+    let tokens = figures[2] * 0.72 * 256.0 / 1e3;
+    set_latency(&mut table, 7, 2, figures[1] * 0.72);
+    set_latency(&mut table, 7, 4, figures[2] * 0.72);
+    set_latency(&mut table, 7, 6, (figures[0] / 1e3 + tokens) * 1.03);
+    let finding = assert_only(&table, Severity::Remarkable, "falling-latency", Some(HEADERS[4]));
+    assert_eq!((finding.batch_size, finding.prompt_length), (Some(16), Some(256)));
+}
+
+#[test]
+fn cells_that_are_missing_or_there_twice() {
+    let mut table = sound(SMALL);
+    let row = table.rows.remove(4);
+    let finding = assert_only(&table, Severity::Remarkable, "missing-cells", None);
+    assert_eq!(finding.message, "no row for 4×256, of a grid of 9 cells");
+    table.rows.push(row.clone());
+    assert_eq!(findings(&[table.clone()]), [], "in any order");
+    table.rows.push(row);
+    let finding = assert_only(&table, Severity::Remarkable, "duplicate-cells", None);
+    assert!(finding.message.ends_with("has this cell, with the same figures"), "{finding}");
+
+    for (text, found) in [("", "nothing"), ("OOM", "\"OOM\"")] {
+        let mut table = sound(SMALL);
+        table.rows[0].cells[6] = Cell::parse(text).unwrap();
+        let finding = assert_only(&table, Severity::Remarkable, "missing-cells", Some(HEADERS[6]));
+        assert_eq!(finding.message, format!("{found} stands here, and figures in 7 other columns"));
+    }
+    let mut table = sound(SMALL);
+    table.rows[0].cells[2] = Cell::parse("N/A").unwrap();
+    table.rows[0].cells[3] = Cell::parse("N/A").unwrap();
+    table.rows[1].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
+    assert_eq!(findings(&[table]), [], "columns that do not apply and cells out of memory are no fault");
+}
+
+#[test]
+fn another_generation_length_is_no_fault() {
+    let mut table = sound(SMALL);
+    for index in 0..table.rows.len() {
+        let steps = 200.0;
+        let (batch, prompt) = (table.rows[index].batch_size, table.rows[index].prompt_length);
+        let wall = (get(&table, index, 0) + steps * get(&table, index, 2)) / 1e3 * 1.05;
+        set(&mut table, index, 6, wall);
+        set(&mut table, index, 7, f64::from(batch) * (f64::from(prompt) + steps) / wall);
+        for column in [4, 5] {
+            table.rows[index].cells[column] = Cell::parse("N/A").unwrap();
+        }
+    }
+    assert_eq!(findings(&[table.clone()]), []);
+    let figure = get(&table, 3, 7) * 1.02;
+    set(&mut table, 3, 7, figure);
+    assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[7]));
+}
+
+#[test]
+fn what_cannot_be_checked_is_said() {
+    let mut table = sound(SMALL);
+    let what = |table: &PublishedTable| {
+        let report = audit(&[AuditedTable::new("a.md", table.clone())], &Hardware::built_in());
+        report.not_checked.into_iter().map(|not_checked| not_checked.what).collect::<Vec<_>>()
+    };
+    table.heading = "Results".into();
+    assert_eq!(what(&table).len(), 1);
+    assert!(what(&table)[0].starts_with("physics: the heading does not say model, precision and device"));
+    table.heading = "My model FP16 CUDA (1 A800 80GB)".into();
+    assert_eq!(
+        what(&table),
+        [
+            "physics: no config of the model \"My model\": known are llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
+            "physics: no peaks of \"A800 80GB\" in hardware.toml"
+        ]
+    );
+    table.heading = "LLaMA-2 7B BF16 CUDA (1 T4 16GB)".into();
+    assert_eq!(what(&table), ["physics: no peak FLOP/s of T4 16GB in this precision"]);
+    let mut audited = AuditedTable::new("a.md", sound(SMALL));
+    audited.table.heading = "LLaMA-2 7B FP32 CPU (AMD EPYC, 2 cores)".into();
+    audited.ceilings = Some(Ceilings::measured(Some(20e9), Some(1e11), Some(64 << 30), 0));
+    let report = audit(&[audited], &Hardware::built_in());
+    assert_eq!(report.not_checked, []);
+    assert!(report.is_impossible(), "an A100's figures on two cores");
+}
+
+#[test]
+fn every_rule_has_a_name_of_its_own_and_is_described() {
+    let names: BTreeSet<&str> = rules::RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), rules::RULES.len());
+    assert!(rules::RULES.iter().all(|rule| rule.about.len() > 20));
+}

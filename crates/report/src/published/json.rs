@@ -1,0 +1,158 @@
+//! The tables as json: `{"pieces": [{"text": …} | {"heading": …, "rows": […]}]}`, figures as the texts that were printed,
+//! under the documents' column names.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+
+use super::error::brief;
+use super::markdown::read_row;
+use super::{Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
+use crate::COLUMNS;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with pieces")]
+struct JsonDocument {
+    pieces: Vec<JsonPiece>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a piece: an object with a text, or with rows")]
+struct JsonPiece {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heading: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markdown: Option<JsonMarkdown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<Vec<JsonRow>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonMarkdown {
+    heading: String,
+    between: String,
+    header: String,
+    separator: String,
+}
+
+/// A row whose object has the documents' columns in any order, and `line` and `markdown` where it has them.
+struct JsonRow(PublishedRow);
+
+impl Serialize for JsonRow {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let Self(row) = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("line", &row.line)?;
+        map.serialize_entry(COLUMNS[0], &row.engine)?;
+        map.serialize_entry(COLUMNS[1], &row.batch_size)?;
+        map.serialize_entry(COLUMNS[2], &row.prompt_length)?;
+        for (name, cell) in COLUMNS[3..].iter().zip(&row.cells) {
+            map.serialize_entry(name, cell.text())?;
+        }
+        if let Some(markdown) = &row.markdown {
+            map.serialize_entry("markdown", markdown)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonRow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RowVisitor).map(Self)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> serde::de::Visitor<'de> for RowVisitor {
+    type Value = PublishedRow;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a row: an object with the documents' columns")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<PublishedRow, A::Error> {
+        let mut texts: [Option<String>; 11] = Default::default();
+        let (mut line, mut markdown) = (0, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match COLUMNS.iter().position(|column| *column == key) {
+                Some(index @ (1 | 2)) => texts[index] = Some(map.next_value::<u32>()?.to_string()),
+                Some(index) => texts[index] = Some(map.next_value()?),
+                None if key == "line" => line = map.next_value()?,
+                None if key == "markdown" => markdown = Some(map.next_value()?),
+                None => {
+                    let next =
+                        texts.iter().position(Option::is_none).map_or("no other", |index| COLUMNS[index]);
+                    return Err(A::Error::custom(format!("expected \"{next}\", found {}", brief(&key))));
+                }
+            }
+        }
+        if let Some(index) = texts.iter().position(Option::is_none) {
+            return Err(A::Error::custom(format!("{}: missing", COLUMNS[index])));
+        }
+        let row = read_row(&texts.map(Option::unwrap_or_default));
+        let row = row.map_err(|(column, what)| A::Error::custom(format!("{}: {what}", COLUMNS[column])))?;
+        Ok(PublishedRow { line, markdown, ..row })
+    }
+}
+
+/// Reads tables from json as [`write()`] makes it; `file` names it in errors.
+pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
+    let document: JsonDocument = serde_json::from_str(text).map_err(|error| {
+        let line = (error.line() > 0).then_some(error.line());
+        PublishedError::new(file, line, without_place(&error.to_string()))
+    })?;
+    let pieces = document.pieces.into_iter().map(|piece| match piece {
+        JsonPiece { text: Some(text), heading: None, line: None, markdown: None, rows: None } => {
+            Ok(Piece::Text(text))
+        }
+        JsonPiece { text: None, heading, line, markdown, rows: Some(rows) } => {
+            Ok(Piece::Table(PublishedTable {
+                heading: heading.unwrap_or_default(),
+                line: line.unwrap_or_default(),
+                markdown: markdown.map(|JsonMarkdown { heading, between, header, separator }| {
+                    MarkdownSource { heading, between, header, separator }
+                }),
+                rows: rows.into_iter().map(|JsonRow(row)| row).collect(),
+            }))
+        }
+        _ => Err(PublishedError::new(file, None, "expected pieces that have either a text or rows")),
+    });
+    let document = Document { pieces: pieces.collect::<Result<_, _>>()? };
+    if document.tables().next().is_none() {
+        return Err(PublishedError::new(file, None, "no table among the pieces"));
+    }
+    Ok(document)
+}
+
+/// The parser's words without the place that it adds to them: that stands before them.
+fn without_place(error: &str) -> &str {
+    error.rfind(" at line ").map_or(error, |end| &error[..end])
+}
+
+/// The document as json.
+pub fn write(document: &Document) -> String {
+    let pieces = document.pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => {
+            JsonPiece { text: Some(text.clone()), heading: None, line: None, markdown: None, rows: None }
+        }
+        Piece::Table(table) => JsonPiece {
+            text: None,
+            heading: Some(table.heading.clone()),
+            line: Some(table.line),
+            markdown: table.markdown.clone().map(|MarkdownSource { heading, between, header, separator }| {
+                JsonMarkdown { heading, between, header, separator }
+            }),
+            rows: Some(table.rows.iter().cloned().map(JsonRow).collect()),
+        },
+    });
+    let document = JsonDocument { pieces: pieces.collect() };
+    let mut text = serde_json::to_string_pretty(&document).expect("texts and numbers are json");
+    text.push('\n');
+    text
+}

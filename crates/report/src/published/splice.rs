@@ -1,0 +1,96 @@
+//! Replaces the table between two marker comments of a file, and touches nothing else.
+
+/// The line above a spliced table.
+pub const TABLE_MARKER: &str = "<!-- llama2-bench:table -->";
+/// The line below it.
+pub const END_MARKER: &str = "<!-- llama2-bench:end -->";
+
+/// Why nothing can be spliced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpliceError {
+    /// A marker is not there.
+    #[error("no line {0}: put {TABLE_MARKER} above and {END_MARKER} below where the table belongs")]
+    Missing(&'static str),
+    /// A marker is there again.
+    #[error("line {line}: a second {marker}: expected one")]
+    Doubled {
+        /// The marker.
+        marker: &'static str,
+        /// The line of its second place, from 1.
+        line: usize,
+    },
+    /// The end stands before the beginning.
+    #[error("line {0}: {END_MARKER} stands above {TABLE_MARKER}")]
+    Reversed(usize),
+}
+
+/// `text` with `table` between the lines [`TABLE_MARKER`] and [`END_MARKER`]. A marker is alone on its line. The table gets
+/// the line ends of the first marker's line, and empty lines around it: GitHub takes a table right below a comment for
+/// text. Everything outside the markers stays as it is.
+pub fn splice(text: &str, table: &str) -> Result<String, SpliceError> {
+    let (begin, first) = find(text, TABLE_MARKER)?;
+    let (end, end_line) = find(text, END_MARKER)?;
+    if end.start < begin.start {
+        return Err(SpliceError::Reversed(end_line));
+    }
+    debug_assert!(first < end_line);
+    let line_end = if text[begin.clone()].ends_with("\r\n") { "\r\n" } else { "\n" };
+    let lines = table.trim_matches(['\r', '\n']).lines().flat_map(|line| [line, line_end]);
+    let table: String = lines.collect();
+    Ok(format!("{}{line_end}{table}{line_end}{}", &text[..begin.end], &text[end.start..]))
+}
+
+/// Where the only line of `marker` is, with its line end, and its number.
+fn find(text: &str, marker: &'static str) -> Result<(std::ops::Range<usize>, usize), SpliceError> {
+    let mut found = None;
+    let mut start = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        if line.trim() == marker {
+            if found.is_some() {
+                return Err(SpliceError::Doubled { marker, line: index + 1 });
+            }
+            found = Some((start..start + line.len(), index + 1));
+        }
+        start += line.len();
+    }
+    found.ok_or(SpliceError::Missing(marker))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_markers_changes() {
+        let text = "# A\n\n<!-- llama2-bench:table -->\nold\n<!-- llama2-bench:end -->\nrest";
+        let spliced = splice(text, "| a |\n|---|\n").unwrap();
+        let expected =
+            "# A\n\n<!-- llama2-bench:table -->\n\n| a |\n|---|\n\n<!-- llama2-bench:end -->\nrest";
+        assert_eq!(spliced, expected);
+        assert_eq!(splice(&spliced, "| a |\n|---|\n").unwrap(), expected, "splicing again changes nothing");
+    }
+
+    #[test]
+    fn line_ends_are_the_file_s() {
+        let text = "A\r\n  <!-- llama2-bench:table --> \r\n<!-- llama2-bench:end -->";
+        let spliced = splice(text, "x\ny\n").unwrap();
+        let expected = "A\r\n  <!-- llama2-bench:table --> \r\n\r\nx\r\ny\r\n\r\n<!-- llama2-bench:end -->";
+        assert_eq!(spliced, expected);
+    }
+
+    #[test]
+    fn markers_that_are_not_a_pair_are_said() {
+        let error = |text: &str| splice(text, "x").unwrap_err().to_string();
+        assert!(error("A").starts_with("no line <!-- llama2-bench:table -->: put"));
+        assert!(error(TABLE_MARKER).starts_with("no line <!-- llama2-bench:end -->: put"));
+        let reversed = format!("{END_MARKER}\n{TABLE_MARKER}\n");
+        assert_eq!(
+            error(&reversed),
+            "line 1: <!-- llama2-bench:end --> stands above <!-- llama2-bench:table -->"
+        );
+        let doubled = format!("{TABLE_MARKER}\n{END_MARKER}\n{TABLE_MARKER}\n");
+        assert_eq!(error(&doubled), "line 3: a second <!-- llama2-bench:table -->: expected one");
+        let inline = format!("text {TABLE_MARKER} text\n{END_MARKER}\n");
+        assert!(error(&inline).starts_with("no line"));
+    }
+}

@@ -1,0 +1,113 @@
+//! A document with its tables.
+
+use super::Cell;
+use crate::Table;
+
+/// A file: tables and the text around them, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Document {
+    /// Its pieces; never two texts in a row when read.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Anything that is no table of this schema, as it stands.
+    Text(String),
+    /// A table.
+    Table(PublishedTable),
+}
+
+/// A table of the documents' schema.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PublishedTable {
+    /// The heading's text without its marks; empty where there is none.
+    pub heading: String,
+    /// The line of the header, from 1; 0 where it is in no file.
+    pub line: usize,
+    /// What stood in a markdown file around the rows; `None` where it was in none.
+    pub markdown: Option<MarkdownSource>,
+    /// The rows, in order.
+    pub rows: Vec<PublishedRow>,
+}
+
+/// The lines of a markdown table above its rows, each with its line end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MarkdownSource {
+    /// The heading's line, with marks; empty where there is none.
+    pub heading: String,
+    /// What stands between heading and header.
+    pub between: String,
+    /// The header's line.
+    pub header: String,
+    /// The separator's line.
+    pub separator: String,
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedRow {
+    /// Its line in the file, from 1; 0 where it is in no file.
+    pub line: usize,
+    /// The engine.
+    pub engine: String,
+    /// Sequences at once, from 1.
+    pub batch_size: u32,
+    /// Tokens of the prompt, from 1.
+    pub prompt_length: u32,
+    /// The eight figures, in the order of [`crate::COLUMNS`]`[3..]`.
+    pub cells: [Cell; 8],
+    /// Its line in a markdown file, with the line end; `None` where it was in none.
+    pub markdown: Option<String>,
+}
+
+impl Document {
+    /// The tables.
+    pub fn tables(&self) -> impl Iterator<Item = &PublishedTable> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Table(table) => Some(table),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The tables, to change.
+    pub fn tables_mut(&mut self) -> impl Iterator<Item = &mut PublishedTable> {
+        self.pieces.iter_mut().filter_map(|piece| match piece {
+            Piece::Table(table) => Some(table),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+impl PublishedRow {
+    /// The texts of all eleven columns.
+    pub fn texts(&self) -> [String; 11] {
+        let [batch_size, prompt_length] = [self.batch_size, self.prompt_length].map(|size| size.to_string());
+        let mut cells = self.cells.iter().map(|cell| cell.text().to_owned());
+        let mut head = [self.engine.clone(), batch_size, prompt_length].into_iter();
+        std::array::from_fn(|_| head.next().or_else(|| cells.next()).unwrap_or_default())
+    }
+}
+
+/// A table of our own run, in no file: `markdown::write` of it is what [`crate::markdown::write`] prints, without notes.
+impl From<&Table> for PublishedTable {
+    fn from(table: &Table) -> Self {
+        let rows = table.rows.iter().map(|row| PublishedRow {
+            line: 0,
+            engine: row.engine.clone(),
+            batch_size: row.batch_size,
+            prompt_length: row.prompt_length,
+            // A figure that is no number at all (an infinite throughput) is none.
+            cells: row.texts().map(|text| Cell::parse(&text).unwrap_or_default()),
+            markdown: None,
+        });
+        Self { heading: table.heading.clone(), line: 0, markdown: None, rows: rows.collect() }
+    }
+}
+
+impl From<&[Table]> for Document {
+    fn from(tables: &[Table]) -> Self {
+        Self { pieces: tables.iter().map(|table| Piece::Table(table.into())).collect() }
+    }
+}

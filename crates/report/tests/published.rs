@@ -1,0 +1,304 @@
+//! Published tables are read and written back without a loss, whatever stands in and around them.
+
+use proptest::prelude::*;
+use report::published::{Document, Piece, PublishedTable, Value, csv, json, markdown};
+use report::{COLUMNS, markdown::SEPARATOR, markdown::header};
+
+const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
+
+/// Through every format and back to markdown.
+fn around(text: &str) -> String {
+    let document = markdown::parse(text, "a.md").unwrap();
+    let document = csv::parse(&csv::write(&document), "a.csv").unwrap();
+    let document = json::parse(&json::write(&document), "a.json").unwrap();
+    markdown::write(&document)
+}
+
+fn table(rows: &str) -> String {
+    format!("{}\n{SEPARATOR}\n{rows}", header())
+}
+
+fn row(engine: &str) -> String {
+    format!("| {engine} | 1 | 16 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 |\n")
+}
+
+#[test]
+fn the_published_file_comes_back_byte_for_byte() {
+    let document = markdown::parse(PUBLISHED, "llama2-a100.md").unwrap();
+    assert_eq!(markdown::write(&document), PUBLISHED);
+    assert_eq!(around(PUBLISHED), PUBLISHED);
+    let rows: Vec<usize> = document.tables().map(|table| table.rows.len()).collect();
+    assert_eq!(rows, [54, 36, 18]);
+    let headings: Vec<&str> = document.tables().map(|table| table.heading.as_str()).collect();
+    assert_eq!(headings[2], "LLaMA-2 70B FP16 CUDA (4 A100 80GB)");
+    let row = &document.tables().next().unwrap().rows[12];
+    assert_eq!(
+        (row.line, row.engine.as_str(), row.batch_size, row.prompt_length),
+        (17, "onnxruntime", 16, 16)
+    );
+    assert_eq!(row.cells[0].text(), "21.32916451");
+    assert_eq!(PUBLISHED.lines().nth(row.line - 1), row.markdown.as_deref().map(str::trim_end));
+}
+
+#[test]
+fn a_changed_cell_changes_nothing_else() {
+    let mut document = markdown::parse(PUBLISHED, "llama2-a100.md").unwrap();
+    let table = document.tables_mut().next().unwrap();
+    table.heading = "LLaMA-2 7B FP16 CUDA (1 H200 141GB)".into();
+    table.rows[0].cells[0] = report::published::Cell::parse("9.5").unwrap();
+    table.rows[1].engine = "a|b".into();
+    let expected = PUBLISHED
+        .replacen("7B FP16 CUDA (1 A100 80GB)", "7B FP16 CUDA (1 H200 141GB)", 1)
+        .replacen("| 11.967659  |", "| 9.5        |", 1)
+        .replacen("| onnxruntime     | 1 | 64 ", "| a\\|b            | 1 | 64 ", 1);
+    assert_eq!(markdown::write(&document), expected);
+}
+
+#[test]
+fn windows_line_ends_text_around_and_odd_rows_come_back() {
+    let windows = PUBLISHED.replace('\n', "\r\n");
+    assert_eq!(around(&windows), windows);
+    let readme = format!(
+        "\u{feff}# Title\r\n\n```\n{}```\n**A table**\n\n{}{}- a note | with a pipe\n\n| Other | Table |\n|---|---|\n| 1 | 2 |\n\n{}| a\\|b \\\\|4|016|OOM\n|c\t|4|16|||N/A|-| timeout |1e+10|2.50|3|\n\nThe end, without a line end",
+        table(&row("in code")),
+        table(&row("onnxruntime")),
+        "onnxruntime | 1 | 64 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8\n",
+        table(&row("second table, no heading")),
+    );
+    assert_eq!(around(&readme), readme);
+    let document = markdown::parse(&readme, "README.md").unwrap();
+    let tables: Vec<&PublishedTable> = document.tables().collect();
+    assert_eq!(tables.len(), 2);
+    assert_eq!((tables[0].heading.as_str(), tables[0].rows.len()), ("A table", 2));
+    assert_eq!((tables[1].heading.as_str(), tables[1].rows.len()), ("", 3));
+    let odd = &tables[1].rows[1];
+    assert_eq!((odd.engine.as_str(), odd.prompt_length), ("a|b \\", 16));
+    assert_eq!([odd.cells[0].value(), odd.cells[7].value()], [Value::OutOfMemory, Value::Empty]);
+    let odd = tables[1].rows[2].cells.each_ref().map(report::published::Cell::value);
+    assert_eq!(odd[3], Value::NotAvailable);
+    assert_eq!(odd[4], Value::Ended("TIMEOUT"));
+}
+
+#[test]
+fn a_run_s_summary_is_read() {
+    let text = include_str!("../../../results/llama2-15m-fp32-cpu/summary.csv");
+    let document = csv::parse(text, "summary.csv").unwrap();
+    let expected = include_str!("../../../results/llama2-15m-fp32-cpu/table.md");
+    assert_eq!(markdown::write(&document), expected);
+    let table = document.tables().next().unwrap();
+    assert_eq!(table.rows[0].line, 2);
+    let rows: Vec<&str> = text.lines().map(|line| line.split(",ok,").next().unwrap()).collect();
+    let rows: Vec<&str> = rows.iter().map(|row| row.split(",Outcome").next().unwrap()).collect();
+    assert_eq!(csv::write(&document).lines().collect::<Vec<_>>(), rows);
+}
+
+#[test]
+fn a_run_of_our_own_becomes_a_published_table() {
+    let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
+    let measurements: Vec<_> = measurements.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
+    let tables = report::tables(&measurements, &[], &serde_json::from_str(environment).unwrap());
+    let document = Document::from(tables.as_slice());
+    assert_eq!(markdown::write(&document), report::markdown::write(&tables));
+    let of_csv = csv::parse(&report::csv::write(&tables), "summary.csv").unwrap();
+    assert_eq!(markdown::write(&of_csv), report::markdown::write(&tables));
+    assert_eq!(csv::write(&of_csv), csv::write(&document));
+    // Two tables, a blank line between them.
+    let twice = Document::from([tables.clone(), tables].concat().as_slice());
+    assert_eq!(markdown::parse(&markdown::write(&twice), "a.md").unwrap().tables().count(), 2);
+}
+
+#[test]
+fn csv_without_headings_and_with_formulas_is_read() {
+    let text = format!("{}\n'=1,1,16,1,2,3,4,5,6,7,8\n", COLUMNS.join(","));
+    let document = csv::parse(&text, "a.csv").unwrap();
+    let table = document.tables().next().unwrap();
+    assert_eq!((table.heading.as_str(), table.rows[0].engine.as_str()), ("", "=1"));
+    assert!(csv::write(&document).contains("\n,'=1,1,16,"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let other = header().replace("Batch Size", "Batch");
+    let short = header().replace(" Wall-Clock Throughput (tps) |", "");
+    let long = format!("{} More |", header());
+    let dashes = "|---".repeat(10);
+    let bad = |column: usize, text: &str| {
+        let mut cells = ["e", "1", "16", "1", "2", "3", "4", "5", "6", "7", "8"];
+        cells[column] = text;
+        table(&format!("| {} |\n", cells.join(" | ")))
+    };
+    let cases = [
+        (
+            String::new(),
+            "a.md: no table of this schema: expected a header line | Engine | Batch Size | Prompt Length |",
+        ),
+        (format!("x\n{other}\n{SEPARATOR}\n"), "a.md:2: header 2: expected \"Batch Size\", found \"Batch\""),
+        (
+            format!("{short}\n{SEPARATOR}\n"),
+            "a.md:1: header 11: expected \"Wall-Clock Throughput (tps)\", found none",
+        ),
+        (format!("{long}\n{SEPARATOR}\n"), "a.md:1: header 12: expected none, found \"More\""),
+        (format!("{}\n", header()), "a.md:2: expected a line |---|---|… of 11 columns below the header"),
+        (format!("{}\n{dashes}|\n", header()), "a.md:2: expected 11 columns as in the header, found 10"),
+        (bad(0, ""), "a.md:3: Engine: expected an engine's name, found nothing"),
+        (bad(1, "0"), "a.md:3: Batch Size: expected a whole number from 1 to 4294967295, found \"0\""),
+        (bad(2, "+16"), "a.md:3: Prompt Length: expected a whole number from 1 to 4294967295, found \"+16\""),
+        (
+            bad(3, "12,3"),
+            "a.md:3: Prompt Latency (ms): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"12,3\"",
+        ),
+        (
+            bad(9, "1e999"),
+            "a.md:3: Wall-Clock Latency (s): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"1e999\"",
+        ),
+        (bad(10, "1 | 2"), "a.md:3: expected 11 cells, found 12"),
+    ];
+    for (text, expected) in cases {
+        let error = markdown::parse(&text, "a.md").unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}\n{expected}");
+    }
+    let csv = |text: &str| csv::parse(text, "a.csv").unwrap_err().to_string();
+    let head = format!("Table,{}\n", COLUMNS.join(","));
+    assert!(csv("").starts_with("a.csv: empty: expected"));
+    assert_eq!(csv("a,b\n"), "a.csv:1: header 1: expected \"Engine\", found \"a\"");
+    assert_eq!(csv(&head), "a.csv: no rows below the header");
+    let error = csv(&format!("{head}t,e,1,16,1,2\nt,e,1,16,nan\n"));
+    assert!(error.starts_with("a.csv:3: Prompt Latency (ms): expected a number from 0"), "{error}");
+    let json = |text: &str| json::parse(text, "a.json").unwrap_err().to_string();
+    assert_eq!(json("{\"pieces\": []}"), "a.json: no table among the pieces");
+    assert!(json("[]").starts_with("a.json:1: invalid length 0, expected an object with pieces"));
+    let error = json("{\"pieces\": [{\"rows\": [\n{\"Engine\": \"e\", \"Batch\": 1}]}]}");
+    assert_eq!(error, "a.json:2: expected \"Batch Size\", found \"Batch\"");
+    let error =
+        json(&json::write(&markdown::parse(PUBLISHED, "").unwrap()).replace("\"11.967659\"", "\"-1\""));
+    assert!(
+        error.starts_with("a.json:") && error.contains(": Prompt Latency (ms): expected a number"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_million_lines_take_no_time() {
+    let rows = row("onnxruntime").repeat(100_000);
+    let document = markdown::parse(&table(&rows), "a.md").unwrap();
+    assert_eq!(document.tables().next().unwrap().rows.len(), 100_000);
+    let hostile =
+        ["|".repeat(1 << 20), "#\n".repeat(1 << 19), "\\".repeat(1 << 20), "| Engine |\n".repeat(1 << 16)];
+    for text in hostile {
+        assert!(markdown::parse(&text, "a.md").is_err());
+        assert!(csv::parse(&text, "a.csv").is_err());
+        assert!(json::parse(&text, "a.json").is_err());
+    }
+}
+
+/// A cell's text in a markdown file.
+fn figure() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0f64..1e12).prop_map(report::format_g10),
+        (0u32..1000, 0u32..1000).prop_map(|(whole, decimals)| format!("{whole}.{decimals:03}0")),
+        prop::sample::select(vec![
+            "OOM", "N/A", "", "-", "—", "TIMEOUT", "CRASHED", "FAILED", "SKIPPED", "oom"
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+/// An engine's text in a markdown file: hostile, but on one line and with its pipes escaped.
+fn engine() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z-]{1,12}", "[=+@'-]{0,3}[a-z\"',;]{1,5}", "(\\\\\\||\\\\\\\\|[^|\\\\\\n\\t ]){0,8}[a-z]"]
+}
+
+fn blanks() -> impl Strategy<Value = String> {
+    "[ \\t]{0,3}"
+}
+
+fn row_text() -> impl Strategy<Value = String> {
+    let cells = prop::collection::vec(figure(), 8);
+    (engine(), 1u32..100, 1u32..5000, cells, prop::collection::vec((blanks(), blanks()), 11), any::<bool>())
+        .prop_map(|(engine, batch, prompt, cells, pads, closed)| {
+            let texts = [engine, batch.to_string(), prompt.to_string()].into_iter().chain(cells);
+            let padded: Vec<String> =
+                texts.zip(pads).map(|(text, (before, after))| format!("{before}{text}{after}")).collect();
+            format!("|{}{}", padded.join("|"), if closed { "|" } else { "" })
+        })
+}
+
+fn table_text() -> impl Strategy<Value = String> {
+    let separator =
+        prop::collection::vec("[ ]?:?-{1,20}:?[ ]?", 11).prop_map(|cells| format!("|{}|", cells.join("|")));
+    let head = prop_oneof![
+        Just(String::new()),
+        "#{1,6} [A-Za-z0-9 ().|=+'\"-]{0,30}",
+        "\\*\\*[A-Za-z0-9()]{1,20}\\*\\*",
+        Just("## LLaMA-2 7B FP16 CUDA (1 A100 80GB)".to_owned()),
+    ];
+    (head, separator, prop::collection::vec(row_text(), 0..6), "[ ]{0,3}").prop_map(
+        |(head, separator, rows, indent)| {
+            let rows: String = rows.iter().map(|row| format!("\n{row}")).collect();
+            format!("{head}\n\n{indent}{}\n{separator}{rows}\n\n", header())
+        },
+    )
+}
+
+fn document_text() -> impl Strategy<Value = String> {
+    let text = prop_oneof!["[a-z|`~#*<>! \\n\\r\\t,\"'=-]{0,60}", "\\PC{0,40}", Just(String::new())];
+    let pieces = prop::collection::vec(
+        (text, table_text()).prop_map(|(text, table)| format!("{text}\n\n{table}")),
+        1..4,
+    );
+    (pieces, any::<bool>(), any::<bool>()).prop_map(|(pieces, windows, ends)| {
+        let text = pieces.concat();
+        let text = if ends { text } else { text.trim_end_matches('\n').to_owned() };
+        if windows { text.replace('\n', "\r\n") } else { text }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_document_comes_back(text in document_text()) {
+        // Text around a table can swallow it (an open code fence), or be a faulty table itself.
+        if markdown::parse(&text, "a.md").is_ok_and(|read| read.tables().any(|table| !table.rows.is_empty())) {
+            prop_assert_eq!(around(&text), text);
+        }
+    }
+
+    #[test]
+    fn figures_keep_their_texts(rows in prop::collection::vec(row_text(), 1..4)) {
+        let text = table(&format!("{}\n", rows.join("\n")));
+        let document = markdown::parse(&text, "a.md").unwrap();
+        let texts = |document: &Document| -> Vec<[String; 11]> {
+            document.tables().flat_map(|table| table.rows.iter().map(report::published::PublishedRow::texts)).collect()
+        };
+        let mut bare = document.clone();
+        for table in bare.tables_mut() {
+            table.markdown = None;
+            table.rows.iter_mut().for_each(|row| row.markdown = None);
+        }
+        let again = markdown::parse(&markdown::write(&bare), "b.md").unwrap();
+        prop_assert_eq!(texts(&csv::parse(&csv::write(&bare), "b.csv").unwrap()), texts(&document));
+        prop_assert_eq!(texts(&json::parse(&json::write(&bare), "b.json").unwrap()), texts(&document));
+        let engines_are_plain = texts(&document).iter().all(|row| !row[0].chars().any(char::is_control));
+        if engines_are_plain {
+            prop_assert_eq!(texts(&again), texts(&document));
+        }
+    }
+
+    #[test]
+    fn nothing_panics(text in "(\\| Engine \\||[|\\\\`#*:-]|\\n|\\r\\n|\\PC){0,80}") {
+        let text = text.replace("| Engine |", &header());
+        let _ = markdown::parse(&text, "a.md").map(|document| markdown::write(&document) == text || panic!());
+        let _ = csv::parse(&text, "a.csv");
+        let _ = json::parse(&text, "a.json");
+        let _ = report::published::splice(&text, &text);
+        let _ = report::published::Heading::parse(&text);
+    }
+}
+
+#[test]
+fn text_stays_in_one_piece() {
+    let document = markdown::parse(&format!("a\n\nb\n\n{}", table("")), "a.md").unwrap();
+    assert!(matches!(document.pieces.as_slice(), [Piece::Text(_), Piece::Table(_)]));
+}
