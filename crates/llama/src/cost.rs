@@ -42,9 +42,9 @@ pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64,
 pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
     let embedding =
         if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 };
-    let rows = batch_size * config.hidden_size as u64;
-    (parameters(config) - embedding + rows) * precision.bytes()
-        + kv_cache_bytes(config, precision, batch_size, past)
+    let rows = batch_size.saturating_mul(config.hidden_size as u64);
+    let weights = (parameters(config) - embedding).saturating_add(rows).saturating_mul(precision.bytes());
+    weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
 }
 
 /// How an engine holds what it computes with, as far as it changes the memory that it needs.
@@ -87,7 +87,8 @@ pub fn memory_need(
 ) -> MemoryNeed {
     let width = precision.bytes();
     let tokens = batch_size.saturating_mul(prompt_length);
-    let kv_cache = kv_cache_bytes(config, precision, batch_size, prompt_length + generation_length);
+    let length = prompt_length.saturating_add(generation_length);
+    let kv_cache = kv_cache_bytes(config, precision, batch_size, length);
 
     let hidden = config.hidden_size as u64;
     // The MLP's widest moment: residual, its norm, gate and up.
@@ -150,6 +151,14 @@ mod tests {
         assert_eq!(bytes, 2 * (6_738_415_616 - 32000 * 4096 + 4096));
         let with_past = decode_read_bytes(&llama2_7b(), Precision::Fp16, 4, 100);
         assert_eq!(with_past - bytes, 2 * 3 * 4096 + 4 * 100 * (512 << 10));
+    }
+
+    #[test]
+    fn what_no_machine_holds_is_as_large_as_can_be_said() {
+        let most = u64::from(u32::MAX);
+        assert_eq!(decode_read_bytes(&llama2_7b(), Precision::Fp16, most, most), u64::MAX);
+        let need = memory_need(&llama2_7b(), Precision::Fp16, most, most, u64::MAX, Footprint::default());
+        assert_eq!(need.total(), u64::MAX);
     }
 
     #[test]
