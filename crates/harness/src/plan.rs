@@ -35,8 +35,10 @@ impl Cell<'_> {
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
         let procedure = &sweep.procedure;
         let forward = |new, past| llama::cost::forward_flops(&self.model.config, batch, new, past, 1);
-        let prefills = f64::from(procedure.warmup_runs + procedure.prompt_runs + procedure.generations + 1);
-        let decodes = f64::from(procedure.generations) * generation as f64 + f64::from(procedure.warmup_runs);
+        let [warmups, prompts, generations] =
+            [procedure.warmup_runs, procedure.prompt_runs, procedure.generations].map(f64::from);
+        let prefills = warmups + prompts + generations + 1.0;
+        let decodes = generations * generation as f64 + warmups;
         // A decode forward is bound by reading weights, whatever the batch: about four sequences' worth of arithmetic.
         prefills * forward(prompt, 0)
             + decodes * forward(1, prompt + generation / 2) * (4.0 / batch as f64).max(1.0)
@@ -70,5 +72,25 @@ pub fn footprint(engine: &str, options: &Options) -> Footprint {
             _ => engine.starts_with("pytorch") && !is("kv_cache", "static"),
         },
         all_logits: is("logits", "all"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Engines, QUICK_SWEEP};
+
+    #[test]
+    fn the_longest_procedure_is_counted() {
+        let most = u32::MAX;
+        let text = QUICK_SWEEP.replace("warmup_runs = 3", &format!("warmup_runs = {most}"));
+        let text = text.replace("prompt_runs = 10", &format!("prompt_runs = {most}"));
+        let settings = Sweep::settings(&text, "a.toml", Path::new("")).unwrap();
+        let sweep = Sweep::resolve(settings, &Engines::built_in()).unwrap();
+        let cell = plan(&sweep)[0];
+        let forward = llama::cost::forward_flops(&cell.model.config, 1, 16, 0, 1);
+        assert!(cell.flops(&sweep) > 2.0 * f64::from(most) * forward);
     }
 }

@@ -106,6 +106,11 @@ impl Sweep {
             take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
         let prune_oom = take("prune_oom").map_or(Ok(false), |flag| flag.flag())?;
 
+        let replicates_setting = settings.take("procedure.replicates");
+        let replicates = replicates_setting.as_ref().map_or(Ok(1), |replicates| replicates.whole(1))?;
+        let lists = [models.len(), engine_names.len(), batch_sizes.len(), prompt_lengths.len()];
+        check_cells(&lists, replicates, replicates_setting.as_ref().unwrap_or(&batch_setting))?;
+
         let mut procedure_key = |key: &str, least: u32, default: u32| {
             settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
         };
@@ -114,7 +119,6 @@ impl Sweep {
             prompt_runs: procedure_key("prompt_runs", 1, 100)?,
             generations: procedure_key("generations", 1, 1)?,
         };
-        let replicates = procedure_key("replicates", 1, 1)?;
         let setup = Setup::take(&mut settings, engines)?;
         Ok(Self {
             models,
@@ -235,6 +239,16 @@ fn check_tokens(batch_sizes: &[u32], lengths: &[u32], setting: &Setting) -> Resu
     Ok(())
 }
 
+/// A plan holds every cell of the sweep.
+fn check_cells(lists: &[usize], replicates: u32, setting: &Setting) -> Result<(), SettingsError> {
+    const MOST: u64 = 100_000;
+    let cells = lists.iter().fold(u64::from(replicates), |cells, &len| cells.saturating_mul(len as u64));
+    if cells > MOST {
+        return Err(setting.error(format!("a sweep has at most {MOST} cells, this one would have {cells}")));
+    }
+    Ok(())
+}
+
 fn read_isolation(setting: &Setting) -> Result<Isolation, SettingsError> {
     match setting.word()? {
         "engine" => Ok(Isolation::Engine),
@@ -340,6 +354,10 @@ mod tests {
             "a.toml:1: options.onnx.a: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock"
         );
         assert!(with("batch_sizes = [").starts_with("a.toml:"));
+        assert_eq!(
+            resolve(&format!("{QUICK_SWEEP}\nreplicates = 4294967295")).unwrap_err(),
+            "a.toml:16: procedure.replicates: a sweep has at most 100000 cells, this one would have 77309411310"
+        );
         let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
         assert!(
             repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"),

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use protocol::Precision;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
 use crate::{ConfigError, LlamaConfig, open_regular, read_text, weight_specs};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
+/// The format's own bound, in bytes.
+const LARGEST_HEADER: u64 = 100_000_000;
 
 /// A checkpoint that can't be run.
 #[derive(Debug, thiserror::Error)]
@@ -190,14 +193,8 @@ fn collect_tensors(
     found: &mut BTreeMap<String, Found>,
 ) -> Result<(), CheckpointError> {
     let fail = |why: String| CheckpointError::File { path: dir.join(&shard.file_name), why };
-    let damaged = |why: String| fail(format!("not a whole safetensors file: {why}"));
-    let (header, metadata) =
-        SafeTensors::read_metadata(&shard.map).map_err(|error| damaged(error.to_string()))?;
-    let start = size_of::<u64>() + header;
-    let expected = start + metadata.data_len();
-    if expected != shard.map.len() {
-        return Err(damaged(format!("its header describes {expected} bytes, it has {}", shard.map.len())));
-    }
+    let (start, metadata) =
+        read_header(&shard.map).map_err(|why| fail(format!("not a whole safetensors file: {why}")))?;
     for (name, info) in metadata.tensors() {
         let (begin, end) = info.data_offsets;
         let place = (index, start + begin, end - begin);
@@ -206,4 +203,57 @@ fn collect_tensors(
         }
     }
     Ok(())
+}
+
+/// Where the tensors' bytes begin, and what the header says of them. `SafeTensors::read_metadata` does the same, but adds
+/// sizes that a header can make overflow.
+fn read_header(file: &[u8]) -> Result<(usize, Metadata), String> {
+    let Some((length, rest)) = file.split_first_chunk() else {
+        return Err(format!("it has {} bytes", file.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > LARGEST_HEADER {
+        return Err(format!("a header of {length} bytes (at most {LARGEST_HEADER})"));
+    }
+    let header = rest.get(..length as usize);
+    let header = header.ok_or_else(|| format!("a header of {length} bytes, it has {}", rest.len()))?;
+    let metadata: Metadata = serde_json::from_slice(header).map_err(|error| error.to_string())?;
+    let (described, found) = (metadata.data_len(), rest.len() - header.len());
+    if described != found {
+        return Err(format!("its header describes {described} bytes of tensors, it has {found}"));
+    }
+    Ok((size_of::<u64>() + header.len(), metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(header: &str, data: &[u8]) -> String {
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat();
+        read_header(&file).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_the_file_or_any_number_are_refused() {
+        assert_eq!(read_header(&[0; 7]).map(|_| ()), Err("it has 7 bytes".into()));
+        let empty_with_length = |length: u64| read_header(&length.to_le_bytes()).map(|_| ());
+        assert_eq!(empty_with_length(1), Err("a header of 1 bytes, it has 0".into()));
+        let endless = format!("a header of {} bytes (at most 100000000)", u64::MAX);
+        assert_eq!(empty_with_length(u64::MAX), Err(endless));
+        assert_eq!(why("{}", &[0]), "its header describes 0 bytes of tensors, it has 1");
+        // Tensors whose sizes are right one by one, and together 2⁶⁴ - 1.
+        let most = (1u64 << 61) - 1;
+        let tensor = |begin: u64, size: u64| {
+            let end = begin + size;
+            format!(r#"{{"dtype":"U8","shape":[{size}],"data_offsets":[{begin},{end}]}}"#)
+        };
+        let tensors = (0..8).map(|n| tensor(n * most, most)).chain([tensor(8 * most, 7)]);
+        let entries: Vec<String> =
+            tensors.enumerate().map(|(n, tensor)| format!("\"t{n}\":{tensor}")).collect();
+        assert_eq!(
+            why(&format!("{{{}}}", entries.join(",")), &[0]),
+            format!("its header describes {} bytes of tensors, it has 1", u64::MAX)
+        );
+    }
 }

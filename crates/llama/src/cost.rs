@@ -42,8 +42,8 @@ pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64,
 pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
     let embedding =
         if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 };
-    let rows = batch_size * config.hidden_size as u64;
-    let weights = (parameters(config) - embedding + rows) * precision.bytes();
+    let rows = batch_size.saturating_mul(config.hidden_size as u64);
+    let weights = (parameters(config) - embedding).saturating_add(rows).saturating_mul(precision.bytes());
     weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
 }
 
@@ -87,7 +87,8 @@ pub fn memory_need(
 ) -> MemoryNeed {
     let width = precision.bytes();
     let tokens = batch_size.saturating_mul(prompt_length);
-    let kv_cache = kv_cache_bytes(config, precision, batch_size, prompt_length + generation_length);
+    let length = prompt_length.saturating_add(generation_length);
+    let kv_cache = kv_cache_bytes(config, precision, batch_size, length);
 
     let hidden = config.hidden_size as u64;
     // The MLP's widest moment: residual, its norm, gate and up.
@@ -152,6 +153,14 @@ mod tests {
         assert_eq!(with_past - bytes, 2 * 3 * 4096 + 4 * 100 * (512 << 10));
         let absurd = decode_read_bytes(&llama2_7b(), Precision::Fp16, u32::MAX.into(), u32::MAX.into());
         assert_eq!(absurd, u64::MAX);
+    }
+
+    #[test]
+    fn what_no_machine_holds_is_as_large_as_can_be_said() {
+        let most = u64::from(u32::MAX);
+        assert_eq!(decode_read_bytes(&llama2_7b(), Precision::Fp16, most, most), u64::MAX);
+        let need = memory_need(&llama2_7b(), Precision::Fp16, most, most, u64::MAX, Footprint::default());
+        assert_eq!(need.total(), u64::MAX);
     }
 
     #[test]

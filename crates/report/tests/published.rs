@@ -97,7 +97,7 @@ fn a_run_of_our_own_becomes_a_published_table() {
     let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
     let measurements: Vec<_> = measurements.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
-    let tables = report::tables(&measurements, &[], &serde_json::from_str(environment).unwrap());
+    let tables = report::tables(&measurements, &[], &[serde_json::from_str(environment).unwrap()]);
     let document = Document::from(tables.as_slice());
     assert_eq!(markdown::write(&document), report::markdown::write(&tables));
     let of_csv = csv::parse(&report::csv::write(&tables), "summary.csv").unwrap();
