@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use report::one_line;
 use serde::Serialize;
 
 /// How bad a finding is.
@@ -134,27 +135,38 @@ impl Report {
     }
 }
 
+impl Finding {
+    /// What it says below its table: without the table's place and name.
+    pub fn words(&self) -> String {
+        let place = self.place();
+        let place = if place.is_empty() { place } else { format!("{place}: ") };
+        format!("{}: {place}{}: {}", self.severity, self.rule, one_line(&self.message))
+    }
+
+    /// Engine, cell and column, as far as it is about one.
+    fn place(&self) -> String {
+        let engine = self.engine.as_deref().map(one_line);
+        let cell = self.batch_size.zip(self.prompt_length).map(|(batch, prompt)| format!("{batch}×{prompt}"));
+        let row: Vec<String> = engine.into_iter().chain(cell).collect();
+        let row = (!row.is_empty()).then(|| row.join(" "));
+        let parts: Vec<String> = row.into_iter().chain(self.column.map(str::to_owned)).collect();
+        parts.join(", ")
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         place(f, &self.file, self.line)?;
-        write!(f, ": {}: {}", self.severity, plain(&self.table))?;
-        if let Some(engine) = &self.engine {
-            write!(f, ", {}", plain(engine))?;
-        }
-        if let (Some(batch_size), Some(prompt_length)) = (self.batch_size, self.prompt_length) {
-            write!(f, " {batch_size}×{prompt_length}")?;
-        }
-        if let Some(column) = self.column {
-            write!(f, ", {column}")?;
-        }
-        write!(f, ": {}: {}", self.rule, plain(&self.message))
+        let parts: Vec<String> =
+            [one_line(&self.table), self.place()].into_iter().filter(|part| !part.is_empty()).collect();
+        write!(f, ": {}: {}: {}: {}", self.severity, parts.join(", "), self.rule, one_line(&self.message))
     }
 }
 
 impl fmt::Display for NotChecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         place(f, &self.file, self.line)?;
-        write!(f, ": {}: not checked: {}", plain(&self.table), plain(&self.what))
+        write!(f, ": {}: not checked: {}", one_line(&self.table), one_line(&self.what))
     }
 }
 
@@ -172,12 +184,7 @@ impl fmt::Display for Report {
 
 fn place(f: &mut fmt::Formatter<'_>, file: &str, line: usize) -> fmt::Result {
     match line {
-        0 => f.write_str(&plain(file)),
-        _ => write!(f, "{}:{line}", plain(file)),
+        0 => f.write_str(&one_line(file)),
+        _ => write!(f, "{}:{line}", one_line(file)),
     }
-}
-
-/// Text from a file must neither break the line nor steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

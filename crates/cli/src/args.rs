@@ -31,8 +31,12 @@ fn version() -> &'static str {
 pub(crate) enum Command {
     /// Measure a sweep and print its table.
     Run(RunArgs),
-    /// Print the table of earlier runs.
+    /// Print the table of earlier runs, or of files with published ones.
     Table(TableArgs),
+    /// Check tables against arithmetic and physics.
+    Audit(AuditArgs),
+    /// Put a table into a file.
+    Report(ReportArgs),
     /// Generate greedily from a prompt.
     Generate(GenerateArgs),
     /// Hold the engines' logits and tokens against each other.
@@ -249,12 +253,35 @@ pub(crate) enum Format {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
-    /// Runs' folders.
-    #[arg(value_name = "RUN", required = true)]
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// How to print [default: terminal on a screen, else markdown].
     #[arg(long)]
     pub(crate) format: Option<Format>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditArgs {
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Another list of devices' peaks than the built-in configs/hardware.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hardware: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Replace what stands between the lines <!-- llama2-bench:table --> and <!-- llama2-bench:end --> of this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) splice: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

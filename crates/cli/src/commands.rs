@@ -1,8 +1,10 @@
 //! The commands: settings in, harness and report called, results printed.
 
+pub(crate) mod audit;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod generate;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod synth;
 pub(crate) mod table;

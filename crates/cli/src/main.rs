@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod printer;
 mod progress;
+mod source;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
     let ending = match args.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Table(args) => commands::table::run(&args),
+        Command::Audit(args) => commands::audit::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Synth(args) => commands::synth::run(&args),

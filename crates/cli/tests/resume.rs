@@ -106,7 +106,7 @@ fn other_libraries_another_machine_or_model_are_found() {
             "libraries of mock: mock 0.0.9, here mock 0.1.0",
         ),
         ("\"cores\": ", "\"cores\": 1000", "cores: 1000"),
-        ("\"llama2-15m\": \"", "\"llama2-15m\": \"0", "model llama2-15m: 0"),
+        ("\"fingerprint\": \"", "\"fingerprint\": \"0", "model llama2-15m: 0"),
         ("\"version\": \"0.1.0\",\n    \"git", "\"version\": \"0.0.1\",\n    \"git", "program: 0.0.1 ("),
     ] {
         let place = Place::new();

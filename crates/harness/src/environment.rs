@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use protocol::{Environment, Gpu, Hello, ProgramVersion};
+use protocol::{Environment, Gpu, Hello, ModelFacts, ProgramVersion};
 
-/// Looks around; `engines` are what workers said of themselves, `models` the fingerprints of what they will compute. Of
+/// Looks around; `engines` are what workers said of themselves, `models` what they will compute. Of
 /// libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
 #[expect(clippy::disallowed_methods, reason = "the date of the run")]
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,
-    models: BTreeMap<String, String>,
+    models: BTreeMap<String, ModelFacts>,
 ) -> Environment {
     for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
         library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);

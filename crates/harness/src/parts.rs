@@ -144,8 +144,8 @@ fn facts(environment: &Environment) -> BTreeMap<String, String> {
         let libraries = hello.libraries.iter().map(|library| format!("{} {}", library.name, library.version));
         facts.insert(format!("libraries of {engine}"), libraries.collect::<Vec<_>>().join(", "));
     }
-    for (model, fingerprint) in &environment.models {
-        facts.insert(format!("model {model}"), fingerprint.clone());
+    for (model, its) in &environment.models {
+        facts.insert(format!("model {model}"), its.fingerprint.clone());
     }
     facts
 }

@@ -17,6 +17,15 @@ pub struct Gpu {
     pub driver_version: String,
 }
 
+/// Which model this is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Of its config and weights (METHODOLOGY.md says how).
+    pub fingerprint: String,
+    /// HF's `config.json`.
+    pub config: serde_json::Value,
+}
+
 /// This program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramVersion {
@@ -49,9 +58,9 @@ pub struct Environment {
     pub gpus: Vec<Gpu>,
     /// Who each engine's worker said it is.
     pub engines: BTreeMap<String, Hello>,
-    /// A fingerprint of each model's weights and config (METHODOLOGY.md says of what).
+    /// Which model each name is.
     #[serde(default)]
-    pub models: BTreeMap<String, String>,
+    pub models: BTreeMap<String, ModelFacts>,
     /// Which machine this is: a hash of its `machine-id`, of this program's own; `None` where it has none.
     #[serde(default)]
     pub machine: Option<String>,

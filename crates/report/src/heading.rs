@@ -52,7 +52,7 @@ fn display_name(model: &str) -> String {
             return format!("{family}{}", size.to_uppercase());
         }
     }
-    crate::text::line(model)
+    crate::text::one_line(model)
 }
 
 /// `Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz` is `Intel Xeon Platinum 8370C`.

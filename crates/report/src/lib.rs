@@ -19,4 +19,4 @@ pub use figures::{COLUMNS, Figures};
 pub use heading::{Machine, heading};
 pub use number::{format_g10, format_short};
 pub use table::{Row, Table, tables};
-pub use text::plain;
+pub use text::{one_line, plain};

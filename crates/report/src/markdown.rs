@@ -51,7 +51,7 @@ pub fn line(row: &Row) -> String {
 /// Text from elsewhere stays text: on one line, inside its cell, without markup.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
-    for c in crate::text::line(text).chars() {
+    for c in crate::text::one_line(text).chars() {
         if matches!(c, '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#') {
             escaped.push('\\');
         }

@@ -94,6 +94,8 @@ pub struct Table {
     pub heading: String,
     /// The model's name in the records.
     pub model: String,
+    /// Decode forwards of a generation.
+    pub generation_length: u32,
     /// The cells.
     pub rows: Vec<Row>,
     /// What a reader must know of them, one line each.
@@ -130,6 +132,7 @@ pub fn tables(
         Table {
             heading: heading(model, precision, device, world_size, &machine),
             model: model.to_owned(),
+            generation_length,
             notes: crate::notes::of_table(
                 &rows,
                 generation_length,

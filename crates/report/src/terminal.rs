@@ -1,33 +1,42 @@
 //! A table for a screen: short headers, four digits, as many columns as fit.
 
-use std::fmt::Write as _;
-
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
-use crate::text::line;
-use crate::{Figures, Table, format_short};
+use crate::published::{Cell, Document, PublishedRow};
+use crate::text::one_line;
+use crate::{Figures, Row, Table, format_short};
 
-/// A column: its header, when it gives way on a narrow screen (the highest rank first, 0 never), and its text.
+/// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
 struct Column {
     header: &'static str,
     rank: u8,
-    text: fn(&Figures) -> String,
+    shows: Shows,
+}
+
+#[derive(Clone, Copy)]
+enum Shows {
+    /// One of the documents' eight figures.
+    Figure(usize),
+    /// The variation of the prefills.
+    PromptSpread,
+    /// The variation of the decode forwards.
+    TokenSpread,
 }
 
 const COLUMNS: [Column; 9] = [
-    column("prompt ms", 0, |figures| figure(figures, 0)),
-    column("±", 5, |figures| share(figures.prompt.variation())),
-    column("prompt tok/s", 3, |figures| figure(figures, 1)),
-    column("128: ms/tok", 4, |figures| figure(figures, 2)),
-    column("256: ms/tok", 0, |figures| figure(figures, 4)),
-    column("±", 5, |figures| share(figures.token.variation())),
-    column("tok/s", 1, |figures| figure(figures, 5)),
-    column("wall s", 0, |figures| figure(figures, 6)),
-    column("wall tok/s", 2, |figures| figure(figures, 7)),
+    column("prompt ms", 0, Shows::Figure(0)),
+    column("±", 5, Shows::PromptSpread),
+    column("prompt tok/s", 3, Shows::Figure(1)),
+    column("128: ms/tok", 4, Shows::Figure(2)),
+    column("256: ms/tok", 0, Shows::Figure(4)),
+    column("±", 5, Shows::TokenSpread),
+    column("tok/s", 1, Shows::Figure(5)),
+    column("wall s", 0, Shows::Figure(6)),
+    column("wall tok/s", 2, Shows::Figure(7)),
 ];
 
-const fn column(header: &'static str, rank: u8, text: fn(&Figures) -> String) -> Column {
-    Column { header, rank, text }
+const fn column(header: &'static str, rank: u8, shows: Shows) -> Column {
+    Column { header, rank, shows }
 }
 
 const STYLE: TableStyle = TableStyle::new()
@@ -35,57 +44,97 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
+/// A row: engine and sizes, then the text of each column, or one text for all.
+struct ScreenRow {
+    head: [String; 3],
+    texts: Vec<String>,
+}
+
+impl ScreenRow {
+    fn new(engine: &str, batch_size: u32, prompt_length: u32, texts: Vec<String>) -> Self {
+        Self { head: [one_line(engine), batch_size.to_string(), prompt_length.to_string()], texts }
+    }
+
+    fn of(row: &Row) -> Self {
+        let text = |figures: &Figures, shows: Shows| match shows {
+            Shows::Figure(index) => figures.columns()[index].map_or_else(|| "N/A".into(), format_short),
+            Shows::PromptSpread => share(figures.prompt.variation()),
+            Shows::TokenSpread => share(figures.token.variation()),
+        };
+        let texts = match &row.figures {
+            Some(figures) => COLUMNS.iter().map(|column| text(figures, column.shows)).collect(),
+            None => vec![row.outcome_text().to_owned()],
+        };
+        Self::new(&row.engine, row.batch_size, row.prompt_length, texts)
+    }
+
+    /// A published row has no spread.
+    fn of_published(row: &PublishedRow) -> Self {
+        let text = |cell: &Cell| match cell.number() {
+            Some(number) => format_short(number.value),
+            None => one_line(cell.text()),
+        };
+        let text = |column: &Column| match column.shows {
+            Shows::Figure(index) => text(&row.cells[index]),
+            Shows::PromptSpread | Shows::TokenSpread => String::new(),
+        };
+        let texts = COLUMNS.iter().map(text).collect();
+        Self::new(&row.engine, row.batch_size, row.prompt_length, texts)
+    }
+}
+
 /// Tables under their headings; without a width, every column.
 pub fn write(tables: &[Table], width: Option<u16>) -> String {
-    let mut text = String::new();
-    for (index, table) in tables.iter().enumerate() {
-        if index > 0 {
-            text.push('\n');
-        }
-        let _ = writeln!(text, "{}\n{}", line(&table.heading), grid(table, width));
-        for note in &table.notes {
-            let _ = writeln!(text, "! {}", line(note));
-        }
-    }
-    text
+    let tables = tables.iter().map(|table| {
+        let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
+        let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(note))).collect();
+        format!("{}\n{}\n{notes}", one_line(&table.heading), grid(&rows, width))
+    });
+    tables.collect::<Vec<_>>().join("\n")
+}
+
+/// Published tables under their headings, without the text around them; without a width, every column.
+pub fn write_published(document: &Document, width: Option<u16>) -> String {
+    let tables = document.tables().map(|table| {
+        let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of_published).collect();
+        format!("{}\n{}\n", one_line(&table.heading), grid(&rows, width))
+    });
+    tables.collect::<Vec<_>>().join("\n")
 }
 
 /// The grid with as many columns as fit.
-fn grid(table: &Table, width: Option<u16>) -> comfy_table::Table {
+fn grid(rows: &[ScreenRow], width: Option<u16>) -> comfy_table::Table {
     let fits = |grid: &comfy_table::Table| {
         let widest = grid.lines().map(|line| line.chars().count()).max().unwrap_or(0);
         width.is_none_or(|width| widest <= usize::from(width))
     };
     let ranks = (1..=COLUMNS.iter().map(|column| column.rank).max().unwrap_or(0)).rev();
-    let grids = ranks.map(|rank| grid_of(table, rank));
-    grids.into_iter().find(fits).unwrap_or_else(|| grid_of(table, 0))
+    let grids = ranks.map(|rank| grid_of(rows, rank));
+    grids.into_iter().find(fits).unwrap_or_else(|| grid_of(rows, 0))
 }
 
-/// The grid of the columns up to `rank`.
-fn grid_of(table: &Table, rank: u8) -> comfy_table::Table {
-    let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.rank <= rank).collect();
+/// The grid of the columns up to `rank` that have a text.
+fn grid_of(rows: &[ScreenRow], rank: u8) -> comfy_table::Table {
+    let figures: Vec<&ScreenRow> = rows.iter().filter(|row| row.texts.len() > 1).collect();
+    let has_text =
+        |index: usize| figures.is_empty() || figures.iter().any(|row| !row.texts[index].is_empty());
+    let chosen: Vec<usize> =
+        (0..COLUMNS.len()).filter(|&index| COLUMNS[index].rank <= rank && has_text(index)).collect();
     let mut grid = comfy_table::Table::new();
     grid.load_style(STYLE);
-    grid.set_header(
-        ["engine", "batch", "prompt"].into_iter().chain(columns.iter().map(|column| column.header)),
-    );
-    for row in &table.rows {
-        let mut cells = vec![line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
-        match &row.figures {
-            Some(figures) => cells.extend(columns.iter().map(|column| (column.text)(figures))),
-            None => cells.push(row.outcome_text().to_owned()),
-        }
-        grid.add_row(cells);
+    let headers = chosen.iter().map(|&index| COLUMNS[index].header);
+    grid.set_header(["engine", "batch", "prompt"].into_iter().chain(headers));
+    for row in rows {
+        let texts: Vec<&String> = match &row.texts[..] {
+            [one] => vec![one],
+            texts => chosen.iter().map(|&index| &texts[index]).collect(),
+        };
+        grid.add_row(row.head.iter().chain(texts));
     }
     for column in grid.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     grid
-}
-
-/// One of the documents' eight figures.
-fn figure(figures: &Figures, index: usize) -> String {
-    figures.columns()[index].map_or_else(|| "N/A".into(), format_short)
 }
 
 fn share(share: f64) -> String {

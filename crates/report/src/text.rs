@@ -7,7 +7,7 @@ pub fn plain(text: &str) -> String {
 }
 
 /// [`plain`], on one line.
-pub(crate) fn line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     plain(text).replace('\n', " ")
 }
 
@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn nothing_steers_and_other_scripts_stay() {
         assert_eq!(plain("a\u{1b}[31m\u{202e}b\u{7}\nc"), "a [31m b \nc");
-        assert_eq!(line("a\nb\r\tc"), "a b  c");
+        assert_eq!(one_line("a\nb\r\tc"), "a b  c");
         assert_eq!(plain("مرحبا × 16 µs"), "مرحبا × 16 µs");
     }
 }

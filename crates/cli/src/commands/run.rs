@@ -7,11 +7,11 @@ use harness::{
     Cell, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep, format_bytes, plan,
     read_environment,
 };
-use protocol::{Environment, ProgramVersion, Verification};
+use protocol::{Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::RunArgs;
 use crate::progress::Progress;
-use crate::{Ending, commands::table, printer};
+use crate::{Ending, commands::table, printer, source};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let engines = args.setup.engines.read()?;
@@ -66,8 +66,11 @@ fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
         git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
     };
     let hellos = harness::greet_all(sweep, engines)?;
-    let fingerprint = |model: &Model| Ok((model.name.clone(), llama::fingerprint(&model.source)?));
-    let models = sweep.models.iter().map(fingerprint).collect::<Result<_>>()?;
+    let facts = |model: &Model| {
+        let fingerprint = llama::fingerprint(&model.source)?;
+        Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))
+    };
+    let models = sweep.models.iter().map(facts).collect::<Result<_>>()?;
     Ok(read_environment(program, hellos, models))
 }
 
@@ -88,9 +91,13 @@ fn measure(args: &RunArgs, sweep: &Sweep, engines: &Engines, mut folder: RunFold
             Ok(Ending::Interrupted)
         }
         Ok(summary) => {
-            shown?;
+            let is_impossible = shown?;
             printer::line(&format!("the run's folder: {dir}"));
-            Ok(if summary.failed > 0 || summary.disagreement { Ending::Finding } else { Ending::Done })
+            Ok(if summary.failed > 0 || summary.disagreement || is_impossible {
+                Ending::Finding
+            } else {
+                Ending::Done
+            })
         }
         Err(error) => {
             tell(&shown);
@@ -100,22 +107,23 @@ fn measure(args: &RunArgs, sweep: &Sweep, engines: &Engines, mut folder: RunFold
     }
 }
 
-fn tell(shown: &Result<()>) {
+fn tell(shown: &Result<bool>) {
     if let Err(error) = shown {
         printer::error(error);
     }
 }
 
 /// Prints the tables of what is measured so far, then writes them into the folder.
-fn show(folder: &RunFolder) -> Result<()> {
+/// Whether its audit found something impossible.
+fn show(folder: &RunFolder) -> Result<bool> {
     if folder.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let tables = table::read_tables(folder.dir())?;
+    let (tables, is_impossible) = source::read_run(folder.dir())?;
     printer::result(&table::render(&tables, None))?;
     folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
-    Ok(())
+    Ok(is_impossible)
 }
 
 /// The command that measures what a run's folder lacks, for a shell.

@@ -1,0 +1,65 @@
+//! What a path on the command line names: a run's folder, or a file with published tables.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use audit::{AuditedTable, Hardware};
+use harness::Run;
+use llama::LlamaConfig;
+use report::Table;
+use report::published::{self, Document};
+
+/// Tables, and where they come from.
+pub(crate) enum Source {
+    /// A run of our own, with its series.
+    Run(Vec<Table>),
+    /// A file of tables.
+    File(Document),
+}
+
+impl Source {
+    /// Reads a run's folder, or a markdown, csv or json file with tables of the documents' schema.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        Ok(if path.is_file() { Self::File(read_file(path)?) } else { Self::Run(read_run(path)?.0) })
+    }
+}
+
+/// The tables of a run, the findings of its audit under each; and whether one is impossible.
+pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
+    let run = harness::read_run(dir)?;
+    let mut tables = report::tables(&run.records, &run.verifications, &run.environments);
+    let audited: Vec<AuditedTable> = tables.iter().map(|table| audited(dir, &run, table)).collect();
+    let report = audit::audit(&audited, &Hardware::built_in());
+    for table in &mut tables {
+        let findings = report.findings.iter().filter(|finding| finding.table == table.heading);
+        table.notes.extend(findings.map(|finding| format!("audit: {}", finding.words())));
+    }
+    Ok((tables, report.is_impossible()))
+}
+
+/// What `audit` checks of a path.
+pub(crate) fn read_audited(path: &Path) -> Result<Vec<AuditedTable>> {
+    if path.is_file() {
+        let file = path.display().to_string();
+        return Ok(AuditedTable::of(&file, &read_file(path)?));
+    }
+    let run = harness::read_run(path)?;
+    let tables = report::tables(&run.records, &run.verifications, &run.environments);
+    Ok(tables.iter().map(|table| audited(path, &run, table)).collect())
+}
+
+fn read_file(path: &Path) -> Result<Document> {
+    let file = path.display().to_string();
+    let text = llama::read_text(path).with_context(|| file.clone())?;
+    Ok(published::parse(&text, &file)?)
+}
+
+/// A table with the config that the run's model really had: the name in its heading could be another's.
+fn audited(dir: &Path, run: &Run, table: &Table) -> AuditedTable {
+    let facts = run.environments.iter().find_map(|environment| environment.models.get(&table.model));
+    AuditedTable {
+        generation_length: Some(table.generation_length),
+        config: facts.and_then(|facts| LlamaConfig::from_json(&facts.config, &table.model).ok()),
+        ..AuditedTable::new(&dir.display().to_string(), table.into())
+    }
+}
