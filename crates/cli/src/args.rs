@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Table(TableArgs),
     /// Check tables against arithmetic and physics.
     Audit(AuditArgs),
+    /// Measure the rows of a published table here, and hold them against it.
+    Reproduce(ReproduceArgs),
     /// Put a table into a file.
     Report(ReportArgs),
     /// Generate greedily from a prompt.
@@ -166,7 +168,7 @@ pub(crate) struct RunArgs {
 }
 
 /// What overrides the sweep's file.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Overrides {
     /// Engines, in the order of the rows.
     #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
@@ -272,6 +274,41 @@ pub(crate) struct AuditArgs {
     /// Another list of devices' peaks than the built-in configs/hardware.toml.
     #[arg(long, value_name = "FILE")]
     pub(crate) hardware: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReproduceArgs {
+    /// A markdown, csv or json file with tables of the documents' columns.
+    pub(crate) file: PathBuf,
+    /// Only this table of the file, from 1.
+    #[arg(long, value_name = "N")]
+    pub(crate) table: Option<usize>,
+    /// Print what would run here, and what can't and why; measure nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Hold an earlier run's folder against the table instead of measuring.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["list", "out"])]
+    pub(crate) from: Option<PathBuf>,
+    /// The run's folder [default: runs/TIME-FILE-N].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The difference of a latency that counts as none, such as 10%.
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
+    pub(crate) tolerance: f64,
+    /// Do not hold the engines against each other before they are timed.
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+/// `10%`, `2.5 %`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let share = number.map(|percent| percent / 100.0).filter(|share| (0.0..=10.0).contains(share));
+    share.ok_or_else(|| "expected a share such as 10%".into())
 }
 
 #[derive(Debug, clap::Args)]

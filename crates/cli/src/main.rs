@@ -21,6 +21,8 @@ enum Ending {
     Finding = 1,
     /// Bad input or a broken set-up, of which a worker has told the user already.
     Refused = 2,
+    /// Nothing could be compared.
+    Inconclusive = 3,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Table(args) => commands::table::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),

@@ -1,5 +1,6 @@
 //! What a path on the command line names: a run's folder, or a file with published tables.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -37,6 +38,15 @@ pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
     Ok((tables, report.is_impossible()))
 }
 
+/// The tables of a run, and the config that each model of it really had.
+pub(crate) fn read_run_with_configs(dir: &Path) -> Result<(Vec<Table>, BTreeMap<String, LlamaConfig>)> {
+    let run = harness::read_run(dir)?;
+    let tables = report::tables(&run.records, &run.verifications, &run.environments);
+    let configs = tables.iter().filter_map(|table| Some((table.model.clone(), config(&run, table)?)));
+    let configs = configs.collect();
+    Ok((tables, configs))
+}
+
 /// What `audit` checks of a path.
 pub(crate) fn read_audited(path: &Path) -> Result<Vec<AuditedTable>> {
     if path.is_file() {
@@ -48,18 +58,23 @@ pub(crate) fn read_audited(path: &Path) -> Result<Vec<AuditedTable>> {
     Ok(tables.iter().map(|table| audited(path, &run, table)).collect())
 }
 
-fn read_file(path: &Path) -> Result<Document> {
+/// Reads a file of tables.
+pub(crate) fn read_file(path: &Path) -> Result<Document> {
     let file = path.display().to_string();
     let text = llama::read_text(path).with_context(|| file.clone())?;
     Ok(published::parse(&text, &file)?)
 }
 
-/// A table with the config that the run's model really had: the name in its heading could be another's.
 fn audited(dir: &Path, run: &Run, table: &Table) -> AuditedTable {
-    let facts = run.environments.iter().find_map(|environment| environment.models.get(&table.model));
     AuditedTable {
         generation_length: Some(table.generation_length),
-        config: facts.and_then(|facts| LlamaConfig::from_json(&facts.config, &table.model).ok()),
+        config: config(run, table),
         ..AuditedTable::new(&dir.display().to_string(), table.into())
     }
+}
+
+/// The config that the run's model really had: the name in the heading could be another's.
+fn config(run: &Run, table: &Table) -> Option<LlamaConfig> {
+    let facts = run.environments.iter().find_map(|environment| environment.models.get(&table.model))?;
+    LlamaConfig::from_json(&facts.config, &table.model).ok()
 }

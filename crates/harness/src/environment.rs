@@ -51,7 +51,8 @@ fn machine() -> Option<String> {
     Some(llama::sha256_hex(format!("llama2-bench {}", id.trim()).as_bytes())[..16].to_owned())
 }
 
-fn memory_bytes() -> u64 {
+/// RAM of this machine; 0 where that can't be read.
+pub fn memory_bytes() -> u64 {
     let total = field("/proc/meminfo", "MemTotal").unwrap_or_default();
     total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }

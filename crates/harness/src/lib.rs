@@ -4,6 +4,7 @@
 //! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`]. Nothing here prints: what
 //! happens is told as [`Event`]s.
 
+mod cells;
 mod classify;
 mod engines;
 mod environment;
@@ -26,9 +27,10 @@ mod sweep;
 mod units;
 mod verify;
 
+pub use cells::SweepRow;
 pub use classify::{Deadline, Evidence, WorkerEnd, classify};
 pub use engines::{DEFAULT_ENGINES, EngineCommand, Engines};
-pub use environment::read_environment;
+pub use environment::{memory_bytes, read_environment};
 pub use events::{CellFailure, Event};
 pub use guard::guard_if_asked;
 pub use interrupt::{Interrupt, interrupted};
@@ -37,7 +39,7 @@ pub use oom_kills::OomKills;
 pub use plan::{Cell, footprint, plan};
 pub use process::{Limits, PhaseLimits, Worker, WorkerError, parse_reply};
 pub use records::parse_records;
-pub use run::{RunSummary, greet_all, run};
+pub use run::{RunSummary, greet_all, greet_each, run};
 pub use seat::{generate, greet};
 pub use settings::{Settings, SettingsError};
 pub use setup::{PhaseTimeouts, Setup};

@@ -3,7 +3,7 @@
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use protocol::Options;
 
-use crate::{Model, Sweep};
+use crate::{Model, Sweep, SweepRow};
 
 /// One cell of a sweep, one replicate of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,11 +45,22 @@ impl Cell<'_> {
     }
 }
 
-/// Every cell: model, replicate, engine, batch size, prompt length, from the outermost to the innermost.
+/// Every cell: model, replicate, engine, batch size, prompt length, from the outermost to the innermost; or the rows in
+/// their order in place of the last three.
 pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
     let mut cells = Vec::new();
     for model in &sweep.models {
         for replicate in 0..sweep.replicates {
+            if let Some(rows) = &sweep.rows {
+                cells.extend(rows.iter().map(|SweepRow(engine, batch_size, prompt_length)| Cell {
+                    model,
+                    engine,
+                    batch_size: *batch_size,
+                    prompt_length: *prompt_length,
+                    replicate,
+                }));
+                continue;
+            }
             for engine in &sweep.engines {
                 for &batch_size in &sweep.batch_sizes {
                     for &prompt_length in &sweep.prompt_lengths {

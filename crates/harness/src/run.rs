@@ -28,8 +28,12 @@ pub struct RunSummary {
 /// Where an engine can't be started, can't use the device or does not have an option: found before anything is loaded
 /// or written.
 pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, Hello>, SettingsError> {
-    let mut hellos = BTreeMap::new();
-    for engine in &sweep.engines {
+    greet_each(sweep, engines).into_iter().map(|(engine, hello)| Ok((engine, hello?))).collect()
+}
+
+/// Like [`greet_all`], with an answer for each engine, in the sweep's order.
+pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello, SettingsError>)> {
+    let hello = |engine: &String| {
         let hello = greet(engines, engine, sweep.setup.limits()).map_err(|error| {
             let what = match error {
                 WorkerError::Evidence(evidence) => classify(&evidence).error,
@@ -39,9 +43,9 @@ pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, He
         })?;
         sweep.setup.check_device(engine, &hello)?;
         sweep.setup.check_options(engine, &hello)?;
-        hellos.insert(engine.clone(), hello);
-    }
-    Ok(hellos)
+        Ok(hello)
+    };
+    sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
 }
 
 /// Measures every cell of `sweep` that `folder` lacks.

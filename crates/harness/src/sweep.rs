@@ -6,6 +6,7 @@ use std::path::Path;
 use protocol::{Device, Options, Precision, Procedure};
 use serde::Serialize;
 
+use crate::cells::{Cells, SweepRow};
 use crate::settings::Setting;
 use crate::setup::PhaseTimeouts;
 use crate::{Engines, Model, Settings, SettingsError, Setup};
@@ -14,11 +15,12 @@ use crate::{Engines, Model, Settings, SettingsError, Setup};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "models",
     "engines",
     "batch_sizes",
     "prompt_lengths",
+    "rows",
     "generation_length",
     "device",
     "precision",
@@ -60,6 +62,8 @@ pub struct Sweep {
     pub batch_sizes: Vec<u32>,
     /// Prompt lengths, in the order of the rows.
     pub prompt_lengths: Vec<u32>,
+    /// The rows one by one, where they are not the whole grid of the three above.
+    pub rows: Option<Vec<SweepRow>>,
     /// Decode forwards of a generation.
     pub generation_length: u32,
     /// How its workers are started and its models loaded.
@@ -89,16 +93,12 @@ impl Sweep {
         settings.refuse_unknown(&KEYS)?;
         let seed = settings.take("seed").map_or(Ok(0), |seed| seed.whole(0))?.into();
         let models = find_models(&settings.need("models")?, seed)?;
-        let engine_names = find_engines(&settings.need("engines")?, engines)?;
-        let batch_setting = settings.need("batch_sizes")?;
-        let batch_sizes = batch_setting.sizes()?;
-        let lengths_setting = settings.need("prompt_lengths")?;
-        let prompt_lengths = lengths_setting.sizes()?;
+        let cells = Cells::take(&mut settings, engines)?;
         let generation_setting = settings.take("generation_length");
         let generation_length = generation_setting.as_ref().map_or(Ok(256), |length| length.whole(1))?;
-        let culprit = generation_setting.filter(Setting::is_flag).unwrap_or(lengths_setting);
-        check_context(&models, &prompt_lengths, generation_length, &culprit)?;
-        check_tokens(&batch_sizes, &prompt_lengths, &batch_setting)?;
+        let culprit = generation_setting.filter(Setting::is_flag).unwrap_or(cells.lengths_setting.clone());
+        check_context(&models, &cells.prompt_lengths, generation_length, &culprit)?;
+        check_tokens(&cells.batch_sizes, &cells.prompt_lengths, &cells.batch_setting)?;
         let mut take = |key: &str| settings.take(key);
 
         let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
@@ -108,8 +108,8 @@ impl Sweep {
 
         let replicates_setting = settings.take("procedure.replicates");
         let replicates = replicates_setting.as_ref().map_or(Ok(1), |replicates| replicates.whole(1))?;
-        let lists = [models.len(), engine_names.len(), batch_sizes.len(), prompt_lengths.len()];
-        check_cells(&lists, replicates, replicates_setting.as_ref().unwrap_or(&batch_setting))?;
+        let lists = [models.len(), cells.count()];
+        check_cells(&lists, replicates, replicates_setting.as_ref().unwrap_or(&cells.batch_setting))?;
 
         let mut procedure_key = |key: &str, least: u32, default: u32| {
             settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
@@ -122,9 +122,10 @@ impl Sweep {
         let setup = Setup::take(&mut settings, engines)?;
         Ok(Self {
             models,
-            engines: engine_names,
-            batch_sizes,
-            prompt_lengths,
+            engines: cells.engines,
+            batch_sizes: cells.batch_sizes,
+            prompt_lengths: cells.prompt_lengths,
+            rows: cells.rows,
             generation_length,
             setup,
             world_size,
@@ -141,9 +142,10 @@ impl Sweep {
         #[derive(Serialize)]
         struct File<'a> {
             models: Vec<String>,
-            engines: &'a [String],
-            batch_sizes: &'a [u32],
-            prompt_lengths: &'a [u32],
+            engines: Option<&'a [String]>,
+            batch_sizes: Option<&'a [u32]>,
+            prompt_lengths: Option<&'a [u32]>,
+            rows: Option<&'a [SweepRow]>,
             generation_length: u32,
             device: Device,
             precision: Precision,
@@ -164,11 +166,13 @@ impl Sweep {
             procedure: Procedure,
             replicates: u32,
         }
+        let is_grid = self.rows.is_none();
         let file = File {
             models: self.models.iter().map(Model::reference).collect(),
-            engines: &self.engines,
-            batch_sizes: &self.batch_sizes,
-            prompt_lengths: &self.prompt_lengths,
+            engines: is_grid.then_some(&self.engines),
+            batch_sizes: is_grid.then_some(&self.batch_sizes),
+            prompt_lengths: is_grid.then_some(&self.prompt_lengths),
+            rows: self.rows.as_deref(),
             generation_length: self.generation_length,
             device: self.setup.device,
             precision: self.setup.precision,
@@ -196,14 +200,6 @@ fn find_models(setting: &Setting, seed: u64) -> Result<Vec<Model>, SettingsError
         }
     }
     Ok(models)
-}
-
-fn find_engines(setting: &Setting, engines: &Engines) -> Result<Vec<String>, SettingsError> {
-    let names = setting.words()?;
-    for name in &names {
-        engines.find(name).map_err(|what| setting.error(what))?;
-    }
-    Ok(names)
 }
 
 fn check_context(
@@ -364,6 +360,33 @@ mod tests {
             "{repeats}"
         );
         assert_eq!(resolve("").unwrap_err(), "a.toml: models is not set");
+    }
+
+    #[test]
+    fn rows_may_be_listed_one_by_one() {
+        let rows = |rows: &str| {
+            let grid = ["engines", "batch_sizes", "prompt_lengths"];
+            let rest = QUICK_SWEEP.lines().filter(|line| !grid.iter().any(|key| line.starts_with(key)));
+            resolve(&format!("rows = {rows}\n{}", rest.collect::<Vec<_>>().join("\n")))
+        };
+        let sweep = rows("[[\"mock\", 4, 64], [\"mock\", 1, 16], [\"reference\", 4, 16]]").unwrap();
+        let cells: Vec<_> = crate::plan(&sweep)
+            .iter()
+            .map(|cell| (cell.engine, cell.batch_size, cell.prompt_length))
+            .collect();
+        assert_eq!(cells, [("mock", 4, 64), ("mock", 1, 16), ("reference", 4, 16)]);
+        assert_eq!((&sweep.batch_sizes[..], &sweep.prompt_lengths[..]), (&[4, 1][..], &[64, 16][..]));
+        assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+
+        let expected = "expected rows such as [\"onnxruntime\", 1, 16], each once, found ";
+        for bad in
+            ["[]", "[[\"mock\", 1]]", "[[\"mock\", 0, 1]]", "[[\"mock\", 1, 1], [\"mock\", 1, 1]]", "3"]
+        {
+            assert_eq!(rows(bad).unwrap_err(), format!("a.toml:1: rows: {expected}{bad}"));
+        }
+        assert!(rows("[[\"x\", 1, 1]]").unwrap_err().starts_with("a.toml:1: rows: unknown engine \"x\""));
+        let both = resolve(&format!("rows = [[\"mock\", 1, 16]]\n{QUICK_SWEEP}")).unwrap_err();
+        assert_eq!(both, "a.toml:5: engines: this sweep lists its rows: leave one of the two out");
     }
 
     #[test]

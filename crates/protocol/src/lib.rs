@@ -14,8 +14,8 @@ mod words;
 pub use environment::{Environment, Gpu, ModelFacts, ProgramVersion};
 pub use measurement::{CellSize, Generation, Measurement, Memory, Outcome, SCHEMA};
 pub use message::{
-    Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, MeasureRequest, Measured,
-    ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,
+    Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
+    Measured, ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,
 };
 pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};

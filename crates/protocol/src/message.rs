@@ -197,6 +197,9 @@ pub struct Measured {
     pub tokens_sha256: String,
 }
 
+/// `[step][row][vocabulary]`.
+pub type Logits = Vec<Vec<Vec<f32>>>;
+
 /// The greedy tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -207,7 +210,7 @@ pub struct Generated {
     pub logits_sha256: String,
     /// `[step][row][vocabulary]`, when asked for. Each is finite.
     #[serde(default, deserialize_with = "finite")]
-    pub logits: Option<Vec<Vec<Vec<f32>>>>,
+    pub logits: Option<Logits>,
 }
 
 /// A request failed.
@@ -221,8 +224,8 @@ pub struct Failure {
 }
 
 /// A number that JSON can write may be one that `f32` can't hold.
-fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Vec<Vec<f32>>>>, D::Error> {
-    let logits = Option::<Vec<Vec<Vec<f32>>>>::deserialize(deserializer)?;
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Logits>, D::Error> {
+    let logits = Option::<Logits>::deserialize(deserializer)?;
     let mut numbers = logits.iter().flatten().flatten().flatten();
     if numbers.all(|logit| logit.is_finite()) {
         Ok(logits)

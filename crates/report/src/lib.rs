@@ -11,6 +11,7 @@ pub mod markdown;
 mod notes;
 mod number;
 pub mod published;
+pub mod reproduction;
 mod table;
 pub mod terminal;
 mod text;

@@ -7,7 +7,7 @@ use harness::{
     Cell, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep, format_bytes, plan,
     read_environment,
 };
-use protocol::{Environment, ModelFacts, ProgramVersion, Verification};
+use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::RunArgs;
 use crate::progress::Progress;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let environment = look_around(&sweep, &engines)?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
     let folder = RunFolder::create(&dir, &sweep, environment)?;
-    measure(args, &sweep, &engines, folder)
+    conclude(measure(&sweep, &engines, folder, args.no_verify, args.setup.engines.file())?)
 }
 
 fn resume(args: &RunArgs, dir: &Path, engines: &Engines) -> Result<Ending> {
@@ -44,7 +44,14 @@ fn resume(args: &RunArgs, dir: &Path, engines: &Engines) -> Result<Ending> {
     };
     let sweep = resolve(args, settings, engines)?;
     folder.resume(&sweep, look_around(&sweep, engines)?, args.allow_mixed)?;
-    measure(args, &sweep, engines, folder)
+    conclude(measure(&sweep, engines, folder, args.no_verify, args.setup.engines.file())?)
+}
+
+fn conclude(Measured { dir, ending }: Measured) -> Result<Ending> {
+    if ending != Ending::Interrupted {
+        printer::line(&format!("the run's folder: {}", dir.display()));
+    }
+    Ok(ending)
 }
 
 /// The sweep, with what the flags set over it.
@@ -60,7 +67,7 @@ fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<
     Ok(sweep)
 }
 
-fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
+pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
     let program = ProgramVersion {
         version: env!("CARGO_PKG_VERSION").into(),
         git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
@@ -74,37 +81,47 @@ fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
     Ok(read_environment(program, hellos, models))
 }
 
-fn measure(args: &RunArgs, sweep: &Sweep, engines: &Engines, mut folder: RunFolder) -> Result<Ending> {
+/// A run that went to its end.
+pub(crate) struct Measured {
+    pub(crate) dir: PathBuf,
+    pub(crate) ending: Ending,
+}
+
+/// Measures what the folder lacks and prints its tables. Where that does not go to its end, the command that goes on is
+/// shown.
+pub(crate) fn measure(
+    sweep: &Sweep,
+    engines: &Engines,
+    mut folder: RunFolder,
+    no_verify: bool,
+    engines_file: Option<&Path>,
+) -> Result<Measured> {
     let _interrupt = Interrupt::install();
     let mut progress = Progress::new(sweep);
-    let outcome =
-        harness::run(sweep, engines, &mut folder, !args.no_verify, &mut |event| progress.show(&event));
+    let outcome = harness::run(sweep, engines, &mut folder, !no_verify, &mut |event| progress.show(&event));
     progress.finish();
 
-    let dir = folder.dir().display().to_string();
-    let again = resume_command(args, &dir);
+    let dir = folder.dir().to_path_buf();
+    let again = resume_command(&dir, engines_file, no_verify);
     let shown = show(&folder);
-    match outcome {
+    let ending = match outcome {
         Ok(RunSummary { interrupted: true, .. }) => {
             tell(&shown);
             printer::line(&format!("interrupted: `{again}` measures the rest"));
-            Ok(Ending::Interrupted)
+            Ending::Interrupted
         }
         Ok(summary) => {
             let is_impossible = shown?;
-            printer::line(&format!("the run's folder: {dir}"));
-            Ok(if summary.failed > 0 || summary.disagreement || is_impossible {
-                Ending::Finding
-            } else {
-                Ending::Done
-            })
+            let is_finding = summary.failed > 0 || summary.disagreement || is_impossible;
+            if is_finding { Ending::Finding } else { Ending::Done }
         }
         Err(error) => {
             tell(&shown);
             printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
-            Err(error.into())
+            return Err(error.into());
         }
-    }
+    };
+    Ok(Measured { dir, ending })
 }
 
 fn tell(shown: &Result<bool>) {
@@ -127,12 +144,13 @@ fn show(folder: &RunFolder) -> Result<bool> {
 }
 
 /// The command that measures what a run's folder lacks, for a shell.
-fn resume_command(args: &RunArgs, dir: &str) -> String {
-    let mut words = vec!["llama2-bench".to_owned(), "run".into(), "--resume".into(), dir.into()];
-    if let Some(file) = args.setup.engines.file() {
+fn resume_command(dir: &Path, engines_file: Option<&Path>, no_verify: bool) -> String {
+    let dir = dir.display().to_string();
+    let mut words = vec!["llama2-bench".to_owned(), "run".into(), "--resume".into(), dir];
+    if let Some(file) = engines_file {
         words.extend(["--engines-file".into(), file.display().to_string()]);
     }
-    if args.no_verify {
+    if no_verify {
         words.push("--no-verify".into());
     }
     let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
@@ -160,13 +178,18 @@ fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a folder's name")]
-fn default_dir(name: &str) -> PathBuf {
+pub(crate) fn default_dir(name: &str) -> PathBuf {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     Path::new("runs").join(format!("{now}-{name}"))
 }
 
-fn list(sweep: &Sweep) -> String {
-    let limit = sweep.setup.memory_limit;
+pub(crate) fn list(sweep: &Sweep) -> String {
+    let (limit, whose) = match (sweep.setup.memory_limit, sweep.setup.device) {
+        (None, Device::Cpu) => {
+            (Some(harness::memory_bytes()).filter(|&bytes| bytes > 0), "this machine's memory")
+        }
+        (limit, _) => (limit, "the limit"),
+    };
     let mut text = String::from(
         "cell  model            engine            batch  prompt     weights    KV cache  activations       total\n",
     );
@@ -176,14 +199,14 @@ fn list(sweep: &Sweep) -> String {
         let [weights, cache, activations, total] =
             [need.weights, need.kv_cache, need.activations, need.total()].map(format_bytes);
         let over = limit.is_some_and(|limit| need.total() > limit);
-        let mark = if over { "  over the limit" } else { "" };
+        let mark = if over { format!("  over {whose}") } else { String::new() };
         text.push_str(&format!(
             "{:>4}  {:<16} {engine:<16} {batch_size:>6}  {prompt_length:>6}  {weights:>10}  {cache:>10}  {activations:>11}  {total:>10}{mark}\n",
             index + 1,
             model.name,
         ));
     }
-    if let Some(limit) = limit {
+    if let Some(limit) = sweep.setup.memory_limit {
         text.push_str(&format!("memory_limit: {}\n", format_bytes(limit)));
     }
     text

@@ -1,0 +1,233 @@
+//! A published table beside the same rows measured here: the ratio of each latency, and a verdict.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use protocol::Outcome;
+
+use crate::markdown::escape;
+use crate::published::{PublishedRow, PublishedTable, Value};
+use crate::{Row, Table, format_g10};
+
+/// The documents' four latencies, by their place among the eight figures.
+const LATENCIES: [usize; 4] = [0, 2, 4, 6];
+
+/// How a row measured here stands to the published one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Every latency is within the tolerance, or both ran out of memory.
+    Reproduced,
+    /// Outside the tolerance, and only to the better.
+    Faster,
+    /// Outside the tolerance, and only to the worse.
+    Slower,
+    /// Some latencies are better, some worse.
+    Mixed,
+    /// Out of memory here alone.
+    OomHere,
+    /// Out of memory there alone.
+    OomThere,
+    /// The published row can't be true.
+    ImpossibleThere,
+    /// It ended otherwise here.
+    Ended(&'static str),
+    /// Measured, but with nothing that it could be held against, and why.
+    NotComparable(String),
+    /// Not measured, and why.
+    NotRun(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reproduced => f.write_str("reproduced"),
+            Self::Faster => f.write_str("faster"),
+            Self::Slower => f.write_str("slower"),
+            Self::Mixed => f.write_str("faster and slower"),
+            Self::OomHere => f.write_str("OOM here"),
+            Self::OomThere => f.write_str("OOM there"),
+            Self::ImpossibleThere => f.write_str("impossible there"),
+            Self::Ended(how) => write!(f, "{how} here"),
+            Self::NotComparable(why) => write!(f, "not comparable: {why}"),
+            Self::NotRun(why) => write!(f, "not run: {why}"),
+        }
+    }
+}
+
+/// What is known of a published row before it is compared.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Known {
+    /// Why it can't run here.
+    pub not_run: Option<String>,
+    /// Its figures can't be true.
+    pub impossible: bool,
+}
+
+/// A row of the comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReproducedRow {
+    /// The engine.
+    pub engine: String,
+    /// Sequences at once.
+    pub batch_size: u32,
+    /// Tokens of the prompt.
+    pub prompt_length: u32,
+    /// Latency here over latency there: prompt, first 128, first 256, wall clock.
+    pub ratios: [Option<f64>; 4],
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// A published table, row by row beside what was measured here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reproduction {
+    /// The published heading.
+    pub there: String,
+    /// The heading of the run here, where there is one.
+    pub here: Option<String>,
+    /// The relative difference that counts as none.
+    pub tolerance: f64,
+    /// The rows, in the published order.
+    pub rows: Vec<ReproducedRow>,
+    /// What a reader must know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl Reproduction {
+    /// Holds `here` against the rows of `there` that `known` knows of, the others are left out. `other_kind` says why
+    /// ratios between the two are no verdict: another device, precision or model.
+    pub fn of(
+        there: &PublishedTable,
+        here: Option<&Table>,
+        tolerance: f64,
+        other_kind: Option<&str>,
+        known: impl Fn(&PublishedRow) -> Option<Known>,
+    ) -> Self {
+        let rows = there.rows.iter().filter_map(|row| {
+            let known = known(row)?;
+            let same = |mine: &&Row| {
+                (mine.engine.as_str(), mine.batch_size, mine.prompt_length)
+                    == (row.engine.as_str(), row.batch_size, row.prompt_length)
+            };
+            let mine = here.and_then(|table| table.rows.iter().find(same));
+            let ratios = mine.map_or([None; 4], |mine| ratios(row, mine));
+            Some(ReproducedRow {
+                engine: row.engine.clone(),
+                batch_size: row.batch_size,
+                prompt_length: row.prompt_length,
+                ratios,
+                verdict: verdict(row, mine, &ratios, tolerance, other_kind, known),
+            })
+        });
+        Self {
+            there: there.heading.clone(),
+            here: here.map(|table| table.heading.clone()),
+            tolerance,
+            rows: rows.collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether every row that was compared is reproduced; `None` where none could be compared.
+    pub fn holds(&self) -> Option<bool> {
+        let compared = self
+            .rows
+            .iter()
+            .filter(|row| !matches!(row.verdict, Verdict::NotComparable(_) | Verdict::NotRun(_)));
+        let verdicts: Vec<bool> = compared.map(|row| row.verdict == Verdict::Reproduced).collect();
+        (!verdicts.is_empty()).then(|| verdicts.iter().all(|&holds| holds))
+    }
+
+    /// As markdown: ratios and verdicts, then how often each verdict is there.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("## {}: here / there\n\n", escape(&self.there));
+        if let Some(here) = &self.here {
+            let _ = writeln!(text, "Here: {}\n", escape(here));
+        }
+        text.push_str(
+            "| Engine | Batch Size | Prompt Length | Prompt Latency | First 128 Tokens | First 256 Tokens | Wall-Clock Latency | Verdict |\n\
+             |---|--:|--:|--:|--:|--:|--:|---|\n",
+        );
+        for row in &self.rows {
+            let ratio =
+                |ratio: &Option<f64>| ratio.map_or_else(|| "N/A".into(), |ratio| format!("{ratio:.3}"));
+            let ratios: Vec<String> = row.ratios.iter().map(ratio).collect();
+            let (engine, verdict) = (escape(&row.engine), escape(&row.verdict.to_string()));
+            let (batch_size, prompt_length) = (row.batch_size, row.prompt_length);
+            let _ = writeln!(
+                text,
+                "| {engine} | {batch_size} | {prompt_length} | {} | {verdict} |",
+                ratios.join(" | ")
+            );
+        }
+        let _ = writeln!(text, "\n- tolerance {} %: {}", format_g10(self.tolerance * 100.0), self.counts());
+        for note in &self.notes {
+            let _ = writeln!(text, "- {}", escape(note));
+        }
+        text
+    }
+
+    /// `3 reproduced, 1 slower`.
+    fn counts(&self) -> String {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for row in &self.rows {
+            let verdict = row.verdict.to_string();
+            let word = verdict.split_once(':').map_or(verdict.as_str(), |(word, _)| word).to_owned();
+            match counts.iter_mut().find(|(other, _)| *other == word) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((word, 1)),
+            }
+        }
+        let words: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        words.join(", ")
+    }
+}
+
+/// Latency here over latency there, where both have one.
+fn ratios(there: &PublishedRow, here: &Row) -> [Option<f64>; 4] {
+    let Some(figures) = &here.figures else { return [None; 4] };
+    let mine = figures.columns();
+    LATENCIES.map(|column| {
+        let its = there.cells[column].number()?.value;
+        Some(mine[column]? / its).filter(|ratio| ratio.is_finite())
+    })
+}
+
+fn verdict(
+    there: &PublishedRow,
+    here: Option<&Row>,
+    ratios: &[Option<f64>; 4],
+    tolerance: f64,
+    other_kind: Option<&str>,
+    known: Known,
+) -> Verdict {
+    let Some(here) = here else {
+        return Verdict::NotRun(known.not_run.unwrap_or_else(|| "no record of it".into()));
+    };
+    let oom_there = there.cells.iter().any(|cell| cell.value() == Value::OutOfMemory);
+    match here.outcome {
+        Outcome::Ok if known.impossible => return Verdict::ImpossibleThere,
+        Outcome::Ok => {}
+        Outcome::OutOfMemory if oom_there && other_kind.is_none() => return Verdict::Reproduced,
+        Outcome::OutOfMemory => return Verdict::OomHere,
+        _ => return Verdict::Ended(here.outcome_text()),
+    }
+    if oom_there {
+        return Verdict::OomThere;
+    }
+    let known: Vec<f64> = ratios.iter().flatten().copied().collect();
+    if known.is_empty() {
+        return Verdict::NotComparable("no latency on both sides".into());
+    }
+    if let Some(why) = other_kind {
+        return Verdict::NotComparable(why.into());
+    }
+    let faster = known.iter().any(|&ratio| ratio < 1.0 / (1.0 + tolerance));
+    let slower = known.iter().any(|&ratio| ratio > 1.0 + tolerance);
+    match (faster, slower) {
+        (false, false) => Verdict::Reproduced,
+        (true, false) => Verdict::Faster,
+        (false, true) => Verdict::Slower,
+        (true, true) => Verdict::Mixed,
+    }
+}
