@@ -5,6 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::error::brief;
+use super::lines::trim;
 use super::markdown::read_row;
 use super::{Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
 use crate::COLUMNS;
@@ -107,7 +108,7 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
         JsonPiece { text: Some(text), heading: None, markdown: None, rows: None } => Ok(Piece::Text(text)),
         JsonPiece { text: None, heading, markdown, rows: Some(rows) } => {
             Ok(Piece::Table(PublishedTable {
-                heading: heading.unwrap_or_default(),
+                heading: trim(&heading.unwrap_or_default()).to_owned(),
                 line: 0,
                 markdown: markdown.map(|JsonMarkdown { heading, between, header, separator }| {
                     MarkdownSource { heading, between, header, separator }

@@ -93,7 +93,9 @@ pub(crate) fn write_head(table: &PublishedTable, text: &mut String) {
     match parse_heading(&source.heading) {
         Some(parsed) if parsed.text == table.heading => text.push_str(&source.heading),
         Some(parsed) => {
-            text.push_str(&source.heading[..parsed.from]);
+            let marks = &source.heading[..parsed.from];
+            text.push_str(marks);
+            text.push_str(if marks.ends_with('#') { " " } else { "" });
             text.push_str(&escape(&table.heading));
             text.push_str(&source.heading[parsed.to..]);
         }
@@ -286,6 +288,7 @@ pub(crate) fn first_difference<'a>(headers: impl Iterator<Item = &'a str>) -> Op
 /// A row of its eleven texts; the error has the index of the column.
 pub(crate) fn read_row(texts: &[String; 11]) -> Result<PublishedRow, (usize, String)> {
     let [engine, batch_size, prompt_length, figures @ ..] = texts;
+    let engine = trim(engine);
     if engine.chars().all(|c| c == ' ' || c.is_control()) {
         return Err((0, "expected an engine's name, found nothing".into()));
     }
@@ -298,5 +301,5 @@ pub(crate) fn read_row(texts: &[String; 11]) -> Result<PublishedRow, (usize, Str
     for (index, text) in figures.iter().enumerate() {
         cells[index] = Cell::parse(text).map_err(|what| (index + 3, what))?;
     }
-    Ok(PublishedRow { line: 0, engine: engine.clone(), batch_size, prompt_length, cells, markdown: None })
+    Ok(PublishedRow { line: 0, engine: engine.into(), batch_size, prompt_length, cells, markdown: None })
 }
