@@ -157,36 +157,26 @@ impl<'a> Table<'a> {
         });
         let rows: Vec<Row<'a>> = rows.collect();
         let mut blind = Vec::new();
-        let parts = Heading::parse(&table.heading).map_err(|error| error.to_string());
-        let from_heading = |what: &dyn Fn(&Heading) -> Result<(), String>| match &parts {
-            Ok(parts) => what(parts).err(),
-            Err(error) => Some(error.clone()),
-        };
-        let (mut config, mut ceilings) = (audited.config.clone(), audited.ceilings.clone());
-        if config.is_none() {
-            let found = parts.clone().and_then(|parts| crate::models::config(&parts.model));
-            blind.extend(from_heading(&|parts| crate::models::config(&parts.model).map(|_| ())));
-            config = found.ok();
-        }
-        if ceilings.is_none() {
-            let found = parts.clone().and_then(|parts| hardware.ceilings(&parts));
-            blind.extend(from_heading(&|parts| hardware.ceilings(parts).map(|_| ())));
-            ceilings = found.ok();
-        }
-        blind.dedup();
-        if let Some(ceilings) = ceilings.as_ref().filter(|ceilings| ceilings.flops.is_none()) {
-            let of = ceilings.bandwidth_bytes_per_second.as_ref().map_or("this device", |peak| &peak.origin);
-            blind.push(format!("no peak FLOP/s of {of} in this precision"));
-        }
+        let parts = known(Heading::parse(&table.heading).map_err(|error| error.to_string()), &mut blind);
+        let of_model = |parts: &Heading| known(crate::models::config(&parts.model), &mut blind);
+        let config = audited.config.clone().or_else(|| parts.as_ref().and_then(of_model));
+        let of_device = |parts: &Heading| known(hardware.ceilings(parts), &mut blind);
+        let ceilings = audited.ceilings.clone().or_else(|| parts.as_ref().and_then(of_device));
+        let peaks = ceilings.iter().flat_map(|ceilings| {
+            let Ceilings { bandwidth_bytes_per_second, flops, memory_bytes, .. } = ceilings;
+            [("bandwidth", bandwidth_bytes_per_second), ("FLOP/s", flops), ("memory", memory_bytes)]
+        });
+        let absent = peaks.filter(|(_, peak)| peak.is_none());
+        blind.extend(absent.map(|(what, _)| format!("the device's {what} in this precision is not known")));
         Self {
             file,
             heading: &table.heading,
             line: table.line,
             generation_length: audited.generation_length.map_or_else(|| generation_length(&rows), u64::from),
             rows,
-            costs: config.zip(parts.as_ref().ok()).map(|(config, parts)| Costs::new(config, parts.precision)),
+            costs: config.zip(parts.as_ref()).map(|(config, parts)| Costs::new(config, parts.precision)),
             ceilings: ceilings.unwrap_or_default(),
-            parts: parts.ok(),
+            parts,
             blind,
         }
     }
@@ -253,6 +243,11 @@ impl<'a> Table<'a> {
         let mut seen = BTreeSet::new();
         self.rows.iter().map(|row| row.cell().0).filter(|engine| seen.insert(*engine)).collect()
     }
+}
+
+/// What was found, or a note of why it was not.
+fn known<T>(found: Result<T, String>, blind: &mut Vec<String>) -> Option<T> {
+    found.map_err(|why| blind.push(why)).ok()
 }
 
 /// The documents' generation length.

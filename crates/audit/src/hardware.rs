@@ -149,27 +149,36 @@ impl Hardware {
         if variants.is_empty() {
             return Err(format!("no peaks of \"{}\" in hardware.toml", heading.device));
         }
-        let highest = |value: &dyn Fn(&Device) -> Option<f64>| {
-            let values = variants.iter().filter_map(|device| Some((value(device)?, device.name())));
+        let headroom = |share: f64, what: &str| match share {
+            0.0 => String::new(),
+            _ => format!(" with {:.0} % for {what}", share * 100.0),
+        };
+        let highest = |value: &dyn Fn(&Device) -> Option<f64>, note: &dyn Fn(&Device) -> String| {
+            let values = variants
+                .iter()
+                .filter_map(|device| Some((value(device)?, format!("{}{}", device.name(), note(device)))));
             let values: Vec<(f64, String)> = values.collect();
             let most = values.iter().map(|(value, _)| *value).reduce(f64::max)?;
-            let names: Vec<&str> =
-                values.iter().filter(|(value, _)| *value == most).map(|(_, name)| name.as_str()).collect();
-            let others = variants.len() - names.len();
-            let note = match others {
-                0 => String::new(),
-                _ => format!(", the highest of {} variants", variants.len()),
+            let names = values.iter().filter(|(value, _)| *value == most).map(|(_, name)| name.as_str());
+            let names: Vec<&str> = names.collect();
+            let of = match variants.len() {
+                count if count > names.len() => format!(", the highest of {count} variants"),
+                _ => String::new(),
             };
-            Some(Ceiling { value: most, origin: format!("{}{note}", names.join(" or ")) })
+            Some(Ceiling { value: most, origin: format!("{}{of}", names.join(" or ")) })
         };
         Ok(Ceilings {
-            bandwidth_bytes_per_second: highest(&|device| {
-                Some(device.bandwidth_bytes_per_second * (1.0 + device.memory_headroom))
+            bandwidth_bytes_per_second: highest(
+                &|device| Some(device.bandwidth_bytes_per_second * (1.0 + device.memory_headroom)),
+                &|device| headroom(device.memory_headroom, "faster memory"),
+            ),
+            flops: highest(
+                &|device| Some(device.flops.of(heading.precision)? * (1.0 + device.clock_headroom)),
+                &|device| headroom(device.clock_headroom, "higher clocks"),
+            ),
+            memory_bytes: highest(&|device| Some(f64::from(device.memory_gb) * f64::from(1 << 30)), &|_| {
+                String::new()
             }),
-            flops: highest(&|device| {
-                Some(device.flops.of(heading.precision)? * (1.0 + device.clock_headroom))
-            }),
-            memory_bytes: highest(&|device| Some(f64::from(device.memory_gb) * f64::from(1 << 30))),
             cache_bytes: variants.iter().map(|device| device.cache_bytes).max().unwrap_or(0),
         })
     }
@@ -259,7 +268,8 @@ mod tests {
         let bandwidth = a100.bandwidth_bytes_per_second.unwrap();
         assert_eq!(bandwidth.value, 2039e9);
         assert_eq!(bandwidth.origin, "A100 80GB SXM, the highest of 2 variants");
-        assert_eq!(a100.flops.unwrap().value, 312e12);
+        let flops = a100.flops.unwrap();
+        assert_eq!((flops.value, flops.origin.as_str()), (312e12, "A100 80GB SXM or A100 80GB PCIe"));
         assert_eq!(a100.memory_bytes.unwrap().value, 80.0 * f64::from(1 << 30));
         let pcie = ceilings("NVIDIA A100-PCIE-80 GB", Precision::Fp16).unwrap();
         let bandwidth = pcie.bandwidth_bytes_per_second.unwrap();
@@ -300,7 +310,8 @@ mod tests {
     fn precisions_differ_as_units_do() {
         assert_eq!(ceilings("A100 40GB", Precision::Fp32).unwrap().flops.unwrap().value, 156e12, "TF32");
         assert_eq!(ceilings("T4", Precision::Bf16).unwrap().flops, None);
-        assert_eq!(ceilings("T4", Precision::Fp32).unwrap().flops.unwrap().value, 8.1e12 * 1.05);
+        let t4 = ceilings("T4", Precision::Fp32).unwrap().flops.unwrap();
+        assert_eq!((t4.value, t4.origin.as_str()), (8.1e12 * 1.05, "T4 16GB with 5 % for higher clocks"));
     }
 
     #[test]

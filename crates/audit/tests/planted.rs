@@ -348,7 +348,7 @@ fn what_cannot_be_checked_is_said() {
         ]
     );
     table.heading = "LLaMA-2 7B BF16 CUDA (1 T4 16GB)".into();
-    assert_eq!(what(&table), ["physics: no peak FLOP/s of T4 16GB in this precision"]);
+    assert_eq!(what(&table), ["physics: the device's FLOP/s in this precision is not known"]);
     let mut audited = AuditedTable::new("a.md", sound(SMALL));
     audited.table.heading = "LLaMA-2 7B FP32 CPU (AMD EPYC, 2 cores)".into();
     audited.ceilings = Some(Ceilings::measured(Some(20e9), Some(1e11), Some(64 << 30), 0));

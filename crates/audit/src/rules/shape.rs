@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{NOISE, Rule, short};
+use super::{NOISE, Rule, percent, short};
 use crate::context::{Column, Row, Table};
 use crate::{Finding, Severity};
 
@@ -76,91 +76,107 @@ fn ratios(row: &Row<'_>, other: &Row<'_>) -> Vec<f64> {
     columns.into_iter().filter_map(ratio).filter(|ratio| ratio.is_finite()).collect()
 }
 
+/// One finding a table and engine: against the first smaller model that it is as fast as.
 fn larger_model(tables: &[Table<'_>]) -> Vec<Finding> {
     let all: Vec<Cells<'_>> = tables.iter().map(cells).collect();
-    let mut findings = Vec::new();
-    for larger in tables {
-        for (smaller, cells) in tables.iter().zip(&all) {
-            let (Some(parts), Some(others)) = (&larger.parts, &smaller.parts) else { continue };
-            let device = |parts: &report::published::Heading| {
-                (parts.kind, parts.count, parts.device.clone(), parts.cores, parts.precision)
-            };
-            let (Some(large), Some(small)) = (bytes_a_device(larger), bytes_a_device(smaller)) else {
-                continue;
-            };
-            if larger.file != smaller.file || device(parts) != device(others) || large < LARGER * small {
-                continue;
-            }
-            for engine in larger.engines() {
-                let pairs = common(larger, cells, engine);
-                let compared: Vec<(&Row<'_>, Vec<f64>)> =
-                    pairs.into_iter().map(|(row, other)| (row, ratios(row, other))).collect();
-                let compared: Vec<_> = compared.iter().filter(|(_, ratios)| !ratios.is_empty()).collect();
-                let as_fast = |ratios: &[f64]| ratios.iter().all(|ratio| *ratio <= 1.0 + NOISE);
-                let fast: Vec<_> = compared.iter().filter(|(_, ratios)| as_fast(ratios)).collect();
-                if fast.is_empty() || 2 * fast.len() < compared.len() {
-                    continue;
-                }
-                let found = fast.iter().flat_map(|(_, ratios)| ratios.iter().copied());
-                let least = found.clone().fold(f64::INFINITY, f64::min);
-                let most = found.fold(0.0, f64::max);
-                let message = format!(
-                    "{} of {} cells take {least:.2} to {most:.2} × what those of \"{}\" (line {}) take, with {:.2} × the bytes to read",
-                    fast.len(),
-                    compared.len(),
-                    smaller.heading,
-                    smaller.line,
-                    large / small,
-                );
-                let finding = larger.finding(Severity::Remarkable, LARGER_MODEL.name, Some(engine));
-                findings.push(Finding { figure: Some(most), limit: Some(1.0 + NOISE), message, ..finding });
-            }
-        }
-    }
-    findings
+    let findings = |larger| {
+        let smaller: Vec<_> = tables.iter().zip(&all).filter(|(other, _)| is_larger(larger, other)).collect();
+        let engines = larger.engines().into_iter();
+        engines.filter_map(move |engine| {
+            smaller.iter().find_map(|(other, cells)| as_fast(larger, other, cells, engine))
+        })
+    };
+    tables.iter().flat_map(findings).collect()
 }
 
+/// Whether two tables of one file differ in nothing but the model, and `table` has the larger one.
+fn is_larger(table: &Table<'_>, other: &Table<'_>) -> bool {
+    let device = |table: &Table<'_>| {
+        let parts = table.parts.as_ref()?;
+        Some((parts.kind, parts.count, parts.device.clone(), parts.cores, parts.precision))
+    };
+    let sizes = bytes_a_device(table).zip(bytes_a_device(other));
+    table.file == other.file
+        && sizes.is_some_and(|(large, small)| large >= LARGER * small)
+        && device(table) == device(other)
+}
+
+fn as_fast<'t>(
+    larger: &'t Table<'t>,
+    smaller: &Table<'_>,
+    cells: &Cells<'t>,
+    engine: &str,
+) -> Option<Finding> {
+    let pairs = common(larger, cells, engine).into_iter();
+    let compared: Vec<Vec<f64>> =
+        pairs.map(|(row, other)| ratios(row, other)).filter(|ratios| !ratios.is_empty()).collect();
+    let fast: Vec<&Vec<f64>> =
+        compared.iter().filter(|ratios| ratios.iter().all(|ratio| *ratio <= 1.0 + NOISE)).collect();
+    if fast.is_empty() || 2 * fast.len() < compared.len() {
+        return None;
+    }
+    let found = fast.iter().flat_map(|ratios| ratios.iter().copied());
+    let (least, most) = (found.clone().fold(f64::INFINITY, f64::min), found.fold(0.0, f64::max));
+    let message = format!(
+        "{} of {} cells take {least:.2} to {most:.2} × what those of \"{}\" (line {}) take, with {:.2} × the bytes to read",
+        fast.len(),
+        compared.len(),
+        smaller.heading,
+        smaller.line,
+        bytes_a_device(larger)? / bytes_a_device(smaller)?,
+    );
+    let finding = larger.finding(Severity::Remarkable, LARGER_MODEL.name, Some(engine));
+    Some(Finding { figure: Some(most), limit: Some(1.0 + NOISE), message, ..finding })
+}
+
+/// One finding a table and engine: against the first earlier table that it repeats.
 fn repeated_rows(tables: &[Table<'_>]) -> Vec<Finding> {
     let all: Vec<Cells<'_>> = tables.iter().map(cells).collect();
-    let mut findings = Vec::new();
-    for (index, table) in tables.iter().enumerate() {
-        for (earlier, cells) in tables[..index].iter().zip(&all) {
-            if table.heading == earlier.heading {
-                continue;
-            }
-            let work = bytes_a_device(table).zip(bytes_a_device(earlier));
-            let differs = work.is_some_and(|(one, other)| one.max(other) >= LARGER * one.min(other));
-            let tolerance = if differs { NOISE } else { 0.0 };
-            for engine in table.engines() {
-                let likeness = |(row, other): &(&Row<'_>, &Row<'_>)| {
-                    let pairs = Column::LATENCIES.map(|column| row.number(column).zip(other.number(column)));
-                    let figures = pairs.into_iter().flatten();
-                    figures.map(|(one, other)| (one.value / other.value - 1.0).abs()).reduce(f64::max)
-                };
-                let pairs = common(table, cells, engine);
-                let compared: Vec<_> =
-                    pairs.iter().filter_map(|pair| Some((pair.0, likeness(pair)?))).collect();
-                let repeated: Vec<_> = compared.iter().filter(|(_, apart)| *apart <= tolerance).collect();
-                if repeated.is_empty() || 2 * repeated.len() < compared.len() {
-                    continue;
-                }
-                let most = repeated.iter().map(|(_, apart)| *apart).fold(0.0, f64::max);
-                let place =
-                    if table.file == earlier.file { String::new() } else { format!("{}, ", earlier.file) };
-                let message = format!(
-                    "{} of {} rows repeat those of \"{}\" ({place}line {}): all their latencies are within {}",
-                    repeated.len(),
-                    compared.len(),
-                    earlier.heading,
-                    earlier.line,
-                    super::percent(most),
-                );
-                let finding = table.finding(Severity::Remarkable, REPEATED_ROWS.name, Some(engine));
-                findings.push(Finding { figure: Some(most), limit: Some(tolerance), message, ..finding });
-            }
-        }
+    let findings = |(index, table): (usize, _)| {
+        let earlier = &tables[..index];
+        let engines = Table::engines(table).into_iter();
+        let all = &all;
+        engines.filter_map(move |engine| {
+            earlier.iter().zip(all).find_map(|(other, cells)| repeats(table, other, cells, engine))
+        })
+    };
+    tables.iter().enumerate().flat_map(findings).collect()
+}
+
+fn repeats<'t>(
+    table: &'t Table<'t>,
+    earlier: &Table<'_>,
+    cells: &Cells<'t>,
+    engine: &str,
+) -> Option<Finding> {
+    if table.heading == earlier.heading {
+        return None;
     }
-    findings
+    let work = bytes_a_device(table).zip(bytes_a_device(earlier));
+    let differs = work.is_some_and(|(one, other)| one.max(other) >= LARGER * one.min(other));
+    let tolerance = if differs { NOISE } else { 0.0 };
+    let apart = |(row, other): (&Row<'_>, &Row<'_>)| {
+        let figures =
+            Column::LATENCIES.into_iter().filter_map(|column| row.number(column).zip(other.number(column)));
+        figures.map(|(one, other)| (one.value / other.value - 1.0).abs()).reduce(f64::max)
+    };
+    let compared: Vec<f64> = common(table, cells, engine).into_iter().filter_map(apart).collect();
+    let repeated: Vec<f64> = compared.iter().copied().filter(|apart| *apart <= tolerance).collect();
+    if repeated.is_empty() || 2 * repeated.len() < compared.len() {
+        return None;
+    }
+    let most = repeated.iter().copied().fold(0.0, f64::max);
+    let place = if table.file == earlier.file { String::new() } else { format!("{}, ", earlier.file) };
+    let message = format!(
+        "{} of {} rows repeat those of \"{}\" ({place}line {}): all their latencies are within {}",
+        repeated.len(),
+        compared.len(),
+        earlier.heading,
+        earlier.line,
+        percent(most),
+    );
+    let finding = table.finding(Severity::Remarkable, REPEATED_ROWS.name, Some(engine));
+    Some(Finding { figure: Some(most), limit: Some(tolerance), message, ..finding })
 }
 
 fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
@@ -197,7 +213,7 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
                 let message = format!(
                     "{} {unit} is {} less than the {} {unit} of {}×{}, which has less to compute",
                     short(figure.value / column.seconds()),
-                    super::percent(1.0 - figure.value / before.value),
+                    percent(1.0 - figure.value / before.value),
                     short(before.value / column.seconds()),
                     other.source.batch_size,
                     other.source.prompt_length,

@@ -6,6 +6,7 @@
 
 use csv::StringRecord;
 
+use super::lines::trim;
 use super::markdown::{canonical_head, canonical_row, first_difference, read_row, write_head, write_row};
 use super::{Document, Piece, PublishedError, PublishedRow, PublishedTable, markdown};
 use crate::COLUMNS;
@@ -78,7 +79,7 @@ impl Parts {
             PublishedError::new(file, line(record), what).in_column(COLUMNS[column])
         })?;
         row.line = line(record);
-        let heading = if columns.first == 1 { get(0) } else { "" };
+        let heading = if columns.first == 1 { trim(get(0)) } else { "" };
         let is_first = self.rows.last().is_none_or(|(last, _)| last != heading);
         if !before.is_empty() {
             self.markdown.push_str(before);

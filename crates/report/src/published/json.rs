@@ -5,6 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::error::brief;
+use super::lines::trim;
 use super::markdown::read_row;
 use super::{Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
 use crate::COLUMNS;
@@ -23,8 +24,6 @@ struct JsonPiece {
     #[serde(skip_serializing_if = "Option::is_none")]
     heading: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     markdown: Option<JsonMarkdown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<Vec<JsonRow>>,
@@ -39,7 +38,7 @@ struct JsonMarkdown {
     separator: String,
 }
 
-/// A row whose object has the documents' columns in any order, and `line` and `markdown` where it has them.
+/// A row whose object has the documents' columns in any order, and `markdown` where it has it.
 struct JsonRow(PublishedRow);
 
 impl Serialize for JsonRow {
@@ -47,7 +46,6 @@ impl Serialize for JsonRow {
         use serde::ser::SerializeMap as _;
         let Self(row) = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("line", &row.line)?;
         map.serialize_entry(COLUMNS[0], &row.engine)?;
         map.serialize_entry(COLUMNS[1], &row.batch_size)?;
         map.serialize_entry(COLUMNS[2], &row.prompt_length)?;
@@ -78,12 +76,11 @@ impl<'de> serde::de::Visitor<'de> for RowVisitor {
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<PublishedRow, A::Error> {
         let mut texts: [Option<String>; 11] = Default::default();
-        let (mut line, mut markdown) = (0, None);
+        let mut markdown = None;
         while let Some(key) = map.next_key::<String>()? {
             match COLUMNS.iter().position(|column| *column == key) {
                 Some(index @ (1 | 2)) => texts[index] = Some(map.next_value::<u32>()?.to_string()),
                 Some(index) => texts[index] = Some(map.next_value()?),
-                None if key == "line" => line = map.next_value()?,
                 None if key == "markdown" => markdown = Some(map.next_value()?),
                 None => {
                     let next =
@@ -97,7 +94,7 @@ impl<'de> serde::de::Visitor<'de> for RowVisitor {
         }
         let row = read_row(&texts.map(Option::unwrap_or_default));
         let row = row.map_err(|(column, what)| A::Error::custom(format!("{}: {what}", COLUMNS[column])))?;
-        Ok(PublishedRow { line, markdown, ..row })
+        Ok(PublishedRow { markdown, ..row })
     }
 }
 
@@ -108,13 +105,11 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
         PublishedError::new(file, line, without_place(&error.to_string()))
     })?;
     let pieces = document.pieces.into_iter().map(|piece| match piece {
-        JsonPiece { text: Some(text), heading: None, line: None, markdown: None, rows: None } => {
-            Ok(Piece::Text(text))
-        }
-        JsonPiece { text: None, heading, line, markdown, rows: Some(rows) } => {
+        JsonPiece { text: Some(text), heading: None, markdown: None, rows: None } => Ok(Piece::Text(text)),
+        JsonPiece { text: None, heading, markdown, rows: Some(rows) } => {
             Ok(Piece::Table(PublishedTable {
-                heading: heading.unwrap_or_default(),
-                line: line.unwrap_or_default(),
+                heading: trim(&heading.unwrap_or_default()).to_owned(),
+                line: 0,
                 markdown: markdown.map(|JsonMarkdown { heading, between, header, separator }| {
                     MarkdownSource { heading, between, header, separator }
                 }),
@@ -123,11 +118,35 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
         }
         _ => Err(PublishedError::new(file, None, "expected pieces that have either a text or rows")),
     });
-    let document = Document { pieces: pieces.collect::<Result<_, _>>()? };
+    let mut document = Document { pieces: pieces.collect::<Result<_, _>>()? };
+    number_lines(&mut document, text);
     if document.tables().next().is_none() {
         return Err(PublishedError::new(file, None, "no table among the pieces"));
     }
     Ok(document)
+}
+
+/// Gives rows the lines of their keys `Engine`, and tables that of their first row: no other object has that key, and inside
+/// a text its quotes would be escaped. Where a key is written with escapes, rows stay without lines.
+fn number_lines(document: &mut Document, text: &str) {
+    let key = format!("\"{}\"", COLUMNS[0]);
+    let is_key = |line: &str, at: usize| {
+        !line[..at].ends_with('\\') && line[at + key.len()..].trim_start().starts_with(':')
+    };
+    let lines = text.lines().enumerate().flat_map(|(index, line)| {
+        line.match_indices(&key).filter(move |(at, _)| is_key(line, *at)).map(move |_| index + 1)
+    });
+    let lines: Vec<usize> = lines.collect();
+    if lines.len() != document.tables().map(|table| table.rows.len()).sum::<usize>() {
+        return;
+    }
+    let mut lines = lines.into_iter();
+    for table in document.tables_mut() {
+        for (row, line) in table.rows.iter_mut().zip(&mut lines) {
+            row.line = line;
+        }
+        table.line = table.rows.first().map_or(0, |row| row.line);
+    }
 }
 
 /// The parser's words without the place that it adds to them: that stands before them.
@@ -139,12 +158,11 @@ fn without_place(error: &str) -> &str {
 pub fn write(document: &Document) -> String {
     let pieces = document.pieces.iter().map(|piece| match piece {
         Piece::Text(text) => {
-            JsonPiece { text: Some(text.clone()), heading: None, line: None, markdown: None, rows: None }
+            JsonPiece { text: Some(text.clone()), heading: None, markdown: None, rows: None }
         }
         Piece::Table(table) => JsonPiece {
             text: None,
             heading: Some(table.heading.clone()),
-            line: Some(table.line),
             markdown: table.markdown.clone().map(|MarkdownSource { heading, between, header, separator }| {
                 JsonMarkdown { heading, between, header, separator }
             }),

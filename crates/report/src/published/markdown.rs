@@ -4,6 +4,8 @@
 //! tables in fenced code are text.
 
 use super::error::brief;
+use super::lines::{BLANKS, Cells, escape, is_code, parse_heading, split_line_end, starts_block, trim};
+use super::lines::{unescape, update_fence};
 use super::{Cell, Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
 use crate::COLUMNS;
 use crate::markdown::{SEPARATOR, header};
@@ -91,7 +93,9 @@ pub(crate) fn write_head(table: &PublishedTable, text: &mut String) {
     match parse_heading(&source.heading) {
         Some(parsed) if parsed.text == table.heading => text.push_str(&source.heading),
         Some(parsed) => {
-            text.push_str(&source.heading[..parsed.from]);
+            let marks = &source.heading[..parsed.from];
+            text.push_str(marks);
+            text.push_str(if marks.ends_with('#') { " " } else { "" });
             text.push_str(&escape(&table.heading));
             text.push_str(&source.heading[parsed.to..]);
         }
@@ -155,12 +159,6 @@ fn push_cell(raw: &str, cell: &str, index: usize, text: &mut String) {
     let lead = if was.is_empty() { " " } else { blanks };
     let width = raw.chars().count().saturating_sub(lead.chars().count());
     text.push_str(&format!("{lead}{:width$}", escape(cell)));
-}
-
-const BLANKS: [char; 2] = [' ', '\t'];
-
-fn trim(text: &str) -> &str {
-    text.trim_matches(BLANKS)
 }
 
 fn push_text(document: &mut Document, text: &str) {
@@ -290,6 +288,7 @@ pub(crate) fn first_difference<'a>(headers: impl Iterator<Item = &'a str>) -> Op
 /// A row of its eleven texts; the error has the index of the column.
 pub(crate) fn read_row(texts: &[String; 11]) -> Result<PublishedRow, (usize, String)> {
     let [engine, batch_size, prompt_length, figures @ ..] = texts;
+    let engine = trim(engine);
     if engine.chars().all(|c| c == ' ' || c.is_control()) {
         return Err((0, "expected an engine's name, found nothing".into()));
     }
@@ -302,136 +301,5 @@ pub(crate) fn read_row(texts: &[String; 11]) -> Result<PublishedRow, (usize, Str
     for (index, text) in figures.iter().enumerate() {
         cells[index] = Cell::parse(text).map_err(|what| (index + 3, what))?;
     }
-    Ok(PublishedRow { line: 0, engine: engine.clone(), batch_size, prompt_length, cells, markdown: None })
-}
-
-/// The cells of a line, each with where it starts; the empty one after the last pipe is none.
-struct Cells<'a> {
-    line: &'a str,
-    at: Option<usize>,
-}
-
-impl<'a> Cells<'a> {
-    fn of(line: &'a str) -> Self {
-        let blanks = line.len() - line.trim_start_matches(BLANKS).len();
-        let pipe = usize::from(line[blanks..].starts_with('|'));
-        Self { line, at: Some(if pipe == 1 { blanks + 1 } else { 0 }) }
-    }
-}
-
-impl<'a> Iterator for Cells<'a> {
-    type Item = (usize, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let start = self.at?;
-        let rest = &self.line[start..];
-        let mut escaped = false;
-        for (index, byte) in rest.bytes().enumerate() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'|' => {
-                    self.at = Some(start + index + 1);
-                    return Some((start, &rest[..index]));
-                }
-                _ => {}
-            }
-        }
-        self.at = None;
-        if trim(rest).is_empty() { None } else { Some((start, rest)) }
-    }
-}
-
-/// A heading's line: its text, and where in the line that stands.
-struct ParsedHeading {
-    text: String,
-    from: usize,
-    to: usize,
-}
-
-/// `## A heading`, or a line that is bold as a whole: `**A heading**`.
-fn parse_heading(line: &str) -> Option<ParsedHeading> {
-    let content = split_line_end(line).0;
-    let inner = trim(content);
-    if inner.is_empty() || is_code(content) {
-        return None;
-    }
-    let offset = content.len() - content.trim_start_matches(BLANKS).len();
-    let marks = inner.len() - inner.trim_start_matches('#').len();
-    let (from, inner) = if (1..=6).contains(&marks) {
-        let rest = &inner[marks..];
-        let text = trim(rest);
-        if !rest.is_empty() && !rest.starts_with(BLANKS) {
-            return None;
-        }
-        let open = text.trim_end_matches('#');
-        let text =
-            if open.is_empty() || open.ends_with(BLANKS) { open.trim_end_matches(BLANKS) } else { text };
-        (offset + marks + (rest.len() - rest.trim_start_matches(BLANKS).len()), text)
-    } else {
-        let text = inner.strip_prefix("**")?.strip_suffix("**")?;
-        if text.is_empty() || text.contains("**") || trim(text) != text {
-            return None;
-        }
-        (offset + 2, text)
-    };
-    Some(ParsedHeading { text: unescape(inner), from, to: from + inner.len() })
-}
-
-/// Four blanks or a tab before it: code.
-fn is_code(line: &str) -> bool {
-    line.starts_with("    ") || line.trim_start_matches(' ').starts_with('\t')
-}
-
-/// What ends a table without an empty line.
-fn starts_block(line: &str) -> bool {
-    let line = trim(line);
-    ["#", ">", "<", "- ", "* ", "+ ", "```", "~~~"].iter().any(|start| line.starts_with(start))
-}
-
-/// Follows fenced code: whether `line` opens or closes a fence.
-fn update_fence(fence: &mut Option<(u8, usize)>, line: &str) -> bool {
-    let line = if is_code(line) { "" } else { trim(line) };
-    let mark = line.bytes().next().filter(|mark| [b'`', b'~'].contains(mark));
-    let Some(mark) = mark else { return false };
-    let length = line.bytes().take_while(|byte| *byte == mark).count();
-    match *fence {
-        None if length >= 3 && !(mark == b'`' && line[length..].contains('`')) => {
-            *fence = Some((mark, length));
-        }
-        Some((open, least)) if open == mark && length >= least && line.len() == length => *fence = None,
-        _ => return false,
-    }
-    true
-}
-
-fn split_line_end(line: &str) -> (&str, &str) {
-    let content = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
-    line.split_at(content.len())
-}
-
-/// A backslash before punctuation is none (CommonMark 0.31, 2.4).
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, chars.peek()) {
-            ('\\', Some(next)) if next.is_ascii_punctuation() => plain.extend(chars.next()),
-            _ => plain.push(c),
-        }
-    }
-    plain
-}
-
-/// Text stays text: on one line, inside its cell, without markup, as in [`crate::markdown`].
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    Ok(PublishedRow { line: 0, engine: engine.into(), batch_size, prompt_length, cells, markdown: None })
 }

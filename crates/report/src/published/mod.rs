@@ -9,6 +9,7 @@ pub mod csv;
 mod error;
 mod heading;
 pub mod json;
+mod lines;
 pub mod markdown;
 mod splice;
 mod table;

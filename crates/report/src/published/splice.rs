@@ -1,5 +1,7 @@
 //! Replaces the table between two marker comments of a file, and touches nothing else.
 
+use super::lines::{split_line_end, update_fence};
+
 /// The line above a spliced table.
 pub const TABLE_MARKER: &str = "<!-- llama2-bench:table -->";
 /// The line below it.
@@ -24,16 +26,16 @@ pub enum SpliceError {
     Reversed(usize),
 }
 
-/// `text` with `table` between the lines [`TABLE_MARKER`] and [`END_MARKER`]. A marker is alone on its line. The table gets
+/// `text` with `table` between the lines [`TABLE_MARKER`] and [`END_MARKER`]. A marker is alone on its line; in fenced code
+/// it is an example. The table gets
 /// the line ends of the first marker's line, and empty lines around it: GitHub takes a table right below a comment for
 /// text. Everything outside the markers stays as it is.
 pub fn splice(text: &str, table: &str) -> Result<String, SpliceError> {
-    let (begin, first) = find(text, TABLE_MARKER)?;
+    let (begin, _) = find(text, TABLE_MARKER)?;
     let (end, end_line) = find(text, END_MARKER)?;
     if end.start < begin.start {
         return Err(SpliceError::Reversed(end_line));
     }
-    debug_assert!(first < end_line);
     let line_end = if text[begin.clone()].ends_with("\r\n") { "\r\n" } else { "\n" };
     let lines = table.trim_matches(['\r', '\n']).lines().flat_map(|line| [line, line_end]);
     let table: String = lines.collect();
@@ -42,10 +44,11 @@ pub fn splice(text: &str, table: &str) -> Result<String, SpliceError> {
 
 /// Where the only line of `marker` is, with its line end, and its number.
 fn find(text: &str, marker: &'static str) -> Result<(std::ops::Range<usize>, usize), SpliceError> {
-    let mut found = None;
+    let (mut found, mut fence) = (None, None);
     let mut start = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        if line.trim() == marker {
+        update_fence(&mut fence, split_line_end(line).0);
+        if line.trim() == marker && fence.is_none() {
             if found.is_some() {
                 return Err(SpliceError::Doubled { marker, line: index + 1 });
             }
@@ -90,6 +93,8 @@ mod tests {
         );
         let doubled = format!("{TABLE_MARKER}\n{END_MARKER}\n{TABLE_MARKER}\n");
         assert_eq!(error(&doubled), "line 3: a second <!-- llama2-bench:table -->: expected one");
+        let example = format!("```\n{TABLE_MARKER}\n```\n{TABLE_MARKER}\n{END_MARKER}\n");
+        assert!(splice(&example, "x").unwrap().starts_with("```\n<!-- llama2-bench:table -->\n```\n<!--"));
         let inline = format!("text {TABLE_MARKER} text\n{END_MARKER}\n");
         assert!(error(&inline).starts_with("no line"));
     }
