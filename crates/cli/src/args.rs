@@ -11,8 +11,9 @@ use toml::Value;
 /// Regenerates the published LLaMA-2 latency and throughput tables: sweeps engine × batch size × prompt length,
 /// each engine in a worker process of its own, every record on disk when it is shown.
 ///
-/// Exit codes: 0 done · 1 a cell failed other than by memory, or an engine computes something else than the others ·
-/// 2 bad input or a broken set-up · 130 interrupted. A cell that ran out of memory is a result, not a failure.
+/// Exit codes: 0 done · 1 a cell failed other than by memory, an engine computes something else than the others, a figure is
+/// impossible or a row not reproduced · 2 bad input or a broken set-up · 3 nothing could be compared · 130 interrupted. A cell
+/// that ran out of memory is a result, not a failure.
 #[derive(Debug, Parser)]
 #[command(name = "llama2-bench", version = version(), max_term_width = 110)]
 pub(crate) struct Args {

@@ -1,77 +1,10 @@
 //! Snapshots of every output format, over a run with every kind of row.
 
-use std::collections::BTreeMap;
-
-use protocol::{
-    Agreement, CellSize, Device, Environment, Generation, Measurement, Memory, Outcome, Phase, Precision,
-    ProgramVersion, SCHEMA, Verification,
-};
+use protocol::{Agreement, CellSize, Environment, Measurement, Outcome, Precision, Verification};
 use report::{Table, tables};
 
-fn environment() -> Environment {
-    Environment {
-        started: "2026-11-23T00:00:00Z".into(),
-        program: ProgramVersion { version: "0.1.0".into(), git_revision: None },
-        kernel: "Linux 6".into(),
-        cpu: "AMD EPYC".into(),
-        cores: 2,
-        cpu_governor: None,
-        memory_bytes: 24 << 30,
-        load_average: 0.0,
-        gpus: Vec::new(),
-        engines: BTreeMap::new(),
-        models: BTreeMap::new(),
-        machine: None,
-        sweep_sha256: String::new(),
-        differs_from_first_part: Vec::new(),
-    }
-}
-
-fn measured(engine: &str, batch_size: u32, prompt_length: u32, generation_length: u32) -> Measurement {
-    let prompt = 0.001 * f64::from(batch_size * prompt_length);
-    let token = |index: u32| 0.002 + 1e-6 * f64::from(index);
-    let token_seconds: Vec<f64> = (0..generation_length).map(token).collect();
-    let wall_seconds = (prompt + token_seconds.iter().sum::<f64>()) * 1.001;
-    Measurement {
-        schema: SCHEMA,
-        engine: engine.into(),
-        model: "llama2-15m".into(),
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        world_size: 1,
-        batch_size,
-        prompt_length,
-        generation_length,
-        replicate: 0,
-        outcome: Outcome::Ok,
-        phase: None,
-        error: None,
-        inferred_from: None,
-        part: 1,
-        load_seconds: Some(0.5),
-        prompt_seconds: vec![prompt, prompt * 1.1, prompt * 0.9],
-        generations: vec![Generation { prompt_seconds: prompt, token_seconds, wall_seconds }],
-        memory: Memory {
-            weights_bytes: Some(60 << 20),
-            kv_cache_bytes: Some(1 << 20),
-            peak_bytes: Some(100 << 20),
-        },
-        tokens_sha256: Some("aa".into()),
-    }
-}
-
-fn ended(engine: &str, batch_size: u32, prompt_length: u32, outcome: Outcome, error: &str) -> Measurement {
-    Measurement {
-        outcome,
-        phase: Some(Phase::Prompt),
-        error: Some(error.into()),
-        prompt_seconds: Vec::new(),
-        generations: Vec::new(),
-        memory: Memory::default(),
-        tokens_sha256: None,
-        ..measured(engine, batch_size, prompt_length, 256)
-    }
-}
+mod measured;
+use measured::{ended, environment, measured};
 
 fn records() -> Vec<Measurement> {
     let other_tokens =

@@ -123,16 +123,3 @@ pub(super) fn unescape(text: &str) -> String {
     }
     plain
 }
-
-/// Text stays text: on one line, inside its cell, without markup, as in [`crate::markdown`].
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}

@@ -4,14 +4,11 @@
 //! tables in fenced code are text.
 
 use super::error::brief;
-use super::lines::{BLANKS, Cells, escape, is_code, parse_heading, split_line_end, starts_block, trim};
+use super::lines::{BLANKS, Cells, is_code, parse_heading, split_line_end, starts_block, trim};
 use super::lines::{unescape, update_fence};
 use super::{Cell, Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
 use crate::COLUMNS;
-use crate::markdown::{SEPARATOR, header};
-
-/// The widths of a row's cells where no file says otherwise, as [`crate::markdown`] writes them.
-const WIDTHS: [usize; 11] = [16, 2, 5, 11, 15, 17, 12, 17, 12, 14, 19];
+use crate::markdown::{SEPARATOR, WIDTHS, escape, header};
 
 /// Reads the tables of a markdown text; `file` names it in errors. A table whose first header is `Engine` must have the
 /// documents' schema; there must be at least one.

@@ -1,0 +1,209 @@
+//! Published tables: read, written, audited and reproduced from the command line.
+
+mod common;
+
+use common::{MOCK, Place};
+use predicates::prelude::PredicateBooleanExt as _;
+use predicates::str::{contains, ends_with, starts_with};
+
+const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
+
+fn stdout(place: &Place, arguments: &[&str], code: i32) -> String {
+    let assert = place.bench(arguments).assert().code(code);
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_published_file_comes_back_through_every_format() {
+    let place = Place::new();
+    place.write("a.md", PUBLISHED);
+    assert_eq!(stdout(&place, &["table", "a.md"], 0), PUBLISHED);
+    place.write("a.csv", &stdout(&place, &["table", "a.md", "--format", "csv"], 0));
+    place.write("a.json", &stdout(&place, &["table", "a.csv", "--format", "json"], 0));
+    assert_eq!(stdout(&place, &["table", "a.json", "--format", "markdown"], 0), PUBLISHED);
+    let screen = stdout(&place, &["table", "a.md", "--format", "terminal"], 0);
+    assert_eq!(screen.lines().filter(|line| line.starts_with(" pytorch-compile")).count(), 30);
+}
+
+#[test]
+fn another_schema_is_an_error_that_names_the_header() {
+    let place = Place::new();
+    place.write("a.md", &PUBLISHED.replacen("Prompt Latency (ms)", "Prompt Latency (s)", 1));
+    place
+        .bench(&["table", "a.md"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: a.md:3: ").and(contains("Prompt Latency (s)")));
+    place.write("b.md", "nothing here\n");
+    place
+        .bench(&["audit", "b.md"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: b.md: no table of this schema"));
+}
+
+#[test]
+fn the_audit_finds_what_is_wrong_with_the_published_file() {
+    let place = Place::new();
+    place.write("a.md", PUBLISHED);
+    let text = stdout(&place, &["audit", "a.md"], 1);
+    assert!(
+        text.ends_with("108 rows in 3 tables: 23 figures impossible in 13 rows, 10 remarkable\n"),
+        "{text}"
+    );
+    let report: serde_json::Value =
+        serde_json::from_str(&stdout(&place, &["audit", "a.md", "--json"], 1)).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let rows_of = |rule: &str| {
+        let its = findings.iter().filter(|finding| finding["rule"] == rule);
+        its.map(|finding| finding["line"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows_of("throughput"), [6]);
+    assert_eq!(rows_of("token-bandwidth"), (64..=75).collect::<Vec<_>>());
+    assert_eq!(rows_of("wall-clock-long"), [33, 34, 38, 51, 52, 56, 86, 98]);
+    let impossible = findings.iter().filter(|finding| finding["severity"] == "impossible");
+    let elsewhere = impossible.filter(|finding| {
+        finding["engine"] == "onnxruntime" && !finding["table"].as_str().unwrap().contains("13B")
+    });
+    assert_eq!(elsewhere.count(), 1);
+}
+
+#[test]
+fn a_run_is_audited_and_its_findings_stand_under_its_table() {
+    let place = Place::new();
+    let (code, text) = place.run(MOCK, &[]);
+    assert_eq!((code, text.contains("audit:")), (0, false));
+    assert!(stdout(&place, &["audit", "run"], 0).ends_with("6 rows in 1 table: nothing to remark\n"));
+    // 7B in FP32 on a GPU that reads 2 TB/s: a token can't take a millisecond.
+    let path = place.path("run/environment.json");
+    let environment = std::fs::read_to_string(&path).unwrap();
+    let gpu = "\"gpus\": [{\"name\": \"NVIDIA A100-SXM4-80GB\", \"memory_bytes\": 84987740160, \"driver_version\": \"580\"}]";
+    let seven = include_str!("../../../configs/models/llama2-7b.json");
+    let mut facts: serde_json::Value =
+        serde_json::from_str(&environment.replace("\"gpus\": []", gpu)).unwrap();
+    facts["models"]["llama2-15m"]["config"] = serde_json::from_str(seven).unwrap();
+    std::fs::write(&path, facts.to_string()).unwrap();
+    let records = place.path("run/measurements.jsonl");
+    let text = std::fs::read_to_string(&records).unwrap();
+    std::fs::write(&records, text.replace("\"device\":\"cpu\"", "\"device\":\"cuda:0\"")).unwrap();
+    let table = stdout(&place, &["table", "run"], 0);
+    let finding =
+        "- audit: impossible: mock 1×16, First 128 Tokens Generated Avg Latency (ms): token-bandwidth: ";
+    assert!(table.contains(finding), "{table}");
+    assert_eq!(stdout(&place, &["audit", "run"], 1).lines().filter(|line| line.contains("1×16")).count(), 3);
+}
+
+#[test]
+fn a_table_is_spliced_into_a_file_and_nothing_else_is_touched() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    let table = stdout(&place, &["table", "run"], 0);
+    let around = |table: &str| {
+        format!(
+            "# Mine\r\n\n<!-- llama2-bench:table -->\n{table}<!-- llama2-bench:end -->\n\ttail without an end"
+        )
+    };
+    place.write("README.md", &around("old\n"));
+    place
+        .bench(&["report", "run", "--splice", "README.md"])
+        .assert()
+        .success()
+        .stderr("README.md: table replaced\n");
+    let spliced = std::fs::read_to_string(place.path("README.md")).unwrap();
+    assert_eq!(spliced, around(&format!("\n{table}\n")));
+    place
+        .bench(&["report", "run", "--splice", "README.md"])
+        .assert()
+        .stderr("README.md: nothing to change\n");
+    place.write("none.md", "no markers");
+    place
+        .bench(&["report", "run", "--splice", "none.md"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: none.md: no line <!-- llama2-bench:table -->"));
+}
+
+#[test]
+fn a_published_table_is_a_sweep() {
+    let place = Place::new();
+    let (_, published) = place.run(MOCK, &[]);
+    // One cell is missing there, one is of an engine that is not here, one is twice there.
+    let rows: Vec<&str> =
+        published.lines().filter(|line| !line.starts_with("| mock            | 1 | 256")).collect();
+    let other = rows[4].replace("mock           ", "vllm           ");
+    place.write("a.md", &format!("{}\n{other}\n{}\n", rows.join("\n"), rows[4]));
+
+    let list = stdout(&place, &["reproduce", "a.md", "--list"], 0);
+    let cells: Vec<&str> = list.lines().filter(|line| line.contains("llama2-15m       mock")).collect();
+    assert_eq!(cells.len(), 5);
+    assert!(list.contains("can't run here: vllm 1×16: unknown engine \"vllm\": expected one of"), "{list}");
+    assert!(list.contains("can't run here: mock 1×16: line 5 has this cell, too"), "{list}");
+
+    let again = ["reproduce", "a.md", "--prompt-runs", "5", "--warmup-runs", "2"];
+    let arguments: Vec<&str> = again.into_iter().chain(["--out", "again"]).collect();
+    let text = stdout(&place, &arguments, 0);
+    assert!(text.contains("- tolerance 10 %: 6 reproduced, 1 not run\n"), "{text}");
+    // The rows in the published order, with this machine's figures, before the ratios.
+    let here: Vec<&str> = text.lines().filter(|line| line.starts_with("| mock            |")).collect();
+    assert_eq!(here, rows[4..9].to_vec());
+
+    let slower: Vec<&str> = again
+        .into_iter()
+        .chain(["--out", "slow", "--option", "mock.slowdown=1.5", "--tolerance", "20 %"])
+        .collect();
+    let text = stdout(&place, &slower, 1);
+    assert!(text.contains("| mock | 4 | 256 | 1.500 | 1.500 | 1.500 | 1.500 | slower |\n"), "{text}");
+    let text = stdout(&place, &["reproduce", "a.md", "--from", "slow", "--tolerance", "60%"], 0);
+    assert!(text.contains("- tolerance 60 %: 6 reproduced, 1 not run\n"), "{text}");
+    place
+        .bench(&["reproduce", "a.md", "--from", "slow", "--tolerance", "10"])
+        .assert()
+        .code(2)
+        .stderr(contains("expected a share such as 10%"));
+}
+
+#[test]
+fn what_can_t_run_here_is_said_and_another_device_is_no_verdict() {
+    let place = Place::new();
+    place.write("a.md", PUBLISHED);
+    let engines = format!("[onnxruntime]\ncommand = [{:?}]\n", common::worker("llama2-bench-mock"));
+    place.write("engines.toml", &engines);
+    let list = stdout(&place, &["reproduce", "a.md", "--list", "--engines-file", "engines.toml"], 0);
+    assert!(list.contains("can't run here: 18 rows, onnxruntime 1×16 to onnxruntime 16×3840: device cuda:0: onnxruntime: it has no such device\n"));
+    assert!(
+        list.contains("can't run here: 18 rows, onnxruntime 1×16 to onnxruntime 16×3840: it takes 4 devices")
+    );
+    place
+        .bench(&["reproduce", "a.md", "--table", "2", "--engines-file", "engines.toml"])
+        .assert()
+        .code(2)
+        .stderr(starts_with(
+            "error: no row of a.md can run here:\ntable 2: LLaMA-2 13B FP16 CUDA (1 A100 80GB)\n",
+        ));
+    place
+        .bench(&["reproduce", "a.md", "--table", "4"])
+        .assert()
+        .code(2)
+        .stderr("error: --table: a.md has tables 1 to 3, not 4\n");
+    let here = [
+        "reproduce",
+        "a.md",
+        "--table",
+        "2",
+        "--engines-file",
+        "engines.toml",
+        "--device",
+        "cpu",
+        "--no-verify",
+    ];
+    let few =
+        ["--batch-size", "1", "--prompt-length", "16,64", "--engine", "onnxruntime", "--prompt-runs", "2"];
+    let arguments: Vec<&str> = here.into_iter().chain(few).collect();
+    place.bench(&arguments).assert().code(1).stdout(contains("| impossible there |\n").count(2).and(ends_with(
+        "- tolerance 10 %: 2 impossible there\n- the devices' peaks can't be set against each other: no peaks of \"AMD EPYC\": a processor's must be measured\n",
+    ).or(contains("a processor's must be measured\n"))));
+    let arguments: Vec<String> =
+        arguments.iter().map(|word| if *word == "2" { "1".into() } else { (*word).to_owned() }).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    place.bench(&words).assert().code(1).stdout(contains("not comparable: another device"));
+}

@@ -1,0 +1,91 @@
+//! Every verdict of a reproduction.
+
+use report::Table;
+use report::published::{PublishedRow, PublishedTable};
+use report::reproduction::{Known, Reproduction, Verdict};
+
+mod measured;
+use measured::{ended, environment, measured};
+
+/// Latencies of every forward 1 ms a token there; here as `records` have them.
+fn reproduce(
+    records: &[protocol::Measurement],
+    there: &PublishedTable,
+    other_kind: Option<&str>,
+    known: impl Fn(&PublishedRow) -> Option<Known>,
+) -> Reproduction {
+    let here = report::tables(records, &[], &[environment()]);
+    Reproduction::of(there, here.first(), 0.1, other_kind, known)
+}
+
+/// What this run would be as a published table.
+fn published(records: &[protocol::Measurement]) -> PublishedTable {
+    let tables: Vec<Table> = report::tables(records, &[], &[environment()]);
+    PublishedTable::from(&tables[0])
+}
+
+fn scaled(record: &protocol::Measurement, prompt: f64, rest: f64) -> protocol::Measurement {
+    let mut record = record.clone();
+    record.prompt_seconds.iter_mut().for_each(|seconds| *seconds *= prompt);
+    for generation in &mut record.generations {
+        generation.token_seconds.iter_mut().for_each(|seconds| *seconds *= rest);
+        generation.wall_seconds *= rest;
+    }
+    record
+}
+
+fn verdict(here: &protocol::Measurement, there: &protocol::Measurement) -> Verdict {
+    let there = published(std::slice::from_ref(there));
+    reproduce(std::slice::from_ref(here), &there, None, |_| Some(Known::default())).rows[0].verdict.clone()
+}
+
+#[test]
+fn ratios_give_the_verdict_at_the_tolerance() {
+    let there = measured("a", 1, 16, 256);
+    for (prompt, rest, expected) in [
+        (1.0, 1.0, Verdict::Reproduced),
+        (1.099, 1.0 / 1.099, Verdict::Reproduced),
+        (1.11, 1.0, Verdict::Slower),
+        (1.0, 1.5, Verdict::Slower),
+        (0.9, 0.5, Verdict::Faster),
+        (0.5, 2.0, Verdict::Mixed),
+    ] {
+        assert_eq!(verdict(&scaled(&there, prompt, rest), &there), expected, "{prompt} {rest}");
+    }
+}
+
+#[test]
+fn cells_without_figures_have_verdicts_of_their_own() {
+    use protocol::Outcome::{Crashed, OutOfMemory};
+    let fine = measured("a", 1, 16, 256);
+    let oom = ended("a", 1, 16, OutOfMemory, "std::bad_alloc");
+    let crashed = ended("a", 1, 16, Crashed, "ended by SIGSEGV");
+    assert_eq!(verdict(&oom, &oom), Verdict::Reproduced);
+    assert_eq!(verdict(&oom, &fine), Verdict::OomHere);
+    assert_eq!(verdict(&fine, &oom), Verdict::OomThere);
+    assert_eq!(verdict(&crashed, &fine), Verdict::Ended("CRASHED"));
+    assert_eq!(verdict(&fine, &crashed), Verdict::NotComparable("no latency on both sides".into()));
+}
+
+#[test]
+fn another_device_is_no_verdict_and_what_was_not_run_is_said() {
+    let here = [measured("a", 1, 16, 256)];
+    let there = published(&[measured("a", 1, 16, 256), measured("b", 1, 16, 256), measured("c", 1, 16, 256)]);
+    let known = |row: &PublishedRow| match row.engine.as_str() {
+        "c" => None,
+        engine => Some(Known { not_run: Some(format!("no {engine}")), impossible: false }),
+    };
+    let other = reproduce(&here, &there, Some("another device"), known);
+    let verdicts: Vec<_> = other.rows.iter().map(|row| row.verdict.to_string()).collect();
+    assert_eq!(verdicts, ["not comparable: another device", "not run: no b"]);
+    assert_eq!(
+        (other.holds(), other.rows[0].ratios[0].map(|ratio| (ratio - 1.0).abs() < 1e-9)),
+        (None, Some(true))
+    );
+
+    let impossible = reproduce(&here, &there, None, |_| Some(Known { not_run: None, impossible: true }));
+    assert_eq!(impossible.rows[0].verdict, Verdict::ImpossibleThere);
+    assert_eq!(impossible.rows[1].verdict, Verdict::NotRun("no record of it".into()));
+    assert_eq!(impossible.holds(), Some(false));
+    insta::assert_snapshot!(impossible.to_markdown());
+}
