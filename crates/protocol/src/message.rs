@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Device, Generation, Memory, Phase, Precision};
 
@@ -196,6 +197,9 @@ pub struct Measured {
     pub tokens_sha256: String,
 }
 
+/// `[step][row][vocabulary]`
+type Logits = Vec<Vec<Vec<f32>>>;
+
 /// The greedy tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,8 +208,9 @@ pub struct Generated {
     pub tokens: Vec<Vec<u32>>,
     /// SHA-256 of the logits that chose them (little-endian f32; step, then batch row, then vocabulary).
     pub logits_sha256: String,
-    /// `[step][row][vocabulary]`, when asked for.
-    pub logits: Option<Vec<Vec<Vec<f32>>>>,
+    /// `[step][row][vocabulary]`, when asked for. Each is finite.
+    #[serde(default, deserialize_with = "finite")]
+    pub logits: Option<Logits>,
 }
 
 /// A request failed.
@@ -216,4 +221,32 @@ pub struct Failure {
     pub phase: Phase,
     /// What the engine reported.
     pub message: String,
+}
+
+/// A number that JSON can write may be one that `f32` can't hold.
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Logits>, D::Error> {
+    let logits = Option::<Logits>::deserialize(deserializer)?;
+    let mut numbers = logits.iter().flatten().flatten().flatten();
+    if numbers.all(|logit| logit.is_finite()) {
+        Ok(logits)
+    } else {
+        Err(D::Error::custom("a logit that is beyond f32"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logit_beyond_f32_is_no_answer() {
+        let line = |logits: &str| {
+            let line = format!(r#"{{"reply":"generated","tokens":[],"logits_sha256":""{logits}}}"#);
+            serde_json::from_str::<Reply>(&line).map_err(|error| error.to_string())
+        };
+        for logits in ["", r#","logits":null"#, r#","logits":[[[3.4028235e38]]]"#] {
+            assert!(line(logits).is_ok(), "{logits}");
+        }
+        assert_eq!(line(r#","logits":[[[1e39]]]"#).unwrap_err(), "a logit that is beyond f32");
+    }
 }
