@@ -124,3 +124,17 @@ pub struct Measurement {
 pub(crate) fn first_part() -> u32 {
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_read_as_it_was_written_to_the_last_bit() {
+        for wall_seconds in [0.007_457_659_223_156_506_5, 8.210_960_089_474_2e-7, 0.1 + 0.2] {
+            let one = Generation { prompt_seconds: 0.0, token_seconds: Vec::new(), wall_seconds };
+            let text = serde_json::to_string(&one).unwrap();
+            assert_eq!(serde_json::from_str::<Generation>(&text).unwrap(), one);
+        }
+    }
+}
