@@ -28,5 +28,6 @@ allowed engine-onnxruntime llama protocol worker
 allowed engine-torch llama protocol worker
 allowed harness llama protocol
 allowed report llama protocol stats
+allowed fuzz
 allowed llama2-bench harness llama protocol report
 echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as planned"
