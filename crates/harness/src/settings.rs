@@ -137,7 +137,11 @@ impl Settings {
                         let origin = format!("{origin}:{line}: {key}");
                         let value =
                             convert(value).map_err(|what| SettingsError { origin: origin.clone(), what })?;
-                        settings.entries.insert(key, Setting { origin, line, value, base: base.into() });
+                        let setting = Setting { origin, line, value, base: base.into() };
+                        // `"a.b" = 1` beside `[a] b = 2`: to TOML they are two keys.
+                        if let Some(earlier) = settings.entries.insert(key, setting.clone()) {
+                            return Err(setting.error(format!("set twice: also in {}", earlier.origin)));
+                        }
                     }
                 }
             }

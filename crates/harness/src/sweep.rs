@@ -354,6 +354,11 @@ mod tests {
             resolve(&format!("{QUICK_SWEEP}\nreplicates = 4294967295")).unwrap_err(),
             "a.toml:16: procedure.replicates: a sweep has at most 100000 cells, this one would have 77309411310"
         );
+        let twice = with("\"procedure.warmup_runs\" = 7");
+        assert_eq!(
+            twice,
+            "a.toml:13: procedure.warmup_runs: set twice: also in a.toml:1: procedure.warmup_runs"
+        );
         let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
         assert!(
             repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"),

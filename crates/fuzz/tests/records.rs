@@ -1,0 +1,191 @@
+//! A run's files, and the tables that are made of them.
+
+use std::path::Path;
+
+use fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
+use harness::parse_records;
+use proptest::prelude::*;
+use protocol::{Environment, Measurement, Verification};
+use report::{Table, csv, json, markdown, tables, terminal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: BoundedAllocator = BoundedAllocator;
+
+const RUN: &str = "results/llama2-15m-fp32-cpu";
+const WORDS: &str = r#""ok" "out_of_memory" "crashed" "skipped" "load" "decode" "cuda:1" "fp16" "part" "inferred_from"
+    {"batch_size":1,"prompt_length":16} "mock" "llama2-\n7b" "llama2-15m" 256 1e-320"#;
+
+/// Three lines, one of each kind: measured, failed, inferred. Their series are short, so that edits find the rest.
+fn records() -> String {
+    let first = sample(&format!("{RUN}/measurements.jsonl")).lines().next().unwrap().to_owned();
+    let mut measured: Measurement = serde_json::from_str(&first).unwrap();
+    measured.prompt_seconds.truncate(3);
+    measured.generations[0].token_seconds.truncate(3);
+    measured.generation_length = 3;
+    let with = |changes: Value| {
+        let mut line = serde_json::to_value(&measured).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            line[key] = value.clone();
+        }
+        format!("{line}\n")
+    };
+    let bad = json!({"engine": "mock", "outcome": "crashed", "phase": "decode", "error": "signal 11", "part": 2,
+        "prompt_seconds": [], "generations": [], "tokens_sha256": null});
+    let inferred = json!({"outcome": "out_of_memory", "batch_size": 4, "prompt_seconds": [], "generations": [],
+        "inferred_from": {"batch_size": 1, "prompt_length": 16}, "tokens_sha256": null});
+    with(json!({})) + &with(bad) + &with(inferred)
+}
+
+fn environment() -> String {
+    let mut environment: Value = serde_json::from_str(&sample(&format!("{RUN}/environment.json"))).unwrap();
+    environment["gpus"] =
+        json!([{"name": "NVIDIA A100-SXM4-80GB", "memory_bytes": 85_899_345_920_u64, "driver_version": "1"}]);
+    environment["differs_from_first_part"] = json!(["seed: 0, here 1"]);
+    environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
+    environment.to_string()
+}
+
+fn verification() -> String {
+    let mut verifications: Value =
+        serde_json::from_str(&sample(&format!("{RUN}/verification.json"))).unwrap();
+    verifications[0]["agreements"][1]["largest_error"] = json!(1.5);
+    verifications[0]["agreements"][2]["error"] = json!("none");
+    verifications.to_string()
+}
+
+fn inputs(sample: String) -> impl Strategy<Value = Input> {
+    Corpus::new([sample], WORDS).inputs()
+}
+
+fn reads_what_it_writes<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(
+    input: &Input,
+) -> Outcome {
+    if let Ok(value) = serde_json::from_slice::<T>(&input.0) {
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        prop_assert_eq!(serde_json::from_str::<T>(&text).ok(), Some(value));
+    }
+    Ok(())
+}
+
+fn without_control_characters(text: &str) -> Outcome {
+    let found = text.chars().find(|c| c.is_control() && *c != '\n');
+    prop_assert_eq!(found, None);
+    Ok(())
+}
+
+/// Cells of a row: what stands between bars that are not escaped.
+fn cells(line: &str) -> usize {
+    let mut escaped = false;
+    let bars = line.chars().filter(|&c| {
+        let bar = c == '|' && !escaped;
+        escaped = c == '\\' && !escaped;
+        bar
+    });
+    bars.count() - 1
+}
+
+fn check_markdown(tables: &[Table]) -> Outcome {
+    let text = markdown::write(tables);
+    without_control_characters(&text)?;
+    let mut lines = text.split('\n');
+    for (index, table) in tables.iter().enumerate() {
+        let mut next = || lines.next().unwrap_or_default();
+        if index > 0 {
+            prop_assert_eq!(next(), "");
+        }
+        prop_assert!(next().starts_with("## "));
+        prop_assert_eq!(next(), "");
+        prop_assert_eq!(next(), markdown::header());
+        prop_assert_eq!(next(), markdown::SEPARATOR);
+        for _ in &table.rows {
+            let line = next();
+            prop_assert!(line.starts_with('|') && line.ends_with('|') && cells(line) == 11, "{}", line);
+        }
+        if !table.notes.is_empty() {
+            prop_assert_eq!(next(), "");
+        }
+        for _ in &table.notes {
+            prop_assert!(next().starts_with("- "));
+        }
+    }
+    prop_assert_eq!(lines.collect::<Vec<_>>(), [""]);
+    Ok(())
+}
+
+fn check_csv(tables: &[Table]) -> Outcome {
+    let text = csv::write(tables);
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let mut rows = 0;
+    for record in reader.records() {
+        let record = record.map_err(|error| TestCaseError::fail(error.to_string()))?;
+        rows += 1;
+        // The last is a hash.
+        let formula = record.iter().take(record.len() - 1).find(|cell| {
+            cell.starts_with(['=', '+', '@', '\t', '\r'])
+                || (cell.starts_with('-') && cell.parse::<f64>().is_err())
+        });
+        prop_assert_eq!(formula, None);
+    }
+    prop_assert_eq!(rows, tables.iter().map(|table| table.rows.len()).sum::<usize>());
+    Ok(())
+}
+
+fn check_outputs(tables: &[Table]) -> Outcome {
+    check_markdown(tables)?;
+    check_csv(tables)?;
+    let written: Value = serde_json::from_str(&json::write(tables)).unwrap();
+    prop_assert_eq!(written.as_array().map(Vec::len), Some(tables.len()));
+    for width in [None, Some(0), Some(80)] {
+        without_control_characters(&terminal::write(tables, width))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_samples_are_a_run() {
+    let records = parse_records(records().as_bytes(), Path::new("m.jsonl")).unwrap();
+    assert_eq!(records.len(), 3);
+    let environment: Environment = serde_json::from_str(&environment()).unwrap();
+    let verifications: Vec<Verification> = serde_json::from_str(&verification()).unwrap();
+    check_outputs(&tables(&records, &verifications, &[environment.clone(), environment])).unwrap();
+}
+
+#[test]
+fn any_measurements() {
+    check(1500, inputs(records()), |input| {
+        let path = Path::new("m.jsonl");
+        let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
+        let lines: Vec<String> =
+            records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+        prop_assert_eq!(parse_records(lines.join("\n").as_bytes(), path).unwrap(), records);
+        Ok(())
+    });
+}
+
+#[test]
+fn any_environment() {
+    check(1000, inputs(environment()), |input| reads_what_it_writes::<Environment>(&input));
+}
+
+#[test]
+fn any_verification() {
+    check(1000, inputs(one_line(&verification())), |input| reads_what_it_writes::<Vec<Verification>>(&input));
+}
+
+/// Mostly one file is edited, so that most runs can be read.
+#[test]
+fn any_run_makes_tables() {
+    let files = [records(), environment(), verification()];
+    let [records, environment, verification] =
+        files.map(|file| prop_oneof![Just(Input(file.clone().into_bytes())), inputs(file)]);
+    check(800, (records, environment, verification), |(records, environment, verification)| {
+        let Ok(records) = parse_records(&records.0, Path::new("m.jsonl")) else { return Ok(()) };
+        let environments: Vec<Environment> = serde_json::from_slice(&environment.0).into_iter().collect();
+        let verifications: Vec<Verification> = serde_json::from_slice(&verification.0).unwrap_or_default();
+        let environments = [environments.clone(), environments].concat();
+        check_outputs(&tables(&records, &verifications, &environments))
+    });
+}
