@@ -28,10 +28,10 @@ enum Ending {
 }
 
 fn main() -> ExitCode {
+    harness::Interrupt::set_up_signals();
     if let Some(code) = harness::guard_if_asked() {
         return code;
     }
-    harness::Interrupt::ignore_file_size_signal();
     let args = Args::parse();
     let ending = match args.command {
         Command::Run(args) => commands::run::run(&args),

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use report::plain;
+use report::{one_line, plain};
 
 /// Writes a result to stdout. A reader that closed the pipe (`| head`) has what it wanted.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
@@ -15,6 +15,11 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Writes a result for people, with text from elsewhere in it.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    result(&plain(text))
+}
+
 /// Writes a line to stderr, whether or not anybody reads it.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(text));
@@ -22,7 +27,7 @@ pub(crate) fn line(text: &str) {
 
 /// Writes an error with its causes on one line.
 pub(crate) fn error(error: &anyhow::Error) {
-    line(&format!("error: {error:#}"));
+    line(&one_line(&format!("error: {error:#}")));
 }
 
 /// Whether results go to a screen.

@@ -139,3 +139,44 @@ fn a_worker_s_words_do_not_steer_the_terminal() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("failed: red  [31m text"));
     assert!(!output.stderr.contains(&0x1b) && !output.stdout.contains(&0x1b));
 }
+
+#[test]
+fn a_load_that_worked_once_is_tried_again_and_memory_is_not_inferred() {
+    let place = Place::new();
+    let fault = "kind = \"out_of_memory\", phase = \"load\"";
+    assert_eq!(place.run(&mock_with_fault(fault), &[]).0, 0);
+    assert!(place.records().iter().all(|record| record.inferred_from.is_none()));
+
+    // The second worker can't load; the third can.
+    let place = Place::new();
+    let mock = common::worker("llama2-bench-mock");
+    let script = format!(
+        "n=$(cat starts 2>/dev/null || echo 0); echo $((n+1)) > starts; test $n = 2 && exec {0} --fault-at-hello exit; exec {0}",
+        mock.display()
+    );
+    place.write("engines.toml", &format!("[flaky]\ncommand = [\"sh\", \"-c\", {script:?}]\n"));
+    let crash = "\n[options.flaky]\nfault = { kind = \"segfault\", phase = \"prompt\", min_batch_size = 1, min_prompt_length = 64 }\n";
+    let sweep = MOCK.replace("\"mock\"", "\"flaky\"").replace("[16, 64, 256]", "[16, 64]") + crash;
+    place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify"]);
+    let ends: Vec<_> = place.records().iter().map(|record| (record.outcome, record.inferred_from)).collect();
+    let outcomes: Vec<Outcome> = ends.iter().map(|end| end.0).collect();
+    assert_eq!(outcomes, [Outcome::Ok, Outcome::Crashed, Outcome::Failed, Outcome::Crashed]);
+    assert!(ends.iter().all(|end| end.1.is_none()), "{ends:?}");
+}
+
+#[test]
+fn a_program_that_was_started_deaf_to_its_children_measures_all_the_same() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let script = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    let output = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(common::worker("llama2-bench"))
+        .args(["run", "sweep.toml", "--out", "run"])
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !stderr.contains("warning"), "{stderr}");
+    assert_eq!(place.records().len(), 6);
+}

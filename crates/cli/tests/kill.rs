@@ -27,6 +27,7 @@ fn fifty_kills_lose_no_record_and_leave_no_worker() {
     let place = Place::new();
     place.write("sweep.toml", &sweep());
     let mut random = 12345u64;
+    let mut kept = String::new();
     for kill in 0..50 {
         let arguments: &[&str] =
             if kill == 0 { &["run", "sweep.toml", "--out", "run"] } else { &["run", "--resume", "run"] };
@@ -41,14 +42,21 @@ fn fifty_kills_lose_no_record_and_leave_no_worker() {
         let lines = 1 + (random >> 33) as usize % 6;
         let turns = (random >> 40) % 200_000;
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let seen = stderr.lines().take(lines).count();
-        assert!(seen > 0, "run {kill} said nothing");
+        let seen: Vec<String> = stderr.lines().map_while(Result::ok).take(lines).collect();
+        assert!(!seen.is_empty(), "run {kill} said nothing");
+        let cell = |line: &String| line.strip_prefix('[')?.split('/').next()?.parse().ok();
+        let shown: usize = seen.iter().filter_map(cell).max().unwrap_or(0);
         // Somewhere inside a cell.
         (0..turns).for_each(|turn| {
             std::hint::black_box(turn);
         });
         child.kill().unwrap();
         child.wait().unwrap();
+        // What was whole before is there, byte for byte, and so is what was shown.
+        let now = std::fs::read_to_string(place.path("run/measurements.jsonl")).unwrap();
+        assert!(now.starts_with(&kept), "kill {kill} lost a record");
+        kept = now[..now.rfind('\n').map_or(0, |end| end + 1)].to_owned();
+        assert!(kept.lines().count() >= shown, "kill {kill} lost a record that was shown");
 
         let deadline = Instant::now() + Duration::from_secs(10);
         while processes_in(&place) > 0 {

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use common::{MOCK, Place, mock_with_fault, worker};
+use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::{contains, ends_with, starts_with};
 
 /// Keeps the first records of the run.
@@ -148,6 +149,92 @@ fn a_run_that_was_killed_before_it_began_can_begin() {
     );
     let (code, _) = place.run(MOCK, &[]);
     assert_eq!((code, place.records().len()), (0, 6));
+}
+
+#[test]
+fn what_is_no_run_s_is_not_replaced_and_links_are_not_followed() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    place.bench(&["run", "sweep.toml", "--out", "."]).assert().code(2).stderr(
+        "error: .: there is a sweep.toml already, which a run would replace: --out starts elsewhere\n",
+    );
+    place.run(MOCK, &[]);
+    let victim = place.write("victim", "mine");
+    std::os::unix::fs::symlink(&victim, place.path("run/.table.md.partial")).unwrap();
+    keep(&place, 2);
+    place.bench(&["run", "--resume", "run"]).assert().success();
+    std::fs::remove_file(place.path("run/measurements.jsonl")).unwrap();
+    std::os::unix::fs::symlink(&victim, place.path("run/measurements.jsonl")).unwrap();
+    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(contains("symbolic link"));
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+}
+
+#[test]
+fn a_damaged_folder_is_found_before_anything_is_measured() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    let path = place.path("run/measurements.jsonl");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let first = whole.split_inclusive('\n').next().unwrap();
+    for (text, error) in [
+        (format!("{whole}{first}"), "error: run/measurements.jsonl:7: a second record of the same cell\n"),
+        (
+            first.replace("\"part\":1", "\"part\":9"),
+            "error: run/measurements.jsonl:1: part: expected 1 to 1, found 9\n",
+        ),
+        (
+            first.replacen("\"wall_seconds\":0", "\"wall_seconds\":-0", 1),
+            "error: run/measurements.jsonl:1: a latency that is not a number above 0\n",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for arguments in [&["table", "run"][..], &["run", "--resume", "run"]] {
+            place.bench(arguments).assert().code(2).stderr(error);
+        }
+    }
+    std::fs::write(&path, first).unwrap();
+    place.write("run/verification.json", "{broken");
+    place.bench(&["run", "--resume", "run", "--no-verify"]).assert().code(2);
+    std::fs::remove_file(place.path("run/verification.json")).unwrap();
+    std::fs::remove_file(place.path("run/environment.json")).unwrap();
+    for arguments in [&["run", "--resume", "run"][..], &["run", "sweep.toml", "--out", "run"]] {
+        place
+            .bench(arguments)
+            .assert()
+            .code(2)
+            .stderr(starts_with("error: run: there are records, and no environment.json"));
+    }
+    assert_eq!(place.records().len(), 1);
+}
+
+#[test]
+fn a_row_of_two_parts_has_no_figures() {
+    let place = Place::new();
+    place.run(MOCK, &["--replicates", "2"]);
+    // The second replicates of all cells are missing.
+    keep(&place, 6);
+    place
+        .bench(&["run", "--resume", "run", "--prompt-runs", "9", "--allow-mixed"])
+        .assert()
+        .success()
+        .stdout(
+            contains(
+                "mock: no figures: its replicates are of parts 1 and 2, which were measured otherwise\n",
+            )
+            .and(contains("| mock            | 1 | 16   | N/A        |")),
+        );
+}
+
+#[test]
+fn a_longer_deadline_changes_no_figure() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    keep(&place, 5);
+    place
+        .bench(&["run", "--resume", "run", "--timeout-seconds", "77", "--phase-timeout", "load=7"])
+        .assert()
+        .success();
+    assert_eq!(place.records()[5].part, 1);
 }
 
 #[test]

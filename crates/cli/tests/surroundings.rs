@@ -55,7 +55,7 @@ fn a_full_disk_keeps_what_is_whole() {
     );
     let output = shell(&place, &script);
     let (stdout, stderr) = texts(&output);
-    assert!(stdout.ends_with("|\n2\n"), "{stdout}{stderr}");
+    assert!(stdout.ends_with("\n2\n"), "{stdout}{stderr}");
     assert!(
         stderr.contains("full/run/measurements.jsonl: No space left on device (os error 28)\n"),
         "{stderr}"

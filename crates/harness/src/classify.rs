@@ -22,6 +22,8 @@ pub enum WorkerEnd {
     },
     /// This deadline passed, after so long.
     TimedOut(Deadline, Duration),
+    /// It closed its pipe, and did not end.
+    ClosedPipe,
     /// It said something that is not of the protocol.
     Garbage(String),
 }
@@ -98,6 +100,10 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
             (Outcome::TimedOut, timed_out(*deadline, evidence.phase, after.as_secs_f64()))
         }
         WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
+        WorkerEnd::ClosedPipe => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => (Outcome::Failed, "the worker closed its pipe and lived on".into()),
+        },
         WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
     };
     CellFailure { outcome, phase: evidence.phase, error }
@@ -114,12 +120,23 @@ fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
 
 fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Outcome, String) {
     let stderr = &evidence.stderr;
-    if let Some(line) = stderr.lines().find(|line| is_out_of_memory(line)) {
-        return (Outcome::OutOfMemory, first_line(line));
-    }
     let said = last_words(stderr);
     if let Some(signal) = signal {
-        return ended_by(signal, &said, evidence.oom_kills);
+        return match out_of_memory_words(stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => ended_by(signal, &said, evidence.oom_kills),
+        };
+    }
+    // What goes on to exit by itself may have warned of memory before: its last words count.
+    if is_out_of_memory(&said) {
+        return (Outcome::OutOfMemory, said);
+    }
+    // A launcher (a shell, mpirun) reports the death of what it started.
+    if code != Some(0) && evidence.oom_kills.cgroup.is_some_and(|kills| kills > 0) {
+        return (
+            Outcome::OutOfMemory,
+            "a process of the worker was killed by the kernel: its cgroup was out of memory".into(),
+        );
     }
     if let Some(library) = missing_library(stderr) {
         return (Outcome::Failed, format!("{library} is not there: run `make setup`"));
@@ -160,6 +177,13 @@ fn missing_library(stderr: &str) -> Option<&str> {
     let (_, rest) = stderr.split_once("error while loading shared libraries: ")?;
     let (library, why) = rest.split_once(':')?;
     why.trim_start().starts_with("cannot open shared object file").then_some(library)
+}
+
+/// What a process said of memory before it was ended, among the last lines: the rest may be its backtrace.
+fn out_of_memory_words(stderr: &str) -> Option<String> {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let last = &lines[lines.len().saturating_sub(100)..];
+    last.iter().find(|line| is_out_of_memory(line)).map(|line| first_line(line))
 }
 
 fn is_out_of_memory(text: &str) -> bool {
@@ -345,6 +369,24 @@ mod tests {
         for (cgroup, machine, outcome, error) in cases {
             assert_eq!(end_of(cgroup, machine), (outcome, error.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
+        let exit = |code, stderr: &str, kills| {
+            let end = WorkerEnd::Exited { code: Some(code), signal: None };
+            let oom_kills = OomKills { cgroup: Some(kills), machine: None };
+            classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::of(Phase::Load, end) }).outcome
+        };
+        assert_eq!(exit(137, "Killed\n", 1), Outcome::OutOfMemory);
+        assert_eq!(exit(137, "Killed\n", 0), Outcome::Failed);
+        assert_eq!(exit(3, "warning: out of memory was avoided\nno such layer\n", 0), Outcome::Failed);
+        assert_eq!(exit(1, "MemoryError\n", 0), Outcome::OutOfMemory);
+        let closed = |stderr: &str| {
+            let stderr = stderr.into();
+            classify(&Evidence { stderr, ..Evidence::of(Phase::Load, WorkerEnd::ClosedPipe) }).outcome
+        };
+        assert_eq!((closed("std::bad_alloc\n"), closed("")), (Outcome::OutOfMemory, Outcome::Failed));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use protocol::{Failure, Phase, Reply};
 
@@ -145,16 +146,38 @@ fn kill_all(worker: libc::pid_t) -> Option<ExitStatus> {
     unsafe { libc::kill(-worker, libc::SIGKILL) };
     let mut ended = None;
     loop {
-        for child in children() {
-            // SAFETY: a child that is not reaped keeps its id.
-            unsafe { libc::kill(child, libc::SIGKILL) };
+        kill_children();
+        // Their own children are ours once they are gone.
+        let Some(first) = reap(-1) else { return ended };
+        let more = std::iter::from_fn(|| ended_child().and_then(reap));
+        for (child, status) in std::iter::once(first).chain(more) {
+            if child == worker {
+                ended = Some(status);
+            }
         }
-        // Its own children are ours once it is gone.
-        match reap(-1) {
-            Some((child, status)) if child == worker => ended = Some(status),
-            Some(_) => {}
-            None => return ended,
-        }
+    }
+}
+
+fn kill_children() {
+    for child in children() {
+        // SAFETY: a child that is not reaped keeps its id.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+    }
+}
+
+/// Lets orphans of a guard that is killed become children of this program.
+pub(crate) fn adopt_orphans() {
+    // SAFETY: this call takes plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Kills what a guard that was killed itself has left: all of this program's children, for as long as a second.
+pub(crate) fn sweep() {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while !children().is_empty() && Instant::now() < deadline {
+        kill_children();
+        while ended_child().and_then(reap).is_some() {}
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

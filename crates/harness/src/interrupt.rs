@@ -9,22 +9,30 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub struct Interrupt(());
 
 impl Interrupt {
-    /// Handles SIGINT and SIGTERM from now on. Workers are in groups of their own: a terminal's Ctrl-C reaches them
-    /// only through this program.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on, but for those that were ignored when the program began (`nohup`, a
+    /// script's background). Workers are in groups of their own: a terminal's Ctrl-C reaches them only through this
+    /// program.
     pub fn install() -> Self {
         let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // SAFETY: the handler only touches an atomic and calls `_exit`, both allowed in a signal handler.
-        unsafe {
-            libc::signal(libc::SIGINT, handler);
-            libc::signal(libc::SIGTERM, handler);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: the handler only touches an atomic and calls `_exit`, both allowed in a signal handler.
+            unsafe {
+                if libc::signal(signal, handler) == libc::SIG_IGN {
+                    libc::signal(signal, libc::SIG_IGN);
+                }
+            }
         }
         Self(())
     }
 
-    /// A file that may not grow (`ulimit -f`) is an error to report, like a full disk, and not the end of the program.
-    pub fn ignore_file_size_signal() {
+    /// What `main` does first. A file that may not grow (`ulimit -f`) is an error to report, like a full disk, and not the
+    /// end of the program; and the ends of children are heard of, although some supervisors start programs deaf to them.
+    pub fn set_up_signals() {
         // SAFETY: no handler is installed.
-        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        }
     }
 }
 

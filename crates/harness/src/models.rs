@@ -54,6 +54,9 @@ impl Model {
         let config = LlamaConfig::read(&dir.join("config.json")).map_err(|error| error.to_string())?;
         let dir = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
         let name = dir.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        if name.chars().any(char::is_control) {
+            return Err(format!("a folder whose name has control characters: {name:?}"));
+        }
         Ok(Self { name, source: ModelSource::Checkpoint { dir }, config })
     }
 

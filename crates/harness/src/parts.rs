@@ -82,7 +82,13 @@ fn read_text(path: &Path) -> Result<String, StoreError> {
 impl Part {
     /// What would be otherwise if this part went on with `sweep` in `environment`: a line each.
     pub(crate) fn differences(&self, sweep: &Sweep, environment: &Environment) -> Vec<String> {
-        let mut lines = different(&sweep_values(&self.sweep), &sweep_values(&sweep.to_toml()), true);
+        let values = |text: &str| {
+            let mut values = sweep_values(text);
+            // How long a cell may take changes no figure.
+            values.retain(|key, _| !key.contains("timeout_seconds"));
+            values
+        };
+        let mut lines = different(&values(&self.sweep), &values(&sweep.to_toml()), true);
         lines.extend(different(&facts(&self.environment), &facts(environment), false));
         lines
     }

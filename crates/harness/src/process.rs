@@ -70,7 +70,11 @@ const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
 const HELLO_DEADLINE: Duration = Duration::from_secs(120);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// A guard has killed everything long before.
-const GUARD_DEADLINE: Duration = Duration::from_secs(5);
+const GUARD_DEADLINE: Duration = Duration::from_secs(30);
+/// A process that closed its pipe may take long to end: a core of memory to unmap, a device to close.
+const END_DEADLINE: Duration = Duration::from_secs(30);
+/// What was answered in time, but could not be read: this program was stopped (Ctrl-Z) meanwhile.
+const GRACE: Duration = Duration::from_millis(200);
 
 enum Line {
     Reply(Box<Reply>),
@@ -103,6 +107,7 @@ pub struct Worker {
 impl Worker {
     /// Starts the worker of an engine and waits for its hello.
     pub fn spawn(command: &EngineCommand, limits: Limits) -> Result<Self, WorkerError> {
+        guard::adopt_orphans();
         let mut child = guard::command(command, limits.memory_bytes).spawn().map_err(|error| {
             WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(error.to_string())))
         })?;
@@ -234,7 +239,10 @@ impl Worker {
                 let Some(limit) = limit else { continue };
                 match limit.checked_sub(elapsed(start)) {
                     Some(left) if !left.is_zero() => wait = wait.min(left),
-                    _ => return Err(self.end(phase, Some(WorkerEnd::TimedOut(deadline, limit)))),
+                    _ => {
+                        let end = WorkerEnd::TimedOut(deadline, limit);
+                        return self.late_reply().ok_or_else(|| self.end(phase, Some(end)));
+                    }
                 }
             }
             match self.lines.recv_timeout(wait) {
@@ -259,12 +267,25 @@ impl Worker {
         }
     }
 
+    /// The answer that lies in the pipe although its deadline has passed here.
+    fn late_reply(&self) -> Option<Reply> {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(wait).ok()? {
+                Line::Reply(reply) if matches!(*reply, Reply::Progress(_)) => {}
+                Line::Reply(reply) => return Some(*reply),
+                Line::Garbage(_) | Line::Torn => return None,
+            }
+        }
+    }
+
     /// Kills what is left of the worker and says how it ended: by `known`, else by its exit status.
     fn end(&mut self, phase: Phase, known: Option<WorkerEnd>) -> WorkerError {
         let status = if known.is_some() { self.kill() } else { self.reap_soon() };
         let end = known.unwrap_or_else(|| match status {
             Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
-            None => WorkerEnd::Garbage("the worker closed its pipe and lived on".into()),
+            None => WorkerEnd::ClosedPipe,
         });
         let oom_kills = OomKills::now().since(self.oom_kills_before);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
@@ -275,7 +296,7 @@ impl Worker {
 
     /// The exit status of a worker that closed its pipe; killed where it does not end by itself.
     fn reap_soon(&mut self) -> Option<ExitStatus> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + END_DEADLINE.min(self.limits.request);
         while Instant::now() < deadline {
             if self.has_exited() {
                 return self.kill();
@@ -303,7 +324,10 @@ impl Worker {
         }
         let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: the guard is not reaped yet, so its id is its own.
-        unsafe { libc::kill(guard, libc::SIGTERM) };
+        unsafe {
+            libc::kill(guard, libc::SIGTERM);
+            libc::kill(guard, libc::SIGCONT);
+        }
         let deadline = Instant::now() + GUARD_DEADLINE;
         while !self.has_exited() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -312,6 +336,9 @@ impl Worker {
         // SAFETY: as above.
         unsafe { libc::kill(guard, libc::SIGKILL) };
         let status = self.child.wait().ok();
+        if status.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
+            guard::sweep();
+        }
         self.reaped = true;
         self.requests = None;
         // A process that can't be killed yet may hold the pipes: then their threads are left behind.

@@ -135,6 +135,29 @@ pub fn parse_records(text: &[u8], path: &Path) -> Result<Vec<Measurement>, Store
     lines.split(|&byte| byte == b'\n').enumerate().map(record).collect()
 }
 
+/// Refuses records of parts that are not there, two records of one cell, and figures that are no latencies.
+pub(crate) fn check_records(records: &[Measurement], parts: usize, path: &Path) -> Result<(), StoreError> {
+    let mut seen = HashSet::new();
+    for (index, record) in records.iter().enumerate() {
+        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
+        if !(1..=parts).contains(&(record.part as usize)) {
+            return Err(fail(format!("part: expected 1 to {parts}, found {}", record.part)));
+        }
+        if !seen.insert(CellKey::of_record(record)) {
+            return Err(fail("a second record of the same cell".into()));
+        }
+        let generations = record
+            .generations
+            .iter()
+            .flat_map(|one| one.token_seconds.iter().chain([&one.prompt_seconds, &one.wall_seconds]));
+        let mut seconds = record.prompt_seconds.iter().chain(generations);
+        if !seconds.all(|seconds| seconds.is_finite() && *seconds > 0.0) {
+            return Err(fail("a latency that is not a number above 0".into()));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

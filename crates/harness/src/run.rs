@@ -84,7 +84,7 @@ pub fn run(
         let empty = Measurement { part: folder.part(), ..empty_record(sweep, cell) };
         let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
             pruned(empty, from)
-        } else if let Some((failure, from)) = seat.known_failure(&cell) {
+        } else if let Some((failure, from)) = seat.known_failure(sweep, &cell) {
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
             match seat.measure(sweep, engines, cell, on_event) {

@@ -1,5 +1,6 @@
 //! The worker of the moment, kept from cell to cell while all is well; and workers for a single request.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use protocol::{
@@ -19,6 +20,8 @@ const NUMBER_BYTES: usize = 40;
 pub(crate) struct Seat {
     seated: Option<Seated>,
     load_failure: Option<LoadFailure>,
+    /// Engines that have loaded a model in this run: where it fails later, it is not for good.
+    loaded: HashSet<(String, String)>,
 }
 
 struct Seated {
@@ -30,7 +33,7 @@ struct Seated {
 }
 
 /// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
-/// again for every cell.
+/// again for every cell, unless it has worked in this run. What ran out of memory is tried again, but where pruning is asked for.
 struct LoadFailure {
     engine: String,
     model: String,
@@ -54,9 +57,16 @@ pub(crate) struct MeasuredCell {
 
 impl Seat {
     /// How the cell would end because its model can't be loaded, and in which cell that was found.
-    pub(crate) fn known_failure(&self, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
+    pub(crate) fn known_failure(&self, sweep: &Sweep, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
         let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
-        let certain = known.tries > 1 || known.failure.outcome == Outcome::TimedOut;
+        if self.loaded.contains(&(cell.engine.to_owned(), cell.model.name.clone())) {
+            return None;
+        }
+        let certain = match known.failure.outcome {
+            Outcome::TimedOut => true,
+            Outcome::OutOfMemory => sweep.prune_oom,
+            _ => known.tries > 1,
+        };
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
@@ -136,6 +146,7 @@ impl Seat {
                 });
             })?;
         self.load_failure = None;
+        self.loaded.insert((engine.clone(), model.clone()));
         let (replicate, weights_bytes) = (cell.replicate, loaded.weights_bytes);
         self.seated = Some(Seated { engine, model, replicate, worker, weights_bytes });
         Ok(start.elapsed().as_secs_f64())

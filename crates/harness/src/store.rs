@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Verification};
 
 use crate::Sweep;
 use crate::parts::{Part, environment_file, read_environments, read_parts, sweep_file};
-use crate::records::{Known, parse_records, whole_lines};
+use crate::records::{Known, check_records, parse_records, whole_lines};
 
 const VERIFICATION: &str = "verification.json";
 const MEASUREMENTS: &str = "measurements.jsonl";
@@ -56,7 +57,15 @@ impl RunFolder {
     /// Creates the folder of a new run. Refused where there is a run already.
     pub fn create(dir: &Path, sweep: &Sweep, environment: Environment) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let path = dir.join(MEASUREMENTS);
+        if !path.exists() {
+            refuse_foreign(dir)?;
+        }
         let mut folder = Self::lock(dir)?;
+        let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
+        if !is_empty && !dir.join(environment_file(1)).exists() {
+            return Err(lost_environment(dir));
+        }
         // The last file that is written here: without it a run was killed before it began.
         if dir.join(environment_file(1)).exists() {
             let dir = dir.display();
@@ -70,15 +79,23 @@ impl RunFolder {
 
     /// Opens the folder of an earlier run, to go on with it; also gives a warning where its last record was torn.
     pub fn open(dir: &Path) -> Result<(Self, Option<String>), StoreError> {
-        let parts = read_parts(dir)?;
-        let mut folder = Self::lock(dir)?;
-        folder.parts = parts;
+        // Nothing is made where no run is.
+        let sweep = dir.join(sweep_file(1));
+        llama::open_regular(&sweep).map_err(at(&sweep))?;
         let path = dir.join(MEASUREMENTS);
+        let mut folder = Self::lock(dir)?;
+        let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
+        if !is_empty && !dir.join(environment_file(1)).exists() {
+            return Err(lost_environment(dir));
+        }
+        folder.parts = read_parts(dir)?;
+        // Whatever is damaged is found before anything more is measured.
+        folder.verifications()?;
         let text = std::fs::read(&path).map_err(at(&path))?;
         let whole = whole_lines(&text);
-        for record in parse_records(whole, &path)? {
-            folder.known.add(&record);
-        }
+        let records = parse_records(whole, &path)?;
+        check_records(&records, folder.parts.len(), &path)?;
+        records.iter().for_each(|record| folder.known.add(record));
         folder.length = whole.len() as u64;
         let lost = text.len() - whole.len();
         if lost == 0 {
@@ -143,8 +160,13 @@ impl RunFolder {
         if path.exists() {
             llama::open_regular(&path).map_err(at(&path))?;
         }
-        let measurements =
-            OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(at(&path))?;
+        let measurements = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(at(&path))?;
         measurements.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
                 StoreError::Refused(format!("{}: another run is writing to this folder", dir.display()))
@@ -198,7 +220,8 @@ impl RunFolder {
     /// Writes what this part's engines compute into `verification.json`; other parts' stays.
     pub fn write_verifications(&self, verifications: &[Verification]) -> Result<(), StoreError> {
         let mut all = self.verifications()?;
-        all.retain(|verification| verification.part != self.part);
+        let is_new = |old: &Verification| verifications.iter().any(|one| one.model == old.model);
+        all.retain(|verification| verification.part != self.part || !is_new(verification));
         all.extend(verifications.iter().map(|one| Verification { part: self.part, ..one.clone() }));
         self.write_json(VERIFICATION, &all)
     }
@@ -213,7 +236,9 @@ impl RunFolder {
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let partial = self.dir.join(format!(".{name}.partial"));
-        let written = File::create(&partial).and_then(|mut file| {
+        // Whatever has this name, a link that leads elsewhere too, is not what is written to.
+        let _ = std::fs::remove_file(&partial);
+        let written = File::create_new(&partial).and_then(|mut file| {
             file.write_all(content)?;
             file.sync_data()
         });
@@ -225,6 +250,28 @@ impl RunFolder {
             at(&path)(error)
         })
     }
+}
+
+/// Refuses a folder with files of a run's names that are no run's.
+fn refuse_foreign(dir: &Path) -> Result<(), StoreError> {
+    let names = ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv"];
+    match names.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(name) => {
+            let dir = dir.display();
+            Err(StoreError::Refused(format!(
+                "{dir}: there is a {name} already, which a run would replace: --out starts elsewhere"
+            )))
+        }
+    }
+}
+
+fn lost_environment(dir: &Path) -> StoreError {
+    StoreError::Refused(format!(
+        "{}: there are records, and no environment.json that says what they were measured with: put it back, or start \
+         elsewhere with --out",
+        dir.display()
+    ))
 }
 
 /// An earlier run.
@@ -245,12 +292,7 @@ pub fn read_run(dir: &Path) -> Result<Run, StoreError> {
     llama::open_regular(&path).and_then(|mut file| file.read_to_end(&mut text)).map_err(at(&path))?;
     let records = parse_records(whole_lines(&text), &path)?;
     let environments = read_environments(dir)?;
-    if let Some(index) =
-        records.iter().position(|record| !(1..=environments.len() as u32).contains(&record.part))
-    {
-        let what = format!("part: expected 1 to {}, found {}", environments.len(), records[index].part);
-        return Err(StoreError::Content { path, line: Some(index + 1), what });
-    }
+    check_records(&records, environments.len(), &path)?;
     Ok(Run { environments, verifications: read_verifications(dir)?, records })
 }
 

@@ -2,6 +2,7 @@
 
 use protocol::Outcome;
 
+use crate::text::one_line;
 use crate::{COLUMNS, Row, Table, format_g10};
 
 /// What follows the documents' columns.
@@ -65,11 +66,12 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         None => record.extend([(); 8].map(|()| String::new())),
     }
     record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
-    record.push(row.tokens_sha256.clone().unwrap_or_default());
+    record.push(defuse(row.tokens_sha256.as_deref().unwrap_or("")));
     record
 }
 
-/// A text that a spreadsheet would take for a formula gets a quote before it.
+/// Text from elsewhere, on one line; what a spreadsheet would take for a formula gets a quote before it.
 fn defuse(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+    let line = one_line(text);
+    if line.starts_with(['=', '+', '-', '@']) { format!("'{line}") } else { line }
 }

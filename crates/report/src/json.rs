@@ -14,7 +14,7 @@ pub fn write(tables: &[Table]) -> String {
             json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": table.notes})
         })
         .collect();
-    format!("{:#}\n", Value::Array(tables))
+    crate::text::escaped_json(&format!("{:#}\n", Value::Array(tables)))
 }
 
 fn row(row: &Row) -> Value {

@@ -13,6 +13,7 @@ pub(crate) fn of_table<'a>(
     generation_length: u32,
     verifications: impl Iterator<Item = &'a Verification>,
     environments: &[Environment],
+    heading_part: u32,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if generation_length != PUBLISHED_GENERATION {
@@ -24,7 +25,7 @@ pub(crate) fn of_table<'a>(
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
     notes.extend(inferred(rows));
-    notes.extend(other_parts(rows, environments));
+    notes.extend(other_parts(rows, environments, heading_part));
     notes
 }
 
@@ -101,17 +102,35 @@ fn inferred(rows: &[Row]) -> Vec<String> {
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
-/// Cells that were measured otherwise than the first part of the run: where, and how.
-fn other_parts(rows: &[Row], environments: &[Environment]) -> Vec<String> {
-    let of_part = |(index, environment): (usize, &Environment)| {
+/// Cells that were measured otherwise than those of the heading's part: where, and how.
+fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) -> Vec<String> {
+    let mixed = rows.iter().filter(|row| row.parts.len() > 1).map(|row| {
+        let parts: Vec<String> = row.parts.iter().map(ToString::to_string).collect();
+        let parts = parts.join(" and ");
+        (
+            format!(
+                "{}: no figures: its replicates are of parts {parts}, which were measured otherwise",
+                row.engine
+            ),
+            row,
+        )
+    });
+    let mut notes = grouped(mixed);
+    for (index, environment) in environments.iter().enumerate() {
         let part = index as u32 + 1;
-        let its = rows.iter().filter(|row| row.parts.contains(&part));
         let Environment { started, differs_from_first_part, .. } = environment;
-        let differs = differs_from_first_part.join("; ");
-        let what = format!("part {part} of the run ({started}), which was measured otherwise: {differs}");
-        grouped(its.map(|row| (format!("{}: {what}", row.engine), row)))
-    };
-    environments.iter().enumerate().skip(1).flat_map(of_part).collect()
+        let what = match part {
+            _ if part == heading_part && part == 1 => continue,
+            1 => format!("part 1 of the run ({started}): the others say below how they differ from it"),
+            _ => format!(
+                "part {part} of the run ({started}), which was measured otherwise: {}",
+                differs_from_first_part.join("; ")
+            ),
+        };
+        let its = rows.iter().filter(|row| row.parts.contains(&part));
+        notes.extend(grouped(its.map(|row| (format!("{}: {what}", row.engine), row))));
+    }
+    notes
 }
 
 /// One note for all cells of which the same is to be said.

@@ -45,7 +45,12 @@ impl Row {
             outcome: bad.map_or(Outcome::Ok, |record| record.outcome),
             phase: bad.and_then(|record| record.phase),
             error: bad.and_then(|record| record.error.clone()),
-            figures: if bad.is_none() { Figures::of(replicates) } else { None },
+            // What was measured otherwise is not averaged.
+            figures: if bad.is_none() && parts_of(replicates).len() == 1 {
+                Figures::of(replicates)
+            } else {
+                None
+            },
             replicates: replicates.len(),
             peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
             tokens_sha256: first.tokens_sha256.clone(),
@@ -138,6 +143,7 @@ pub fn tables(
                 generation_length,
                 verifications.iter().filter(|one| one.model == model),
                 environments,
+                records[0].part,
             ),
             rows,
         }

@@ -11,6 +11,19 @@ pub fn one_line(text: &str) -> String {
     plain(text).replace('\n', " ")
 }
 
+/// JSON with such characters escaped, which can only be in its texts.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let escape = |c: char| {
+        let mut units = [0; 2];
+        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+    };
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) && c != '\n' { escaped.push_str(&escape(c)) } else { escaped.push(c) }
+    }
+    escaped
+}
+
 fn steers(c: char) -> bool {
     // Unicode 16, property Bidi_Control; then line and paragraph separators, zero-width characters, tags.
     c.is_control()
@@ -22,6 +35,15 @@ fn steers(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let text = "a\u{202e}b\u{9b}\u{e0041}";
+        let json = serde_json::to_string(&text).unwrap();
+        let escaped = escaped_json(&json);
+        assert_eq!(escaped, r#""a\u202eb\u009b\udb40\udc41""#);
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
+    }
 
     #[test]
     fn nothing_steers_and_other_scripts_stay() {

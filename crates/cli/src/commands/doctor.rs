@@ -20,7 +20,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Ending> {
         };
         unusable += usize::from(greeting.is_err());
         if !args.json {
-            printer::result(&describe(engine, &greeting))?;
+            printer::text(&describe(engine, &greeting))?;
         }
         reports.push(report(engine, greeting));
     }

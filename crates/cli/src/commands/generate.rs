@@ -64,7 +64,12 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
         }
         text
     };
-    printer::result(&text)?;
+    // A file gets the text as it is; a screen must not be steered by a vocabulary.
+    if printer::is_screen() {
+        printer::text(&text)?
+    } else {
+        printer::result(&text)?
+    }
     Ok(Ending::Done)
 }
 
@@ -73,5 +78,6 @@ fn read_tokenizer(model: &Model) -> Result<Tokenizer> {
         model.checkpoint_dir().context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
     let path: PathBuf = dir.join("tokenizer.json");
     ensure!(path.exists(), "{}: no such file: a text needs it, --prompt-ids does not", path.display());
-    Tokenizer::from_file(&path).map_err(|error| anyhow!("{}: {error}", path.display()))
+    let text = llama::read_text(&path).with_context(|| path.display().to_string())?;
+    Tokenizer::from_bytes(text).map_err(|error| anyhow!("{}: {error}", path.display()))
 }

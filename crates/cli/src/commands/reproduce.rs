@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         .map(|(index, table)| plan(args, &engines, &file, index + 1, table))
         .collect::<Result<Vec<_>>>()?;
     if args.list {
-        printer::result(&plans.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
+        printer::text(&plans.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
         return Ok(Ending::Done);
     }
     let audited = AuditedTable::of(&file, &document);
@@ -62,10 +62,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         return conclude(&[compare(args, plan, dir, &impossible)?]);
     }
     if plans.iter().all(|plan| plan.sweep.is_none()) {
-        bail!(
-            "no row of {file} can run here:\n{}",
-            plans.iter().map(describe).collect::<Vec<_>>().join("\n")
-        );
+        plans.iter().for_each(|plan| printer::line(&describe(plan)));
+        bail!("no row of {file} can run here");
     }
 
     let mut reproductions = Vec::new();

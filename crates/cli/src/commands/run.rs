@@ -21,7 +21,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
     if args.list {
-        printer::result(&list(&sweep))?;
+        printer::text(&list(&sweep))?;
         return Ok(Ending::Done);
     }
     let environment = look_around(&sweep, &engines)?;

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
             Err(_) => return Ok(Ending::Interrupted),
         };
         if !args.json {
-            printer::result(&format!("{}\n", describe(&verification)))?;
+            printer::text(&format!("{}\n", describe(&verification)))?;
         }
         verifications.push(verification);
     }

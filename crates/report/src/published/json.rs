@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::brief;
 use super::lines::trim;
-use super::markdown::read_row;
+use super::markdown::{parse_any, read_row, write as write_markdown};
 use super::{Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
 use crate::COLUMNS;
 
@@ -123,7 +123,25 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     if document.tables().next().is_none() {
         return Err(PublishedError::new(file, None, "no table among the pieces"));
     }
+    if !is_consistent(&document) {
+        return Err(PublishedError::new(file, None, "markdown: does not make tables of these rows"));
+    }
     Ok(document)
+}
+
+/// Whether what the document says of its markdown gives its own tables again.
+fn is_consistent(document: &Document) -> bool {
+    let has_markdown = |table: &PublishedTable| {
+        table.markdown.is_some() || table.rows.iter().any(|row| row.markdown.is_some())
+    };
+    if !document.tables().any(has_markdown) {
+        return true;
+    }
+    let texts = |document: &Document| -> Vec<(String, Vec<[String; 11]>)> {
+        let rows = |table: &PublishedTable| table.rows.iter().map(PublishedRow::texts).collect();
+        document.tables().map(|table| (table.heading.clone(), rows(table))).collect()
+    };
+    parse_any(&write_markdown(document), "").is_ok_and(|again| texts(&again) == texts(document))
 }
 
 /// Gives rows the lines of their keys `Engine`, and tables that of their first row: no other object has that key, and inside
