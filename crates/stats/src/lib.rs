@@ -1,5 +1,12 @@
-//! Summaries of series of measurements. Pure functions of numbers.
+//! Statistics of measurements: summaries of series, the comparison of two sides, verdicts. Pure functions of numbers.
 
+mod comparison;
+mod launches;
+mod student;
 mod summary;
+mod verdict;
 
+pub use comparison::{Basis, Comparison, Estimate, Interval};
+pub use launches::{Launches, Side};
 pub use summary::{Summary, mean};
+pub use verdict::{FAMILY_LEVEL, Judgement, PILOT, Verdict, holm, judge};
