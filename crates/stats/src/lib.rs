@@ -4,9 +4,11 @@ mod comparison;
 mod launches;
 mod student;
 mod summary;
+mod trend;
 mod verdict;
 
 pub use comparison::{Basis, Comparison, Estimate, Interval};
 pub use launches::{Launches, Side};
 pub use summary::{Summary, mean};
+pub use trend::Trend;
 pub use verdict::{FAMILY_LEVEL, Judgement, PILOT, Verdict, holm, judge};
