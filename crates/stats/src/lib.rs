@@ -14,4 +14,4 @@ pub use comparison::{Basis, Comparison, Estimate, Interval};
 pub use launches::{Launches, Side};
 pub use summary::{Summary, mean};
 pub use trend::Trend;
-pub use verdict::{FAMILY_LEVEL, Judgement, PILOT, Verdict, holm, judge};
+pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Verdict, holm, judge};

@@ -5,8 +5,12 @@ use crate::{Basis, Comparison, Estimate};
 /// The chance that a grid in which nothing changed gets any verdict of change: 1 % for `regressed`, 1 % for `improved`.
 pub const FAMILY_LEVEL: f64 = 0.02;
 
-/// Launches a side to begin with, where the noise is not known.
-pub const PILOT: usize = 5;
+/// The fewest launches a side from which a change is called, and the number asked for where the noise is not known.
+///
+/// Launches that are fast or slow by the luck of a memory layout (Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously
+/// Wrong!", ASPLOS 2009) can all be lucky on one side and all unlucky on the other, without any spread: with even
+/// odds that happens to one comparison in 32 of three launches a side, to one in 512 of five, to one in 8,192 of seven.
+pub const FEWEST: usize = 5;
 
 /// More launches than this are not asked for.
 const MOST: usize = 1000;
@@ -40,7 +44,7 @@ pub struct Judgement {
 ///
 /// - `regressed`: *beyond the noise*, that is the whole interval lies above 1, at the level that [`holm`] leaves this comparison
 ///   (adjusted p ≤ [`FAMILY_LEVEL`]; the 95 % interval then lies above 1 as well); *and beyond the threshold*, that is the ratio
-///   is above 1 + threshold. `improved` likewise below 1 and 1 − threshold.
+///   is above 1 + threshold; from [`FEWEST`] launches a side or more. `improved` likewise below 1 and 1 − threshold.
 /// - `unchanged`: the whole 95 % interval lies between 1 − threshold and 1 + threshold. A difference beyond the noise may be: it
 ///   is then smaller than what was asked for. (Two one-sided tests: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987.)
 /// - `inconclusive`: neither, and the launches a side that would do. With as many, a difference of the threshold's size is beyond
@@ -54,9 +58,9 @@ pub fn judge(grid: &[(Comparison, f64)]) -> Vec<Judgement> {
     let judgements = grid.iter().map(|(comparison, threshold)| {
         let adjusted_p = comparison.p().and_then(|_| adjusted.next());
         let verdict = verdict(comparison, *threshold, adjusted_p);
-        let launches = match (verdict, &comparison.basis) {
-            (Verdict::Inconclusive, Basis::Launches(estimate)) => enough(estimate, *threshold, strictest),
-            (Verdict::Inconclusive, _) => Some(PILOT),
+        let launches = match (verdict, comparison.estimate()) {
+            (Verdict::Inconclusive, Some(estimate)) => enough(estimate, *threshold, strictest),
+            (Verdict::Inconclusive, None) => Some(FEWEST),
             _ => None,
         };
         Judgement { verdict, adjusted_p, launches }
@@ -66,13 +70,16 @@ pub fn judge(grid: &[(Comparison, f64)]) -> Vec<Judgement> {
 
 fn verdict(comparison: &Comparison, threshold: f64, adjusted_p: Option<f64>) -> Verdict {
     let (fell, rose) = (comparison.ratio < 1.0 - threshold, comparison.ratio > 1.0 + threshold);
-    let (beyond_noise, within) = match (comparison.basis, comparison.interval()) {
-        (Basis::Figure, _) => (true, !fell && !rose),
-        (_, Some(interval)) => (
-            adjusted_p.is_some_and(|p| p <= FAMILY_LEVEL),
-            interval.low >= 1.0 - threshold && interval.high <= 1.0 + threshold,
-        ),
-        (_, None) => (false, false),
+    let (beyond_noise, within) = match comparison.basis {
+        Basis::Figure => (true, !fell && !rose),
+        Basis::TooFew => (false, false),
+        Basis::Launches(estimate) => {
+            let interval = estimate.interval(0.05);
+            (
+                adjusted_p.is_some_and(|p| p <= FAMILY_LEVEL) && estimate.launches() >= FEWEST,
+                interval.low >= 1.0 - threshold && interval.high <= 1.0 + threshold,
+            )
+        }
     };
     match (beyond_noise, within) {
         (_, true) => Verdict::Unchanged,
@@ -85,8 +92,9 @@ fn verdict(comparison: &Comparison, threshold: f64, adjusted_p: Option<f64>) -> 
 /// The launches a side that would decide an inconclusive comparison: [`judge`] says in what sense.
 fn enough(estimate: &Estimate, threshold: f64, strictest: f64) -> Option<usize> {
     let edge = threshold.ln_1p();
-    let planned =
-        estimate.launches_for(edge, strictest, MOST)?.max(estimate.launches_for(edge / 2.0, 0.05, MOST)?);
+    let noticed = estimate.launches_for(edge, strictest, MOST)?;
+    let excluded = estimate.launches_for(edge / 2.0, 0.05, MOST)?;
+    let planned = noticed.max(excluded).max(FEWEST);
     if planned > estimate.launches() {
         return Some(planned);
     }
@@ -154,10 +162,17 @@ mod tests {
 
     #[test]
     fn without_noise_the_ratio_decides() {
-        let constant = side(&[8e9; 3]);
+        let constant = side(&[8e9; 5]);
         assert_eq!(alone(&constant, &constant, 0.05).verdict, Verdict::Unchanged);
-        assert_eq!(alone(&constant, &side(&[8.8e9; 3]), 0.05).verdict, Verdict::Regressed);
-        assert_eq!(alone(&constant, &side(&[8.1e9; 3]), 0.05).verdict, Verdict::Unchanged);
+        assert_eq!(alone(&constant, &side(&[8.8e9; 5]), 0.05).verdict, Verdict::Regressed);
+        assert_eq!(alone(&constant, &side(&[8.1e9; 5]), 0.05).verdict, Verdict::Unchanged);
+    }
+
+    #[test]
+    fn four_launches_may_show_no_change_but_not_a_change() {
+        let of_four = |level| alone(&around(1.0, 0.001, 4), &around(level, 0.001, 5), 0.05);
+        assert_eq!(of_four(1.0).verdict, Verdict::Unchanged);
+        assert_eq!((of_four(2.0).verdict, of_four(2.0).launches), (Verdict::Inconclusive, Some(FEWEST)));
     }
 
     #[test]
@@ -176,7 +191,7 @@ mod tests {
         let judgement = alone(&side(&[1.0]), &side(&[2.0]), 0.05);
         assert_eq!(
             judgement,
-            Judgement { verdict: Verdict::Inconclusive, adjusted_p: None, launches: Some(PILOT) }
+            Judgement { verdict: Verdict::Inconclusive, adjusted_p: None, launches: Some(FEWEST) }
         );
     }
 

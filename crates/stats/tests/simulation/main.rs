@@ -34,7 +34,10 @@ fn models() -> [(&'static str, Noise); 6] {
         ("3 % between, 0.5 % within", Noise { between: 0.03, within: 0.005, ..USUAL }),
         ("2 % between, correlation 0.9 within", Noise { correlation: 0.9, ..USUAL }),
         ("2 % between, wild launches", Noise { shape: Between::Wild, ..USUAL }),
-        ("2 % between, two modes", Noise { shape: Between::TwoModes, ..USUAL }),
+        (
+            "2 % between in two modes, 0.5 % within",
+            Noise { shape: Between::TwoModes, within: 0.005, ..USUAL },
+        ),
     ]
 }
 
