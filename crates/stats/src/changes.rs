@@ -32,14 +32,14 @@ impl Change {
 /// Finds the changes of level inside the launches of one side, launch after launch, in order.
 ///
 /// What all launches do at the same place, the engine does: a cache that grows, a kernel that changes at a length. So each
-/// launch is looked at relative to the median of all launches, figure by figure; with fewer than three launches, or fewer than
-/// 32 figures in a launch, nothing is looked for and nothing is found.
+/// launch is looked at relative to the median of all launches, figure by figure; with fewer than three launches, or fewer
+/// than 32 figures in a launch, nothing is looked for and nothing is found.
 ///
-/// The test is Wilcoxon's for a change point: the CUSUM of the ranks, so that an outlier counts as one figure (Pettitt, Applied Statistics
-/// 28, 1979), over their long-run deviation, so that autocorrelation is not taken for a change (Dehling, Fried and Wendler, "A robust
-/// method for shift detection in time series", Biometrika 107, 2020). Launches share that deviation's ratio to the plain one, their
-/// median: a launch that changed does not hide its change. Where one is found, both parts are searched in turn (binary
-/// segmentation: Vostrikova, Soviet Mathematics Doklady 24, 1981).
+/// The test is Wilcoxon's for a change point: the CUSUM of the ranks, so that an outlier counts as one figure (Pettitt,
+/// Applied Statistics 28, 1979), over their long-run deviation, so that autocorrelation is not taken for a change (Dehling,
+/// Fried and Wendler, "A robust method for shift detection in time series", Biometrika 107, 2020). Launches share that
+/// deviation's ratio to the plain one, their median: a launch that changed does not hide its change. Where one is found,
+/// both parts are searched in turn (binary segmentation: Vostrikova, Soviet Mathematics Doklady 24, 1981).
 pub fn changes(launches: &[&[f64]]) -> Vec<Change> {
     let length = launches.iter().map(|series| series.len()).min().unwrap_or(0);
     if launches.len() < FEWEST_LAUNCHES || length < SHORTEST {
@@ -114,8 +114,8 @@ fn peak(centred: &[f64]) -> (f64, usize) {
     (if squares > 0.0 { height / squares.sqrt() } else { 0.0 }, place)
 }
 
-/// The probability that a Brownian bridge rises or falls beyond `height`: Kolmogorov's distribution, the limit of the CUSUM's,
-/// which for few figures is on the safe side.
+/// The probability that a Brownian bridge rises or falls beyond `height`: Kolmogorov's distribution, the limit of the
+/// CUSUM's, which for few figures is on the safe side.
 fn kolmogorov(height: f64) -> f64 {
     if height < 0.3 {
         return 1.0;
@@ -128,8 +128,9 @@ fn kolmogorov(height: f64) -> f64 {
     terms.sum::<f64>().clamp(0.0, 1.0)
 }
 
-/// The long-run variance of a series around 0 over its plain one, at least 1: Geyer's initial positive sequence ("Practical Markov chain
-/// Monte Carlo", Statistical Science 7, 1992), which sums autocorrelations, two by two, while they are positive.
+/// The long-run variance of a series around 0 over its plain one, at least 1: Geyer's initial positive sequence ("Practical
+/// Markov chain Monte Carlo", Statistical Science 7, 1992), which sums autocorrelations, two by two, while they are
+/// positive.
 fn inflation(centred: &[f64]) -> f64 {
     let products = |lag: usize| centred.iter().zip(&centred[lag..]).map(|(a, b)| a * b).sum::<f64>();
     let squares = products(0);

@@ -65,9 +65,9 @@ pub struct Interval {
 
 /// The logarithm of a ratio, with its noise.
 ///
-/// Welch's t on the logarithms of the launch medians: Welch, "The generalization of 'Student's' problem when several different
-/// population variances are involved", Biometrika 34, 1947. The logarithm turns the ratio into a difference and multiplicative
-/// noise into an additive one, of which the two sides' skewness cancels.
+/// Welch's t on the logarithms of the launch medians: Welch, "The generalization of 'Student's' problem when several
+/// different population variances are involved", Biometrika 34, 1947. The logarithm turns the ratio into a difference and
+/// multiplicative noise into an additive one, of which the two sides' skewness cancels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// ln(candidate / baseline).
@@ -107,8 +107,8 @@ impl Estimate {
         student::two_sided(self.log_ratio.abs() / self.error(), self.degrees())
     }
 
-    /// The fewest launches a side, of the same spread, that make half an interval at `level` at most `width` wide in logarithms;
-    /// `None` where that is more than `most`.
+    /// The fewest launches a side, of the same spread, that make half an interval at `level` at most `width` wide in
+    /// logarithms; `None` where that is more than `most`.
     pub(crate) fn launches_for(&self, width: f64, level: f64, most: usize) -> Option<usize> {
         let enough =
             |launches: &usize| Self { counts: [*launches as f64; 2], ..*self }.half_width(level) <= width;

@@ -8,9 +8,10 @@ const RESOLUTION: f64 = 1e-9;
 
 /// One side's launches of the process, in the order in which they ran, each as the logarithm of its median figure.
 ///
-/// The launch is the unit of replication: figures of one process share its memory layout and clocks, so more of them say more
-/// about that process and nothing about the next. The spread between launch medians holds the noise within launches as well
-/// (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, §6), so no second level is needed to count it.
+/// The launch is the unit of replication: figures of one process share its memory layout and clocks, so more of them say
+/// more about that process and nothing about the next. The spread between launch medians holds the noise within launches as
+/// well (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, §6), so no second level is needed to
+/// count it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launches {
     logs: Vec<f64>,
@@ -72,9 +73,9 @@ impl Launches {
 
     /// The geometric mean over cells, launch by launch: the n-th launch of the result is that of all cells' n-th launches.
     ///
-    /// A worker that measures several cells in one launch gives them one noise, and a machine that drifts gives all of a round
-    /// the same; averaged round by round, neither is counted as if every cell had seen it independently. Where cells lack
-    /// launches, a round is the mean of the deviations from their own centre of the cells that have it.
+    /// A worker that measures several cells in one launch gives them one noise, and a machine that drifts gives all of a
+    /// round the same; averaged round by round, neither is counted as if every cell had seen it independently. Where cells
+    /// lack launches, a round is the mean of the deviations from their own centre of the cells that have it.
     fn geometric_mean(cells: &[&Self]) -> Option<Self> {
         let rounds = cells.iter().map(|cell| cell.count()).max()?;
         let deviations = (0..rounds).map(|round| {
@@ -106,9 +107,9 @@ impl Side {
         }
     }
 
-    /// The geometric mean of one metric over the cells of a grid, as a side of its own: two of them compare like any two sides,
-    /// and their ratio is the geometric mean of the cells' ratios. `None` of no cell. A lone figure among the cells makes the
-    /// mean a lone figure.
+    /// The geometric mean of one metric over the cells of a grid, as a side of its own: two of them compare like any two
+    /// sides, and their ratio is the geometric mean of the cells' ratios. `None` of no cell. A lone figure among the cells
+    /// makes the mean a lone figure.
     ///
     /// Fleming and Wallace, "How not to lie with statistics: the correct way to summarize benchmark results", CACM 29, 1986.
     pub fn geometric_mean(cells: &[&Self]) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! Made-up measurements with known truth, to test statistics by: the same seed gives the same figures on every machine.
 
-/// Pseudo-random numbers: xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47, 2021),
-/// seeded by SplitMix64. Not for secrets.
+/// Pseudo-random numbers: xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47,
+/// 2021), seeded by SplitMix64. Not for secrets.
 #[derive(Debug, Clone)]
 pub struct Rng {
     state: [u64; 4],
@@ -65,7 +65,8 @@ impl Rng {
 pub enum Between {
     /// Log-normal.
     Normal,
-    /// Student's t of three degrees of freedom on the logarithm, scaled to the deviation of the normal: a wild launch now and then.
+    /// Student's t of three degrees of freedom on the logarithm, scaled to the deviation of the normal: a wild launch now
+    /// and then.
     Wild,
     /// Two modes, the slow one in three launches of ten, at the normal's deviation: a memory layout that is lucky or is not.
     TwoModes,

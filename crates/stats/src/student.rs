@@ -9,8 +9,9 @@ pub(crate) fn two_sided(t: f64, degrees: f64) -> f64 {
 
 /// The `t` that |T| exceeds with probability `p`, 0 < p < 1.
 ///
-/// Newton's method on ln p as a function of ln t. That function is concave and falling, so the steps approach the root from the
-/// right without overshooting; the quantile of one degree of freedom, which is Cauchy's, lies to the right of every other.
+/// Newton's method on ln p as a function of ln t. That function is concave and falling, so the steps approach the root from
+/// the right without overshooting; the quantile of one degree of freedom, which is Cauchy's, lies to the right of every
+/// other.
 pub(crate) fn quantile(p: f64, degrees: f64) -> f64 {
     let ln_beta = ln_beta(degrees);
     let mut t = 1.0 / (PI * p / 2.0).tan();

@@ -15,11 +15,12 @@ impl Trend {
     /// At most this chance to call a side that did not drift adrift.
     pub const LEVEL: f64 = 0.01;
 
-    /// Fits one by least squares on the logarithms; p is Student's of the slope. `None` of fewer than four launches: two leave
-    /// nothing to judge a line by, three next to nothing.
+    /// Fits one by least squares on the logarithms; p is Student's of the slope. `None` of fewer than four launches: two
+    /// leave nothing to judge a line by, three next to nothing.
     ///
-    /// Of one cell it needs a strong drift or many launches to be seen; of [`Side::geometric_mean`](crate::Side::geometric_mean)
-    /// of all cells' launches, in which noise averages out and the machine's drift does not, it sees a small one.
+    /// Of one cell it needs a strong drift or many launches to be seen; of
+    /// [`Side::geometric_mean`](crate::Side::geometric_mean) of all cells' launches, in which noise averages out and the
+    /// machine's drift does not, it sees a small one.
     pub fn of(launches: &Launches) -> Option<Self> {
         let logs = launches.logs();
         if logs.len() < 4 {

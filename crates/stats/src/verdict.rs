@@ -7,9 +7,10 @@ pub const FAMILY_LEVEL: f64 = 0.02;
 
 /// The fewest launches a side from which a change is called, and the number asked for where the noise is not known.
 ///
-/// Launches that are fast or slow by the luck of a memory layout (Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously
-/// Wrong!", ASPLOS 2009) can all be lucky on one side and all unlucky on the other, without any spread: with even
-/// odds that happens to one comparison in 32 of three launches a side, to one in 512 of five, to one in 8,192 of seven.
+/// Launches that are fast or slow by the luck of a memory layout (Mytkowicz et al., "Producing Wrong Data Without Doing
+/// Anything Obviously Wrong!", ASPLOS 2009) can all be lucky on one side and all unlucky on the other, without any spread:
+/// with even odds that happens to one comparison in 32 of three launches a side, to one in 512 of five, to one in 8,192 of
+/// seven.
 pub const FEWEST: usize = 5;
 
 /// More launches than this are not asked for.
@@ -42,14 +43,17 @@ pub struct Judgement {
 
 /// Judges a whole grid, all cells and metrics: each comparison with its threshold, a share such as 0.05.
 ///
-/// - `regressed`: *beyond the noise*, that is the whole interval lies above 1, at the level that [`holm`] leaves this comparison
-///   (adjusted p ≤ [`FAMILY_LEVEL`]; the 95 % interval then lies above 1 as well); *and beyond the threshold*, that is the ratio
-///   is above 1 + threshold; from [`FEWEST`] launches a side or more. `improved` likewise below 1 and 1 − threshold.
-/// - `unchanged`: the whole 95 % interval lies between 1 − threshold and 1 + threshold. A difference beyond the noise may be: it
-///   is then smaller than what was asked for. (Two one-sided tests: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987.)
-/// - `inconclusive`: neither, and the launches a side that would do. With as many, a difference of the threshold's size is beyond
-///   the noise, and the interval of no difference fits within half the threshold, provided that the spread stays as it is. Where
-///   there are as many already, the ratio is near the threshold: as many as place the interval on one side of it.
+/// - `regressed`: *beyond the noise*, that is the whole interval lies above 1, at the level that [`holm`] leaves this
+///   comparison (adjusted p ≤ [`FAMILY_LEVEL`]; the 95 % interval then lies above 1 as well); *and beyond the threshold*,
+///   that is the ratio is above 1 + threshold; from [`FEWEST`] launches a side or more. `improved` likewise below 1 and 1 −
+///   threshold.
+/// - `unchanged`: the whole 95 % interval lies between 1 − threshold and 1 + threshold. A difference beyond the noise may
+///   be: it is then smaller than what was asked for. (Two one-sided tests: Schuirmann, J. Pharmacokinetics and
+///   Biopharmaceutics 15, 1987.)
+/// - `inconclusive`: neither, and the launches a side that would do. With as many, a difference of the threshold's size is
+///   beyond the noise, and the interval of no difference fits within half the threshold, provided that the spread stays as
+///   it is. Where there are as many already, the ratio is near the threshold: as many as place the interval on one side of
+///   it.
 /// - A side without a spread: the ratio and the threshold alone decide, and nothing is inconclusive.
 pub fn judge(grid: &[(Comparison, f64)]) -> Vec<Judgement> {
     let p_values: Vec<_> = grid.iter().filter_map(|(comparison, _)| comparison.p()).collect();
@@ -103,12 +107,13 @@ fn enough(estimate: &Estimate, threshold: f64, strictest: f64) -> Option<usize> 
     estimate.launches_for(width, level, MOST)
 }
 
-/// Holm's adjusted p-values: with all of them at most α called, the chance of any false one is at most α, whatever depends on
-/// whatever and whichever cells did change (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
-/// of Statistics 6, 1979).
+/// Holm's adjusted p-values: with all of them at most α called, the chance of any false one is at most α, whatever depends
+/// on whatever and whichever cells did change (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian
+/// Journal of Statistics 6, 1979).
 ///
-/// Not Benjamini and Hochberg's: they bound the *share* of false alarms among the alarms. Where one engine did slow down, a twentieth of
-/// a long list of regressions may then be cells of another that did not change, and each is a person's afternoon.
+/// Not Benjamini and Hochberg's: they bound the *share* of false alarms among the alarms. Where one engine did slow down, a
+/// twentieth of a long list of regressions may then be cells of another that did not change, and each is a person's
+/// afternoon.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));

@@ -30,7 +30,7 @@ pub(crate) fn verdicts(pair: &[Comparison], threshold: f64) -> Vec<Verdict> {
 /// Of `pairs` pairs of runs in which nothing changed, how many have a `regressed`, and how many any change at all: at each of
 /// `thresholds`.
 fn alarms(noise: Noise, launches: usize, cells: usize, thresholds: &[f64], pairs: usize) -> Vec<[usize; 2]> {
-    let figures = if is_long() { 32 } else { 9 };
+    let figures = if is_long() { 32 } else { 5 };
     let mut rng = Rng::new(launches as u64 + 1000);
     let mut counts = vec![[0; 2]; thresholds.len()];
     for _ in 0..pairs {
