@@ -10,7 +10,7 @@ const RESOLUTION: f64 = 1e-9;
 ///
 /// The launch is the unit of replication: figures of one process share its memory layout and clocks, so more of them say
 /// more about that process and nothing about the next. The spread between launch medians holds the noise within launches as
-/// well (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, §6), so no second level is needed to
+/// well (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013), so no second level is needed to
 /// count it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launches {

@@ -59,7 +59,7 @@ pub(crate) fn hierarchical_mean(rng: &mut Rng, sides: [&[Vec<f64>]; 2]) -> (f64,
     hierarchical(rng, sides, mean)
 }
 
-/// Launches resampled, and the percentiles of the studentised difference (Davison and Hinkley, §5.2.1).
+/// Launches resampled, and the percentiles of the studentised difference (Davison and Hinkley, §5.2).
 pub(crate) fn studentised(rng: &mut Rng, sides: [&[Vec<f64>]; 2]) -> (f64, f64) {
     let logs = sides.map(log_medians);
     let error = |a: &[f64], b: &[f64]| (variance(a) / a.len() as f64 + variance(b) / b.len() as f64).sqrt();
