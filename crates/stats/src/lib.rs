@@ -1,84 +1,119 @@
-//! Summaries of series of measurements. Pure functions of numbers.
+//! Statistics of measurements: summaries of series, the comparison of two sides, verdicts, drift. Pure functions of numbers.
+//!
+//! - [`Launches`]: one side's launches of the process, the unit of replication; [`Side`]: those, or a published figure.
+//! - [`Comparison`]: the ratio of two sides of one cell and metric, its interval and p-value.
+//! - [`judge`]: a whole grid's comparisons to a [`Verdict`] each; the chance of any false alarm is bounded.
+//! - [`Side::geometric_mean`]: a grid's cells as one side, compared like any other.
+//! - [`Trend`], [`changes()`]: drift from launch to launch, and inside one.
+//!
+//! # What it promises, measured
+//!
+//! On made-up runs with known truth. Noise is log-normal between launches; within a launch it is log-normal with correlation
+//! 0.5 from figure to figure, and every 50th figure takes 1.5 to 4 times as long. Where nothing else is said: 2 % between
+//! launches, 5 % within. Quick versions are tests; the tables are by
+//!
+//! ```text
+//! SIMULATE=long cargo test --release -p stats --test simulation -- --nocapture --test-threads 1
+//! cargo run --release -p stats --example speed
+//! ```
+//!
+//! **Intervals** that hold the true ratio (20,000 comparisons an entry, 64 figures a launch), of those that say 95 %:
+//!
+//! | launches a side | 3 | 5 | 7 | 10 | 20 |
+//! |---|---|---|---|---|---|
+//! | 0.5 % between, 10 % within | 96.1 % | 95.4 % | 95.3 % | 95.2 % | 95.2 % |
+//! | 2 % between, 5 % within | 96.2 % | 95.7 % | 95.3 % | 95.1 % | 95.3 % |
+//! | 3 % between, 0.5 % within | 96.3 % | 95.5 % | 95.4 % | 95.1 % | 95.1 % |
+//! | 2 % between, correlation 0.9 within | 96.3 % | 95.7 % | 95.1 % | 95.2 % | 95.3 % |
+//! | 2 % between with wild launches (t₃) | 96.8 % | 96.1 % | 96.0 % | 95.4 % | 95.5 % |
+//! | 2 % between in two modes, 0.5 % within | **97.6 %** | **98.7 %** | 96.4 % | 96.1 % | 94.9 % |
+//! | 0.5 % between against 3 % between | 95.0 % | 94.9 % | 95.1 % | 95.0 % | 95.2 % |
+//! | geometric mean of 54 cells (5,000) | 96.4 % | 95.2 % | 95.5 % | 95.1 % | 94.3 % |
+//! | the same, cells share 1 % by the round | 96.5 % | 95.8 % | 95.4 % | 94.8 % | 94.8 % |
+//!
+//! What was not chosen (2,000 each), and why: resampling a handful of launches underrates their spread.
+//!
+//! | launches a side | 3 | 5 | 7 | 10 | 20 |
+//! |---|---|---|---|---|---|
+//! | hierarchical bootstrap, percentiles | 85.8 % | 90.5 % | 91.8 % | 93.2 % | 95.7 % |
+//! | the same, of medians of launch medians | 92.5 % | 96.5 % | 96.7 % | 96.8 % | 98.0 % |
+//! | studentised bootstrap | 97.2 % | 95.0 % | 94.3 % | 95.0 % | 94.0 % |
+//!
+//! **False alarms**: pairs of runs, 216 independent comparisons each, in which nothing changed and something is called
+//! `regressed` / changed at all, of 2,000; bounded by 1 % / 2 %, whose own deviation here is 0.2 % / 0.3 %:
+//!
+//! | noise | threshold | 5 launches | 7 launches | 10 launches |
+//! |---|---|---|---|---|
+//! | 0.5 % between, 10 % within | 0 % | 0.4 % / 1.1 % | 1.0 % / 1.5 % | 0.9 % / 1.7 % |
+//! | 0.5 % between, 10 % within | 5 % | 0.3 % / 0.8 % | 0.7 % / 1.1 % | 0.6 % / 0.9 % |
+//! | 2 % between, 5 % within | 0 % | 0.7 % / 1.4 % | 0.8 % / 1.6 % | 1.1 % / 1.6 % |
+//! | 2 % between, 5 % within | 5 % | 0.2 % / 0.5 % | 0.1 % / 0.2 % | 0.1 % / 0.1 % |
+//! | 3 % between, 0.5 % within | 0 % | 0.7 % / 1.1 % | 0.7 % / 1.1 % | 0.7 % / 1.1 % |
+//! | 3 % between, 0.5 % within | 5 % | 0.6 % / 0.7 % | 0.3 % / 0.5 % | 0.4 % / 0.6 % |
+//! | 2 % between, correlation 0.9 within | 0 % | 0.6 % / 1.2 % | 0.9 % / 1.8 % | 0.9 % / 2.0 % |
+//! | 2 % between, correlation 0.9 within | 5 % | 0.5 % / 1.0 % | 0.8 % / 1.6 % | 0.8 % / 1.5 % |
+//! | 2 % between with wild launches (t₃) | 0 % | 0.2 % / 0.5 % | 0.4 % / 0.8 % | 0.8 % / 1.4 % |
+//! | 2 % between with wild launches (t₃) | 5 % | 0.0 % / 0.0 % | 0.0 % / 0.0 % | 0.1 % / 0.1 % |
+//! | 2 % between in two modes, 0.5 % within | 0 % | **8.8 % / 15.4 %** | 0.5 % / 1.1 % | 0.4 % / 1.0 % |
+//! | 2 % between in two modes, 0.5 % within | 5 % | 0.0 % / 0.0 % | 0.0 % / 0.0 % | 0.0 % / 0.0 % |
+//!
+//! The bold row is a limit: launches that are either fast or slow (4 % apart, three in ten slow) and otherwise nearly alike.
+//! Five a side can be all of one kind, and then nothing in them says so; seven a side keep the bound. Beside 18 cells of 54
+//! that did change, any of the others raises an alarm in 1.4 % of pairs.
+//!
+//! **Power** at threshold 2 %, 128 figures a launch, a third of 216 comparisons slower, of 500 pairs: pairs of runs in which
+//! that is found / single comparisons in which it is:
+//!
+//! | between launches | 5 %, 10 launches | 5 %, 20 launches | 10 %, 10 launches |
+//! |---|---|---|---|
+//! | 0.5 % | 100 % / 100 % | 100 % / 100 % | 100 % / 100 % |
+//! | 1 % | 100 % / 99.6 % | 100 % / 100 % | 100 % / 100 % |
+//! | 1.5 % | 100 % / 86.3 % | 100 % / 100 % | 100 % / 100 % |
+//! | 2 % | 100 % / **51.8 %** | 100 % / 99.5 % | 100 % / 100 % |
+//! | 3 % | 100 % / **11.9 %** | 100 % / 73.0 % | 100 % / 93.0 % |
+//!
+//! A slower engine is found; *each* of its cells at 5 % only where launches differ by 1 % or so, or from 20 launches. The
+//! rest are `inconclusive`, which says how many launches would do. Of 54 comparisons at threshold 5 %, inconclusive after 5
+//! launches and measured again with as many as asked for (13 in the median of those without a difference), 98.2 % are
+//! decided then; of those 10 % slower or faster all.
+//!
+//! **Drift between launches**: sides called adrift by more than 2 %, one cell / the geometric mean of 54 cells:
+//!
+//! | launches | no drift | 5 % from first to last | 10 % |
+//! |---|---|---|---|
+//! | 5 | 1.1 % / 0 % | 4.6 % / 99.5 % | 15.7 % / 100 % |
+//! | 10 | 1.1 % / 0 % | 15.4 % / 100 % | 65.1 % / 100 % |
+//! | 20 | 1.0 % / 0 % | 41.0 % / 100 % | 97.1 % / 100 % |
+//!
+//! **Changes inside a launch** where there are none, 5,000 sides of 3 or 10 launches of 100 or 256 figures: found in at most
+//! 0.5 %, and above 5 % in size in at most 0.2 %, at every correlation from 0 to 0.9. Where one of ten launches of 256
+//! figures changes:
+//!
+//! | within launches, correlation | 5 % at 128 | 10 % at 128 | 10 % at 64 | 20 % at 32 | 10 % at 96 to 160 |
+//! |---|---|---|---|---|---|
+//! | 1 %, 0.5 | 100 % | 100 % | 97.0 % | 22.4 % | 20.8 % |
+//! | 2 %, 0.5 | 99.9 % | 100 % | 96.8 % | 22.4 % | 20.7 % |
+//! | 5 %, 0 | 96.4 % | 100 % | 99.0 % | 100 % | 81.2 % |
+//! | 5 %, 0.5 | 49.6 % | 99.1 % | 83.2 % | 17.8 % | 5.9 % |
+//!
+//! The limits: where figures follow each other, a change in the first or last eighth of a series is mostly missed, and so is
+//! one that goes back after a quarter of it; neither moves the launch's median far.
+//!
+//! **Speed**: 10,000 cells of 2 × 10 launches of 256 figures on one core: 0.3 s to compare and judge, 2.2 s to look for
+//! drift; 7 MB, since a side keeps one number a launch.
 
-/// What a series of figures looks like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Summary {
-    /// Figures in it.
-    pub count: usize,
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Sample standard deviation (n − 1); 0 for a single figure.
-    pub deviation: f64,
-    /// The least.
-    pub least: f64,
-    /// The median.
-    pub median: f64,
-    /// The 95th percentile.
-    pub p95: f64,
-    /// The largest.
-    pub largest: f64,
-}
+mod changes;
+mod comparison;
+mod launches;
+pub mod simulate;
+mod student;
+mod summary;
+mod trend;
+mod verdict;
 
-impl Summary {
-    /// Summarises a series; `None` where it is empty.
-    pub fn of(series: &[f64]) -> Option<Self> {
-        let mut sorted = series.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (least, largest) = (*sorted.first()?, *sorted.last()?);
-        let mean = mean(series)?;
-        let squares: f64 = series.iter().map(|figure| (figure - mean).powi(2)).sum();
-        let deviation = if series.len() > 1 { (squares / (series.len() - 1) as f64).sqrt() } else { 0.0 };
-        let (median, p95) = (quantile(&sorted, 0.5), quantile(&sorted, 0.95));
-        Some(Self { count: series.len(), mean, deviation, least, median, p95, largest })
-    }
-
-    /// The standard deviation as a share of the mean.
-    pub fn variation(&self) -> f64 {
-        self.deviation / self.mean
-    }
-}
-
-/// The arithmetic mean; `None` of nothing.
-pub fn mean(series: &[f64]) -> Option<f64> {
-    (!series.is_empty()).then(|| series.iter().sum::<f64>() / series.len() as f64)
-}
-
-/// The quantile `q` of a sorted, non-empty series: linear between its figures (type 7 of Hyndman and Fan, "Sample
-/// Quantiles in Statistical Packages", The American Statistician 50, 1996).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_known_series() {
-        // R: x <- c(4, 1, 3, 2, 10); mean(x); sd(x); quantile(x, c(.5, .95))
-        let summary = Summary::of(&[4.0, 1.0, 3.0, 2.0, 10.0]).unwrap();
-        assert_eq!((summary.count, summary.mean, summary.median), (5, 4.0, 3.0));
-        assert!((summary.deviation - 3.535_533_906).abs() < 1e-9);
-        assert!((summary.p95 - 8.8).abs() < 1e-12);
-        assert_eq!((summary.least, summary.largest), (1.0, 10.0));
-    }
-
-    #[test]
-    fn one_figure_and_none() {
-        let summary = Summary::of(&[2.5]).unwrap();
-        assert_eq!((summary.mean, summary.median, summary.deviation), (2.5, 2.5, 0.0));
-        assert_eq!(Summary::of(&[]), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn quantiles_lie_in_order(series in proptest::collection::vec(1e-6f64..1e6, 1..50)) {
-            let s = Summary::of(&series).unwrap();
-            assert!(s.least <= s.median && s.median <= s.p95 && s.p95 <= s.largest);
-            assert!(s.least <= s.mean * (1.0 + 1e-12) && s.mean <= s.largest * (1.0 + 1e-12));
-        }
-    }
-}
+pub use changes::{Change, changes};
+pub use comparison::{Basis, Comparison, Estimate, Interval};
+pub use launches::{Launches, Side};
+pub use summary::{Summary, mean};
+pub use trend::Trend;
+pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Verdict, holm, judge};

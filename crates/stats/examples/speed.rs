@@ -1,0 +1,54 @@
+//! How long a large comparison takes: 10,000 cells of ten launches a side, 256 figures a launch, made up one cell at a time.
+//!
+//!     cargo run --release -p stats --example speed
+
+use std::time::{Duration, Instant};
+
+use stats::simulate::{Between, Noise, Rng};
+use stats::{Comparison, Launches, Side, Trend, changes, judge};
+
+const CELLS: usize = 10_000;
+
+fn main() {
+    let noise =
+        Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
+    let mut rng = Rng::new(1);
+    let (mut grid, mut sides) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let (mut comparing, mut drifting) = (Duration::ZERO, Duration::ZERO);
+    let mut adrift = 0;
+    for _ in 0..CELLS {
+        let series = [0, 1].map(|_| noise.side(&mut rng, 1.0, 10, 256));
+        let series = series.each_ref().map(|side| side.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let start = Instant::now();
+        let pair =
+            series.each_ref().map(|side| Launches::of(side.iter().copied()).expect("positive figures"));
+        comparing += start.elapsed();
+        let start = Instant::now();
+        adrift += series.iter().filter(|side| !changes(side).is_empty()).count();
+        adrift +=
+            pair.iter().filter(|side| Trend::of(side).is_some_and(|trend| trend.is_drift(0.05))).count();
+        drifting += start.elapsed();
+        let start = Instant::now();
+        let pair = pair.map(Side::Launches);
+        grid.push((Comparison::of(&pair[0], &pair[1]), 0.05));
+        comparing += start.elapsed();
+        sides.iter_mut().zip(pair).for_each(|(sides, side)| sides.push(side));
+    }
+    let start = Instant::now();
+    let judgements = judge(&grid);
+    let [baseline, candidate] = sides.each_ref().map(|side| {
+        let cells: Vec<_> = side.iter().collect();
+        Side::geometric_mean(&cells).expect("there are cells")
+    });
+    let mean = Comparison::of(&baseline, &candidate);
+    let judging = start.elapsed();
+    println!(
+        "{CELLS} cells: comparing {comparing:.2?}, judging {judging:.2?}, looking for drift {drifting:.2?}"
+    );
+    let undecided = judgements.iter().filter(|judgement| judgement.launches.is_some()).count();
+    println!(
+        "{undecided} inconclusive, {adrift} adrift, geometric mean {:.4} {:?}",
+        mean.ratio,
+        mean.interval()
+    );
+}
