@@ -22,7 +22,9 @@ fn excerpt() -> String {
 }
 
 fn texts(document: &Document) -> Vec<(String, Vec<[String; 11]>)> {
-    let rows = |table: &report::published::PublishedTable| table.rows.iter().map(|row| row.texts()).collect();
+    let rows = |table: &report::published::PublishedTable| {
+        table.rows.iter().map(report::published::PublishedRow::texts).collect()
+    };
     document.tables().map(|table| (table.heading.clone(), rows(table))).collect()
 }
 

@@ -66,9 +66,9 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
     };
     // A file gets the text as it is; a screen must not be steered by a vocabulary.
     if printer::is_screen() {
-        printer::text(&text)?
+        printer::text(&text)?;
     } else {
-        printer::result(&text)?
+        printer::result(&text)?;
     }
     Ok(Ending::Done)
 }
