@@ -1,4 +1,4 @@
-//! What a heading says: `LLaMA-2 7B FP16 CUDA (1 A100 80GB)`. The inverse of [`crate::heading`].
+//! What a heading says: `LLaMA-2 7B FP16 CUDA (1 A100 80GB)`. The inverse of [`crate::heading()`].
 
 use std::fmt;
 
