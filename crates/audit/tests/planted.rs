@@ -148,6 +148,8 @@ fn a_wall_clock_that_is_not_its_parts() {
     let mut table = sound(SMALL);
     let figure = get(&table, 5, 6);
     set_latency(&mut table, 5, 6, figure * 0.9);
+    assert_only(&table, Severity::Remarkable, "wall-clock-short", Some(HEADERS[6]));
+    set_latency(&mut table, 5, 6, figure * 0.8);
     assert_only(&table, Severity::Impossible, "wall-clock-short", Some(HEADERS[6]));
     set_latency(&mut table, 5, 6, figure * 1.3);
     assert_only(&table, Severity::Remarkable, "wall-clock-long", Some(HEADERS[6]));
