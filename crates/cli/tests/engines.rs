@@ -122,10 +122,8 @@ fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
         assert_eq!(first.unwrap().tokens_sha256, record.tokens_sha256);
         assert!(record.memory.kv_cache_bytes.is_some() && record.memory.peak_bytes.is_some());
     }
-    // So few and short forwards may well look remarkable.
-    let notes =
-        stdout.lines().filter(|line| line.starts_with("- ") && !line.starts_with("- audit: remarkable"));
-    assert_eq!(notes.count(), 0, "{stdout}");
+    let disagreement = ["tokens differ", "computes something else", "chooses other tokens"];
+    assert!(!disagreement.iter().any(|words| stdout.contains(words)), "{stdout}");
 }
 
 #[test]
