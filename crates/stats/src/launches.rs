@@ -56,6 +56,16 @@ impl Launches {
         Some((student::quantile(0.05, count - 1.0) * error).exp_m1())
     }
 
+    /// This side over another, launch by launch: the n-th launch of the result is the ratio of both sides' n-th, without a unit.
+    /// `None` where the counts differ.
+    ///
+    /// For two sides measured interleaved, in the order in which they ran: what the machine does to both at the same time is
+    /// not in the ratio. [`Trend::of`](crate::Trend::of) it sees the drift that the two do not share, and no other.
+    pub fn over(&self, baseline: &Self) -> Option<Self> {
+        let ratio = || self.logs.iter().zip(&baseline.logs).map(|(own, other)| own - other).collect();
+        (self.count() == baseline.count()).then(|| Self { logs: ratio() })
+    }
+
     pub(crate) fn logs(&self) -> &[f64] {
         &self.logs
     }
@@ -175,6 +185,15 @@ mod tests {
         assert!((side.half_width().unwrap() - expected).abs() < 1e-9);
         assert_eq!(launches(&[2.0]).spread(), None);
         assert_eq!(launches(&[2.0]).half_width(), None);
+    }
+
+    #[test]
+    fn a_side_over_another_goes_launch_by_launch() {
+        let ratio = launches(&[2.0, 6.0, 3.0]).over(&launches(&[1.0, 2.0, 4.0])).unwrap();
+        let expected = launches(&[2.0, 3.0, 0.75]);
+        assert!(ratio.logs.iter().zip(&expected.logs).all(|(a, b)| (a - b).abs() < 1e-12), "{ratio:?}");
+        assert_eq!(launches(&[1.0, 2.0]).over(&launches(&[1.0])), None);
+        assert_eq!(launches(&[1.0]).over(&launches(&[1.0, 2.0])), None);
     }
 
     #[test]

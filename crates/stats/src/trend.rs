@@ -49,8 +49,12 @@ impl Trend {
 mod tests {
     use super::*;
 
+    fn launches(medians: &[f64]) -> Launches {
+        Launches::of(medians.chunks(1)).unwrap()
+    }
+
     fn of(medians: &[f64]) -> Option<Trend> {
-        Trend::of(&Launches::of(medians.chunks(1)).unwrap())
+        Trend::of(&launches(medians))
     }
 
     #[test]
@@ -68,5 +72,20 @@ mod tests {
         assert!(trend.is_drift(0.02) && !trend.is_drift(0.1), "{trend:?}");
         assert!(!of(&[1.0; 6]).unwrap().is_drift(0.0));
         assert_eq!(of(&[1.0, 1.1, 1.2]), None);
+    }
+
+    #[test]
+    fn drift_that_two_interleaved_sides_share_is_not_in_their_ratio() {
+        let drift = [1.0, 1.02, 1.04, 1.06, 1.08, 1.1];
+        let noise = [0.002, -0.001, 0.001, -0.002, -0.001, 0.001];
+        let candidate: Vec<_> =
+            drift.iter().zip(noise).map(|(level, noise)| 3.0 * level * (1.0 + noise)).collect();
+        let (baseline, candidate) = (launches(&drift), launches(&candidate));
+        assert!([&baseline, &candidate].iter().all(|side| Trend::of(side).unwrap().is_drift(0.05)));
+        let shared = candidate.over(&baseline).unwrap();
+        assert!(!Trend::of(&shared).unwrap().is_drift(0.0), "{:?}", Trend::of(&shared));
+        assert!((shared.centre() - 3.0).abs() < 0.01);
+        let own = candidate.over(&launches(&[1.0, 0.999, 1.001, 1.0, 1.001, 0.999])).unwrap();
+        assert!(Trend::of(&own).unwrap().is_drift(0.05), "the candidate's alone stays");
     }
 }
