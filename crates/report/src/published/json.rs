@@ -137,14 +137,21 @@ fn is_consistent(document: &Document) -> bool {
     if !document.tables().any(has_markdown) {
         return true;
     }
-    // Where there is no markdown of a text's own, it is written without what would steer a terminal.
-    let written = |text: &str| trim(&crate::one_line(text)).to_owned();
-    let texts = |document: &Document| -> Vec<(String, Vec<[String; 11]>)> {
-        let row = |row: &PublishedRow| row.texts().map(|text| written(&text));
-        let rows = |table: &PublishedTable| table.rows.iter().map(row).collect();
-        document.tables().map(|table| (written(&table.heading), rows(table))).collect()
+    // What is not its markdown's own text is written anew, without what would steer a terminal.
+    let same = |its: &str, again: &str| its == again || trim(&crate::one_line(its)) == again;
+    let same_row = |(row, again): (&PublishedRow, &PublishedRow)| {
+        row.texts().iter().zip(again.texts()).all(|(its, again)| same(its, &again))
     };
-    parse_any(&write_markdown(document), "").is_ok_and(|again| texts(&again) == texts(document))
+    let same_table = |(table, again): (&PublishedTable, &PublishedTable)| {
+        // A csv names a table in its rows: where there are none, the markdown alone says its heading.
+        (table.heading == again.heading || (!table.rows.is_empty() && same(&table.heading, &again.heading)))
+            && table.rows.len() == again.rows.len()
+            && table.rows.iter().zip(&again.rows).all(same_row)
+    };
+    parse_any(&write_markdown(document), "").is_ok_and(|again| {
+        document.tables().count() == again.tables().count()
+            && document.tables().zip(again.tables()).all(same_table)
+    })
 }
 
 /// Gives rows the lines of their keys `Engine`, and tables that of their first row: no other object has that key, and inside
