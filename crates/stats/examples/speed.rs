@@ -1,11 +1,12 @@
-//! How long a large comparison takes: 10,000 cells of ten launches a side, 256 figures a launch, made up one cell at a time.
+//! How long a large comparison takes: 10,000 cells of ten launches a side, 256 figures a launch, made up one cell at a time; and
+//! the histories of 300 cells over 200 runs.
 //!
 //!     cargo run --release -p stats --example speed
 
 use std::time::{Duration, Instant};
 
 use stats::simulate::{Between, Noise, Rng};
-use stats::{Comparison, Launches, Side, Trend, changes, judge};
+use stats::{Comparison, Launches, Side, Trend, changes, judge, shifts};
 
 const CELLS: usize = 10_000;
 
@@ -51,4 +52,24 @@ fn main() {
         mean.ratio,
         mean.interval()
     );
+    histories(&mut rng);
+}
+
+/// Every history has a shift of 10 % in the middle, and one back for the last tenth.
+fn histories(rng: &mut Rng) {
+    const RUNS: usize = 200;
+    let noise = Noise::plain(0.02, 0.0);
+    let histories: Vec<Vec<_>> = (0..300)
+        .map(|_| {
+            let run = |run| {
+                let level = if (RUNS / 2..RUNS - RUNS / 10).contains(&run) { 1.1 } else { 1.0 };
+                let series = noise.side(rng, level, 5, 1);
+                Launches::of(series.iter().map(Vec::as_slice)).expect("positive figures")
+            };
+            (0..RUNS).map(run).collect()
+        })
+        .collect();
+    let start = Instant::now();
+    let found: usize = histories.iter().map(|history| shifts(history, 0.05).len()).sum();
+    println!("{} histories of {RUNS} runs: {:.2?}, {found} shifts", histories.len(), start.elapsed());
 }

@@ -4,7 +4,7 @@ use crate::{mean, student};
 
 /// Two figures nearer to each other than this share are equal: a clock's tick on a second. Keeps a metric without any noise,
 /// such as a peak of memory, from proving a difference by the rounding of a logarithm.
-const RESOLUTION: f64 = 1e-9;
+pub(crate) const RESOLUTION: f64 = 1e-9;
 
 /// One side's launches of the process, in the order in which they ran, each as the logarithm of its median figure.
 ///
@@ -40,6 +40,11 @@ impl Launches {
     /// The side's figure: the geometric mean over launches of each launch's median, in the figures' own unit.
     pub fn centre(&self) -> f64 {
         self.log_centre().exp()
+    }
+
+    /// Each launch's median, in the figures' own unit.
+    pub fn medians(&self) -> impl Iterator<Item = f64> {
+        self.logs.iter().map(|log| log.exp())
     }
 
     /// The relative standard deviation between launches; `None` of a single launch.

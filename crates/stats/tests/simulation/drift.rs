@@ -109,3 +109,29 @@ fn drift_between_launches() {
         println!("| {launched} | {} |", shown.join(" | "));
     }
 }
+
+#[test]
+fn drift_that_two_interleaved_sides_share() {
+    let count = experiments(500, 5_000);
+    println!(
+        "\nA side that drifts by 10 % with the machine, called adrift at threshold 2 %: alone / over the other side"
+    );
+    println!("| 5 launches | 10 launches | 20 launches |\n|---|---|---|");
+    let shown = [5, 10, 20].map(|launched| {
+        let mut rng = Rng::new(15);
+        let is_adrift = |launches: &Launches| Trend::of(launches).expect("four launches").is_drift(0.02);
+        let (mut alone, mut over) = (0, 0);
+        for _ in 0..count {
+            let [baseline, candidate] = [0, 1].map(|_| adrift(&mut rng, launched, 1.1));
+            alone += usize::from(is_adrift(&candidate));
+            over += usize::from(is_adrift(&candidate.over(&baseline).expect("as many launches")));
+        }
+        assert!(
+            over as f64 / count as f64 <= Trend::LEVEL + tolerance(Trend::LEVEL, count),
+            "{launched}: {over}"
+        );
+        assert!(launched < 20 || alone * 100 >= 90 * count, "{launched}: {alone}");
+        format!("{} / {}", percent(alone, count), percent(over, count))
+    });
+    println!("| {} |", shown.join(" | "));
+}

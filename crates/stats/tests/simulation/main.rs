@@ -8,6 +8,7 @@ mod bootstrap;
 mod coverage;
 mod drift;
 mod grid;
+mod history;
 mod power;
 
 use stats::Launches;
