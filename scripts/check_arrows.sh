@@ -29,6 +29,7 @@ allowed engine-torch llama protocol worker
 allowed harness llama protocol
 allowed report llama protocol stats
 allowed audit llama protocol report
+allowed compare protocol report stats
 allowed fuzz
-allowed llama2-bench audit harness llama protocol report
+allowed llama2-bench audit compare harness llama protocol report
 echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as planned"

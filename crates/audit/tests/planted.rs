@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use audit::{AuditedTable, Ceilings, Finding, Hardware, Severity, audit, rules};
 use protocol::Precision;
-use report::format_g10;
 use report::published::{Cell, Document, Piece, PublishedTable, markdown};
+use report::{COLUMNS, format_g10};
 
 use common::{DEVICES, Engine, Sweep, models, read, table};
 
@@ -87,17 +87,6 @@ fn assert_only(table: &PublishedTable, severity: Severity, rule: &str, column: O
     finding
 }
 
-const HEADERS: [&str; 8] = [
-    "Prompt Latency (ms)",
-    "Prompt Throughput (tps)",
-    "First 128 Tokens Generated Avg Latency (ms)",
-    "First 128 Tokens Generated Avg Throughput (tps)",
-    "First 256 Tokens Generated Avg Latency (ms)",
-    "First 256 Tokens Generated Avg Throughput (tps)",
-    "Wall-Clock Latency (s)",
-    "Wall-Clock Throughput (tps)",
-];
-
 #[test]
 fn sound_tables_have_no_findings() {
     for model in 1..4 {
@@ -113,7 +102,7 @@ fn a_throughput_that_is_not_its_latency_s() {
             let mut table = sound(SMALL);
             let figure = get(&table, 5, column) * factor;
             set(&mut table, 5, column, figure);
-            assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[column]));
+            assert_only(&table, Severity::Impossible, "throughput", Some(COLUMNS[3 + column]));
         }
         for factor in [0.991, 1.009] {
             let mut table = sound(SMALL);
@@ -135,7 +124,7 @@ fn rounding_of_the_digits_is_no_fault() {
     // Of a wall clock of some seconds, whole seconds leave nothing to check; latencies of some milliseconds little.
     assert_eq!(findings(&[table.clone()]), []);
     set(&mut table, 0, 3, 500.0);
-    assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[3]));
+    assert_only(&table, Severity::Impossible, "throughput", Some(COLUMNS[6]));
     let mut table = sound(SMALL);
     table.rows[0].cells[2] = Cell::parse("0").unwrap();
     let found = findings(&[table]);
@@ -148,11 +137,11 @@ fn a_wall_clock_that_is_not_its_parts() {
     let mut table = sound(SMALL);
     let figure = get(&table, 5, 6);
     set_latency(&mut table, 5, 6, figure * 0.9);
-    assert_only(&table, Severity::Remarkable, "wall-clock-short", Some(HEADERS[6]));
+    assert_only(&table, Severity::Remarkable, "wall-clock-short", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 0.8);
-    assert_only(&table, Severity::Impossible, "wall-clock-short", Some(HEADERS[6]));
+    assert_only(&table, Severity::Impossible, "wall-clock-short", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 1.3);
-    assert_only(&table, Severity::Remarkable, "wall-clock-long", Some(HEADERS[6]));
+    assert_only(&table, Severity::Remarkable, "wall-clock-long", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 1.1);
     assert_eq!(findings(&[table]), []);
 }
@@ -162,11 +151,11 @@ fn halves_of_a_generation_that_do_not_fit() {
     let mut table = sound(SMALL);
     let figure = get(&table, 5, 4);
     set_latency(&mut table, 5, 2, figure * 2.1);
-    assert_only(&table, Severity::Impossible, "first-128-256", Some(HEADERS[4]));
+    assert_only(&table, Severity::Impossible, "first-128-256", Some(COLUMNS[7]));
     set_latency(&mut table, 5, 2, figure * 1.3);
-    assert_only(&table, Severity::Remarkable, "first-128-256", Some(HEADERS[4]));
+    assert_only(&table, Severity::Remarkable, "first-128-256", Some(COLUMNS[7]));
     set_latency(&mut table, 5, 2, figure * 0.75);
-    let finding = assert_only(&table, Severity::Remarkable, "first-128-256", Some(HEADERS[4]));
+    let finding = assert_only(&table, Severity::Remarkable, "first-128-256", Some(COLUMNS[7]));
     assert!(finding.message.contains("so tokens 129 to 256 took"), "{finding}");
 }
 
@@ -183,7 +172,7 @@ fn figures_beyond_the_memory_s_bandwidth() {
     // The prompt alone.
     let mut table = sound(SMALL);
     set_latency(&mut table, 0, 0, 6.01);
-    assert_only(&table, Severity::Impossible, "prompt-bandwidth", Some(HEADERS[0]));
+    assert_only(&table, Severity::Impossible, "prompt-bandwidth", Some(COLUMNS[3]));
 }
 
 #[test]
@@ -197,7 +186,7 @@ fn figures_beyond_the_peak() {
     let wall = get(&table, row, 6) - saved / 1e3;
     set_latency(&mut table, row, 0, figure);
     set_latency(&mut table, row, 6, wall);
-    let finding = assert_only(&table, Severity::Impossible, "prompt-compute", Some(HEADERS[0]));
+    let finding = assert_only(&table, Severity::Impossible, "prompt-compute", Some(COLUMNS[3]));
     assert!(finding.message.contains("at 312.0 TFLOP/s"), "{finding}");
     // Tokens are bound by arithmetic where the batch is large and the cache small: a device with much bandwidth.
     let mut tables = vec![AuditedTable::new("a.md", sound(SMALL))];
@@ -283,7 +272,7 @@ fn latency_that_falls() {
     set_latency(&mut table, 7, 2, figures[1] * 0.72);
     set_latency(&mut table, 7, 4, figures[2] * 0.72);
     set_latency(&mut table, 7, 6, (figures[0] / 1e3 + tokens) * 1.03);
-    let finding = assert_only(&table, Severity::Remarkable, "falling-latency", Some(HEADERS[4]));
+    let finding = assert_only(&table, Severity::Remarkable, "falling-latency", Some(COLUMNS[7]));
     assert_eq!((finding.batch_size, finding.prompt_length), (Some(16), Some(256)));
 }
 
@@ -302,7 +291,7 @@ fn cells_that_are_missing_or_there_twice() {
     for (text, found) in [("", "nothing"), ("OOM", "\"OOM\"")] {
         let mut table = sound(SMALL);
         table.rows[0].cells[6] = Cell::parse(text).unwrap();
-        let finding = assert_only(&table, Severity::Remarkable, "missing-cells", Some(HEADERS[6]));
+        let finding = assert_only(&table, Severity::Remarkable, "missing-cells", Some(COLUMNS[9]));
         assert_eq!(finding.message, format!("{found} stands here, and figures in 7 other columns"));
     }
     let mut table = sound(SMALL);
@@ -328,7 +317,7 @@ fn another_generation_length_is_no_fault() {
     assert_eq!(findings(&[table.clone()]), []);
     let figure = get(&table, 3, 7) * 1.02;
     set(&mut table, 3, 7, figure);
-    assert_only(&table, Severity::Impossible, "throughput", Some(HEADERS[7]));
+    assert_only(&table, Severity::Impossible, "throughput", Some(COLUMNS[10]));
 }
 
 #[test]

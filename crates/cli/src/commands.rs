@@ -1,9 +1,12 @@
 //! The commands: settings in, harness and report called, results printed.
 
+pub(crate) mod against;
 pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod generate;
+pub(crate) mod history;
 pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod run;

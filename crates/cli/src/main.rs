@@ -17,11 +17,11 @@ use crate::args::{Args, Command};
 enum Ending {
     /// Nothing wrong.
     Done = 0,
-    /// A cell failed, or an engine computes something else.
+    /// A regression, a cell that failed, or an engine that computes something else.
     Finding = 1,
     /// Bad input or a broken set-up, of which a worker has told the user already.
     Refused = 2,
-    /// Nothing could be compared.
+    /// The noise does not say, or nothing could be compared.
     Inconclusive = 3,
     /// Ctrl-C.
     Interrupted = 130,
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Table(args) => commands::table::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
+        Command::History(args) => commands::history::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),

@@ -34,3 +34,8 @@ pub(crate) fn error(error: &anyhow::Error) {
 pub(crate) fn is_screen() -> bool {
     io::stdout().is_terminal()
 }
+
+/// Whether results go to a screen that wants colours (<https://no-color.org>).
+pub(crate) fn is_coloured_screen() -> bool {
+    is_screen() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

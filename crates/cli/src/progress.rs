@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use harness::{Cell, Event, Sweep, plan};
+use harness::{Cell, Contender, Event, interleaved};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use protocol::{Measurement, Outcome, Phase};
 use report::{Figures, format_short};
@@ -25,6 +25,9 @@ pub(crate) struct Progress {
     cells: usize,
     header_shown: bool,
     started: Instant,
+    /// Whether two runs are measured interleaved.
+    has_sides: bool,
+    side: &'static str,
     current: String,
     current_index: usize,
     /// Seconds and work of the cells measured here.
@@ -32,8 +35,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(sweep: &Sweep) -> Self {
-        let cells = plan(sweep);
+    pub(crate) fn new(contenders: &[Contender<'_>]) -> Self {
+        let sweep = contenders[0].sweep;
+        let cells = interleaved(sweep, contenders.len());
         let live = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(
                 Some(cells.len() as u64),
@@ -44,10 +48,12 @@ impl Progress {
         });
         Self {
             live,
-            work: cells.iter().map(|cell| cell.flops(sweep)).collect(),
+            work: cells.iter().map(|(_, cell)| cell.flops(sweep)).collect(),
             cells: cells.len(),
             header_shown: false,
             started: Instant::now(),
+            has_sides: contenders.len() > 1,
+            side: "",
             current: String::new(),
             current_index: 0,
             spent: (0.0, 0.0),
@@ -56,15 +62,21 @@ impl Progress {
 
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         match *event {
-            Event::Opened { dir, cells, done } => {
+            Event::Opened { dirs, cells, done } => {
                 let resumed =
                     if done > 0 { format!(", {done} of them measured already") } else { String::new() };
-                self.line(&format!("{}: {cells} cells{resumed}", dir.display()));
+                let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+                self.line(&format!("{}: {cells} cells{resumed}", dirs.join(" and ")));
             }
             Event::Verifying { engine, model } => self.message(&format!("verifying {engine} on {model}")),
             Event::Verified(verification) => self.line(&format!("verified {}", describe(verification))),
-            Event::CellStarted { cell, index } => {
-                self.current = cell_name(&cell);
+            Event::CellStarted { cell, index, side } => {
+                self.side = match side {
+                    _ if !self.has_sides => "",
+                    0 => " baseline",
+                    _ => " candidate",
+                };
+                self.current = format!("{}{}", cell_name(&cell), self.side);
                 self.current_index = index;
                 self.started = Instant::now();
                 self.message(&format!("[{}/{}] {}  starting", index + 1, self.cells, self.current));
@@ -98,9 +110,9 @@ impl Progress {
                     );
                 }
                 let row = if self.live.is_some() {
-                    growing_row(&cell, measurement)
+                    growing_row(&cell, measurement) + self.side
                 } else {
-                    self.plain_row(index, &cell, measurement)
+                    self.plain_row(index, measurement)
                 };
                 self.line(&row);
             }
@@ -142,8 +154,8 @@ impl Progress {
         format!("  about {} left", clock(Duration::try_from_secs_f64(left).unwrap_or_default()))
     }
 
-    fn plain_row(&self, index: usize, cell: &Cell<'_>, measurement: &Measurement) -> String {
-        let place = format!("[{}/{}] {}", index + 1, self.cells, cell_name(cell));
+    fn plain_row(&self, index: usize, measurement: &Measurement) -> String {
+        let place = format!("[{}/{}] {}", index + 1, self.cells, self.current);
         match Figures::of(&[measurement]) {
             Some(figures) if measurement.outcome == Outcome::Ok => format!(
                 "{place}: prompt {}, token {}, wall {}",

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use audit::{AuditedTable, Hardware};
-use harness::Run;
+use compare::{RunSubject, Subject};
+use harness::{Run, RunFacts};
 use llama::LlamaConfig;
 use report::Table;
 use report::published::{self, Document};
@@ -28,7 +29,7 @@ impl Source {
 /// The tables of a run, the findings of its audit under each; and whether one is impossible.
 pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
     let run = harness::read_run(dir)?;
-    let mut tables = report::tables(&run.records, &run.verifications, &run.environments);
+    let mut tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     let audited: Vec<AuditedTable> = tables.iter().map(|table| audited(dir, &run, table)).collect();
     let report = audit::audit(&audited, &Hardware::built_in());
     for table in &mut tables {
@@ -41,7 +42,7 @@ pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
 /// The tables of a run, and the config that each model of it really had.
 pub(crate) fn read_run_with_configs(dir: &Path) -> Result<(Vec<Table>, BTreeMap<String, LlamaConfig>)> {
     let run = harness::read_run(dir)?;
-    let tables = report::tables(&run.records, &run.verifications, &run.environments);
+    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     let configs = tables.iter().filter_map(|table| Some((table.model.clone(), config(&run, table)?)));
     let configs = configs.collect();
     Ok((tables, configs))
@@ -54,8 +55,26 @@ pub(crate) fn read_audited(path: &Path) -> Result<Vec<AuditedTable>> {
         return Ok(AuditedTable::of(&file, &read_file(path)?));
     }
     let run = harness::read_run(path)?;
-    let tables = report::tables(&run.records, &run.verifications, &run.environments);
+    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     Ok(tables.iter().map(|table| audited(path, &run, table)).collect())
+}
+
+/// What `compare` holds against another: a run's folder, or a file of tables.
+pub(crate) fn read_subject(path: &Path) -> Result<Subject> {
+    let name = path.display().to_string();
+    if path.is_file() {
+        return Ok(Subject::published(&name, &read_file(path)?));
+    }
+    let mut subject = RunSubject::new(&name);
+    let RunFacts { environments, mut settings, expected, .. } =
+        harness::read_run_each(path, &mut |record| subject.add(record))?;
+    let [environment] = &environments[..] else {
+        bail!(
+            "{name}: its cells were measured in {} different ways (--allow-mixed): they are no side of a comparison",
+            environments.len()
+        );
+    };
+    Ok(subject.finish(environment, settings.swap_remove(0), expected))
 }
 
 /// Reads a file of tables.
@@ -75,6 +94,6 @@ fn audited(dir: &Path, run: &Run, table: &Table) -> AuditedTable {
 
 /// The config that the run's model really had: the name in the heading could be another's.
 fn config(run: &Run, table: &Table) -> Option<LlamaConfig> {
-    let facts = run.environments.iter().find_map(|environment| environment.models.get(&table.model))?;
+    let facts = run.facts.environments.iter().find_map(|environment| environment.models.get(&table.model))?;
     LlamaConfig::from_json(&facts.config, &table.model).ok()
 }

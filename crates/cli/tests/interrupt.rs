@@ -3,10 +3,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{MOCK, Place, mock_with_fault, worker};
+use common::{MOCK, Place, mock_with_fault};
 
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
@@ -14,13 +14,7 @@ fn a_second_ctrl_c_ends_at_once() {
     // Deaf to everything but SIGKILL, and an end that takes its time.
     let fault = "kind = \"hang_deaf\", phase = \"goodbye\"";
     place.write("sweep.toml", &mock_with_fault(fault));
-    let mut child = Command::new(worker("llama2-bench"))
-        .args(["run", "sweep.toml", "--out", "run"])
-        .current_dir(place.path(""))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::piped());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[6/6]")));
     let id = libc::pid_t::try_from(child.id()).unwrap();
@@ -48,13 +42,7 @@ fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
         "{MOCK}\n[options.mock]\nfault = {{ kind = \"hang\", phase = \"prompt\", min_prompt_length = 256 }}\n"
     );
     place.write("sweep.toml", &sweep);
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("llama2-bench"))
-        .args(["run", "sweep.toml", "--out", "run"])
-        .current_dir(place.path(""))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::piped());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[2/6]")));
     // SAFETY: the child is not reaped, so its id is its own.

@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, mock_with_fault, processes_in, worker};
+use common::{Place, mock_with_fault, processes_in};
 
 const CELLS: usize = 200;
 
@@ -31,13 +31,7 @@ fn fifty_kills_lose_no_record_and_leave_no_worker() {
     for kill in 0..50 {
         let arguments: &[&str] =
             if kill == 0 { &["run", "sweep.toml", "--out", "run"] } else { &["run", "--resume", "run"] };
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("llama2-bench"))
-            .args(arguments)
-            .current_dir(place.path(""))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = place.start(arguments, Stdio::null());
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let lines = 1 + (random >> 33) as usize % 6;
         let turns = (random >> 40) % 200_000;
@@ -76,13 +70,7 @@ fn children_after(end: impl FnOnce(&mut Child)) -> usize {
     let place = Place::new();
     let fault = "kind = \"hang_with_children\", phase = \"prompt\"";
     place.write("sweep.toml", &mock_with_fault(fault));
-    let mut child = Command::new(worker("llama2-bench"))
-        .args(["run", "sweep.toml", "--out", "run"])
-        .current_dir(place.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::null());
     // The program, the guard, the worker, and its two children.
     let deadline = Instant::now() + Duration::from_secs(60);
     while processes_in(&place) < 5 {

@@ -98,13 +98,7 @@ fn a_thousand_cells_take_no_more_memory_than_a_hundred() {
     let sizes = |count: u32| (1..=count).map(|size| size.to_string()).collect::<Vec<_>>().join(", ");
     let sweep = MOCK.replace("1, 4", &sizes(20)).replace("16, 64, 256", &sizes(50));
     place.write("sweep.toml", &sweep);
-    let mut child = Command::new(worker("llama2-bench"))
-        .args(["run", "sweep.toml", "--out", "run"])
-        .current_dir(place.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::null());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut resident_at = |place: &str| {
         assert!(lines.by_ref().any(|line| line.starts_with(place)));

@@ -28,13 +28,7 @@ fn edit(place: &Place, name: &str, from: &str, to: &str) {
 fn hanging(place: &Place) -> Child {
     let fault = "kind = \"hang\", phase = \"prompt\", min_prompt_length = 256";
     place.write("sweep.toml", &mock_with_fault(fault));
-    let mut child = Command::new(worker("llama2-bench"))
-        .args(["run", "sweep.toml", "--out", "run"])
-        .current_dir(place.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::null());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[2/6]")));
     child

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use protocol::EngineProgram;
+
 use crate::{Settings, SettingsError};
 
 /// The engines that come with the program.
@@ -16,6 +18,34 @@ pub struct EngineCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+}
+
+impl EngineCommand {
+    /// Which program this is, for the record.
+    pub fn facts(&self) -> EngineProgram {
+        let is_path = |word: &str| word.contains('/');
+        let name = |word: &str| match Path::new(word).file_name() {
+            Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
+            _ => word.to_owned(),
+        };
+        let program = self.program.to_string_lossy();
+        let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
+        // What is no file (an option) has no hash.
+        let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
+        EngineProgram {
+            command: words.map(name).collect::<Vec<_>>().join(" "),
+            sha256: files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect(),
+        }
+    }
+}
+
+/// The file that starting `program` starts.
+fn on_path(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.into());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// The engines that a sweep can name.
@@ -51,6 +81,17 @@ impl Engines {
             commands.push(EngineCommand { engine, program: find_program(&program, base), arguments });
         }
         Ok(Self { commands })
+    }
+
+    /// The same engines, with every program that `dir` has taken from there: another build's.
+    pub fn from_build(mut self, dir: &Path) -> Self {
+        for command in &mut self.commands {
+            let theirs = command.program.file_name().map(|name| dir.join(name));
+            if let Some(theirs) = theirs.filter(|path| path.is_file()) {
+                command.program = theirs;
+            }
+        }
+        self
     }
 
     /// The engines that come with the program.

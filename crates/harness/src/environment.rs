@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use protocol::{Environment, Gpu, Hello, ModelFacts, ProgramVersion};
+use protocol::{EngineProgram, Environment, Gpu, Hello, ModelFacts, ProgramVersion};
 
-/// Looks around; `engines` are what workers said of themselves, `models` what they will compute. Of
-/// libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+/// Looks around; `engines` are what workers said of themselves, `programs` what was started, `models` what
+/// they will compute. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
 #[expect(clippy::disallowed_methods, reason = "the date of the run")]
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,
+    programs: BTreeMap<String, EngineProgram>,
     models: BTreeMap<String, ModelFacts>,
 ) -> Environment {
     for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
@@ -32,9 +33,11 @@ pub fn read_environment(
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus: gpus(),
         engines,
+        programs,
         models,
         machine: machine(),
         sweep_sha256: String::new(),
+        pair: None,
         differs_from_first_part: Vec::new(),
     }
 }

@@ -20,11 +20,11 @@ pub struct CellFailure {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The run's folder is ready; so many of its cells are measured already.
+    /// The folders are ready; so many of their cells are measured already.
     Opened {
-        /// The folder.
-        dir: &'a Path,
-        /// Cells of the sweep.
+        /// The folder of each contender.
+        dirs: &'a [&'a Path],
+        /// Cells of all of them.
         cells: usize,
         /// Of them, measured in an earlier run.
         done: usize,
@@ -44,6 +44,8 @@ pub enum Event<'a> {
         cell: Cell<'a>,
         /// Its place in the sweep, from 0.
         index: usize,
+        /// Which contender's it is, from 0.
+        side: usize,
     },
     /// A worker said where it stands.
     Progress(&'a Progress),

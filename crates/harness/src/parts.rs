@@ -63,18 +63,6 @@ pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
     }
 }
 
-/// Reads every environment of the run in `dir`.
-pub(crate) fn read_environments(dir: &Path) -> Result<Vec<Environment>, StoreError> {
-    let mut environments = vec![read_json(&dir.join(environment_file(1)))?];
-    loop {
-        let path = dir.join(environment_file(environments.len() as u32 + 1));
-        if !path.exists() {
-            return Ok(environments);
-        }
-        environments.push(read_json(&path)?);
-    }
-}
-
 fn read_text(path: &Path) -> Result<String, StoreError> {
     llama::read_text(path).map_err(|error| StoreError::Io { path: PathBuf::from(path), error })
 }
@@ -89,7 +77,7 @@ impl Part {
             values
         };
         let mut lines = different(&values(&self.sweep), &values(&sweep.to_toml()), true);
-        lines.extend(different(&facts(&self.environment), &facts(environment), false));
+        lines.extend(different(&self.environment.facts(), &environment.facts(), false));
         lines
     }
 }
@@ -112,8 +100,21 @@ fn different(
         .collect()
 }
 
+/// The records that a sweep's file asks for; 0 where it does not say.
+pub(crate) fn expected_records(text: &str) -> usize {
+    let sweep: Table = text.parse().unwrap_or_default();
+    let length = |key: &str| sweep.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    let rows = match length("rows") {
+        0 => length("engines").saturating_mul(length("batch_sizes")).saturating_mul(length("prompt_lengths")),
+        rows => rows,
+    };
+    let replicates = sweep.get("procedure").and_then(|procedure| procedure.get("replicates")?.as_integer());
+    let replicates = usize::try_from(replicates.unwrap_or(1)).unwrap_or(0);
+    length("models").saturating_mul(rows).saturating_mul(replicates)
+}
+
 /// A sweep's settings by dotted key.
-fn sweep_values(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn sweep_values(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut open = vec![(String::new(), text.parse::<Table>().unwrap_or_default())];
     while let Some((prefix, table)) = open.pop() {
@@ -128,32 +129,6 @@ fn sweep_values(text: &str) -> BTreeMap<String, String> {
         }
     }
     values
-}
-
-/// What figures depend on, by name. Kernel, load and time are not among it: they vary within a run, too.
-fn facts(environment: &Environment) -> BTreeMap<String, String> {
-    let gpus: Vec<String> =
-        environment.gpus.iter().map(|gpu| format!("{} ({} bytes)", gpu.name, gpu.memory_bytes)).collect();
-    let drivers: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.driver_version.as_str()).collect();
-    let revision = environment.program.git_revision.as_deref().unwrap_or("unknown");
-    let mut facts = BTreeMap::from([
-        ("processor".to_owned(), environment.cpu.clone()),
-        ("cores".to_owned(), environment.cores.to_string()),
-        ("GPUs".to_owned(), gpus.join(", ")),
-        ("driver".to_owned(), drivers.join(", ")),
-        ("program".to_owned(), format!("{} ({revision})", environment.program.version)),
-    ]);
-    if let Some(machine) = &environment.machine {
-        facts.insert("machine".into(), machine.clone());
-    }
-    for (engine, hello) in &environment.engines {
-        let libraries = hello.libraries.iter().map(|library| format!("{} {}", library.name, library.version));
-        facts.insert(format!("libraries of {engine}"), libraries.collect::<Vec<_>>().join(", "));
-    }
-    for (model, its) in &environment.models {
-        facts.insert(format!("model {model}"), its.fingerprint.clone());
-    }
-    facts
 }
 
 #[cfg(test)]

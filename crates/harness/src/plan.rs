@@ -3,7 +3,7 @@
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use protocol::Options;
 
-use crate::{Model, Sweep, SweepRow};
+use crate::{Isolation, Model, Sweep, SweepRow};
 
 /// One cell of a sweep, one replicate of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,32 +45,51 @@ impl Cell<'_> {
     }
 }
 
-/// Every cell: model, replicate, engine, batch size, prompt length, from the outermost to the innermost; or the rows in
-/// their order in place of the last three.
+/// Every cell of a sweep, in the order in which they are measured: see [`interleaved`].
 pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
+    interleaved(sweep, 1).into_iter().map(|(_, cell)| cell).collect()
+}
+
+/// Every cell of `sides` runs of a sweep that are measured together: model, replicate, engine, side, and the cells of one
+/// worker, from the outermost to the innermost. Every other replicate goes through engines and sides backwards (A B B A):
+/// what drifts steadily then hits all of them alike.
+pub fn interleaved(sweep: &Sweep, sides: usize) -> Vec<(usize, Cell<'_>)> {
     let mut cells = Vec::new();
     for model in &sweep.models {
         for replicate in 0..sweep.replicates {
-            if let Some(rows) = &sweep.rows {
-                cells.extend(rows.iter().map(|SweepRow(engine, batch_size, prompt_length)| Cell {
-                    model,
-                    engine,
-                    batch_size: *batch_size,
-                    prompt_length: *prompt_length,
-                    replicate,
-                }));
-                continue;
+            let rows = rows(sweep).map(|(engine, batch_size, prompt_length)| Cell {
+                model,
+                engine,
+                batch_size,
+                prompt_length,
+                replicate,
+            });
+            let rows: Vec<Cell<'_>> = rows.collect();
+            let workers =
+                rows.chunk_by(|one, next| one.engine == next.engine && sweep.isolation == Isolation::Engine);
+            let mut turns: Vec<(usize, &[Cell<'_>])> =
+                workers.flat_map(|cells| (0..sides).map(move |side| (side, cells))).collect();
+            if replicate % 2 == 1 {
+                turns.reverse();
             }
-            for engine in &sweep.engines {
-                for &batch_size in &sweep.batch_sizes {
-                    for &prompt_length in &sweep.prompt_lengths {
-                        cells.push(Cell { model, engine, batch_size, prompt_length, replicate });
-                    }
-                }
-            }
+            cells.extend(turns.iter().flat_map(|(side, cells)| cells.iter().map(|cell| (*side, *cell))));
         }
     }
     cells
+}
+
+/// Engine, batch size and prompt length of every row of a table.
+fn rows(sweep: &Sweep) -> Box<dyn Iterator<Item = (&str, u32, u32)> + '_> {
+    if let Some(rows) = &sweep.rows {
+        return Box::new(rows.iter().map(|SweepRow(engine, batch, prompt)| (&**engine, *batch, *prompt)));
+    }
+    Box::new(sweep.engines.iter().flat_map(move |engine| {
+        let sizes = sweep
+            .batch_sizes
+            .iter()
+            .flat_map(|&batch| sweep.prompt_lengths.iter().map(move |&prompt| (batch, prompt)));
+        sizes.map(move |(batch, prompt)| (&**engine, batch, prompt))
+    }))
 }
 
 /// What is known of how an engine with these options holds what it computes with.
@@ -93,13 +112,40 @@ mod tests {
     use super::*;
     use crate::{Engines, QUICK_SWEEP};
 
+    fn sweep(text: &str) -> Sweep {
+        let settings = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
+        Sweep::resolve(settings, &Engines::built_in()).unwrap()
+    }
+
+    #[test]
+    fn replicates_go_there_and_back_again() {
+        let text = QUICK_SWEEP.replace("[1, 4]", "[1]").replace("[16, 64, 256]", "[16, 64]");
+        let text = text.replace(", \"pytorch-compile\"", "");
+        let names = |text: &str, sides| {
+            let sweep = sweep(text);
+            let name = |(side, cell): (usize, Cell<'_>)| {
+                format!("{}{}{side}.{}", &cell.engine[..1], cell.prompt_length, cell.replicate)
+            };
+            interleaved(&sweep, sides).into_iter().map(name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            names(&format!("{text}\nreplicates = 2"), 1),
+            "o160.0 o640.0 p160.0 p640.0 p160.1 p640.1 o160.1 o640.1"
+        );
+        assert_eq!(
+            names(&format!("{text}\nreplicates = 2").replace(", 64]", "]"), 2),
+            "o160.0 o161.0 p160.0 p161.0 p161.1 p160.1 o161.1 o160.1"
+        );
+        let cells = format!("isolation = \"cell\"\n{text}");
+        assert_eq!(names(&cells, 2), "o160.0 o161.0 o640.0 o641.0 p160.0 p161.0 p640.0 p641.0");
+    }
+
     #[test]
     fn the_longest_procedure_is_counted() {
         let most = u32::MAX;
         let text = QUICK_SWEEP.replace("warmup_runs = 3", &format!("warmup_runs = {most}"));
         let text = text.replace("prompt_runs = 10", &format!("prompt_runs = {most}"));
-        let settings = Sweep::settings(&text, "a.toml", Path::new("")).unwrap();
-        let sweep = Sweep::resolve(settings, &Engines::built_in()).unwrap();
+        let sweep = sweep(&text);
         let cell = plan(&sweep)[0];
         let forward = llama::cost::forward_flops(&cell.model.config, 1, 16, 0, 1);
         assert!(cell.flops(&sweep) > 2.0 * f64::from(most) * forward);

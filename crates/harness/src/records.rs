@@ -1,11 +1,12 @@
 //! `measurements.jsonl`: reading it, and what is known of the records while a run goes on.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
 
 use protocol::{CellSize, Device, Measurement, Outcome, Precision, SCHEMA};
 
-use crate::{Cell, StoreError, Sweep};
+use crate::StoreError;
 
 /// What tells a record from every other of its run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,21 +23,7 @@ pub(crate) struct CellKey {
 }
 
 impl CellKey {
-    pub(crate) fn of(sweep: &Sweep, cell: &Cell<'_>) -> Self {
-        Self {
-            model: cell.model.name.clone(),
-            engine: cell.engine.to_owned(),
-            precision: sweep.setup.precision,
-            device: sweep.setup.device,
-            world_size: sweep.world_size,
-            batch_size: cell.batch_size,
-            prompt_length: cell.prompt_length,
-            generation_length: sweep.generation_length,
-            replicate: cell.replicate,
-        }
-    }
-
-    fn of_record(record: &Measurement) -> Self {
+    pub(crate) fn of(record: &Measurement) -> Self {
         Self {
             model: record.model.clone(),
             engine: record.engine.clone(),
@@ -76,7 +63,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn add(&mut self, record: &Measurement) {
-        let key = CellKey::of_record(record);
+        let key = CellKey::of(record);
         match record.outcome {
             Outcome::Ok => {}
             Outcome::OutOfMemory if record.inferred_from.is_none() => {
@@ -109,42 +96,85 @@ impl Known {
     }
 }
 
-/// Without a torn last line.
-pub(crate) fn whole_lines(text: &[u8]) -> &[u8] {
-    &text[..text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)]
+/// The records of a `measurements.jsonl`, one by one. Ends after the first line that is none of this schema; a last line
+/// without its end was cut off, and is left out.
+#[derive(Debug)]
+pub struct RecordReader<R> {
+    input: R,
+    /// Names the file in errors.
+    path: PathBuf,
+    line: Vec<u8>,
+    number: usize,
+    /// Bytes of the whole lines.
+    length: u64,
+    /// Bytes of the line that was cut off.
+    torn: usize,
+    failed: bool,
 }
 
-/// Reads the whole lines of a `measurements.jsonl`; `path` names it in errors.
-///
-/// # Errors
-/// The first line that is not a record of this schema.
-pub fn parse_records(text: &[u8], path: &Path) -> Result<Vec<Measurement>, StoreError> {
-    let record = |(index, line): (usize, &[u8])| {
-        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
-        let record: Measurement =
-            serde_json::from_slice(line).map_err(|error| fail(format!("not a record: {error}")))?;
-        if record.schema != SCHEMA {
-            return Err(fail(format!("schema: expected {SCHEMA}, found {}", record.schema)));
-        }
-        Ok(record)
-    };
-    let lines = text.strip_suffix(b"\n").unwrap_or(text);
-    if lines.is_empty() {
-        return Ok(Vec::new());
+impl<R: BufRead> RecordReader<R> {
+    /// Reads `input`; `path` names it in errors.
+    pub fn new(input: R, path: &Path) -> Self {
+        Self { input, path: path.into(), line: Vec::new(), number: 0, length: 0, torn: 0, failed: false }
     }
-    lines.split(|&byte| byte == b'\n').enumerate().map(record).collect()
+
+    /// Bytes of the whole lines so far, and of the last one, where that was cut off.
+    pub(crate) fn lengths(&self) -> (u64, usize) {
+        (self.length, self.torn)
+    }
+
+    /// The error of the last line that was read.
+    pub(crate) fn error(&self, what: String) -> StoreError {
+        StoreError::Content { path: self.path.clone(), line: Some(self.number), what }
+    }
+
+    fn read(&mut self) -> Result<Option<Measurement>, StoreError> {
+        self.line.clear();
+        let io = |error| StoreError::Io { path: self.path.clone(), error };
+        self.input.read_until(b'\n', &mut self.line).map_err(io)?;
+        let Some(line) = self.line.strip_suffix(b"\n") else {
+            self.torn = self.line.len();
+            return Ok(None);
+        };
+        self.number += 1;
+        self.length += self.line.len() as u64;
+        let record: Measurement =
+            serde_json::from_slice(line).map_err(|error| self.error(format!("not a record: {error}")))?;
+        if record.schema != SCHEMA {
+            return Err(self.error(format!("schema: expected {SCHEMA}, found {}", record.schema)));
+        }
+        Ok(Some(record))
+    }
+}
+
+impl<R: BufRead> Iterator for RecordReader<R> {
+    type Item = Result<Measurement, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = if self.failed { None } else { self.read().transpose() };
+        self.failed |= matches!(record, Some(Err(_)));
+        record
+    }
 }
 
 /// Refuses records of parts that are not there, two records of one cell, and figures that are no latencies.
-pub(crate) fn check_records(records: &[Measurement], parts: usize, path: &Path) -> Result<(), StoreError> {
-    let mut seen = HashSet::new();
-    for (index, record) in records.iter().enumerate() {
-        let fail = |what: String| StoreError::Content { path: path.into(), line: Some(index + 1), what };
-        if !(1..=parts).contains(&(record.part as usize)) {
-            return Err(fail(format!("part: expected 1 to {parts}, found {}", record.part)));
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    parts: usize,
+    seen: HashSet<CellKey>,
+}
+
+impl Checker {
+    pub(crate) fn new(parts: usize) -> Self {
+        Self { parts, ..Self::default() }
+    }
+
+    pub(crate) fn check(&mut self, record: &Measurement) -> Result<(), String> {
+        if !(1..=self.parts).contains(&(record.part as usize)) {
+            return Err(format!("part: expected 1 to {}, found {}", self.parts, record.part));
         }
-        if !seen.insert(CellKey::of_record(record)) {
-            return Err(fail("a second record of the same cell".into()));
+        if !self.seen.insert(CellKey::of(record)) {
+            return Err("a second record of the same cell".into());
         }
         let generations = record
             .generations
@@ -152,10 +182,10 @@ pub(crate) fn check_records(records: &[Measurement], parts: usize, path: &Path) 
             .flat_map(|one| one.token_seconds.iter().chain([&one.prompt_seconds, &one.wall_seconds]));
         let mut seconds = record.prompt_seconds.iter().chain(generations);
         if !seconds.all(|seconds| seconds.is_finite() && *seconds > 0.0) {
-            return Err(fail("a latency that is not a number above 0".into()));
+            return Err("a latency that is not a number above 0".into());
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

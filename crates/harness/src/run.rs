@@ -1,6 +1,7 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
@@ -8,7 +9,7 @@ use crate::records::CellKey;
 use crate::seat::{MeasuredCell, Seat, greet};
 use crate::{
     Cell, CellFailure, Engines, Event, RunFolder, SettingsError, StoreError, Sweep, WorkerError, classify,
-    plan, verify,
+    interleaved, verify,
 };
 
 /// How a sweep ended.
@@ -48,39 +49,59 @@ pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello
     sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
 }
 
-/// Measures every cell of `sweep` that `folder` lacks.
+/// What measures a sweep, and where its records go.
+pub struct Contender<'a> {
+    /// The sweep.
+    pub sweep: &'a Sweep,
+    /// Its engines.
+    pub engines: &'a Engines,
+    /// The run's folder.
+    pub folder: &'a mut RunFolder,
+}
+
+/// Measures every cell that a contender's folder lacks. Several contenders are measured interleaved; they have the same
+/// cells.
 ///
 /// # Errors
-/// Where the folder can't be written. Whatever happens to a cell is a record, not an error.
+/// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
 pub fn run(
-    sweep: &Sweep,
-    engines: &Engines,
-    folder: &mut RunFolder,
+    contenders: &mut [Contender<'_>],
     check: bool,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
-    let cells = plan(sweep);
-    let is_missing = |(_, cell): &(usize, Cell<'_>)| !folder.known().has(&CellKey::of(sweep, cell));
-    let missing: Vec<(usize, Cell<'_>)> = cells.iter().copied().enumerate().filter(is_missing).collect();
-    on_event(Event::Opened { dir: folder.dir(), cells: cells.len(), done: cells.len() - missing.len() });
+    let Some(Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
+    let cells = interleaved(sweep, contenders.len());
+    let is_missing = |(_, (side, cell)): &(usize, (usize, Cell<'_>))| {
+        let Contender { sweep, folder, .. } = &contenders[*side];
+        !folder.known().has(&CellKey::of(&empty_record(sweep, *cell)))
+    };
+    let missing: Vec<_> = cells.iter().copied().enumerate().filter(is_missing).collect();
+    let dirs: Vec<&Path> = contenders.iter().map(|one| one.folder.dir()).collect();
+    on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
     if check && !missing.is_empty() {
-        let mut verifications = Vec::new();
-        for model in &sweep.models {
-            let verification = match verify(sweep, engines, model, on_event) {
-                Ok(Some(verification)) => verification,
-                Ok(None) => continue,
-                Err(_) => return RunSummary::of(folder, true),
-            };
-            on_event(Event::Verified(&verification));
-            verifications.push(verification);
-            folder.write_verifications(&verifications)?;
+        for Contender { sweep, engines, folder } in contenders.iter_mut() {
+            let mut verifications = Vec::new();
+            for model in &sweep.models {
+                let verification = match verify(sweep, engines, model, on_event) {
+                    Ok(Some(verification)) => verification,
+                    Ok(None) => continue,
+                    Err(_) => return RunSummary::of(contenders, true),
+                };
+                on_event(Event::Verified(&verification));
+                verifications.push(verification);
+                folder.write_verifications(&verifications)?;
+            }
         }
     }
 
-    let mut seat = Seat::default();
-    for (index, cell) in missing {
-        on_event(Event::CellStarted { cell, index });
+    let mut seats: Vec<Seat> = contenders.iter().map(|_| Seat::default()).collect();
+    for (index, (side, cell)) in missing {
+        for (_, other) in seats.iter_mut().enumerate().filter(|(other, _)| *other != side) {
+            other.leave(on_event);
+        }
+        let (Contender { sweep, engines, folder }, seat) = (&mut contenders[side], &mut seats[side]);
+        on_event(Event::CellStarted { cell, index, side });
         let empty = Measurement { part: folder.part(), ..empty_record(sweep, cell) };
         let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
             pruned(empty, from)
@@ -88,7 +109,7 @@ pub fn run(
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
             match seat.measure(sweep, engines, cell, on_event) {
-                Err(WorkerError::Interrupted) => return RunSummary::of(folder, true),
+                Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
                 Err(WorkerError::Evidence(evidence)) => fill(empty, Err(classify(&evidence))),
                 Ok(measured) => fill(empty, Ok(measured)),
             }
@@ -96,13 +117,13 @@ pub fn run(
         folder.append(&measurement)?;
         on_event(Event::CellEnded { cell, index, measurement: &measurement });
     }
-    seat.leave(on_event);
-    RunSummary::of(folder, false)
+    seats.iter_mut().for_each(|seat| seat.leave(on_event));
+    RunSummary::of(contenders, false)
 }
 
 /// Where the sweep asks for it: a cell that ran out of memory although it needs no more than this one.
 fn smaller_out_of_memory(sweep: &Sweep, folder: &RunFolder, cell: &Cell<'_>) -> Option<CellSize> {
-    let key = CellKey::of(sweep, cell);
+    let key = CellKey::of(&empty_record(sweep, *cell));
     folder.known().smaller_out_of_memory(&key, folder.part()).filter(|_| sweep.prune_oom)
 }
 
@@ -114,10 +135,14 @@ fn pruned(record: Measurement, from: CellSize) -> Measurement {
 }
 
 impl RunSummary {
-    /// What the folder holds, whichever run measured it.
-    fn of(folder: &RunFolder, interrupted: bool) -> Result<Self, StoreError> {
-        let disagreement = folder.verifications()?.iter().any(verification_differs);
-        Ok(Self { failed: folder.known().failed(), interrupted, disagreement })
+    /// What the folders hold, whichever run measured it.
+    fn of(contenders: &[Contender<'_>], interrupted: bool) -> Result<Self, StoreError> {
+        let mut summary = Self { interrupted, ..Self::default() };
+        for Contender { folder, .. } in contenders {
+            summary.disagreement |= folder.verifications()?.iter().any(verification_differs);
+            summary.failed += folder.known().failed();
+        }
+        Ok(summary)
     }
 }
 

@@ -155,6 +155,11 @@ impl Settings {
         self.entries.insert(key.into(), setting);
     }
 
+    /// Whether `key` is set.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Where the first setting was written; `None` where nothing is set.
     pub fn first_origin(&self) -> Option<&str> {
         self.entries.values().next().map(|setting| setting.origin.as_str())

@@ -1,15 +1,16 @@
 //! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Verification};
 
 use crate::Sweep;
-use crate::parts::{Part, environment_file, read_environments, read_parts, sweep_file};
-use crate::records::{Known, check_records, parse_records, whole_lines};
+use crate::parts::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
+use crate::records::{Checker, Known, RecordReader};
 
 const VERIFICATION: &str = "verification.json";
 const MEASUREMENTS: &str = "measurements.jsonl";
@@ -91,13 +92,9 @@ impl RunFolder {
         folder.parts = read_parts(dir)?;
         // Whatever is damaged is found before anything more is measured.
         folder.verifications()?;
-        let text = std::fs::read(&path).map_err(at(&path))?;
-        let whole = whole_lines(&text);
-        let records = parse_records(whole, &path)?;
-        check_records(&records, folder.parts.len(), &path)?;
-        records.iter().for_each(|record| folder.known.add(record));
-        folder.length = whole.len() as u64;
-        let lost = text.len() - whole.len();
+        let known = &mut folder.known;
+        let (length, lost) = each_record(&path, folder.parts.len(), &mut |record| known.add(&record))?;
+        folder.length = length;
         if lost == 0 {
             return Ok((folder, None));
         }
@@ -277,23 +274,60 @@ fn lost_environment(dir: &Path) -> StoreError {
 /// An earlier run.
 #[derive(Debug)]
 pub struct Run {
-    /// Of each of its parts.
-    pub environments: Vec<Environment>,
-    /// How its engines stood to each other.
-    pub verifications: Vec<Verification>,
+    /// What it was measured with.
+    pub facts: RunFacts,
     /// Its records.
     pub records: Vec<Measurement>,
 }
 
+/// What an earlier run was measured with.
+#[derive(Debug)]
+pub struct RunFacts {
+    /// Of each of its parts.
+    pub environments: Vec<Environment>,
+    /// Each part's sweep: its settings by dotted key.
+    pub settings: Vec<BTreeMap<String, String>>,
+    /// How its engines stood to each other.
+    pub verifications: Vec<Verification>,
+    /// How many records its last sweep asks for.
+    pub expected: usize,
+}
+
 /// Reads an earlier run. A torn last record is left out.
 pub fn read_run(dir: &Path) -> Result<Run, StoreError> {
-    let path = dir.join(MEASUREMENTS);
-    let mut text = Vec::new();
-    llama::open_regular(&path).and_then(|mut file| file.read_to_end(&mut text)).map_err(at(&path))?;
-    let records = parse_records(whole_lines(&text), &path)?;
-    let environments = read_environments(dir)?;
-    check_records(&records, environments.len(), &path)?;
-    Ok(Run { environments, verifications: read_verifications(dir)?, records })
+    let mut records = Vec::new();
+    let facts = read_run_each(dir, &mut |record| records.push(record))?;
+    Ok(Run { facts, records })
+}
+
+/// Like [`read_run`], with one record at a time in memory.
+pub fn read_run_each(dir: &Path, on_record: &mut dyn FnMut(Measurement)) -> Result<RunFacts, StoreError> {
+    let measurements = dir.join(MEASUREMENTS);
+    llama::open_regular(&measurements).map_err(at(&measurements))?;
+    let parts = read_parts(dir)?;
+    let verifications = read_verifications(dir)?;
+    each_record(&measurements, parts.len(), on_record)?;
+    let settings = parts.iter().map(|part| sweep_values(&part.sweep)).collect();
+    let expected = parts.last().map_or(0, |part| expected_records(&part.sweep));
+    let environments = parts.into_iter().map(|part| part.environment).collect();
+    Ok(RunFacts { environments, settings, verifications, expected })
+}
+
+/// Reads the checked records of a run; bytes of its whole records, and of a last one that was cut off.
+fn each_record(
+    path: &Path,
+    parts: usize,
+    on_record: &mut dyn FnMut(Measurement),
+) -> Result<(u64, usize), StoreError> {
+    let file = llama::open_regular(path).map_err(at(path))?;
+    let mut reader = RecordReader::new(BufReader::with_capacity(1 << 20, file), path);
+    let mut checker = Checker::new(parts);
+    while let Some(record) = reader.next() {
+        let record = record?;
+        checker.check(&record).map_err(|what| reader.error(what))?;
+        on_record(record);
+    }
+    Ok(reader.lengths())
 }
 
 fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {

@@ -36,6 +36,19 @@ fn read_up_to(file: File, largest: u64) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
+/// SHA-256 of a regular file of any length, in lower-case hex.
+pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
+    let mut hasher = Sha256::new();
+    let mut file = open_regular(path)?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}
+
 /// SHA-256 in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

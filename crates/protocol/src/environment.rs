@@ -26,6 +26,24 @@ pub struct ModelFacts {
     pub config: serde_json::Value,
 }
 
+/// The program that an engine's worker is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineProgram {
+    /// Program and arguments as they were started, folders left out.
+    pub command: String,
+    /// SHA-256 of the program's file and of each argument that is one, in hex; empty where they can't be read.
+    pub sha256: Vec<String>,
+}
+
+/// Two runs that were measured interleaved, so that the machine's drift hit both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// The same in both, and in no other.
+    pub id: String,
+    /// Whether this is the one that the other is held against.
+    pub is_baseline: bool,
+}
+
 /// This program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramVersion {
@@ -58,6 +76,9 @@ pub struct Environment {
     pub gpus: Vec<Gpu>,
     /// Who each engine's worker said it is.
     pub engines: BTreeMap<String, Hello>,
+    /// Which program each engine's worker is.
+    #[serde(default)]
+    pub programs: BTreeMap<String, EngineProgram>,
     /// Which model each name is.
     #[serde(default)]
     pub models: BTreeMap<String, ModelFacts>,
@@ -67,7 +88,44 @@ pub struct Environment {
     /// SHA-256 of the `sweep.toml` beside this file, in hex.
     #[serde(default)]
     pub sweep_sha256: String,
+    /// In a run that was measured interleaved with another: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
     /// In a run of several parts: what this part does otherwise than the first, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs_from_first_part: Vec<String>,
+}
+
+impl Environment {
+    /// What figures depend on, by name. Kernel, load and time are not among it: they vary within a run, too.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let gpus: Vec<String> =
+            self.gpus.iter().map(|gpu| format!("{} ({} bytes)", gpu.name, gpu.memory_bytes)).collect();
+        let drivers: Vec<&str> = self.gpus.iter().map(|gpu| gpu.driver_version.as_str()).collect();
+        let revision = self.program.git_revision.as_deref().unwrap_or("unknown");
+        let mut facts = BTreeMap::from([
+            ("processor".to_owned(), self.cpu.clone()),
+            ("cores".to_owned(), self.cores.to_string()),
+            ("GPUs".to_owned(), gpus.join(", ")),
+            ("driver".to_owned(), drivers.join(", ")),
+            ("program".to_owned(), format!("{} ({revision})", self.program.version)),
+        ]);
+        if let Some(machine) = &self.machine {
+            facts.insert("machine".into(), machine.clone());
+        }
+        for (engine, hello) in &self.engines {
+            let libraries =
+                hello.libraries.iter().map(|library| format!("{} {}", library.name, library.version));
+            facts.insert(format!("libraries of {engine}"), libraries.collect::<Vec<_>>().join(", "));
+        }
+        for (engine, program) in &self.programs {
+            let short = program.sha256.iter().map(|sha256| sha256.get(..12).unwrap_or(sha256));
+            let hashes = short.collect::<Vec<_>>().join(" ");
+            facts.insert(format!("worker of {engine}"), format!("{} ({hashes})", program.command));
+        }
+        for (model, its) in &self.models {
+            facts.insert(format!("model {model}"), its.fingerprint.clone());
+        }
+        facts
+    }
 }

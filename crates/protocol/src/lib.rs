@@ -11,7 +11,7 @@ mod message;
 mod verification;
 mod words;
 
-pub use environment::{Environment, Gpu, ModelFacts, ProgramVersion};
+pub use environment::{EngineProgram, Environment, Gpu, ModelFacts, Pair, ProgramVersion};
 pub use measurement::{CellSize, Generation, Measurement, Memory, Outcome, SCHEMA};
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,

@@ -19,5 +19,5 @@ mod text;
 pub use figures::{COLUMNS, Figures};
 pub use heading::{Machine, heading};
 pub use number::{format_g10, format_short};
-pub use table::{Row, Table, tables};
-pub use text::{one_line, plain};
+pub use table::{Row, Table, outcome_text, tables};
+pub use text::{escaped_json, one_line, plain};

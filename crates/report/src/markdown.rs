@@ -49,7 +49,7 @@ pub fn line(row: &Row) -> String {
 }
 
 /// Text from elsewhere stays text: on one line, inside its cell, without markup.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in crate::text::one_line(text).chars() {
         if matches!(c, '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#') {

@@ -74,14 +74,19 @@ impl Row {
 
     /// What stands in the columns of a cell that has no figures.
     pub fn outcome_text(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Ok => "N/A",
-            Outcome::OutOfMemory => "OOM",
-            Outcome::TimedOut => "TIMEOUT",
-            Outcome::Crashed => "CRASHED",
-            Outcome::Failed => "FAILED",
-            Outcome::Skipped => "SKIPPED",
-        }
+        outcome_text(self.outcome)
+    }
+}
+
+/// What tables print of a cell that has no figures.
+pub fn outcome_text(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "N/A",
+        Outcome::OutOfMemory => "OOM",
+        Outcome::TimedOut => "TIMEOUT",
+        Outcome::Crashed => "CRASHED",
+        Outcome::Failed => "FAILED",
+        Outcome::Skipped => "SKIPPED",
     }
 }
 

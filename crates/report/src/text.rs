@@ -12,7 +12,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// JSON with such characters escaped, which can only be in its texts.
-pub(crate) fn escaped_json(json: &str) -> String {
+pub fn escaped_json(json: &str) -> String {
     let escape = |c: char| {
         let mut units = [0; 2];
         c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()

@@ -13,7 +13,7 @@ use report::reproduction::{Known, Reproduction};
 use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
-use crate::commands::run::{default_dir, list, look_around, measure};
+use crate::commands::run::{default_dir, list, look_around, measure_one};
 use crate::{Ending, printer, source};
 
 /// What of a published table can run here.
@@ -28,7 +28,7 @@ struct Plan<'a> {
 }
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
-    let engines = args.setup.engines.read()?;
+    let engines = args.measure.setup.engines.read()?;
     let document = source::read_file(&args.file)?;
     let file = args.file.display().to_string();
     let tables: Vec<&PublishedTable> = document.tables().collect();
@@ -76,15 +76,15 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         let dir = folder(args, plan.number, plans.len());
         let environment = look_around(sweep, &engines)?;
         let folder = RunFolder::create(&dir, sweep, environment)?;
-        let measured = measure(sweep, &engines, folder, args.no_verify, args.setup.engines.file())?;
-        if measured.ending == Ending::Interrupted {
+        let ending = measure_one(sweep, &engines, folder, &args.measure)?;
+        if ending == Ending::Interrupted {
             let (number, dir) = (plan.number, dir.display());
             printer::line(&format!(
                 "then `llama2-bench reproduce {file} --table {number} --from {dir}` compares"
             ));
             return Ok(Ending::Interrupted);
         }
-        is_finding |= measured.ending == Ending::Finding;
+        is_finding |= ending == Ending::Finding;
         let reproduction = compare(args, plan, &dir, &impossible)?;
         std::fs::write(dir.join("reproduction.md"), reproduction.to_markdown())?;
         reproductions.push(reproduction);
@@ -126,7 +126,7 @@ fn plan<'a>(
 ) -> Result<Plan<'a>> {
     let mut plan = Plan { number, table, sweep: None, not_run: BTreeMap::new() };
     let mut rows: Vec<&PublishedRow> =
-        table.rows.iter().filter(|row| is_asked_for(&args.overrides, row)).collect();
+        table.rows.iter().filter(|row| is_asked_for(&args.measure.overrides, row)).collect();
     let mut refuse = |rows: &mut Vec<&PublishedRow>, why: &dyn Fn(&PublishedRow) -> Option<String>| {
         rows.retain(|row| match why(row) {
             Some(why) => {
@@ -212,17 +212,19 @@ fn resolve(
     settings.set("models", origin, Value::Array(vec![heading.model.clone().into()]));
     settings.set("device", origin, device);
     settings.set("precision", origin, heading.precision.to_string());
-    if args.overrides.models.is_empty() && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model) {
+    if args.measure.overrides.models.is_empty()
+        && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
+    {
         return Ok(Err(format!("no model named {}: --model gives a checkpoint of it", heading.model)));
     }
     let overrides = Overrides {
         engines: Vec::new(),
         batch_sizes: Vec::new(),
         prompt_lengths: Vec::new(),
-        ..args.overrides.clone()
+        ..args.measure.overrides.clone()
     };
     overrides.overlay(&mut settings);
-    args.setup.overlay(&mut settings)?;
+    args.measure.setup.overlay(&mut settings)?;
     Ok(Sweep::resolve(settings, engines).map_err(|error| error.to_string()))
 }
 
@@ -276,7 +278,7 @@ fn compare(args: &ReproduceArgs, plan: &Plan<'_>, dir: &Path, impossible: &[usiz
     let known = |row: &PublishedRow| {
         let not_run = plan.not_run.get(&row.line).cloned();
         let known = Known { not_run, impossible: impossible.contains(&row.line) };
-        is_asked_for(&args.overrides, row).then_some(known)
+        is_asked_for(&args.measure.overrides, row).then_some(known)
     };
     let why = other.as_ref().map(|(why, _)| why.as_str());
     let mut reproduction = Reproduction::of(plan.table, Some(here), args.tolerance, why, known);

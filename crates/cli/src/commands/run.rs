@@ -4,19 +4,38 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Cell, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep, format_bytes, plan,
-    read_environment,
+    Cell, Contender, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep,
+    format_bytes, plan, read_environment,
 };
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
-use crate::args::RunArgs;
+use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
+use crate::commands::{against, history, table};
 use crate::progress::Progress;
-use crate::{Ending, commands::table, printer, source};
+use crate::{Ending, printer, source};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
-    let engines = args.setup.engines.read()?;
+    let engines = args.measure.setup.engines.read()?;
+    if against::is_asked_for(args) {
+        return against::run(args, &engines);
+    }
+    ensure!(
+        !args.judge.is_given(),
+        "--threshold, --allow-drift, --inconclusive and --format are for a comparison: --against says with what"
+    );
     if let Some(dir) = &args.resume {
-        return resume(args, dir, &engines);
+        let (mut folder, warning) = RunFolder::open(dir)?;
+        warn_torn(warning);
+        let settings = match &args.sweep {
+            Some(path) => read_settings(Some(path))?.0,
+            None => {
+                let (text, path) = folder.last_sweep();
+                Sweep::settings(text, &path.display().to_string(), dir)?
+            }
+        };
+        let sweep = resolve(args, settings, &engines)?;
+        folder.resume(&sweep, look_around(&sweep, &engines)?, args.allow_mixed)?;
+        return finish(args, &sweep, &engines, folder);
     }
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
@@ -27,37 +46,38 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let environment = look_around(&sweep, &engines)?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
     let folder = RunFolder::create(&dir, &sweep, environment)?;
-    conclude(measure(&sweep, &engines, folder, args.no_verify, args.setup.engines.file())?)
+    finish(args, &sweep, &engines, folder)
 }
 
-fn resume(args: &RunArgs, dir: &Path, engines: &Engines) -> Result<Ending> {
-    let (mut folder, warning) = RunFolder::open(dir)?;
+pub(crate) fn warn_torn(warning: Option<String>) {
     if let Some(warning) = warning {
         printer::line(&format!("warning: {warning}"));
     }
-    let settings = match &args.sweep {
-        Some(path) => read_settings(Some(path))?.0,
-        None => {
-            let (text, path) = folder.last_sweep();
-            Sweep::settings(text, &path.display().to_string(), dir)?
-        }
-    };
-    let sweep = resolve(args, settings, engines)?;
-    folder.resume(&sweep, look_around(&sweep, engines)?, args.allow_mixed)?;
-    conclude(measure(&sweep, engines, folder, args.no_verify, args.setup.engines.file())?)
 }
 
-fn conclude(Measured { dir, ending }: Measured) -> Result<Ending> {
+fn finish(args: &RunArgs, sweep: &Sweep, engines: &Engines, folder: RunFolder) -> Result<Ending> {
+    let dir = folder.dir().to_path_buf();
+    let ending = measure_one(sweep, engines, folder, &args.measure)?;
     if ending != Ending::Interrupted {
+        keep_history(&args.history, &dir)?;
         printer::line(&format!("the run's folder: {}", dir.display()));
     }
     Ok(ending)
 }
 
+/// Where it is asked for, keeps what the run in `dir` measured for `history`.
+pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
+    if let Some(history) = &flags.dir {
+        let file = history::add(history, dir, flags.revision.as_deref())?;
+        printer::line(&format!("kept in {}", file.display()));
+    }
+    Ok(())
+}
+
 /// The sweep, with what the flags set over it.
-fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<Sweep> {
-    args.overrides.overlay(&mut settings);
-    args.setup.overlay(&mut settings)?;
+pub(crate) fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<Sweep> {
+    args.measure.overrides.overlay(&mut settings);
+    args.measure.setup.overlay(&mut settings)?;
     let sweep = Sweep::resolve(settings, engines)?;
     ensure!(
         sweep.world_size == 1,
@@ -78,50 +98,50 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
         Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))
     };
     let models = sweep.models.iter().map(facts).collect::<Result<_>>()?;
-    Ok(read_environment(program, hellos, models))
+    let programs =
+        sweep.engines.iter().filter_map(|engine| Some((engine.clone(), engines.get(engine)?.facts())));
+    Ok(read_environment(program, hellos, programs.collect(), models))
 }
 
-/// A run that went to its end.
-pub(crate) struct Measured {
-    pub(crate) dir: PathBuf,
-    pub(crate) ending: Ending,
-}
-
-/// Measures what the folder lacks and prints its tables. Where that does not go to its end, the command that goes on is
-/// shown.
-pub(crate) fn measure(
+/// [`measure`] of one run, with its tables on stdout.
+pub(crate) fn measure_one(
     sweep: &Sweep,
     engines: &Engines,
     mut folder: RunFolder,
-    no_verify: bool,
-    engines_file: Option<&Path>,
-) -> Result<Measured> {
+    args: &MeasureArgs,
+) -> Result<Ending> {
+    let again = quoted(&resume_words(folder.dir(), args));
+    let contender = Contender { sweep, engines, folder: &mut folder };
+    measure(&mut [contender], args.no_verify, &again)
+}
+
+/// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
+/// its end, `again` is shown, the command that goes on.
+pub(crate) fn measure(contenders: &mut [Contender<'_>], no_verify: bool, again: &str) -> Result<Ending> {
     let _interrupt = Interrupt::install();
-    let mut progress = Progress::new(sweep);
-    let outcome = harness::run(sweep, engines, &mut folder, !no_verify, &mut |event| progress.show(&event));
+    let mut progress = Progress::new(contenders);
+    let outcome = harness::run(contenders, !no_verify, &mut |event| progress.show(&event));
     progress.finish();
 
-    let dir = folder.dir().to_path_buf();
-    let again = resume_command(&dir, engines_file, no_verify);
-    let shown = show(&folder);
-    let ending = match outcome {
+    let is_alone = contenders.len() == 1;
+    let shown = contenders.iter().try_fold(false, |found, one| Ok(show(one.folder, is_alone)? | found));
+    match outcome {
         Ok(RunSummary { interrupted: true, .. }) => {
             tell(&shown);
             printer::line(&format!("interrupted: `{again}` measures the rest"));
-            Ending::Interrupted
+            Ok(Ending::Interrupted)
         }
         Ok(summary) => {
             let is_impossible = shown?;
             let is_finding = summary.failed > 0 || summary.disagreement || is_impossible;
-            if is_finding { Ending::Finding } else { Ending::Done }
+            Ok(if is_finding { Ending::Finding } else { Ending::Done })
         }
         Err(error) => {
             tell(&shown);
             printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    Ok(Measured { dir, ending })
+    }
 }
 
 fn tell(shown: &Result<bool>) {
@@ -130,31 +150,37 @@ fn tell(shown: &Result<bool>) {
     }
 }
 
-/// Prints the tables of what is measured so far, then writes them into the folder.
+/// Prints the tables of what is measured so far, where that is asked for, then writes them into the folder.
 /// Whether its audit found something impossible.
-fn show(folder: &RunFolder) -> Result<bool> {
+fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }
     let (tables, is_impossible) = source::read_run(folder.dir())?;
-    printer::result(&table::render(&tables, None))?;
+    if print {
+        printer::result(&table::render(&tables, None))?;
+    }
     folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
     Ok(is_impossible)
 }
 
-/// The command that measures what a run's folder lacks, for a shell.
-fn resume_command(dir: &Path, engines_file: Option<&Path>, no_verify: bool) -> String {
+/// The command that measures what a run's folder lacks.
+pub(crate) fn resume_words(dir: &Path, args: &MeasureArgs) -> Vec<String> {
     let dir = dir.display().to_string();
     let mut words = vec!["llama2-bench".to_owned(), "run".into(), "--resume".into(), dir];
-    if let Some(file) = engines_file {
+    if let Some(file) = args.setup.engines.file() {
         words.extend(["--engines-file".into(), file.display().to_string()]);
     }
-    if no_verify {
+    if args.no_verify {
         words.push("--no-verify".into());
     }
-    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
-    quoted.join(" ")
+    words
+}
+
+/// A command for a shell.
+pub(crate) fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a POSIX shell reads it back.
@@ -167,7 +193,7 @@ fn quote(word: &str) -> String {
 }
 
 /// The sweep's settings, and its name for the run's folder.
-fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
+pub(crate) fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
     let Some(path) = path else {
         return Ok((Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?, "quick".into()));
     };

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use assert_cmd::Command;
 use protocol::Measurement;
@@ -30,6 +31,13 @@ impl Place {
         let mut command = Command::cargo_bin("llama2-bench").unwrap();
         command.current_dir(self.0.path()).args(arguments);
         command
+    }
+
+    /// The program, running in this folder; its stderr is read from the child.
+    pub(crate) fn start(&self, arguments: &[&str], stdout: Stdio) -> Child {
+        let mut command = std::process::Command::new(worker("llama2-bench"));
+        command.args(arguments).current_dir(self.0.path());
+        command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Runs `sweep` into `run`; the exit code and stdout.

@@ -20,6 +20,8 @@ pub(crate) fn environment() -> Environment {
         load_average: 0.0,
         gpus: Vec::new(),
         engines: BTreeMap::new(),
+        programs: BTreeMap::new(),
+        pair: None,
         models: BTreeMap::new(),
         machine: None,
         sweep_sha256: String::new(),

@@ -1,0 +1,102 @@
+//! How a comparison is judged, and where it is written.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgAction, ValueEnum};
+use compare::{Criteria, Metric, Thresholds};
+
+/// How a comparison is judged, and where it is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JudgeArgs {
+    /// The change that counts as none, such as 5%, or prompt=10% for one of prompt, first-128, first-256, token, wall, memory;
+    /// may be repeated [default: 5%].
+    #[arg(long = "threshold", value_name = "[METRIC=]SHARE", action = ArgAction::Append, value_parser = parse_threshold)]
+    thresholds: Vec<(Option<Metric>, f64)>,
+    /// Let cells that drifted during a run be improved or regressed.
+    #[arg(long)]
+    allow_drift: bool,
+    /// Exit with 0 or 1, not 3, where nothing regressed and something is inconclusive.
+    #[arg(long, value_name = "pass|fail")]
+    pub(crate) inconclusive: Option<Inconclusive>,
+    /// How to print: terminal, markdown, json, junit or github; with =FILE into a file; may be repeated [default: terminal].
+    #[arg(long = "format", value_name = "FORMAT[=FILE]", action = ArgAction::Append)]
+    outputs: Vec<Output>,
+}
+
+impl JudgeArgs {
+    /// The criteria that the flags give.
+    pub(crate) fn criteria(&self) -> Criteria {
+        let for_all = self.thresholds.iter().rev().find(|(metric, _)| metric.is_none());
+        let all = Thresholds::all(for_all.map_or(0.05, |(_, share)| *share));
+        let thresholds = self.thresholds.iter().fold(all, |thresholds, (metric, share)| match metric {
+            Some(metric) => thresholds.with(*metric, *share),
+            None => thresholds,
+        });
+        Criteria { thresholds, allow_drift: self.allow_drift }
+    }
+
+    /// Where to write.
+    pub(crate) fn outputs(&self) -> Vec<Output> {
+        if self.outputs.is_empty() {
+            return vec![Output { format: OutputFormat::Terminal, file: None }];
+        }
+        self.outputs.clone()
+    }
+
+    /// Whether any of the flags was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { thresholds, allow_drift, inconclusive, outputs } = self;
+        !thresholds.is_empty() || *allow_drift || inconclusive.is_some() || !outputs.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Inconclusive {
+    Pass,
+    Fail,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Terminal,
+    Markdown,
+    Json,
+    Junit,
+    Github,
+}
+
+/// A format, and the file that it goes to; stdout where there is none.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) format: OutputFormat,
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl FromStr for Output {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (format, file) = text.split_once('=').map_or((text, None), |(format, file)| (format, Some(file)));
+        let file = match file {
+            Some("") => return Err("expected a file after =".into()),
+            file => file.map(PathBuf::from),
+        };
+        let format = OutputFormat::from_str(format, false)
+            .map_err(|_| "expected terminal, markdown, json, junit or github".to_owned())?;
+        Ok(Self { format, file })
+    }
+}
+
+fn parse_threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
+    let Some((metric, share)) = text.split_once('=') else { return Ok((None, parse_share(text)?)) };
+    let metric = metric.parse::<Metric>().map_err(|error| error.to_string())?;
+    Ok((Some(metric), parse_share(share)?))
+}
+
+/// `10%`, `2.5 %`.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let share = number.map(|percent| percent / 100.0).filter(|share| (0.0..=10.0).contains(share));
+    share.ok_or_else(|| "expected a share such as 10%".into())
+}

@@ -1,0 +1,303 @@
+//! The command line.
+
+mod judge;
+mod measure;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use protocol::Precision;
+
+pub(crate) use judge::{Inconclusive, JudgeArgs, Output, OutputFormat, parse_share};
+pub(crate) use measure::{EnginesArgs, MeasureArgs, Overrides, SetupArgs, read_engines, set_option};
+
+/// Regenerates the published LLaMA-2 latency and throughput tables: sweeps engine × batch size × prompt length,
+/// each engine in a worker process of its own, every record on disk when it is shown.
+///
+/// Exit codes: 0 done · 1 a regression, a cell failed other than by memory, an engine computes something else than the others, a
+/// figure is impossible or a row not reproduced · 2 bad input or a broken set-up · 3 inconclusive, or nothing could be compared ·
+/// 130 interrupted. A cell that ran out of memory is a result, not a failure.
+#[derive(Debug, Parser)]
+#[command(name = "llama2-bench", version = version(), max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn version() -> &'static str {
+    match option_env!("LLAMA2_BENCH_REVISION") {
+        Some(revision) => Box::leak(format!("{} ({revision})", env!("CARGO_PKG_VERSION")).into_boxed_str()),
+        None => env!("CARGO_PKG_VERSION"),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure a sweep and print its table.
+    Run(RunArgs),
+    /// Print the table of earlier runs, or of files with published ones.
+    Table(TableArgs),
+    /// Check tables against arithmetic and physics.
+    Audit(AuditArgs),
+    /// Measure the rows of a published table here, and hold them against it.
+    Reproduce(ReproduceArgs),
+    /// Hold a run against another, or against published tables: a verdict for every cell and metric.
+    Compare(CompareArgs),
+    /// Show how a machine's runs went over revisions, and where they changed.
+    History(HistoryArgs),
+    /// Put a table into a file.
+    Report(ReportArgs),
+    /// Generate greedily from a prompt.
+    Generate(GenerateArgs),
+    /// Hold the engines' logits and tokens against each other.
+    Verify(VerifyArgs),
+    /// Write a checkpoint of seeded random weights.
+    Synth(SynthArgs),
+    /// Write a checkpoint as an ONNX model.
+    Export(ExportArgs),
+    /// Say which engines can be used here, and why others can't.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The sweep [default: configs/quick.toml, which is built in].
+    #[arg(value_name = "SWEEP.toml")]
+    pub(crate) sweep: Option<PathBuf>,
+    /// Print the cells and what each will need in memory; measure nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Measure only what this earlier run's folder lacks; by its own sweep where no other is given.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "list"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Let --resume go on with another sweep, model, library or machine; the table says which rows are whose.
+    #[arg(long, requires = "resume")]
+    pub(crate) allow_mixed: bool,
+    /// The run's folder [default: runs/TIME-SWEEP].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Measure the same interleaved with a baseline, then compare: another engines.toml, or the folder of another build's
+    /// workers. The run's folder has a folder for each, and 5 replicates unless set otherwise.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "list")]
+    pub(crate) against: Option<PathBuf>,
+    /// Like --against, with another option of an engine, or the same engines with it; may be repeated.
+    #[arg(long = "against-option", value_name = "ENGINE.KEY=VALUE", action = ArgAction::Append, conflicts_with = "list")]
+    pub(crate) against_options: Vec<String>,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
+    #[command(flatten)]
+    pub(crate) history: HistoryFlags,
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The documents' format.
+    Markdown,
+    /// The documents' columns and texts, then spread, memory and outcome.
+    Csv,
+    /// Every summary, in seconds and bytes.
+    Json,
+    /// For a screen.
+    Terminal,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TableArgs {
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// How to print [default: terminal on a screen, else markdown].
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditArgs {
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Another list of devices' peaks than the built-in configs/hardware.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hardware: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReproduceArgs {
+    /// A markdown, csv or json file with tables of the documents' columns.
+    pub(crate) file: PathBuf,
+    /// Only this table of the file, from 1.
+    #[arg(long, value_name = "N")]
+    pub(crate) table: Option<usize>,
+    /// Print what would run here, and what can't and why; measure nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Hold an earlier run's folder against the table instead of measuring.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["list", "out"])]
+    pub(crate) from: Option<PathBuf>,
+    /// The run's folder [default: runs/TIME-FILE-N].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The difference of a latency that counts as none, such as 10%.
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
+    pub(crate) tolerance: f64,
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// What to hold it against: a run's folder; a markdown, csv or json file with tables of the documents' columns.
+    pub(crate) baseline: PathBuf,
+    /// What is held against it.
+    pub(crate) candidate: PathBuf,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
+}
+
+/// Where a run is kept for later.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryFlags {
+    /// Also keep the run's launches as a small file in this folder, for `history`.
+    #[arg(long = "history", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// What the run is of, such as a commit [default: this program's own revision].
+    #[arg(long, value_name = "REVISION", requires = "dir")]
+    pub(crate) revision: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// The folder that `run --history` writes to.
+    pub(crate) dir: PathBuf,
+    /// First add this earlier run; may be repeated.
+    #[arg(long, value_name = "RUN", action = ArgAction::Append)]
+    pub(crate) add: Vec<PathBuf>,
+    /// What the added runs are of, such as a commit [default: the revision of the program that measured them].
+    #[arg(long, value_name = "REVISION", requires = "add")]
+    pub(crate) revision: Option<String>,
+    /// Show every cell, not only each engine's mean.
+    #[arg(long)]
+    pub(crate) cells: bool,
+    /// The change of level that counts as none, such as 5%.
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = parse_share)]
+    pub(crate) threshold: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Replace what stands between the lines <!-- llama2-bench:table --> and <!-- llama2-bench:end --> of this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) splice: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GenerateArgs {
+    /// The engine.
+    #[arg(long)]
+    pub(crate) engine: String,
+    /// A checkpoint's folder, or a model's name for seeded weights.
+    #[arg(long, value_name = "DIR|NAME")]
+    pub(crate) model: String,
+    /// A text; needs the checkpoint's tokenizer.json.
+    #[arg(long, value_name = "TEXT", required_unless_present = "prompt_ids", conflicts_with = "prompt_ids")]
+    pub(crate) prompt: Option<String>,
+    /// Token ids.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) prompt_ids: Vec<u32>,
+    /// The prompt, so many times at once.
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch_size: u32,
+    /// Tokens to generate; never stops at EOS.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_new_tokens: u32,
+    /// Print {"tokens": [[…]], "logits_sha256": …}: new tokens only, one row a batch row.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Of a named model's weights.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u32,
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Engines [default: onnxruntime, pytorch-eager, pytorch-compile].
+    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// Models: names, or checkpoints' folders [default: llama2-15m].
+    #[arg(long = "model", value_name = "NAME|DIR", value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+    /// Of seeded weights and prompts.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u32>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SynthArgs {
+    /// A model's name, or a config.json.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) model: String,
+    /// The folder to write.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Of the weights.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// fp32, fp16 or bf16: how the weights are stored.
+    #[arg(long, default_value = "fp32")]
+    pub(crate) precision: Precision,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The checkpoint's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The folder to write: model.onnx, its weights, and the checkpoint's config.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// fp32 or fp16.
+    #[arg(long, default_value = "fp32")]
+    pub(crate) precision: Precision,
+    /// Also write ONNX Runtime's optimised graph, model.optimized.onnx.
+    #[arg(long)]
+    pub(crate) optimized: bool,
+    #[command(flatten)]
+    pub(crate) engines: EnginesArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) engines: EnginesArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,275 @@
+//! Runs held against each other: verdicts, exit codes, what is refused, and the gate for CI.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{MOCK, Place, worker};
+use predicates::str::{contains, starts_with};
+use serde_json::Value;
+
+/// The mock's few MiB are noise.
+const ANY_MEMORY: [&str; 2] = ["--threshold", "memory=100%"];
+
+/// Two engines, of which a test may slow one.
+const ENGINES: &str =
+    "[mock]\ncommand = [\"llama2-bench-mock\"]\n[other]\ncommand = [\"llama2-bench-mock\"]\n";
+
+/// [`MOCK`] of both engines.
+fn both() -> String {
+    MOCK.replace("engines = [\"mock\"]", "engines = [\"mock\", \"other\"]")
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Engine, metric and verdict of every line, cells and means.
+fn verdicts(json: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let array = |value: &Value| value.as_array().unwrap().clone();
+    let mut verdicts = Vec::new();
+    for section in array(&json["tables"]).iter().flat_map(|table| array(&table["sections"])) {
+        for line in array(&section["cells"]).iter().chain(&array(&section["means"])) {
+            verdicts.push((text(&line["engine"]), text(&section["metric"]), text(&line["verdict"])));
+        }
+    }
+    verdicts
+}
+
+/// A run of [`MOCK`] in a folder of this name.
+fn run(place: &Place, name: &str, more: &[&str]) {
+    place.write("sweep.toml", MOCK);
+    place.bench(&["run", "sweep.toml", "--out", name]).args(more).assert().success();
+}
+
+#[test]
+fn an_engine_slowed_by_a_tenth_regresses_in_every_cell_and_no_other() {
+    let place = Place::new();
+    place.write("sweep.toml", &both());
+    place.write("engines.toml", ENGINES);
+    let interleaved = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "ab"];
+    place
+        .bench(&interleaved)
+        .args(["--against-option", "mock.slowdown=1.0", "--option", "mock.slowdown=1.1"])
+        .args(["--format", "json=ab.json"])
+        .args(ANY_MEMORY)
+        .assert()
+        .code(1);
+    let json = read_json(&place.path("ab.json"));
+    let verdicts = verdicts(&json);
+    // 6 cells and their mean, 4 latencies and the memory, 2 engines.
+    assert_eq!(verdicts.len(), 7 * 5 * 2);
+    for (engine, metric, verdict) in verdicts {
+        let expected = if engine == "mock" && metric != "memory" { "regressed" } else { "unchanged" };
+        assert_eq!(verdict, expected, "{engine} {metric}");
+    }
+    assert!(place.path("ab/comparison.md").exists() && place.path("ab/candidate/table.md").exists());
+    let differences = json["differences"].to_string();
+    assert!(differences.contains("options.mock.slowdown"), "{differences}");
+    // Each side is a run like any other, and the order is there and back again.
+    place.bench(&["table", "ab/baseline"]).assert().success();
+    place.bench(&["compare", "ab/baseline", "ab/candidate"]).args(ANY_MEMORY).assert().code(1);
+    place.bench(&["compare", "ab/candidate", "ab/baseline"]).args(ANY_MEMORY).assert().code(0);
+}
+
+#[test]
+fn the_same_build_on_both_sides_is_unchanged() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let build = worker("llama2-bench-mock").parent().unwrap().display().to_string();
+    let arguments = ["run", "sweep.toml", "--out", "ab", "--against", build.as_str()];
+    place.bench(&arguments).args(ANY_MEMORY).assert().success().stdout(contains("35 unchanged (of 35)"));
+    // The environment says which program a worker was.
+    let environment = read_json(&place.path("ab/baseline/environment.json"));
+    assert_eq!(environment["programs"]["mock"]["sha256"][0].as_str().unwrap().len(), 64);
+    assert_eq!(environment["pair"]["is_baseline"], true);
+
+    std::fs::create_dir(place.path("empty")).unwrap();
+    let message = "error: --against empty: there is no llama2-bench-mock, the worker of mock\n";
+    place.bench(&["run", "sweep.toml", "--against", "empty"]).assert().code(2).stderr(message);
+    let message = "error: --threshold, --allow-drift, --inconclusive and --format are for a comparison";
+    place.bench(&["run", "--threshold", "1%"]).assert().code(2).stderr(starts_with(message));
+}
+
+#[test]
+fn an_interleaved_run_goes_on_where_it_was_cut_off() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let slow = ["--option", "mock.slowdown=1.1"];
+    let flags = ["--against-option", "mock.slowdown=1", "--replicates", "2", "--inconclusive", "pass"];
+    place.bench(&["run", "sweep.toml", "--out", "ab"]).args(flags).args(slow).assert().success();
+    let path = place.path("ab/candidate/measurements.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.split_inclusive('\n').take(8).collect::<String>()).unwrap();
+    let note = "! ab/candidate: lacks 4 of its records: `llama2-bench run --resume` measures them";
+    place.bench(&["compare", "ab/baseline", "ab/candidate"]).assert().code(3).stdout(contains(note));
+    place.bench(&["run", "--resume", "ab"]).args(flags).assert().success();
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 12);
+    let environment = read_json(&place.path("ab/candidate/environment.json"));
+    assert_eq!(environment["pair"]["is_baseline"], false);
+}
+
+#[test]
+fn a_single_launch_is_inconclusive_and_says_how_many_would_do() {
+    let place = Place::new();
+    run(&place, "a", &[]);
+    run(&place, "b", &["--option", "mock.slowdown=2"]);
+    let compare = |more: &[&str]| {
+        let mut command = place.bench(&["compare", "a", "b"]);
+        command.args(more).assert()
+    };
+    compare(&[]).code(3).stdout(contains("? +100.0%")).stdout(contains("needs 5"));
+    compare(&["--inconclusive", "pass"]).code(0);
+    compare(&["--inconclusive", "fail"]).code(1);
+}
+
+#[test]
+fn thresholds_may_be_of_a_metric() {
+    let place = Place::new();
+    run(&place, "a", &["--replicates", "5"]);
+    run(&place, "b", &["--replicates", "5", "--option", "mock.slowdown=1.1"]);
+    let compare = |more: &[&str]| {
+        let mut command = place.bench(&["compare", "a", "b", "--threshold", "15%"]);
+        command.args(ANY_MEMORY).args(more).assert()
+    };
+    compare(&[]).code(0);
+    compare(&["--threshold", "wall=5%"]).code(1).stdout(contains("7 regressed, 28 unchanged (of 35)"));
+    for (threshold, message) in [
+        ("5", "expected a share such as 10%"),
+        ("decode=5%", "unknown metric \"decode\": expected one of prompt, first-128"),
+    ] {
+        place
+            .bench(&["compare", "a", "b", "--threshold", threshold])
+            .assert()
+            .code(2)
+            .stderr(contains(message));
+    }
+}
+
+#[test]
+fn another_procedure_another_model_and_a_run_of_two_kinds_are_refused() {
+    let place = Place::new();
+    run(&place, "a", &[]);
+    run(&place, "more", &["--prompt-runs", "7", "--seed", "1"]);
+    let message = "error: a and more were not measured alike: model llama2-15m: ";
+    let rest = "; procedure.prompt_runs: 5 and 7; seed: 0 and 1: such figures are of different things\n";
+    let assert = place.bench(&["compare", "a", "more"]).assert().code(2);
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(stderr.starts_with(message) && stderr.ends_with(rest), "{stderr}");
+
+    run(&place, "tiny", &["--model", "tinyllama-1.1b"]);
+    let message = "error: a and tiny have no model and precision in common: LLaMA-2 15M FP32";
+    place.bench(&["compare", "a", "tiny"]).assert().code(2).stderr(starts_with(message));
+    place.bench(&["compare", "a", "nothing"]).assert().code(2).stderr(starts_with("error: nothing/"));
+    run(&place, "large", &["--batch-size", "32"]);
+    let message = "error: a and large have no cell in common\n";
+    place.bench(&["compare", "a", "large"]).assert().code(2).stderr(message);
+
+    let records = place.path("a/measurements.jsonl");
+    let text = std::fs::read_to_string(&records).unwrap();
+    std::fs::write(&records, text.split_inclusive('\n').take(4).collect::<String>()).unwrap();
+    place.bench(&["run", "--resume", "a", "--threads", "1", "--allow-mixed"]).assert().success();
+    let message = "error: a: its cells were measured in 2 different ways (--allow-mixed): they are no side of a comparison\n";
+    place.bench(&["compare", "a", "tiny"]).assert().code(2).stderr(message);
+}
+
+#[test]
+fn a_cell_that_runs_out_of_memory_where_it_did_not_is_a_regression() {
+    let place = Place::new();
+    run(&place, "a", &["--replicates", "5"]);
+    let fault = "mock.fault={ kind = \"out_of_memory\", phase = \"decode\", min_batch_size = 4 }";
+    run(&place, "b", &["--replicates", "5", "--option", fault]);
+    let compare = |sides: [&str; 2]| place.bench(&["compare"]).args(sides).args(ANY_MEMORY).assert();
+    compare(["a", "b"]).code(1).stdout(contains("3 regressed, 20 unchanged (of 23)"));
+    compare(["b", "a"]).code(0).stdout(contains("3 improved"));
+    compare(["b", "b"]).code(0);
+}
+
+#[test]
+fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
+    let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/published/llama2-a100.md");
+    let place = Place::new();
+    let text = std::fs::read_to_string(published).unwrap();
+    let row = text.lines().find(|line| line.starts_with("| onnxruntime")).unwrap();
+    let latency = row.split('|').nth(4).unwrap().trim();
+    place.write("slower.md", &text.replacen(latency, &format!("1{latency}"), 1));
+    place.bench(&["compare", published, published]).assert().code(0).stdout(contains("threshold alone"));
+    let assert = place.bench(&["compare", published, "slower.md", "--format", "markdown"]).assert().code(1);
+    assert.stdout(starts_with("<!-- llama2-bench:compare -->")).stdout(contains("2 regressed"));
+}
+
+#[test]
+fn every_format_goes_where_it_is_sent_and_a_step_of_github_gets_its_summary() {
+    let place = Place::new();
+    run(&place, "a", &["--replicates", "5"]);
+    run(&place, "b", &["--replicates", "5", "--option", "mock.slowdown=1.5"]);
+    let formats = ["terminal=t.txt", "markdown=m.md", "json=j.json", "junit=j.xml", "github"];
+    let arguments = formats.iter().flat_map(|format| ["--format", *format]);
+    let mut command = place.bench(&["compare", "a", "b"]);
+    command.args(arguments).args(ANY_MEMORY).env("GITHUB_STEP_SUMMARY", place.path("summary.md"));
+    command.assert().code(1).stdout(contains("::error title=")).stdout(contains("28 regressed"));
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    assert!(read("t.txt").ends_with("28 regressed, 7 unchanged (of 35)\n"));
+    assert_eq!(read("summary.md"), read("m.md"));
+    assert!(read("j.xml").contains("failures=\""), "{}", read("j.xml"));
+    assert_eq!(read_json(&place.path("j.json"))["counts"]["regressed"], 28);
+    let message = "expected terminal, markdown, json, junit or github";
+    place.bench(&["compare", "a", "b", "--format", "html"]).assert().code(2).stderr(contains(message));
+}
+
+#[test]
+fn history_shows_where_a_level_changed() {
+    let place = Place::new();
+    for revision in 0..16 {
+        let slowdown = if revision < 8 { "mock.slowdown=1.0" } else { "mock.slowdown=1.2" };
+        let name = format!("r{revision:02}");
+        run(&place, &name, &["--option", slowdown]);
+        // Runs of one second would have names in the order of their revisions: so they are told apart.
+        let path = place.path(&format!("{name}/environment.json"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut environment: Value = serde_json::from_str(&text).unwrap();
+        environment["started"] = format!("2026-01-{:02}T00:00:00Z", revision + 1).into();
+        std::fs::write(&path, environment.to_string()).unwrap();
+        place.bench(&["history", "kept", "--add", &name, "--revision", &name]).assert().success();
+    }
+    let assert = place.bench(&["history", "kept", "--threshold", "10%"]).assert().success();
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("wall")).unwrap();
+    assert!(line.contains("+20.0%  ▁▁▁▁▁▁▁▁████████  +20.0% at r08 (2026-01-09)"), "{text}");
+    let assert = place.bench(&["history", "kept", "--json"]).assert().success();
+    let json: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let wall = json["series"].as_array().unwrap().iter().find(|series| series["metric"] == "wall").unwrap();
+    assert_eq!(wall["shifts"][0]["run"], 8);
+    place.write("kept/bad.json", "{}");
+    place
+        .bench(&["history", "kept"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: kept/bad.json: missing field"));
+}
+
+#[test]
+fn the_gate_keeps_a_baseline_and_fails_on_a_regression() {
+    let place = Place::new();
+    let sweep = |more: &str| place.write("sweep.toml", &format!("{MOCK}replicates = 5\n{more}"));
+    let gate = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/gate.sh");
+    let run = |out: &str| {
+        let mut command = Command::new(gate);
+        command.args(["sweep.toml", "baseline", out]).args(ANY_MEMORY).current_dir(place.path(""));
+        command.env("LLAMA2_BENCH", worker("llama2-bench")).env("HISTORY", "kept").env("REVISION", out);
+        let output = command.env_remove("GITHUB_ACTIONS").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    sweep("");
+    let (code, stderr) = run("first");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("gate: no baseline in baseline yet: nothing is compared"), "{stderr}");
+    std::fs::rename(place.path("first/candidate"), place.path("baseline")).unwrap();
+    assert_eq!(run("same").0, 0);
+    sweep("[options.mock]\nslowdown = 1.2\n");
+    assert_eq!(run("slower").0, 1);
+    assert!(place.path("slower/comment.md").exists() && place.path("slower/junit.xml").exists());
+    assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 3);
+}

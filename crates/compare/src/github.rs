@@ -1,0 +1,61 @@
+//! A comparison as workflow commands of GitHub Actions, which it shows as annotations.
+
+use report::one_line;
+use stats::Verdict;
+
+use crate::finding::{Finding, headings};
+use crate::{Metric, Report};
+
+/// GitHub shows no more annotations of a level than these in a step.
+const SHOWN: usize = 10;
+
+/// An error for each of what regressed, the worst first; a warning for all that is inconclusive; a notice with the counts.
+pub fn write(report: &Report) -> String {
+    let headings = headings(report);
+    let findings: Vec<Finding> = Finding::all(report, &headings).collect();
+    let mut commands = errors(&findings);
+    commands.extend(warning(&findings));
+    let sides = format!("{} → {}", report.baseline, report.candidate);
+    commands.push(command("notice", "llama2-bench", &format!("{sides}: {}", report.counts())));
+    commands.concat()
+}
+
+fn errors(findings: &[Finding]) -> Vec<String> {
+    let mut regressed: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.verdict == Verdict::Regressed).collect();
+    regressed.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+    let shown = if regressed.len() > SHOWN { SHOWN - 1 } else { regressed.len() };
+    let mut errors: Vec<String> = regressed[..shown]
+        .iter()
+        .map(|finding| {
+            let what = finding.metric.map_or("Outcome", Metric::title);
+            let title = format!("{} {} regressed: {what}", finding.engine, finding.size);
+            command("error", &title, &format!("{}: {}", finding.heading, finding.sentence()))
+        })
+        .collect();
+    if regressed.len() > shown {
+        let more = format!("… and {} more regressed", regressed.len() - shown);
+        errors.push(command("error", "llama2-bench", &more));
+    }
+    errors
+}
+
+fn warning(findings: &[Finding]) -> Option<String> {
+    let inconclusive: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.verdict == Verdict::Inconclusive).collect();
+    let needs: Vec<usize> = inconclusive.iter().filter_map(|finding| finding.launches_needed).collect();
+    let enough =
+        needs.iter().max().map(|launches| format!("{launches} launches a side would do for {}", needs.len()));
+    let drifted = inconclusive.iter().filter(|finding| finding.drifted).count();
+    let drifted = (drifted > 0).then(|| format!("{drifted} drifted"));
+    let count = format!("{} of {} are inconclusive", inconclusive.len(), findings.len());
+    let message = [Some(count), enough, drifted].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    (!inconclusive.is_empty()).then(|| command("warning", "llama2-bench", &message))
+}
+
+/// A line that the runner reads, escaped as its toolkit does.
+fn command(level: &str, title: &str, message: &str) -> String {
+    let message = one_line(message).replace('%', "%25");
+    let title = one_line(title).replace('%', "%25").replace(':', "%3A").replace(',', "%2C");
+    format!("::{level} title={title}::{message}\n")
+}

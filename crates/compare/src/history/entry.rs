@@ -1,0 +1,126 @@
+//! One run as a small file: what it is of, and the median of each launch.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stats::Launches;
+
+use crate::subject::{Cell, Grid};
+use crate::{Metric, Refused, Subject};
+
+/// The version of the file's layout.
+const SCHEMA: u32 = 1;
+
+/// A run, kept for later.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    schema: u32,
+    /// When it began, UTC.
+    pub started: String,
+    /// What it is of.
+    pub revision: String,
+    /// The machine: runs of different ones are not one series.
+    pub machine: String,
+    /// What the figures are taken by: runs of different procedures are not one series.
+    pub procedure: BTreeMap<String, String>,
+    tables: Vec<EntryTable>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryTable {
+    pub(super) heading: String,
+    pub(super) cells: Vec<EntryCell>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryCell {
+    pub(super) engine: String,
+    pub(super) batch_size: u32,
+    pub(super) prompt_length: u32,
+    /// By metric's name each launch's median, in seconds or bytes.
+    pub(super) launches: BTreeMap<String, Vec<f64>>,
+}
+
+/// A file that is no entry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EntryError(String);
+
+impl Entry {
+    /// What of a run is kept; `revision` is what it is of, its program's own where not given.
+    ///
+    /// # Errors
+    /// Where it is no run.
+    pub fn of(subject: &Subject, revision: Option<&str>) -> Result<Self, Refused> {
+        let Some(run) = &subject.run else {
+            return Err(Refused(format!("{}: not a run's folder", subject.name)));
+        };
+        let environment = &run.environment;
+        let own = environment.program.git_revision.as_deref();
+        Ok(Self {
+            schema: SCHEMA,
+            started: environment.started.clone(),
+            revision: revision.or(own).unwrap_or("unknown").to_owned(),
+            machine: environment.machine.clone().unwrap_or_else(|| "unknown".into()),
+            procedure: crate::difference::procedure(&run.settings),
+            tables: subject.grids.iter().map(table).collect(),
+        })
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// Where it is no entry of this schema, or a figure of it is no number above 0.
+    pub fn parse(text: &str) -> Result<Self, EntryError> {
+        let entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
+        if entry.schema != SCHEMA {
+            return Err(EntryError(format!("schema: expected {SCHEMA}, found {}", entry.schema)));
+        }
+        let figures =
+            entry.tables.iter().flat_map(|table| &table.cells).flat_map(|cell| cell.launches.values());
+        if !figures.flatten().all(|figure| *figure > 0.0 && figure.is_finite()) {
+            return Err(EntryError("launches: expected numbers above 0".into()));
+        }
+        Ok(entry)
+    }
+
+    /// The file's text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain JSON") + "\n"
+    }
+
+    /// The file's name: time, revision and machine, so that names are in the order of time and none is another's.
+    pub fn file_name(&self) -> String {
+        let plain = |text: &str| -> String {
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(40).collect()
+        };
+        let [started, revision, machine] =
+            [&self.started, &self.revision, &self.machine].map(|text| plain(text));
+        format!("{started}-{revision}-{machine}.json")
+    }
+
+    pub(super) fn tables(&self) -> &[EntryTable] {
+        &self.tables
+    }
+}
+
+fn table(grid: &Grid) -> EntryTable {
+    let cells = grid.cells.iter().filter_map(|(name, cell)| {
+        let Cell::Launches(launches) = cell else { return None };
+        let medians = |metric: Metric| {
+            let series: Vec<Vec<f64>> = launches.iter().map(|launch| launch.series(metric)).collect();
+            let side = Launches::of(series.iter().map(Vec::as_slice))?;
+            Some((metric.name().to_owned(), side.medians().collect()))
+        };
+        Some(EntryCell {
+            engine: name.engine.clone(),
+            batch_size: name.size.batch_size,
+            prompt_length: name.size.prompt_length,
+            launches: Metric::ALL.into_iter().filter_map(medians).collect(),
+        })
+    });
+    EntryTable { heading: grid.heading.clone(), cells: cells.collect() }
+}

@@ -1,0 +1,100 @@
+//! A comparison as JUnit's XML, as GitLab and Jenkins read it: what regressed is a failure, what is inconclusive is skipped.
+
+use std::fmt::Write as _;
+
+use report::one_line;
+use stats::Verdict;
+
+use crate::finding::{Finding, headings};
+use crate::words;
+use crate::{Counts, Metric, Report};
+
+/// A suite for each metric of each table, and one for the cells of each table that were not measured on a side.
+pub fn write(report: &Report) -> String {
+    let name = format!("{} → {}", report.baseline, report.candidate);
+    let counts = attributes(&name, &report.counts());
+    let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n");
+    let headings = headings(report);
+    let several = headings.len() > 1;
+    for (table, heading) in report.tables.iter().zip(&headings) {
+        for section in &table.sections {
+            let lines = section.cells.iter().chain(&section.means);
+            let findings: Vec<Finding> =
+                lines.map(|line| Finding::of_line(heading, section.metric, line)).collect();
+            suite(&mut text, &format!("{heading}: {}", section.metric.title()), several, &findings);
+        }
+        if !table.ends.is_empty() {
+            let findings: Vec<Finding> = table.ends.iter().map(|end| Finding::of_end(heading, end)).collect();
+            suite(&mut text, &format!("{heading}: not measured on a side"), several, &findings);
+        }
+    }
+    text.push_str("</testsuites>\n");
+    text
+}
+
+fn suite(text: &mut String, name: &str, several: bool, findings: &[Finding]) {
+    let counts = Counts::of(findings.iter().map(|finding| finding.verdict));
+    let _ = writeln!(text, "  <testsuite {}>", attributes(name, &counts));
+    for finding in findings {
+        case(text, several, finding);
+    }
+    text.push_str("  </testsuite>\n");
+}
+
+fn attributes(name: &str, counts: &Counts) -> String {
+    format!(
+        "name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\"",
+        escape(name),
+        counts.total(),
+        counts.regressed,
+        counts.inconclusive
+    )
+}
+
+/// GitLab knows a case by its class and name alone: of several tables the class says which. It shows an element's text,
+/// Jenkins its message.
+fn case(text: &mut String, several: bool, finding: &Finding) {
+    let engine = escape(&finding.engine);
+    let class = if several { format!("{}: {engine}", escape(finding.heading)) } else { engine };
+    let metric = finding.metric.map_or("outcome", Metric::name);
+    let _ = write!(text, "    <testcase classname=\"{class}\" name=\"{} {metric}\"", finding.size);
+    let message = escape(&finding.sentence());
+    let _ = match finding.verdict {
+        Verdict::Improved | Verdict::Unchanged => writeln!(text, "/>"),
+        Verdict::Regressed => writeln!(
+            text,
+            ">\n      <failure message=\"{message}\" type=\"{}\">{message}</failure>\n    </testcase>",
+            words::verdict(finding.verdict)
+        ),
+        Verdict::Inconclusive => {
+            writeln!(text, ">\n      <skipped message=\"{message}\">{message}</skipped>\n    </testcase>")
+        }
+    };
+}
+
+/// Text that is no markup, of characters that XML 1.0 allows.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in one_line(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&apos;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_markup_or_forbidden() {
+        assert_eq!(escape("a<b>&\"'\0\u{1f}\u{ffff}]]>"), "a&lt;b&gt;&amp;&quot;&apos;  \u{fffd}]]&gt;");
+    }
+}

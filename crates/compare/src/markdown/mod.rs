@@ -1,0 +1,115 @@
+//! A comparison as a comment on a pull request.
+
+mod escape;
+mod page;
+
+use stats::Verdict;
+
+use crate::finding::{Finding, headings};
+use crate::words;
+use crate::{Counts, Metric, Report, Section};
+use escape::{escape, escape_html};
+use page::{Block, LIMIT, Page};
+
+/// The first line, by which a comment written before is found again.
+pub const MARKER: &str = "<!-- llama2-bench:compare -->";
+
+/// What the lists above the verdicts may take of the page, each.
+const LIST: usize = LIMIT / 8;
+
+/// What changed, then what is not known, then every table; never longer than the 65,536 characters of GitHub's comments.
+pub fn write(report: &Report) -> String {
+    let [baseline, candidate] = [&report.baseline, &report.candidate].map(|name| escape(name));
+    let mut page = Page::new(format!(
+        "{MARKER}\n## llama2-bench: {baseline} → {candidate}\n\n{}.\n",
+        sentence(&report.counts())
+    ));
+    let headings = headings(report);
+    let differences = report.differences.iter().map(words::difference);
+    page.push(list("\nDifferent beside the figures:\n\n", differences));
+    page.push(list("\nTo be known:\n\n", report.notes.iter().cloned()));
+    let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
+        let texts = words::only(&table.only_baseline, &table.only_candidate);
+        texts.into_iter().map(move |text| format!("{heading}: {text}"))
+    });
+    page.push(list("\nNot on both sides:\n\n", only));
+
+    let findings: Vec<Finding> = Finding::all(report, &headings).collect();
+    let of = |verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
+    let several = headings.len() > 1;
+    let changed = of(Verdict::Regressed).chain(of(Verdict::Improved));
+    page.push(table("\n### Regressed and improved\n\n", "", several, changed));
+    let inconclusive: Vec<&Finding> = of(Verdict::Inconclusive).collect();
+    page.push(details(&format!("{} inconclusive", inconclusive.len()), several, inconclusive.into_iter()));
+    for (of_table, heading) in report.tables.iter().zip(&headings) {
+        for section in &of_table.sections {
+            let lines = section.cells.iter().chain(&section.means);
+            let findings: Vec<Finding> =
+                lines.map(|line| Finding::of_line(heading, section.metric, line)).collect();
+            page.push(details(&summary(heading, section), false, findings.iter()));
+        }
+        let ends: Vec<Finding> = of_table.ends.iter().map(|end| Finding::of_end(heading, end)).collect();
+        page.push(details(&format!("{heading}: not measured on a side"), false, ends.iter()));
+    }
+    page.finish()
+}
+
+fn sentence(counts: &Counts) -> String {
+    match counts.regressed {
+        0 => counts.to_string(),
+        _ => format!("**{counts}**"),
+    }
+}
+
+fn summary(heading: &str, section: &Section) -> String {
+    let verdicts = section.cells.iter().chain(&section.means).map(|line| line.verdict);
+    let threshold = words::threshold(section.threshold);
+    format!("{heading}: {}, threshold {threshold}: {}", section.metric.title(), Counts::of(verdicts))
+}
+
+fn list(before: &str, texts: impl Iterator<Item = String>) -> Block {
+    let rows = texts.map(|text| format!("- {}\n", escape(&text))).collect();
+    Block { before: before.into(), rows, after: "", most: LIST }
+}
+
+fn details<'a>(summary: &str, with_heading: bool, findings: impl Iterator<Item = &'a Finding<'a>>) -> Block {
+    let before = format!("\n<details><summary>{}</summary>\n\n", escape_html(summary));
+    table(&before, "\n</details>\n", with_heading, findings)
+}
+
+fn table<'a>(
+    before: &str,
+    after: &'static str,
+    with_heading: bool,
+    findings: impl Iterator<Item = &'a Finding<'a>>,
+) -> Block {
+    let (table, rule) = if with_heading { ("| Table ", "|---") } else { ("", "") };
+    let head = "| Engine | Cell | Metric | Baseline | Candidate | Change | Basis | Verdict |\n";
+    let rules = "|---|---:|---|---:|---:|---:|---|---|\n";
+    Block {
+        before: format!("{before}{table}{head}{rule}{rules}"),
+        rows: findings.map(|finding| row(finding, with_heading)).collect(),
+        after,
+        most: LIMIT,
+    }
+}
+
+fn row(finding: &Finding, with_heading: bool) -> String {
+    let heading = with_heading.then_some(finding.heading);
+    let verdict = match finding.remark.as_str() {
+        "" => words::verdict(finding.verdict).to_owned(),
+        remark => format!("{}; {remark}", words::verdict(finding.verdict)),
+    };
+    let texts = [
+        finding.engine.as_str(),
+        &finding.size,
+        finding.metric.map_or("Outcome", Metric::title),
+        &finding.baseline,
+        &finding.candidate,
+        &finding.change,
+        &finding.basis,
+        &verdict,
+    ];
+    let cells = heading.into_iter().chain(texts).map(|text| format!("| {} ", escape(text)));
+    format!("{}|\n", cells.collect::<String>())
+}

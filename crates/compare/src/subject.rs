@@ -1,0 +1,255 @@
+//! One side of a comparison: a run, or a file of published tables.
+
+use std::collections::{BTreeMap, HashMap};
+
+use protocol::{CellSize, Device, Environment, Measurement, Outcome, Pair, Precision};
+use report::published::{Document, Heading, PublishedRow, PublishedTable, Value};
+use report::{Machine, heading, outcome_text};
+
+use crate::{CellName, Metric};
+
+/// One side of a comparison.
+#[derive(Debug)]
+pub struct Subject {
+    pub(crate) name: String,
+    /// What a run was measured with; nothing is known of a published table.
+    pub(crate) run: Option<MeasuredWith>,
+    /// Records that its sweep asks for and that it lacks.
+    pub(crate) missing: usize,
+    pub(crate) grids: Vec<Grid>,
+}
+
+/// What a run was measured with.
+#[derive(Debug)]
+pub(crate) struct MeasuredWith {
+    pub(crate) environment: Environment,
+    /// Its sweep by dotted key.
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+/// A table of a subject.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    pub(crate) identity: Identity,
+    pub(crate) heading: String,
+    pub(crate) cells: Vec<(CellName, Cell)>,
+    places: HashMap<CellName, usize>,
+}
+
+/// What two tables must share to be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    Known {
+        model: String,
+        precision: Precision,
+    },
+    /// A heading that does not say it.
+    Heading(String),
+}
+
+/// A cell of a subject.
+#[derive(Debug)]
+pub(crate) enum Cell {
+    /// Measured, in the order of its launches.
+    Launches(Vec<Launch>),
+    /// Published: metrics with a figure, in seconds.
+    Figures(Vec<(Metric, f64)>),
+    /// Not measured: `OOM`, `TIMEOUT`, …
+    Ended(String),
+}
+
+/// What one launch of the worker measured. Seconds, bytes.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    replicate: u32,
+    prompt: Box<[f64]>,
+    /// Of all generations, one after the other.
+    pub(crate) tokens: Box<[f64]>,
+    generation_length: usize,
+    walls: Box<[f64]>,
+    peak_bytes: Option<f64>,
+    pub(crate) tokens_sha256: Option<String>,
+}
+
+impl Grid {
+    fn new(identity: Identity, heading: String) -> Self {
+        Self { identity, heading, cells: Vec::new(), places: HashMap::new() }
+    }
+
+    pub(crate) fn get(&self, name: &CellName) -> Option<&Cell> {
+        self.places.get(name).map(|&place| &self.cells[place].1)
+    }
+
+    fn entry(&mut self, name: CellName, empty: impl FnOnce() -> Cell) -> &mut Cell {
+        let cells = &mut self.cells;
+        let place = *self.places.entry(name).or_insert_with_key(|name| {
+            cells.push((name.clone(), empty()));
+            cells.len() - 1
+        });
+        &mut self.cells[place].1
+    }
+}
+
+impl Launch {
+    fn of(record: Measurement) -> Self {
+        let walls = record.generations.iter().map(|one| one.wall_seconds).collect();
+        let tokens = record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect();
+        Self {
+            replicate: record.replicate,
+            prompt: record.prompt_seconds.into(),
+            tokens,
+            generation_length: record.generation_length as usize,
+            walls,
+            peak_bytes: record.memory.peak_bytes.map(|bytes| bytes as f64),
+            tokens_sha256: record.tokens_sha256,
+        }
+    }
+
+    /// The launch's figures of a metric; none where it does not apply.
+    pub(crate) fn series(&self, metric: Metric) -> Vec<f64> {
+        let first = |count: usize| {
+            let generations = self.tokens.chunks(self.generation_length.max(1));
+            let applies = self.generation_length >= count;
+            generations
+                .filter(|_| applies)
+                .flat_map(|tokens| &tokens[..count.min(tokens.len())])
+                .copied()
+                .collect()
+        };
+        match metric {
+            Metric::Prompt => self.prompt.to_vec(),
+            Metric::First128 => first(128),
+            Metric::First256 => first(256),
+            Metric::Token if self.generation_length < 128 => self.tokens.to_vec(),
+            Metric::Token => Vec::new(),
+            Metric::Wall => self.walls.to_vec(),
+            Metric::Memory => self.peak_bytes.into_iter().collect(),
+        }
+    }
+}
+
+impl Cell {
+    /// The replicates that were measured, in order; none where they are not known.
+    pub(crate) fn replicates(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::Launches(launches) => Some(launches.iter().map(|launch| launch.replicate).collect()),
+            _ => None,
+        }
+    }
+}
+
+/// A run that is read record by record.
+#[derive(Debug)]
+pub struct RunSubject {
+    name: String,
+    tables: Vec<(TableKey, Grid)>,
+    records: usize,
+}
+
+type TableKey = (String, Precision, Device, u32);
+
+impl RunSubject {
+    /// A run of this name, without a record so far.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), tables: Vec::new(), records: 0 }
+    }
+
+    /// Takes in the next record.
+    pub fn add(&mut self, record: Measurement) {
+        self.records += 1;
+        let Measurement { precision, device, world_size, batch_size, prompt_length, .. } = record;
+        let is_its = |(key, _): &(TableKey, Grid)| {
+            key.0 == record.model && (key.1, key.2, key.3) == (precision, device, world_size)
+        };
+        let place = self.tables.iter().position(is_its).unwrap_or_else(|| {
+            let identity = Identity::Known { model: record.model.clone(), precision };
+            let key = (record.model.clone(), precision, device, world_size);
+            self.tables.push((key, Grid::new(identity, String::new())));
+            self.tables.len() - 1
+        });
+        let name = CellName { engine: record.engine.clone(), size: CellSize { batch_size, prompt_length } };
+        let cell = self.tables[place].1.entry(name, || Cell::Launches(Vec::new()));
+        match (&mut *cell, record.outcome) {
+            (Cell::Launches(launches), Outcome::Ok) => launches.push(Launch::of(record)),
+            (Cell::Launches(_), outcome) => *cell = Cell::Ended(outcome_text(outcome).into()),
+            _ => {}
+        }
+    }
+
+    /// The whole run: its first part's environment and settings, and how many records its sweep asks for.
+    pub fn finish(
+        self,
+        environment: &Environment,
+        settings: BTreeMap<String, String>,
+        expected: usize,
+    ) -> Subject {
+        let machine = Machine::of(environment);
+        let tables = self.tables.into_iter().map(|((model, precision, device, world_size), mut grid)| {
+            grid.heading = heading(&model, precision, device, world_size, &machine);
+            for (_, cell) in &mut grid.cells {
+                if let Cell::Launches(launches) = cell {
+                    launches.sort_by_key(|launch| launch.replicate);
+                }
+            }
+            grid
+        });
+        Subject {
+            name: self.name,
+            run: Some(MeasuredWith { environment: environment.clone(), settings }),
+            missing: expected.saturating_sub(self.records),
+            grids: tables.collect(),
+        }
+    }
+}
+
+impl Subject {
+    /// A file of published tables.
+    pub fn published(name: &str, document: &Document) -> Self {
+        Self {
+            name: name.into(),
+            run: None,
+            missing: 0,
+            grids: document.tables().map(published_grid).collect(),
+        }
+    }
+
+    pub(crate) fn pair(&self) -> Option<&Pair> {
+        self.run.as_ref()?.environment.pair.as_ref()
+    }
+}
+
+fn published_grid(table: &PublishedTable) -> Grid {
+    let identity = match Heading::parse(&table.heading) {
+        Ok(Heading { model, precision, .. }) => Identity::Known { model, precision },
+        Err(_) => Identity::Heading(table.heading.clone()),
+    };
+    let mut grid = Grid::new(identity, table.heading.clone());
+    for row in &table.rows {
+        let size = CellSize { batch_size: row.batch_size, prompt_length: row.prompt_length };
+        // Of rows that are there twice the first counts.
+        grid.entry(CellName { engine: row.engine.clone(), size }, || published_cell(row));
+    }
+    grid
+}
+
+fn published_cell(row: &PublishedRow) -> Cell {
+    let columns = [
+        (Metric::Prompt, 0, 1e-3),
+        (Metric::First128, 2, 1e-3),
+        (Metric::First256, 4, 1e-3),
+        (Metric::Wall, 6, 1.0),
+    ];
+    let ended = row.cells.iter().find_map(|cell| match cell.value() {
+        Value::OutOfMemory => Some("OOM".to_owned()),
+        Value::Ended(word) => Some(word.to_owned()),
+        _ => None,
+    });
+    if let Some(ended) = ended {
+        return Cell::Ended(ended);
+    }
+    let figures = columns.into_iter().filter_map(|(metric, column, unit)| {
+        let seconds = row.cells[column].number()?.value * unit;
+        (seconds > 0.0 && seconds.is_finite()).then_some((metric, seconds))
+    });
+    Cell::Figures(figures.collect())
+}

@@ -1,0 +1,134 @@
+//! Snapshots of every format, over a comparison with everything in it.
+
+use compare::Report;
+use stats::Verdict;
+
+mod sample;
+
+#[test]
+fn terminal() {
+    let write = |width, colour| compare::terminal::write(&sample::report(), width, colour);
+    insta::assert_snapshot!("terminal_80", write(Some(80), false));
+    insta::assert_snapshot!("terminal_120", write(Some(120), false));
+    insta::assert_snapshot!("terminal", write(None, false));
+    insta::assert_snapshot!("terminal_colour", write(Some(80), true).replace('\u{1b}', "ESC"));
+}
+
+#[test]
+fn a_grid_is_no_wider_than_the_screen() {
+    for width in 80..150 {
+        let text = compare::terminal::write(&sample::report(), Some(width), false);
+        let grids = text.lines().filter(|line| line.starts_with([' ', '─']));
+        assert!(grids.map(|line| line.chars().count()).max().unwrap() <= usize::from(width), "{width}");
+    }
+}
+
+#[test]
+fn a_terminal_of_20_columns_is_no_reason_to_panic() {
+    assert!(compare::terminal::write(&sample::report(), Some(20), true).contains("engine"));
+}
+
+#[test]
+fn without_colour_nothing_steers_a_terminal() {
+    let text = compare::terminal::write(&sample::report(), Some(120), false);
+    assert_eq!(report::plain(&text), text);
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!(compare::markdown::write(&sample::report()));
+}
+
+/// A report whose first section has `lines` lines of `verdict`.
+fn long(lines: usize, verdict: Verdict) -> Report {
+    let mut report = sample::report();
+    let line = sample::line(sample::HOSTILE, 1, verdict, [1.0, 1.2], 0.001);
+    report.tables[0].sections[0].cells = vec![line; lines];
+    report
+}
+
+#[test]
+fn a_comment_is_never_too_long_for_github_and_says_what_it_leaves_out() {
+    for verdict in [Verdict::Improved, Verdict::Regressed, Verdict::Unchanged, Verdict::Inconclusive] {
+        let text = compare::markdown::write(&long(10_000, verdict));
+        assert!((50_000..=65_536).contains(&text.len()), "{verdict:?} {}", text.len());
+        assert!(text.contains("more were left out") && text.contains("Left out, "), "{verdict:?}");
+        let other = text.contains("onnxruntime | 16×256 | Wall-Clock Latency");
+        assert!(other || verdict == Verdict::Regressed, "{verdict:?}: the other table's regression is there");
+    }
+}
+
+#[test]
+fn nothing_long_drives_out_what_regressed() {
+    let mut report = sample::report();
+    report.baseline = "b".repeat(100_000);
+    report.notes = vec!["n".repeat(1000); 1000];
+    report.differences = vec![report.differences[1].clone(); 1000];
+    report.tables[0].only_baseline = vec![report.tables[0].only_baseline[0].clone(); 1000];
+    let text = compare::markdown::write(&report);
+    assert!(text.len() <= 65_536 && text.contains("### Regressed and improved"), "{}", text.len());
+    assert!(text.contains("onnxruntime | 16×256 | Wall-Clock Latency"));
+}
+
+#[test]
+fn json() {
+    let text = compare::json::write(&sample::report());
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["candidate"], sample::report().candidate);
+    assert_eq!(value["tables"][0]["sections"][0]["cells"][0]["baseline"]["value"], 0.012_07);
+    assert_eq!(report::plain(&text), text, "nothing steers a terminal");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn junit() {
+    let text = compare::junit::write(&sample::report());
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let hostile = report::one_line(sample::HOSTILE);
+    let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
+    let of_hostile = cases.filter(|case| case.attribute("classname").unwrap().ends_with(&hostile));
+    assert_eq!(of_hostile.count(), 3);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_counts_of_suites_are_those_of_their_cases() {
+    let text = compare::junit::write(&sample::report());
+    let document = roxmltree::Document::parse(&text).unwrap();
+    for suite in document.descendants().filter(|node| node.tag_name().name().starts_with("testsuite")) {
+        for (attribute, tag) in [("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")] {
+            let found = suite.descendants().filter(|node| node.has_tag_name(tag)).count();
+            assert_eq!(suite.attribute(attribute), Some(found.to_string().as_str()), "{attribute}");
+        }
+    }
+}
+
+#[test]
+fn no_two_cases_have_the_same_class_and_name() {
+    let text = compare::junit::write(&sample::report());
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let cases: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testcase")).collect();
+    let names = cases.iter().map(|case| (case.attribute("classname"), case.attribute("name")));
+    assert_eq!(names.collect::<std::collections::HashSet<_>>().len(), cases.len());
+}
+
+#[test]
+fn github() {
+    insta::assert_snapshot!(compare::github::write(&sample::report()));
+}
+
+#[test]
+fn github_shows_ten_errors_of_a_step() {
+    let errors = |regressed| {
+        let mut report = long(regressed, Verdict::Regressed);
+        report.tables.truncate(1);
+        report.tables[0].ends.clear();
+        report.tables[0].sections[0].means.clear();
+        let text = compare::github::write(&report);
+        text.lines().filter(|line| line.starts_with("::error ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (ten, eleven) = (errors(10), errors(11));
+    assert_eq!((ten.len(), eleven.len()), (10, 10));
+    assert!(!ten[9].contains("more"));
+    assert_eq!(eleven[9], "::error title=llama2-bench::… and 2 more regressed");
+}

@@ -1,0 +1,163 @@
+//! What verdicts are worth: pairs of whole made-up runs, of which the truth is known. 54 cells × 4 metrics; noise between
+//! launches 2 %, within them 5 % with outliers and autocorrelation. The seeds are fixed.
+//!
+//! ```text
+//! cargo test --release -p compare --test simulation -- --nocapture
+//! ```
+
+use std::collections::BTreeMap;
+
+use compare::{Criteria, Line, Report, RunSubject, Subject, Thresholds, compare};
+use protocol::{
+    Device, Environment, Generation, Measurement, Memory, Outcome, Precision, ProgramVersion, SCHEMA,
+};
+use stats::Verdict;
+use stats::simulate::{Noise, Rng};
+
+const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
+const TOKENS: usize = 128;
+
+fn environment() -> Environment {
+    Environment {
+        started: String::new(),
+        program: ProgramVersion { version: String::new(), git_revision: None },
+        kernel: String::new(),
+        cpu: String::new(),
+        cores: 2,
+        cpu_governor: None,
+        memory_bytes: 0,
+        load_average: 0.0,
+        gpus: Vec::new(),
+        engines: BTreeMap::new(),
+        programs: BTreeMap::new(),
+        models: BTreeMap::new(),
+        machine: None,
+        sweep_sha256: String::new(),
+        pair: None,
+        differs_from_first_part: Vec::new(),
+    }
+}
+
+/// A run of 3 engines × 3 batch sizes × 6 prompt lengths; `slower` is the second engine's factor.
+fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
+    let noise = Noise { correlation: 0.5, outliers: 0.02, ..Noise::plain(0.02, 0.05) };
+    // A sum of forwards, and a peak: one figure a launch.
+    let total = Noise::plain(0.02, 0.005);
+    let mut run = RunSubject::new("run");
+    for engine in ENGINES {
+        let factor = if engine == ENGINES[1] { slower } else { 1.0 };
+        for (batch_size, prompt_length) in [1, 4, 16]
+            .into_iter()
+            .flat_map(|batch| [16, 64, 256, 512, 1024, 2048].map(|prompt| (batch, prompt)))
+        {
+            for replicate in 0..launches {
+                let mut figures = |noise: &Noise, level: f64, count: usize| {
+                    let launch = noise.launch(rng);
+                    noise.figures(rng, level * factor, launch, count)
+                };
+                let prompt_seconds = figures(&noise, 0.01, 10);
+                let token_seconds = figures(&noise, 0.002, TOKENS);
+                let wall_seconds = figures(&total, 0.3, 1)[0];
+                let peak_bytes = Some(figures(&total, 1e9, 1)[0] as u64);
+                run.add(Measurement {
+                    schema: SCHEMA,
+                    engine: engine.into(),
+                    model: "llama2-7b".into(),
+                    precision: Precision::Fp16,
+                    device: Device::Cuda(0),
+                    world_size: 1,
+                    batch_size,
+                    prompt_length,
+                    generation_length: TOKENS as u32,
+                    replicate,
+                    outcome: Outcome::Ok,
+                    phase: None,
+                    error: None,
+                    inferred_from: None,
+                    part: 1,
+                    load_seconds: None,
+                    prompt_seconds,
+                    generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
+                    memory: Memory { peak_bytes, ..Memory::default() },
+                    tokens_sha256: None,
+                });
+            }
+        }
+    }
+    run.finish(&environment(), BTreeMap::new(), 0)
+}
+
+/// What `look` sees in `pairs` pairs of runs, compared on as many threads as there are.
+fn reports<T: Send>(pairs: u64, launches: u32, slower: f64, look: impl Fn(&Report) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let criteria = Criteria { thresholds: Thresholds::all(0.02), allow_drift: false };
+    let of_thread = |thread: u64| {
+        let report = |pair: u64| {
+            let mut rng = Rng::new(pair);
+            let baseline = run(&mut rng, launches, 1.0);
+            let candidate = run(&mut rng, launches, slower);
+            look(&compare(&baseline, &candidate, &criteria).unwrap())
+        };
+        (thread..pairs).step_by(threads as usize).map(report).collect::<Vec<T>>()
+    };
+    std::thread::scope(|scope| {
+        let start = |thread| scope.spawn(move || of_thread(thread));
+        let started: Vec<_> = (0..threads).map(start).collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn share(hits: impl ExactSizeIterator<Item = bool>) -> f64 {
+    let all = hits.len();
+    hits.filter(|hit| *hit).count() as f64 / all as f64
+}
+
+fn cells(report: &Report) -> impl Iterator<Item = &Line> {
+    report.lines().map(|(_, line)| line).filter(|line| line.size.is_some())
+}
+
+#[test]
+fn where_nothing_changed_hardly_a_pair_ends_in_a_regression_and_intervals_hold_what_they_say() {
+    let seen = reports(2000, 5, 1.0, |report| {
+        assert_eq!(cells(report).count(), 216);
+        let held = cells(report).filter(|line| {
+            let interval = line.interval.unwrap();
+            (interval.low..=interval.high).contains(&1.0)
+        });
+        let counts = report.counts();
+        (counts.regressed > 0, counts.improved > 0, held.count())
+    });
+    let regressed = share(seen.iter().map(|seen| seen.0));
+    let improved = share(seen.iter().map(|seen| seen.1));
+    let held = seen.iter().map(|seen| seen.2).sum::<usize>() as f64 / (216.0 * seen.len() as f64);
+    println!("regressed in {:.2} % of pairs, improved in {:.2} %", regressed * 100.0, improved * 100.0);
+    println!("95 % intervals that hold the truth: {:.2} %", held * 100.0);
+    assert!(regressed <= 0.01, "{regressed}");
+    assert!((0.93..=0.97).contains(&held), "{held}");
+}
+
+#[test]
+fn an_engine_that_became_slower_is_found() {
+    for (slower, least) in [(1.05, 0.95), (1.10, 0.99)] {
+        let seen = reports(200, 10, slower, |report| {
+            let is_regressed = |line: &Line| line.verdict == Verdict::Regressed;
+            let is_affected = |line: &Line| line.engine == ENGINES[1];
+            let affected: Vec<&Line> = cells(report).filter(|line| is_affected(line)).collect();
+            let found = share(affected.iter().map(|line| is_regressed(line)));
+            let wrong = report.lines().any(|(_, line)| !is_affected(line) && is_regressed(line));
+            (report.counts().regressed > 0, found, wrong)
+        });
+        let found = share(seen.iter().map(|seen| seen.0));
+        let of_cells = seen.iter().map(|seen| seen.1).sum::<f64>() / seen.len() as f64;
+        let wrong = share(seen.iter().map(|seen| seen.2));
+        println!(
+            "{:.0} % slower: found in {:.1} % of pairs, {:.1} % of its figures; another engine's called in {:.1} % of pairs",
+            (slower - 1.0) * 100.0,
+            found * 100.0,
+            of_cells * 100.0,
+            wrong * 100.0
+        );
+        assert!(found >= least, "{found}");
+        assert!(wrong <= 0.02, "{wrong}");
+    }
+}
