@@ -120,9 +120,20 @@ fn a_damaged_run_names_its_line() {
 #[test]
 fn help_is_enough() {
     let place = Place::new();
-    for command in
-        ["run", "table", "audit", "reproduce", "report", "generate", "verify", "synth", "export", "doctor"]
-    {
+    for command in [
+        "run",
+        "table",
+        "audit",
+        "compare",
+        "history",
+        "reproduce",
+        "report",
+        "generate",
+        "verify",
+        "synth",
+        "export",
+        "doctor",
+    ] {
         let assert = place.bench(&[command, "--help"]).env("COLUMNS", "110").assert().success();
         let help = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
         insta::assert_snapshot!(format!("help_{command}"), help);

@@ -150,6 +150,9 @@ pub(crate) struct ReproduceArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing regressed · 1 a regression · 2 bad input, or what can't be compared · 3 inconclusive"
+)]
 pub(crate) struct CompareArgs {
     /// What to hold it against: a run's folder; a markdown, csv or json file with tables of the documents' columns.
     pub(crate) baseline: PathBuf,
