@@ -69,7 +69,7 @@ fn gpus() -> Vec<Gpu> {
         .filter_map(|line| {
             let [name, mebibytes, driver] = line.split(", ").collect::<Vec<_>>().try_into().ok()?;
             let memory_bytes = mebibytes.parse::<u64>().ok()? << 20;
-            Some(Gpu { name: name.into(), memory_bytes, driver_version: driver.into() })
+            Some(Gpu { name: name.into(), memory_bytes, driver_version: driver.into(), ..Gpu::default() })
         })
         .collect()
 }

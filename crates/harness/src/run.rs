@@ -175,6 +175,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         generations: Vec::new(),
         memory: Memory::default(),
         tokens_sha256: None,
+        gpu: None,
     }
 }
 

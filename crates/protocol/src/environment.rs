@@ -4,18 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Hello;
-
-/// An NVIDIA GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gpu {
-    /// The driver's name of it.
-    pub name: String,
-    /// Its memory.
-    pub memory_bytes: u64,
-    /// The driver.
-    pub driver_version: String,
-}
+use crate::{Gpu, Hello};
 
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,12 +6,14 @@
 //! pipe for those who write a worker in another language.
 
 mod environment;
+mod gpu;
 mod measurement;
 mod message;
 mod verification;
 mod words;
 
-pub use environment::{EngineProgram, Environment, Gpu, ModelFacts, Pair, ProgramVersion};
+pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
+pub use gpu::{Gpu, GpuPhase, GpuSeries, Throttle};
 pub use measurement::{CellSize, Generation, Measurement, Memory, Outcome, SCHEMA};
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Phase, Precision};
+use crate::{Device, GpuSeries, Phase, Precision};
 
 /// The version of [`Measurement`]'s layout.
 pub const SCHEMA: u32 = 1;
@@ -119,6 +119,9 @@ pub struct Measurement {
     pub memory: Memory,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
     pub tokens_sha256: Option<String>,
+    /// What the GPU did; `None` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuSeries>,
 }
 
 pub(crate) fn first_part() -> u32 {

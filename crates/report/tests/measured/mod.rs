@@ -64,6 +64,7 @@ pub(crate) fn measured(
             peak_bytes: Some(100 << 20),
         },
         tokens_sha256: Some("aa".into()),
+        gpu: None,
     }
 }
 
