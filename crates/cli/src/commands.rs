@@ -2,6 +2,7 @@
 
 pub(crate) mod against;
 pub(crate) mod audit;
+pub(crate) mod ceilings;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod export;

@@ -28,6 +28,7 @@ fn environment() -> Environment {
         memory_bytes: 0,
         load_average: 0.0,
         gpus: Vec::new(),
+        ceilings: None,
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
         models: BTreeMap::new(),

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use llama::Weights;
-use protocol::{Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
+use protocol::{CeilingsRequest, Hello, Library, LoadRequest, Loaded, PROTOCOL, Reached, UsableDevice};
 use worker::timing::Clock;
 use worker::{Engine, Prompt};
 
@@ -105,6 +105,16 @@ impl Engine for Mock {
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
             virtual_clock: true,
         }
+    }
+
+    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+        ensure!(Script::read(&request.options)?.ceilings, "the mock engine measures no ceilings");
+        let flops = request.precisions.iter().map(|precision| (*precision, 5e12));
+        Ok(Reached {
+            read_bytes_per_second: Some(500e9),
+            flops_per_second: flops.collect(),
+            notes: vec!["scripted".into()],
+        })
     }
 
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {

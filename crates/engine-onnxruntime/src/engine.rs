@@ -1,9 +1,12 @@
 //! The engine that a worker drives.
 
 use anyhow::{Context, Result};
-use protocol::{Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL};
+use protocol::{
+    CeilingsRequest, Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, Reached,
+};
 use worker::{Engine, PeakMemory, Prompt, describe_options};
 
+use crate::ceilings;
 use crate::cell::Cell;
 use crate::library::Library;
 use crate::model::{Model, WORDS};
@@ -50,6 +53,12 @@ impl Engine for OnnxRuntime {
             options: describe_options(&WORDS),
             virtual_clock: false,
         }
+    }
+
+    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+        self.cell = None;
+        self.model = None;
+        ceilings::reached(self.library, request)
     }
 
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {

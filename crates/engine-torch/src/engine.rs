@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use llama::{LlamaConfig, Weights};
-use protocol::{Hello, LoadRequest, Loaded, PROTOCOL};
+use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, describe_options};
 
@@ -13,7 +13,7 @@ use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{LogitsKept, Options};
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{options, runtime, shim};
+use crate::{ceilings, options, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,12 @@ impl Engine for Torch {
             options: describe_options(&options::WORDS),
             virtual_clock: false,
         }
+    }
+
+    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+        self.end()?;
+        self.model = None;
+        ceilings::reached(request)
     }
 
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {

@@ -1,6 +1,7 @@
 //! LLaMA on libtorch: `pytorch-eager` calls its operators one by one (`model.rs`), `pytorch-compile` has them compiled
 //! as TorchScript (`script.py`). Both compute what HF's `LlamaForCausalLM` does, and share weights, cache and driver.
 
+mod ceilings;
 mod engine;
 mod error;
 mod kv_cache;

@@ -32,6 +32,7 @@ pub fn read_environment(
         memory_bytes: memory_bytes(),
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus: gpus(),
+        ceilings: None,
         engines,
         programs,
         models,

@@ -4,6 +4,7 @@
 //! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`]. Nothing here prints: what
 //! happens is told as [`Event`]s.
 
+mod ceilings;
 mod cells;
 mod classify;
 mod engines;
@@ -27,6 +28,7 @@ mod sweep;
 mod units;
 mod verify;
 
+pub use ceilings::measure_ceilings;
 pub use cells::SweepRow;
 pub use classify::{Deadline, Evidence, WorkerEnd, classify};
 pub use engines::{DEFAULT_ENGINES, EngineCommand, Engines};

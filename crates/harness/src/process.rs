@@ -433,6 +433,7 @@ fn name(reply: &Reply) -> &'static str {
         Reply::Loaded(_) => "loaded",
         Reply::Measured(_) => "measured",
         Reply::Generated(_) => "generated",
+        Reply::Ceilings(_) => "ceilings",
         Reply::Failed(_) => "failed",
     }
 }

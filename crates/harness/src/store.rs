@@ -55,8 +55,12 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder of a new run. Refused where there is a run already.
-    pub fn create(dir: &Path, sweep: &Sweep, environment: Environment) -> Result<Self, StoreError> {
+    /// Creates the folder of a new run. Refused where there is a run already: then nobody looks for the `environment`.
+    pub fn create(
+        dir: &Path,
+        sweep: &Sweep,
+        environment: impl FnOnce() -> Environment,
+    ) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         let path = dir.join(MEASUREMENTS);
         if !path.exists() {
@@ -74,7 +78,7 @@ impl RunFolder {
                 "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"
             )));
         }
-        folder.add_part(sweep, environment)?;
+        folder.add_part(sweep, environment())?;
         Ok(folder)
     }
 

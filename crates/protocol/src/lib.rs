@@ -5,6 +5,7 @@
 //! [`Verification`] are the other files of a run's folder that nothing can make again. PROTOCOL.md describes the
 //! pipe for those who write a worker in another language.
 
+mod ceilings;
 mod environment;
 mod gpu;
 mod measurement;
@@ -12,6 +13,7 @@ mod message;
 mod verification;
 mod words;
 
+pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, Throttle};
 pub use measurement::{CellSize, Generation, Measurement, Memory, Outcome, SCHEMA};

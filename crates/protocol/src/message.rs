@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Device, Generation, Memory, Phase, Precision};
+use crate::{CeilingsRequest, Device, Generation, Memory, Phase, Precision, Reached};
 
 /// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
 pub type Options = BTreeMap<String, serde_json::Value>;
@@ -21,6 +21,8 @@ pub enum Request {
     Measure(MeasureRequest),
     /// Generate greedily, untimed. Answered by [`Reply::Generated`].
     Generate(GenerateRequest),
+    /// Measure what the device can do at most. Answered by [`Reply::Ceilings`].
+    Ceilings(CeilingsRequest),
     /// End in order. Answered by the worker's exit.
     Shutdown,
 }
@@ -39,6 +41,8 @@ pub enum Reply {
     Measured(Measured),
     /// The tokens.
     Generated(Generated),
+    /// What was reached.
+    Ceilings(Reached),
     /// The request failed; the worker waits for the next one.
     Failed(Failure),
 }

@@ -6,7 +6,7 @@ use crate::text::one_line;
 use crate::{COLUMNS, Row, Table, format_g10};
 
 /// What follows the documents' columns.
-const MORE: [&str; 16] = [
+const MORE: [&str; 18] = [
     "Outcome",
     "Phase",
     "Error",
@@ -23,6 +23,8 @@ const MORE: [&str; 16] = [
     "Between Share",
     "Peak Memory (bytes)",
     "Tokens SHA-256",
+    "Decode MBU",
+    "Prefill MFU",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -67,6 +69,8 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
     }
     record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
     record.push(defuse(row.tokens_sha256.as_deref().unwrap_or("")));
+    let efficiency = [row.efficiency.decode_bandwidth, row.efficiency.prefill_flops];
+    record.extend(efficiency.map(|share| share.map(format_g10).unwrap_or_default()));
     record
 }
 

@@ -11,7 +11,7 @@ pub fn write(tables: &[Table]) -> String {
         .iter()
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
-            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": table.notes})
+            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": table.notes, "efficiency_of": table.scale})
         })
         .collect();
     crate::text::escaped_json(&format!("{:#}\n", Value::Array(tables)))
@@ -37,6 +37,8 @@ fn row(row: &Row) -> Value {
         "between_share": row.figures.as_ref().map(|figures| figures.between_share),
         "peak_bytes": row.peak_bytes,
         "tokens_sha256": row.tokens_sha256,
+        "decode_mbu": row.efficiency.decode_bandwidth,
+        "prefill_mfu": row.efficiency.prefill_flops,
     })
 }
 

@@ -4,6 +4,7 @@
 //! [`markdown`], [`csv`], [`json`] and [`terminal`] write them. [`published`] reads such tables back, whoever wrote them.
 
 pub mod csv;
+mod efficiency;
 mod figures;
 mod heading;
 pub mod json;
@@ -16,6 +17,7 @@ mod table;
 pub mod terminal;
 mod text;
 
+pub use efficiency::Efficiency;
 pub use figures::{COLUMNS, Figures};
 pub use heading::{Machine, heading};
 pub use number::{format_g10, format_short};

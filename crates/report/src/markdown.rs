@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::efficiency::Grid;
 use crate::{COLUMNS, Row, Table};
 
 /// The documents' separator line.
@@ -32,6 +33,23 @@ pub fn write(tables: &[Table]) -> String {
         for note in &table.notes {
             let _ = writeln!(text, "- {}", escape(note));
         }
+        if let Some(grid) = Grid::of(table) {
+            text.push_str(&efficiency(&grid));
+        }
+    }
+    text
+}
+
+/// The table that stands under the documents'.
+fn efficiency(grid: &Grid) -> String {
+    let names: Vec<&str> = grid.columns.iter().map(|column| column.name).collect();
+    let alignments: Vec<&str> =
+        grid.columns.iter().map(|column| if column.is_number() { "---:" } else { "---" }).collect();
+    let (caption, names, alignments) = (escape(&grid.caption), names.join(" | "), alignments.join(" | "));
+    let mut text = format!("\n**{caption}**\n\n| {names} |\n| {alignments} |\n");
+    for row in &grid.rows {
+        let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text
 }

@@ -2,8 +2,9 @@
 
 use protocol::{CellSize, Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
 
+use crate::efficiency::Scale;
 use crate::heading::{Machine, heading};
-use crate::{Figures, format_g10};
+use crate::{Efficiency, Figures, format_g10};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Row {
     pub error: Option<String>,
     /// Its figures, when all replicates ended well.
     pub figures: Option<Figures>,
+    /// How much of the device it made use of.
+    pub efficiency: Efficiency,
     /// Replicates.
     pub replicates: usize,
     /// The most memory that a replicate held.
@@ -35,9 +38,12 @@ pub struct Row {
 }
 
 impl Row {
-    fn of(replicates: &[&Measurement]) -> Self {
+    fn of(replicates: &[&Measurement], scale: Option<&Scale<'_>>) -> Self {
         let first = replicates[0];
         let bad = replicates.iter().find(|record| record.outcome != Outcome::Ok);
+        // What was measured otherwise is not averaged.
+        let is_one = bad.is_none() && parts_of(replicates).len() == 1;
+        let figures = if is_one { Figures::of(replicates) } else { None };
         Self {
             engine: first.engine.clone(),
             batch_size: first.batch_size,
@@ -45,12 +51,11 @@ impl Row {
             outcome: bad.map_or(Outcome::Ok, |record| record.outcome),
             phase: bad.and_then(|record| record.phase),
             error: bad.and_then(|record| record.error.clone()),
-            // What was measured otherwise is not averaged.
-            figures: if bad.is_none() && parts_of(replicates).len() == 1 {
-                Figures::of(replicates)
-            } else {
-                None
-            },
+            efficiency: figures
+                .as_ref()
+                .map(|figures| Efficiency::of(first, figures, scale))
+                .unwrap_or_default(),
+            figures,
             replicates: replicates.len(),
             peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
             tokens_sha256: first.tokens_sha256.clone(),
@@ -108,6 +113,8 @@ pub struct Table {
     pub generation_length: u32,
     /// The cells.
     pub rows: Vec<Row>,
+    /// What the shares of [`Efficiency`] are of, in words; `None` where it was not measured.
+    pub scale: Option<String>,
     /// What a reader must know of them, one line each.
     pub notes: Vec<String>,
 }
@@ -138,11 +145,15 @@ pub fn tables(
                 record,
             );
         }
-        let rows: Vec<Row> = cells.iter().map(|(_, replicates)| Row::of(replicates)).collect();
+        // Ceilings are measured at the beginning of a run: its parts are of one machine, or told apart below the table.
+        let scale = environments.iter().find_map(|one| Scale::of(one, model, precision, world_size));
+        let rows: Vec<Row> =
+            cells.iter().map(|(_, replicates)| Row::of(replicates, scale.as_ref())).collect();
         Table {
             heading: heading(model, precision, device, world_size, &machine),
             model: model.to_owned(),
             generation_length,
+            scale: scale.as_ref().map(Scale::words),
             notes: crate::notes::of_table(
                 &rows,
                 generation_length,

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
+use crate::efficiency::Grid;
 use crate::published::{Cell, Document, PublishedRow};
 use crate::text::one_line;
 use crate::{Figures, Row, Table, format_short};
@@ -88,9 +89,28 @@ pub fn write(tables: &[Table], width: Option<u16>) -> String {
     let tables = tables.iter().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
         let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(note))).collect();
-        format!("{}\n{}\n{notes}", one_line(&table.heading), grid(&rows, width))
+        let efficiency = Grid::of(table).map(|grid| efficiency(&grid)).unwrap_or_default();
+        format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading), grid(&rows, width))
     });
     tables.collect::<Vec<_>>().join("\n")
+}
+
+/// The table that stands under the documents'.
+fn efficiency(grid: &Grid) -> String {
+    let mut screen = comfy_table::Table::new();
+    screen.load_style(STYLE);
+    // The engine first, as above.
+    let mut shown: Vec<(usize, &str)> =
+        grid.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.short?))).collect();
+    shown.sort_by_key(|(at, _)| grid.columns[*at].is_number());
+    screen.set_header(shown.iter().map(|(_, short)| *short));
+    for row in &grid.rows {
+        screen.add_row(shown.iter().map(|(at, _)| one_line(&row[*at])));
+    }
+    for column in screen.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("\n{}\n{screen}\n", one_line(&grid.caption))
 }
 
 /// Published tables under their headings, without the text around them; without a width, every column.

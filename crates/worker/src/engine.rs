@@ -1,7 +1,7 @@
 //! What an engine must be able to do.
 
-use anyhow::Result;
-use protocol::{Hello, LoadRequest, Loaded};
+use anyhow::{Result, bail};
+use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, Reached};
 
 /// Token ids of a batch: `batch_size` rows of `length` ids, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub enum PeakMemory {
 pub trait Engine {
     /// Who this is: libraries, devices. Called first; must not need a model.
     fn hello(&mut self) -> Hello;
+
+    /// Measures what the device can do at most, without a model: see [`crate::ceilings`] for what engines share.
+    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+        bail!("{}: this engine measures no ceilings", request.device)
+    }
 
     /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here.
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded>;

@@ -3,6 +3,7 @@
 //! An engine's `main` is one line, [`serve`], with a type that implements [`Engine`]. The loop that times it is
 //! [`measure`](timing::measure): there is no other, so engines differ only in what they compute.
 
+pub mod ceilings;
 mod engine;
 mod generate;
 mod memory;

@@ -62,7 +62,11 @@ fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock) -> Result<()> {
         let line = line.context("reading a request")?;
         let request: Request =
             serde_json::from_str(&line).context("a request that is not of this protocol")?;
-        let first_phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
+        let first_phase = if matches!(request, Request::Load(_) | Request::Ceilings(_)) {
+            Phase::Load
+        } else {
+            Phase::Prompt
+        };
         if request == Request::Shutdown {
             return Ok(());
         }
@@ -110,6 +114,7 @@ fn answer(
                 reporter,
             )?)
         }
+        Request::Ceilings(request) => Reply::Ceilings(engine.ceilings(&request)?),
         Request::Shutdown => bail!("shutdown has no answer"),
     })
 }

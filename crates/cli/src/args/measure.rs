@@ -14,6 +14,9 @@ pub(crate) struct MeasureArgs {
     /// Do not hold the engines against each other before they are timed.
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Do not measure first what the device can do at most.
+    #[arg(long)]
+    pub(crate) no_ceilings: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
     #[command(flatten)]

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Synth(SynthArgs),
     /// Write a checkpoint as an ONNX model.
     Export(ExportArgs),
+    /// Measure what a device can do at most: how fast it reads memory and multiplies matrices.
+    Ceilings(CeilingsArgs),
     /// Say which engines can be used here, and why others can't.
     Doctor(DoctorArgs),
 }
@@ -245,6 +247,18 @@ pub(crate) struct VerifyArgs {
     /// Of seeded weights and prompts.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u32>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) setup: SetupArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CeilingsArgs {
+    /// Engines whose libraries to measure with [default: onnxruntime, pytorch-eager].
+    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    pub(crate) names: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

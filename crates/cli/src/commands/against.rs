@@ -9,6 +9,7 @@ use protocol::{Environment, Pair};
 use crate::args::{RunArgs, read_engines, set_option};
 use crate::commands::run::{
     default_dir, keep_history, look_around, measure, read_settings, resolve, resume_words, warn_torn,
+    with_ceilings,
 };
 use crate::commands::{compare, run::quoted};
 use crate::{Ending, printer};
@@ -66,12 +67,18 @@ fn begin(args: &RunArgs, engines: &[Engines; 2]) -> Result<(PathBuf, [Side; 2])>
     let id = llama::sha256_hex(seed.as_bytes())[..16].to_owned();
     let [first, second] = sweeps;
     let [its, others] = environments;
-    let create = |place: usize, sweep: Sweep, environment: Environment| -> Result<Side> {
-        let pair = Some(Pair { id: id.clone(), is_baseline: place == 0 });
-        let folder = RunFolder::create(&dir.join(SIDES[place]), &sweep, Environment { pair, ..environment })?;
-        Ok((sweep, folder))
+    let pair = |is_baseline| Some(Pair { id: id.clone(), is_baseline });
+    let mut ceilings = None;
+    let its = || {
+        let its = Environment { pair: pair(true), ..its };
+        let its = with_ceilings(its, &first, &engines[0], &args.measure);
+        ceilings.clone_from(&its.ceilings);
+        its
     };
-    let sides = [create(0, first, its)?, create(1, second, others)?];
+    let baseline = RunFolder::create(&dir.join(SIDES[0]), &first, its)?;
+    let others = || Environment { pair: pair(false), ceilings, ..others };
+    let candidate = RunFolder::create(&dir.join(SIDES[1]), &second, others)?;
+    let sides = [(first, baseline), (second, candidate)];
     Ok((dir, sides))
 }
 

@@ -10,7 +10,7 @@ use harness::{
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
-use crate::commands::{against, history, table};
+use crate::commands::{against, ceilings, history, table};
 use crate::progress::Progress;
 use crate::{Ending, printer, source};
 
@@ -45,7 +45,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     }
     let environment = look_around(&sweep, &engines)?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-    let folder = RunFolder::create(&dir, &sweep, environment)?;
+    let folder =
+        RunFolder::create(&dir, &sweep, || with_ceilings(environment, &sweep, &engines, &args.measure))?;
     finish(args, &sweep, &engines, folder)
 }
 
@@ -101,6 +102,17 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
     let programs =
         sweep.engines.iter().filter_map(|engine| Some((engine.clone(), engines.get(engine)?.facts())));
     Ok(read_environment(program, hellos, programs.collect(), models))
+}
+
+/// The environment with what the device can do at most, unless that is not to be measured.
+pub(crate) fn with_ceilings(
+    environment: Environment,
+    sweep: &Sweep,
+    engines: &Engines,
+    args: &MeasureArgs,
+) -> Environment {
+    let ceilings = if args.no_ceilings { None } else { ceilings::of_run(sweep, engines) };
+    Environment { ceilings, ..environment }
 }
 
 /// [`measure`] of one run, with its tables on stdout.

@@ -1,0 +1,137 @@
+//! What the device can do at most, as ONNX Runtime's matrix products reach it.
+
+use std::num::NonZero;
+
+use anyhow::Result;
+use half::{bf16, f16};
+use ort::session::{RunOptions, Session};
+use ort::value::{DynTensor, Tensor};
+use prost::Message;
+use protocol::{CeilingsRequest, Device, Precision, Reached};
+use worker::ceilings::{product_flops_per_second, read_bytes_per_second};
+
+use crate::library::Library;
+use crate::memory::{Memory, element};
+use crate::onnx::{
+    AttributeProto, GraphProto, MICROSOFT, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
+use crate::session::{Settings, run};
+
+pub(crate) fn reached(library: &Library, request: &CeilingsRequest) -> Result<Reached> {
+    let one_a_core = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let settings = Settings {
+        device: request.device,
+        threads: request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize),
+        prepacking: true,
+        memory_limit_bytes: None,
+    };
+    let mut reached = Reached::default();
+    if request.device == Device::Cpu {
+        match read_bytes_per_second(request.threads) {
+            Ok(read) => reached.read_bytes_per_second = Some(read),
+            Err(error) => reached.notes.push(format!("reading memory: {error:#}")),
+        }
+    }
+    for &precision in &request.precisions {
+        match product_flops_per_second(|size| product(library, &settings, size, precision)) {
+            Ok(flops) => {
+                reached.flops_per_second.insert(precision, flops);
+            }
+            Err(error) => reached.notes.push(format!("{precision}: {error:#}")),
+        }
+    }
+    Ok(reached)
+}
+
+/// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may lay out anew.
+fn product(
+    library: &Library,
+    settings: &Settings,
+    size: usize,
+    precision: Precision,
+) -> Result<impl FnMut() -> Result<()>> {
+    let side = size as i64;
+    let value = |name: &str| ValueInfoProto::tensor(name, precision.into(), [size.into(), size.into()]);
+    let numbers = random(size * size);
+    let weight = TensorProto::raw("weight", precision.into(), &[side, side], bytes(&numbers, precision));
+    let transposed = [AttributeProto::int("transB", 1)];
+    let graph = GraphProto {
+        name: "product".into(),
+        node: vec![NodeProto::new(MICROSOFT, "FusedMatMul", "y", &["x", "weight"], &["y"], &transposed)],
+        input: vec![value("x")],
+        output: vec![value("y")],
+        initializer: vec![weight],
+    };
+    let model = ModelProto::new(graph, 18).encode_to_vec();
+    let mut session: Session = settings.builder(library, false)?.commit_from_memory(&model)?;
+    let memory = Memory::of(&session, settings.device)?;
+    let mut output = memory.tensor(element(precision), &[size, size])?;
+    let mut binding = session.create_binding()?;
+    binding.bind_input("x", &tensor([size, size], numbers, precision)?)?;
+    binding.bind_output("y", &mut output)?;
+    binding.synchronize_inputs()?;
+    let options = RunOptions::new()?;
+    Ok(move || {
+        // What the binding writes to lives as long as it does.
+        let _ = (&output, &memory);
+        Ok(run(&mut session, &binding, &options)?)
+    })
+}
+
+/// Numbers between -1 and 1 without a pattern that a processor could make use of: zeros would draw less power, and be faster.
+fn random(count: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let numbers = (0..count).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from_bits(0x3f80_0000 | state >> 9) * 2.0 - 3.0
+    });
+    numbers.collect()
+}
+
+fn bytes(numbers: &[f32], precision: Precision) -> Vec<u8> {
+    let numbers = numbers.iter();
+    match precision {
+        Precision::Fp32 => numbers.flat_map(|number| number.to_le_bytes()).collect(),
+        Precision::Fp16 => numbers.flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect(),
+        Precision::Bf16 => numbers.flat_map(|number| bf16::from_f32(*number).to_le_bytes()).collect(),
+    }
+}
+
+fn tensor(shape: [usize; 2], numbers: Vec<f32>, precision: Precision) -> ort::Result<DynTensor> {
+    Ok(match precision {
+        Precision::Fp32 => Tensor::from_array((shape, numbers))?.upcast(),
+        Precision::Fp16 => {
+            let numbers: Vec<f16> = numbers.into_iter().map(f16::from_f32).collect();
+            Tensor::from_array((shape, numbers))?.upcast()
+        }
+        Precision::Bf16 => {
+            let numbers: Vec<bf16> = numbers.into_iter().map(bf16::from_f32).collect();
+            Tensor::from_array((shape, numbers))?.upcast()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_numbers_lie_between_minus_one_and_one_and_differ() {
+        let numbers = random(1000);
+        assert!(numbers.iter().all(|number| (-1.0..1.0).contains(number)));
+        assert!(numbers.iter().sum::<f32>().abs() < 50.0);
+    }
+
+    #[test]
+    fn a_product_runs_in_what_the_processor_has_kernels_for() {
+        let library = Library::load().unwrap();
+        let settings =
+            Settings { device: Device::Cpu, threads: 1, prepacking: true, memory_limit_bytes: None };
+        for precision in [Precision::Fp32, Precision::Fp16] {
+            let mut product = product(library, &settings, 16, precision).unwrap();
+            product().unwrap();
+            product().unwrap();
+        }
+        assert!(product(library, &settings, 16, Precision::Bf16).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! What a device can do at most, as it was measured.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Device, Options, Precision};
+
+/// Measure what the device can do at most, as the engine's libraries reach it. No model is loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CeilingsRequest {
+    /// Which device.
+    pub device: Device,
+    /// Whose matrix products to measure.
+    pub precisions: Vec<Precision>,
+    /// Threads of the engine's own pool; `None` takes one a core.
+    pub threads: Option<u32>,
+    /// The engine's own options.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// What an engine reached on a device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// Bytes a second read from memory, the fastest of several passes.
+    pub read_bytes_per_second: Option<f64>,
+    /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
+    #[serde(default)]
+    pub flops_per_second: BTreeMap<Precision, f64>,
+    /// What a reader should know, one line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// The most that was reached, and by which engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredCeiling {
+    /// Bytes, or operations, a second.
+    pub per_second: f64,
+    /// The engine.
+    pub by: String,
+}
+
+/// What a device can do at most: the best that any engine reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredCeilings {
+    /// The device.
+    pub device: Device,
+    /// Reading from memory.
+    pub read_bytes: Option<MeasuredCeiling>,
+    /// Matrix products, by precision.
+    #[serde(default)]
+    pub flops: BTreeMap<Precision, MeasuredCeiling>,
+}
+
+impl MeasuredCeilings {
+    /// The best of what engines reached; figures that are no number above 0 count for nothing.
+    pub fn best<'a>(device: Device, reached: impl IntoIterator<Item = (&'a str, &'a Reached)>) -> Self {
+        let mut best = Self { device, read_bytes: None, flops: BTreeMap::new() };
+        for (engine, reached) in reached {
+            let better = |known: Option<&MeasuredCeiling>, value: f64| {
+                let is_better = value.is_finite() && value > known.map_or(0.0, |known| known.per_second);
+                is_better.then(|| MeasuredCeiling { per_second: value, by: engine.to_owned() })
+            };
+            let read = reached.read_bytes_per_second.unwrap_or(0.0);
+            if let Some(read) = better(best.read_bytes.as_ref(), read) {
+                best.read_bytes = Some(read);
+            }
+            for (precision, value) in &reached.flops_per_second {
+                if let Some(flops) = better(best.flops.get(precision), *value) {
+                    best.flops.insert(*precision, flops);
+                }
+            }
+        }
+        best
+    }
+
+    /// Whether nothing was reached.
+    pub fn is_empty(&self) -> bool {
+        self.read_bytes.is_none() && self.flops.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_each_counts_and_nonsense_does_not() {
+        let reached = |read: f64, fp32: f64| Reached {
+            read_bytes_per_second: Some(read),
+            flops_per_second: BTreeMap::from([(Precision::Fp32, fp32)]),
+            notes: Vec::new(),
+        };
+        let [a, b, c] = [reached(40e9, 300e9), reached(60e9, 150e9), reached(f64::INFINITY, -1.0)];
+        let best = MeasuredCeilings::best(Device::Cpu, [("a", &a), ("b", &b), ("c", &c)]);
+        let ceiling = |per_second, by: &str| MeasuredCeiling { per_second, by: by.into() };
+        assert_eq!(best.read_bytes, Some(ceiling(60e9, "b")));
+        assert_eq!(best.flops, BTreeMap::from([(Precision::Fp32, ceiling(300e9, "a"))]));
+        assert!(MeasuredCeilings::best(Device::Cpu, [("c", &c)]).is_empty());
+    }
+
+    #[test]
+    fn an_answer_may_leave_out_what_it_does_not_know() {
+        let reached: Reached = serde_json::from_str(r#"{"read_bytes_per_second":null}"#).unwrap();
+        assert_eq!(reached, Reached::default());
+        let text = serde_json::to_string(&Reached {
+            flops_per_second: BTreeMap::from([(Precision::Bf16, 1e12)]),
+            ..Reached::default()
+        });
+        assert!(text.unwrap().contains(r#""flops_per_second":{"bf16":1000000000000.0}"#));
+    }
+}

@@ -1,0 +1,143 @@
+//! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
+
+use llama::{LlamaConfig, cost};
+use protocol::{Environment, MeasuredCeilings, Measurement, Precision};
+
+use crate::{Figures, Row, Table, format_short};
+
+/// What efficiencies are shares of, and of what they are.
+pub(crate) struct Scale<'a> {
+    config: LlamaConfig,
+    precision: Precision,
+    ceilings: &'a MeasuredCeilings,
+    /// Devices that share the model.
+    devices: f64,
+}
+
+impl<'a> Scale<'a> {
+    /// Of a run's part; `None` where ceilings or the model's config are not known.
+    pub(crate) fn of(
+        environment: &'a Environment,
+        model: &str,
+        precision: Precision,
+        devices: u32,
+    ) -> Option<Self> {
+        let ceilings = environment.ceilings.as_ref()?;
+        let config = LlamaConfig::from_json(&environment.models.get(model)?.config, model).ok()?;
+        Some(Self { config, precision, ceilings, devices: devices.into() })
+    }
+
+    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager)`.
+    pub(crate) fn words(&self) -> String {
+        let read = self.ceilings.read_bytes.iter().map(|read| ("decode", "B/s", read));
+        let flops = self.ceilings.flops.get(&self.precision).into_iter();
+        let flops = flops.map(|flops| ("prefill", "FLOP/s", flops));
+        let words = read.chain(flops).map(|(what, unit, ceiling)| {
+            let value = format_short(ceiling.per_second / 1e9);
+            format!("{what} of {value} G{unit} ({})", ceiling.by)
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// How much of the device a cell made use of. Shares are of 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Efficiency {
+    /// Of the memory's bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV cache)
+    /// over their time and the measured ceiling. Model bandwidth utilisation, MBU.
+    pub decode_bandwidth: Option<f64>,
+    /// Of the arithmetic in prefill: the operations that it takes at least over its time and the measured ceiling. Model FLOPs
+    /// utilisation, MFU (Chowdhery et al., "PaLM", 2022, appendix B).
+    pub prefill_flops: Option<f64>,
+}
+
+impl Efficiency {
+    pub(crate) fn of(first: &Measurement, figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
+        let Some(Scale { config, precision, ceilings, devices }) = scale else { return Self::default() };
+        let [batch, prompt, generation] =
+            [first.batch_size, first.prompt_length, first.generation_length].map(u64::from);
+        // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
+        let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
+        let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
+        let flops = cost::forward_flops(config, batch, prompt, 0, 1);
+        let share = |work: f64, seconds: f64, ceiling: f64| work / seconds / (ceiling * devices);
+        Self {
+            decode_bandwidth: ceilings
+                .read_bytes
+                .as_ref()
+                .map(|read| share(bytes, figures.token.mean, read.per_second)),
+            prefill_flops: ceilings
+                .flops
+                .get(precision)
+                .map(|most| share(flops, figures.prompt.mean, most.per_second)),
+        }
+    }
+}
+
+/// The table that stands under the documents': what its shares are of, its columns, its rows. Columns without any figure are
+/// left out, and so are cells that were not measured.
+pub(crate) struct Grid {
+    pub(crate) caption: String,
+    pub(crate) columns: Vec<&'static Column>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// A column.
+pub(crate) struct Column {
+    /// Its name in a document.
+    pub(crate) name: &'static str,
+    /// On a screen; `None` where the first table shows the same there.
+    pub(crate) short: Option<&'static str>,
+    text: fn(&Row, &Figures) -> Option<String>,
+}
+
+const COLUMNS: [Column; 8] = [
+    // A table whose first column is the engine is one of the documents'.
+    column("Batch Size", Some("batch"), |row, _| Some(row.batch_size.to_string())),
+    column("Prompt Length", Some("prompt"), |row, _| Some(row.prompt_length.to_string())),
+    column("Engine", Some("engine"), |row, _| Some(row.engine.clone())),
+    column("Decode MBU (%)", Some("MBU %"), |row, _| row.efficiency.decode_bandwidth.map(percent)),
+    column("Prefill MFU (%)", Some("MFU %"), |row, _| row.efficiency.prefill_flops.map(percent)),
+    column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
+        row.peak_bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
+    }),
+    column("Prompt ± (%)", None, |_, figures| Some(percent(figures.prompt.variation()))),
+    column("Token ± (%)", None, |_, figures| Some(percent(figures.token.variation()))),
+];
+
+const fn column(
+    name: &'static str,
+    short: Option<&'static str>,
+    text: fn(&Row, &Figures) -> Option<String>,
+) -> Column {
+    Column { name, short, text }
+}
+
+impl Column {
+    /// Whether it is of numbers.
+    pub(crate) fn is_number(&self) -> bool {
+        self.name != "Engine"
+    }
+}
+
+impl Grid {
+    /// `None` where nothing is known of the device's limits.
+    pub(crate) fn of(table: &Table) -> Option<Self> {
+        let scale = table.scale.as_ref()?;
+        let measured: Vec<(&Row, &Figures)> =
+            table.rows.iter().filter_map(|row| Some((row, row.figures.as_ref()?))).collect();
+        let has_figure =
+            |column: &&Column| measured.iter().any(|(row, figures)| (column.text)(row, figures).is_some());
+        let columns: Vec<&Column> = COLUMNS.iter().filter(has_figure).collect();
+        let row = |(row, figures): &(&Row, &Figures)| {
+            let text = |column: &&Column| (column.text)(row, figures).unwrap_or_else(|| "N/A".into());
+            columns.iter().map(text).collect()
+        };
+        let rows: Vec<Vec<String>> = measured.iter().map(row).collect();
+        (!rows.is_empty()).then(|| Self { caption: format!("Efficiency: {scale}"), columns, rows })
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
