@@ -102,6 +102,7 @@ pub fn footprint(engine: &str, options: &Options) -> Footprint {
             _ => engine.starts_with("pytorch") && !is("kv_cache", "static"),
         },
         all_logits: is("logits", "all"),
+        kept_outputs: false,
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Footprint {
     pub growing_cache: bool,
     /// Logits of every position of the prompt, not only of the last.
     pub all_logits: bool,
+    /// The last forward's logits, in FP32, and its KV cache are kept while the next one computes: what a loop of `outputs =
+    /// model(…)` does. No engine here does.
+    pub kept_outputs: bool,
 }
 
 /// What a cell needs in memory, part by part. Bytes.
@@ -103,11 +106,17 @@ pub fn memory_need(
     let rows = if footprint.all_logits { tokens } else { batch_size };
     let logits = rows.saturating_mul(config.vocab_size as u64).saturating_mul(width);
     let growth = if footprint.growing_cache { kv_cache / config.num_hidden_layers as u64 / 2 } else { 0 };
+    let kept = if footprint.kept_outputs {
+        let logits = rows.saturating_mul(config.vocab_size as u64).saturating_mul(Precision::Fp32.bytes());
+        kv_cache_bytes(config, precision, batch_size, prompt_length).saturating_add(logits)
+    } else {
+        0
+    };
 
     MemoryNeed {
         weights: weights_bytes(config, precision),
         kv_cache,
-        activations: mlp.max(attention).max(logits).saturating_add(growth),
+        activations: mlp.max(attention).max(logits).saturating_add(growth).saturating_add(kept),
     }
 }
 

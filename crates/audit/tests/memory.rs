@@ -1,0 +1,51 @@
+//! What cells need in memory by our estimate, held against the documents' `OOM`.
+
+use llama::LlamaConfig;
+use llama::cost::{Footprint, memory_need};
+use protocol::Precision;
+use report::published::{Heading, Value};
+
+/// How HF's model of the documents' time computed, and how their script called it.
+const PUBLISHED: Footprint =
+    Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_outputs: true };
+
+/// What an A100 of 80 GB leaves to a process.
+const USABLE_GIB: f64 = 79.2;
+
+#[test]
+fn the_documents_out_of_memory_cells_are_those_that_need_most() {
+    let text = include_str!("../../../results/published/llama2-a100.md");
+    let document = report::published::parse(text, "llama2-a100.md").unwrap();
+    let (mut out_of_memory, mut fits) = (Vec::new(), Vec::new());
+    for table in document.tables() {
+        let heading = Heading::parse(&table.heading).unwrap();
+        let config = match heading.model.as_str() {
+            "llama2-7b" => include_str!("../../../configs/models/llama2-7b.json"),
+            "llama2-13b" => include_str!("../../../configs/models/llama2-13b.json"),
+            // Of four ranks, whose shares are another matter.
+            _ => continue,
+        };
+        let config = LlamaConfig::parse(config, "config.json").unwrap();
+        for row in table.rows.iter().filter(|row| row.engine == "pytorch-eager") {
+            let [batch, prompt] = [row.batch_size, row.prompt_length].map(u64::from);
+            let need = memory_need(&config, Precision::Fp16, batch, prompt, 256, PUBLISHED).total();
+            let gib = need as f64 / f64::from(1 << 30);
+            let name = format!("{} {batch}×{prompt}", heading.model);
+            let is_oom = matches!(row.cells[0].value(), Value::OutOfMemory);
+            if is_oom { out_of_memory.push((name, gib)) } else { fits.push((name, gib)) }
+        }
+    }
+    assert_eq!(out_of_memory.len(), 3);
+    assert!(fits.len() > 20);
+    // What METHODOLOGY.md says of them.
+    for (name, gib) in &out_of_memory {
+        assert!(*gib > 0.85 * USABLE_GIB, "{name}: {gib:.1} GiB");
+    }
+    for (name, gib) in &fits {
+        assert!(*gib < 0.6 * USABLE_GIB, "{name}: {gib:.1} GiB");
+    }
+    println!(
+        "{out_of_memory:.1?}, of the others the most {:.1?}",
+        fits.iter().map(|fit| fit.1).fold(0.0, f64::max)
+    );
+}
