@@ -185,3 +185,18 @@ fn a_cache_beyond_memory_is_an_error_that_says_so_and_the_next_cell_works() {
     assert!(format!("{error:#}").contains("std::bad_alloc"), "{error:#}");
     assert_eq!(cell(&mut engine, &prompt(1, 5), 4), expected);
 }
+
+/// As deep as the 70B model: what each layer adds must not grow beyond what FP16 holds.
+#[test]
+fn seeded_weights_stay_finite_through_eighty_layers_in_half_precision() {
+    let mut config = config();
+    config["num_hidden_layers"] = 80.into();
+    config["hidden_size"] = 128.into();
+    let mut engine = OnnxRuntime::new().unwrap();
+    let request =
+        LoadRequest { precision: Precision::Fp16, ..request(ModelSource::Seeded { config, seed: 7 }) };
+    engine.load(&request).unwrap();
+    let (_, logits) = cell(&mut engine, &prompt(2, 20), 3);
+    let square: f32 = logits.iter().map(|logit| logit * logit).sum::<f32>() / logits.len() as f32;
+    assert!((0.5..2.0).contains(&square), "a trained model's logits have a variance about this: {square}");
+}
