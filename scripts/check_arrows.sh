@@ -21,12 +21,13 @@ allowed protocol
 allowed stats
 allowed llama protocol
 allowed worker protocol
+allowed gpu protocol
 allowed parity protocol worker
 allowed engine-mock llama protocol worker
 allowed engine-reference llama protocol worker
 allowed engine-onnxruntime llama protocol worker
 allowed engine-torch llama protocol worker
-allowed harness llama protocol
+allowed harness gpu llama protocol
 allowed report llama protocol stats
 allowed audit llama protocol report
 allowed compare protocol report stats

@@ -102,3 +102,111 @@ pub struct GpuPhase {
     /// Energy up to there, from the request on.
     pub energy_joules: Option<f64>,
 }
+
+impl GpuSeries {
+    /// Mean power from where `phase` began to where the next one did: by the energy counter where that phase is long enough for
+    /// it, which moves a few times a second; else the mean of the samples.
+    pub fn power_watts_in(&self, phase: Phase) -> Option<f64> {
+        /// Twenty steps of the counter.
+        const LONG_SECONDS: f64 = 2.0;
+        let (start, end) = self.span(phase)?;
+        let seconds = end.seconds - start.seconds;
+        if let (Some(before), Some(after)) = (start.energy_joules, end.energy_joules)
+            && seconds >= LONG_SECONDS
+        {
+            return Some((after - before) / seconds);
+        }
+        let samples: Vec<f64> = self.samples_in(phase, &self.power_watts).collect();
+        (!samples.is_empty()).then(|| samples.iter().sum::<f64>() / samples.len() as f64)
+    }
+
+    /// The lowest clock of the multiprocessors in a phase.
+    pub fn lowest_sm_clock_mhz_in(&self, phase: Phase) -> Option<u32> {
+        self.samples_in(phase, &self.sm_clock_mhz).min()
+    }
+
+    /// The highest temperature.
+    pub fn hottest_celsius(&self) -> Option<u32> {
+        self.temperature_celsius.iter().copied().max()
+    }
+
+    /// The shares of the samples in which clocks were held down, by reason.
+    pub fn throttled(&self) -> impl Iterator<Item = (Throttle, f64)> {
+        let samples = self.sample_seconds.len().max(1) as f64;
+        self.throttled_samples.iter().map(move |(reason, count)| (*reason, f64::from(*count) / samples))
+    }
+
+    /// Where a phase begins, and where the next one does or the series ends.
+    fn span(&self, phase: Phase) -> Option<(GpuPhase, GpuPhase)> {
+        let place = self.phases.iter().position(|one| one.phase == phase)?;
+        let end = GpuPhase { phase, seconds: self.seconds, energy_joules: self.energy_joules };
+        Some((self.phases[place], self.phases.get(place + 1).copied().unwrap_or(end)))
+    }
+
+    fn samples_in<T: Copy>(&self, phase: Phase, column: &[T]) -> impl Iterator<Item = T> {
+        let span = self.span(phase).map(|(start, end)| start.seconds..=end.seconds);
+        let samples = self.sample_seconds.iter().zip(column);
+        samples
+            .filter(move |(at, _)| span.as_ref().is_some_and(|span| span.contains(*at)))
+            .map(|(_, figure)| *figure)
+    }
+}
+
+impl Throttle {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SwPowerCap => "power limit",
+            Self::SwThermalSlowdown => "temperature (driver)",
+            Self::HwSlowdown => "slowdown by the hardware",
+            Self::HwThermalSlowdown => "temperature (hardware)",
+            Self::HwPowerBrakeSlowdown => "power brake",
+            Self::SyncBoost => "another GPU's clocks",
+        }
+    }
+
+    /// Whether a GPU in order is held down so under load: figures are its own then, and another's of the same kind.
+    pub fn is_usual(self) -> bool {
+        self == Self::SwPowerCap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series() -> GpuSeries {
+        let phase = |phase, seconds, energy| GpuPhase { phase, seconds, energy_joules: Some(energy) };
+        GpuSeries {
+            seconds: 6.0,
+            energy_joules: Some(2000.0),
+            phases: vec![phase(Phase::Prompt, 0.5, 100.0), phase(Phase::Decode, 2.0, 400.0)],
+            sample_seconds: vec![0.0, 1.0, 3.0, 5.0],
+            power_watts: vec![90.0, 200.0, 350.0, 450.0],
+            temperature_celsius: vec![40, 50, 60, 58],
+            sm_clock_mhz: vec![1980, 1700, 1500, 1600],
+            throttled_samples: BTreeMap::from([(Throttle::SwPowerCap, 3)]),
+            ..GpuSeries::default()
+        }
+    }
+
+    #[test]
+    fn power_and_clocks_of_a_phase() {
+        let series = series();
+        assert_eq!(series.power_watts_in(Phase::Decode), Some(400.0), "1600 J in 4 s");
+        assert_eq!(series.power_watts_in(Phase::Prompt), Some(200.0), "too short for the counter");
+        assert_eq!(series.lowest_sm_clock_mhz_in(Phase::Decode), Some(1500));
+        assert_eq!(series.lowest_sm_clock_mhz_in(Phase::Prompt), Some(1700));
+        assert_eq!((series.lowest_sm_clock_mhz_in(Phase::Load), series.hottest_celsius()), (None, Some(60)));
+        assert_eq!(series.throttled().collect::<Vec<_>>(), [(Throttle::SwPowerCap, 0.75)]);
+    }
+
+    #[test]
+    fn without_a_counter_samples_tell_and_without_samples_nothing_does() {
+        let mut series = series();
+        series.phases[1].energy_joules = None;
+        assert_eq!(series.power_watts_in(Phase::Decode), Some(400.0), "of 350 and 450");
+        series.power_watts.clear();
+        assert_eq!(series.power_watts_in(Phase::Decode), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! What NVIDIA's driver says of a GPU, and a watch over it while a cell is measured.
+//!
+//! [`Driver`] is all that is needed of NVIDIA's management library; [`Nvml`] is the library itself. [`nvml_index`] finds the
+//! GPU that a sweep calls `cuda:N`, [`Monitor`] watches it, [`memory_left`] tells whether a worker gave back what it held.
+//! A driver that is not there, or does not say something, is no error of a run: its figures are absent.
+
+mod driver;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+mod memory;
+mod monitor;
+mod nvml;
+mod recorder;
+mod visible;
+
+pub use driver::{Driver, Process, Sample, others, words};
+pub use memory::memory_left;
+pub use monitor::Monitor;
+pub use nvml::{Absent, Nvml};
+pub use visible::{NotVisible, nvml_index};
