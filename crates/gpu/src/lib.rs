@@ -13,6 +13,12 @@ mod nvml;
 mod recorder;
 mod visible;
 
+/// Has CUDA count GPUs as NVML does, in the order of the PCI bus.
+pub const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+
+/// Which GPUs CUDA shows.
+pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
+
 pub use driver::{Driver, Process, Sample, others, words};
 pub use memory::memory_left;
 pub use monitor::Monitor;

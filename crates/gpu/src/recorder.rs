@@ -38,7 +38,7 @@ impl Recorder {
         for reason in samples.iter().flat_map(|sample| &sample.throttle) {
             *throttled.entry(*reason).or_insert(0) += 1;
         }
-        let series = GpuSeries {
+        GpuSeries {
             seconds,
             energy_joules: self.since_start(energy),
             power_watts: column(samples, |sample| sample.power_watts),
@@ -47,8 +47,7 @@ impl Recorder {
             memory_clock_mhz: column(samples, |sample| sample.memory_clock_mhz),
             throttled_samples: throttled,
             ..std::mem::take(&mut self.series)
-        };
-        series
+        }
     }
 
     /// A counter that goes back has begun anew: it says nothing.
