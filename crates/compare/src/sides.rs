@@ -33,8 +33,19 @@ fn sides_of(cell: &Cell, thresholds: &Thresholds) -> Sides {
                 Launches::of(series.iter().map(Vec::as_slice)).map(|side| (metric, Side::Launches(side)))
             };
             let of: BTreeMap<Metric, Side> = Metric::ALL.into_iter().filter_map(side).collect();
-            let tokens: Vec<&[f64]> = launches.iter().map(|launch| &*launch.tokens).collect();
             let mut drift: BTreeMap<Metric, Vec<String>> = BTreeMap::new();
+            let timed = || of.keys().filter(|metric| **metric != Metric::Memory);
+            for (index, launch) in
+                launches.iter().enumerate().filter(|(_, launch)| !launch.throttled.is_empty())
+            {
+                let why: Vec<&str> = launch.throttled.iter().map(|reason| reason.words()).collect();
+                for metric in timed() {
+                    let what =
+                        format!("launch {}: the GPU's clocks were held down: {}", index + 1, why.join(", "));
+                    drift.entry(*metric).or_default().push(what);
+                }
+            }
+            let tokens: Vec<&[f64]> = launches.iter().map(|launch| &*launch.tokens).collect();
             for change in changes(&tokens) {
                 let seen = |metric: &Metric| match metric {
                     Metric::First128 => change.position < 128,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use protocol::{CellSize, Device, Environment, Measurement, Outcome, Pair, Precision};
+use protocol::{CellSize, Device, Environment, Measurement, Outcome, Pair, Precision, Throttle};
 use report::published::{Document, Heading, PublishedRow, PublishedTable, Value};
 use report::{Machine, heading, outcome_text};
 
@@ -69,6 +69,8 @@ pub(crate) struct Launch {
     walls: Box<[f64]>,
     peak_bytes: Option<f64>,
     pub(crate) tokens_sha256: Option<String>,
+    /// Why its GPU's clocks were held down, but for the power limit.
+    pub(crate) throttled: Vec<Throttle>,
 }
 
 impl Grid {
@@ -102,6 +104,12 @@ impl Launch {
             walls,
             peak_bytes: record.memory.peak_bytes.map(|bytes| bytes as f64),
             tokens_sha256: record.tokens_sha256,
+            throttled: record
+                .gpu
+                .iter()
+                .flat_map(|gpu| gpu.throttled_samples.keys().copied())
+                .filter(|reason| !reason.is_usual())
+                .collect(),
         }
     }
 

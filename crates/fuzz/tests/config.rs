@@ -18,7 +18,8 @@ fn costs(config: &LlamaConfig, size: u32) -> Outcome {
     let specs = weight_specs(config);
     let parameters: u64 = specs.iter().map(|spec| spec.len() as u64).sum();
     prop_assert_eq!(cost::parameters(config), parameters);
-    let footprint = Footprint { attention_scores: true, growing_cache: true, all_logits: true };
+    let footprint =
+        Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_outputs: true };
     for precision in [Precision::Fp32, Precision::Bf16] {
         let weights = cost::weights_bytes(config, precision);
         prop_assert_eq!(weights, parameters * precision.bytes());

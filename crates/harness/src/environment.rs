@@ -1,19 +1,19 @@
-//! Reads what a run's figures depend on: machine, GPUs. Linux.
+//! Reads what a run's figures depend on of the machine. Linux.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 
 use protocol::{EngineProgram, Environment, Gpu, Hello, ModelFacts, ProgramVersion};
 
 /// Looks around; `engines` are what workers said of themselves, `programs` what was started, `models` what
-/// they will compute. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+/// they will compute, `gpus` what the driver says. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
 #[expect(clippy::disallowed_methods, reason = "the date of the run")]
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,
     programs: BTreeMap<String, EngineProgram>,
     models: BTreeMap<String, ModelFacts>,
+    gpus: Vec<Gpu>,
 ) -> Environment {
     for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
         library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
@@ -31,7 +31,7 @@ pub fn read_environment(
             .map(|text| text.trim().to_owned()),
         memory_bytes: memory_bytes(),
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
-        gpus: gpus(),
+        gpus,
         ceilings: None,
         engines,
         programs,
@@ -59,18 +59,4 @@ fn machine() -> Option<String> {
 pub fn memory_bytes() -> u64 {
     let total = field("/proc/meminfo", "MemTotal").unwrap_or_default();
     total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
-}
-
-/// Asks `nvidia-smi`, where there is one.
-fn gpus() -> Vec<Gpu> {
-    let query = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"];
-    let Ok(output) = Command::new("nvidia-smi").args(query).output() else { return Vec::new() };
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .filter_map(|line| {
-            let [name, mebibytes, driver] = line.split(", ").collect::<Vec<_>>().try_into().ok()?;
-            let memory_bytes = mebibytes.parse::<u64>().ok()? << 20;
-            Some(Gpu { name: name.into(), memory_bytes, driver_version: driver.into(), ..Gpu::default() })
-        })
-        .collect()
 }

@@ -32,6 +32,10 @@ pub(crate) fn command(worker: &EngineCommand, memory_bytes: Option<u64>) -> Comm
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    let (order, by_bus) = gpu::DEVICE_ORDER;
+    if std::env::var_os(order).is_none() {
+        command.env(order, by_bus);
+    }
     // SAFETY: between fork and exec only async-signal-safe calls are made.
     unsafe { command.pre_exec(move || die_with(parent, libc::SIGTERM)) };
     command

@@ -8,8 +8,8 @@ use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verificati
 use crate::records::CellKey;
 use crate::seat::{MeasuredCell, Seat, greet};
 use crate::{
-    Cell, CellFailure, Engines, Event, RunFolder, SettingsError, StoreError, Sweep, WorkerError, classify,
-    interleaved, verify,
+    Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
+    classify, interleaved, verify,
 };
 
 /// How a sweep ended.
@@ -57,6 +57,8 @@ pub struct Contender<'a> {
     pub engines: &'a Engines,
     /// The run's folder.
     pub folder: &'a mut RunFolder,
+    /// Over the GPU that computes, where there is one.
+    pub gpu: Option<GpuWatch>,
 }
 
 /// Measures every cell that a contender's folder lacks. Several contenders are measured interleaved; they have the same
@@ -80,7 +82,7 @@ pub fn run(
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
     if check && !missing.is_empty() {
-        for Contender { sweep, engines, folder } in contenders.iter_mut() {
+        for Contender { sweep, engines, folder, .. } in contenders.iter_mut() {
             let mut verifications = Vec::new();
             for model in &sweep.models {
                 let verification = match verify(sweep, engines, model, on_event) {
@@ -95,12 +97,12 @@ pub fn run(
         }
     }
 
-    let mut seats: Vec<Seat> = contenders.iter().map(|_| Seat::default()).collect();
+    let mut seats: Vec<Seat> = contenders.iter().map(|one| Seat::new(one.gpu.clone())).collect();
     for (index, (side, cell)) in missing {
         for (_, other) in seats.iter_mut().enumerate().filter(|(other, _)| *other != side) {
             other.leave(on_event);
         }
-        let (Contender { sweep, engines, folder }, seat) = (&mut contenders[side], &mut seats[side]);
+        let (Contender { sweep, engines, folder, .. }, seat) = (&mut contenders[side], &mut seats[side]);
         on_event(Event::CellStarted { cell, index, side });
         let empty = Measurement { part: folder.part(), ..empty_record(sweep, cell) };
         let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
@@ -108,7 +110,9 @@ pub fn run(
         } else if let Some((failure, from)) = seat.known_failure(sweep, &cell) {
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
-            match seat.measure(sweep, engines, cell, on_event) {
+            let (measured, gpu) = seat.measure(sweep, engines, cell, on_event);
+            let empty = Measurement { gpu, ..empty };
+            match measured {
                 Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
                 Err(WorkerError::Evidence(evidence)) => fill(empty, Err(classify(&evidence))),
                 Ok(measured) => fill(empty, Ok(measured)),

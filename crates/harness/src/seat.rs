@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use gpu::Monitor;
 use protocol::{
-    CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Outcome,
-    Phase, Progress, Reply, Request,
+    CellSize, GenerateRequest, Generated, GpuSeries, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
+    Outcome, Phase, Progress, Reply, Request,
 };
 
 use crate::process::PLAIN_REPLY;
 use crate::series::check_series;
 use crate::sweep::Isolation;
-use crate::{Cell, CellFailure, Engines, Event, Limits, Model, Setup, Sweep, Worker, WorkerError, classify};
+use crate::{
+    Cell, CellFailure, Engines, Event, GpuWatch, Limits, Model, Setup, Sweep, Worker, WorkerError, classify,
+};
 
 /// JSON's longest number and a comma, with room to spare.
 const NUMBER_BYTES: usize = 40;
@@ -19,6 +22,10 @@ const NUMBER_BYTES: usize = 40;
 #[derive(Default)]
 pub(crate) struct Seat {
     seated: Option<Seated>,
+    /// Over the GPU that computes.
+    gpu: Option<GpuWatch>,
+    /// Memory in use there before the worker was started.
+    used_before: Option<u64>,
     load_failure: Option<LoadFailure>,
     /// Engines that have loaded a model in this run: where it fails later, it is not for good.
     loaded: HashSet<(String, String)>,
@@ -56,6 +63,11 @@ pub(crate) struct MeasuredCell {
 }
 
 impl Seat {
+    /// An empty seat, for workers on this GPU if any.
+    pub(crate) fn new(gpu: Option<GpuWatch>) -> Self {
+        Self { gpu, ..Self::default() }
+    }
+
     /// How the cell would end because its model can't be loaded, and in which cell that was found.
     pub(crate) fn known_failure(&self, sweep: &Sweep, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
         let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
@@ -70,11 +82,36 @@ impl Seat {
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
+    /// Measures a cell; also what the GPU did meanwhile, if there is one.
     pub(crate) fn measure(
         &mut self,
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> (Result<MeasuredCell, WorkerError>, Option<GpuSeries>) {
+        let mut series = None;
+        let measured = self.ask(sweep, engines, cell, &mut series, on_event);
+        if measured.is_err() || sweep.isolation == Isolation::Cell {
+            self.leave(on_event);
+            let left =
+                self.gpu.as_ref().zip(self.used_before).and_then(|(gpu, before)| gpu.left_bytes(before));
+            if left.is_some() {
+                series.get_or_insert_with(GpuSeries::default).left_bytes = left;
+            }
+        }
+        if let Some(series) = &mut series {
+            series.used_before_bytes = self.used_before;
+        }
+        (measured, series)
+    }
+
+    fn ask(
+        &mut self,
+        sweep: &Sweep,
+        engines: &Engines,
+        cell: Cell<'_>,
+        gpu_series: &mut Option<GpuSeries>,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<MeasuredCell, WorkerError> {
         let fits = |seated: &Seated| {
@@ -103,9 +140,15 @@ impl Seat {
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
+        let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
-        let answer =
-            seated.worker.ask(&request, longest, &mut |progress| on_event(Event::Progress(progress)));
+        let answer = seated.worker.ask(&request, longest, &mut |progress| {
+            if let Some(monitor) = &monitor {
+                monitor.phase(progress.phase);
+            }
+            on_event(Event::Progress(progress));
+        });
+        *gpu_series = monitor.map(Monitor::stop);
         let measured = answer.and_then(|reply| {
             let passed = (!seated.worker.hello.virtual_clock).then(|| asked.elapsed());
             match reply {
@@ -115,9 +158,6 @@ impl Seat {
             .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
         });
         let weights_bytes = seated.weights_bytes;
-        if measured.is_err() || sweep.isolation == Isolation::Cell {
-            self.leave(on_event);
-        }
         Ok(MeasuredCell { measured: measured?, load_seconds, weights_bytes })
     }
 
@@ -130,6 +170,7 @@ impl Seat {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<f64, WorkerError> {
         self.leave(on_event);
+        self.used_before = self.gpu.as_ref().and_then(GpuWatch::used_bytes);
         let start = Instant::now();
         let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
         let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));

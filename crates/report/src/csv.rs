@@ -3,10 +3,10 @@
 use protocol::Outcome;
 
 use crate::text::one_line;
-use crate::{COLUMNS, Row, Table, format_g10};
+use crate::{COLUMNS, Efficiency, Row, Table, format_g10};
 
 /// What follows the documents' columns.
-const MORE: [&str; 18] = [
+const MORE: [&str; 21] = [
     "Outcome",
     "Phase",
     "Error",
@@ -25,6 +25,9 @@ const MORE: [&str; 18] = [
     "Tokens SHA-256",
     "Decode MBU",
     "Prefill MFU",
+    "Energy (J/token)",
+    "Power (W)",
+    "Lowest SM Clock (MHz)",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -69,8 +72,11 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
     }
     record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
     record.push(defuse(row.tokens_sha256.as_deref().unwrap_or("")));
-    let efficiency = [row.efficiency.decode_bandwidth, row.efficiency.prefill_flops];
-    record.extend(efficiency.map(|share| share.map(format_g10).unwrap_or_default()));
+    let Efficiency { decode_bandwidth, prefill_flops, joules_per_token, power_watts, lowest_sm_clock_mhz } =
+        row.efficiency;
+    let clock = lowest_sm_clock_mhz.map(f64::from);
+    let efficiency = [decode_bandwidth, prefill_flops, joules_per_token, power_watts, clock];
+    record.extend(efficiency.map(|figure| figure.map(format_g10).unwrap_or_default()));
     record
 }
 

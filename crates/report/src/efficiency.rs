@@ -1,7 +1,7 @@
 //! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
 
 use llama::{LlamaConfig, cost};
-use protocol::{Environment, MeasuredCeilings, Measurement, Precision};
+use protocol::{Environment, GpuSeries, MeasuredCeilings, Measurement, Phase, Precision};
 
 use crate::{Figures, Row, Table, format_short};
 
@@ -49,27 +49,52 @@ pub struct Efficiency {
     /// Of the arithmetic in prefill: the operations that it takes at least over its time and the measured ceiling. Model FLOPs
     /// utilisation, MFU (Chowdhery et al., "PaLM", 2022, appendix B).
     pub prefill_flops: Option<f64>,
+    /// Energy of a generated token: the GPU's mean power while it decoded, for as long as a decode forward takes, over the
+    /// batch.
+    pub joules_per_token: Option<f64>,
+    /// That power.
+    pub power_watts: Option<f64>,
+    /// The lowest clock of the GPU's multiprocessors in prefill or decode.
+    pub lowest_sm_clock_mhz: Option<u32>,
 }
 
 impl Efficiency {
-    pub(crate) fn of(first: &Measurement, figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
-        let Some(Scale { config, precision, ceilings, devices }) = scale else { return Self::default() };
-        let [batch, prompt, generation] =
-            [first.batch_size, first.prompt_length, first.generation_length].map(u64::from);
-        // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
-        let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
-        let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
-        let flops = cost::forward_flops(config, batch, prompt, 0, 1);
-        let share = |work: f64, seconds: f64, ceiling: f64| work / seconds / (ceiling * devices);
+    pub(crate) fn of(replicates: &[&Measurement], figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
+        let first = replicates[0];
+        let share =
+            |work: f64, seconds: f64, ceiling: f64, devices: f64| work / seconds / (ceiling * devices);
+        let of_scale = |scale: &Scale<'_>| {
+            let Scale { config, precision, ceilings, devices } = scale;
+            let [batch, prompt, generation] =
+                [first.batch_size, first.prompt_length, first.generation_length].map(u64::from);
+            // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
+            let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
+            let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
+            let flops = cost::forward_flops(config, batch, prompt, 0, 1);
+            let bandwidth = ceilings.read_bytes.as_ref();
+            let most = ceilings.flops.get(precision);
+            (
+                bandwidth.map(|read| share(bytes, figures.token.mean, read.per_second, *devices)),
+                most.map(|most| share(flops, figures.prompt.mean, most.per_second, *devices)),
+            )
+        };
+        let (decode_bandwidth, prefill_flops) = scale.map_or((None, None), of_scale);
+        let gpus: Vec<&GpuSeries> = replicates.iter().filter_map(|record| record.gpu.as_ref()).collect();
+        let powers: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.power_watts_in(Phase::Decode)).collect();
+        let power_watts = stats::mean(&powers);
+        let clocks = |gpu: &&GpuSeries| {
+            [Phase::Prompt, Phase::Decode]
+                .into_iter()
+                .filter_map(|phase| gpu.lowest_sm_clock_mhz_in(phase))
+                .min()
+        };
         Self {
-            decode_bandwidth: ceilings
-                .read_bytes
-                .as_ref()
-                .map(|read| share(bytes, figures.token.mean, read.per_second)),
-            prefill_flops: ceilings
-                .flops
-                .get(precision)
-                .map(|most| share(flops, figures.prompt.mean, most.per_second)),
+            decode_bandwidth,
+            prefill_flops,
+            joules_per_token: power_watts
+                .map(|watts| watts * figures.token.mean / f64::from(first.batch_size)),
+            power_watts,
+            lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
         }
     }
 }
@@ -91,7 +116,7 @@ pub(crate) struct Column {
     text: fn(&Row, &Figures) -> Option<String>,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 11] = [
     // A table whose first column is the engine is one of the documents'.
     column("Batch Size", Some("batch"), |row, _| Some(row.batch_size.to_string())),
     column("Prompt Length", Some("prompt"), |row, _| Some(row.prompt_length.to_string())),
@@ -100,6 +125,11 @@ const COLUMNS: [Column; 8] = [
     column("Prefill MFU (%)", Some("MFU %"), |row, _| row.efficiency.prefill_flops.map(percent)),
     column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
         row.peak_bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
+    }),
+    column("Energy (J/token)", Some("J/token"), |row, _| row.efficiency.joules_per_token.map(format_short)),
+    column("Power (W)", Some("W"), |row, _| row.efficiency.power_watts.map(|watts| format!("{watts:.0}"))),
+    column("Lowest SM Clock (MHz)", Some("MHz"), |row, _| {
+        row.efficiency.lowest_sm_clock_mhz.map(|clock| clock.to_string())
     }),
     column("Prompt ± (%)", None, |_, figures| Some(percent(figures.prompt.variation()))),
     column("Token ± (%)", None, |_, figures| Some(percent(figures.token.variation()))),
@@ -121,9 +151,14 @@ impl Column {
 }
 
 impl Grid {
-    /// `None` where nothing is known of the device's limits.
+    /// `None` where nothing is known of the device.
     pub(crate) fn of(table: &Table) -> Option<Self> {
-        let scale = table.scale.as_ref()?;
+        let is_watched = table.rows.iter().any(|row| row.efficiency != Efficiency::default());
+        if table.scale.is_none() && !is_watched {
+            return None;
+        }
+        let caption =
+            table.scale.as_ref().map_or("Efficiency".into(), |scale| format!("Efficiency: {scale}"));
         let measured: Vec<(&Row, &Figures)> =
             table.rows.iter().filter_map(|row| Some((row, row.figures.as_ref()?))).collect();
         let has_figure =
@@ -134,7 +169,7 @@ impl Grid {
             columns.iter().map(text).collect()
         };
         let rows: Vec<Vec<String>> = measured.iter().map(row).collect();
-        (!rows.is_empty()).then(|| Self { caption: format!("Efficiency: {scale}"), columns, rows })
+        (!rows.is_empty()).then_some(Self { caption, columns, rows })
     }
 }
 

@@ -39,6 +39,9 @@ fn row(row: &Row) -> Value {
         "tokens_sha256": row.tokens_sha256,
         "decode_mbu": row.efficiency.decode_bandwidth,
         "prefill_mfu": row.efficiency.prefill_flops,
+        "joules_per_token": row.efficiency.joules_per_token,
+        "power_watts": row.efficiency.power_watts,
+        "lowest_sm_clock_mhz": row.efficiency.lowest_sm_clock_mhz,
     })
 }
 

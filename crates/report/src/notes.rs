@@ -25,6 +25,7 @@ pub(crate) fn of_table<'a>(
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
     notes.extend(inferred(rows));
+    notes.extend(of_gpu(rows));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
 }
@@ -100,6 +101,13 @@ fn inferred(rows: &[Row]) -> Vec<String> {
         Some(format!("{}: {} inferred, not measured: {why}", row.engine, row.outcome_text()))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
+}
+
+/// Cells whose GPU was not as it should be.
+fn of_gpu(rows: &[Row]) -> Vec<String> {
+    let notes =
+        |row: &'_ Row| row.gpu_notes.iter().map(|note| format!("{}: {note}", row.engine)).collect::<Vec<_>>();
+    grouped(rows.iter().flat_map(|row| notes(row).into_iter().map(move |note| (note, row))))
 }
 
 /// Cells that were measured otherwise than those of the heading's part: where, and how.

@@ -1,10 +1,14 @@
 //! The table under the documents': shares of what the device was measured to do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use gpu::fake::Fake;
+use gpu::{Monitor, Sample};
 use llama::{LlamaConfig, cost};
 use protocol::{
-    Device, Environment, MeasuredCeiling, MeasuredCeilings, Measurement, ModelFacts, Outcome, Precision,
+    Device, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, ModelFacts,
+    Outcome, Phase, Precision, Throttle,
 };
 use report::tables;
 
@@ -70,4 +74,58 @@ fn a_second_table_stands_under_the_first() {
     insta::assert_snapshot!("efficiency_terminal", report::terminal::write(&tables, Some(100)));
     let document = report::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
     assert_eq!(document.tables().count(), 1, "it is none of the documents' tables");
+}
+
+/// A cell that a GPU of 400 W decoded.
+fn on_gpu(gpu: GpuSeries) -> Measurement {
+    Measurement { device: Device::Cuda(0), gpu: Some(gpu), ..measured("onnxruntime", 4, 16, 256) }
+}
+
+fn watched() -> GpuSeries {
+    let phase = |phase, seconds, energy| GpuPhase { phase, seconds, energy_joules: Some(energy) };
+    GpuSeries {
+        seconds: 10.0,
+        energy_joules: Some(3500.0),
+        phases: vec![phase(Phase::Prompt, 0.0, 0.0), phase(Phase::Decode, 2.0, 300.0)],
+        sample_seconds: vec![1.0, 5.0, 9.0, 9.5],
+        power_watts: vec![150.0, 400.0, 410.0, 390.0],
+        sm_clock_mhz: vec![1980, 1755, 1410, 1600],
+        ..GpuSeries::default()
+    }
+}
+
+#[test]
+fn energy_is_of_the_tokens_that_were_decoded() {
+    let tables = tables(&[on_gpu(watched())], &[], &[environment()]);
+    let row = &tables[0].rows[0];
+    // 3200 J in 8 s; a forward of 2.1275 ms makes four tokens.
+    assert_eq!(row.efficiency.power_watts, Some(400.0));
+    assert!((row.efficiency.joules_per_token.unwrap() - 400.0 * 0.002_127_5 / 4.0).abs() < 1e-12);
+    assert_eq!(row.efficiency.lowest_sm_clock_mhz, Some(1410));
+    let markdown = report::markdown::write(&tables);
+    let header = "| Batch Size | Prompt Length | Engine | Peak Memory (MiB) | Energy (J/token) | Power (W) | Lowest SM Clock (MHz) | Prompt ± (%) | Token ± (%) |";
+    assert!(markdown.contains(&format!("**Efficiency**\n\n{header}\n")), "{markdown}");
+    assert!(
+        markdown.contains("| 4 | 16 | onnxruntime | 100.0 | 0.2128 | 400 | 1410 | 10.0 | 3.5 |"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
+    let driver = Arc::new(Fake::default());
+    let throttle = vec![Throttle::SwPowerCap, Throttle::HwThermalSlowdown];
+    driver.set_samples(vec![Sample { throttle, ..Sample::default() }]);
+    let series = Monitor::start(driver, 0).unwrap().stop();
+    let hot = on_gpu(GpuSeries { left_bytes: Some(3 << 29), ..series });
+    let cool = Measurement { batch_size: 1, ..on_gpu(watched()) };
+    let notes = &tables(&[hot, cool], &[], &[environment()])[0].notes;
+    assert_eq!(
+        notes[..],
+        [
+            "4×16: onnxruntime: clocks were held down: temperature (hardware) (100 % of the time)".to_owned(),
+            "4×16: onnxruntime: 1.50 GiB of the GPU's memory were not given back when the worker had ended"
+                .into(),
+        ]
+    );
 }

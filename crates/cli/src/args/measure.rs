@@ -17,6 +17,9 @@ pub(crate) struct MeasureArgs {
     /// Do not measure first what the device can do at most.
     #[arg(long)]
     pub(crate) no_ceilings: bool,
+    /// Refuse to measure on a GPU that other programs use, too.
+    #[arg(long)]
+    pub(crate) exclusive: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
     #[command(flatten)]

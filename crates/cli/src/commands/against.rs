@@ -8,7 +8,7 @@ use protocol::{Environment, Pair};
 
 use crate::args::{RunArgs, read_engines, set_option};
 use crate::commands::run::{
-    default_dir, keep_history, look_around, measure, read_settings, resolve, resume_words, warn_torn,
+    default_dir, keep_history, look_around, measure, read_settings, resolve, resume_words, warn_torn, watch,
     with_ceilings,
 };
 use crate::commands::{compare, run::quoted};
@@ -30,9 +30,10 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<Ending> {
         None => begin(args, &engines)?,
     };
     let [(baseline, mut baseline_folder), (candidate, mut candidate_folder)] = sides;
+    let gpu = watch(&candidate, &args.measure)?;
     let mut contenders = [
-        Contender { sweep: &baseline, engines: &engines[0], folder: &mut baseline_folder },
-        Contender { sweep: &candidate, engines: &engines[1], folder: &mut candidate_folder },
+        Contender { sweep: &baseline, engines: &engines[0], folder: &mut baseline_folder, gpu: gpu.clone() },
+        Contender { sweep: &candidate, engines: &engines[1], folder: &mut candidate_folder, gpu },
     ];
     let ending = measure(&mut contenders, args.measure.no_verify, &resume_command(args, &dir))?;
     if ending == Ending::Interrupted {

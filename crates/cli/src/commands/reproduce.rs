@@ -13,7 +13,7 @@ use report::reproduction::{Known, Reproduction};
 use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
-use crate::commands::run::{default_dir, list, look_around, measure_one, with_ceilings};
+use crate::commands::run::{default_dir, list, look_around, measure_one, watch, with_ceilings};
 use crate::{Ending, printer, source};
 
 /// What of a published table can run here.
@@ -75,9 +75,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         };
         let dir = folder(args, plan.number, plans.len());
         let environment = look_around(sweep, &engines)?;
+        let gpu = watch(sweep, &args.measure)?;
         let folder =
             RunFolder::create(&dir, sweep, || with_ceilings(environment, sweep, &engines, &args.measure))?;
-        let ending = measure_one(sweep, &engines, folder, &args.measure)?;
+        let ending = measure_one(sweep, &engines, folder, &args.measure, gpu)?;
         if ending == Ending::Interrupted {
             let (number, dir) = (plan.number, dir.display());
             printer::line(&format!(

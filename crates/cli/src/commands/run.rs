@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Cell, Contender, Engines, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings, Sweep,
-    format_bytes, plan, read_environment,
+    Cell, Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings,
+    Sweep, format_bytes, plan, read_environment,
 };
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
@@ -34,8 +34,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
             }
         };
         let sweep = resolve(args, settings, &engines)?;
+        let gpu = watch(&sweep, &args.measure)?;
         folder.resume(&sweep, look_around(&sweep, &engines)?, args.allow_mixed)?;
-        return finish(args, &sweep, &engines, folder);
+        return finish(args, &sweep, &engines, folder, gpu);
     }
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
@@ -44,10 +45,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         return Ok(Ending::Done);
     }
     let environment = look_around(&sweep, &engines)?;
+    let gpu = watch(&sweep, &args.measure)?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
     let folder =
         RunFolder::create(&dir, &sweep, || with_ceilings(environment, &sweep, &engines, &args.measure))?;
-    finish(args, &sweep, &engines, folder)
+    finish(args, &sweep, &engines, folder, gpu)
 }
 
 pub(crate) fn warn_torn(warning: Option<String>) {
@@ -56,9 +58,15 @@ pub(crate) fn warn_torn(warning: Option<String>) {
     }
 }
 
-fn finish(args: &RunArgs, sweep: &Sweep, engines: &Engines, folder: RunFolder) -> Result<Ending> {
+fn finish(
+    args: &RunArgs,
+    sweep: &Sweep,
+    engines: &Engines,
+    folder: RunFolder,
+    gpu: Option<GpuWatch>,
+) -> Result<Ending> {
     let dir = folder.dir().to_path_buf();
-    let ending = measure_one(sweep, engines, folder, &args.measure)?;
+    let ending = measure_one(sweep, engines, folder, &args.measure, gpu)?;
     if ending != Ending::Interrupted {
         keep_history(&args.history, &dir)?;
         printer::line(&format!("the run's folder: {}", dir.display()));
@@ -101,7 +109,8 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
     let models = sweep.models.iter().map(facts).collect::<Result<_>>()?;
     let programs =
         sweep.engines.iter().filter_map(|engine| Some((engine.clone(), engines.get(engine)?.facts())));
-    Ok(read_environment(program, hellos, programs.collect(), models))
+    let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();
+    Ok(read_environment(program, hellos, programs.collect(), models, gpus))
 }
 
 /// The environment with what the device can do at most, unless that is not to be measured.
@@ -121,10 +130,29 @@ pub(crate) fn measure_one(
     engines: &Engines,
     mut folder: RunFolder,
     args: &MeasureArgs,
+    gpu: Option<GpuWatch>,
 ) -> Result<Ending> {
     let again = quoted(&resume_words(folder.dir(), args));
-    let contender = Contender { sweep, engines, folder: &mut folder };
+    let contender = Contender { sweep, engines, folder: &mut folder, gpu };
     measure(&mut [contender], args.no_verify, &again)
+}
+
+/// A watch over the GPU that computes, where there is one; others who use it are told, or refused where it is to be ours alone.
+pub(crate) fn watch(sweep: &Sweep, args: &MeasureArgs) -> Result<Option<GpuWatch>> {
+    let device = sweep.setup.device;
+    let Some(gpu) = Gpus::find().ok().and_then(|gpus| gpus.watch(device)) else {
+        let is_gpu = device != Device::Cpu;
+        ensure!(
+            !(args.exclusive && is_gpu),
+            "--exclusive: nobody says who uses {device}: see `llama2-bench doctor`"
+        );
+        return Ok(None);
+    };
+    if let Some(others) = gpu.other_processes() {
+        ensure!(!args.exclusive, "--exclusive: {device} is also used by {others}");
+        printer::line(&format!("warning: {device} is also used by {others}: figures may be theirs, too"));
+    }
+    Ok(Some(gpu))
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
@@ -225,6 +253,10 @@ pub(crate) fn list(sweep: &Sweep) -> String {
     let (limit, whose) = match (sweep.setup.memory_limit, sweep.setup.device) {
         (None, Device::Cpu) => {
             (Some(harness::memory_bytes()).filter(|&bytes| bytes > 0), "this machine's memory")
+        }
+        (None, device) => {
+            let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(device));
+            (gpu.and_then(|gpu| gpu.memory_bytes()), "the GPU's memory")
         }
         (limit, _) => (limit, "the limit"),
     };
