@@ -10,9 +10,9 @@ little-endian; cuobjdump shows the same):
              8  u64  size of the entries           28  u32  architecture, 90 for sm_90
 
 A region that has code for the wanted architecture keeps that code alone: its entries move to the front, its size
-shrinks, and the rest becomes zeros, which the CUDA runtime does not look at and every compressor loves. A region without
-such code stays as it is, so that the runtime can say itself what it lacks. Nothing moves but entries within a region: the
-file keeps its size and every address.
+shrinks, and the rest becomes zeros, which the CUDA runtime does not look at and every compressor loves. A region
+without such code stays as it is, so that the runtime can say itself what it lacks. Nothing moves but entries within a
+region: the file keeps its size and every address.
 """
 
 import struct
