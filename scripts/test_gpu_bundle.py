@@ -513,6 +513,7 @@ class Steps(Temporary):
         super().setUp()
         self.write("target/release/llama2-bench", '#!/bin/sh\ntest "$1" != ceilings || test -e "$CEILINGS"\n', 0o755)
         (self.top / "configs").symlink_to(SCRIPTS.parent / "configs")
+        self.engines = self.top / "configs/engines.toml"
 
     def plan(self, **changed):
         values = {"device": "cuda:0", "memory_bytes": 150 << 30, "sizes": ["7b", "13b"], "prompt_runs": None, **changed}
@@ -537,6 +538,24 @@ class Steps(Temporary):
         self.assertEqual(steps["ceilings"].skip, "this llama2-bench has no ceilings")
         self.write("ceilings")
         self.assertIsNone(self.plan()["ceilings"].skip)
+
+    def test_an_engine_that_cannot_be_used_does_not_keep_the_others_from_it(self):
+        def answer(engine, *devices):
+            return {"engine": engine, "hello": {"devices": [{"device": d, "unusable": why} for d, why in devices]}}
+
+        cuda, cpu = ("cuda:0", None), ("cpu", None)
+        answers = [answer("onnxruntime", cpu, ("cuda", "no CUDA")), answer("pytorch-eager", cpu, cuda)]
+        answers.append({"engine": "pytorch-compile", "hello": None, "error": "no libtorch"})
+        self.write("doctor.json", json.dumps(answers))
+        self.write("target/release/llama2-bench", f"#!/bin/sh\ncat {self.top}/doctor.json\n", 0o755)
+        steps = self.plan()
+        for name in ("verify", "short", "oom", "7b", "13b"):
+            self.assertRegex(self.words(steps[name]), r"--engine pytorch-eager( |$)")
+        problems = "onnxruntime can't be used: no CUDA; pytorch-compile can't be used: no libtorch"
+        self.assertEqual(steps["doctor"].judge(None), ("failed", problems))
+        self.write("doctor.json", json.dumps([answer(name, cpu) for name in checks.every_engine(self.engines)]))
+        self.assertEqual(self.plan()["7b"].skip, "no engine can use cuda:0")
+        self.assertIsNone(self.plan(device="cpu")["short"].skip)
 
     def test_the_large_cell_fits_no_memory(self):
         for gib in (8, 80, 150):
