@@ -44,6 +44,8 @@ pub(crate) struct Mock {
     /// The tokens since reset, a batch a step.
     selected: Vec<Vec<u32>>,
     held: Vec<u8>,
+    /// The last two marks.
+    marks: [Duration; 2],
     noise: u64,
     /// Where its replies go.
     pipe: OwnedFd,
@@ -59,6 +61,7 @@ impl Mock {
             prompt: Prompt { batch_size: 0, length: 0, ids: Vec::new() },
             selected: Vec::new(),
             held: Vec::new(),
+            marks: [Duration::ZERO; 2],
             noise: 0,
             pipe,
         }
@@ -173,6 +176,16 @@ impl Engine for Mock {
 
     fn synchronize(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn mark(&mut self) -> Result<()> {
+        self.marks = [self.marks[1], self.clock.now()];
+        Ok(())
+    }
+
+    fn device_seconds(&mut self) -> Result<Option<f64>> {
+        let seconds = self.marks[1].saturating_sub(self.marks[0]).as_secs_f64();
+        Ok(self.script.device_share.map(|share| share * seconds))
     }
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {

@@ -28,6 +28,8 @@ pub(crate) struct Script {
     pub(crate) wrong_tokens: bool,
     /// Set the clock back in every decode forward.
     pub(crate) clock_jumps: bool,
+    /// The share of each latency that a clock of the device sees; without it there is no such clock.
+    pub(crate) device_share: Option<f64>,
     /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s.
     pub(crate) ceilings: bool,
     /// What goes wrong, and where.
@@ -46,6 +48,7 @@ impl Default for Script {
             bytes_per_position: 0,
             wrong_tokens: false,
             clock_jumps: false,
+            device_share: None,
             ceilings: false,
             fault: None,
         }

@@ -178,6 +178,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         prompt_seconds: Vec::new(),
         generations: Vec::new(),
         memory: Memory::default(),
+        device_seconds: None,
         tokens_sha256: None,
         gpu: None,
     }
@@ -191,6 +192,7 @@ fn fill(record: Measurement, result: Result<MeasuredCell, CellFailure>) -> Measu
             prompt_seconds: measured.prompt_seconds,
             generations: measured.generations,
             memory: Memory { weights_bytes: Some(weights_bytes), ..measured.memory },
+            device_seconds: measured.device_seconds,
             tokens_sha256: Some(measured.tokens_sha256),
             ..record
         },

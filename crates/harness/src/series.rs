@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Generation, Measured};
+use protocol::{DeviceSeconds, Generation, Measured};
 
 use crate::Sweep;
 
@@ -32,6 +32,17 @@ pub(crate) fn check_series(
     });
     if !prompt_seconds.iter().chain(all).all(|seconds| seconds.is_finite() && *seconds > 0.0) {
         return Err("a latency that is not a number above 0".into());
+    }
+    if let Some(DeviceSeconds { prompt, tokens }) = &measured.device_seconds {
+        let lengths = |series: &[Vec<f64>]| series.iter().map(Vec::len).collect::<Vec<_>>();
+        let by_host: Vec<_> = generations.iter().map(|one| one.token_seconds.len()).collect();
+        if prompt.len() != prompt_seconds.len() || lengths(tokens) != by_host {
+            return Err("another number of figures by the device's clock than by the host's".into());
+        }
+        if !prompt.iter().chain(tokens.iter().flatten()).all(|seconds| seconds.is_finite() && *seconds >= 0.0)
+        {
+            return Err("a latency by the device's clock that is not a number from 0 on".into());
+        }
     }
     for one in generations {
         let parts = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
@@ -76,6 +87,7 @@ mod tests {
         Measured {
             prompt_seconds: vec![1.0, 1.0],
             generations: vec![generation],
+            device_seconds: None,
             memory: Memory::default(),
             tokens_sha256: String::new(),
         }
@@ -108,6 +120,18 @@ mod tests {
             check(|m| m.generations[0].wall_seconds = 2.4, None),
             Err("forwards of 2.500 s in a generation whose wall clock is 2.400 s".into())
         );
+        let on_device = |prompt: &[f64], tokens: &[f64]| {
+            let (prompt, tokens) = (prompt.to_vec(), vec![tokens.to_vec()]);
+            check(
+                |m| m.device_seconds = Some(DeviceSeconds { prompt: prompt.clone(), tokens: tokens.clone() }),
+                None,
+            )
+        };
+        assert_eq!(on_device(&[0.9; 2], &[0.4; 3]), Ok(()));
+        assert!(
+            on_device(&[0.9], &[0.4; 3]).unwrap_err().starts_with("another number of figures by the device")
+        );
+        assert!(on_device(&[0.9; 2], &[0.4, f64::NAN, 0.4]).unwrap_err().ends_with("not a number from 0 on"));
         // Milliseconds where seconds should be.
         assert_eq!(
             check(|m| m.prompt_seconds = vec![1000.0, 1000.0], Some(4.7)),

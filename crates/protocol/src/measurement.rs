@@ -51,6 +51,16 @@ pub struct Generation {
     pub wall_seconds: f64,
 }
 
+/// The same forwards by the device's own clock: CUDA events around each. Seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSeconds {
+    /// Each timed prefill.
+    pub prompt: Vec<f64>,
+    /// Each decode forward of each timed generation, in order.
+    pub tokens: Vec<Vec<f64>>,
+}
+
 /// What a cell held in memory. Bytes; `None` where the engine does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +125,9 @@ pub struct Measurement {
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.
     pub generations: Vec<Generation>,
+    /// Its forwards by the device's clock; `None` where the device has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_seconds: Option<DeviceSeconds>,
     /// Memory of the cell.
     pub memory: Memory,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.

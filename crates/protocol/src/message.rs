@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{CeilingsRequest, Device, Generation, Memory, Phase, Precision, Reached};
+use crate::{CeilingsRequest, Device, DeviceSeconds, Generation, Memory, Phase, Precision, Reached};
 
 /// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
 pub type Options = BTreeMap<String, serde_json::Value>;
@@ -195,6 +195,9 @@ pub struct Measured {
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.
     pub generations: Vec<Generation>,
+    /// The same forwards by the device's clock; `None` where the device has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_seconds: Option<DeviceSeconds>,
     /// Memory of the cell.
     pub memory: Memory,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.

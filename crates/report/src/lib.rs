@@ -6,6 +6,7 @@
 pub mod csv;
 mod efficiency;
 mod figures;
+mod gpu_notes;
 mod heading;
 pub mod json;
 pub mod markdown;

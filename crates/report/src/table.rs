@@ -1,14 +1,10 @@
 //! A run's records as tables: one a model, the rows in the order in which the cells were asked for.
 
-use std::collections::BTreeMap;
-
-use protocol::{
-    CellSize, Device, Environment, Measurement, Outcome, Phase, Precision, Throttle, Verification,
-};
+use protocol::{CellSize, Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
 
 use crate::efficiency::Scale;
 use crate::heading::{Machine, heading};
-use crate::{Efficiency, Figures, format_g10};
+use crate::{Efficiency, Figures, format_g10, gpu_notes};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +33,7 @@ pub struct Row {
     pub tokens_sha256: Option<String>,
     /// The cell whose end this one repeats, where it was not tried itself.
     pub inferred_from: Option<CellSize>,
-    /// What its GPU's clocks and memory have to say, one line each.
+    /// What is to be said of its GPU's clocks and memory, one line each.
     pub gpu_notes: Vec<String>,
     /// The parts of the run that its replicates belong to, from 1, each once.
     pub parts: Vec<u32>,
@@ -65,7 +61,7 @@ impl Row {
             replicates: replicates.len(),
             peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
             tokens_sha256: first.tokens_sha256.clone(),
-            gpu_notes: gpu_notes(replicates),
+            gpu_notes: gpu_notes::of(replicates),
             inferred_from: bad.and_then(|record| record.inferred_from),
             parts: parts_of(replicates),
         }
@@ -100,33 +96,6 @@ pub fn outcome_text(outcome: Outcome) -> &'static str {
         Outcome::Failed => "FAILED",
         Outcome::Skipped => "SKIPPED",
     }
-}
-
-/// Where clocks were held down, and where a worker's memory was not given back.
-fn gpu_notes(replicates: &[&Measurement]) -> Vec<String> {
-    let mut shares: BTreeMap<Throttle, f64> = BTreeMap::new();
-    let mut left = 0;
-    for gpu in replicates.iter().filter_map(|record| record.gpu.as_ref()) {
-        for (reason, share) in gpu.throttled() {
-            let most = shares.entry(reason).or_default();
-            *most = most.max(share);
-        }
-        left = left.max(gpu.left_bytes.unwrap_or(0));
-    }
-    // The power limit is how a GPU in order ends its boost: the lowest clock says how far.
-    let shares = shares.into_iter().filter(|(reason, _)| !reason.is_usual());
-    let words: Vec<String> = shares
-        .map(|(reason, share)| format!("{} ({:.0} % of the time)", reason.words(), 100.0 * share))
-        .collect();
-    let mut notes = Vec::new();
-    if !words.is_empty() {
-        notes.push(format!("clocks were held down: {}", words.join(", ")));
-    }
-    if left > 0 {
-        let gib = left as f64 / f64::from(1 << 30);
-        notes.push(format!("{gib:.2} GiB of the GPU's memory were not given back when the worker had ended"));
-    }
-    notes
 }
 
 fn parts_of(replicates: &[&Measurement]) -> Vec<u32> {

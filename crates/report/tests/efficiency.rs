@@ -7,8 +7,8 @@ use gpu::fake::Fake;
 use gpu::{Monitor, Sample};
 use llama::{LlamaConfig, cost};
 use protocol::{
-    Device, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, ModelFacts,
-    Outcome, Phase, Precision, Throttle,
+    Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
+    ModelFacts, Outcome, Phase, Precision, Throttle,
 };
 use report::tables;
 
@@ -108,6 +108,28 @@ fn energy_is_of_the_tokens_that_were_decoded() {
     assert!(
         markdown.contains("| 4 | 16 | onnxruntime | 100.0 | 0.2128 | 400 | 1410 | 10.0 | 3.5 |"),
         "{markdown}"
+    );
+}
+
+#[test]
+fn clocks_that_disagree_by_more_than_five_percent_are_noted() {
+    let notes = |of_prompt: f64, of_token: f64| {
+        let record = on_gpu(GpuSeries::default());
+        let scaled = |series: &[f64], by: f64| series.iter().map(|seconds| seconds * by).collect();
+        let device_seconds = DeviceSeconds {
+            prompt: scaled(&record.prompt_seconds, of_prompt),
+            tokens: vec![scaled(&record.generations[0].token_seconds, of_token)],
+        };
+        let record = Measurement { device_seconds: Some(device_seconds), ..record };
+        tables(&[record], &[], &[environment()])[0].notes.clone()
+    };
+    assert_eq!(notes(0.951, 1.049), Vec::<String>::new());
+    assert_eq!(
+        notes(0.9, 1.06),
+        [
+            "4×16: onnxruntime: prefills took 90.0 % of their time by the GPU's own clock",
+            "4×16: onnxruntime: decode forwards took 106.0 % of their time by the GPU's own clock",
+        ]
     );
 }
 

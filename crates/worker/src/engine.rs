@@ -66,6 +66,17 @@ pub trait Engine {
     /// Waits until the device is idle. Nothing to do on a CPU.
     fn synchronize(&mut self) -> Result<()>;
 
+    /// Puts a mark into the device's queue of work, of which it notes by its own clock when it got there: called before
+    /// a timed forward, while the device is idle, and behind that forward's work. Nothing to do without such a clock.
+    fn mark(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Seconds between the last two marks; the device is idle. `None` where it has no clock of its own.
+    fn device_seconds(&mut self) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
     /// The tokens selected since `reset`, one row a sequence.
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>>;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use protocol::{Generation, Measured, Memory, Phase, Procedure};
+use protocol::{DeviceSeconds, Generation, Measured, Memory, Phase, Procedure};
 use sha2::{Digest, Sha256};
 
 use crate::memory::{peak_bytes, reset_peak};
@@ -43,15 +43,17 @@ pub fn measure(
     let peak_since_reset = reset_peak();
     reporter.phase(Phase::Prompt, procedure.warmup_runs + procedure.prompt_runs);
     engine.begin(prompt, generation_length)?;
-    let prompt_seconds = time_prompts(engine, clock, procedure, reporter)?;
+    let prompts = time_prompts(engine, clock, procedure, reporter)?;
 
     let warmup = generation_length.min(procedure.warmup_runs as usize);
     let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
     reporter.phase(Phase::Decode, forwards as u32);
     generate(engine, clock, warmup, reporter)?;
-    let generations = (0..procedure.generations)
+    let (generations, tokens_on_device): (Vec<_>, Vec<_>) = (0..procedure.generations)
         .map(|_| generate(engine, clock, generation_length, reporter))
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
 
     check_finite(&engine.logits()?)?;
     let tokens_sha256 = tokens_sha256(&engine.tokens()?);
@@ -65,7 +67,23 @@ pub fn measure(
         eprintln!("{error:#}");
     }
     let memory = Memory { weights_bytes: None, kv_cache_bytes, peak_bytes };
-    Ok(Measured { prompt_seconds, generations, memory, tokens_sha256 })
+    let prompt_seconds = prompts.iter().map(|latency| latency.host).collect();
+    let device_seconds = on_device(&prompts)
+        .zip(tokens_on_device.into_iter().collect())
+        .map(|(prompt, tokens)| DeviceSeconds { prompt, tokens });
+    Ok(Measured { prompt_seconds, generations, device_seconds, memory, tokens_sha256 })
+}
+
+/// Seconds of one forward.
+struct Latency {
+    host: f64,
+    /// By the device's own clock, where it has one.
+    device: Option<f64>,
+}
+
+/// Forwards by the device's clock, where that is known of all of them.
+fn on_device(latencies: &[Latency]) -> Option<Vec<f64>> {
+    latencies.iter().map(|latency| latency.device).collect()
 }
 
 fn time_prompts(
@@ -73,53 +91,59 @@ fn time_prompts(
     clock: &dyn Clock,
     procedure: Procedure,
     reporter: &Reporter,
-) -> Result<Vec<f64>> {
-    let mut seconds = Vec::with_capacity(procedure.prompt_runs as usize);
+) -> Result<Vec<Latency>> {
+    let mut latencies = Vec::with_capacity(procedure.prompt_runs as usize);
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
         engine.reset()?;
         let latency = time(engine, clock, |engine| engine.prefill())?;
+        reporter.step(latency.host);
         if run >= procedure.warmup_runs {
-            seconds.push(latency);
+            latencies.push(latency);
         }
-        reporter.step(latency);
     }
-    Ok(seconds)
+    Ok(latencies)
 }
 
-/// One generation. Selection and the preparation of inputs are between the timed forwards, and inside the wall clock.
+/// One generation, and its decode forwards by the device's clock. Selection and the preparation of inputs are between the
+/// timed forwards, and inside the wall clock.
 fn generate(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
     generation_length: usize,
     reporter: &Reporter,
-) -> Result<Generation> {
-    let mut token_seconds = Vec::with_capacity(generation_length);
+) -> Result<(Generation, Option<Vec<f64>>)> {
+    let mut tokens = Vec::with_capacity(generation_length);
     engine.reset()?;
     engine.synchronize()?;
     let start = clock.now();
-    let prompt_seconds = time(engine, clock, |engine| engine.prefill())?;
+    let prompt_seconds = time(engine, clock, |engine| engine.prefill())?.host;
     reporter.step(prompt_seconds);
     for _ in 0..generation_length {
         engine.select()?;
         let latency = time(engine, clock, |engine| engine.decode())?;
-        token_seconds.push(latency);
-        reporter.step(latency);
+        reporter.step(latency.host);
+        tokens.push(latency);
     }
     let wall_seconds = seconds_since(start, clock);
-    Ok(Generation { prompt_seconds, token_seconds, wall_seconds })
+    let token_seconds = tokens.iter().map(|latency| latency.host).collect();
+    Ok((Generation { prompt_seconds, token_seconds, wall_seconds }, on_device(&tokens)))
 }
 
-/// Seconds of one forward, the device idle before and after it.
+/// Seconds of one forward, the device idle before and after it. The second mark is inside what the host times, for it
+/// must be in the queue before the host waits; placing it takes a microsecond in which the device works.
 fn time(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
     forward: impl FnOnce(&mut dyn Engine) -> Result<()>,
-) -> Result<f64> {
+) -> Result<Latency> {
     engine.synchronize()?;
+    engine.mark()?;
     let start = clock.now();
     forward(engine)?;
+    engine.mark()?;
     engine.synchronize()?;
-    Ok(seconds_since(start, clock))
+    let host = seconds_since(start, clock);
+    Ok(Latency { host, device: engine.device_seconds()? })
 }
 
 /// 0 where the clock went back, which no latency is: the harness refuses it.
@@ -196,6 +220,13 @@ mod tests {
             self.0.push("sync");
             Ok(())
         }
+        fn mark(&mut self) -> Result<()> {
+            self.0.push("mark");
+            Ok(())
+        }
+        fn device_seconds(&mut self) -> Result<Option<f64>> {
+            Ok(Some(self.0.len() as f64))
+        }
         fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
             Ok(vec![vec![7; self.1]])
         }
@@ -222,15 +253,18 @@ mod tests {
         assert_eq!(measured.prompt_seconds.len(), 3);
         assert_eq!(measured.generations.len(), 2);
         assert!(measured.generations.iter().all(|generation| generation.token_seconds.len() == 4));
+        let on_device = measured.device_seconds.unwrap();
+        assert_eq!(on_device.prompt, [19.0, 25.0, 31.0]);
+        assert_eq!(on_device.tokens.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
         for generation in &measured.generations {
             let parts = generation.prompt_seconds + generation.token_seconds.iter().sum::<f64>();
             assert!(generation.wall_seconds >= parts);
         }
 
-        let prompt = ["reset", "sync", "prefill", "sync"];
-        let step = ["select", "sync", "decode", "sync"];
+        let prompt = ["reset", "sync", "mark", "prefill", "mark", "sync"];
+        let step = ["select", "sync", "mark", "decode", "mark", "sync"];
         let generation = |steps: usize| {
-            ["reset", "sync", "sync", "prefill", "sync"]
+            ["reset", "sync", "sync", "mark", "prefill", "mark", "sync"]
                 .into_iter()
                 .chain(step.repeat(steps))
                 .collect::<Vec<_>>()

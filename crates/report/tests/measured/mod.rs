@@ -64,6 +64,7 @@ pub(crate) fn measured(
             kv_cache_bytes: Some(1 << 20),
             peak_bytes: Some(100 << 20),
         },
+        device_seconds: None,
         tokens_sha256: Some("aa".into()),
         gpu: None,
     }

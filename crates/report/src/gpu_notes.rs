@@ -1,0 +1,64 @@
+//! What is to be said of a cell's GPU.
+
+use std::collections::BTreeMap;
+
+use protocol::{DeviceSeconds, Measurement, Throttle};
+
+/// The host's clock and the GPU's may differ by this share.
+const CLOCKS_AGREE: f64 = 0.05;
+
+/// Where clocks were held down, where the host's clock and the GPU's disagree, and where a worker's memory was not given
+/// back: one line each.
+pub(crate) fn of(replicates: &[&Measurement]) -> Vec<String> {
+    let mut notes: Vec<String> = throttled(replicates).into_iter().collect();
+    notes.extend(clocks(replicates));
+    notes.extend(left(replicates));
+    notes
+}
+
+fn throttled(replicates: &[&Measurement]) -> Option<String> {
+    let mut shares: BTreeMap<Throttle, f64> = BTreeMap::new();
+    for gpu in replicates.iter().filter_map(|record| record.gpu.as_ref()) {
+        for (reason, share) in gpu.throttled() {
+            let most = shares.entry(reason).or_default();
+            *most = most.max(share);
+        }
+    }
+    // The power limit is how a GPU in order ends its boost: the lowest clock says how far.
+    let shares = shares.into_iter().filter(|(reason, _)| !reason.is_usual());
+    let words: Vec<String> = shares
+        .map(|(reason, share)| format!("{} ({:.0} % of the time)", reason.words(), 100.0 * share))
+        .collect();
+    (!words.is_empty()).then(|| format!("clocks were held down: {}", words.join(", ")))
+}
+
+/// Forwards that took another time by CUDA's events than by the host's clock, which the figures are of.
+fn clocks(replicates: &[&Measurement]) -> Vec<String> {
+    let pairs = replicates.iter().filter_map(|record| Some((*record, record.device_seconds.as_ref()?)));
+    let [mut prompts, mut tokens] = [[0.0; 2]; 2];
+    for (record, DeviceSeconds { prompt, tokens: on_device }) in pairs {
+        add(&mut prompts, &record.prompt_seconds, prompt);
+        for (generation, on_device) in record.generations.iter().zip(on_device) {
+            add(&mut tokens, &generation.token_seconds, on_device);
+        }
+    }
+    [("prefills", prompts), ("decode forwards", tokens)]
+        .into_iter()
+        .filter(|(_, [host, device])| *host > 0.0 && (device / host - 1.0).abs() > CLOCKS_AGREE)
+        .map(|(what, [host, device])| {
+            format!("{what} took {:.1} % of their time by the GPU's own clock", 100.0 * device / host)
+        })
+        .collect()
+}
+
+fn add([host, device]: &mut [f64; 2], by_host: &[f64], by_device: &[f64]) {
+    *host += by_host.iter().sum::<f64>();
+    *device += by_device.iter().sum::<f64>();
+}
+
+fn left(replicates: &[&Measurement]) -> Option<String> {
+    let left = replicates.iter().filter_map(|record| record.gpu.as_ref()?.left_bytes).max().unwrap_or(0);
+    let gib = left as f64 / f64::from(1 << 30);
+    (left > 0)
+        .then(|| format!("{gib:.2} GiB of the GPU's memory were not given back when the worker had ended"))
+}
