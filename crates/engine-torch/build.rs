@@ -1,33 +1,59 @@
-//! Compiles the C++ shim and lets the built programs find libtorch without `LD_LIBRARY_PATH`.
+//! Compiles the C++ shims and lets the built programs find libtorch without `LD_LIBRARY_PATH`.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 const SHIM: &str = "shim/torch_shim.cpp";
+const CUDA_GRAPH: &str = "shim/cuda_graph.cpp";
 
 fn main() {
-    println!("cargo::rerun-if-changed={SHIM}");
+    for file in [SHIM, CUDA_GRAPH, "shim/attempt.h"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
 
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let (lib, include) = (libtorch.join("lib"), libtorch.join("include"));
-    let version = include.join("torch/headeronly/version.h");
-    println!("cargo::rerun-if-changed={}", version.display());
-    if !lib.join("libtorch_cpu.so").exists() || !version.exists() {
-        println!("cargo::error=no libtorch in {} (LIBTORCH): run `make setup`", libtorch.display());
+    let cuda = libtorch.join("../nvidia/cu13/include");
+    let needed = [
+        lib.join("libtorch_cpu.so"),
+        include.join("torch/headeronly/version.h"),
+        cuda.join("cuda_runtime_api.h"),
+        cuda.join("crt/host_defines.h"),
+    ];
+    for file in &needed[1..] {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    if let Some(missing) = needed.iter().find(|file| !file.exists()) {
+        println!("cargo::error=no {} (LIBTORCH={}): run `make setup`", missing.display(), libtorch.display());
         return;
     }
-    compile_shim(&include);
+    let api = include.join("torch/csrc/api/include");
+    compiler(&[&include, &api]).file(SHIM).compile("torch_shim");
+    build_cuda_graph(&compiler(&[&include, &cuda]));
     set_search_path(&lib);
 }
 
-fn compile_shim(include: &Path) {
-    // -isystem: warnings in libtorch's headers are not ours.
+fn compiler(includes: &[&Path]) -> cc::Build {
+    // -isystem: warnings in the libraries' headers are not ours.
     let mut build = cc::Build::new();
-    for dir in [include, &include.join("torch/csrc/api/include")] {
+    for dir in includes {
         build.flag("-isystem").flag(dir);
     }
-    build.cpp(true).std("c++17").warnings(true).extra_warnings(true).file(SHIM).compile("torch_shim");
+    build.cpp(true).std("c++17").warnings(true).extra_warnings(true);
+    build
+}
+
+/// A shared library for src/cuda_graph.rs to embed. What it needs of libtorch's CUDA part is looked for when it is opened.
+fn build_cuda_graph(build: &cc::Build) {
+    let library = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("cuda_graph.so");
+    let mut command = build.get_compiler().to_command();
+    command.args(["-O2", "-fPIC", "-shared", "-s", CUDA_GRAPH, "-o"]).arg(&library);
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => println!("cargo::error={CUDA_GRAPH}: the compiler ended with {status}: {command:?}"),
+        Err(error) => println!("cargo::error={CUDA_GRAPH}: {error}: {command:?}"),
+    }
 }
 
 /// The checkout's runtime first, seen from target/PROFILE and from target/PROFILE/deps, so that a checkout that was moved

@@ -1,7 +1,6 @@
 // The parts of libtorch that tch does not wrap, as C functions for src/shim.rs. Each returns null, or what went wrong as
 // a text for free(); no C++ exception leaves this file. A `Tensor*` is what tch holds too.
 
-#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -9,26 +8,15 @@
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/Event.h>
 #include <torch/csrc/jit/api/module.h>
+
+#include "attempt.h"
 
 using at::Tensor;
 using torch::jit::Module;
 
 namespace accelerator = at::accelerator;
-
-template <typename Body>
-static char *attempt(Body &&body) noexcept {
-    try {
-        body();
-        return nullptr;
-    } catch (const c10::Error &error) {
-        return strdup(error.what_without_backtrace());
-    } catch (const std::exception &error) {
-        return strdup(error.what());
-    } catch (...) {
-        return strdup("an exception without a text");
-    }
-}
 
 extern "C" {
 
@@ -142,6 +130,26 @@ char *shim_device_peak_bytes(int device, int64_t *bytes) {
         auto stats = accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
         *bytes = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
     });
+}
+
+// An event of accelerator `device` that notes when its current stream gets there.
+char *shim_event_new(c10::Event **event) {
+    return attempt([&] {
+        *event = new c10::Event(accelerator::getAccelerator(true).value(), c10::EventFlag::BACKEND_DEFAULT);
+    });
+}
+
+void shim_event_free(c10::Event *event) {
+    delete event;
+}
+
+char *shim_event_record(c10::Event *event, int device) {
+    return attempt([&] { event->record(accelerator::getCurrentStream(static_cast<c10::DeviceIndex>(device))); });
+}
+
+// Both must have happened.
+char *shim_event_seconds(const c10::Event *from, const c10::Event *to, double *seconds) {
+    return attempt([&] { *seconds = from->elapsedTime(*to) / 1e3; });
 }
 
 }  // extern "C"

@@ -1,4 +1,4 @@
-//! The two engines behind the worker's [`Engine`] trait.
+//! The three engines behind the worker's [`Engine`] trait.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, describe_options};
 
+use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{LogitsKept, Options};
@@ -22,17 +23,20 @@ pub enum TorchEngine {
     Eager,
     /// `pytorch-compile`: TorchScript.
     Compile,
+    /// `pytorch-cudagraph`: the operators of the former, a decode forward's captured in a CUDA graph.
+    CudaGraph,
 }
 
 impl TorchEngine {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Eager, Self::Compile];
+    pub const ALL: [Self; 3] = [Self::Eager, Self::Compile, Self::CudaGraph];
 
     /// Its name in `engines.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Eager => "pytorch-eager",
             Self::Compile => "pytorch-compile",
+            Self::CudaGraph => "pytorch-cudagraph",
         }
     }
 }
@@ -42,6 +46,8 @@ pub struct Torch {
     engine: TorchEngine,
     model: Option<Model>,
     cell: Option<Cell>,
+    /// On a GPU, its last two marks.
+    marks: Option<[shim::Event; 2]>,
 }
 
 struct Model {
@@ -56,6 +62,8 @@ struct Model {
 struct Cell {
     prompt: Tensor,
     cache: KvCache,
+    /// Of `pytorch-cudagraph`.
+    graph: Option<DecodeGraph>,
     /// Of the last forward.
     logits: Option<Tensor>,
     /// The selected tokens, `[batch_size, 1]` each, on the device.
@@ -65,7 +73,7 @@ struct Cell {
 impl Torch {
     /// An engine without a model.
     pub fn new(engine: TorchEngine) -> Self {
-        Self { engine, model: None, cell: None }
+        Self { engine, model: None, cell: None, marks: None }
     }
 
     fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
@@ -104,7 +112,7 @@ impl Engine for Torch {
             engine: self.engine.name().into(),
             libraries: runtime::libraries(),
             devices: runtime::devices(),
-            options: describe_options(&options::WORDS),
+            options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
         }
     }
@@ -118,7 +126,7 @@ impl Engine for Torch {
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
         self.end()?;
         self.model = None;
-        let options = Options::read(&request.options)?;
+        let options = Options::read(self.engine, &request.options)?;
         let device = runtime::device(request.device)?;
         let threads = runtime::set_threads(request.threads);
 
@@ -129,19 +137,29 @@ impl Engine for Torch {
         let mut notes = weights.notes();
         if device == Device::Cpu {
             notes.push(format!("{threads} threads, {} kernels", runtime::cpu_capability()));
-            if self.engine == TorchEngine::Compile {
-                notes.push(
+            notes.extend(match self.engine {
+                TorchEngine::Eager => None,
+                TorchEngine::Compile => Some(
                     "on a CPU TorchScript fuses nothing: the operators are those of pytorch-eager".into(),
-                );
-            }
+                ),
+                TorchEngine::CudaGraph => {
+                    Some("on a CPU there are no graphs: the operators are called one by one".into())
+                }
+            });
         }
 
         let causal_lm: Box<dyn CausalLm> = match self.engine {
-            TorchEngine::Eager => Box::new(LlamaForCausalLm::new(&config, weights, options)?),
+            TorchEngine::Eager | TorchEngine::CudaGraph => {
+                Box::new(LlamaForCausalLm::new(&config, weights, options)?)
+            }
             TorchEngine::Compile => Box::new(ScriptedLlama::new(&config, weights, options)?),
         };
         let numbers = (weights::kind(request.precision), device);
         self.model = Some(Model { config, options, numbers, causal_lm });
+        self.marks = match device {
+            Device::Cuda(_) => Some([shim::Event::new()?, shim::Event::new()?]),
+            _ => None,
+        };
         Ok(Loaded { weights_bytes, notes })
     }
 
@@ -159,14 +177,22 @@ impl Engine for Torch {
         let model = self.model.as_ref().context("no model is loaded")?;
         let rows = [prompt.batch_size as i64, prompt.length as i64];
         let capacity = prompt.length + generation_length;
+        let mut cache = KvCache::new(
+            model.options.kv_cache,
+            &model.config,
+            (prompt.batch_size, capacity),
+            model.numbers,
+        )?;
+        let graph = match self.engine {
+            TorchEngine::CudaGraph if generation_length > 0 => Some(no_grad(|| {
+                DecodeGraph::new(&*model.causal_lm, &mut cache, prompt.batch_size, model.numbers.1)
+            })?),
+            _ => None,
+        };
         self.cell = Some(Cell {
             prompt: Tensor::f_from_slice(&prompt.ids)?.f_view_(rows)?.f_to_device(model.numbers.1)?,
-            cache: KvCache::new(
-                model.options.kv_cache,
-                &model.config,
-                (prompt.batch_size, capacity),
-                model.numbers,
-            )?,
+            cache,
+            graph,
             logits: None,
             tokens: Vec::with_capacity(generation_length + 1),
         });
@@ -192,6 +218,9 @@ impl Engine for Torch {
         let logits = cell.last_logits()?;
         // The index of the first maximum, as `argmax` gives it, in less time on a CPU.
         let (_, token) = logits.f_max_dim(-1, true)?;
+        if let Some(graph) = &mut cell.graph {
+            graph.feed(&token, cell.cache.length)?;
+        }
         cell.tokens.push(token);
         if model.options.logits == LogitsKept::All {
             // Those of the whole prompt would stay in memory through the first decode forward.
@@ -204,7 +233,10 @@ impl Engine for Torch {
     fn decode(&mut self) -> Result<()> {
         let (model, cell) = self.parts()?;
         let token = cell.tokens.last().context("decode before select")?.shallow_clone();
-        cell.forward(model, &token)
+        let Some(graph) = &cell.graph else { return cell.forward(model, &token) };
+        cell.logits = Some(no_grad(|| graph.forward(&*model.causal_lm, &mut cell.cache))?);
+        cell.cache.length += 1;
+        Ok(())
     }
 
     fn synchronize(&mut self) -> Result<()> {
@@ -212,6 +244,19 @@ impl Engine for Torch {
             shim::device_synchronize(gpu)?;
         }
         Ok(())
+    }
+
+    fn mark(&mut self) -> Result<()> {
+        let gpu = self.gpu();
+        if let (Some(gpu), Some(marks)) = (gpu, &mut self.marks) {
+            marks.rotate_left(1);
+            marks[1].record(gpu)?;
+        }
+        Ok(())
+    }
+
+    fn device_seconds(&mut self) -> Result<Option<f64>> {
+        Ok(self.marks.as_ref().map(|[from, to]| from.seconds_to(to)).transpose()?)
     }
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {

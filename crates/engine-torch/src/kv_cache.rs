@@ -1,4 +1,4 @@
-//! The keys and values of the tokens so far, for both engines.
+//! The keys and values of the tokens so far, for all engines.
 
 use llama::LlamaConfig;
 use tch::{Device, Kind, Tensor};
@@ -15,6 +15,9 @@ pub(crate) struct KvCache {
     pub(crate) values: Vec<Tensor>,
     /// Tokens of each sequence in it.
     pub(crate) length: i64,
+    /// Where the next token of each sequence goes, int64 `[1]` on the device, in a forward that is captured: that attends to
+    /// all positions that there is room for, under a mask.
+    pub(crate) position: Option<Tensor>,
     kind: CacheKind,
 }
 
@@ -36,7 +39,7 @@ impl KvCache {
             };
             (0..config.num_hidden_layers).map(buffer).collect()
         };
-        Ok(Self { keys: buffers()?, values: buffers()?, length: 0, kind })
+        Ok(Self { keys: buffers()?, values: buffers()?, length: 0, position: None, kind })
     }
 
     /// Forgets all tokens.
@@ -53,9 +56,20 @@ impl KvCache {
     /// Appends the keys and values of new tokens to those of `layer`; returns all of them. `length` is the caller's to
     /// advance, after the last layer.
     pub(crate) fn update(&mut self, layer: usize, key: &Tensor, value: &Tensor) -> Result<(Tensor, Tensor)> {
-        let key = append(self.kind, &mut self.keys[layer], self.length, key)?;
-        let value = append(self.kind, &mut self.values[layer], self.length, value)?;
-        Ok((key, value))
+        let Self { kind, length, position, .. } = self;
+        let mut update = |past: &mut Tensor, new: &Tensor| match position {
+            Some(position) => put(past, position, new),
+            None => append(*kind, past, *length, new),
+        };
+        Ok((update(&mut self.keys[layer], key)?, update(&mut self.values[layer], value)?))
+    }
+
+    /// Positions that [`update`](Self::update) returns after `new` ones.
+    pub(crate) fn attended(&self, new: i64) -> i64 {
+        match self.position {
+            Some(_) => self.keys[0].size()[POSITIONS as usize],
+            None => self.length + new,
+        }
     }
 
     /// Bytes of all its tensors.
@@ -68,6 +82,10 @@ impl KvCache {
 /// What HF's `DynamicCache` starts from: concatenation passes over a tensor of shape `[0]`.
 fn empty(numbers: (Kind, Device)) -> Result<Tensor> {
     Ok(Tensor::f_empty([0i64], numbers)?)
+}
+
+fn put(past: &mut Tensor, position: &Tensor, new: &Tensor) -> Result<Tensor> {
+    Ok(past.f_index_copy_(POSITIONS, position, new)?)
 }
 
 fn append(kind: CacheKind, past: &mut Tensor, length: i64, new: &Tensor) -> Result<Tensor> {

@@ -1,7 +1,10 @@
 //! LLaMA on libtorch: `pytorch-eager` calls its operators one by one (`model.rs`), `pytorch-compile` has them compiled
-//! as TorchScript (`script.py`). Both compute what HF's `LlamaForCausalLM` does, and share weights, cache and driver.
+//! as TorchScript (`script.py`), `pytorch-cudagraph` replays a captured decode forward (`decode_graph.rs`). All compute what
+//! HF's `LlamaForCausalLM` does, and share weights, cache and driver.
 
 mod ceilings;
+mod cuda_graph;
+mod decode_graph;
 mod engine;
 mod error;
 mod kv_cache;

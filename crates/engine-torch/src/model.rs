@@ -45,9 +45,17 @@ impl LlamaForCausalLm {
 impl CausalLm for LlamaForCausalLm {
     fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let mut hidden_states = Tensor::f_embedding(&self.embed_tokens, input_ids, -1, false, false)?;
-        let position_embeddings = self.rotary_emb.forward(&hidden_states, cache.length)?;
+        let position_ids = match &cache.position {
+            Some(position) => position.shallow_clone(),
+            None => positions(cache.length, cache.length + input_ids.size()[1], &hidden_states)?,
+        };
+        let position_embeddings = self.rotary_emb.forward(&hidden_states, &position_ids)?;
         let mask = match self.options.attention {
-            AttentionKind::Eager => Some(causal_mask(&hidden_states, cache.length)?),
+            AttentionKind::Eager => Some(causal_mask(&hidden_states, &position_ids, cache)?),
+            // Without one, all of a cache of fixed length would be attended to.
+            AttentionKind::Sdpa if cache.position.is_some() => {
+                Some(attends(&hidden_states, &position_ids, cache)?)
+            }
             AttentionKind::Sdpa => None,
         };
         for layer in &self.layers {
@@ -146,21 +154,26 @@ impl Attention {
         let (key, value) = cache.update(self.layer, &key, &value)?;
 
         let output = match self.kind {
-            AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value)?,
+            AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value, mask)?,
             AttentionKind::Eager => self.eager_attention_forward(&query, &key, &value, mask)?,
         };
         let output = output.f_transpose(1, 2)?.f_contiguous()?;
         self.o_proj.forward(&output.f_reshape([batch_size, length, -1])?)
     }
 
-    fn sdpa_attention_forward(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    fn sdpa_attention_forward(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
         // A single new token attends to all; several are a whole prompt, for the cache was empty.
         let is_causal = query.size()[2] > 1;
         let enable_gqa = self.num_key_value_groups > 1;
-        let no_mask = None::<&Tensor>;
         let (dropout, scale) = (0.0, self.scaling);
         Ok(Tensor::f_scaled_dot_product_attention(
-            query, key, value, no_mask, dropout, is_causal, scale, enable_gqa,
+            query, key, value, mask, dropout, is_causal, scale, enable_gqa,
         )?)
     }
 
@@ -233,9 +246,8 @@ impl RotaryEmbedding {
         Ok(Self { inv_freq: inv_freq(config)?.f_to_device(device)? })
     }
 
-    /// Cosines and sines of the positions from `past_length` on, `[1, length, head_dim]`.
-    fn forward(&self, hidden_states: &Tensor, past_length: i64) -> Result<(Tensor, Tensor)> {
-        let position_ids = positions(past_length, past_length + hidden_states.size()[1], hidden_states)?;
+    /// Cosines and sines of the positions, `[1, length, head_dim]`.
+    fn forward(&self, hidden_states: &Tensor, position_ids: &Tensor) -> Result<(Tensor, Tensor)> {
         let position_ids = cast(&position_ids.f_unsqueeze(0)?.f_unsqueeze(-1)?, Kind::Float)?;
         let freqs = position_ids.f_mul(&self.inv_freq)?;
         let emb = Tensor::f_cat(&[&freqs, &freqs], -1)?;
@@ -284,15 +296,20 @@ fn repeat_kv(states: &Tensor, repeats: i64) -> Result<Tensor> {
 }
 
 /// What HF adds to the scores: zero where a token attends, [`lowest`] where it does not.
-fn causal_mask(hidden_states: &Tensor, past_length: i64) -> Result<Tensor> {
-    let (batch_size, length, _) = hidden_states.size3()?;
+fn causal_mask(hidden_states: &Tensor, position_ids: &Tensor, cache: &KvCache) -> Result<Tensor> {
     let dtype = hidden_states.f_kind()?;
-    let queries = positions(past_length, past_length + length, hidden_states)?.f_unsqueeze(-1)?;
-    let keys = positions(0, past_length + length, hidden_states)?;
-    let attends =
-        keys.f_le_tensor(&queries)?.f_expand([batch_size, 1, length, past_length + length], false)?;
+    let attends = attends(hidden_states, position_ids, cache)?;
     let zero = Tensor::f_zeros([0i64; 0], (dtype, hidden_states.device()))?;
     Ok(zero.f_where_scalarother(&attends, lowest(dtype))?)
+}
+
+/// Whether a token attends to a position: `[batch_size, 1, length, positions]`.
+fn attends(hidden_states: &Tensor, position_ids: &Tensor, cache: &KvCache) -> Result<Tensor> {
+    let (batch_size, length, _) = hidden_states.size3()?;
+    let attended = cache.attended(length);
+    let keys = positions(0, attended, hidden_states)?;
+    let attends = keys.f_le_tensor(&position_ids.f_unsqueeze(-1)?)?;
+    Ok(attends.f_expand([batch_size, 1, length, attended], false)?)
 }
 
 fn positions(start: i64, end: i64, like: &Tensor) -> Result<Tensor> {

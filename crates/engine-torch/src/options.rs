@@ -2,6 +2,8 @@
 
 use worker::{OptionError, take_word, unknown_options};
 
+use crate::TorchEngine;
+
 /// How attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttentionKind {
@@ -31,13 +33,17 @@ pub(crate) enum LogitsKept {
 
 const ATTENTION: [&str; 2] = ["sdpa", "eager"];
 const KV_CACHE: [&str; 2] = ["dynamic", "static"];
+/// Of a decode forward that is captured once, nothing may move.
+const KV_CACHE_OF_GRAPH: [&str; 1] = ["static"];
 const LOGITS: [&str; 2] = ["last", "all"];
 
 /// Names and words, the default first.
-pub(crate) const WORDS: [(&str, &[&str]); 3] =
-    [("attention", &ATTENTION), ("kv_cache", &KV_CACHE), ("logits", &LOGITS)];
+pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 3] {
+    let kv_cache: &[&str] = if engine == TorchEngine::CudaGraph { &KV_CACHE_OF_GRAPH } else { &KV_CACHE };
+    [("attention", &ATTENTION), ("kv_cache", kv_cache), ("logits", &LOGITS)]
+}
 
-/// The options of both engines.
+/// The engines' options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) attention: AttentionKind,
@@ -47,21 +53,22 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads the options of a request. The first word of each is the default.
-    pub(crate) fn read(options: &protocol::Options) -> Result<Self, OptionError> {
+    pub(crate) fn read(engine: TorchEngine, options: &protocol::Options) -> Result<Self, OptionError> {
         let mut left = options.clone();
-        let attention = match take_word(&mut left, "attention", &ATTENTION)? {
+        let words = words(engine);
+        let attention = match take_word(&mut left, "attention", words[0].1)? {
             "eager" => AttentionKind::Eager,
             _ => AttentionKind::Sdpa,
         };
-        let kv_cache = match take_word(&mut left, "kv_cache", &KV_CACHE)? {
+        let kv_cache = match take_word(&mut left, "kv_cache", words[1].1)? {
             "static" => CacheKind::Static,
             _ => CacheKind::Dynamic,
         };
-        let logits = match take_word(&mut left, "logits", &LOGITS)? {
+        let logits = match take_word(&mut left, "logits", words[2].1)? {
             "all" => LogitsKept::All,
             _ => LogitsKept::Last,
         };
-        unknown_options(&left, &WORDS.map(|(name, _)| name))?;
+        unknown_options(&left, &words.map(|(name, _)| name))?;
         Ok(Self { attention, kv_cache, logits })
     }
 }

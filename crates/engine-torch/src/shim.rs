@@ -11,6 +11,8 @@ use crate::error::{Result, TorchError};
 type CTensor = c_void;
 /// A C++ `torch::jit::Module`.
 type CModule = c_void;
+/// A C++ `c10::Event`.
+type CEvent = c_void;
 
 unsafe extern "C" {
     fn shim_tensor_over(
@@ -54,6 +56,11 @@ unsafe extern "C" {
     fn shim_device_synchronize(device: c_int) -> *mut c_char;
     fn shim_device_empty_cache(device: c_int) -> *mut c_char;
     fn shim_device_peak_bytes(device: c_int, bytes: *mut i64) -> *mut c_char;
+
+    fn shim_event_new(event: *mut *mut CEvent) -> *mut c_char;
+    fn shim_event_free(event: *mut CEvent);
+    fn shim_event_record(event: *mut CEvent, device: c_int) -> *mut c_char;
+    fn shim_event_seconds(from: *const CEvent, to: *const CEvent, seconds: *mut f64) -> *mut c_char;
 }
 
 /// Takes a text that C allocated.
@@ -74,7 +81,7 @@ unsafe fn take_text(text: *mut c_char) -> Option<String> {
 ///
 /// # Safety
 /// As [`take_text`].
-unsafe fn check(error: *mut c_char) -> Result<()> {
+pub(crate) unsafe fn check(error: *mut c_char) -> Result<()> {
     // SAFETY: the caller's promise.
     match unsafe { take_text(error) } {
         None => Ok(()),
@@ -237,4 +244,37 @@ pub(crate) fn device_peak_bytes(device: usize) -> Result<u64> {
     // SAFETY: as above; `bytes` is valid for the duration of the call.
     unsafe { check(shim_device_peak_bytes(device as c_int, &raw mut bytes))? };
     Ok(bytes as u64)
+}
+
+/// A mark in an accelerator's queue of work, with the time at which it was reached.
+pub(crate) struct Event(NonNull<CEvent>);
+
+impl Event {
+    pub(crate) fn new() -> Result<Self> {
+        let mut event = null_mut();
+        // SAFETY: a null error means that `event` is a new one.
+        unsafe { check(shim_event_new(&raw mut event))? };
+        NonNull::new(event).map(Self).ok_or_else(|| TorchError::new("no event"))
+    }
+
+    /// Puts the mark behind all that was asked of `device` so far.
+    pub(crate) fn record(&mut self, device: usize) -> Result<()> {
+        // SAFETY: the event is alive and borrowed for the duration of the call.
+        unsafe { check(shim_event_record(self.0.as_ptr(), device as c_int)) }
+    }
+
+    /// Seconds from this mark to a later one; both must have been reached.
+    pub(crate) fn seconds_to(&self, later: &Self) -> Result<f64> {
+        let mut seconds = 0.0;
+        // SAFETY: both are alive; `seconds` is valid for the duration of the call.
+        unsafe { check(shim_event_seconds(self.0.as_ptr(), later.0.as_ptr(), &raw mut seconds))? };
+        Ok(seconds)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the event is alive and owned here alone.
+        unsafe { shim_event_free(self.0.as_ptr()) }
+    }
 }

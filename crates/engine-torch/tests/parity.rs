@@ -1,4 +1,4 @@
-//! Both engines, with every combination of their options, against what HF transformers computed.
+//! All engines, with every combination of their options, against what HF transformers computed.
 
 mod common;
 
@@ -11,7 +11,7 @@ use protocol::{LoadRequest, Precision};
 fn tokens_and_logits_are_those_of_transformers() {
     for name in FIXTURES {
         for engine in TorchEngine::ALL {
-            for options in all_options() {
+            for options in all_options(engine) {
                 let request = load_request(name, Precision::Fp32, options.clone());
                 let mut torch = loaded(engine, &LoadRequest { threads: Some(1), ..request });
                 let error = check_loaded(&mut torch, name, FP32_TOLERANCE)

@@ -106,7 +106,7 @@ fn an_unknown_engine_is_a_usage_error() {
     for arguments in [&["--engine", "pytorch"][..], &[]] {
         let output = Command::new(env!("CARGO_BIN_EXE_llama2-bench-torch")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let usage = "usage: llama2-bench-torch --engine pytorch-eager|pytorch-compile\n";
+        let usage = "usage: llama2-bench-torch --engine pytorch-eager|pytorch-compile|pytorch-cudagraph\n";
         assert_eq!(String::from_utf8(output.stderr).unwrap(), usage);
     }
 }

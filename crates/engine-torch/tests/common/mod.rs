@@ -6,11 +6,13 @@ use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde_json::{Value, json};
 use worker::{Engine, Prompt};
 
-/// Every combination of the engines' options.
-pub fn all_options() -> Vec<Options> {
+/// Every combination of the engine's options.
+pub fn all_options(engine: TorchEngine) -> Vec<Options> {
     let mut all = Vec::new();
+    let kv_caches: &[&str] =
+        if engine == TorchEngine::CudaGraph { &["static"] } else { &["dynamic", "static"] };
     for attention in ["sdpa", "eager"] {
-        for kv_cache in ["dynamic", "static"] {
+        for &kv_cache in kv_caches {
             for logits in ["last", "all"] {
                 all.push(options(&[("attention", attention), ("kv_cache", kv_cache), ("logits", logits)]));
             }
