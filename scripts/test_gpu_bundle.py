@@ -546,12 +546,16 @@ class Steps(Temporary):
         cuda, cpu = ("cuda:0", None), ("cpu", None)
         answers = [answer("onnxruntime", cpu, ("cuda", "no CUDA")), answer("pytorch-eager", cpu, cuda)]
         answers.append({"engine": "pytorch-compile", "hello": None, "error": "no libtorch"})
+        answers.append(answer("pytorch-cudagraph", cpu))
         self.write("doctor.json", json.dumps(answers))
         self.write("target/release/llama2-bench", f"#!/bin/sh\ncat {self.top}/doctor.json\n", 0o755)
         steps = self.plan()
         for name in ("verify", "short", "oom", "7b", "13b"):
             self.assertRegex(self.words(steps[name]), r"--engine pytorch-eager( |$)")
-        problems = "onnxruntime can't be used: no CUDA; pytorch-compile can't be used: no libtorch"
+        problems = (
+            "onnxruntime can't be used: no CUDA; pytorch-compile can't be used: no libtorch; "
+            "pytorch-cudagraph can't be used: it has no cuda:0"
+        )
         self.assertEqual(steps["doctor"].judge(None), ("failed", problems))
         self.write("doctor.json", json.dumps([answer(name, cpu) for name in checks.every_engine(self.engines)]))
         self.assertEqual(self.plan()["7b"].skip, "no engine can use cuda:0")
