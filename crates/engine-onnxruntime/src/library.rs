@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use libloading::Symbol;
 use ort::environment::Environment;
+use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::ep::{self, ExecutionProvider};
 use protocol::UsableDevice;
 use worker::nvidia;
@@ -79,13 +80,13 @@ impl Library {
         let folder =
             |name: &str| Some(self.runtime.join("nvidia").join(name).join("lib")).filter(|dir| dir.is_dir());
         let (cuda, cudnn) = (folder("cu13"), folder("cudnn"));
-        ep::cuda::preload_dylibs(cuda.as_deref(), cudnn.as_deref()).map_err(|error| {
-            let error = error.to_string();
-            anyhow!(
-                nvidia::explain_missing(&error)
-                    .unwrap_or_else(|| format!("loading CUDA's libraries: {error}"))
-            )
-        })
+        for (folder, libraries) in [(&cuda, CUDA_DYLIBS), (&cudnn, CUDNN_DYLIBS)] {
+            let is_missing = |library: &&&str| folder.as_ref().is_some_and(|dir| !dir.join(library).exists());
+            if let Some(library) = libraries.iter().find(is_missing) {
+                bail!(nvidia::missing(library));
+            }
+        }
+        ep::cuda::preload_dylibs(cuda.as_deref(), cudnn.as_deref()).context("loading CUDA's libraries")
     }
 }
 

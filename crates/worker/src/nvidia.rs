@@ -26,7 +26,7 @@ pub fn usable_gpus() -> Result<usize> {
     // SAFETY: the library is NVIDIA's; its initialisers may run at any time.
     match unsafe { libloading::Library::new("libcuda.so.1") } {
         Ok(driver) => judge(&ask(&std::mem::ManuallyDrop::new(driver))?),
-        Err(error) => bail!("{}", no_driver(&error.to_string())),
+        Err(error) => bail!("{}", no_driver(&format!("{:#}", anyhow::Error::from(error)))),
     }
 }
 
@@ -108,8 +108,8 @@ fn check(driver: &libloading::Library, code: c_int) -> Result<()> {
     bail!("the NVIDIA driver: {text} ({code})")
 }
 
-/// The package that brings a library of CUDA's, for an error that names one that is missing.
-pub fn package_of(library: &str) -> Option<&'static str> {
+/// The package of Python's registry that brings a library of CUDA's.
+fn package_of(library: &str) -> Option<&'static str> {
     const PACKAGES: [(&str, &str); 14] = [
         ("libcudart.so", "nvidia-cuda-runtime"),
         ("libcublas.so", "nvidia-cublas"),
@@ -132,12 +132,16 @@ pub fn package_of(library: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| library.starts_with(name)).map(|(_, package)| *package)
 }
 
-/// What to do about a library of CUDA's that the dynamic loader did not find, if that is what `error` says.
+/// What to do about a library of CUDA's that is not there.
+pub fn missing(library: &str) -> String {
+    let package = package_of(library).map(|package| format!(", of the package {package},"));
+    format!("{library}{} is not there: run `make setup`", package.unwrap_or_default())
+}
+
+/// [`missing`] for the library that the dynamic loader did not find, if that is what `error` says.
 pub fn explain_missing(error: &str) -> Option<String> {
-    let library = error.split(['/', ' ', '`', ':', '\'', '"']).find(|word| package_of(word).is_some())?;
-    let is_missing = error.contains("cannot open shared object file");
-    let package = package_of(library)?;
-    is_missing.then(|| format!("{library}, of the package {package}, is not there: run `make setup`"))
+    let library = error.split(['/', ' ', ':']).find(|word| package_of(word).is_some())?;
+    error.contains("cannot open shared object file").then(|| missing(library))
 }
 
 /// What a library says where it has no code for a GPU's architecture (CUDA's error 209).
@@ -192,7 +196,7 @@ mod tests {
                 "libcudnn.so.9, of the package nvidia-cudnn-cu13, is not there: run `make setup`",
             ),
             (
-                "Failed to preload `libcublasLt.so.13`: x/lib/libcublasLt.so.13: cannot open shared object file",
+                "x/lib/libcublasLt.so.13: cannot open shared object file",
                 "libcublasLt.so.13, of the package nvidia-cublas, is not there: run `make setup`",
             ),
             (
