@@ -112,3 +112,19 @@ fn an_unknown_engine_is_a_usage_error() {
         assert_eq!(String::from_utf8(output.stderr).unwrap(), usage);
     }
 }
+
+/// Layers deep: there the interpreter tells which methods it was in, which freezing inlined.
+#[test]
+fn memory_that_runs_out_in_a_late_layer_is_an_error_too() {
+    let config = json!({
+        "vocab_size": 96, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "max_position_embeddings": 4096,
+    });
+    let request = request(seeded(config), Precision::Fp32, Options::new());
+    let replies = replies(TorchEngine::Compile, &[load(request), measure(16, 4000), measure(2, 8)]);
+    let [Reply::Hello(_), Reply::Loaded(_), failed, Reply::Measured(_)] = &replies[..] else {
+        panic!("{replies:?}");
+    };
+    let (phase, message) = failure(failed);
+    assert!(phase == Phase::Prompt && message.contains("can't allocate memory"), "{message}");
+}
