@@ -7,12 +7,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use collective::abi::{LATE, Place, Table, VERSION};
+use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
-use mpi::Threading;
 
 /// What a thread that waits for long sleeps between two looks.
 const NAP: Duration = Duration::from_micros(200);

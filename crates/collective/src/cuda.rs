@@ -6,6 +6,7 @@ use std::ptr::null;
 use libloading::os::unix::{Library, Symbol};
 
 use crate::CollectiveError;
+use crate::error::loader_words;
 
 type Code = c_int;
 
@@ -21,7 +22,9 @@ pub(crate) struct Driver {
 impl Driver {
     /// Opens the driver and initialises it.
     pub(crate) fn open() -> Result<Self, CollectiveError> {
-        let error = |error: libloading::Error| CollectiveError::new(format_args!("no NVIDIA driver: {error}"));
+        let error = |error: libloading::Error| {
+            CollectiveError::new(format_args!("no NVIDIA driver: {}", loader_words(&error)))
+        };
         // SAFETY: the symbols have the signatures of the CUDA driver API; the library is never closed, for the driver does not
         // survive that.
         unsafe {
@@ -33,7 +36,8 @@ impl Driver {
                 primary_context: library.get(b"cuDevicePrimaryCtxRetain").map_err(error)?,
                 set_context: library.get(b"cuCtxSetCurrent").map_err(error)?,
             };
-            let initialise: Symbol<unsafe extern "C" fn(u32) -> Code> = library.get(b"cuInit").map_err(error)?;
+            let initialise: Symbol<unsafe extern "C" fn(u32) -> Code> =
+                library.get(b"cuInit").map_err(error)?;
             driver.check("cuInit", initialise(0))?;
             Ok(driver)
         }
@@ -80,7 +84,10 @@ mod tests {
         // Where there is one, it opens.
         if let Err(error) = Driver::open() {
             let error = error.to_string();
-            assert!(error.starts_with("no NVIDIA driver: ") || error.contains("the NVIDIA driver: "), "{error}");
+            assert!(
+                error.starts_with("no NVIDIA driver: ") || error.contains("the NVIDIA driver: "),
+                "{error}"
+            );
         }
     }
 }

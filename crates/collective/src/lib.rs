@@ -16,5 +16,5 @@ mod world;
 
 pub use all_reduce::{AllReduce, Numbers};
 pub use error::CollectiveError;
-pub use meter::{Meter, METER};
+pub use meter::{METER, Meter};
 pub use world::{MPI_LIBRARY_VARIABLE, WORLD_SIZE_VARIABLE, World};

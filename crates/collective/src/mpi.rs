@@ -11,6 +11,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use protocol::Precision;
 
 use crate::abi::{GetTable, LATE, Place, SYMBOL, Table, VERSION};
+use crate::error::loader_words;
 use crate::{AllReduce, CollectiveError, MPI_LIBRARY_VARIABLE, Numbers, watch};
 
 /// The library's file.
@@ -26,7 +27,9 @@ impl Mpi {
     /// Opens the library and starts MPI.
     pub(crate) fn start() -> Result<Self, CollectiveError> {
         let path = find()?;
-        let table = open(&path).map_err(|why| CollectiveError::new(format_args!("{}: {why}", path.display())))?;
+        let table = open(&path).map_err(|why| {
+            CollectiveError::new(format_args!("{}: {}", path.display(), loader_words(&why)))
+        })?;
         if table.version != VERSION {
             let (path, found) = (path.display(), table.version);
             return Err(CollectiveError::new(format_args!(
@@ -74,8 +77,9 @@ impl Mpi {
         let mine: &'static [u8] = Box::leak(mine.into());
         let mut all = vec![0u8; mine.len() * self.place.size];
         // SAFETY: MPI is started; both lengths are what the function expects, and both live until it has ended, or for ever.
-        let code =
-            unsafe { (self.table.all_gather)(mine.as_ptr().cast(), all.as_mut_ptr().cast(), mine.len(), seconds) };
+        let code = unsafe {
+            (self.table.all_gather)(mine.as_ptr().cast(), all.as_mut_ptr().cast(), mine.len(), seconds)
+        };
         if code == LATE {
             std::mem::forget(all);
             return Ok(None);
@@ -140,7 +144,11 @@ impl AllReduce for HostAllReduce {
 }
 
 fn check(what: &str, code: c_int) -> Result<(), CollectiveError> {
-    if code == 0 { Ok(()) } else { Err(CollectiveError::new(format_args!("{what}: MPI reports error {code}"))) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(CollectiveError::new(format_args!("{what}: MPI reports error {code}")))
+    }
 }
 
 /// The library beside this program, or where a test's program lies, in the folder above.
@@ -149,7 +157,8 @@ fn find() -> Result<PathBuf, CollectiveError> {
         return Ok(path.into());
     }
     let program = std::env::current_exe().unwrap_or_default();
-    let found = program.ancestors().skip(1).take(2).map(|folder| folder.join(FILE)).find(|path| path.is_file());
+    let found =
+        program.ancestors().skip(1).take(2).map(|folder| folder.join(FILE)).find(|path| path.is_file());
     found.ok_or_else(|| {
         CollectiveError::new(format_args!(
             "no {FILE} beside {}: `make build` makes it where mpicc is installed (Debian: apt-get install \

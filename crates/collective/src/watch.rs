@@ -37,7 +37,11 @@ extern "C" fn answer(_: libc::c_int) {
     let mut line = Line { bytes: [0; 128], len: 0 };
     line.text(b"llama2-bench: rank ");
     line.number(RANK.load(Ordering::Relaxed) as u64);
-    line.text(if WAITING.load(Ordering::Relaxed) { b" waits for others, in collective " } else { b" computes, after collective " });
+    line.text(if WAITING.load(Ordering::Relaxed) {
+        b" waits for others, in collective "
+    } else {
+        b" computes, after collective "
+    });
     line.number(COLLECTIVES.load(Ordering::Relaxed));
     line.text(b"\n");
     // SAFETY: `write` may be called in a handler; the bytes are this function's. `errno` is put back.

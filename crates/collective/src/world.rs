@@ -37,7 +37,9 @@ impl World {
     pub fn join() -> Result<Self, CollectiveError> {
         let Ok(size) = std::env::var(WORLD_SIZE_VARIABLE) else { return Ok(Self::alone()) };
         let size: usize = size.parse().map_err(|_| {
-            CollectiveError::new(format_args!("{WORLD_SIZE_VARIABLE}: expected a whole number, found \"{size}\""))
+            CollectiveError::new(format_args!(
+                "{WORLD_SIZE_VARIABLE}: expected a whole number, found \"{size}\""
+            ))
         })?;
         if size == 1 {
             return Ok(Self::alone());
@@ -142,7 +144,11 @@ impl World {
 
     /// All ranks' texts, of which as many bytes are kept as fit; `None` where not all ranks gave one within `limit`: then
     /// nothing but [`World::abort`] is left.
-    pub fn gather(&self, text: &str, limit: Option<Duration>) -> Result<Option<Vec<String>>, CollectiveError> {
+    pub fn gather(
+        &self,
+        text: &str,
+        limit: Option<Duration>,
+    ) -> Result<Option<Vec<String>>, CollectiveError> {
         let Some(mpi) = &self.mpi else { return Ok(Some(vec![text.into()])) };
         let mut mine = vec![0; GATHERED];
         let len = text.len().min(GATHERED);

@@ -81,6 +81,8 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
                     memory: Memory { peak_bytes, ..Memory::default() },
                     device_seconds: None,
+                    ranks: Vec::new(),
+                    collectives: None,
                     tokens_sha256: None,
                     gpu: None,
                 });

@@ -107,6 +107,8 @@ impl Engine for Mock {
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
             virtual_clock: true,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 

@@ -52,6 +52,8 @@ impl Engine for OnnxRuntime {
             devices: self.library.devices(),
             options: describe_options(&WORDS),
             virtual_clock: false,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 

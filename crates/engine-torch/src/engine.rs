@@ -114,6 +114,8 @@ impl Engine for Torch {
             devices: runtime::devices(),
             options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 

@@ -179,6 +179,8 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         generations: Vec::new(),
         memory: Memory::default(),
         device_seconds: None,
+        ranks: Vec::new(),
+        collectives: None,
         tokens_sha256: None,
         gpu: None,
     }
@@ -193,6 +195,8 @@ fn fill(record: Measurement, result: Result<MeasuredCell, CellFailure>) -> Measu
             generations: measured.generations,
             memory: Memory { weights_bytes: Some(weights_bytes), ..measured.memory },
             device_seconds: measured.device_seconds,
+            ranks: measured.ranks,
+            collectives: measured.collectives,
             tokens_sha256: Some(measured.tokens_sha256),
             ..record
         },

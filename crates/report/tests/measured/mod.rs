@@ -65,6 +65,8 @@ pub(crate) fn measured(
             peak_bytes: Some(100 << 20),
         },
         device_seconds: None,
+        ranks: Vec::new(),
+        collectives: None,
         tokens_sha256: Some("aa".into()),
         gpu: None,
     }
