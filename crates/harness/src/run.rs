@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
 use crate::records::CellKey;
-use crate::seat::{MeasuredCell, Seat, greet};
+use crate::seat::{MeasuredCell, Seat, greet, greet_ranks};
 use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
     classify, interleaved, verify,
@@ -35,16 +35,23 @@ pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, He
 /// Like [`greet_all`], with an answer for each engine, in the sweep's order.
 pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello, SettingsError>)> {
     let hello = |engine: &String| {
-        let hello = greet(engines, engine, sweep.setup.limits()).map_err(|error| {
+        let error = |error: WorkerError| {
             let what = match error {
                 WorkerError::Evidence(evidence) => classify(&evidence).error,
                 WorkerError::Interrupted => "interrupted".into(),
             };
             SettingsError { origin: format!("engine {engine}"), what }
-        })?;
-        sweep.setup.check_device(engine, &hello)?;
-        sweep.setup.check_options(engine, &hello)?;
-        Ok(hello)
+        };
+        let setup = &sweep.setup;
+        // One process first: what is no several would be as many workers.
+        let hello = greet(engines, engine, setup.limits()).map_err(error)?;
+        setup.check_device(engine, &hello)?;
+        setup.check_options(engine, &hello)?;
+        setup.check_ranks(engine, &hello)?;
+        if setup.ranks.is_one() {
+            return Ok(hello);
+        }
+        greet_ranks(engines, engine, setup.limits(), &setup.ranks).map_err(error)
     };
     sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
 }
@@ -164,7 +171,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         model: cell.model.name.clone(),
         precision: sweep.setup.precision,
         device: sweep.setup.device,
-        world_size: sweep.world_size,
+        world_size: sweep.setup.ranks.world_size,
         batch_size: cell.batch_size,
         prompt_length: cell.prompt_length,
         generation_length: sweep.generation_length,

@@ -35,6 +35,13 @@ pub enum Part {
     Columns(Range<usize>),
 }
 
+impl WorldSizeError {
+    /// The reason, without the world size.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
 impl TensorParallel {
     /// One rank that holds everything.
     pub const ALONE: Self = Self { rank: 0, world_size: 1 };

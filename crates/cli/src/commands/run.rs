@@ -87,13 +87,7 @@ pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
 pub(crate) fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<Sweep> {
     args.measure.overrides.overlay(&mut settings);
     args.measure.setup.overlay(&mut settings)?;
-    let sweep = Sweep::resolve(settings, engines)?;
-    ensure!(
-        sweep.world_size == 1,
-        "world_size {}: no engine runs on more than one rank yet",
-        sweep.world_size
-    );
-    Ok(sweep)
+    Ok(Sweep::resolve(settings, engines)?)
 }
 
 pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
