@@ -267,6 +267,10 @@ fn restrain(guard: u32, memory: Option<u64>) -> std::io::Result<()> {
     unsafe {
         // The program ignores it; a worker has the default.
         libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+        // What the guard waits for must reach a worker: launchers pass SIGUSR1 on.
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         if let Some(bytes) = memory {
