@@ -5,6 +5,7 @@ mod common;
 use common::{
     all_options, generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt,
 };
+use collective::World;
 use engine_torch::{Torch, TorchEngine};
 use llama::{LlamaConfig, Weights, cost, write_checkpoint};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision, Procedure};
@@ -43,7 +44,7 @@ fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
         for engine in TorchEngine::ALL {
             let [made, stored] = [&made, &stored].map(|model| {
                 let request = request(model.clone(), precision, Options::new());
-                let mut torch = Torch::new(engine);
+                let mut torch = Torch::new(engine, World::alone());
                 let loaded = torch.load(&request).unwrap();
                 let is_mapped = loaded.notes.iter().any(|note| note == "21 of 21 weights are memory-mapped");
                 assert_eq!(is_mapped, matches!(model, ModelSource::Checkpoint { .. }), "{:?}", loaded.notes);
@@ -146,7 +147,7 @@ fn what_cannot_be_done_is_one_line() {
     let failure = |options: Options, device, memory_limit_bytes| {
         let request = parity::load_request("tiny-mha", Precision::Fp32, options);
         let request = LoadRequest { device, memory_limit_bytes, ..request };
-        format!("{:#}", Torch::new(TorchEngine::Eager).load(&request).unwrap_err())
+        format!("{:#}", Torch::new(TorchEngine::Eager, World::alone()).load(&request).unwrap_err())
     };
     assert_eq!(
         failure(options(&[("fused", "yes")]), Device::Cpu, None),
@@ -166,7 +167,7 @@ fn what_cannot_be_done_is_one_line() {
 
 #[test]
 fn calls_out_of_order_are_errors() {
-    let mut torch = Torch::new(TorchEngine::Eager);
+    let mut torch = Torch::new(TorchEngine::Eager, World::alone());
     assert_eq!(torch.begin(&some_prompt(1, 2), 1).unwrap_err().to_string(), "no model is loaded");
     let mut torch =
         loaded(TorchEngine::Eager, &request(seeded(small_config()), Precision::Fp32, Options::new()));
