@@ -9,8 +9,10 @@ use crate::CollectiveError;
 /// Numbers in a row, on the device of the world's collectives.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers {
-    /// The first.
-    pub start: *mut c_void,
+    /// The first of the terms.
+    pub terms: *const c_void,
+    /// Where the first sum goes: the same place, or one that overlaps none of the terms.
+    pub sums: *mut c_void,
     /// How many.
     pub len: usize,
     /// What they are.
@@ -28,7 +30,7 @@ impl Numbers {
 
 /// The sum over all ranks.
 pub trait AllReduce: Send + Sync {
-    /// Replaces each number by the sum of all ranks' at its place; every rank gets the same bits. All ranks call this equally
+    /// Puts the sum of all ranks' terms into each place; every rank gets the same bits. All ranks call this equally
     /// often, with equally many numbers. On a GPU the sum is queued in the numbers' stream, and the host does not wait.
     ///
     /// # Errors

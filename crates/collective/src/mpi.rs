@@ -117,7 +117,14 @@ impl HostAllReduce {
 
 impl AllReduce for HostAllReduce {
     unsafe fn all_reduce(&self, numbers: Numbers) -> Result<(), CollectiveError> {
-        let Numbers { start, len, precision, .. } = numbers;
+        let Numbers { terms, sums, len, precision, .. } = numbers;
+        if !std::ptr::eq(terms, sums) {
+            // SAFETY: the caller's promise: both are so long, and apart.
+            unsafe {
+                std::ptr::copy_nonoverlapping(terms.cast::<u8>(), sums.cast::<u8>(), numbers.bytes() as usize)
+            };
+        }
+        let start = sums;
         let mut widened = self.widened.lock().unwrap_or_else(PoisonError::into_inner);
         widened.resize(if precision == Precision::Fp32 { 0 } else { len }, 0.0);
         // SAFETY: the caller's promise: so many numbers of this kind, and nobody else uses them.

@@ -79,10 +79,10 @@ impl Drop for Nccl {
 
 impl AllReduce for Nccl {
     unsafe fn all_reduce(&self, numbers: Numbers) -> Result<(), CollectiveError> {
-        let Numbers { start, len, precision, stream } = numbers;
+        let Numbers { terms, sums, len, precision, stream } = numbers;
         let kind = data_type(precision);
         // SAFETY: the caller's promise for the numbers and their stream; equal pointers mean in place.
-        let code = unsafe { (self.functions.all_reduce)(start, start, len, kind, SUM, self.comm, stream) };
+        let code = unsafe { (self.functions.all_reduce)(terms, sums, len, kind, SUM, self.comm, stream) };
         self.functions.check("ncclAllReduce", self.comm, code)
     }
 }

@@ -98,8 +98,9 @@ impl Mock {
     fn all_reduce(&self) -> Result<()> {
         let Some(all_reduce) = &self.all_reduce else { return Ok(()) };
         let mut ones = [1f32; 64];
-        let (start, len) = (ones.as_mut_ptr().cast(), ones.len());
-        let numbers = Numbers { start, len, precision: Precision::Fp32, stream: std::ptr::null_mut() };
+        let (sums, len) = (ones.as_mut_ptr().cast(), ones.len());
+        let (precision, stream) = (Precision::Fp32, std::ptr::null_mut());
+        let numbers = Numbers { terms: sums, sums, len, precision, stream };
         // SAFETY: the numbers are this function's.
         unsafe { all_reduce.all_reduce(numbers) }?;
         ensure!(ones == [self.world.size() as f32; 64], "a wrong sum over the ranks: {}", ones[0]);

@@ -1,6 +1,7 @@
 //! The engine that a worker drives.
 
 use anyhow::{Context, Result};
+use collective::World;
 use protocol::{
     CeilingsRequest, Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, Reached,
 };
@@ -17,12 +18,19 @@ pub struct OnnxRuntime {
     // The cell goes first: it is bound to the model's session.
     cell: Option<Cell>,
     model: Option<Model>,
+    /// The ranks that it is one of.
+    world: World,
 }
 
 impl OnnxRuntime {
     /// Loads the library. The error is one line that says what to do.
     pub fn new() -> Result<Self> {
-        Ok(Self { library: Library::load()?, cell: None, model: None })
+        Self::of_world(World::alone())
+    }
+
+    /// [`OnnxRuntime::new`], as one of the ranks of `world`.
+    pub fn of_world(world: World) -> Result<Self> {
+        Ok(Self { library: Library::load()?, cell: None, model: None, world })
     }
 
     fn model(&self) -> Result<&Model> {
@@ -66,7 +74,9 @@ impl Engine for OnnxRuntime {
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
         self.cell = None;
         self.model = None;
-        let model = Model::load(self.library, request)?;
+        let (device, threads) = (self.world.device(request.device), self.world.threads(request.threads));
+        let request = LoadRequest { device, threads, ..request.clone() };
+        let model = Model::load(self.library, &request, &self.world)?;
         let loaded = Loaded { weights_bytes: model.weights_bytes, notes: model.notes.clone() };
         self.model = Some(model);
         Ok(loaded)

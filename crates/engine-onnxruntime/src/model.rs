@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use collective::World;
 use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
 use worker::{OutOfMemory, take_flag, take_word, unknown_options};
 
+use crate::all_reduce;
 use crate::graph::{self, Interface, LogitRows};
 use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made, release_pages};
 use crate::interface::{Signature, cache_can_be_static};
@@ -81,7 +83,7 @@ impl Options {
 
 impl Model {
     /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`MODEL_FILE`].
-    pub(crate) fn load(library: &Library, request: &LoadRequest) -> Result<Self> {
+    pub(crate) fn load(library: &Library, request: &LoadRequest, world: &World) -> Result<Self> {
         let options = Options::take(request)?;
         ensure!(request.threads != Some(0), "threads: expected 1 or more, found 0");
         if let Device::Cuda(index) = request.device {
@@ -90,28 +92,39 @@ impl Model {
         }
         match &request.model {
             ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
+                ensure!(
+                    world.is_alone(),
+                    "{}: a model file is of one rank: world_size is {}",
+                    dir.join(MODEL_FILE).display(),
+                    world.size()
+                );
                 Self::exported(library, request, &options, dir)
             }
-            _ => Self::built(library, request, &options),
+            _ => Self::built(library, request, &options, world),
         }
     }
 
-    fn built(library: &Library, request: &LoadRequest, options: &Options) -> Result<Self> {
+    fn built(library: &Library, request: &LoadRequest, options: &Options, world: &World) -> Result<Self> {
         let (device, precision) = (request.device, request.precision);
         let settings = Settings::new(request, options.prepacking);
-        let weights = Weights::open(&request.model)?;
+        let weights = Weights::open_part(&request.model, world.rank(), world.size())?;
         let config = weights.config().clone();
         check_kernels(device, precision)?;
         if device == Device::Cpu {
             check_made(&weights, precision, request.memory_limit_bytes)?;
         }
 
-        let interface = Interface::Engine { rows: options.rows };
+        let all_reduce = world.all_reduce(device)?;
+        let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
         let mut model = graph::llama(&config, precision, interface);
         let initializers = Initializers::new(&weights, precision);
         initializers.place(&mut model);
         // SAFETY: the weights are kept beside the session, and dropped after it, where it goes on reading them.
         let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?) }?;
+        if let Some(all_reduce) = all_reduce {
+            let operators = all_reduce::operators(&all_reduce, device)?;
+            builder = builder.with_operators(operators).map_err(ort::Error::<()>::from)?;
+        }
         let session = builder.commit_from_memory(&model.encode_to_vec()).context("building the session")?;
         let borrowed = initializers.all_stored();
         drop((initializers, builder));

@@ -43,7 +43,7 @@ impl SumOverRanks {
         };
         let stream = gpu.map_or(Ok(null_mut()), shim::current_stream)?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { self.0.all_reduce(Numbers { start, len, precision, stream }) }?)
+        Ok(unsafe { self.0.all_reduce(Numbers { terms: start, sums: start, len, precision, stream }) }?)
     }
 
     /// Makes this the sum that `llama2_bench.all_reduce_` of every script is.

@@ -2,10 +2,10 @@
 
 mod common;
 
+use collective::World;
 use common::{
     all_options, generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt,
 };
-use collective::World;
 use engine_torch::{Torch, TorchEngine};
 use llama::{LlamaConfig, Weights, cost, write_checkpoint};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision, Procedure};

@@ -51,8 +51,7 @@ pub(crate) fn generate(
     load: LoadRequest,
     request: GenerateRequest,
 ) -> Result<Generated, String> {
-    let mut child =
-        ranks(command, world_size).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = ranks(command, world_size).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut replies = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || loop {
