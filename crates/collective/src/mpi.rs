@@ -121,7 +121,11 @@ impl AllReduce for HostAllReduce {
         if !std::ptr::eq(terms, sums) {
             // SAFETY: the caller's promise: both are so long, and apart.
             unsafe {
-                std::ptr::copy_nonoverlapping(terms.cast::<u8>(), sums.cast::<u8>(), numbers.bytes() as usize)
+                std::ptr::copy_nonoverlapping(
+                    terms.cast::<u8>(),
+                    sums.cast::<u8>(),
+                    numbers.bytes() as usize,
+                );
             };
         }
         let start = sums;

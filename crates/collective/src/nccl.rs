@@ -56,8 +56,8 @@ impl Nccl {
         let mut id = UniqueId([0; 128]);
         if mpi.place.rank == 0 {
             // SAFETY: `id` is valid for the duration of the call.
-            functions
-                .check("ncclGetUniqueId", null_mut(), unsafe { (functions.get_unique_id)(&raw mut id) })?;
+            let code = unsafe { (functions.get_unique_id)(&raw mut id) };
+            functions.check("ncclGetUniqueId", null_mut(), code)?;
         }
         mpi.broadcast(&mut id.0)?;
         let mut comm = null_mut();
@@ -111,15 +111,16 @@ impl Functions {
         if code == 0 {
             return Ok(());
         }
-        // SAFETY: both return static strings; the last error of no communicator is the thread's.
-        let [text, detail] = unsafe { [(self.error_string)(code), (self.last_error)(comm)] }.map(|text| {
-            // SAFETY: a string of NCCL's, or null.
+        // SAFETY: both return strings of NCCL's, or null; the last error of no communicator is the thread's.
+        let texts = unsafe { [(self.error_string)(code), (self.last_error)(comm)] };
+        let owned = |text: *const c_char| {
             if text.is_null() {
-                String::new()
-            } else {
-                unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+                return String::new();
             }
-        });
+            // SAFETY: a string of NCCL's, which stays until this thread's next call.
+            unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+        };
+        let [text, detail] = texts.map(owned);
         let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
         let colon = if detail.is_empty() { "" } else { ": " };
         Err(CollectiveError::new(format_args!("{what}: NCCL: {text} ({code}){colon}{detail}")))

@@ -13,7 +13,8 @@ use report::reproduction::{Known, Reproduction};
 use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
-use crate::commands::run::{default_dir, list, look_around, measure_one, watch, with_ceilings};
+use crate::commands::plan::list;
+use crate::commands::run::{default_dir, look_around, measure_one, watch, with_ceilings};
 use crate::{Ending, printer, source};
 
 /// What of a published table can run here.
