@@ -35,6 +35,7 @@ fn environment() -> Environment {
         machine: None,
         sweep_sha256: String::new(),
         pair: None,
+        shard: None,
         differs_from_first_part: Vec::new(),
     }
 }

@@ -79,12 +79,16 @@ pub fn run(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
     let Some(Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
-    let cells = interleaved(sweep, contenders.len());
+    let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
+        contenders[*side].folder.shard().is_none_or(|share| share.has(*place))
+    };
+    let cells: Vec<_> =
+        interleaved(sweep, contenders.len()).into_iter().enumerate().filter(in_share).collect();
     let is_missing = |(_, (side, cell)): &(usize, (usize, Cell<'_>))| {
         let Contender { sweep, folder, .. } = &contenders[*side];
         !folder.known().has(&CellKey::of(&empty_record(sweep, *cell)))
     };
-    let missing: Vec<_> = cells.iter().copied().enumerate().filter(is_missing).collect();
+    let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
     let dirs: Vec<&Path> = contenders.iter().map(|one| one.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 

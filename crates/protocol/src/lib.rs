@@ -10,6 +10,7 @@ mod environment;
 mod gpu;
 mod measurement;
 mod message;
+mod share;
 mod verification;
 mod words;
 
@@ -23,6 +24,7 @@ pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
     Measured, ModelSource, Options, Procedure, Progress, RankPlace, Reply, Request, UsableDevice,
 };
+pub use share::Share;
 pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};
 

@@ -46,6 +46,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     }
     let environment = look_around(&sweep, &engines)?;
     let gpu = watch(&sweep, &args.measure)?;
+    let environment = Environment { shard: args.shard, ..environment };
+    let name = match args.shard {
+        Some(share) => format!("{name}-{}of{}", share.index(), share.count()),
+        None => name,
+    };
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
     let folder =
         RunFolder::create(&dir, &sweep, || with_ceilings(environment, &sweep, &engines, &args.measure))?;
@@ -186,7 +191,7 @@ fn tell(shown: &Result<bool>) {
 
 /// Prints the tables of what is measured so far, where that is asked for, then writes them into the folder.
 /// Whether its audit found something impossible.
-fn show(folder: &RunFolder, print: bool) -> Result<bool> {
+pub(crate) fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }

@@ -23,6 +23,7 @@ pub(crate) fn environment() -> Environment {
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
         pair: None,
+        shard: None,
         models: BTreeMap::new(),
         machine: None,
         sweep_sha256: String::new(),
