@@ -13,7 +13,7 @@ use protocol::{
     CeilingsRequest, Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, Precision, Reached, UsableDevice,
 };
 use worker::timing::Clock;
-use worker::{Engine, Prompt};
+use worker::{Engine, Prompt, Reporter};
 
 use crate::fault::Moment;
 use crate::script::Script;
@@ -144,7 +144,7 @@ impl Engine for Mock {
         })
     }
 
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         self.script = Script::read(&request.options)?;
         let weights = Weights::open_part(&request.model, self.world.rank(), self.world.size())?;
         let config = weights.config();

@@ -113,6 +113,7 @@ mod tests {
     use prost::Message;
     use protocol::{LoadRequest, ModelSource, Options};
     use serde_json::json;
+    use worker::Reporter;
 
     use super::*;
     use crate::graph::{self, Interface, LogitRows};
@@ -150,10 +151,10 @@ mod tests {
         let log = Arc::new(Log::default());
         let all_reduce: Arc<dyn AllReduce> = Arc::<Log>::clone(&log);
         let library = Library::load().unwrap();
-        let settings = Settings::new(&request, true);
+        let settings = Settings::new(&request, true, false).unwrap();
         let interface = Interface::Engine { rows: LogitRows::Last, sums: true };
         let mut proto = graph::llama(weights.config(), Precision::Fp32, interface);
-        let initializers = Initializers::new(&weights, Precision::Fp32);
+        let initializers = Initializers::new(&weights, Precision::Fp32, &Reporter::silent());
         initializers.place(&mut proto);
         // SAFETY: the session copies the weights, which are made, and is made before they go.
         let builder = unsafe { initializers.add_to(settings.builder(library, false).unwrap()) }.unwrap();

@@ -8,8 +8,10 @@
 mod all_reduce;
 mod ceilings;
 mod cell;
+mod cuda;
 mod engine;
 mod export;
+mod fixed;
 mod graph;
 mod initializers;
 mod interface;

@@ -7,7 +7,7 @@ use collective::World;
 use llama::{LlamaConfig, Weights};
 use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
-use worker::{Engine, PeakMemory, Prompt, describe_options};
+use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
@@ -129,7 +129,7 @@ impl Engine for Torch {
         ceilings::reached(request)
     }
 
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
         self.end()?;
         self.model = None;
         let options = Options::read(self.engine, &request.options)?;
@@ -139,7 +139,8 @@ impl Engine for Torch {
 
         let source = Arc::new(Weights::open_part(&request.model, world.rank(), world.size())?);
         let config = source.config().clone();
-        let weights = WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes)?;
+        let weights =
+            WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
         let weights_bytes = weights.bytes;
         let mut notes = weights.notes();
         if device == Device::Cpu {

@@ -20,7 +20,11 @@ pub(crate) fn list(sweep: &Sweep) -> String {
         }
         (limit, _) => (limit, "the limit"),
     };
-    let mut text = String::from(
+    let mut text = match sweep.setup.ranks.world_size {
+        1 => String::new(),
+        ranks => format!("memory of each of {ranks} ranks\n"),
+    };
+    text.push_str(
         "cell  model            engine            batch  prompt     weights    KV cache  activations       total\n",
     );
     for (index, cell) in plan(sweep).iter().enumerate() {

@@ -142,9 +142,6 @@ fn plan<'a>(
     let heading = Heading::parse(&table.heading);
     refuse(&mut rows, &|_| match &heading {
         Err(error) => Some(error.to_string()),
-        Ok(heading) if heading.count > 1 => {
-            Some(format!("it takes {} devices, and no engine runs on more than one yet", heading.count))
-        }
         Ok(_) => None,
     });
     refuse(&mut rows, &|row| engines.find(&row.engine).err());
@@ -215,6 +212,8 @@ fn resolve(
     settings.set("models", origin, Value::Array(vec![heading.model.clone().into()]));
     settings.set("device", origin, device);
     settings.set("precision", origin, heading.precision.to_string());
+    // Devices that share the model.
+    settings.set("world_size", origin, i64::from(heading.count));
     if args.measure.overrides.models.is_empty()
         && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
     {
