@@ -1,4 +1,5 @@
-# `make bench` and `make test` are all that a fresh clone needs: Rust, a C++ compiler, Python 3 with pip.
+# `make bench` and `make test` are all that a fresh clone needs: Rust, a C++ compiler, Python 3 with pip; for several ranks
+# (world_size) MPI and libclang, too.
 
 # .cargo/config.toml names .runtime/torch; another folder for the runtimes is another one to build against.
 ifdef LLAMA2_BENCH_RUNTIME
@@ -12,6 +13,7 @@ setup:
 
 build: setup
 	cargo build --release --workspace --bins
+	@scripts/build_mpi.sh --release
 
 bench: build
 	./target/release/llama2-bench run
@@ -22,6 +24,7 @@ test: setup lint doc
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@scripts/build_mpi.sh --lint
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

@@ -20,13 +20,15 @@ allowed() {
 allowed protocol
 allowed stats
 allowed llama protocol
-allowed worker protocol
+allowed collective protocol
+allowed collective-mpi collective
+allowed worker collective protocol
 allowed gpu protocol
 allowed parity protocol worker
-allowed engine-mock llama protocol worker
+allowed engine-mock collective llama protocol worker
 allowed engine-reference llama protocol worker
-allowed engine-onnxruntime llama protocol worker
-allowed engine-torch llama protocol worker
+allowed engine-onnxruntime collective llama protocol worker
+allowed engine-torch collective llama protocol worker
 allowed harness gpu llama protocol
 allowed report llama protocol stats
 allowed audit llama protocol report

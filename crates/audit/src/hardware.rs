@@ -30,6 +30,8 @@ pub struct Ceilings {
     pub memory_bytes: Option<Ceiling>,
     /// Bytes that the last cache before memory keeps, which need not be read again.
     pub cache_bytes: u64,
+    /// Bytes per second from one device to the others of its machine, in one direction.
+    pub link_bytes_per_second: Option<Ceiling>,
 }
 
 /// What a machine was measured to do is not the most that it can: another run, another moment, another kernel.
@@ -54,6 +56,7 @@ impl Ceilings {
             flops: flops.map(with_margin),
             memory_bytes: memory_bytes.map(memory),
             cache_bytes,
+            link_bytes_per_second: None,
         }
     }
 }
@@ -95,6 +98,7 @@ struct Device {
     memory_gb: u32,
     bandwidth_bytes_per_second: f64,
     cache_bytes: u64,
+    link_bytes_per_second: Option<f64>,
     flops: Flops,
     #[serde(default)]
     clock_headroom: f64,
@@ -179,6 +183,7 @@ impl Hardware {
             memory_bytes: highest(&|device| Some(f64::from(device.memory_gb) * f64::from(1 << 30)), &|_| {
                 String::new()
             }),
+            link_bytes_per_second: highest(&|device| device.link_bytes_per_second, &|_| String::new()),
             cache_bytes: variants.iter().map(|device| device.cache_bytes).max().unwrap_or(0),
         })
     }

@@ -6,6 +6,7 @@
 
 mod context;
 mod finding;
+mod floor;
 mod hardware;
 mod models;
 pub mod rules;
@@ -14,6 +15,7 @@ use llama::LlamaConfig;
 use report::published::{Document, PublishedTable};
 
 pub use finding::{Finding, NotChecked, Report, Severity};
+pub use floor::{Floor, Step, Work};
 pub use hardware::{Ceiling, Ceilings, DEFAULT_HARDWARE, Hardware, HardwareError};
 
 /// A table, and what is known of it beyond what it says.

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let ending = match args.command {
         Command::Run(args) => commands::run::run(&args),
+        Command::Merge(args) => commands::merge::run(&args),
         Command::Table(args) => commands::table::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Reproduce(args) => commands::reproduce::run(&args),

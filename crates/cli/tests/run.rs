@@ -108,6 +108,14 @@ fn a_list_measures_nothing() {
 }
 
 #[test]
+fn a_list_of_several_ranks_says_what_each_holds_reads_computes_and_sends_and_the_floors() {
+    let place = Place::new();
+    place.write("70b.toml", include_str!("../../../configs/llama2-70b-fp16-cuda.toml"));
+    let assert = place.bench(&["run", "70b.toml", "--list"]).assert().success();
+    insta::assert_snapshot!(String::from_utf8(assert.get_output().stdout.clone()).unwrap());
+}
+
+#[test]
 fn resume_measures_exactly_what_is_missing() {
     let place = Place::new();
     place.run(MOCK, &[]);

@@ -35,6 +35,7 @@ fn environment() -> Environment {
         machine: None,
         sweep_sha256: String::new(),
         pair: None,
+        shard: None,
         differs_from_first_part: Vec::new(),
     }
 }
@@ -81,6 +82,8 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
                     memory: Memory { peak_bytes, ..Memory::default() },
                     device_seconds: None,
+                    ranks: Vec::new(),
+                    collectives: None,
                     tokens_sha256: None,
                     gpu: None,
                 });

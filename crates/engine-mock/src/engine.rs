@@ -3,11 +3,15 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use collective::{AllReduce, Numbers, World};
 use llama::Weights;
-use protocol::{CeilingsRequest, Hello, Library, LoadRequest, Loaded, PROTOCOL, Reached, UsableDevice};
+use protocol::{
+    CeilingsRequest, Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, Precision, Reached, UsableDevice,
+};
 use worker::timing::Clock;
 use worker::{Engine, Prompt, Reporter};
 
@@ -49,10 +53,13 @@ pub(crate) struct Mock {
     noise: u64,
     /// Where its replies go.
     pipe: OwnedFd,
+    /// The ranks that it is one of, and what they do together in every forward.
+    world: World,
+    all_reduce: Option<Arc<dyn AllReduce>>,
 }
 
 impl Mock {
-    pub(crate) fn new(clock: VirtualClock, pipe: OwnedFd) -> Self {
+    pub(crate) fn new(clock: VirtualClock, pipe: OwnedFd, world: World) -> Self {
         Self {
             clock,
             script: Script::default(),
@@ -64,6 +71,8 @@ impl Mock {
             marks: [Duration::ZERO; 2],
             noise: 0,
             pipe,
+            world,
+            all_reduce: None,
         }
     }
 
@@ -82,7 +91,20 @@ impl Mock {
     /// Goes wrong, where the script says so.
     pub(crate) fn strike(&self, moment: Moment) -> Result<()> {
         let Some(fault) = &self.script.fault else { return Ok(()) };
-        fault.strike(moment, [self.prompt.batch_size, self.prompt.length], &self.pipe)
+        fault.strike(moment, [self.prompt.batch_size, self.prompt.length], self.world.rank(), &self.pipe)
+    }
+
+    /// The sum that keeps ranks together, of a row of ones; it must be how many there are.
+    fn all_reduce(&self) -> Result<()> {
+        let Some(all_reduce) = &self.all_reduce else { return Ok(()) };
+        let mut ones = [1f32; 64];
+        let (sums, len) = (ones.as_mut_ptr().cast(), ones.len());
+        let (precision, stream) = (Precision::Fp32, std::ptr::null_mut());
+        let numbers = Numbers { terms: sums, sums, len, precision, stream };
+        // SAFETY: the numbers are this function's.
+        unsafe { all_reduce.all_reduce(numbers) }?;
+        ensure!(ones == [self.world.size() as f32; 64], "a wrong sum over the ranks: {}", ones[0]);
+        Ok(())
     }
 
     /// The next token of each row: a function of the row's tokens so far.
@@ -107,6 +129,8 @@ impl Engine for Mock {
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
             virtual_clock: true,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 
@@ -122,11 +146,12 @@ impl Engine for Mock {
 
     fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         self.script = Script::read(&request.options)?;
-        let weights = Weights::open(&request.model)?;
+        let weights = Weights::open_part(&request.model, self.world.rank(), self.world.size())?;
         let config = weights.config();
         self.vocab_size = config.vocab_size;
         self.max_position_embeddings = config.max_position_embeddings;
         self.strike(Moment::Load)?;
+        self.all_reduce = self.world.all_reduce(Device::Cpu)?;
         Ok(Loaded { weights_bytes: llama::cost::weights_bytes(config, request.precision), notes: Vec::new() })
     }
 
@@ -154,6 +179,7 @@ impl Engine for Mock {
 
     fn prefill(&mut self) -> Result<()> {
         self.strike(Moment::Prompt)?;
+        self.all_reduce()?;
         let tokens = (self.prompt.batch_size * self.prompt.length) as f64;
         self.pass(self.script.prompt_microseconds_per_token * tokens);
         Ok(())
@@ -166,6 +192,7 @@ impl Engine for Mock {
 
     fn decode(&mut self) -> Result<()> {
         self.strike(Moment::Decode)?;
+        self.all_reduce()?;
         if self.script.clock_jumps {
             self.clock.jump_back();
         }

@@ -35,6 +35,9 @@ pub(crate) struct Fault {
     /// Only cells of at least this prompt length.
     #[serde(default)]
     min_prompt_length: usize,
+    /// Of several ranks, this one alone.
+    #[serde(default)]
+    rank: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -84,9 +87,9 @@ enum Kind {
 
 impl Fault {
     /// A fault before the hello, named as in a sweep.
-    pub(crate) fn at_hello(kind: &str) -> Result<Self> {
+    pub(crate) fn at_hello(kind: &str, rank: Option<usize>) -> Result<Self> {
         let kind = serde_json::from_value(kind.into())?;
-        Ok(Self { kind, phase: Moment::Hello, min_batch_size: 0, min_prompt_length: 0 })
+        Ok(Self { kind, phase: Moment::Hello, min_batch_size: 0, min_prompt_length: 0, rank })
     }
 
     /// Goes wrong, where it is told to. `pipe` is what the replies are written to.
@@ -94,10 +97,11 @@ impl Fault {
         &self,
         moment: Moment,
         [batch_size, prompt_length]: [usize; 2],
+        rank: usize,
         pipe: &OwnedFd,
     ) -> Result<()> {
         let met = batch_size >= self.min_batch_size && prompt_length >= self.min_prompt_length;
-        if moment != self.phase || !met {
+        if moment != self.phase || !met || self.rank.is_some_and(|its| its != rank) {
             return Ok(());
         }
         let write = |bytes: &[u8]| -> Result<()> {

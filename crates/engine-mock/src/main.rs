@@ -1,6 +1,6 @@
 //! `llama2-bench-mock`: a worker whose latencies, tokens and faults are scripted by its options.
 //!
-//! `--fault-at-hello KIND` goes wrong before it has heard of any.
+//! `--fault-at-hello KIND` goes wrong before it has heard of any; with `--rank N` behind it, of several ranks this one alone.
 
 mod engine;
 mod fault;
@@ -18,14 +18,22 @@ fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().context("stdout")?;
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => {}
-            ["--fault-at-hello", kind] => Fault::at_hello(kind)?.strike(Moment::Hello, [0, 0], &pipe)?,
+        let fault = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => None,
+            ["--fault-at-hello", kind] => Some(Fault::at_hello(kind, None)?),
+            ["--fault-at-hello", kind, "--rank", rank] => Some(Fault::at_hello(kind, Some(rank.parse()?))?),
             _ => bail!("expected no argument, or --fault-at-hello KIND, found {arguments:?}"),
+        };
+        let world = match worker::join() {
+            Ok(world) => world,
+            Err(code) => return Ok(code),
+        };
+        if let Some(fault) = fault {
+            fault.strike(Moment::Hello, [0, 0], world.rank(), &pipe)?;
         }
         let clock = VirtualClock::default();
-        let mut engine = Mock::new(clock.clone(), pipe);
-        let code = worker::serve_with_clock(&mut engine, &clock);
+        let mut engine = Mock::new(clock.clone(), pipe, world.clone());
+        let code = worker::serve_with_clock(&mut engine, &clock, &world);
         engine.strike(Moment::Goodbye)?;
         Ok(code)
     };

@@ -1,6 +1,7 @@
 //! The engine that a worker drives.
 
 use anyhow::{Context, Result};
+use collective::World;
 use protocol::{
     CeilingsRequest, Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, Reached,
 };
@@ -17,6 +18,8 @@ pub struct OnnxRuntime {
     // The cell goes first: it is bound to the model's session.
     cell: Option<Cell>,
     model: Option<Model>,
+    /// The ranks that it is one of.
+    world: World,
     /// Cells begun so far.
     cells: u32,
 }
@@ -24,7 +27,12 @@ pub struct OnnxRuntime {
 impl OnnxRuntime {
     /// Loads the library. The error is one line that says what to do.
     pub fn new() -> Result<Self> {
-        Ok(Self { library: Library::load()?, cell: None, model: None, cells: 0 })
+        Self::of_world(World::alone())
+    }
+
+    /// [`OnnxRuntime::new`], as one of the ranks of `world`.
+    pub fn of_world(world: World) -> Result<Self> {
+        Ok(Self { library: Library::load()?, cell: None, model: None, world, cells: 0 })
     }
 
     fn model(&self) -> Result<&Model> {
@@ -54,6 +62,8 @@ impl Engine for OnnxRuntime {
             devices: self.library.devices(),
             options: describe_options(&WORDS),
             virtual_clock: false,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 
@@ -66,7 +76,9 @@ impl Engine for OnnxRuntime {
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
         self.cell = None;
         self.model = None;
-        let model = Model::load(self.library, request, reporter)?;
+        let (device, threads) = (self.world.device(request.device), self.world.threads(request.threads));
+        let request = LoadRequest { device, threads, ..request.clone() };
+        let model = Model::load(self.library, &request, &self.world, reporter)?;
         let loaded = Loaded { weights_bytes: model.weights_bytes, notes: model.notes.clone() };
         self.model = Some(model);
         Ok(loaded)

@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use llama::{Weights, write_checkpoint};
 use prost::Message;
 use protocol::{Device, Precision};
 use worker::Reporter;
 
 use crate::graph::{self, Interface};
-use crate::initializers::{Initializers, is_stored};
+use crate::initializers::Initializers;
 use crate::library::Library;
 use crate::model::{MODEL_FILE, check_kernels};
 use crate::session::Settings;
@@ -58,10 +58,9 @@ impl Export {
     }
 
     fn write(&self, weights: &Weights, dir: &Path) -> Result<()> {
-        let Weights::Checkpoint(checkpoint) = weights else { bail!("only a checkpoint can be exported") };
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        if weights.specs().iter().all(|spec| is_stored(weights, spec, self.precision)) {
-            for shard in &checkpoint.shards {
+        if weights.specs().iter().all(|spec| weights.is_stored(spec, self.precision)) {
+            for shard in weights.files() {
                 copy(&self.model, dir, &shard.file_name)?;
             }
             copy_if_there(&self.model, dir, INDEX_FILE)?;

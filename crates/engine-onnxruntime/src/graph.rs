@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, weight_specs};
 use protocol::Precision;
 
+use crate::all_reduce::{ALL_REDUCE, DOMAIN};
 use crate::onnx::{
     AttributeProto, DataType, Dim, GraphProto, MICROSOFT, ModelProto, NodeProto, ONNX, TensorProto,
     ValueInfoProto,
@@ -30,6 +31,8 @@ pub(crate) enum Interface {
     Engine {
         /// The rows of `logits`.
         rows: LogitRows,
+        /// The graph is one rank's: what its attention and its MLP return are terms of a sum over all ranks.
+        sums: bool,
     },
     /// The one that HF's and Microsoft's exporters write: lengths are read from `attention_mask`, int64
     /// `[batch, total]`; logits of every position.
@@ -40,7 +43,7 @@ impl Interface {
     /// The rows of `logits`.
     pub(crate) fn rows(self) -> LogitRows {
         match self {
-            Self::Engine { rows } => rows,
+            Self::Engine { rows, .. } => rows,
             Self::Exported => LogitRows::All,
         }
     }
@@ -70,7 +73,8 @@ pub(crate) fn attention_head_dim(config: &LlamaConfig) -> usize {
 /// their bytes are.
 pub(crate) fn llama(config: &LlamaConfig, precision: Precision, interface: Interface) -> ModelProto {
     let proto = GraphProto { name: "llama".into(), ..GraphProto::default() };
-    let mut graph = Graph { config, data_type: precision.into(), proto };
+    let sums = matches!(interface, Interface::Engine { sums: true, .. });
+    let mut graph = Graph { config, data_type: precision.into(), sums, proto };
     graph.declare_inputs(interface);
     graph.declare_weights();
     graph.rotary_tables(precision);
@@ -79,12 +83,17 @@ pub(crate) fn llama(config: &LlamaConfig, precision: Precision, interface: Inter
     }
     graph.forward(interface.rows());
     graph.declare_outputs(interface.rows());
-    ModelProto::new(graph.proto, OPSET)
+    let mut model = ModelProto::new(graph.proto, OPSET);
+    if sums {
+        model.import(DOMAIN, 1);
+    }
+    model
 }
 
 struct Graph<'a> {
     config: &'a LlamaConfig,
     data_type: DataType,
+    sums: bool,
     proto: GraphProto,
 }
 
@@ -145,7 +154,7 @@ impl Graph<'_> {
         let outputs = [name.as_str(), &present_key, &present_value];
         self.node_with_outputs(MICROSOFT, "GroupQueryAttention", &name, &inputs, &outputs, &attributes);
         let attended = self.narrow_heads(name, heads);
-        self.linear(&attended, &names.o_proj)
+        self.row_parallel(&attended, &names.o_proj)
     }
 
     /// Adds zeros to both halves of each head, where attention needs it wider than the model has it. The halves turn
@@ -190,7 +199,7 @@ impl Graph<'_> {
         let sigmoid = self.node(ONNX, "Sigmoid", &part("sigmoid"), &[&gate], &[]);
         let silu = self.node(ONNX, "Mul", &part("silu"), &[&gate, &sigmoid], &[]);
         let gated = self.node(ONNX, "Mul", &part("gated"), &[&silu, &up], &[]);
-        self.linear(&gated, &names.down_proj)
+        self.row_parallel(&gated, &names.down_proj)
     }
 
     fn embed(&mut self, ids: &str) -> String {
@@ -225,6 +234,15 @@ impl Graph<'_> {
 
     fn linear(&mut self, x: &str, weight: &str) -> String {
         self.product(module(weight), x, weight)
+    }
+
+    /// A linear layer of which a rank has some of the inputs.
+    fn row_parallel(&mut self, x: &str, weight: &str) -> String {
+        let terms = self.linear(x, weight);
+        if !self.sums {
+            return terms;
+        }
+        self.node(DOMAIN, ALL_REDUCE, &format!("{terms}.sum"), &[&terms], &[])
     }
 
     /// `x` times the transpose of the `[out, in]` weight.

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::ptr::from_ref;
 
 use anyhow::{Result, bail};
-use llama::{Weight, WeightData, WeightSpec, Weights};
+use llama::{Weight, WeightData, Weights};
 use ort::session::builder::SessionBuilder;
 use ort::{AsPointer, ortsys};
 use protocol::{Phase, Precision};
@@ -94,26 +94,13 @@ impl<'a> Initializers<'a> {
     }
 
     fn stored_files(&self) -> Vec<(&str, &[u8])> {
-        match self.source {
-            Weights::Checkpoint(checkpoint) => {
-                checkpoint.shards.iter().map(|shard| (shard.file_name.as_str(), shard.bytes())).collect()
-            }
-            Weights::Seeded { .. } => Vec::new(),
-        }
+        self.source.files().iter().map(|file| (file.file_name.as_str(), file.bytes())).collect()
     }
-}
-
-/// Whether a weight's bytes are in a file as they are needed.
-pub(crate) fn is_stored(source: &Weights, spec: &WeightSpec, precision: Precision) -> bool {
-    let Weights::Checkpoint(checkpoint) = source else { return false };
-    let aligned = |offset: usize| offset.is_multiple_of(precision.bytes() as usize);
-    let stored = checkpoint.stored(&spec.name);
-    stored.is_some_and(|stored| stored.precision == precision && aligned(stored.offset))
 }
 
 /// Checks that the weights that have to be made fit into `limit`: twice, as the session copies what is made.
 pub(crate) fn check_made(source: &Weights, precision: Precision, limit: Option<u64>) -> Result<()> {
-    let made = source.specs().into_iter().filter(|spec| !is_stored(source, spec, precision));
+    let made = source.specs().into_iter().filter(|spec| !source.is_stored(spec, precision));
     let bytes: u64 = made.map(|spec| spec.len() as u64 * precision.bytes()).sum();
     if let Some(limit) = limit.filter(|&limit| 2 * bytes > limit) {
         bail!("out of memory: {bytes} bytes of weights are made, then copied; the limit is {limit}");
@@ -123,8 +110,7 @@ pub(crate) fn check_made(source: &Weights, precision: Precision, limit: Option<u
 
 /// Lets go of the pages of a checkpoint's map that are in memory: those that are read again come back from the file.
 pub(crate) fn release_pages(weights: &Weights) {
-    let Weights::Checkpoint(checkpoint) = weights else { return };
-    for bytes in checkpoint.shards.iter().map(llama::Shard::bytes) {
+    for bytes in weights.files().iter().map(llama::Shard::bytes) {
         // SAFETY: the bytes are a whole map of a file, of which nothing is ever written: what is read after this is
         // what was read before.
         unsafe { libc::madvise(from_ref(bytes).cast_mut().cast(), bytes.len(), libc::MADV_DONTNEED) };

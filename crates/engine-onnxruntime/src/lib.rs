@@ -5,6 +5,7 @@
 //! session is fed, whether its graph was built here or read from a file. A `cell` drives it: `kv_cache` holds the keys
 //! and values, `select` chooses the tokens.
 
+mod all_reduce;
 mod ceilings;
 mod cell;
 mod cuda;

@@ -50,5 +50,8 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> Result<ExitCode> {
-    Ok(worker::serve(&mut OnnxRuntime::new()?))
+    match worker::join() {
+        Ok(world) => Ok(worker::serve_ranks(&mut OnnxRuntime::of_world(world.clone())?, &world)),
+        Err(code) => Ok(code),
+    }
 }

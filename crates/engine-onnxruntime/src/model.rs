@@ -4,12 +4,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
+use collective::World;
 use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
 use worker::{OutOfMemory, Reporter, take_flag, take_word, unknown_options};
 
+use crate::all_reduce;
 use crate::cuda::Stream;
 use crate::fixed;
 use crate::graph::{self, Interface, LogitRows};
@@ -99,7 +101,12 @@ impl Model {
     }
 
     /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`MODEL_FILE`].
-    pub(crate) fn load(library: &Library, request: &LoadRequest, reporter: &Reporter) -> Result<Self> {
+    pub(crate) fn load(
+        library: &Library,
+        request: &LoadRequest,
+        world: &World,
+        reporter: &Reporter,
+    ) -> Result<Self> {
         let options = Options::take(request)?;
         ensure!(request.threads != Some(0), "threads: expected 1 or more, found 0");
         if let Device::Cuda(index) = request.device {
@@ -108,9 +115,15 @@ impl Model {
         }
         match &request.model {
             ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
+                ensure!(
+                    world.is_alone(),
+                    "{}: a model file is of one rank: world_size is {}",
+                    dir.join(MODEL_FILE).display(),
+                    world.size()
+                );
                 Self::exported(library, request, &options, dir)
             }
-            _ => Self::built(library, request, &options, reporter),
+            _ => Self::built(library, request, &options, world, reporter),
         }
     }
 
@@ -118,18 +131,20 @@ impl Model {
         library: &Library,
         request: &LoadRequest,
         options: &Options,
+        world: &World,
         reporter: &Reporter,
     ) -> Result<Self> {
         let (device, precision) = (request.device, request.precision);
         let settings = Settings::new(request, options.prepacking, options.cuda_graph)?;
-        let weights = Weights::open(&request.model)?;
+        let weights = Weights::open_part(&request.model, world.rank(), world.size())?;
         let config = weights.config().clone();
         check_kernels(device, precision)?;
         if device == Device::Cpu {
             check_made(&weights, precision, request.memory_limit_bytes)?;
         }
 
-        let interface = Interface::Engine { rows: options.rows };
+        let all_reduce = world.all_reduce(device)?;
+        let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
         let signature = Signature::of_graph(&config, interface, precision);
         if options.cuda_graph {
             fixed::check(signature.lengths, options.growth)?;
@@ -139,6 +154,10 @@ impl Model {
         initializers.place(&mut model);
         // SAFETY: the weights are kept beside the session, and dropped after it, where it goes on reading them.
         let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?) }?;
+        if let Some(all_reduce) = all_reduce {
+            let operators = all_reduce::operators(&all_reduce, device)?;
+            builder = builder.with_operators(operators).map_err(ort::Error::<()>::from)?;
+        }
         let session = builder.commit_from_memory(&model.encode_to_vec()).context("building the session")?;
         let borrowed = initializers.all_stored();
         drop((initializers, builder));

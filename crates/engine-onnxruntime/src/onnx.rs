@@ -43,6 +43,11 @@ impl ModelProto {
             opset_import: vec![set(ONNX, opset), set(MICROSOFT, 1)],
         }
     }
+
+    /// Makes the operators of another domain known.
+    pub(crate) fn import(&mut self, domain: &str, version: i64) {
+        self.opset_import.push(OperatorSetIdProto { domain: Some(domain.into()), version });
+    }
 }
 
 /// The version of a domain's operators; the empty domain is ONNX's own.

@@ -41,6 +41,8 @@ impl Engine for Reference {
             devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
             options: BTreeMap::new(),
             virtual_clock: false,
+            tensor_parallel: false,
+            ranks: Vec::new(),
         }
     }
 

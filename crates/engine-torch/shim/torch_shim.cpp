@@ -10,6 +10,9 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/Event.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
+#include <torch/library.h>
 
 #include "attempt.h"
 
@@ -17,6 +20,44 @@ using at::Tensor;
 using torch::jit::Module;
 
 namespace accelerator = at::accelerator;
+
+using AllReduce = char *(*)(void *start, size_t len, int kind, int gpu);
+
+static AllReduce all_reduce = nullptr;
+
+// Sums over all ranks, in place: what a script calls as llama2_bench.all_reduce_.
+static Tensor sum_over_ranks(Tensor terms) {
+    TORCH_CHECK(all_reduce != nullptr, "no ranks to sum over");
+    TORCH_CHECK(terms.is_contiguous(), "the sum over ranks needs a contiguous tensor");
+    const int gpu = terms.is_cpu() ? -1 : terms.device().index();
+    char *error = all_reduce(terms.data_ptr(), static_cast<size_t>(terms.numel()), static_cast<int>(terms.scalar_type()), gpu);
+    if (error != nullptr) {
+        std::string text(error);
+        free(error);
+        TORCH_CHECK(false, text);
+    }
+    return terms;
+}
+
+TORCH_LIBRARY(llama2_bench, library) {
+    library.def("all_reduce_(Tensor(a!) terms) -> Tensor(a!)");
+    library.impl("all_reduce_", c10::DispatchKey::CompositeExplicitAutograd, &sum_over_ranks);
+}
+
+namespace {
+
+// What names outside a script mean: libtorch's operators, and ours.
+struct Names : torch::jit::Resolver {
+    std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string &name, torch::jit::GraphFunction &,
+                                                           const torch::jit::SourceRange &) override {
+        if (name == "torch") {
+            return std::make_shared<torch::jit::BuiltinModule>("aten");
+        }
+        return name == "llama2_bench" ? std::make_shared<torch::jit::BuiltinModule>(name) : nullptr;
+    }
+};
+
+}  // namespace
 
 extern "C" {
 
@@ -83,7 +124,7 @@ char *shim_script_set_tensors(Module *module, const char *name, Tensor *const *v
 
 // Compiles the functions in `source` as methods.
 char *shim_script_define(Module *module, const char *source) {
-    return attempt([&] { module->define(source); });
+    return attempt([&] { module->define(source, std::make_shared<Names>()); });
 }
 
 // Makes constants of all attributes and inlines all methods into `forward`. The other methods are kept: freezing would free
@@ -113,6 +154,17 @@ char *shim_script_forward(Module *module, const Tensor *input_ids, int64_t past_
             *values[layer] = value_list.get(layer);
         }
         *logits = new Tensor(std::move(output));
+    });
+}
+
+void shim_set_all_reduce(AllReduce function) {
+    all_reduce = function;
+}
+
+// The native handle of the stream that operators on `device` go to.
+char *shim_current_stream(int device, void **stream) {
+    return attempt([&] {
+        *stream = accelerator::getCurrentStream(static_cast<c10::DeviceIndex>(device)).native_handle();
     });
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use collective::World;
 use llama::{LlamaConfig, Weights};
 use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -12,6 +13,7 @@ use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{LogitsKept, Options};
+use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
 use crate::{ceilings, options, runtime, shim};
@@ -48,6 +50,8 @@ pub struct Torch {
     cell: Option<Cell>,
     /// On a GPU, its last two marks.
     marks: Option<[shim::Event; 2]>,
+    /// The ranks that it is one of.
+    world: World,
 }
 
 struct Model {
@@ -71,9 +75,9 @@ struct Cell {
 }
 
 impl Torch {
-    /// An engine without a model.
-    pub fn new(engine: TorchEngine) -> Self {
-        Self { engine, model: None, cell: None, marks: None }
+    /// An engine without a model, as one of the ranks of `world`.
+    pub fn new(engine: TorchEngine, world: World) -> Self {
+        Self { engine, model: None, cell: None, marks: None, world }
     }
 
     fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
@@ -114,6 +118,8 @@ impl Engine for Torch {
             devices: runtime::devices(),
             options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
+            tensor_parallel: true,
+            ranks: Vec::new(),
         }
     }
 
@@ -127,10 +133,11 @@ impl Engine for Torch {
         self.end()?;
         self.model = None;
         let options = Options::read(self.engine, &request.options)?;
-        let device = runtime::device(request.device)?;
-        let threads = runtime::set_threads(request.threads);
+        let world = &self.world;
+        let device = runtime::device(world.device(request.device))?;
+        let threads = runtime::set_threads(world.threads(request.threads));
 
-        let source = Arc::new(Weights::open(&request.model)?);
+        let source = Arc::new(Weights::open_part(&request.model, world.rank(), world.size())?);
         let config = source.config().clone();
         let weights =
             WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
@@ -149,11 +156,12 @@ impl Engine for Torch {
             });
         }
 
+        let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);
         let causal_lm: Box<dyn CausalLm> = match self.engine {
             TorchEngine::Eager | TorchEngine::CudaGraph => {
-                Box::new(LlamaForCausalLm::new(&config, weights, options)?)
+                Box::new(LlamaForCausalLm::new(&config, weights, options, ranks.as_ref())?)
             }
-            TorchEngine::Compile => Box::new(ScriptedLlama::new(&config, weights, options)?),
+            TorchEngine::Compile => Box::new(ScriptedLlama::new(&config, weights, options, ranks.as_ref())?),
         };
         let numbers = (weights::kind(request.precision), device);
         self.model = Some(Model { config, options, numbers, causal_lm });

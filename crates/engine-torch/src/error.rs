@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use collective::CollectiveError;
 use tch::TchError;
 
-/// An error of libtorch, without its C++ and TorchScript backtraces.
+/// An error of libtorch, without its C++ and TorchScript backtraces; or of the sum over ranks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TorchError(String);
 
@@ -17,17 +18,23 @@ impl TorchError {
         let text = text.rsplit_once("\nRuntimeError: ").map_or(text, |(_, error)| error);
         let backtraces = ["\nframe #0: ", "\nException raised from "];
         let end = backtraces.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
-        Self(text[..end].split_whitespace().collect::<Vec<_>>().join(" "))
+        Self(format!("libtorch: {}", text[..end].split_whitespace().collect::<Vec<_>>().join(" ")))
     }
 }
 
 impl fmt::Display for TorchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "libtorch: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for TorchError {}
+
+impl From<CollectiveError> for TorchError {
+    fn from(error: CollectiveError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl From<TchError> for TorchError {
     fn from(error: TchError) -> Self {

@@ -10,6 +10,7 @@ mod error;
 mod kv_cache;
 mod model;
 mod options;
+mod ranks;
 mod runtime;
 mod script;
 mod shim;

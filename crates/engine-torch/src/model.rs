@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::error::Result;
 use crate::kv_cache::KvCache;
 use crate::options::{AttentionKind, LogitsKept, Options};
+use crate::ranks::SumOverRanks;
 use crate::weights::WeightTensors;
 
 /// A model that is run one forward at a time; `pytorch-compile` has another.
@@ -26,13 +27,21 @@ pub(crate) struct LlamaForCausalLm {
 }
 
 impl LlamaForCausalLm {
-    pub(crate) fn new(config: &LlamaConfig, mut weights: WeightTensors, options: Options) -> Result<Self> {
+    /// Of the whole model; or with `ranks` of one rank's part, whose `config` and `weights` are its own.
+    pub(crate) fn new(
+        config: &LlamaConfig,
+        mut weights: WeightTensors,
+        options: Options,
+        ranks: Option<&SumOverRanks>,
+    ) -> Result<Self> {
         let embed_tokens = weights.take(EMBED_TOKENS);
         let lm_head =
             if config.tie_word_embeddings { embed_tokens.shallow_clone() } else { weights.take(LM_HEAD) };
         let layers = 0..config.num_hidden_layers;
         Ok(Self {
-            layers: layers.map(|index| DecoderLayer::new(config, index, &mut weights, options)).collect(),
+            layers: layers
+                .map(|index| DecoderLayer::new(config, index, &mut weights, options, ranks))
+                .collect(),
             norm: RmsNorm::new(config, weights.take(FINAL_NORM)),
             lm_head: Linear(lm_head),
             rotary_emb: RotaryEmbedding::new(config, embed_tokens.device())?,
@@ -79,8 +88,17 @@ struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    fn new(config: &LlamaConfig, index: usize, weights: &mut WeightTensors, options: Options) -> Self {
+    fn new(
+        config: &LlamaConfig,
+        index: usize,
+        weights: &mut WeightTensors,
+        options: Options,
+        ranks: Option<&SumOverRanks>,
+    ) -> Self {
+        let mut row_parallel =
+            |name: &str| RowParallelLinear { linear: Linear(weights.take(name)), ranks: ranks.cloned() };
         let names = LayerNames::new(index);
+        let (o_proj, down_proj) = (row_parallel(&names.o_proj), row_parallel(&names.down_proj));
         Self {
             input_layernorm: RmsNorm::new(config, weights.take(&names.input_layernorm)),
             self_attn: Attention {
@@ -92,13 +110,13 @@ impl DecoderLayer {
                 q_proj: Linear(weights.take(&names.q_proj)),
                 k_proj: Linear(weights.take(&names.k_proj)),
                 v_proj: Linear(weights.take(&names.v_proj)),
-                o_proj: Linear(weights.take(&names.o_proj)),
+                o_proj,
             },
             post_attention_layernorm: RmsNorm::new(config, weights.take(&names.post_attention_layernorm)),
             mlp: Mlp {
                 gate_proj: Linear(weights.take(&names.gate_proj)),
                 up_proj: Linear(weights.take(&names.up_proj)),
-                down_proj: Linear(weights.take(&names.down_proj)),
+                down_proj,
             },
         }
     }
@@ -129,7 +147,7 @@ struct Attention {
     q_proj: Linear,
     k_proj: Linear,
     v_proj: Linear,
-    o_proj: Linear,
+    o_proj: RowParallelLinear,
 }
 
 impl Attention {
@@ -198,7 +216,7 @@ impl Attention {
 struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
-    down_proj: Linear,
+    down_proj: RowParallelLinear,
 }
 
 impl Mlp {
@@ -215,6 +233,22 @@ struct Linear(Tensor);
 impl Linear {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(input.f_linear(&self.0, None::<&Tensor>)?)
+    }
+}
+
+/// A linear layer of which a rank has some of the inputs: the ranks' outputs are terms of a sum.
+struct RowParallelLinear {
+    linear: Linear,
+    ranks: Option<SumOverRanks>,
+}
+
+impl RowParallelLinear {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let output = self.linear.forward(input)?;
+        match &self.ranks {
+            Some(ranks) => ranks.sum_(output),
+            None => Ok(output),
+        }
     }
 }
 

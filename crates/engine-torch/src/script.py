@@ -50,7 +50,7 @@ def attention(
         output = self.eager_attention_forward(query, key, value, mask)
     output = output.transpose(1, 2).contiguous()
     output = output.reshape([hidden_states.size(0), hidden_states.size(1), -1])
-    return torch.linear(output, self.o_proj[layer])
+    return self.sum_over_ranks(torch.linear(output, self.o_proj[layer]))
 
 
 def heads(self, states: Tensor) -> Tensor:
@@ -88,7 +88,13 @@ def repeat_kv(self, states: Tensor) -> Tensor:
 def mlp(self, hidden_states: Tensor, layer: int) -> Tensor:
     gate = torch.silu(torch.linear(hidden_states, self.gate_proj[layer]))
     up = torch.linear(hidden_states, self.up_proj[layer])
-    return torch.linear(gate * up, self.down_proj[layer])
+    return self.sum_over_ranks(torch.linear(gate * up, self.down_proj[layer]))
+
+
+def sum_over_ranks(self, terms: Tensor) -> Tensor:
+    if self.has_ranks:
+        return llama2_bench.all_reduce_(terms)
+    return terms
 
 
 def rms_norm(self, hidden_states: Tensor, weight: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, inv_freq, lowest};
 use crate::options::{AttentionKind, CacheKind, LogitsKept, Options};
+use crate::ranks::SumOverRanks;
 use crate::shim::ScriptModule;
 use crate::weights::WeightTensors;
 
@@ -18,7 +19,12 @@ const SOURCE: &str = include_str!("script.py");
 pub(crate) struct ScriptedLlama(ScriptModule);
 
 impl ScriptedLlama {
-    pub(crate) fn new(config: &LlamaConfig, mut weights: WeightTensors, options: Options) -> Result<Self> {
+    pub(crate) fn new(
+        config: &LlamaConfig,
+        mut weights: WeightTensors,
+        options: Options,
+        ranks: Option<&SumOverRanks>,
+    ) -> Result<Self> {
         let mut module = ScriptModule::new("LlamaForCausalLM")?;
         let embed_tokens = weights.take(EMBED_TOKENS);
         module.set_tensor("inv_freq", &inv_freq(config)?.f_to_device(embed_tokens.device())?)?;
@@ -34,6 +40,10 @@ impl ScriptedLlama {
         };
         set_layers(&mut module, config, &mut weights)?;
         set_numbers(&mut module, config, options)?;
+        module.set_bool("has_ranks", ranks.is_some())?;
+        if let Some(ranks) = ranks {
+            ranks.offer_to_scripts();
+        }
         module.define(&source)?;
         module.freeze()?;
         Ok(Self(module))

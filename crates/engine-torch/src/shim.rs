@@ -14,6 +14,9 @@ type CModule = c_void;
 /// A C++ `c10::Event`.
 type CEvent = c_void;
 
+/// First number, how many, `at::ScalarType`, GPU or -1; null or an error for `free`.
+pub(crate) type AllReduceFn = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int) -> *mut c_char;
+
 unsafe extern "C" {
     fn shim_tensor_over(
         bytes: *const u8,
@@ -51,6 +54,9 @@ unsafe extern "C" {
         layers: usize,
         logits: *mut *mut CTensor,
     ) -> *mut c_char;
+
+    fn shim_set_all_reduce(all_reduce: AllReduceFn);
+    fn shim_current_stream(device: c_int, stream: *mut *mut c_void) -> *mut c_char;
 
     fn shim_device_count() -> c_int;
     fn shim_device_synchronize(device: c_int) -> *mut c_char;
@@ -218,6 +224,20 @@ impl Drop for ScriptModule {
         // SAFETY: the module is alive and owned here alone.
         unsafe { shim_script_free(self.0.as_ptr()) }
     }
+}
+
+/// Makes `all_reduce` what the operator `llama2_bench::all_reduce_` calls.
+pub(crate) fn set_all_reduce(all_reduce: AllReduceFn) {
+    // SAFETY: a function lives as long as the process.
+    unsafe { shim_set_all_reduce(all_reduce) }
+}
+
+/// The stream (`cudaStream_t`) that libtorch's operators on accelerator `device` now go to.
+pub(crate) fn current_stream(device: usize) -> Result<*mut c_void> {
+    let mut stream = null_mut();
+    // SAFETY: a device that does not exist is an error; `stream` is valid for the duration of the call.
+    unsafe { check(shim_current_stream(device as c_int, &raw mut stream))? };
+    Ok(stream)
 }
 
 /// How many accelerators libtorch sees; `libtorch_cuda.so` must be loaded before the first call.

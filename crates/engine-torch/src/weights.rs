@@ -80,7 +80,7 @@ pub(crate) fn kind(precision: Precision) -> Kind {
 
 /// One weight in host memory, and whether that is the checkpoint's file.
 fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> Result<(Tensor, bool)> {
-    if !is_stored(weights, spec, precision) {
+    if !weights.is_stored(spec, precision) {
         ensure_memory(spec, precision)?;
     }
     let (flat, is_mapped) = match weights.get(spec, precision).data {
@@ -97,15 +97,6 @@ fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> R
     };
     let shape: Vec<i64> = spec.shape.iter().map(|&size| size as i64).collect();
     Ok((flat.f_view_dtype(kind(precision))?.f_view_(shape)?, is_mapped))
-}
-
-fn is_stored(weights: &Weights, spec: &WeightSpec, precision: Precision) -> bool {
-    match weights {
-        Weights::Checkpoint(checkpoint) => {
-            checkpoint.stored(&spec.name).is_some_and(|stored| stored.precision == precision)
-        }
-        Weights::Seeded { .. } => false,
-    }
 }
 
 /// Asks for the memory of one weight and gives it back: [`Weights::get`] would end the process without it.

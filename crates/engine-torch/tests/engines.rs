@@ -2,13 +2,14 @@
 
 mod common;
 
+use collective::World;
 use common::{
     all_options, generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt,
 };
 use engine_torch::{Torch, TorchEngine};
 use llama::{LlamaConfig, Weights, cost, write_checkpoint};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision, Procedure};
-use worker::timing::{MonotonicClock, measure};
+use worker::timing::{Job, MonotonicClock, measure};
 use worker::{Engine, Reporter};
 
 #[test]
@@ -43,7 +44,7 @@ fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
         for engine in TorchEngine::ALL {
             let [made, stored] = [&made, &stored].map(|model| {
                 let request = request(model.clone(), precision, Options::new());
-                let mut torch = Torch::new(engine);
+                let mut torch = Torch::new(engine, World::alone());
                 let loaded = torch.load(&request, &Reporter::silent()).unwrap();
                 let is_mapped = loaded.notes.iter().any(|note| note == "21 of 21 weights are memory-mapped");
                 assert_eq!(is_mapped, matches!(model, ModelSource::Checkpoint { .. }), "{:?}", loaded.notes);
@@ -104,15 +105,10 @@ fn the_timing_loop_measures_both_engines_alike() {
     for engine in TorchEngine::ALL {
         for options in all_options(engine) {
             let mut torch = loaded(engine, &request(seeded(small_config()), Precision::Fp32, options));
-            let measured = measure(
-                &mut torch,
-                &MonotonicClock::start(),
-                &some_prompt(2, 16),
-                8,
-                procedure,
-                &Reporter::silent(),
-            )
-            .unwrap();
+            let prompt = some_prompt(2, 16);
+            let job = Job { prompt: &prompt, generation_length: 8, procedure, collectives: false };
+            let (clock, alone) = (MonotonicClock::start(), World::alone());
+            let measured = measure(&mut torch, &clock, &job, &alone, &Reporter::silent()).unwrap();
             let expected = cost::kv_cache_bytes(&config, Precision::Fp32, 2, 24);
             assert_eq!(measured.memory.kv_cache_bytes, Some(expected));
             assert_eq!(torch.kv_cache_bytes(), None);
@@ -146,7 +142,10 @@ fn what_cannot_be_done_is_one_line() {
     let failure = |options: Options, device, memory_limit_bytes| {
         let request = parity::load_request("tiny-mha", Precision::Fp32, options);
         let request = LoadRequest { device, memory_limit_bytes, ..request };
-        format!("{:#}", Torch::new(TorchEngine::Eager).load(&request, &Reporter::silent()).unwrap_err())
+        format!(
+            "{:#}",
+            Torch::new(TorchEngine::Eager, World::alone()).load(&request, &Reporter::silent()).unwrap_err()
+        )
     };
     assert_eq!(
         failure(options(&[("fused", "yes")]), Device::Cpu, None),
@@ -166,7 +165,7 @@ fn what_cannot_be_done_is_one_line() {
 
 #[test]
 fn calls_out_of_order_are_errors() {
-    let mut torch = Torch::new(TorchEngine::Eager);
+    let mut torch = Torch::new(TorchEngine::Eager, World::alone());
     assert_eq!(torch.begin(&some_prompt(1, 2), 1).unwrap_err().to_string(), "no model is loaded");
     let mut torch =
         loaded(TorchEngine::Eager, &request(seeded(small_config()), Precision::Fp32, Options::new()));

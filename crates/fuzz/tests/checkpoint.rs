@@ -160,7 +160,7 @@ fn holds(checkpoint: Checkpoint) -> Outcome {
         let name = Path::new(&shard.file_name);
         prop_assert_eq!(name.file_name(), Some(name.as_os_str()));
     }
-    let weights = Weights::Checkpoint(checkpoint);
+    let weights = Weights::of_checkpoint(checkpoint);
     for spec in weights.specs() {
         for precision in [Precision::Fp32, Precision::Bf16] {
             let weight = weights.get(&spec, precision);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{Outcome, Phase};
+use protocol::{Outcome, Phase, RankPlace};
 
+use crate::ranks::{RankEnd, first_failure, stragglers};
 use crate::{CellFailure, OomKills};
 
 /// How a worker's part in a request ended, when not with an answer.
@@ -54,12 +55,24 @@ pub struct Evidence {
     pub oom_kills: OomKills,
     /// Its pipe ended inside a line.
     pub torn_line: bool,
+    /// The ranks that it was started as.
+    pub world_size: u32,
+    /// Where they are, as far as they told.
+    pub ranks: Vec<RankPlace>,
 }
 
 impl Evidence {
     /// An end of which nothing else is known.
     pub fn of(phase: Phase, end: WorkerEnd) -> Self {
-        Self { phase, end, stderr: String::new(), oom_kills: OomKills::default(), torn_line: false }
+        Self {
+            phase,
+            end,
+            stderr: String::new(),
+            oom_kills: OomKills::default(),
+            torn_line: false,
+            world_size: 1,
+            ranks: Vec::new(),
+        }
     }
 }
 
@@ -93,13 +106,18 @@ const OUT_OF_MEMORY: [&str; 17] = [
 
 /// How a cell with this evidence ended.
 pub fn classify(evidence: &Evidence) -> CellFailure {
+    if let Some(failure) = of_a_rank(evidence) {
+        return failure;
+    }
     let (outcome, error) = match &evidence.end {
         WorkerEnd::NotStarted(message) | WorkerEnd::Reported(message) => {
             let out_of_memory = is_out_of_memory(message);
             (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(message))
         }
         WorkerEnd::TimedOut(deadline, after) => {
-            (Outcome::TimedOut, timed_out(*deadline, evidence.phase, after.as_secs_f64()))
+            let text = timed_out(*deadline, evidence.phase, after.as_secs_f64());
+            let who = stragglers(&evidence.stderr, evidence.ranks.len());
+            (Outcome::TimedOut, who.map_or(text.clone(), |who| format!("{text}: {who}")))
         }
         WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
         WorkerEnd::ClosedPipe => match out_of_memory_words(&evidence.stderr) {
@@ -109,6 +127,34 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
         WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
     };
     CellFailure { outcome, phase: evidence.phase, error }
+}
+
+/// Of several ranks, how the one that failed first did: a launcher's own end says little.
+fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
+    if evidence.world_size == 1 || !matches!(evidence.end, WorkerEnd::Exited { .. } | WorkerEnd::ClosedPipe) {
+        return None;
+    }
+    let (rank, end) = first_failure(&evidence.stderr, &evidence.ranks)?;
+    let host = rank.parse().ok().and_then(|rank: usize| evidence.ranks.get(rank));
+    let is_elsewhere = evidence.ranks.iter().any(|place| Some(&place.host) != host.map(|place| &place.host));
+    let host = host.filter(|_| is_elsewhere).map_or_else(String::new, |place| format!(" on {}", place.host));
+    let mut phase = evidence.phase;
+    let (outcome, error) = match end {
+        RankEnd::Reported { phase: its, message } => {
+            phase = its;
+            let out_of_memory = is_out_of_memory(&message);
+            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(&message))
+        }
+        RankEnd::Signal(signal) => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => ended_by(signal, "", evidence.oom_kills),
+        },
+        RankEnd::Exited(code) => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => (Outcome::Failed, format!("exited with code {code} without an answer")),
+        },
+    };
+    Some(CellFailure { outcome, phase, error: format!("rank {rank}{host}: {error}") })
 }
 
 fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::EngineProgram;
 
+use crate::launch::find_on_path;
 use crate::{Settings, SettingsError};
 
 /// The engines that come with the program.
@@ -44,8 +45,7 @@ fn on_path(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return Some(program.into());
     }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+    find_on_path(program.to_str()?)
 }
 
 /// The engines that a sweep can name.

@@ -18,6 +18,12 @@ pub fn read_environment(
     for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
         library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
     }
+    for hello in engines.values_mut() {
+        // Of several machines the names say which; of one, nothing.
+        if hello.ranks.iter().all(|place| place.host == hello.ranks[0].host) {
+            hello.ranks.clear();
+        }
+    }
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let load = line("/proc/loadavg");
     Environment {
@@ -39,6 +45,7 @@ pub fn read_environment(
         machine: machine(),
         sweep_sha256: String::new(),
         pair: None,
+        shard: None,
         differs_from_first_part: Vec::new(),
     }
 }

@@ -7,27 +7,31 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::{Failure, Phase, Reply};
 
-use crate::EngineCommand;
+use crate::launch::Launch;
 
-/// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, and its command.
+/// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
+/// remove or `-`, and its command.
 const GUARD: &str = "__guard";
 /// The program that runs, although its file may have been replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The guard of a worker, ready to be started.
-pub(crate) fn command(worker: &EngineCommand, memory_bytes: Option<u64>) -> Command {
+pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     let parent = std::process::id();
     let mut command = Command::new(THIS_PROGRAM);
     command
         .arg(GUARD)
         .arg(memory_bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string()))
+        .arg(worker.scratch.as_deref().unwrap_or("-".as_ref()))
         .arg(&worker.program)
         .args(&worker.arguments)
+        .envs(worker.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -57,12 +61,17 @@ pub fn guard_if_asked() -> Option<ExitCode> {
 }
 
 fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
-    let (Some(memory), Some(program)) = (arguments.next(), arguments.next()) else {
+    let [memory, scratch, program] = [arguments.next(), arguments.next(), arguments.next()];
+    let (Some(memory), Some(scratch), Some(program)) = (memory, scratch, program) else {
         return Err("a guard is started by llama2-bench alone".into());
     };
+    let scratch = Some(PathBuf::from(scratch)).filter(|folder| folder.as_os_str() != "-");
     let memory: Option<u64> = memory.to_str().and_then(|bytes| bytes.parse().ok());
 
     let signals = block_signals();
+    if let Some(folder) = &scratch {
+        std::fs::create_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     // SAFETY: this call takes plain numbers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     let me = std::process::id();
@@ -71,6 +80,7 @@ fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Stri
     // SAFETY: between fork and exec this process has one thread, and only system calls are made.
     unsafe { worker.pre_exec(move || restrain(me, memory)) };
     let worker = worker.spawn().map_err(|error| {
+        remove(scratch.as_deref());
         let program = program.display();
         match error.kind() {
             std::io::ErrorKind::NotFound => format!("no program {program}: run `make build`"),
@@ -80,10 +90,19 @@ fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Stri
     let worker = libc::pid_t::try_from(worker.id()).expect("a process id");
     release_standard_streams();
     wait_for_an_end(&signals, worker);
-    Ok(end_like(kill_all(worker)))
+    let status = kill_all(worker);
+    remove(scratch.as_deref());
+    Ok(end_like(status))
 }
 
-/// SIGCHLD and SIGTERM wait until they are asked for.
+/// Removes what a launcher that was killed has left.
+fn remove(scratch: Option<&Path>) {
+    if let Some(folder) = scratch {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// SIGCHLD, SIGTERM and SIGUSR1 wait until they are asked for.
 fn block_signals() -> libc::sigset_t {
     // SAFETY: an all-zero set is valid memory for `sigemptyset`; the rest only writes to it.
     unsafe {
@@ -91,6 +110,7 @@ fn block_signals() -> libc::sigset_t {
         libc::sigemptyset(&raw mut signals);
         libc::sigaddset(&raw mut signals, libc::SIGCHLD);
         libc::sigaddset(&raw mut signals, libc::SIGTERM);
+        libc::sigaddset(&raw mut signals, libc::SIGUSR1);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
         signals
     }
@@ -112,8 +132,14 @@ fn release_standard_streams() {
 fn wait_for_an_end(signals: &libc::sigset_t, worker: libc::pid_t) {
     loop {
         // SAFETY: `signals` is a valid set; nothing is written.
-        if unsafe { libc::sigwaitinfo(signals, std::ptr::null_mut()) } == libc::SIGTERM {
-            return;
+        match unsafe { libc::sigwaitinfo(signals, std::ptr::null_mut()) } {
+            libc::SIGTERM => return,
+            // Launchers pass it on to their ranks.
+            libc::SIGUSR1 => {
+                // SAFETY: the worker is not reaped yet.
+                unsafe { libc::kill(worker, libc::SIGUSR1) };
+            }
+            _ => {}
         }
         // Signals merge: look at every child that ended.
         while let Some(child) = ended_child() {
@@ -241,6 +267,10 @@ fn restrain(guard: u32, memory: Option<u64>) -> std::io::Result<()> {
     unsafe {
         // The program ignores it; a worker has the default.
         libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+        // What the guard waits for must reach a worker: launchers pass SIGUSR1 on.
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         if let Some(bytes) = memory {

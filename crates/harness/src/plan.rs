@@ -1,5 +1,6 @@
 //! The cells of a sweep, in the order of the tables' rows.
 
+use llama::TensorParallel;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use protocol::Options;
 
@@ -21,12 +22,17 @@ pub struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// What the cell will need in memory.
+    /// What the cell will need in memory; of several ranks, what each of them will.
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
         let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine));
-        memory_need(&self.model.config, sweep.setup.precision, batch, prompt, generation, footprint)
+        let world_size = sweep.setup.ranks.world_size as usize;
+        let rank = TensorParallel::new(&self.model.config, 0, world_size)
+            .map(|rank| rank.config(&self.model.config));
+        // A sweep is refused where a model can't be shared.
+        let config = rank.as_ref().unwrap_or(&self.model.config);
+        memory_need(config, sweep.setup.precision, batch, prompt, generation, footprint)
     }
 
     /// Floating-point operations of everything that the procedure has this cell run.

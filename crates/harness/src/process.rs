@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
 
 use crate::classify::{Deadline, Evidence, WorkerEnd};
-use crate::{EngineCommand, OomKills, guard, interrupted};
+use crate::launch::{Launch, Ranks};
+use crate::{EngineCommand, OomKills, guard, interrupted, ranks};
 
 /// Bounds on a worker.
 #[derive(Debug, Clone, Copy)]
@@ -100,17 +101,26 @@ pub struct Worker {
     /// The pipe ended inside a line.
     torn_line: bool,
     reaped: bool,
+    /// The ranks that it was started as.
+    world_size: u32,
     /// What it said of itself.
     pub hello: Hello,
 }
 
 impl Worker {
-    /// Starts the worker of an engine and waits for its hello.
+    /// Starts the worker of an engine, as one process, and waits for its hello.
     pub fn spawn(command: &EngineCommand, limits: Limits) -> Result<Self, WorkerError> {
+        Self::spawn_ranks(command, limits, &Ranks::ONE)
+    }
+
+    /// Starts the worker of an engine as these ranks, and waits for the hello of all of them; `limits` are each rank's.
+    pub fn spawn_ranks(command: &EngineCommand, limits: Limits, ranks: &Ranks) -> Result<Self, WorkerError> {
         guard::adopt_orphans();
-        let mut child = guard::command(command, limits.memory_bytes).spawn().map_err(|error| {
-            WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(error.to_string())))
-        })?;
+        let not_started = |why| WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
+        let launch = Launch::of(command, ranks).map_err(not_started)?;
+        let mut child = guard::command(&launch, limits.memory_bytes)
+            .spawn()
+            .map_err(|error| not_started(error.to_string()))?;
         let longest_line = Arc::new(AtomicUsize::new(PLAIN_REPLY));
         let longest = Arc::clone(&longest_line);
         let (sender, lines) = sync_channel(64);
@@ -132,6 +142,7 @@ impl Worker {
             oom_kills_before: OomKills::now(),
             torn_line: false,
             reaped: false,
+            world_size: ranks.world_size,
             hello: Hello::default(),
         };
         let deadline = HELLO_DEADLINE.min(limits.request);
@@ -164,6 +175,10 @@ impl Worker {
         self.send(request);
         match self.receive(Deadline::Request, self.limits.request, phase, progress)? {
             Reply::Failed(failure) => {
+                if self.world_size > 1 {
+                    // The ranks may be anywhere: they can't be asked again.
+                    self.kill();
+                }
                 Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
             }
             reply => Ok(reply),
@@ -280,8 +295,31 @@ impl Worker {
         }
     }
 
+    /// Has every rank say where it is, on stderr.
+    fn ask_ranks(&self) {
+        const DEADLINE: Duration = Duration::from_secs(1);
+        let size = self.hello.ranks.len();
+        if size == 0 || self.reaped {
+            return;
+        }
+        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the guard is not reaped yet, so its id is its own.
+        unsafe { libc::kill(guard, libc::SIGUSR1) };
+        let start = Instant::now();
+        let said = || {
+            let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            ranks::answers(&String::from_utf8_lossy(&stderr), size)
+        };
+        while said() < size && start.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Kills what is left of the worker and says how it ended: by `known`, else by its exit status.
     fn end(&mut self, phase: Phase, known: Option<WorkerEnd>) -> WorkerError {
+        if matches!(known, Some(WorkerEnd::TimedOut(..))) {
+            self.ask_ranks();
+        }
         let status = if known.is_some() { self.kill() } else { self.reap_soon() };
         let end = known.unwrap_or_else(|| match status {
             Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
@@ -290,8 +328,14 @@ impl Worker {
         let oom_kills = OomKills::now().since(self.oom_kills_before);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        let torn_line = self.torn_line;
-        WorkerError::Evidence(Evidence { stderr, oom_kills, torn_line, ..Evidence::of(phase, end) })
+        WorkerError::Evidence(Evidence {
+            stderr,
+            oom_kills,
+            torn_line: self.torn_line,
+            world_size: self.world_size,
+            ranks: self.hello.ranks.clone(),
+            ..Evidence::of(phase, end)
+        })
     }
 
     /// The exit status of a worker that closed its pipe; killed where it does not end by itself.

@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
 use crate::records::CellKey;
-use crate::seat::{MeasuredCell, Seat, greet};
+use crate::seat::{MeasuredCell, Seat, greet, greet_ranks};
 use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
     classify, interleaved, verify,
@@ -35,16 +35,23 @@ pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, He
 /// Like [`greet_all`], with an answer for each engine, in the sweep's order.
 pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello, SettingsError>)> {
     let hello = |engine: &String| {
-        let hello = greet(engines, engine, sweep.setup.limits()).map_err(|error| {
+        let error = |error: WorkerError| {
             let what = match error {
                 WorkerError::Evidence(evidence) => classify(&evidence).error,
                 WorkerError::Interrupted => "interrupted".into(),
             };
             SettingsError { origin: format!("engine {engine}"), what }
-        })?;
-        sweep.setup.check_device(engine, &hello)?;
-        sweep.setup.check_options(engine, &hello)?;
-        Ok(hello)
+        };
+        let setup = &sweep.setup;
+        // One process first: what is no several would be as many workers.
+        let hello = greet(engines, engine, setup.limits()).map_err(error)?;
+        setup.check_device(engine, &hello)?;
+        setup.check_options(engine, &hello)?;
+        setup.check_ranks(engine, &hello)?;
+        if setup.ranks.is_one() {
+            return Ok(hello);
+        }
+        greet_ranks(engines, engine, setup.limits(), &setup.ranks).map_err(error)
     };
     sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
 }
@@ -72,12 +79,16 @@ pub fn run(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
     let Some(Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
-    let cells = interleaved(sweep, contenders.len());
+    let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
+        contenders[*side].folder.shard().is_none_or(|share| share.has(*place))
+    };
+    let cells: Vec<_> =
+        interleaved(sweep, contenders.len()).into_iter().enumerate().filter(in_share).collect();
     let is_missing = |(_, (side, cell)): &(usize, (usize, Cell<'_>))| {
         let Contender { sweep, folder, .. } = &contenders[*side];
         !folder.known().has(&CellKey::of(&empty_record(sweep, *cell)))
     };
-    let missing: Vec<_> = cells.iter().copied().enumerate().filter(is_missing).collect();
+    let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
     let dirs: Vec<&Path> = contenders.iter().map(|one| one.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
@@ -164,7 +175,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         model: cell.model.name.clone(),
         precision: sweep.setup.precision,
         device: sweep.setup.device,
-        world_size: sweep.world_size,
+        world_size: sweep.setup.ranks.world_size,
         batch_size: cell.batch_size,
         prompt_length: cell.prompt_length,
         generation_length: sweep.generation_length,
@@ -179,6 +190,8 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         generations: Vec::new(),
         memory: Memory::default(),
         device_seconds: None,
+        ranks: Vec::new(),
+        collectives: None,
         tokens_sha256: None,
         gpu: None,
     }
@@ -193,6 +206,8 @@ fn fill(record: Measurement, result: Result<MeasuredCell, CellFailure>) -> Measu
             generations: measured.generations,
             memory: Memory { weights_bytes: Some(weights_bytes), ..measured.memory },
             device_seconds: measured.device_seconds,
+            ranks: measured.ranks,
+            collectives: measured.collectives,
             tokens_sha256: Some(measured.tokens_sha256),
             ..record
         },

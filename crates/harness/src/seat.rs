@@ -13,7 +13,8 @@ use crate::process::PLAIN_REPLY;
 use crate::series::check_series;
 use crate::sweep::Isolation;
 use crate::{
-    Cell, CellFailure, Engines, Event, GpuWatch, Limits, Model, Setup, Sweep, Worker, WorkerError, classify,
+    Cell, CellFailure, Engines, Event, GpuWatch, Limits, Model, Ranks, Setup, Sweep, Worker, WorkerError,
+    classify,
 };
 
 /// JSON's longest number and a comma, with room to spare.
@@ -136,6 +137,7 @@ impl Seat {
             ),
             generation_length: sweep.generation_length,
             procedure: sweep.procedure,
+            collectives: sweep.collectives,
         });
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
@@ -204,9 +206,20 @@ impl Seat {
 
 /// Starts the worker of `engine` only to hear who it is.
 pub fn greet(engines: &Engines, engine: &str, limits: Limits) -> Result<Hello, WorkerError> {
+    greet_ranks(engines, engine, limits, &Ranks::ONE)
+}
+
+/// Starts the ranks of `engine`'s worker only to hear who they are.
+pub(crate) fn greet_ranks(
+    engines: &Engines,
+    engine: &str,
+    limits: Limits,
+    ranks: &Ranks,
+) -> Result<Hello, WorkerError> {
     let command = engines.get(engine).expect("a known engine");
-    let mut worker = Worker::spawn(command, Limits { memory_bytes: None, ..limits })?;
-    let hello = std::mem::take(&mut worker.hello);
+    let worker = Worker::spawn_ranks(command, Limits { memory_bytes: None, ..limits }, ranks)?;
+    let mut hello = worker.hello.clone();
+    hello.ranks.iter_mut().for_each(|place| place.process = None);
     // How it ends matters when it has measured something.
     let _ = worker.shutdown();
     Ok(hello)
@@ -245,7 +258,7 @@ fn load(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Worker, Loaded), WorkerError> {
     let command = engines.get(engine).expect("a known engine");
-    let mut worker = Worker::spawn(command, setup.limits())?;
+    let mut worker = Worker::spawn_ranks(command, setup.limits(), &setup.ranks)?;
     let request = Request::Load(LoadRequest {
         model: model.source.clone(),
         device: setup.device,

@@ -88,6 +88,8 @@ mod tests {
             prompt_seconds: vec![1.0, 1.0],
             generations: vec![generation],
             device_seconds: None,
+            ranks: Vec::new(),
+            collectives: None,
             memory: Memory::default(),
             tokens_sha256: String::new(),
         }

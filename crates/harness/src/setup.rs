@@ -8,8 +8,11 @@ use std::time::Duration;
 use protocol::{Device, Hello, Options, Precision};
 use serde::Serialize;
 
+use crate::launch::find_launcher;
 use crate::settings::Setting;
-use crate::{Engines, Limits, PhaseLimits, Settings, SettingsError, parse_bytes};
+use crate::{Engines, Limits, PhaseLimits, Ranks, Settings, SettingsError, parse_bytes};
+
+const WORLD_SIZE: &str = "world_size";
 
 /// How a worker is started and its model loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Setup {
     pub device: Device,
     /// In which precision.
     pub precision: Precision,
+    /// How many processes share a model, and where.
+    pub ranks: Ranks,
     /// Threads of an engine's pool; one a core where not given.
     pub threads: Option<u32>,
     /// The most memory a worker may use, in bytes.
@@ -28,7 +33,7 @@ pub struct Setup {
     pub phase_timeout_seconds: PhaseTimeouts,
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
-    /// Where each option (`ENGINE.KEY`) was written.
+    /// Where each option (`ENGINE.KEY`) was written, and `world_size`.
     option_origins: Origins,
 }
 
@@ -56,7 +61,8 @@ impl PartialEq for Origins {
 impl Setup {
     /// Takes its keys from the settings.
     pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
-        let (options, option_origins) = read_options(settings.take_below("options"), engines)?;
+        let (options, mut option_origins) = read_options(settings.take_below("options"), engines)?;
+        let ranks = read_ranks(settings, &mut option_origins)?;
         let mut take = |key: &str| settings.take(key);
         let mut seconds = |key: &str| take(key).map(|seconds| seconds.seconds()).transpose();
         let phase_timeout_seconds = PhaseTimeouts {
@@ -68,6 +74,7 @@ impl Setup {
         Ok(Self {
             device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
             precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
+            ranks,
             threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
             memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
             timeout_seconds,
@@ -114,6 +121,23 @@ impl Setup {
         Ok(())
     }
 
+    /// Refuses a `world_size` above 1 where `engine` is always one process, or nothing can start several.
+    pub(crate) fn check_ranks(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        let error = |what| Err(SettingsError { origin: self.ranks_origin(), what });
+        if self.ranks.is_one() {
+            return Ok(());
+        }
+        if !hello.tensor_parallel {
+            return error(format!("{engine}: it has no tensor parallelism: it is one process always"));
+        }
+        find_launcher(&self.ranks).or_else(error)
+    }
+
+    /// Where `world_size` was written.
+    pub(crate) fn ranks_origin(&self) -> String {
+        self.option_origins.0.get(WORLD_SIZE).cloned().unwrap_or_else(|| WORLD_SIZE.into())
+    }
+
     /// What bounds a worker.
     pub(crate) fn limits(&self) -> Limits {
         let PhaseTimeouts { load, prompt, decode } = self.phase_timeout_seconds;
@@ -130,6 +154,19 @@ impl Setup {
     pub fn options_of(&self, engine: &str) -> Options {
         self.options.get(engine).cloned().unwrap_or_default()
     }
+}
+
+fn read_ranks(settings: &mut Settings, origins: &mut Origins) -> Result<Ranks, SettingsError> {
+    let world_size = settings.take(WORLD_SIZE);
+    if let Some(setting) = &world_size {
+        origins.0.insert(WORLD_SIZE.into(), setting.origin.clone());
+    }
+    let world_size = world_size.map_or(Ok(1), |size| size.whole(1))?;
+    let Some(setting) = settings.take("hostfile") else { return Ok(Ranks { world_size, hostfile: None }) };
+    let path = setting.base.join(setting.word()?);
+    llama::open_regular(&path).map_err(|error| setting.error(format!("{}: {error}", path.display())))?;
+    let path = std::path::absolute(&path).unwrap_or(path);
+    Ok(Ranks { world_size, hostfile: Some(path) })
 }
 
 fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use protocol::{Environment, Measurement, Verification};
+use protocol::{Environment, Measurement, Share, Verification};
 
 use crate::Sweep;
 use crate::parts::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
@@ -80,6 +80,43 @@ impl RunFolder {
         }
         folder.add_part(sweep, environment())?;
         Ok(folder)
+    }
+
+    /// Creates the folder of a run that was measured already, in `parts`.
+    pub(crate) fn create_merged(
+        dir: &Path,
+        parts: Vec<Part>,
+        verifications: &[Verification],
+        records: &[Measurement],
+    ) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        if dir.join(MEASUREMENTS).exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: there is a run already: --out starts elsewhere"
+            )));
+        }
+        refuse_foreign(dir)?;
+        let mut folder = Self::lock(dir)?;
+        // A run without its first environment is none: that is written last.
+        records.iter().try_for_each(|record| folder.append(record))?;
+        if !verifications.is_empty() {
+            folder.write_json(VERIFICATION, verifications)?;
+        }
+        for (index, Part { sweep, environment }) in parts.iter().enumerate().rev() {
+            let part = index as u32 + 1;
+            let sweep_sha256 = llama::sha256_hex(sweep.as_bytes());
+            folder.write(&sweep_file(part), sweep.as_bytes())?;
+            folder
+                .write_json(&environment_file(part), &Environment { sweep_sha256, ..environment.clone() })?;
+        }
+        folder.parts = parts;
+        Ok(folder)
+    }
+
+    /// The share of the sweep's cells that this run measures; `None` where it is all of them.
+    pub fn shard(&self) -> Option<Share> {
+        self.parts.get(self.part as usize - 1)?.environment.shard
     }
 
     /// Opens the folder of an earlier run, to go on with it; also gives a warning where its last record was torn.
@@ -196,6 +233,11 @@ impl RunFolder {
     /// Whether nothing is measured yet.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Whether a cell ended otherwise than measured or out of memory.
+    pub fn has_failed(&self) -> bool {
+        self.known.failed() > 0
     }
 
     /// Appends a record. It is on the disk when this returns; where it can't be, nothing of it is left there.

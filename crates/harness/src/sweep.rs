@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use llama::TensorParallel;
 use protocol::{Device, Options, Precision, Procedure};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::{Engines, Model, Settings, SettingsError, Setup};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "models",
     "engines",
     "batch_sizes",
@@ -25,6 +26,8 @@ const KEYS: [&str; 23] = [
     "device",
     "precision",
     "world_size",
+    "hostfile",
+    "collectives",
     "threads",
     "seed",
     "memory_limit",
@@ -68,12 +71,12 @@ pub struct Sweep {
     pub generation_length: u32,
     /// How its workers are started and its models loaded.
     pub setup: Setup,
-    /// Ranks of tensor parallelism.
-    pub world_size: u32,
     /// Of seeded weights and prompts.
     pub seed: u64,
     /// How long a worker lives.
     pub isolation: Isolation,
+    /// Of several ranks: also measure, in a generation of its own, which share of the time passes in collectives.
+    pub collectives: bool,
     /// Once a cell is out of memory, do not try those that need at least as much.
     pub prune_oom: bool,
     /// How often a cell is run in one worker.
@@ -101,9 +104,9 @@ impl Sweep {
         check_tokens(&cells.batch_sizes, &cells.prompt_lengths, &cells.batch_setting)?;
         let mut take = |key: &str| settings.take(key);
 
-        let world_size = take("world_size").map_or(Ok(1), |size| size.whole(1))?;
         let isolation =
             take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
+        let collectives = take("collectives").map_or(Ok(false), |flag| flag.flag())?;
         let prune_oom = take("prune_oom").map_or(Ok(false), |flag| flag.flag())?;
 
         let replicates_setting = settings.take("procedure.replicates");
@@ -120,6 +123,7 @@ impl Sweep {
             generations: procedure_key("generations", 1, 1)?,
         };
         let setup = Setup::take(&mut settings, engines)?;
+        check_world_size(&models, &setup)?;
         Ok(Self {
             models,
             engines: cells.engines,
@@ -128,9 +132,9 @@ impl Sweep {
             rows: cells.rows,
             generation_length,
             setup,
-            world_size,
             seed,
             isolation,
+            collectives,
             prune_oom,
             procedure,
             replicates,
@@ -150,11 +154,14 @@ impl Sweep {
             device: Device,
             precision: Precision,
             world_size: u32,
+            hostfile: Option<&'a Path>,
             threads: Option<u32>,
             seed: u64,
             memory_limit: Option<u64>,
             timeout_seconds: f64,
             isolation: Isolation,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            collectives: bool,
             prune_oom: bool,
             phase_timeout_seconds: PhaseTimeouts,
             procedure: ProcedureFile,
@@ -176,12 +183,14 @@ impl Sweep {
             generation_length: self.generation_length,
             device: self.setup.device,
             precision: self.setup.precision,
-            world_size: self.world_size,
+            world_size: self.setup.ranks.world_size,
+            hostfile: self.setup.ranks.hostfile.as_deref(),
             threads: self.setup.threads,
             seed: self.seed,
             memory_limit: self.setup.memory_limit,
             timeout_seconds: self.setup.timeout_seconds,
             isolation: self.isolation,
+            collectives: self.collectives,
             prune_oom: self.prune_oom,
             phase_timeout_seconds: self.setup.phase_timeout_seconds,
             procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
@@ -219,6 +228,16 @@ fn check_context(
                 model.name
             )));
         }
+    }
+    Ok(())
+}
+
+/// Every rank has its even share of a model.
+fn check_world_size(models: &[Model], setup: &Setup) -> Result<(), SettingsError> {
+    for model in models {
+        TensorParallel::new(&model.config, 0, setup.ranks.world_size as usize).map_err(|error| {
+            SettingsError { origin: setup.ranks_origin(), what: format!("{}: {}", model.name, error.why()) }
+        })?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use protocol::{Agreement, Device, Generated, Precision, Verification};
 
-use crate::{Engines, Event, Model, Setup, Sweep, WorkerError, classify, generate};
+use crate::{Engines, Event, Model, Ranks, Setup, Sweep, WorkerError, classify, generate};
 
 /// The engine that the others are held against where the model is small enough for it.
 const REFERENCE: &str = "reference";
@@ -48,7 +48,7 @@ pub fn verify(
     if use_reference {
         // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
         let mut setup = sweep.setup.clone();
-        (setup.device, setup.memory_limit) = (Device::Cpu, None);
+        (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, Ranks::ONE);
         match answer(&setup, REFERENCE, on_event)? {
             Ok(generated) => against = Some((REFERENCE.to_owned(), generated)),
             Err(error) => reference_error = Some(error),

@@ -11,7 +11,7 @@ use protocol::Precision;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::{ConfigError, LlamaConfig, open_regular, read_text, weight_specs};
+use crate::{ConfigError, LlamaConfig, WorldSizeError, open_regular, read_text, weight_specs};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -24,6 +24,9 @@ pub enum CheckpointError {
     /// Its config can't be run.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It can't be shared by so many ranks.
+    #[error(transparent)]
+    WorldSize(#[from] WorldSizeError),
     /// A file can't be read or is not what it should be.
     #[error("{path}: {why}")]
     File {

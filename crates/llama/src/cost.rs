@@ -47,6 +47,13 @@ pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size:
     weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
 }
 
+/// Bytes of all that a rank of several gives to all-reduces in one forward of `new` tokens a sequence: two a layer, each of the
+/// residual stream's width.
+pub fn all_reduce_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, new: u64) -> u64 {
+    let numbers = 2 * (config.num_hidden_layers * config.hidden_size) as u64;
+    numbers.saturating_mul(precision.bytes()).saturating_mul(batch_size).saturating_mul(new)
+}
+
 /// How an engine holds what it computes with, as far as it changes the memory that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Footprint {
@@ -162,6 +169,13 @@ mod tests {
         assert_eq!(with_past - bytes, 2 * 3 * 4096 + 4 * 100 * (512 << 10));
         let absurd = decode_read_bytes(&llama2_7b(), Precision::Fp16, u32::MAX.into(), u32::MAX.into());
         assert_eq!(absurd, u64::MAX);
+    }
+
+    #[test]
+    fn a_rank_of_70b_sums_160_vectors_a_token() {
+        let b70 = config(include_str!("../../../configs/models/llama2-70b.json"));
+        assert_eq!(all_reduce_bytes(&b70, Precision::Fp16, 1, 1), 160 * 8192 * 2);
+        assert_eq!(all_reduce_bytes(&b70, Precision::Fp16, 16, 3840), 16 * 3840 * 160 * 8192 * 2);
     }
 
     #[test]

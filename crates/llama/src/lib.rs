@@ -1,7 +1,8 @@
 //! What is true of a LLaMA model whichever engine runs it.
 //!
 //! [`LlamaConfig`] is HF's `config.json`; [`weight_specs`] names the weights and their shapes; [`Weights`]
-//! gives each weight's values in the precision asked for, from a [`Checkpoint`] or made from a seed;
+//! gives each weight's values in the precision asked for, from a [`Checkpoint`] or made from a seed, all of them or one rank's
+//! part ([`TensorParallel`]);
 //! [`cost`] counts parameters, bytes and floating-point operations exactly, from the config.
 
 mod checkpoint;
@@ -12,6 +13,7 @@ mod fingerprint;
 mod names;
 pub mod prompt;
 mod seeded;
+mod shard;
 mod synth;
 mod weights;
 
@@ -21,5 +23,6 @@ pub use files::{open_regular, read_text, sha256_hex, sha256_of_file};
 pub use fingerprint::fingerprint;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
+pub use shard::{Part, TensorParallel, WorldSizeError};
 pub use synth::{SynthError, write_checkpoint};
 pub use weights::{Values, Weight, WeightData, Weights};

@@ -8,20 +8,26 @@ use half::{bf16, f16};
 use protocol::{ModelSource, Precision};
 
 use crate::seeded::fill;
-use crate::{Checkpoint, CheckpointError, LlamaConfig, StoredTensor, WeightSpec, weight_specs};
+use crate::shard::Part;
+use crate::{
+    Checkpoint, CheckpointError, LlamaConfig, Shard, StoredTensor, TensorParallel, WeightSpec, weight_specs,
+};
 
-/// A model's weights: stored, or made from a seed.
+/// A model's weights, or one rank's part of them: stored, or made from a seed.
 #[derive(Debug)]
-pub enum Weights {
-    /// From files.
+pub struct Weights {
+    source: Source,
+    /// The whole model.
+    whole: LlamaConfig,
+    rank: TensorParallel,
+    /// What the rank computes.
+    config: LlamaConfig,
+}
+
+#[derive(Debug)]
+enum Source {
     Checkpoint(Checkpoint),
-    /// From a seed.
-    Seeded {
-        /// The model.
-        config: LlamaConfig,
-        /// The seed.
-        seed: u64,
-    },
+    Seed(u64),
 }
 
 /// Numbers of one precision.
@@ -50,7 +56,7 @@ pub enum WeightData<'a> {
     /// In a checkpoint's file, as they are: `bytes` is a part of that shard's map.
     Stored {
         /// Where in the checkpoint.
-        stored: &'a StoredTensor,
+        stored: StoredTensor,
         /// The bytes.
         bytes: &'a [u8],
     },
@@ -90,31 +96,64 @@ impl Weight<'_> {
 impl Weights {
     /// Opens what a request names.
     pub fn open(source: &ModelSource) -> Result<Self, CheckpointError> {
-        match source {
-            ModelSource::Checkpoint { dir } => Self::checkpoint(dir),
-            ModelSource::Seeded { config, seed } => {
-                let config = LlamaConfig::from_json(config, "config.json")?;
-                Ok(Self::Seeded { config, seed: *seed })
+        Self::open_part(source, 0, 1)
+    }
+
+    /// Opens the part of what a request names that rank `rank` of `world_size` holds; only that is read or made.
+    pub fn open_part(source: &ModelSource, rank: usize, world_size: usize) -> Result<Self, CheckpointError> {
+        let (source, whole) = match source {
+            ModelSource::Checkpoint { dir } => {
+                let checkpoint = Checkpoint::open(dir)?;
+                let config = checkpoint.config.clone();
+                (Source::Checkpoint(checkpoint), config)
             }
-        }
+            ModelSource::Seeded { config, seed } => {
+                (Source::Seed(*seed), LlamaConfig::from_json(config, "config.json")?)
+            }
+        };
+        let rank = TensorParallel::new(&whole, rank, world_size)?;
+        Ok(Self { source, config: rank.config(&whole), whole, rank })
     }
 
     /// Opens a checkpoint's folder.
     pub fn checkpoint(dir: &Path) -> Result<Self, CheckpointError> {
-        Checkpoint::open(dir).map(Self::Checkpoint)
+        Ok(Self::of_checkpoint(Checkpoint::open(dir)?))
     }
 
-    /// The model's config.
+    /// All weights of an open checkpoint.
+    pub fn of_checkpoint(checkpoint: Checkpoint) -> Self {
+        let config = checkpoint.config.clone();
+        let (source, rank) = (Source::Checkpoint(checkpoint), TensorParallel::ALONE);
+        Self { source, whole: config.clone(), config, rank }
+    }
+
+    /// The weights of a model of `config` that `seed` makes.
+    pub fn seeded(config: LlamaConfig, seed: u64) -> Self {
+        let (source, rank) = (Source::Seed(seed), TensorParallel::ALONE);
+        Self { source, whole: config.clone(), config, rank }
+    }
+
+    /// The config of what is held: of the whole model, or of the model that the rank computes.
     pub fn config(&self) -> &LlamaConfig {
-        match self {
-            Self::Checkpoint(checkpoint) => &checkpoint.config,
-            Self::Seeded { config, .. } => config,
+        &self.config
+    }
+
+    /// Name and shape of every weight that is held, in the order of the forward pass.
+    pub fn specs(&self) -> Vec<WeightSpec> {
+        weight_specs(&self.config)
+    }
+
+    /// The checkpoint's files; none where weights are made.
+    pub fn files(&self) -> &[Shard] {
+        match &self.source {
+            Source::Checkpoint(checkpoint) => &checkpoint.shards,
+            Source::Seed(_) => &[],
         }
     }
 
-    /// Every weight's name and shape, in the order of the forward pass.
-    pub fn specs(&self) -> Vec<WeightSpec> {
-        weight_specs(self.config())
+    /// Whether [`Weights::get`] finds the weight as it is asked for: nothing is copied then.
+    pub fn is_stored(&self, spec: &WeightSpec, precision: Precision) -> bool {
+        self.in_place(spec, precision).is_some()
     }
 
     /// The weight `spec` in `precision`: borrowed from the file where it is stored so, else made in memory.
@@ -122,40 +161,117 @@ impl Weights {
     /// # Panics
     /// Where `spec` is not one of [`Weights::specs`].
     pub fn get(&self, spec: &WeightSpec, precision: Precision) -> Weight<'_> {
-        let data = match self {
-            Self::Checkpoint(checkpoint) => {
-                let stored = checkpoint.stored(&spec.name).expect("a weight of this model");
+        let data = match (self.in_place(spec, precision), &self.source) {
+            (Some((stored, bytes)), _) => WeightData::Stored { stored, bytes },
+            (None, Source::Checkpoint(checkpoint)) => {
+                let (stored, whole) = (stored(checkpoint, spec), self.whole_spec(spec));
                 let bytes = checkpoint.bytes(stored);
-                let aligned = bytes.as_ptr().align_offset(precision.bytes() as usize) == 0;
-                if stored.precision == precision && aligned {
-                    WeightData::Stored { stored, bytes }
-                } else {
-                    WeightData::Made(convert(bytes, stored.precision, precision))
-                }
+                WeightData::Made(convert_part(bytes, stored.precision, &self.runs(&whole), precision))
             }
-            Self::Seeded { seed, .. } => WeightData::Made(make(spec, *seed, precision)),
+            (None, Source::Seed(seed)) => {
+                let whole = self.whole_spec(spec);
+                WeightData::Made(self.runs(&whole).build(precision, |first, values| {
+                    fill(&whole, *seed, first, values);
+                }))
+            }
         };
         Weight { spec: spec.clone(), precision, data }
     }
+
+    /// Where the weight lies in a file, all of it together and as it is asked for.
+    fn in_place(&self, spec: &WeightSpec, precision: Precision) -> Option<(StoredTensor, &[u8])> {
+        let Source::Checkpoint(checkpoint) = &self.source else { return None };
+        let stored = stored(checkpoint, spec);
+        let (first, len) = self.runs(&self.whole_spec(spec)).single()?;
+        let width = stored.precision.bytes() as usize;
+        let stored =
+            StoredTensor { offset: stored.offset + first * width, len: len * width, ..stored.clone() };
+        let bytes = checkpoint.bytes(&stored);
+        let aligned = bytes.as_ptr().align_offset(precision.bytes() as usize) == 0;
+        (stored.precision == precision && aligned).then_some((stored, bytes))
+    }
+
+    /// `spec` as the whole model has it.
+    fn whole_spec(&self, spec: &WeightSpec) -> WeightSpec {
+        if self.rank == TensorParallel::ALONE {
+            return spec.clone();
+        }
+        let specs = weight_specs(&self.whole);
+        specs.into_iter().find(|whole| whole.name == spec.name).expect("a weight of this model")
+    }
+
+    /// The rank's part of the weight `whole`.
+    fn runs(&self, whole: &WeightSpec) -> Runs {
+        let width = whole.shape.get(1).copied().unwrap_or(1);
+        match self.rank.part(whole) {
+            Part::Whole => Runs { first: 0, len: whole.len(), stride: whole.len(), count: 1 },
+            Part::Rows(rows) => {
+                let len = rows.len() * width;
+                Runs { first: rows.start * width, len, stride: len, count: 1 }
+            }
+            Part::Columns(columns) => {
+                Runs { first: columns.start, len: columns.len(), stride: width, count: whole.shape[0] }
+            }
+        }
+    }
+}
+
+fn stored<'a>(checkpoint: &'a Checkpoint, spec: &WeightSpec) -> &'a StoredTensor {
+    checkpoint.stored(&spec.name).expect("a weight of this model")
+}
+
+/// Numbers of a weight: `count` times `len` of them, `stride` from one start to the next.
+struct Runs {
+    first: usize,
+    len: usize,
+    stride: usize,
+    count: usize,
+}
+
+impl Runs {
+    /// First number and length, where there is but one.
+    fn single(&self) -> Option<(usize, usize)> {
+        (self.count == 1).then_some((self.first, self.len))
+    }
+
+    /// Their values, from a function that fills in those from a number of the whole weight on.
+    fn build(&self, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sync) -> Values {
+        build(self.count * self.len, precision, |start, mut values| {
+            let mut index = start;
+            while !values.is_empty() {
+                let (run, inside) = (index / self.len, index % self.len);
+                let count = values.len().min(self.len - inside);
+                let (now, rest) = values.split_at_mut(count);
+                fill(self.first + run * self.stride + inside, now);
+                (values, index) = (rest, index + count);
+            }
+        })
+    }
+}
+
+/// The numbers `runs` of a weight that is stored as `bytes`.
+fn convert_part(bytes: &[u8], from: Precision, runs: &Runs, to: Precision) -> Values {
+    let width = from.bytes() as usize;
+    runs.build(to, |first, values| {
+        let part = &bytes[first * width..(first + values.len()) * width];
+        widen(part, from, values);
+    })
 }
 
 fn convert(bytes: &[u8], from: Precision, to: Precision) -> Values {
+    let len = bytes.len() / from.bytes() as usize;
+    convert_part(bytes, from, &Runs { first: 0, len, stride: len, count: 1 }, to)
+}
+
+fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
     let to_f32 = |chunk: &[u8]| match from {
         Precision::Fp32 => f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]),
         Precision::Fp16 => f16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
         Precision::Bf16 => bf16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
     };
-    let width = from.bytes() as usize;
-    build(bytes.len() / width, to, |first, values| {
-        let part = &bytes[first * width..(first + values.len()) * width];
-        for (value, chunk) in values.iter_mut().zip(part.chunks_exact(width)) {
-            *value = to_f32(chunk);
-        }
-    })
-}
-
-fn make(spec: &WeightSpec, seed: u64, precision: Precision) -> Values {
-    build(spec.len(), precision, |first, values| fill(spec, seed, first, values))
+    for (value, chunk) in values.iter_mut().zip(bytes.chunks_exact(from.bytes() as usize)) {
+        *value = to_f32(chunk);
+    }
 }
 
 /// Numbers of one task: large enough to be worth a thread, small enough to convert in cache.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Gpu, Hello, MeasuredCeilings};
+use crate::{Gpu, Hello, MeasuredCeilings, Share};
 
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,9 @@ pub struct Environment {
     /// In a run that was measured interleaved with another: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
+    /// Of a run that measured a share of its sweep's cells: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Share>,
     /// In a run of several parts: what this part does otherwise than the first, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs_from_first_part: Vec<String>,

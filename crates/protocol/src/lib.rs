@@ -10,17 +10,21 @@ mod environment;
 mod gpu;
 mod measurement;
 mod message;
+mod share;
 mod verification;
 mod words;
 
 pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, Throttle};
-pub use measurement::{CellSize, DeviceSeconds, Generation, Measurement, Memory, Outcome, SCHEMA};
+pub use measurement::{
+    CellSize, CollectiveShares, DeviceSeconds, Generation, Measurement, Memory, Outcome, SCHEMA,
+};
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
-    Measured, ModelSource, Options, Procedure, Progress, Reply, Request, UsableDevice,
+    Measured, ModelSource, Options, Procedure, Progress, RankPlace, Reply, Request, UsableDevice,
 };
+pub use share::Share;
 pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};
 

@@ -73,6 +73,16 @@ pub struct Memory {
     pub peak_bytes: Option<u64>,
 }
 
+/// Shares of a generation's time that rank 0 spends in collectives, waiting for other ranks in them included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectiveShares {
+    /// Of the prefill, from 0 to 1.
+    pub prompt: f64,
+    /// Of the decode forwards, from 0 to 1.
+    pub tokens: f64,
+}
+
 /// A cell as its sizes name it among those of its engine and model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,8 +138,14 @@ pub struct Measurement {
     /// Its forwards by the device's clock; `None` where the device has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_seconds: Option<DeviceSeconds>,
-    /// Memory of the cell.
+    /// Memory of the cell; of several ranks, the most that one of them held.
     pub memory: Memory,
+    /// Of several ranks: the memory of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<Memory>,
+    /// Of several ranks: the time in collectives, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collectives: Option<CollectiveShares>,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
     pub tokens_sha256: Option<String>,
     /// What the GPU did; `None` where there is none.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{CeilingsRequest, Device, DeviceSeconds, Generation, Memory, Phase, Precision, Reached};
+use crate::{
+    CeilingsRequest, CollectiveShares, Device, DeviceSeconds, Generation, Memory, Phase, Precision, Reached,
+};
 
 /// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
 pub type Options = BTreeMap<String, serde_json::Value>;
@@ -106,6 +108,9 @@ pub struct MeasureRequest {
     pub generation_length: u32,
     /// How often.
     pub procedure: Procedure,
+    /// Of several ranks: run one more generation, untimed, and say which share of it passes in collectives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collectives: bool,
 }
 
 /// Generate this many tokens, greedily, and never stop at EOS.
@@ -160,6 +165,23 @@ pub struct Hello {
     /// Its latencies are scripted, and do not pass on the clock of the world.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub virtual_clock: bool,
+    /// It can be started as several ranks that share a model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tensor_parallel: bool,
+    /// The ranks that it is, in their order; empty where it is one process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankPlace>,
+}
+
+/// Where a rank runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RankPlace {
+    /// The machine's name.
+    pub host: String,
+    /// The process's id there; `None` in a file, where it says nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
 /// Where a worker stands.
@@ -198,8 +220,14 @@ pub struct Measured {
     /// The same forwards by the device's clock; `None` where the device has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_seconds: Option<DeviceSeconds>,
-    /// Memory of the cell.
+    /// Memory of the cell; of several ranks, the most that one of them held.
     pub memory: Memory,
+    /// Of several ranks: the memory of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<Memory>,
+    /// Of several ranks: the time that passes in collectives, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collectives: Option<CollectiveShares>,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
     pub tokens_sha256: String,
 }

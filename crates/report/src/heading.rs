@@ -34,7 +34,8 @@ pub fn heading(
     match device {
         Device::Cpu => {
             let cores = if machine.cores == 1 { "core" } else { "cores" };
-            format!("{model} {precision} CPU ({}, {} {cores})", short_cpu(&machine.cpu), machine.cores)
+            let ranks = if world_size == 1 { String::new() } else { format!(", {world_size} ranks") };
+            format!("{model} {precision} CPU ({}, {} {cores}{ranks})", short_cpu(&machine.cpu), machine.cores)
         }
         Device::Cuda(index) => {
             let gpu = machine.gpus.get(index as usize);
@@ -99,6 +100,8 @@ mod tests {
         let cpu = machine("AMD EPYC", None);
         let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, 1, &cpu);
         assert_eq!(text, "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores)");
+        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, 4, &cpu);
+        assert_eq!(text, "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores, 4 ranks)");
     }
 
     #[test]

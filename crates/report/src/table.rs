@@ -149,7 +149,9 @@ pub fn tables(
             );
         }
         // Ceilings are measured at the beginning of a run: its parts are of one machine, or told apart below the table.
-        let scale = environments.iter().find_map(|one| Scale::of(one, model, precision, world_size));
+        // On a CPU ranks share the one processor.
+        let devices = if device == Device::Cpu { 1 } else { world_size };
+        let scale = environments.iter().find_map(|one| Scale::of(one, model, precision, devices));
         let rows: Vec<Row> =
             cells.iter().map(|(_, replicates)| Row::of(replicates, scale.as_ref())).collect();
         Table {

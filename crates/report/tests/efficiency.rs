@@ -55,11 +55,14 @@ fn shares_are_of_work_over_time_and_ceiling() {
 
 #[test]
 fn several_devices_can_do_several_times_as_much() {
-    let of = |world_size| {
-        let record = Measurement { world_size, ..measured("onnxruntime", 1, 16, 256) };
+    let of = |device, world_size| {
+        let record = Measurement { device, world_size, ..measured("onnxruntime", 1, 16, 256) };
         tables(&[record], &[], &[with_ceilings()])[0].rows[0].efficiency.decode_bandwidth.unwrap()
     };
-    assert!((of(1) / of(4) - 4.0).abs() < 1e-9);
+    let gpu = Device::Cuda(0);
+    assert!((of(gpu, 1) / of(gpu, 4) - 4.0).abs() < 1e-9);
+    // Ranks on a CPU share it.
+    assert!((of(Device::Cpu, 1) / of(Device::Cpu, 4) - 1.0).abs() < 1e-9);
 }
 
 #[test]

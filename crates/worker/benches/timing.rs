@@ -4,9 +4,10 @@
 //! adds to each token's share of the wall clock.
 
 use anyhow::Result;
+use collective::World;
 use criterion::{Criterion, criterion_group, criterion_main};
 use protocol::{Hello, LoadRequest, Loaded, Procedure};
-use worker::timing::{MonotonicClock, measure};
+use worker::timing::{Job, MonotonicClock, measure};
 use worker::{Engine, Prompt, Reporter};
 
 struct Nothing;
@@ -63,7 +64,8 @@ fn timing(criterion: &mut Criterion) {
     let generations = 100;
     let procedure = Procedure { warmup_runs: 0, prompt_runs: 1, generations };
     criterion.bench_function("100 generations of 256 empty forwards", |bencher| {
-        bencher.iter(|| measure(&mut Nothing, &clock, &prompt, 256, procedure, &reporter).unwrap());
+        let job = Job { prompt: &prompt, generation_length: 256, procedure, collectives: false };
+        bencher.iter(|| measure(&mut Nothing, &clock, &job, &World::alone(), &reporter).unwrap());
     });
 }
 

@@ -11,12 +11,14 @@ pub mod nvidia;
 mod options;
 mod pipe;
 mod progress;
+mod ranks;
 mod runtime;
 pub mod timing;
 
 pub use engine::{Engine, PeakMemory, Prompt};
 pub use memory::OutOfMemory;
 pub use options::{OptionError, describe_options, take_flag, take_word, unknown_options};
-pub use pipe::{serve, serve_with_clock};
+pub use pipe::{serve, serve_ranks, serve_with_clock};
 pub use progress::Reporter;
+pub use ranks::join;
 pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

@@ -8,33 +8,44 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
+use collective::World;
 use protocol::{Failure, Phase, Reply, Request};
 
-use crate::timing::{Clock, MonotonicClock, measure};
+use crate::ranks::{introduce, settle};
+use crate::timing::{Clock, Job, MonotonicClock, measure};
 use crate::{Engine, Prompt, Reporter};
 
 /// Serves requests until `shutdown` or the end of stdin.
 pub fn serve(engine: &mut dyn Engine) -> ExitCode {
-    serve_with_clock(engine, &MonotonicClock::start())
+    serve_ranks(engine, &World::alone())
 }
 
-/// [`serve`], with another clock: for engines whose latencies are scripted.
-pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock) -> ExitCode {
-    match serve_pipe(engine, clock) {
+/// [`serve`], as one of the ranks of `world`: rank 0 has the pipe.
+pub fn serve_ranks(engine: &mut dyn Engine, world: &World) -> ExitCode {
+    serve_with_clock(engine, &MonotonicClock::start(), world)
+}
+
+/// [`serve_ranks`], with another clock: for engines whose latencies are scripted.
+pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> ExitCode {
+    match serve_pipe(engine, clock, world) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
+            if !world.is_alone() {
+                world.abort();
+            }
             ExitCode::FAILURE
         }
     }
 }
 
+/// Where replies go; of a rank that does not speak, nowhere.
 #[derive(Clone)]
-struct Replies(Arc<Mutex<File>>);
+struct Replies(Arc<Mutex<File>>, bool);
 
 impl Replies {
     /// Takes stdout for replies alone: whatever a library prints to stdout from now on goes to stderr.
-    fn take_stdout() -> io::Result<Self> {
+    fn take_stdout(speaks: bool) -> io::Result<Self> {
         let stdout = io::stdout().as_raw_fd();
         // SAFETY: both descriptors are open for the whole life of the process, and `dup`'s result is owned by nobody else.
         let pipe = unsafe {
@@ -44,10 +55,13 @@ impl Replies {
             }
             File::from_raw_fd(pipe)
         };
-        Ok(Self(Arc::new(Mutex::new(pipe))))
+        Ok(Self(Arc::new(Mutex::new(pipe)), speaks))
     }
 
     fn send(&self, reply: &Reply) -> Result<()> {
+        if !self.1 {
+            return Ok(());
+        }
         let mut line = serde_json::to_vec(reply)?;
         line.push(b'\n');
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,43 +69,61 @@ impl Replies {
     }
 }
 
-fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock) -> Result<()> {
-    let replies = Replies::take_stdout().context("taking stdout")?;
-    replies.send(&Reply::Hello(engine.hello()))?;
-    for line in io::stdin().lock().lines() {
-        let line = line.context("reading a request")?;
+fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> Result<()> {
+    let speaks = world.rank() == 0;
+    let replies = Replies::take_stdout(speaks).context("taking stdout")?;
+    replies.send(&Reply::Hello(introduce(world, engine.hello())?))?;
+    let mut lines = io::stdin().lock().lines();
+    let mut weights_bytes = None;
+    loop {
+        let line = if speaks { lines.next().transpose().context("reading a request")? } else { None };
+        // The end of stdin is every rank's.
+        let Some(line) = world.broadcast(line)? else { break };
         let request: Request =
             serde_json::from_str(&line).context("a request that is not of this protocol")?;
-        let first_phase = if matches!(request, Request::Load(_) | Request::Ceilings(_)) {
-            Phase::Load
-        } else {
-            Phase::Prompt
-        };
         if request == Request::Shutdown {
-            return Ok(());
+            break;
         }
-        let pipe = replies.clone();
-        let reporter = Reporter::start(first_phase, move |progress| {
-            let _ = pipe.send(&Reply::Progress(progress.clone()));
-        })
-        .context("failed to spawn thread")?;
-        let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, clock, request, &reporter)));
-        let phase = reporter.current_phase();
-        drop(reporter);
-        let failed = |message| Reply::Failed(Failure { phase, message });
-        let reply = match answer {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => failed(format!("{error:#}")),
-            Err(panic) => failed(format!("panic: {}", panic_message(&*panic))),
-        };
-        replies.send(&reply)?;
+        let own = own_answer(engine, clock, world, request, &replies)?;
+        if let Reply::Loaded(loaded) = &own {
+            weights_bytes = Some(loaded.weights_bytes);
+        }
+        replies.send(&settle(world, own, weights_bytes)?)?;
     }
+    world.finish();
     Ok(())
+}
+
+/// This rank's answer; progress goes to `replies`.
+fn own_answer(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    world: &World,
+    request: Request,
+    replies: &Replies,
+) -> Result<Reply> {
+    let first_phase =
+        if matches!(request, Request::Load(_) | Request::Ceilings(_)) { Phase::Load } else { Phase::Prompt };
+    let pipe = replies.clone();
+    let reporter = Reporter::start(first_phase, move |progress| {
+        let _ = pipe.send(&Reply::Progress(progress.clone()));
+    })
+    .context("failed to spawn thread")?;
+    let answer = catch_unwind(AssertUnwindSafe(|| answer(engine, clock, world, request, &reporter)));
+    let phase = reporter.current_phase();
+    drop(reporter);
+    let failed = |message| Reply::Failed(Failure { phase, message });
+    Ok(match answer {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => failed(format!("{error:#}")),
+        Err(panic) => failed(format!("panic: {}", panic_message(&*panic))),
+    })
 }
 
 fn answer(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
+    world: &World,
     request: Request,
     reporter: &Reporter,
 ) -> Result<Reply> {
@@ -100,7 +132,9 @@ fn answer(
         Request::Measure(request) => {
             let generation_length = request.generation_length as usize;
             let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;
-            Reply::Measured(measure(engine, clock, &prompt, generation_length, request.procedure, reporter)?)
+            let (procedure, collectives) = (request.procedure, request.collectives);
+            let job = Job { prompt: &prompt, generation_length, procedure, collectives };
+            Reply::Measured(measure(engine, clock, &job, world, reporter)?)
         }
         Request::Generate(request) => {
             let max_new_tokens = request.max_new_tokens as usize;

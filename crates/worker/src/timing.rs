@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use protocol::{DeviceSeconds, Generation, Measured, Memory, Phase, Procedure};
+use collective::{METER, World};
+use protocol::{CollectiveShares, DeviceSeconds, Generation, Measured, Memory, Phase, Procedure};
 use sha2::{Digest, Sha256};
 
 use crate::memory::{peak_bytes, reset_peak};
@@ -31,29 +32,54 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations.
+/// What is to be measured.
+pub struct Job<'a> {
+    /// The prompt.
+    pub prompt: &'a Prompt,
+    /// Decode forwards of a generation.
+    pub generation_length: usize,
+    /// How often.
+    pub procedure: Procedure,
+    /// Of several ranks: one more generation, for the share of collectives.
+    pub collectives: bool,
+}
+
+/// An engine, the clock it is timed by, and the ranks that it is one of.
+struct Stand<'a> {
+    engine: &'a mut dyn Engine,
+    clock: &'a dyn Clock,
+    world: &'a World,
+}
+
+/// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations. Every rank of `world` does
+/// the same at the same time.
 pub fn measure(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
-    prompt: &Prompt,
-    generation_length: usize,
-    procedure: Procedure,
+    job: &Job<'_>,
+    world: &World,
     reporter: &Reporter,
 ) -> Result<Measured> {
+    let &Job { prompt, generation_length, procedure, collectives } = job;
     let peak_since_reset = reset_peak();
     reporter.phase(Phase::Prompt, procedure.warmup_runs + procedure.prompt_runs);
     engine.begin(prompt, generation_length)?;
-    let prompts = time_prompts(engine, clock, procedure, reporter)?;
+    let stand = &mut Stand { engine, clock, world };
+    let prompts = time_prompts(stand, procedure, reporter)?;
 
     let warmup = generation_length.min(procedure.warmup_runs as usize);
     let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
     reporter.phase(Phase::Decode, forwards as u32);
-    generate(engine, clock, warmup, reporter)?;
+    generate(stand, warmup, reporter)?;
     let (generations, tokens_on_device): (Vec<_>, Vec<_>) = (0..procedure.generations)
-        .map(|_| generate(engine, clock, generation_length, reporter))
+        .map(|_| generate(stand, generation_length, reporter))
         .collect::<Result<Vec<_>>>()?
         .into_iter()
         .unzip();
+
+    let collectives = (collectives && !world.is_alone())
+        .then(|| collective_shares(stand, generation_length, reporter))
+        .transpose()?;
 
     check_finite(&engine.logits()?)?;
     let tokens_sha256 = tokens_sha256(&engine.tokens()?);
@@ -71,7 +97,8 @@ pub fn measure(
     let device_seconds = on_device(&prompts)
         .zip(tokens_on_device.into_iter().collect())
         .map(|(prompt, tokens)| DeviceSeconds { prompt, tokens });
-    Ok(Measured { prompt_seconds, generations, device_seconds, memory, tokens_sha256 })
+    let ranks = Vec::new();
+    Ok(Measured { prompt_seconds, generations, device_seconds, memory, ranks, collectives, tokens_sha256 })
 }
 
 /// Seconds of one forward.
@@ -86,16 +113,11 @@ fn on_device(latencies: &[Latency]) -> Option<Vec<f64>> {
     latencies.iter().map(|latency| latency.device).collect()
 }
 
-fn time_prompts(
-    engine: &mut dyn Engine,
-    clock: &dyn Clock,
-    procedure: Procedure,
-    reporter: &Reporter,
-) -> Result<Vec<Latency>> {
+fn time_prompts(stand: &mut Stand<'_>, procedure: Procedure, reporter: &Reporter) -> Result<Vec<Latency>> {
     let mut latencies = Vec::with_capacity(procedure.prompt_runs as usize);
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
-        engine.reset()?;
-        let latency = time(engine, clock, |engine| engine.prefill())?;
+        stand.engine.reset()?;
+        let latency = time(stand, |engine| engine.prefill())?;
         reporter.step(latency.host);
         if run >= procedure.warmup_runs {
             latencies.push(latency);
@@ -107,20 +129,20 @@ fn time_prompts(
 /// One generation, and its decode forwards by the device's clock. Selection and the preparation of inputs are between the
 /// timed forwards, and inside the wall clock.
 fn generate(
-    engine: &mut dyn Engine,
-    clock: &dyn Clock,
+    stand: &mut Stand<'_>,
     generation_length: usize,
     reporter: &Reporter,
 ) -> Result<(Generation, Option<Vec<f64>>)> {
     let mut tokens = Vec::with_capacity(generation_length);
-    engine.reset()?;
-    engine.synchronize()?;
+    let clock = stand.clock;
+    stand.engine.reset()?;
+    stand.engine.synchronize()?;
     let start = clock.now();
-    let prompt_seconds = time(engine, clock, |engine| engine.prefill())?.host;
+    let prompt_seconds = time(stand, |engine| engine.prefill())?.host;
     reporter.step(prompt_seconds);
     for _ in 0..generation_length {
-        engine.select()?;
-        let latency = time(engine, clock, |engine| engine.decode())?;
+        stand.engine.select()?;
+        let latency = time(stand, |engine| engine.decode())?;
         reporter.step(latency.host);
         tokens.push(latency);
     }
@@ -129,20 +151,44 @@ fn generate(
     Ok((Generation { prompt_seconds, token_seconds, wall_seconds }, on_device(&tokens)))
 }
 
-/// Seconds of one forward, the device idle before and after it. The second mark is inside what the host times, for it
+/// A generation of its own, in which each collective is timed: on a GPU the host waits before and after it.
+fn collective_shares(
+    stand: &mut Stand<'_>,
+    generation_length: usize,
+    reporter: &Reporter,
+) -> Result<CollectiveShares> {
+    let share = |collectives: Duration, forwards: f64| {
+        if forwards > 0.0 { (collectives.as_secs_f64() / forwards).min(1.0) } else { 0.0 }
+    };
+    METER.start();
+    stand.engine.reset()?;
+    let prefill = time(stand, |engine| engine.prefill())?;
+    let in_prefill = METER.elapsed();
+    reporter.step(prefill.host);
+    let mut forwards = 0.0;
+    for _ in 0..generation_length {
+        stand.engine.select()?;
+        let latency = time(stand, |engine| engine.decode())?;
+        reporter.step(latency.host);
+        forwards += latency.host;
+    }
+    METER.stop();
+    let in_decodes = METER.elapsed() - in_prefill;
+    Ok(CollectiveShares { prompt: share(in_prefill, prefill.host), tokens: share(in_decodes, forwards) })
+}
+
+/// Seconds of one forward, the device idle before and after it, and all ranks there when it begins. The second mark is inside what the host times, for it
 /// must be in the queue before the host waits; placing it takes a microsecond in which the device works.
-fn time(
-    engine: &mut dyn Engine,
-    clock: &dyn Clock,
-    forward: impl FnOnce(&mut dyn Engine) -> Result<()>,
-) -> Result<Latency> {
+fn time(stand: &mut Stand<'_>, forward: impl FnOnce(&mut dyn Engine) -> Result<()>) -> Result<Latency> {
+    let Stand { engine, clock, world } = stand;
     engine.synchronize()?;
+    world.barrier()?;
     engine.mark()?;
     let start = clock.now();
-    forward(engine)?;
+    forward(*engine)?;
     engine.mark()?;
     engine.synchronize()?;
-    let host = seconds_since(start, clock);
+    let host = seconds_since(start, *clock);
     Ok(Latency { host, device: engine.device_seconds()? })
 }
 
@@ -247,8 +293,9 @@ mod tests {
         let mut log = Log::default();
         let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
         let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2 };
-        let measured =
-            measure(&mut log, &MonotonicClock::start(), &prompt, 4, procedure, &Reporter::silent()).unwrap();
+        let job = Job { prompt: &prompt, generation_length: 4, procedure, collectives: true };
+        let (clock, alone) = (MonotonicClock::start(), World::alone());
+        let measured = measure(&mut log, &clock, &job, &alone, &Reporter::silent()).unwrap();
 
         assert_eq!(measured.prompt_seconds.len(), 3);
         assert_eq!(measured.generations.len(), 2);

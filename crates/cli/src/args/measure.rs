@@ -35,7 +35,13 @@ pub(crate) struct SetupArgs {
     /// fp32, fp16 or bf16: of weights, activations and KV cache.
     #[arg(long)]
     pub(crate) precision: Option<Precision>,
-    /// Threads of an engine's pool [default: one a core].
+    /// Ranks that share a model (tensor parallelism), started with mpirun; the GPUs from --device on.
+    #[arg(long, value_name = "N")]
+    pub(crate) world_size: Option<u32>,
+    /// The machines of the ranks, as `mpirun --hostfile` reads it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hostfile: Option<PathBuf>,
+    /// Threads of an engine's pool [default: one a core, shared by the ranks].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<u32>,
     /// The most memory a worker may use (private memory and mapped weights), such as 1GiB.
@@ -91,6 +97,9 @@ impl SetupArgs {
         };
         set("device", "--device", self.device.map(|device| device.to_string().into()));
         set("precision", "--precision", self.precision.map(|precision| precision.to_string().into()));
+        set("world_size", "--world-size", self.world_size.map(|size| i64::from(size).into()));
+        let hostfile = self.hostfile.as_ref().map(|path| path.display().to_string().into());
+        set("hostfile", "--hostfile", hostfile);
         set("threads", "--threads", self.threads.map(|threads| i64::from(threads).into()));
         set("memory_limit", "--memory-limit", self.memory_limit.clone().map(Value::from));
         set("timeout_seconds", "--timeout-seconds", self.timeout_seconds.map(Value::from));
@@ -156,6 +165,9 @@ pub(crate) struct Overrides {
     /// A worker for all cells of an engine, or a fresh one for every cell.
     #[arg(long, value_name = "engine|cell")]
     pub(crate) isolation: Option<String>,
+    /// Of several ranks: also run an untimed generation that says which share of the time passes in collectives.
+    #[arg(long)]
+    pub(crate) collectives: bool,
     /// Once a cell is out of memory, do not try those that need at least as much: they are OOM, and marked inferred.
     #[arg(long)]
     pub(crate) prune_oom: bool,
@@ -186,6 +198,7 @@ impl Overrides {
             ("procedure.generations", "--generations", whole(self.generations)),
             ("procedure.replicates", "--replicates", whole(self.replicates)),
             ("isolation", "--isolation", self.isolation.clone().map(Value::from)),
+            ("collectives", "--collectives", self.collectives.then(|| true.into())),
             ("prune_oom", "--prune-oom", self.prune_oom.then(|| true.into())),
             ("seed", "--seed", whole(self.seed)),
         ];

@@ -6,7 +6,7 @@ mod measure;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use protocol::Precision;
+use protocol::{Precision, Share};
 
 pub(crate) use judge::{Inconclusive, JudgeArgs, Output, OutputFormat, parse_share};
 pub(crate) use measure::{EnginesArgs, MeasureArgs, Overrides, SetupArgs, read_engines, set_option};
@@ -35,6 +35,8 @@ fn version() -> &'static str {
 pub(crate) enum Command {
     /// Measure a sweep and print its table.
     Run(RunArgs),
+    /// Join runs that each measured a share of one sweep into one run.
+    Merge(MergeArgs),
     /// Print the table of earlier runs, or of files with published ones.
     Table(TableArgs),
     /// Check tables against arithmetic and physics.
@@ -78,6 +80,9 @@ pub(crate) struct RunArgs {
     /// The run's folder [default: runs/TIME-SWEEP].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Measure a share of the cells alone, such as 2/8, into a folder of its own; `merge` joins them.
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["against", "against_options", "list", "resume"])]
+    pub(crate) shard: Option<Share>,
     /// Measure the same interleaved with a baseline, then compare: another engines.toml, or the folder of another build's
     /// workers. The run's folder has a folder for each, and 5 replicates unless set otherwise.
     #[arg(long, value_name = "FILE|DIR", conflicts_with = "list")]
@@ -91,6 +96,16 @@ pub(crate) struct RunArgs {
     pub(crate) history: HistoryFlags,
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MergeArgs {
+    /// The folders of `run --shard`: of the same sweep, procedure, program and libraries.
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The folder of the whole run.
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

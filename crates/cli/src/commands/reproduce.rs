@@ -13,7 +13,8 @@ use report::reproduction::{Known, Reproduction};
 use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
-use crate::commands::run::{default_dir, list, look_around, measure_one, watch, with_ceilings};
+use crate::commands::plan::list;
+use crate::commands::run::{default_dir, look_around, measure_one, watch, with_ceilings};
 use crate::{Ending, printer, source};
 
 /// What of a published table can run here.
@@ -141,9 +142,6 @@ fn plan<'a>(
     let heading = Heading::parse(&table.heading);
     refuse(&mut rows, &|_| match &heading {
         Err(error) => Some(error.to_string()),
-        Ok(heading) if heading.count > 1 => {
-            Some(format!("it takes {} devices, and no engine runs on more than one yet", heading.count))
-        }
         Ok(_) => None,
     });
     refuse(&mut rows, &|row| engines.find(&row.engine).err());
@@ -214,6 +212,8 @@ fn resolve(
     settings.set("models", origin, Value::Array(vec![heading.model.clone().into()]));
     settings.set("device", origin, device);
     settings.set("precision", origin, heading.precision.to_string());
+    // Devices that share the model.
+    settings.set("world_size", origin, i64::from(heading.count));
     if args.measure.overrides.models.is_empty()
         && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
     {

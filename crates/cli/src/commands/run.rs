@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Cell, Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings,
-    Sweep, format_bytes, plan, read_environment,
+    Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings,
+    Sweep, read_environment,
 };
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
-use crate::commands::{against, ceilings, history, table};
+use crate::commands::{against, ceilings, history, plan, table};
 use crate::progress::Progress;
 use crate::{Ending, printer, source};
 
@@ -41,11 +41,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
     if args.list {
-        printer::text(&list(&sweep))?;
+        printer::text(&plan::list(&sweep))?;
         return Ok(Ending::Done);
     }
     let environment = look_around(&sweep, &engines)?;
     let gpu = watch(&sweep, &args.measure)?;
+    let environment = Environment { shard: args.shard, ..environment };
+    let name = match args.shard {
+        Some(share) => format!("{name}-{}of{}", share.index(), share.count()),
+        None => name,
+    };
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
     let folder =
         RunFolder::create(&dir, &sweep, || with_ceilings(environment, &sweep, &engines, &args.measure))?;
@@ -87,13 +92,7 @@ pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
 pub(crate) fn resolve(args: &RunArgs, mut settings: Settings, engines: &Engines) -> Result<Sweep> {
     args.measure.overrides.overlay(&mut settings);
     args.measure.setup.overlay(&mut settings)?;
-    let sweep = Sweep::resolve(settings, engines)?;
-    ensure!(
-        sweep.world_size == 1,
-        "world_size {}: no engine runs on more than one rank yet",
-        sweep.world_size
-    );
-    Ok(sweep)
+    Ok(Sweep::resolve(settings, engines)?)
 }
 
 pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environment> {
@@ -192,7 +191,7 @@ fn tell(shown: &Result<bool>) {
 
 /// Prints the tables of what is measured so far, where that is asked for, then writes them into the folder.
 /// Whether its audit found something impossible.
-fn show(folder: &RunFolder, print: bool) -> Result<bool> {
+pub(crate) fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }
@@ -247,39 +246,6 @@ pub(crate) fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
 pub(crate) fn default_dir(name: &str) -> PathBuf {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     Path::new("runs").join(format!("{now}-{name}"))
-}
-
-pub(crate) fn list(sweep: &Sweep) -> String {
-    let (limit, whose) = match (sweep.setup.memory_limit, sweep.setup.device) {
-        (None, Device::Cpu) => {
-            (Some(harness::memory_bytes()).filter(|&bytes| bytes > 0), "this machine's memory")
-        }
-        (None, device) => {
-            let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(device));
-            (gpu.and_then(|gpu| gpu.memory_bytes()), "the GPU's memory")
-        }
-        (limit, _) => (limit, "the limit"),
-    };
-    let mut text = String::from(
-        "cell  model            engine            batch  prompt     weights    KV cache  activations       total\n",
-    );
-    for (index, cell) in plan(sweep).iter().enumerate() {
-        let Cell { model, engine, batch_size, prompt_length, .. } = cell;
-        let need = cell.memory_need(sweep);
-        let [weights, cache, activations, total] =
-            [need.weights, need.kv_cache, need.activations, need.total()].map(format_bytes);
-        let over = limit.is_some_and(|limit| need.total() > limit);
-        let mark = if over { format!("  over {whose}") } else { String::new() };
-        text.push_str(&format!(
-            "{:>4}  {:<16} {engine:<16} {batch_size:>6}  {prompt_length:>6}  {weights:>10}  {cache:>10}  {activations:>11}  {total:>10}{mark}\n",
-            index + 1,
-            model.name,
-        ));
-    }
-    if let Some(limit) = sweep.setup.memory_limit {
-        text.push_str(&format!("memory_limit: {}\n", format_bytes(limit)));
-    }
-    text
 }
 
 /// One line on how the engines stand to each other.

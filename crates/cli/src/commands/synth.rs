@@ -30,7 +30,7 @@ pub(crate) fn run(args: &SynthArgs) -> Result<Ending> {
     }
     let size = cost::weights_bytes(&config, args.precision);
     printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));
-    let weights = Weights::Seeded { config, seed: args.seed };
+    let weights = Weights::seeded(config, args.seed);
     llama::write_checkpoint(&weights, args.precision, &args.out).context("--out")?;
     Ok(Ending::Done)
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod mpi;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 

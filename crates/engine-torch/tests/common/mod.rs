@@ -1,6 +1,7 @@
 //! Shared by the tests.
 #![allow(dead_code, unreachable_pub)]
 
+use collective::World;
 use engine_torch::{Torch, TorchEngine};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ pub fn seeded(config: Value) -> ModelSource {
 }
 
 pub fn loaded(engine: TorchEngine, request: &LoadRequest) -> Torch {
-    let mut torch = Torch::new(engine);
+    let mut torch = Torch::new(engine, World::alone());
     torch.load(request, &Reporter::silent()).unwrap();
     torch
 }

@@ -67,6 +67,9 @@ impl Heading {
                 (whole(count)?, device.trim(), None)
             }
             DeviceKind::Cpu => {
+                // Ranks share the one processor: they are not counted as devices.
+                let of_ranks = device.rsplit_once(", ").filter(|(_, ranks)| ranks.ends_with(" ranks"));
+                let device = of_ranks.map_or(device, |(device, _)| device);
                 let (device, cores) = device.rsplit_once(", ").ok_or(UnreadableHeading)?;
                 let cores = cores.strip_suffix(" cores").or_else(|| cores.strip_suffix(" core"));
                 (1, device.trim(), Some(whole(cores.ok_or(UnreadableHeading)?)?))
@@ -115,12 +118,14 @@ mod tests {
                     (Device::Cuda(0), 4, "A100 80GB"),
                     (Device::Cuda(1), 1, "H200 141GB"),
                     (Device::Cpu, 1, "AMD EPYC 7763"),
+                    (Device::Cpu, 4, "AMD EPYC 7763"),
                 ] {
                     let text = heading(model, precision, device, count, &machine);
                     let parts = Heading::parse(&text).unwrap();
                     assert_eq!((parts.model.as_str(), parts.precision), (model, precision), "{text}");
-                    assert_eq!((parts.count, parts.device.as_str()), (count, name), "{text}");
                     let is_cpu = device == Device::Cpu;
+                    let devices = if is_cpu { 1 } else { count };
+                    assert_eq!((parts.count, parts.device.as_str()), (devices, name), "{text}");
                     assert_eq!(parts.kind == DeviceKind::Cpu, is_cpu);
                     assert_eq!(parts.cores, is_cpu.then_some(16));
                 }

@@ -23,6 +23,7 @@ pub(crate) fn environment() -> Environment {
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
         pair: None,
+        shard: None,
         models: BTreeMap::new(),
         machine: None,
         sweep_sha256: String::new(),
@@ -65,6 +66,8 @@ pub(crate) fn measured(
             peak_bytes: Some(100 << 20),
         },
         device_seconds: None,
+        ranks: Vec::new(),
+        collectives: None,
         tokens_sha256: Some("aa".into()),
         gpu: None,
     }

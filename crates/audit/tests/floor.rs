@@ -1,0 +1,60 @@
+//! No published row of the 70B table is faster than its floor on four A100, by this program's own sharding.
+
+use audit::{Hardware, Work};
+use llama::LlamaConfig;
+use protocol::Precision;
+use report::COLUMNS;
+use report::published::{Heading, Value, markdown};
+
+const FILE: &str = "results/published/llama2-a100.md";
+
+fn llama2_70b() -> LlamaConfig {
+    LlamaConfig::parse(include_str!("../../../configs/models/llama2-70b.json"), "70b").unwrap()
+}
+
+#[test]
+fn every_published_70b_row_stands_above_its_floor() {
+    let text = include_str!("../../../results/published/llama2-a100.md");
+    let document = markdown::parse(text, FILE).unwrap();
+    let table = document.tables().find(|table| table.heading.contains("70B")).unwrap();
+    let heading = Heading::parse(&table.heading).unwrap();
+    assert_eq!(heading.count, 4);
+    let ceilings = Hardware::built_in().ceilings(&heading).unwrap();
+    let mut checked = 0;
+    for row in &table.rows {
+        let cell = [row.batch_size.into(), row.prompt_length.into(), 256];
+        let work = Work::of(&llama2_70b(), Precision::Fp16, heading.count, cell).unwrap();
+        let floor = work.floor(&ceilings).unwrap();
+        for (column, floor) in [(3, floor.prompt_seconds), (7, floor.token_seconds)] {
+            let Value::Number(number) = row.cells[column - 3].value() else { continue };
+            let seconds = number.value / 1e3;
+            assert!(seconds > floor, "line {}: {}: {seconds} s, floor {floor} s", row.line, COLUMNS[column]);
+            // Nor is the floor so low that it says nothing.
+            assert!(
+                seconds < 20.0 * floor,
+                "line {}: {}: {seconds} s, floor {floor} s",
+                row.line,
+                COLUMNS[column]
+            );
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 2 * table.rows.len());
+}
+
+#[test]
+fn a_decode_step_of_70b_on_four_ranks() {
+    let work = Work::of(&llama2_70b(), Precision::Fp16, 4, [1, 16, 256]).unwrap();
+    // A quarter of the projections, and all of the head: 34.5 GB; 17 ms at 2039 GB/s.
+    assert!((34.4e9..34.9e9).contains(&work.token.read_bytes), "{:e}", work.token.read_bytes);
+    assert_eq!(work.token.all_reduce_bytes, 160.0 * 8192.0 * 2.0);
+    let alone = Work::of(&llama2_70b(), Precision::Fp16, 1, [1, 16, 256]).unwrap();
+    assert_eq!(alone.token.all_reduce_bytes, 0.0);
+    let ceilings = |device: &str| {
+        let heading = Heading::parse(&format!("LLaMA-2 70B FP16 CUDA (4 {device})")).unwrap();
+        Hardware::built_in().ceilings(&heading).unwrap()
+    };
+    let [a100, h100] = ["A100 80GB", "H100 80GB"].map(|device| work.floor(&ceilings(device)).unwrap());
+    assert!((0.0165..0.0175).contains(&a100.token_seconds), "{a100:?}");
+    assert!((0.0100..0.0105).contains(&h100.token_seconds), "{h100:?}");
+}

@@ -1,0 +1,173 @@
+//! How a worker is started: by itself, or as several ranks by `mpirun`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::EngineCommand;
+
+/// The launcher.
+const MPIRUN: &str = "mpirun";
+/// Tells a worker how many ranks there are (`collective::WORLD_SIZE_VARIABLE`).
+const WORLD_SIZE: &str = "LLAMA2_BENCH_WORLD_SIZE";
+/// What a worker on another machine should know, too, where it is set here.
+const PASSED_ON: [&str; 3] = ["LLAMA2_BENCH_RUNTIME", "LLAMA2_BENCH_MPI_LIBRARY", "LD_LIBRARY_PATH"];
+
+/// How many processes a worker is, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranks {
+    /// Ranks of tensor parallelism.
+    pub world_size: u32,
+    /// The machines, as `mpirun --hostfile` reads it; this one alone where not given.
+    pub hostfile: Option<PathBuf>,
+}
+
+impl Ranks {
+    /// One process, here.
+    pub const ONE: Self = Self { world_size: 1, hostfile: None };
+
+    /// Whether it is one process, without a launcher.
+    pub fn is_one(&self) -> bool {
+        self.world_size == 1
+    }
+}
+
+/// A command and what it is started in.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// A folder for the launcher's own files and shared memory, which does not outlive the worker.
+    pub(crate) scratch: Option<PathBuf>,
+}
+
+impl Launch {
+    /// The start of an engine's worker.
+    ///
+    /// # Errors
+    /// In words, where there is no launcher.
+    pub(crate) fn of(worker: &EngineCommand, ranks: &Ranks) -> Result<Self, String> {
+        let words = worker.arguments.iter().map(OsString::from);
+        if ranks.is_one() {
+            let (program, arguments) = (worker.program.clone(), words.collect());
+            return Ok(Self { program, arguments, environment: Vec::new(), scratch: None });
+        }
+        let program = find_on_path(MPIRUN).ok_or_else(|| missing(ranks.world_size))?;
+        let mut arguments: Vec<OsString> = vec!["-n".into(), ranks.world_size.to_string().into()];
+        if let Some(hostfile) = &ranks.hostfile {
+            arguments.extend(["--hostfile".into(), hostfile.into()]);
+        }
+        // `env` reaches other machines whichever MPI this is.
+        arguments.extend(["env".into(), format!("{WORLD_SIZE}={}", ranks.world_size).into()]);
+        for name in PASSED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                let mut word = OsString::from(format!("{name}="));
+                word.push(value);
+                arguments.push(word);
+            }
+        }
+        arguments.push(worker.program.clone().into());
+        arguments.extend(words);
+        let scratch = ranks.hostfile.is_none().then(scratch_folder).flatten();
+        Ok(Self { program, arguments, environment: environment(ranks, scratch.as_deref()), scratch })
+    }
+}
+
+fn missing(world_size: u32) -> String {
+    format!(
+        "world_size {world_size} needs {MPIRUN}, which is not on the PATH: install Open MPI (Debian: apt-get install \
+         openmpi-bin) or MPICH (apt-get install mpich), the one that llama2-bench was built with"
+    )
+}
+
+/// The launcher, or in words that there is none.
+pub(crate) fn find_launcher(ranks: &Ranks) -> Result<(), String> {
+    if ranks.is_one() || find_on_path(MPIRUN).is_some() { Ok(()) } else { Err(missing(ranks.world_size)) }
+}
+
+/// The file that starting `program` starts.
+pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// Settings of Open MPI 4 and of its successor's launcher; MPICH does by itself what they ask for.
+fn environment(ranks: &Ranks, scratch: Option<&Path>) -> Vec<(&'static str, OsString)> {
+    let mut settings: Vec<(&'static str, OsString)> = Vec::new();
+    let mut set = |names: &[&'static str], value: &str| {
+        for name in names {
+            // The user's own come first.
+            if std::env::var_os(name).is_none() {
+                settings.push((*name, value.into()));
+            }
+        }
+    };
+    // Here more ranks than cores are as good as any, and engines place their own threads.
+    set(&["OMPI_MCA_rmaps_base_oversubscribe"], "1");
+    set(&["OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy"], "none");
+    set(&["PRTE_MCA_rmaps_default_mapping_policy"], ":oversubscribe");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if ranks.hostfile.is_none() && ranks.world_size as usize > cores {
+        set(&["OMPI_MCA_mpi_yield_when_idle"], "1");
+    }
+    // SAFETY: no arguments, no failure.
+    if unsafe { libc::geteuid() } == 0 {
+        set(&["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"], "1");
+        set(&["PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"], "1");
+    }
+    if let Some(scratch) = scratch.and_then(Path::to_str) {
+        set(&["OMPI_MCA_orte_tmpdir_base", "PRTE_MCA_prte_tmpdir_base"], scratch);
+        set(&["OMPI_MCA_btl_vader_backing_directory", "OMPI_MCA_btl_sm_backing_directory"], scratch);
+    }
+    settings
+}
+
+/// A name for a new folder in memory; the guard makes and removes it.
+fn scratch_folder() -> Option<PathBuf> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let memory = Path::new("/dev/shm");
+    memory.is_dir().then(|| memory.join(format!("llama2-bench-{}-{number}", std::process::id())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker() -> EngineCommand {
+        EngineCommand {
+            engine: "a".into(),
+            program: "/opt/worker".into(),
+            arguments: vec!["--engine".into(), "a".into()],
+        }
+    }
+
+    fn words(launch: &Launch) -> String {
+        let words: Vec<_> = launch.arguments.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn one_process_is_started_as_it_is() {
+        let launch = Launch::of(&worker(), &Ranks::ONE).unwrap();
+        assert_eq!((launch.program.as_path(), &*words(&launch)), (Path::new("/opt/worker"), "--engine a"));
+        assert!(launch.environment.is_empty() && launch.scratch.is_none());
+    }
+
+    #[test]
+    fn several_are_started_by_mpirun_or_it_is_said_what_to_install() {
+        let ranks = Ranks { world_size: 4, hostfile: Some("hosts".into()) };
+        match Launch::of(&worker(), &ranks) {
+            Ok(launch) => {
+                assert!(launch.program.ends_with("mpirun"));
+                let words = words(&launch);
+                assert!(words.starts_with("-n 4 --hostfile hosts env LLAMA2_BENCH_WORLD_SIZE=4 "), "{words}");
+                assert!(words.ends_with(" /opt/worker --engine a"), "{words}");
+                assert!(launch.scratch.is_none(), "other machines have no such folder");
+            }
+            Err(error) => assert_eq!(error, missing(4)),
+        }
+        assert!(missing(4).contains("apt-get install openmpi-bin"));
+    }
+}
