@@ -10,6 +10,7 @@ use harness::{
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
+use crate::commands::report::{PAGE, html as page_of};
 use crate::commands::{against, ceilings, history, table};
 use crate::progress::Progress;
 use crate::{Ending, printer, source};
@@ -196,13 +197,15 @@ fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }
-    let (tables, is_impossible) = source::read_run(folder.dir())?;
+    let run = source::read_whole(folder.dir())?;
+    let tables = source::with_findings(&run);
     if print {
         printer::result(&table::render(&tables, None))?;
     }
     folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
-    Ok(is_impossible)
+    folder.write(PAGE, page_of(&run)?.as_bytes())?;
+    Ok(run.audit.is_impossible())
 }
 
 /// The command that measures what a run's folder lacks.
