@@ -28,7 +28,7 @@ impl Axis {
     /// Linear from `low`, with ticks at round numbers.
     pub(crate) fn linear(low: f64, largest: f64) -> Self {
         let largest = if largest > low { largest } else { low + 1.0 };
-        let step = round_step((largest - low) / 4.0);
+        let step = round_step((largest - low) / 5.0);
         let high = ((largest - low) / step).ceil() * step + low;
         let count = ((high - low) / step).round() as usize;
         let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn ticks_are_round_numbers() {
         assert_eq!(labels(&Axis::of([2.2, 15.5])), ["0", "5", "10", "15", "20"]);
-        assert_eq!(labels(&Axis::of([0.31, 0.44])), ["0.0", "0.2", "0.4", "0.6"]);
+        assert_eq!(labels(&Axis::of([0.31, 0.44])), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
         assert_eq!(labels(&Axis::of([13_000.0])), ["0", "5000", "10\u{a0}000", "15\u{a0}000"]);
         assert_eq!(labels(&Axis::of([1.0, 90.0])), ["1", "2", "5", "10", "20", "50", "100"]);
         assert_eq!(labels(&Axis::of([0.01, 900.0])), ["0.01", "0.1", "1", "10", "100", "1000"]);

@@ -22,9 +22,10 @@ pub(crate) const HATCH: &str = "<pattern id=\"hatch\" width=\"6\" height=\"6\" p
 /// A panel as an element of HTML.
 pub(crate) fn svg_of_panel(panel: &Panel, id: &str) -> String {
     let (width, height) = panel.size;
+    let wide = if width > 400 { " wide" } else { "" };
     let [title, description] = [&panel.title, &panel.description].map(|words| text::escape(words));
     format!(
-        "<svg class=\"panel\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
+        "<svg class=\"panel{wide}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
          aria-labelledby=\"{id}-t {id}-d\" data-marks=\"{}\"><title id=\"{id}-t\">{title}</title>\
          <desc id=\"{id}-d\">{description}</desc>\n{}</svg>\n",
         panel.marks, panel.body

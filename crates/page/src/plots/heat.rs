@@ -60,7 +60,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
     Ok(Plot {
         id: format!("{}-map", measure.id),
         title: format!("{} of every cell", measure.title),
-        caption: format!("Each cell is a batch size × prompt length. {}", measure.note.split("; whiskers").next().unwrap_or("")),
+        caption: format!("Each cell is a batch size × prompt length. {}", measure.note),
         legend: Legend(legend),
         panels,
         table: table(scene, group, measure),

@@ -17,7 +17,7 @@ pub(crate) struct Measure {
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
     /// The least of the series, and its 95th percentile.
     pub(crate) spread: Option<fn(&Figures) -> (f64, f64)>,
-    /// How the whiskers are said.
+    /// How the figure comes about, and which way is better.
     pub(crate) note: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub(crate) const TOKEN_LATENCY: Measure = Measure {
     short: "ms",
     value: |_, figures| Some(figures.token.mean * MILLISECONDS),
     spread: Some(|figures| (figures.token.least * MILLISECONDS, figures.token.p95 * MILLISECONDS)),
-    note: "Points are means over all generated tokens; whiskers go from the least to the 95th percentile. Lower is better.",
+    note: "The mean of all generated tokens. Lower is better.",
 };
 
 /// Batch size over that.

@@ -118,10 +118,12 @@ fn plot(
     } else {
         String::new()
     };
+    let whiskers =
+        measure.spread.map_or("", |_| " Whiskers go from the least to the 95th percentile.");
     Ok(Some(Plot {
         id: format!("{}-by-{}", measure.id, x.id),
         title: format!("{} against {}", measure.title, x.name),
-        caption: format!("{}{left_out}", measure.note),
+        caption: format!("{}{whiskers}{left_out}", measure.note),
         legend: Legend::of_series(scene, group),
         panels,
         table: table(scene, &cells, measure),

@@ -159,7 +159,8 @@ fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, 
     let usual = medians[medians.len() * 9 / 10];
     // One stray token does not flatten all others; what is beyond stands at the edge, and the title says how far it goes.
     let top = largest.min(usual * 3.0);
-    let cut = if largest > top { format!(", cut at {} ms, largest {} ms", number(top), number(largest)) } else { String::new() };
+    let y = Axis::linear(0.0, top);
+    let cut = if largest > y.high() { format!(", the largest of {} ms stands at the edge", number(largest)) } else { String::new() };
     let series = scene.series(&cell.row.engine, cell.run);
     let size = format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
     let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
@@ -185,7 +186,7 @@ fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, 
                 .map(|tick| (tick as f64, tick.to_string()))
                 .collect(),
         ),
-        y: Axis::linear(0.0, top),
+        y,
         size: (350, 200),
         has_columns: false,
         has_rows: true,

@@ -1,0 +1,113 @@
+//! What is in a page, without a browser.
+
+mod common;
+
+use common::{HOSTILE, comparison, hostile, kept, large, measured, run, small};
+use page::Page;
+
+fn html(runs: &[page::Run]) -> String {
+    Page::new(runs, &[]).unwrap().html()
+}
+
+/// Every plot's marks and data.
+fn data(page: &Page<'_>) -> String {
+    let plot = |plot: &page::Plot| {
+        format!("{} ({} marks)\n{}\n{}\n{}", plot.id, plot.marks(), plot.title, plot.caption, plot.table.tsv())
+    };
+    page.plots().map(plot).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_data_of_every_plot() {
+    let runs = [small()];
+    insta::assert_snapshot!(data(&Page::new(&runs, &[]).unwrap()));
+}
+
+#[test]
+fn the_data_of_two_runs_side_by_side() {
+    let runs = [hostile("before", 1.0), hostile("after", 1.2)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let page = Page::new(&runs, &comparisons).unwrap();
+    insta::assert_snapshot!(data(&page));
+}
+
+#[test]
+fn a_plot_as_a_file() {
+    let runs = [run("one", vec![measured("onnxruntime", 1, 16, 0, 0.002), measured("onnxruntime", 4, 16, 0, 0.002)])];
+    let page = Page::new(&runs, &[]).unwrap();
+    let plot = page.plots().next().unwrap();
+    let svg = plot.svg();
+    let without_style = format!("{}…{}", svg.split("<style>").next().unwrap(), svg.split("</style>").nth(1).unwrap());
+    insta::assert_snapshot!(without_style);
+    assert!(!svg.contains("var("), "a file of its own has its colours");
+}
+
+#[test]
+fn every_file_of_a_plot_is_well_formed_and_every_image_is_one() {
+    let runs = [hostile("<b>&", 1.0)];
+    let page = Page::new(&runs, &[]).unwrap();
+    for plot in page.plots() {
+        let svg = plot.svg();
+        let document = roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{}: {error}", plot.id));
+        let is_mark = |node: &roxmltree::Node<'_, '_>| {
+            node.attribute("class").is_some_and(|class| class.split(' ').any(|one| one == "m"))
+        };
+        assert_eq!(document.descendants().filter(is_mark).count(), plot.marks(), "{}", plot.id);
+    }
+    let png = page.plots().next().unwrap().png().unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 5000);
+}
+
+#[test]
+fn names_stay_text() {
+    let runs = [hostile(HOSTILE, 1.0), hostile("other", 1.1)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let html = Page::new(&runs, &comparisons).unwrap().html();
+    // The page's own, and a series a run.
+    assert_eq!(html.matches("<script").count(), 1 + runs.len());
+    assert_eq!(html.matches("<img").count(), 0);
+    assert!(!html.contains('\u{202e}'), "nothing turns the reading around");
+    assert!(html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    let html = html(&[small()]);
+    for word in ["http://", "https://", "@import", "src="] {
+        assert!(!html.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_same_records_make_the_same_bytes() {
+    assert!(html(&[small()]) == html(&[small()]));
+}
+
+#[test]
+fn a_run_without_a_cell_has_a_page() {
+    let html = html(&[run("empty", Vec::new())]);
+    assert!(html.contains("No cells"));
+}
+
+#[test]
+fn large_runs_fit() {
+    let html = html(&[large()]);
+    assert_eq!(large().records.len(), 540);
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    eprintln!("540 cells: {} bytes", html.len());
+}
+
+#[test]
+fn what_speaks_against_a_run_is_said() {
+    let mut run = kept();
+    run.expected = 20;
+    run.environments[0].load_average = 3.5;
+    let html = html(&[run]);
+    for words in ["18 of 20 records are there", "load average 3.50 on 2 cores", "vary by more than 10 %"] {
+        assert!(html.contains(words), "{words}");
+    }
+    let gpu = Page::new(&[hostile("gpu", 1.0)], &[]).unwrap().html();
+    assert!(gpu.contains("clocks were held down: temperature (driver)"));
+    assert!(gpu.contains("nobody checked that these engines compute the same"));
+    assert!(Page::new(&[small()], &[]).unwrap().html().contains("ran out of memory in 1 of 6 cells"));
+}
