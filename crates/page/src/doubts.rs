@@ -64,12 +64,19 @@ pub(crate) fn of(run: &Run) -> Vec<Doubt> {
     }
     verified(run, &mut say);
     if run.environments.len() > 1 {
-        say(Weight::Doubt, format!("the run has {} parts, which were measured otherwise", run.environments.len()));
+        say(
+            Weight::Doubt,
+            format!("the run has {} parts, which were measured otherwise", run.environments.len()),
+        );
     }
     if run.records.len() < run.expected {
         say(
             Weight::Doubt,
-            format!("{} of {} records are there: the run did not go to its end", run.records.len(), run.expected),
+            format!(
+                "{} of {} records are there: the run did not go to its end",
+                run.records.len(),
+                run.expected
+            ),
         );
     }
     run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
@@ -99,10 +106,14 @@ fn verified(run: &Run, say: &mut impl FnMut(Weight, String)) {
     let of_engine = |engine: &str| {
         let agreements = run.verifications.iter().flat_map(|one| &one.agreements);
         let answered = agreements.clone().any(|one| one.engine == engine && one.error.is_none());
-        let held_against = run.verifications.iter().any(|one| one.against.as_deref() == Some(engine) && !one.agreements.is_empty());
+        let held_against = run
+            .verifications
+            .iter()
+            .any(|one| one.against.as_deref() == Some(engine) && !one.agreements.is_empty());
         answered || held_against
     };
-    let not: Vec<String> = engines.iter().filter(|engine| !of_engine(engine)).map(|engine| one_line(engine)).collect();
+    let not: Vec<String> =
+        engines.iter().filter(|engine| !of_engine(engine)).map(|engine| one_line(engine)).collect();
     if !not.is_empty() {
         say(
             Weight::Doubt,
@@ -117,7 +128,10 @@ fn verified(run: &Run, say: &mut impl FnMut(Weight, String)) {
         .map(|(engine, _)| engine.as_str())
         .collect();
     if !scripted.is_empty() {
-        say(Weight::Wrong, format!("latencies of {} are scripted, not measured", one_line(&scripted.join(", "))));
+        say(
+            Weight::Wrong,
+            format!("latencies of {} are scripted, not measured", one_line(&scripted.join(", "))),
+        );
     }
 }
 
@@ -126,7 +140,9 @@ fn machine(environment: &Environment, say: &mut impl FnMut(Weight, String)) {
     if *load_average > BUSY * f64::from(*cores) {
         say(
             Weight::Doubt,
-            format!("the machine was busy when the run began: load average {load_average:.2} on {cores} cores"),
+            format!(
+                "the machine was busy when the run began: load average {load_average:.2} on {cores} cores"
+            ),
         );
     }
     if let Some(governor) = cpu_governor.as_deref().filter(|governor| *governor != "performance") {
@@ -155,13 +171,18 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
     if let Some((count, worst, name)) = worst(unsteady) {
         say(
             Weight::Doubt,
-            format!("token latencies vary by more than {:.0} % of their mean in {count} of {measured} cells; most in {name}: {:.0} %", SPREAD * 100.0, worst * 100.0),
+            format!(
+                "token latencies vary by more than {:.0} % of their mean in {count} of {measured} cells; most in {name}: {:.0} %",
+                SPREAD * 100.0,
+                worst * 100.0
+            ),
         );
     }
 
     let slow = launches.iter().filter_map(|((_, engine, batch, prompt), records)| {
         let generations = records.iter().flat_map(|record| &record.generations);
-        let firsts: Vec<f64> = generations.clone().filter_map(|one| one.token_seconds.first().copied()).collect();
+        let firsts: Vec<f64> =
+            generations.clone().filter_map(|one| one.token_seconds.first().copied()).collect();
         let all: Vec<f64> = generations.flat_map(|one| &one.token_seconds).copied().collect();
         let ratio = Summary::of(&firsts)?.median / Summary::of(&all)?.median;
         (ratio > SLOW_FIRST).then(|| (ratio, cell(engine, *batch, *prompt)))
@@ -169,7 +190,9 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
     if let Some((count, worst, name)) = worst(slow) {
         say(
             Weight::Note,
-            format!("the first token takes more than {SLOW_FIRST:.0} times the median in {count} of {measured} cells; most in {name}: {worst:.1} times"),
+            format!(
+                "the first token takes more than {SLOW_FIRST:.0} times the median in {count} of {measured} cells; most in {name}: {worst:.1} times"
+            ),
         );
     }
 
@@ -179,17 +202,27 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
             .map(|record| record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect())
             .collect();
         let slices: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
-        let within = changes(&slices).into_iter().filter(|change| change.exceeds(DRIFT)).map(|change| change.ratio);
+        let within =
+            changes(&slices).into_iter().filter(|change| change.exceeds(DRIFT)).map(|change| change.ratio);
         let side = Launches::of(slices.iter().copied());
-        let across = side.and_then(|side| Trend::of(&side)).filter(|trend| trend.is_drift(DRIFT)).map(|trend| trend.ratio);
+        let across = side
+            .and_then(|side| Trend::of(&side))
+            .filter(|trend| trend.is_drift(DRIFT))
+            .map(|trend| trend.ratio);
         let most = within.chain(across).max_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()))?;
         Some((most, cell(engine, *batch, *prompt)))
     });
     let drifts: Vec<(f64, String)> = drifts.collect();
-    if let Some((most, name)) = drifts.iter().max_by(|one, other| one.0.ln().abs().total_cmp(&other.0.ln().abs())) {
+    if let Some((most, name)) =
+        drifts.iter().max_by(|one, other| one.0.ln().abs().total_cmp(&other.0.ln().abs()))
+    {
         say(
             Weight::Doubt,
-            format!("latencies drift in {} of {measured} cells; most in {name}: {:+.1} %", drifts.len(), (most - 1.0) * 100.0),
+            format!(
+                "latencies drift in {} of {measured} cells; most in {name}: {:+.1} %",
+                drifts.len(),
+                (most - 1.0) * 100.0
+            ),
         );
     }
 }

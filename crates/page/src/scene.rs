@@ -85,7 +85,7 @@ impl<'a> Scene<'a> {
 
     /// The classes of a series' line.
     pub(crate) fn line(&self, engine: &str, run: usize) -> String {
-        let dash = if run % 4 == 0 { String::new() } else { format!(" d{}", run % 4) };
+        let dash = ["", " d1", " d2", " d3"][run % 4];
         format!("l {}{dash}", self.colour(engine))
     }
 
@@ -121,7 +121,8 @@ impl<'a> Scene<'a> {
         }
         let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(_, group)| group).collect();
         for group in &mut groups {
-            let mut headings: Vec<&str> = group.tables.iter().map(|(_, table)| table.heading.as_str()).collect();
+            let mut headings: Vec<&str> =
+                group.tables.iter().map(|(_, table)| table.heading.as_str()).collect();
             headings.dedup();
             group.title = headings.join(" · ");
         }

@@ -146,7 +146,10 @@ fn two_runs_with_names_that_are_none_on_a_gpu() {
     // A line for each of 60 records in two panels of both runs.
     assert_marks(&marks, &BTreeMap::from([("gpu", 2 * 2 * 60)]));
     // 12 cells and 3 means.
-    assert_marks(&marks, &BTreeMap::from([("ratio-1-prompt", 15), ("ratio-1-first-256", 15), ("ratio-1-wall", 15)]));
+    assert_marks(
+        &marks,
+        &BTreeMap::from([("ratio-1-prompt", 15), ("ratio-1-first-256", 15), ("ratio-1-wall", 15)]),
+    );
     assert_eq!(browser.value("document.querySelectorAll('main script:not([type]), main img').length"), 0);
 }
 
@@ -171,12 +174,15 @@ fn tables_are_sorted_and_copied_and_series_downloaded() {
     let run = small();
     let markdown = report::markdown::rows(&run.tables[0]);
     let tokens = run.records.iter().flat_map(|record| &record.generations).flat_map(|one| &one.token_seconds);
-    let (count, sum) = tokens.fold((0, 0), |(count, sum), seconds| (count + 1, sum + (seconds * 1e9).round() as i64));
+    let (count, sum) =
+        tokens.fold((0, 0), |(count, sum), seconds| (count + 1, sum + (seconds * 1e9).round() as i64));
     let page = write(&[run], &[]);
     browser.open(&page.file, 1000, false);
 
     let column = "[...document.querySelectorAll('#tables table')[0].tBodies[0].rows].map(row => row.cells[3].textContent)";
-    let sort = format!("document.querySelectorAll('#tables table')[0].tHead.rows[0].cells[3].firstChild.click(); {column}");
+    let sort = format!(
+        "document.querySelectorAll('#tables table')[0].tHead.rows[0].cells[3].firstChild.click(); {column}"
+    );
     let numbers = |texts: Value| -> Vec<Option<f64>> {
         texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().parse().ok()).collect()
     };

@@ -9,10 +9,18 @@ fn html(runs: &[page::Run]) -> String {
     Page::new(runs, &[]).unwrap().html()
 }
 
-/// Every plot's marks and data.
-fn data(page: &Page<'_>) -> String {
+/// Every plot's marks and data, of which at most so many lines.
+fn data(page: &Page<'_>, most: usize) -> String {
     let plot = |plot: &page::Plot| {
-        format!("{} ({} marks)\n{}\n{}\n{}", plot.id, plot.marks(), plot.title, plot.caption, plot.table.tsv())
+        let lines: Vec<String> = plot.table.tsv().lines().take(most).map(str::to_owned).collect();
+        format!(
+            "{} ({} marks)\n{}\n{}\n{}\n",
+            plot.id,
+            plot.marks(),
+            plot.title,
+            plot.caption,
+            lines.join("\n")
+        )
     };
     page.plots().map(plot).collect::<Vec<_>>().join("\n")
 }
@@ -20,7 +28,7 @@ fn data(page: &Page<'_>) -> String {
 #[test]
 fn the_data_of_every_plot() {
     let runs = [small()];
-    insta::assert_snapshot!(data(&Page::new(&runs, &[]).unwrap()));
+    insta::assert_snapshot!(data(&Page::new(&runs, &[]).unwrap(), usize::MAX));
 }
 
 #[test]
@@ -28,16 +36,20 @@ fn the_data_of_two_runs_side_by_side() {
     let runs = [hostile("before", 1.0), hostile("after", 1.2)];
     let comparisons = [comparison(&runs[0], &runs[1])];
     let page = Page::new(&runs, &comparisons).unwrap();
-    insta::assert_snapshot!(data(&page));
+    insta::assert_snapshot!(data(&page, 8));
 }
 
 #[test]
 fn a_plot_as_a_file() {
-    let runs = [run("one", vec![measured("onnxruntime", 1, 16, 0, 0.002), measured("onnxruntime", 4, 16, 0, 0.002)])];
+    let runs = [run(
+        "one",
+        vec![measured("onnxruntime", 1, 16, 0, 0.002), measured("onnxruntime", 4, 16, 0, 0.002)],
+    )];
     let page = Page::new(&runs, &[]).unwrap();
     let plot = page.plots().next().unwrap();
     let svg = plot.svg();
-    let without_style = format!("{}…{}", svg.split("<style>").next().unwrap(), svg.split("</style>").nth(1).unwrap());
+    let without_style =
+        format!("{}…{}", svg.split("<style>").next().unwrap(), svg.split("</style>").nth(1).unwrap());
     insta::assert_snapshot!(without_style);
     assert!(!svg.contains("var("), "a file of its own has its colours");
 }
@@ -48,7 +60,8 @@ fn every_file_of_a_plot_is_well_formed_and_every_image_is_one() {
     let page = Page::new(&runs, &[]).unwrap();
     for plot in page.plots() {
         let svg = plot.svg();
-        let document = roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{}: {error}", plot.id));
+        let document =
+            roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{}: {error}", plot.id));
         let is_mark = |node: &roxmltree::Node<'_, '_>| {
             node.attribute("class").is_some_and(|class| class.split(' ').any(|one| one == "m"))
         };

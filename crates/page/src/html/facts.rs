@@ -57,7 +57,8 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
         run.records.iter().map(|record| record.precision.to_string().to_uppercase()).collect();
     facts.push(("Precision", precisions.into_iter().collect::<Vec<_>>().join(", ")));
     let rows: usize = run.tables.iter().map(|table| table.rows.len()).sum();
-    let replicates = run.tables.iter().flat_map(|table| &table.rows).map(|row| row.replicates).max().unwrap_or(0);
+    let replicates =
+        run.tables.iter().flat_map(|table| &table.rows).map(|row| row.replicates).max().unwrap_or(0);
     let many = if replicates > 1 { format!(", {replicates} replicates") } else { String::new() };
     facts.push(("Cells", format!("{rows}{many}")));
     if let Some(environment) = environment {
@@ -71,15 +72,26 @@ pub(super) fn details(scene: &Scene<'_>) -> String {
     let mut text = String::from("<section id=\"environment\"><h2>Measured with</h2>\n");
     for run in scene.runs {
         for (part, environment) in run.environments.iter().enumerate() {
-            let part = if run.environments.len() == 1 { String::new() } else { format!(", part {}", part + 1) };
+            let part =
+                if run.environments.len() == 1 { String::new() } else { format!(", part {}", part + 1) };
             let _ = write!(
                 text,
                 "<details><summary><bdi>{}</bdi>{part}</summary>\n<dl class=\"all\">",
                 escape(&run.name)
             );
-            let own = [("kernel".to_owned(), environment.kernel.clone()), ("began".to_owned(), environment.started.clone())];
-            for (name, fact) in own.into_iter().chain(environment.facts()).filter(|(_, fact)| !fact.is_empty()) {
-                let _ = write!(text, "<dt><bdi>{}</bdi></dt><dd><bdi>{}</bdi></dd>", escape(&name), escape(&fact));
+            let own = [
+                ("kernel".to_owned(), environment.kernel.clone()),
+                ("began".to_owned(), environment.started.clone()),
+            ];
+            for (name, fact) in
+                own.into_iter().chain(environment.facts()).filter(|(_, fact)| !fact.is_empty())
+            {
+                let _ = write!(
+                    text,
+                    "<dt><bdi>{}</bdi></dt><dd><bdi>{}</bdi></dd>",
+                    escape(&name),
+                    escape(&fact)
+                );
             }
             text.push_str("</dl></details>\n");
         }

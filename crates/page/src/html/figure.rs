@@ -7,7 +7,8 @@ use crate::plot::{DataTable, Key, Plot, svg_of_panel};
 
 pub(super) fn figure(plot: &Plot) -> String {
     let (id, title, caption) = (escape(&plot.id), escape(&plot.title), escape(&plot.caption));
-    let mut text = format!("<figure id=\"{id}\" class=\"plot\" data-marks=\"{}\">\n<h3>{title}</h3>\n", plot.marks());
+    let mut text =
+        format!("<figure id=\"{id}\" class=\"plot\" data-marks=\"{}\">\n<h3>{title}</h3>\n", plot.marks());
     text.push_str("<ul class=\"legend\">\n");
     for Key { sign, width, words } in &plot.legend.0 {
         let _ = writeln!(
@@ -31,9 +32,15 @@ pub(super) fn figure(plot: &Plot) -> String {
 
 /// A table that can be sorted by each of its columns.
 pub(super) fn table<C: AsRef<str>>(columns: &[C], rows: &[Vec<String>], caption: &str) -> String {
-    let mut text = format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table class=\"sortable\">\n<thead><tr>");
+    let mut text = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table class=\"sortable\">\n<thead><tr>"
+    );
     for column in columns {
-        let _ = write!(text, "<th scope=\"col\"><button type=\"button\">{}</button></th>", escape(column.as_ref()));
+        let _ = write!(
+            text,
+            "<th scope=\"col\"><button type=\"button\">{}</button></th>",
+            escape(column.as_ref())
+        );
     }
     text.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
@@ -48,14 +55,16 @@ pub(super) fn table<C: AsRef<str>>(columns: &[C], rows: &[Vec<String>], caption:
 }
 
 fn is_number(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && text.chars().all(|c| !c.is_alphabetic() || c == 'e')
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+        && text.chars().all(|c| !c.is_alphabetic() || c == 'e')
 }
 
 impl DataTable {
     /// The figures as tab-separated values.
     pub fn tsv(&self) -> String {
         let line = |cells: &[String]| {
-            cells.iter().map(|cell| report::one_line(cell).replace('\t', " ")).collect::<Vec<_>>().join("\t") + "\n"
+            cells.iter().map(|cell| report::one_line(cell).replace('\t', " ")).collect::<Vec<_>>().join("\t")
+                + "\n"
         };
         line(&self.columns) + &self.rows.iter().map(|row| line(row)).collect::<String>()
     }

@@ -39,7 +39,8 @@ impl<'a> Page<'a> {
         let is_one = groups.len() == 1;
         let mut of_groups: Vec<Vec<Plot>> = Vec::new();
         for group in &groups {
-            of_groups.push(plots::named(plots::of_group(&scene, group)?, (!is_one).then_some(group.id.as_str())));
+            of_groups
+                .push(plots::named(plots::of_group(&scene, group)?, (!is_one).then_some(group.id.as_str())));
         }
         let mut ratios: Vec<Vec<Plot>> = Vec::new();
         for (index, comparison) in comparisons.iter().enumerate() {
@@ -67,7 +68,7 @@ impl<'a> Page<'a> {
         }
         for (group, plots) in groups.iter().zip(&self.groups) {
             let title = if groups.len() == 1 { "Plots" } else { &group.title };
-            let _ = write!(body, "<section id=\"{}\"><h2>{}</h2>\n", group.id, escape(title));
+            let _ = writeln!(body, "<section id=\"{}\"><h2>{}</h2>", group.id, escape(title));
             plots.iter().for_each(|plot| body.push_str(&figure::figure(plot)));
             body.push_str("</section>\n");
         }
@@ -134,7 +135,8 @@ fn compared(comparison: &Comparison, plots: &[Plot]) -> String {
         }
         Ok(report) => {
             let counts = report.counts();
-            let _ = writeln!(text, "<p>Of all cells, metrics and means: {}.</p>", escape(&counts.to_string()));
+            let _ =
+                writeln!(text, "<p>Of all cells, metrics and means: {}.</p>", escape(&counts.to_string()));
             let differences = report.differences.iter().map(|one| {
                 let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".into());
                 format!("{}: {} → {}", one.what, side(&one.baseline), side(&one.candidate))

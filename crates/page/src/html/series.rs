@@ -13,7 +13,9 @@ use crate::plot::text::escape;
 use crate::scene::Run;
 
 pub(super) fn section(runs: &[Run]) -> String {
-    let mut text = String::from("<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n");
+    let mut text = String::from(
+        "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n",
+    );
     for (index, run) in runs.iter().enumerate() {
         let lines: String = run.records.iter().map(|record| format!("{}\n", line(record))).collect();
         let cells = run.records.iter().filter(|record| record.outcome == Outcome::Ok).count();

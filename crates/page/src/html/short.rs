@@ -21,8 +21,9 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
             let _ = writeln!(
                 text,
                 "<li><svg class=\"sign\" width=\"22\" height=\"14\" viewBox=\"0 0 22 14\" aria-hidden=\"true\">{sign}</svg>\
-                 <p><b><bdi>{}</bdi></b> {}</p></li>",
-                escape(&scene.series(engine, run)),
+                 <p><b><bdi>{}</bdi></b>{} {}</p></li>",
+                escape(&report::one_line(engine)),
+                of_run(scene, run),
                 escape(&sentence(group, run, engine))
             );
         }
@@ -31,14 +32,25 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     text + "</section>\n"
 }
 
+/// Of several runs, which.
+fn of_run(scene: &Scene<'_>, run: usize) -> String {
+    if scene.runs.len() == 1 {
+        String::new()
+    } else {
+        format!(" (<bdi>{}</bdi>)", escape(&scene.runs[run].name))
+    }
+}
+
 /// How an engine did in a run's table.
 pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
     let its: Vec<&Measured<'_>> =
         cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
-    let ended: Vec<Outcome> =
-        rows.filter(|row| row.engine == engine && row.outcome != Outcome::Ok).map(|row| row.outcome).collect();
+    let ended: Vec<Outcome> = rows
+        .filter(|row| row.engine == engine && row.outcome != Outcome::Ok)
+        .map(|row| row.outcome)
+        .collect();
     let mut parts = Vec::new();
     if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.batch_size, cell.row.prompt_length)) {
         parts.push(format!(

@@ -12,7 +12,8 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     let mut text = String::from("<section id=\"tables\"><h2>Tables</h2>\n");
     for group in groups {
         for (run, its) in &group.tables {
-            let run_name = if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
+            let run_name =
+                if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
             text.push_str(&one(its, &format!("{}{run_name}", its.heading)));
         }
     }
@@ -24,7 +25,8 @@ fn one(of: &Table, title: &str) -> String {
         .rows
         .iter()
         .map(|row| {
-            let head = [report::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+            let head =
+                [report::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
             head.into_iter().chain(row.texts()).collect()
         })
         .collect();

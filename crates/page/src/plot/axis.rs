@@ -44,8 +44,12 @@ impl Axis {
         let (low, high) = (least / 1.25, largest * 1.25);
         let of = |leading: &[f64]| -> Vec<(f64, String)> {
             let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-            let values = decades.flat_map(|decade| leading.iter().map(move |digit| digit * 10f64.powi(decade)));
-            values.filter(|value| (low..=high).contains(value)).map(|value| (value, plain_number(value))).collect()
+            let values =
+                decades.flat_map(|decade| leading.iter().map(move |digit| digit * 10f64.powi(decade)));
+            values
+                .filter(|value| (low..=high).contains(value))
+                .map(|value| (value, plain_number(value)))
+                .collect()
         };
         let choices = [of(&[1.0, 2.0, 5.0]), of(&[1.0, 3.0]), of(&[1.0])];
         let fitting = choices.iter().find(|ticks| (2..=7).contains(&ticks.len()));
@@ -76,13 +80,23 @@ impl Axis {
 
     /// Leaves out ticks whose labels would touch on an axis that is `length` long.
     pub(crate) fn thin(&mut self, length: f64, size: f64) {
+        self.keep(length, size * 0.5, |label| text::width(label, size));
+    }
+
+    /// The same for labels one above the other.
+    pub(crate) fn thin_rows(&mut self, length: f64, size: f64) {
+        self.keep(length, size * 0.1, |_| size);
+    }
+
+    fn keep(&mut self, length: f64, gap: f64, extent: impl Fn(&str) -> f64) {
+        self.ticks.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         let place = |value: f64| self.share(value) * length;
         let mut end = f64::NEG_INFINITY;
         let mut kept = Vec::new();
         for (value, label) in &self.ticks {
-            let half = text::width(label, size) / 2.0;
+            let half = extent(label) / 2.0;
             let at = place(*value);
-            if at - half > end + size * 0.5 {
+            if at - half > end + gap {
                 end = at + half;
                 kept.push((*value, label.clone()));
             }
@@ -118,8 +132,9 @@ impl Axis {
 
 fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let fits = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
-    let (least, largest) =
-        fits.fold((f64::INFINITY, 0.0), |(least, largest): (f64, f64), value| (least.min(value), largest.max(value)));
+    let (least, largest) = fits.fold((f64::INFINITY, 0.0), |(least, largest): (f64, f64), value| {
+        (least.min(value), largest.max(value))
+    });
     if largest > 0.0 { (least, largest) } else { (1.0, 1.0) }
 }
 
@@ -166,7 +181,9 @@ impl Ranged for Axis {
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
         // Labels and lines of the grid are bold points; lines between them there are none.
-        if hint.weight().allow_light_points() { return Vec::new() }
+        if hint.weight().allow_light_points() {
+            return Vec::new();
+        }
         self.ticks.iter().map(|(value, _)| *value).collect()
     }
 

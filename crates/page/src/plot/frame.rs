@@ -41,7 +41,8 @@ impl Frame<'_> {
     /// Draws the frame, then what `marks` draws in it.
     pub(crate) fn draw(mut self, marks: impl FnOnce(&Area, &Pen) -> Drawn) -> Result<Panel, crate::Error> {
         let pen = Pen::default();
-        self.draw_on(&pen, marks).map_err(|error| crate::Error::Drawing(format!("{}: {error}", self.title)))?;
+        self.draw_on(&pen, marks)
+            .map_err(|error| crate::Error::Drawing(format!("{}: {error}", self.title)))?;
         let (body, marks) = pen.finish();
         Ok(Panel { description: self.description, title: self.title, body, size: self.size, marks })
     }
@@ -52,7 +53,7 @@ impl Frame<'_> {
         let (top, bottom, right) = (40, 36, 14);
         let left = (self.y.label_width(NORMAL) as u32 + 12).max(24);
         self.x.thin(f64::from(width - left - right), NORMAL);
-        self.y.thin(f64::from(height - top - bottom), NORMAL);
+        self.y.thin_rows(f64::from(height - top - bottom), NORMAL);
 
         let label = |class: &str, words: &str, size: f64, (x, y): (u32, u32), anchor: HPos| {
             pen.class(class);
@@ -115,8 +116,18 @@ pub(crate) fn mark(area: &Area, slot: usize, at: (f64, f64)) -> Drawn {
         _ => {
             let (long, short) = (size * 11 / 10, size * 4 / 10);
             let cross = [
-                (-short, -long), (short, -long), (short, -short), (long, -short), (long, short), (short, short),
-                (short, long), (-short, long), (-short, short), (-long, short), (-long, -short), (-short, -short),
+                (-short, -long),
+                (short, -long),
+                (short, -short),
+                (long, -short),
+                (long, short),
+                (short, short),
+                (short, long),
+                (-short, long),
+                (-short, short),
+                (-long, short),
+                (-long, -short),
+                (-short, -short),
             ];
             area.draw(&(EmptyElement::at(at) + Polygon::new(cross.to_vec(), style)))
         }

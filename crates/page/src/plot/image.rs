@@ -36,10 +36,7 @@ impl Plot {
     /// The plot as a file of SVG, on light ground or on what the reader's screen has.
     pub fn svg(&self) -> String {
         let dark = palette::resolved(true);
-        self.document(&format!(
-            "{}@media (prefers-color-scheme:dark){{{dark}}}",
-            palette::resolved(false)
-        ))
+        self.document(&format!("{}@media (prefers-color-scheme:dark){{{dark}}}", palette::resolved(false)))
     }
 
     /// The plot as an image on light ground, two pixels for one.
@@ -55,7 +52,8 @@ impl Plot {
         let options = usvg::Options { fontdb: Arc::new(fonts), ..usvg::Options::default() };
         let tree = usvg::Tree::from_str(&self.document(&palette::resolved(false)), &options)
             .map_err(|what| error(what.to_string()))?;
-        let [width, height] = [tree.size().width(), tree.size().height()].map(|size| (size * SCALE).ceil() as u32);
+        let [width, height] =
+            [tree.size().width(), tree.size().height()].map(|size| (size * SCALE).ceil() as u32);
         let mut image = tiny_skia::Pixmap::new(width, height)
             .ok_or_else(|| error(format!("{width} × {height} pixels are too many")))?;
         resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut image.as_mut());

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn what_is_too_long_ends_in_an_ellipsis_that_fits() {
         assert_eq!(fit("onnxruntime", 10.0, 100.0), "onnxruntime");
-        for text in ["a-very-long-name-of-an-engine", "漢字漢字漢字漢字漢字", "עברית עברית עברית"] {
+        for text in ["a-very-long-name-of-an-engine", "漢字漢字漢字漢字漢字", "עברית עברית עברית"]
+        {
             let short = fit(text, 10.0, 60.0);
             assert!(short.ends_with('…') && width(&short, 10.0) <= 60.0, "{short}");
         }

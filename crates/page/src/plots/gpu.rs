@@ -51,7 +51,11 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         }
         for column in &COLUMNS {
             if spans.iter().any(|span| !(column.of)(span.gpu).is_empty()) {
-                let run_name = if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
+                let run_name = if scene.runs.len() == 1 {
+                    String::new()
+                } else {
+                    format!(", {}", scene.runs[*run].name)
+                };
                 panels.push(panel(scene, &format!("{}{run_name}", column.title), column, &spans, begin)?);
             }
         }
@@ -66,7 +70,10 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         key.sign = sign(Some(&format!("l {}", scene.colour(engine))), "none", 0);
     }
     if throttled {
-        keys.push(Key::new(&sign(None, "throttle", 2), "a cell in which clocks were held down, but for the power limit"));
+        keys.push(Key::new(
+            &sign(None, "throttle", 2),
+            "a cell in which clocks were held down, but for the power limit",
+        ));
     }
     Ok(Some(Plot {
         id: "gpu".into(),
@@ -90,7 +97,13 @@ fn is_throttled(gpu: &GpuSeries) -> bool {
     gpu.throttled_samples.iter().any(|(reason, count)| !reason.is_usual() && *count > 0)
 }
 
-fn panel(scene: &Scene<'_>, title: &str, column: &Column, spans: &[Span<'_>], end: f64) -> Result<Panel, Error> {
+fn panel(
+    scene: &Scene<'_>,
+    title: &str,
+    column: &Column,
+    spans: &[Span<'_>],
+    end: f64,
+) -> Result<Panel, Error> {
     let all: Vec<f64> = spans.iter().flat_map(|span| (column.of)(span.gpu)).collect();
     let top = all.iter().copied().fold(0.0, f64::max);
     let summary = Summary::of(&all);
@@ -100,7 +113,12 @@ fn panel(scene: &Scene<'_>, title: &str, column: &Column, spans: &[Span<'_>], en
             "{title} over {} s of measuring, {} cells: {}",
             number(end),
             spans.len(),
-            summary.map_or_else(String::new, |all| format!("from {} to {}, median {}", number(all.least), number(all.largest), number(all.median)))
+            summary.map_or_else(String::new, |all| format!(
+                "from {} to {}, median {}",
+                number(all.least),
+                number(all.largest),
+                number(all.median)
+            ))
         ),
         unit: column.unit,
         below: "seconds of measuring",
@@ -119,11 +137,18 @@ fn panel(scene: &Scene<'_>, title: &str, column: &Column, spans: &[Span<'_>], en
                 continue;
             }
             let Measurement { engine, batch_size, prompt_length, .. } = span.record;
-            pen.mark(&format!("l {}", scene.colour(engine)), &format!("{engine} {batch_size}×{prompt_length}"));
+            pen.mark(
+                &format!("l {}", scene.colour(engine)),
+                &format!("{engine} {batch_size}×{prompt_length}"),
+            );
             area.draw(&PathElement::new(points, BLACK))?;
             if is_throttled(span.gpu) {
                 pen.class("throttle");
-                area.draw(&TriangleMarker::new((span.begin + span.gpu.seconds / 2.0, 0.0), 50, BLACK.filled()))?;
+                area.draw(&TriangleMarker::new(
+                    (span.begin + span.gpu.seconds / 2.0, 0.0),
+                    50,
+                    BLACK.filled(),
+                ))?;
             }
         }
         Ok(())

@@ -130,7 +130,10 @@ fn draw_cell(
         None => ("oom".to_owned(), ended(row).to_owned(), "on0"),
     };
     let unit = if value.is_some() { measure.short } else { "" };
-    pen.mark(&class, format!("{} {}×{}: {words} {unit}", row.engine, row.batch_size, row.prompt_length).trim());
+    pen.mark(
+        &class,
+        format!("{} {}×{}: {words} {unit}", row.engine, row.batch_size, row.prompt_length).trim(),
+    );
     area.draw(&Rectangle::new([(x, y + 1.0), (x + 1.0, y)], BLACK.filled()))?;
     let room = f64::from(WIDTH - 60) / columns as f64;
     let is_high = 28.0 * lines.clamp(2, 12) as f64 / lines as f64 >= SMALL + 2.0;
@@ -145,7 +148,8 @@ fn draw_cell(
         area.draw(&(EmptyElement::at(centre) + Rectangle::new([(-half, -65), (half, 65)], BLACK.filled())))?;
     }
     pen.class(&format!("s {ink}"));
-    let style = TextStyle::from(("sans-serif", SMALL * 10.0).into_font()).pos(Pos::new(HPos::Center, VPos::Center));
+    let style =
+        TextStyle::from(("sans-serif", SMALL * 10.0).into_font()).pos(Pos::new(HPos::Center, VPos::Center));
     area.draw(&Text::new(words, centre, style))
 }
 

@@ -4,6 +4,9 @@ use report::{Figures, Row, format_short};
 
 use crate::plot::grouped;
 
+/// The least of a series, and its 95th percentile.
+type Spread = fn(&Figures) -> (f64, f64);
+
 /// A figure of a cell.
 pub(crate) struct Measure {
     /// In links and file names.
@@ -16,7 +19,7 @@ pub(crate) struct Measure {
     /// In that unit.
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
     /// The least of the series, and its 95th percentile.
-    pub(crate) spread: Option<fn(&Figures) -> (f64, f64)>,
+    pub(crate) spread: Option<Spread>,
     /// How the figure comes about, and which way is better.
     pub(crate) note: &'static str,
 }

@@ -8,9 +8,9 @@ mod roofline;
 mod sizes;
 mod tokens;
 
+use crate::Error;
 use crate::plot::Plot;
 use crate::scene::{Comparison, Group, Scene};
-use crate::Error;
 
 pub(crate) use measure::{MILLISECONDS, number};
 pub(crate) use ratio::of as of_comparison;

@@ -31,7 +31,8 @@ pub(crate) fn of(report: &Report) -> Result<Vec<Plot>, Error> {
 }
 
 fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
-    let (_, class, slot, words) = VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[3]);
+    let (_, class, slot, words) =
+        VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[3]);
     (class, slot, words)
 }
 
@@ -45,7 +46,12 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
     let all = || section.cells.iter().chain(&section.means);
     let reach = |line: &Line| {
         let interval = line.interval.map_or([line.ratio; 2], |interval| [interval.low, interval.high]);
-        interval.into_iter().chain([line.ratio]).map(|ratio| ratio.ln().abs()).filter(|log| log.is_finite()).fold(0.0, f64::max)
+        interval
+            .into_iter()
+            .chain([line.ratio])
+            .map(|ratio| ratio.ln().abs())
+            .filter(|log| log.is_finite())
+            .fold(0.0, f64::max)
     };
     // An interval of three launches can be without end: what is beyond five times as much stands at the edge.
     let reach = all().map(reach).fold((1.0 + section.threshold).ln() * 1.5, f64::max).min(5.0_f64.ln());
@@ -66,7 +72,12 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
     ));
     Ok(Plot {
         id: format!("ratio-{}-{}", index + 1, section.metric),
-        title: format!("{}: {} over {}", section.metric.title(), report::one_line(&report.candidate), report::one_line(&report.baseline)),
+        title: format!(
+            "{}: {} over {}",
+            section.metric.title(),
+            report::one_line(&report.candidate),
+            report::one_line(&report.baseline)
+        ),
         caption: format!(
             "Below 1 the candidate is better. Bars are 95 % intervals, where the noise is known. The {LINES} most changed cells of each engine \
              at most are drawn; the table has all."
@@ -136,7 +147,10 @@ fn draw(area: &Area, pen: &Pen, line: &Line, y: f64) -> Drawn {
         pen.class(&format!("ci {class}"));
         area.draw(&PathElement::new([(interval.low, y), (interval.high, y)], BLACK))?;
     }
-    pen.mark(class, &format!("{} {}: {} {} {words}", line.engine, name(line), format_short(line.ratio), interval(line)));
+    pen.mark(
+        class,
+        &format!("{} {}: {} {} {words}", line.engine, name(line), format_short(line.ratio), interval(line)),
+    );
     crate::plot::mark(area, slot, (line.ratio, y))
 }
 

@@ -46,7 +46,8 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         if forwards.is_empty() {
             continue;
         }
-        let title = if scene.runs.len() == 1 { "All cells".to_owned() } else { scene.runs[*run].name.clone() };
+        let title =
+            if scene.runs.len() == 1 { "All cells".to_owned() } else { scene.runs[*run].name.clone() };
         words.extend(ceilings_in_words(&scale));
         panels.push(panel(scene, title, &scale, &forwards)?);
         rows.extend(forwards.iter().map(|forward| row(scene, forward)));
@@ -80,11 +81,9 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         legend: Legend(legend),
         panels,
         table: DataTable {
-            columns: [
-                "Engine", "Batch Size", "Prompt Length", "Forward", "FLOP/byte", "GFLOP/s", "GB/s",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            columns: ["Engine", "Batch Size", "Prompt Length", "Forward", "FLOP/byte", "GFLOP/s", "GB/s"]
+                .map(str::to_owned)
+                .to_vec(),
             rows,
         },
     }))
@@ -93,7 +92,11 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
 fn ceilings_in_words(scale: &Scale<'_>) -> Option<String> {
     let ceilings = scale.ceilings?;
     let by = |ceiling: &protocol::MeasuredCeiling, unit: &str| {
-        format!("{} G{unit} ({})", number(ceiling.per_second * scale.devices / 1e9), report::one_line(&ceiling.by))
+        format!(
+            "{} G{unit} ({})",
+            number(ceiling.per_second * scale.devices / 1e9),
+            report::one_line(&ceiling.by)
+        )
     };
     let read = ceilings.read_bytes.as_ref().map(|read| by(read, "B/s"));
     let flops = ceilings.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
@@ -101,22 +104,31 @@ fn ceilings_in_words(scale: &Scale<'_>) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-fn panel(scene: &Scene<'_>, title: String, scale: &Scale<'_>, forwards: &[Forward<'_>]) -> Result<Panel, Error> {
-    let (bandwidth, most) = (scale.bandwidth().map(|read| read / 1e9), scale.flops().map(|flops| flops / 1e9));
+fn panel(
+    scene: &Scene<'_>,
+    title: String,
+    scale: &Scale<'_>,
+    forwards: &[Forward<'_>],
+) -> Result<Panel, Error> {
+    let (bandwidth, most) =
+        (scale.bandwidth().map(|read| read / 1e9), scale.flops().map(|flops| flops / 1e9));
     let ridge = most.zip(bandwidth).map(|(most, bandwidth)| most / bandwidth);
     let x = forwards.iter().map(|forward| forward.work.intensity());
-    let (least, largest) = x.chain(ridge).fold((f64::INFINITY, 0.0_f64), |(least, largest), value| {
-        (least.min(value), largest.max(value))
-    });
+    let (least, largest) = x
+        .chain(ridge)
+        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
     let x = Axis::log(least / 1.5, largest * 2.0);
     let lowest_roof = bandwidth.map(|bandwidth| bandwidth * x.low());
     let speeds = forwards.iter().map(Forward::speed).chain(most).chain(lowest_roof);
-    let (slowest, fastest) =
-        speeds.fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
+    let (slowest, fastest) = speeds
+        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
     let y = Axis::log(slowest, fastest);
     let roof = |x: f64| {
         let slope = bandwidth.map(|bandwidth| bandwidth * x);
-        slope.into_iter().chain(most).fold(None, |least: Option<f64>, one| Some(least.map_or(one, |least| least.min(one))))
+        slope
+            .into_iter()
+            .chain(most)
+            .fold(None, |least: Option<f64>, one| Some(least.map_or(one, |least| least.min(one))))
     };
     let corners: Vec<(f64, f64)> = [Some(x.low()), ridge, Some(x.high())]
         .into_iter()

@@ -3,8 +3,8 @@
 use plotters::prelude::*;
 use report::Row;
 
-use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use super::PANELS;
+use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;
 use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Legend, Pen, Plot, mark};
 use crate::scene::{Group, Measured, Scene, thinned};
@@ -51,7 +51,9 @@ fn plot(
     let cells = group.measured();
     let value = |cell: &Measured<'_>| (measure.value)(cell.row, cell.figures);
     let spread = |cell: &Measured<'_>| measure.spread.map(|spread| spread(cell.figures));
-    let tops = cells.iter().filter_map(|cell| Some(spread(cell).map_or(value(cell)?, |(_, high)| high.max(value(cell).unwrap_or(high)))));
+    let tops = cells.iter().filter_map(|cell| {
+        Some(spread(cell).map_or(value(cell)?, |(_, high)| high.max(value(cell).unwrap_or(high))))
+    });
     let lows = cells.iter().filter_map(value);
     if cells.iter().all(|cell| value(cell).is_none()) {
         return Ok(None);
@@ -73,7 +75,9 @@ fn plot(
             .map(|(run, engine)| {
                 let mut points: Vec<Point> = cells
                     .iter()
-                    .filter(|cell| cell.run == run && cell.row.engine == engine && (other.of)(cell.row) == size)
+                    .filter(|cell| {
+                        cell.run == run && cell.row.engine == engine && (other.of)(cell.row) == size
+                    })
                     .filter_map(|cell| {
                         let y = value(cell)?;
                         let (batch, prompt) = (cell.row.batch_size, cell.row.prompt_length);
@@ -91,11 +95,19 @@ fn plot(
             })
             .filter(|(_, _, points)| !points.is_empty())
             .collect();
-        let names: Vec<String> =
-            series.iter().map(|(run, engine, points)| in_words(scene, engine, *run, points, measure)).collect();
+        let names: Vec<String> = series
+            .iter()
+            .map(|(run, engine, points)| in_words(scene, engine, *run, points, measure))
+            .collect();
         let frame = Frame {
             title: format!("{} {size}", other.name),
-            description: format!("{} against {} at {} {size}. {}", measure.title, x.name, other.name, names.join("; ")),
+            description: format!(
+                "{} against {} at {} {size}. {}",
+                measure.title,
+                x.name,
+                other.name,
+                names.join("; ")
+            ),
             unit: &unit,
             below: x.name,
             x: Axis::sizes(&group.sizes(x.of)),
@@ -105,21 +117,17 @@ fn plot(
             has_rows: true,
         };
         panels.push(frame.draw(|area, pen| {
-            series.iter().try_for_each(|(run, engine, points)| draw_line(scene, area, pen, engine, *run, points))
+            series
+                .iter()
+                .try_for_each(|(run, engine, points)| draw_line(scene, area, pen, engine, *run, points))
         })?);
     }
     let left_out = if shown.len() < others.len() {
-        format!(
-            " {} of {} {}s are drawn; the table has all.",
-            shown.len(),
-            others.len(),
-            other.name
-        )
+        format!(" {} of {} {}s are drawn; the table has all.", shown.len(), others.len(), other.name)
     } else {
         String::new()
     };
-    let whiskers =
-        measure.spread.map_or("", |_| " Whiskers go from the least to the 95th percentile.");
+    let whiskers = measure.spread.map_or("", |_| " Whiskers go from the least to the 95th percentile.");
     Ok(Some(Plot {
         id: format!("{}-by-{}", measure.id, x.id),
         title: format!("{} against {}", measure.title, x.name),
@@ -163,7 +171,8 @@ fn table(scene: &Scene<'_>, cells: &[Measured<'_>], measure: &Measure) -> DataTa
         ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).into_iter().collect();
     columns.push(format!("{} ({})", measure.title, measure.short));
     if measure.spread.is_some() {
-        columns.extend([format!("Least ({})", measure.short), format!("95th percentile ({})", measure.short)]);
+        columns
+            .extend([format!("Least ({})", measure.short), format!("95th percentile ({})", measure.short)]);
     }
     let row = |cell: &Measured<'_>| {
         let value = (measure.value)(cell.row, cell.figures)?;

@@ -63,11 +63,15 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         }
         met.push(&cell.row.engine);
         let colour = scene.colour(&cell.row.engine);
-        let line = sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(&cell.row.engine));
+        let line =
+            sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(&cell.row.engine));
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
         legend.push(Key::new(
             &band,
-            &format!("{}: first token, median of neighbours, band of all", report::one_line(&cell.row.engine)),
+            &format!(
+                "{}: first token, median of neighbours, band of all",
+                report::one_line(&cell.row.engine)
+            ),
         ));
     }
     Ok(Some(Plot {
@@ -83,9 +87,17 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         legend: Legend(legend),
         panels,
         table: DataTable {
-            columns: ["Engine", "Batch Size", "Prompt Length", "Tokens", "Least (ms)", "Median (ms)", "Largest (ms)"]
-                .map(str::to_owned)
-                .to_vec(),
+            columns: [
+                "Engine",
+                "Batch Size",
+                "Prompt Length",
+                "Tokens",
+                "Least (ms)",
+                "Median (ms)",
+                "Largest (ms)",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             rows,
         },
     }))
@@ -99,9 +111,8 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
     for (run, engine) in group.series() {
         let its = || cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine);
         let work = |cell: &Measured<'_>| (cell.row.batch_size, cell.row.prompt_length);
-        let unsteady = its().max_by(|one, other| {
-            one.figures.token.variation().total_cmp(&other.figures.token.variation())
-        });
+        let unsteady = its()
+            .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
         let three = [unsteady, its().min_by_key(|cell| work(cell)), its().max_by_key(|cell| work(cell))];
         let mut own: Vec<&Measured<'a>> = Vec::new();
         for cell in three.into_iter().flatten() {
@@ -160,7 +171,11 @@ fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, 
     // One stray token does not flatten all others; what is beyond stands at the edge, and the title says how far it goes.
     let top = largest.min(usual * 3.0);
     let y = Axis::linear(0.0, top);
-    let cut = if largest > y.high() { format!(", the largest of {} ms stands at the edge", number(largest)) } else { String::new() };
+    let cut = if largest > y.high() {
+        format!(", the largest of {} ms stands at the edge", number(largest))
+    } else {
+        String::new()
+    };
     let series = scene.series(&cell.row.engine, cell.run);
     let size = format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
     let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);

@@ -29,7 +29,8 @@ pub(crate) fn find() -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH")?;
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    std::env::split_paths(&path).find_map(|dir| names.iter().map(|name| dir.join(name)).find(|path| path.is_file()))
+    std::env::split_paths(&path)
+        .find_map(|dir| names.iter().map(|name| dir.join(name)).find(|path| path.is_file()))
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {

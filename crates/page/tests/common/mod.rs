@@ -7,8 +7,8 @@ use std::path::Path;
 
 use page::Run;
 use protocol::{
-    Device, Environment, Generation, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Memory,
-    ModelFacts, Outcome, Phase, Precision, ProgramVersion, SCHEMA, Throttle,
+    Device, Environment, Generation, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
+    Memory, ModelFacts, Outcome, Phase, Precision, ProgramVersion, SCHEMA, Throttle,
 };
 
 const MODEL: &str = include_str!("../../../../configs/models/llama2-15m.json");
@@ -35,7 +35,13 @@ impl Noise {
 }
 
 /// A measured cell: `token_seconds` for a decode forward of one sequence.
-pub(crate) fn measured(engine: &str, batch: u32, prompt: u32, replicate: u32, token_seconds: f64) -> Measurement {
+pub(crate) fn measured(
+    engine: &str,
+    batch: u32,
+    prompt: u32,
+    replicate: u32,
+    token_seconds: f64,
+) -> Measurement {
     let seed = engine.bytes().map(u64::from).sum::<u64>();
     let mut noise = Noise(seed + u64::from(batch) * 1000 + u64::from(prompt) * 7 + u64::from(replicate));
     let mut series = |count: usize, seconds: f64| -> Vec<f64> {
@@ -154,7 +160,9 @@ pub(crate) fn small() -> Run {
         for batch in [1, 4, 16] {
             for prompt in [16, 256] {
                 records.push(match (engine, batch, prompt) {
-                    ("pytorch-eager", 16, 256) => ended(engine, batch, prompt, Outcome::OutOfMemory, "std::bad_alloc"),
+                    ("pytorch-eager", 16, 256) => {
+                        ended(engine, batch, prompt, Outcome::OutOfMemory, "std::bad_alloc")
+                    }
                     _ => measured(engine, batch, prompt, 0, token),
                 });
             }
@@ -200,7 +208,8 @@ pub(crate) fn kept() -> Run {
     let records: Vec<Measurement> =
         read("measurements.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let environments: Vec<Environment> = vec![serde_json::from_str(&read("environment.json")).unwrap()];
-    let verifications: Vec<protocol::Verification> = serde_json::from_str(&read("verification.json")).unwrap();
+    let verifications: Vec<protocol::Verification> =
+        serde_json::from_str(&read("verification.json")).unwrap();
     Run {
         name: "llama2-15m-fp32-cpu".into(),
         tables: report::tables(&records, &verifications, &environments),
@@ -219,8 +228,7 @@ pub(crate) fn comparison(baseline: &Run, candidate: &Run) -> page::Comparison {
         run.records.iter().for_each(|record| subject.add(record.clone()));
         subject.finish(&run.environments[0], BTreeMap::new(), run.records.len())
     };
-    let criteria =
-        compare::Criteria { thresholds: compare::Thresholds::all(0.05), allow_drift: false };
+    let criteria = compare::Criteria { thresholds: compare::Thresholds::all(0.05), allow_drift: false };
     let result = compare::compare(&subject(baseline), &subject(candidate), &criteria);
     page::Comparison {
         result: result.map_err(|refused| refused.to_string()),
