@@ -37,7 +37,7 @@ pub use environment::{memory_bytes, read_environment};
 pub use events::{CellFailure, Event};
 pub use gpus::{GpuWatch, Gpus};
 pub use guard::guard_if_asked;
-pub use interrupt::{Interrupt, interrupted};
+pub use interrupt::{Interrupt, before_abrupt_end, interrupt, interrupted};
 pub use models::{Model, NAMED_MODELS};
 pub use oom_kills::OomKills;
 pub use plan::{Cell, footprint, interleaved, plan};

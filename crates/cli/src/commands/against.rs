@@ -35,7 +35,7 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<Ending> {
         Contender { sweep: &baseline, engines: &engines[0], folder: &mut baseline_folder, gpu: gpu.clone() },
         Contender { sweep: &candidate, engines: &engines[1], folder: &mut candidate_folder, gpu },
     ];
-    let ending = measure(&mut contenders, args.measure.no_verify, &resume_command(args, &dir))?;
+    let ending = measure(&mut contenders, &args.measure, &resume_command(args, &dir))?;
     if ending == Ending::Interrupted {
         return Ok(ending);
     }

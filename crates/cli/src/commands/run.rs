@@ -12,7 +12,7 @@ use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
 use crate::commands::report::{PAGE, html as page_of};
 use crate::commands::{against, ceilings, history, table};
-use crate::progress::Progress;
+use crate::watch::Shown;
 use crate::{Ending, printer, source};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
@@ -135,7 +135,7 @@ pub(crate) fn measure_one(
 ) -> Result<Ending> {
     let again = quoted(&resume_words(folder.dir(), args));
     let contender = Contender { sweep, engines, folder: &mut folder, gpu };
-    measure(&mut [contender], args.no_verify, &again)
+    measure(&mut [contender], args, &again)
 }
 
 /// A watch over the GPU that computes, where there is one; others who use it are told, or refused where it is to be ours alone.
@@ -158,11 +158,11 @@ pub(crate) fn watch(sweep: &Sweep, args: &MeasureArgs) -> Result<Option<GpuWatch
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
 /// its end, `again` is shown, the command that goes on.
-pub(crate) fn measure(contenders: &mut [Contender<'_>], no_verify: bool, again: &str) -> Result<Ending> {
+pub(crate) fn measure(contenders: &mut [Contender<'_>], args: &MeasureArgs, again: &str) -> Result<Ending> {
     let _interrupt = Interrupt::install();
-    let mut progress = Progress::new(contenders);
-    let outcome = harness::run(contenders, !no_verify, &mut |event| progress.show(&event));
-    progress.finish();
+    let mut shown = Shown::new(contenders, args.watch);
+    let outcome = harness::run(contenders, !args.no_verify, &mut |event| shown.show(&event));
+    shown.finish();
 
     let is_alone = contenders.len() == 1;
     let shown = contenders.iter().try_fold(false, |found, one| Ok(show(one.folder, is_alone)? | found));

@@ -98,6 +98,7 @@ impl Browser {
     }
 
     /// Asks for something, and waits for the answer.
+    #[expect(clippy::needless_pass_by_value, reason = "it is written in place")]
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         self.last += 1;
         let mut request = json!({"id": self.last, "method": method, "params": params});
