@@ -124,3 +124,17 @@ fn what_speaks_against_a_run_is_said() {
     assert!(gpu.contains("nobody checked that these engines compute the same"));
     assert!(Page::new(&[small()], &[]).unwrap().html().contains("ran out of memory in 1 of 6 cells"));
 }
+
+#[test]
+fn the_picture_in_the_readme_is_of_the_kept_run() {
+    let runs = [kept()];
+    let page = Page::new(&runs, &[]).unwrap();
+    let name = "token-latency-by-batch-size";
+    let plot = page.plots().find(|plot| plot.id == name).unwrap();
+    let path = format!("{}/../../results/llama2-15m-fp32-cpu/plots/{name}.svg", env!("CARGO_MANIFEST_DIR"));
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(
+        committed == plot.svg(),
+        "llama2-bench report results/llama2-15m-fp32-cpu -o /dev/null --plots … makes it again"
+    );
+}

@@ -13,7 +13,7 @@ use super::view;
 
 fn sweep(replicates: i64) -> Sweep {
     let mut settings = Sweep::settings(QUICK_SWEEP, "quick.toml", Path::new("")).unwrap();
-    settings.set("procedure.replicates", "the test", replicates.into());
+    settings.set("procedure.replicates", "the test", toml::Value::Integer(replicates));
     Sweep::resolve(settings, &Engines::built_in()).unwrap()
 }
 

@@ -17,13 +17,15 @@ use crate::progress::duration;
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
     let grid = grids(state, frame.area().width);
     let gpu_height = if state.gpu.is_empty() { 0 } else { 4 };
-    let most = frame.area().height.saturating_sub(13 + gpu_height).max(3);
+    let height = frame.area().height;
+    let tokens_height = if height < 22 { 3 } else { 6 };
+    let most = height.saturating_sub(6 + tokens_height + gpu_height).max(3);
     let grid_height = (grid.len() as u16 + 2).min(most);
     let [head, cells, current, tokens, gpu, log, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(grid_height),
         Constraint::Length(1),
-        Constraint::Length(6),
+        Constraint::Length(tokens_height),
         Constraint::Length(gpu_height),
         Constraint::Min(3),
         Constraint::Length(1),
