@@ -157,6 +157,12 @@ fn two_runs_with_names_that_are_none_on_a_gpu() {
 fn a_large_run() {
     let Some(mut browser) = browser() else { return };
     let page = write(&[large()], &[]);
+    browser.open(&page.file, 1600, false);
+    // Told, and not asserted.
+    let opened = browser.value("performance.getEntriesByType('navigation')[0].loadEventStart");
+    let painted =
+        browser.value("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null");
+    eprintln!("540 cells: loaded after {opened} ms, first painted after {painted} ms");
     let marks = look(&mut browser, "large", &page.file);
     let drawn = BTreeMap::from([
         // Six of twelve prompt lengths, and of fifteen batch sizes.
