@@ -545,7 +545,7 @@ class Steps(Temporary):
 
         cuda, cpu = ("cuda:0", None), ("cpu", None)
         answers = [answer("onnxruntime", cpu, ("cuda", "no CUDA")), answer("pytorch-eager", cpu, cuda)]
-        answers.append({"engine": "pytorch-compile", "hello": None, "error": "no libtorch"})
+        answers.append({"engine": "pytorch-compile", "unusable": "no libtorch"})
         answers.append(answer("pytorch-cudagraph", cpu))
         self.write("doctor.json", json.dumps(answers))
         self.write("target/release/llama2-bench", f"#!/bin/sh\ncat {self.top}/doctor.json\n", 0o755)

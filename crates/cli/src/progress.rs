@@ -81,7 +81,8 @@ impl Progress {
             Event::Progress(progress) => {
                 let latency = progress.last_seconds.map(|seconds| format!("  {}", duration(seconds)));
                 let phase = match progress.phase {
-                    Phase::Load => "loading".to_owned(),
+                    Phase::Load if progress.of == 0 => "loading".to_owned(),
+                    Phase::Load => format!("loading weight {}/{}", progress.done, progress.of),
                     phase => format!("{phase} {}/{}", progress.done, progress.of),
                 };
                 let left = self.pace.left(self.current_index, Some(progress));

@@ -27,7 +27,7 @@ fn malformed_sweeps() {
         ),
         (
             MOCK.replace("[\"mock\"]", "[\"vllm\"]"),
-            "sweep.toml:3: engines: unknown engine \"vllm\": expected one of onnxruntime, pytorch-eager, pytorch-compile, reference, mock",
+            "sweep.toml:3: engines: unknown engine \"vllm\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, reference, mock",
         ),
         (
             MOCK.replace("warmup_runs = 2", "warmup_runs = \"two\""),
@@ -55,7 +55,7 @@ fn malformed_sweeps() {
     refused(
         &place,
         &["run", "sweep.toml"],
-        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, fault, noise, \
+        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
     place.write("sweep.toml", MOCK);

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use llama::Weights;
 use protocol::{CeilingsRequest, Hello, Library, LoadRequest, Loaded, PROTOCOL, Reached, UsableDevice};
 use worker::timing::Clock;
-use worker::{Engine, Prompt};
+use worker::{Engine, Prompt, Reporter};
 
 use crate::fault::Moment;
 use crate::script::Script;
@@ -120,7 +120,7 @@ impl Engine for Mock {
         })
     }
 
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         self.script = Script::read(&request.options)?;
         let weights = Weights::open(&request.model)?;
         let config = weights.config();

@@ -23,7 +23,7 @@ pub(crate) fn reached(library: &Library, request: &CeilingsRequest) -> Result<Re
         device: request.device,
         threads: request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize),
         prepacking: true,
-        memory_limit_bytes: None,
+        ..Settings::on_cpu(1, true)
     };
     let mut reached = Reached::default();
     if request.device == Device::Cpu {
@@ -125,8 +125,7 @@ mod tests {
     #[test]
     fn a_product_runs_in_what_the_processor_has_kernels_for() {
         let library = Library::load().unwrap();
-        let settings =
-            Settings { device: Device::Cpu, threads: 1, prepacking: true, memory_limit_bytes: None };
+        let settings = Settings::on_cpu(1, true);
         for precision in [Precision::Fp32, Precision::Fp16] {
             let mut product = product(library, &settings, 16, precision).unwrap();
             product().unwrap();

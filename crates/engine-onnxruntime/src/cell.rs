@@ -3,8 +3,10 @@
 use anyhow::{Result, ensure};
 use ort::session::IoBinding;
 use ort::value::{DynTensor, Tensor, TensorElementType};
+use protocol::Device;
 use worker::Prompt;
 
+use crate::fixed::FixedInputs;
 use crate::graph::LogitRows;
 use crate::kv_cache::KvCache;
 use crate::memory::{download, download_f32, element};
@@ -27,6 +29,8 @@ pub(crate) struct Cell {
     tokens: Vec<DynTensor>,
     /// Selections since reset.
     selected: usize,
+    /// What decode forwards read where a graph is made of them.
+    fixed: Option<FixedInputs>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,19 @@ impl Forward {
 
 impl Cell {
     /// Allocates and binds what `prompt` and `generation_length` decode forwards after it need.
-    pub(crate) fn new(model: &Model, prompt: &Prompt, generation_length: usize) -> Result<Self> {
+    /// Decode forwards are `graph` of the session, if they are captured.
+    pub(crate) fn new(
+        model: &mut Model,
+        prompt: &Prompt,
+        generation_length: usize,
+        graph: u32,
+    ) -> Result<Self> {
+        let mut cell = Self::bound(model, prompt, generation_length, graph)?;
+        cell.capture(model)?;
+        Ok(cell)
+    }
+
+    fn bound(model: &Model, prompt: &Prompt, generation_length: usize, graph: u32) -> Result<Self> {
         let Prompt { batch_size, length, .. } = *prompt;
         let Model { config, memory, signature, growth, .. } = model;
         let positions = length + generation_length;
@@ -74,11 +90,23 @@ impl Cell {
 
         let mut decode = Forward::new(model, batch_size, 1)?;
         cache.bind(&mut decode.binding)?;
+        let fixed = (model.cuda_graph && generation_length > 0)
+            .then(|| FixedInputs::new(model, &mut decode.binding, (batch_size, positions), graph))
+            .transpose()?;
 
         let token = |_| memory.tensor(TensorElementType::Int64, &[batch_size, 1]);
         let tokens = (0..=generation_length).map(token).collect::<ort::Result<_>>()?;
         let (last, selected) = (Last::Nothing, 0);
-        Ok(Self { batch_size, prompt_length: length, cache, prefill, decode, last, tokens, selected })
+        Ok(Self { batch_size, prompt_length: length, cache, prefill, decode, last, tokens, selected, fixed })
+    }
+
+    /// Runs a decode forward, whose results do not matter, so that its work is captured before anything is timed.
+    fn capture(&mut self, model: &mut Model) -> Result<()> {
+        let Some(fixed) = self.fixed.as_mut().filter(|_| model.device != Device::Cpu) else { return Ok(()) };
+        let zeros = Tensor::from_array(([self.batch_size, 1], vec![0i64; self.batch_size]))?.upcast();
+        fixed.feed(model, &zeros, self.prompt_length)?;
+        self.cache.run(&mut model.session, &self.decode.binding, &fixed.options)?;
+        model.synchronize()
     }
 
     /// Empties the cache; the prompt is the next input.
@@ -100,16 +128,20 @@ impl Cell {
         ensure!(self.last != Last::Nothing, "select before prefill");
         ensure!(self.selected < self.tokens.len(), "more selections than the cell has room for");
         let last = if self.last == Last::Prefill { &mut self.prefill } else { &mut self.decode };
+        let room = self.tokens.len();
         let tokens = &mut self.tokens[self.selected];
         model.selector.select(&mut last.selection, &last.logits, tokens)?;
 
-        let decode = &mut self.decode.binding;
-        decode.bind_input("input_ids", tokens)?;
         self.selected += 1;
-        if self.selected == self.tokens.len() {
+        if self.selected == room {
             return Ok(()); // There is no room for another position.
         }
         let past = self.prompt_length + self.selected - 1;
+        if let Some(fixed) = &mut self.fixed {
+            return fixed.feed(model, tokens, past);
+        }
+        let decode = &mut self.decode.binding;
+        decode.bind_input("input_ids", tokens)?;
         model.signature.lengths.bind(decode, self.batch_size, past, 1)?;
         self.cache.bind_next(decode, &model.memory)?;
         decode.synchronize_inputs()?;
@@ -120,14 +152,10 @@ impl Cell {
     pub(crate) fn decode(&mut self, model: &mut Model) -> Result<()> {
         ensure!(self.selected > 0, "decode before select");
         ensure!(self.selected < self.tokens.len(), "more decode forwards than the cell has room for");
-        self.cache.run(&mut model.session, &self.decode.binding, &model.run_options)?;
+        let options = self.fixed.as_ref().map_or(&model.run_options, |fixed| &fixed.options);
+        self.cache.run(&mut model.session, &self.decode.binding, options)?;
         self.last = Last::Decode;
         Ok(())
-    }
-
-    /// Waits for what was bound and run.
-    pub(crate) fn synchronize(&self) -> ort::Result<()> {
-        self.decode.binding.synchronize()
     }
 
     /// The tokens selected since reset, a row for each sequence.
@@ -155,9 +183,9 @@ impl Cell {
     /// it does so at the end of a run, here of a single token.
     pub(crate) fn give_back_memory(model: &mut Model) -> Result<()> {
         let token = Prompt { batch_size: 1, length: 1, ids: vec![0] };
-        let mut cell = Self::new(model, &token, 0)?;
+        let mut cell = Self::bound(model, &token, 0, 0)?;
         cell.reset(model)?;
-        let options = giving_back(model.device)?;
+        let options = giving_back(model.device, model.cuda_graph)?;
         cell.cache.run(&mut model.session, &cell.prefill.binding, &options)
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use protocol::{
     CeilingsRequest, Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, Reached,
 };
-use worker::{Engine, PeakMemory, Prompt, describe_options};
+use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::ceilings;
 use crate::cell::Cell;
@@ -17,12 +17,14 @@ pub struct OnnxRuntime {
     // The cell goes first: it is bound to the model's session.
     cell: Option<Cell>,
     model: Option<Model>,
+    /// Cells begun so far.
+    cells: u32,
 }
 
 impl OnnxRuntime {
     /// Loads the library. The error is one line that says what to do.
     pub fn new() -> Result<Self> {
-        Ok(Self { library: Library::load()?, cell: None, model: None })
+        Ok(Self { library: Library::load()?, cell: None, model: None, cells: 0 })
     }
 
     fn model(&self) -> Result<&Model> {
@@ -61,10 +63,10 @@ impl Engine for OnnxRuntime {
         ceilings::reached(self.library, request)
     }
 
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
         self.cell = None;
         self.model = None;
-        let model = Model::load(self.library, request)?;
+        let model = Model::load(self.library, request, reporter)?;
         let loaded = Loaded { weights_bytes: model.weights_bytes, notes: model.notes.clone() };
         self.model = Some(model);
         Ok(loaded)
@@ -80,7 +82,9 @@ impl Engine for OnnxRuntime {
 
     fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
         self.end()?;
-        self.cell = Some(Cell::new(self.model()?, prompt, generation_length)?);
+        self.cells += 1;
+        let model = self.model.as_mut().context("no model is loaded")?;
+        self.cell = Some(Cell::new(model, prompt, generation_length, self.cells)?);
         Ok(())
     }
 
@@ -105,17 +109,24 @@ impl Engine for OnnxRuntime {
     }
 
     fn synchronize(&mut self) -> Result<()> {
-        match self.model()?.device {
-            Device::Cpu => Ok(()),
-            Device::Cuda(_) => Ok(self.cell()?.synchronize()?),
-        }
+        self.model()?.synchronize()
+    }
+
+    fn mark(&mut self) -> Result<()> {
+        self.model()?.stream.as_ref().map_or(Ok(()), |stream| stream.mark())
+    }
+
+    fn device_seconds(&mut self) -> Result<Option<f64>> {
+        self.model()?.stream.as_ref().map(|stream| stream.seconds()).transpose()
     }
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+        self.model()?.synchronize()?;
         self.cell()?.tokens()
     }
 
     fn logits(&mut self) -> Result<Vec<f32>> {
+        self.model()?.synchronize()?;
         self.cell()?.logits()
     }
 
@@ -133,7 +144,10 @@ impl Engine for OnnxRuntime {
     fn end(&mut self) -> Result<()> {
         // There is none where this is called before a cell, in case that the last one failed.
         let Some(cell) = self.cell.take() else { return Ok(()) };
+        let model = self.model.as_mut().context("no model is loaded")?;
+        model.synchronize()?;
         drop(cell);
-        Cell::give_back_memory(self.model.as_mut().context("no model is loaded")?)
+        Cell::give_back_memory(model)?;
+        model.synchronize()
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use llama::{Weights, write_checkpoint};
 use prost::Message;
 use protocol::{Device, Precision};
+use worker::Reporter;
 
 use crate::graph::{self, Interface};
 use crate::initializers::{Initializers, is_stored};
@@ -74,7 +75,7 @@ impl Export {
 
         let written = Weights::checkpoint(dir)?;
         let mut model = graph::llama(written.config(), self.precision, Interface::Exported);
-        Initializers::new(&written, self.precision).place(&mut model);
+        Initializers::new(&written, self.precision, &Reporter::silent()).place(&mut model);
         let path = dir.join(MODEL_FILE);
         fs::write(&path, model.encode_to_vec()).with_context(|| path.display().to_string())?;
         if self.optimized { optimize(dir) } else { Ok(()) }
@@ -99,7 +100,7 @@ impl Export {
 
 /// Writes the graph as ONNX Runtime runs it on a CPU, with weights of its own: they may be other ones by then.
 fn optimize(dir: &Path) -> Result<()> {
-    let settings = Settings { device: Device::Cpu, threads: 1, prepacking: false, memory_limit_bytes: None };
+    let settings = Settings::on_cpu(1, false);
     let builder = settings.builder(Library::load()?, true)?;
     let commit = || -> ort::Result<()> {
         builder

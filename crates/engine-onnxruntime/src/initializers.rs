@@ -10,7 +10,8 @@ use anyhow::{Result, bail};
 use llama::{Weight, WeightData, WeightSpec, Weights};
 use ort::session::builder::SessionBuilder;
 use ort::{AsPointer, ortsys};
-use protocol::Precision;
+use protocol::{Phase, Precision};
+use worker::Reporter;
 
 use crate::onnx::ModelProto;
 
@@ -25,9 +26,15 @@ pub(crate) struct Initializers<'a> {
 
 impl<'a> Initializers<'a> {
     /// Takes the weights of `source`: stored ones stay where they are, the others are made now.
-    pub(crate) fn new(source: &'a Weights, precision: Precision) -> Self {
-        let weights = source.specs().iter().map(|spec| source.get(spec, precision)).collect();
-        Self { source, weights }
+    pub(crate) fn new(source: &'a Weights, precision: Precision, reporter: &Reporter) -> Self {
+        let specs = source.specs();
+        reporter.phase(Phase::Load, specs.len() as u32);
+        let take = |spec| {
+            let weight = source.get(spec, precision);
+            reporter.advance();
+            weight
+        };
+        Self { source, weights: specs.iter().map(take).collect() }
     }
 
     /// Whether every weight is stored as it is needed. A session then reads the checkpoint's map for as long as it

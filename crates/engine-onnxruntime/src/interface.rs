@@ -175,6 +175,7 @@ mod tests {
     use prost::Message;
     use protocol::ModelSource;
     use serde_json::json;
+    use worker::Reporter;
 
     use super::*;
     use crate::graph;
@@ -193,7 +194,7 @@ mod tests {
     /// What is said of an exported model after `change`.
     fn signature(change: impl FnOnce(&mut ModelProto)) -> Result<Signature> {
         let weights = weights();
-        let initializers = Initializers::new(&weights, Precision::Fp32);
+        let initializers = Initializers::new(&weights, Precision::Fp32, &Reporter::silent());
         let mut model = graph::llama(weights.config(), Precision::Fp32, Interface::Exported);
         initializers.place(&mut model);
         change(&mut model);

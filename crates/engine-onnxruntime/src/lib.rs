@@ -7,8 +7,10 @@
 
 mod ceilings;
 mod cell;
+mod cuda;
 mod engine;
 mod export;
+mod fixed;
 mod graph;
 mod initializers;
 mod interface;

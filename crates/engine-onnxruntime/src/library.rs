@@ -1,6 +1,6 @@
 //! ONNX Runtime's shared library: found, loaded, asked what it can do.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::CStr;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,10 @@ use std::sync::OnceLock;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use libloading::Symbol;
 use ort::environment::Environment;
+use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 use ort::ep::{self, ExecutionProvider};
 use protocol::UsableDevice;
+use worker::nvidia;
 
 /// The loaded library. There is one in a process.
 pub(crate) struct Library {
@@ -60,6 +62,7 @@ impl Library {
 
     /// NVIDIA GPUs that can be used.
     pub(crate) fn cuda_devices(&self) -> Result<usize> {
+        let count = nvidia::usable_gpus()?;
         if !ep::CUDA::is_available()? {
             bail!(
                 "this build of ONNX Runtime {} has no CUDAExecutionProvider: `make setup` fetches one that has on a \
@@ -67,8 +70,8 @@ impl Library {
                 self.version
             );
         }
-        let count = driver_devices()?;
-        if count == 0 { bail!("the NVIDIA driver reports no GPU") } else { Ok(count) }
+        self.preload_cuda()?;
+        Ok(count)
     }
 
     /// Loads the CUDA libraries that the CUDA provider is linked with from the runtimes' folder, where it would not
@@ -77,6 +80,12 @@ impl Library {
         let folder =
             |name: &str| Some(self.runtime.join("nvidia").join(name).join("lib")).filter(|dir| dir.is_dir());
         let (cuda, cudnn) = (folder("cu13"), folder("cudnn"));
+        for (folder, libraries) in [(&cuda, CUDA_DYLIBS), (&cudnn, CUDNN_DYLIBS)] {
+            let is_missing = |library: &&&str| folder.as_ref().is_some_and(|dir| !dir.join(library).exists());
+            if let Some(library) = libraries.iter().find(is_missing) {
+                bail!(nvidia::missing(library));
+            }
+        }
         ep::cuda::preload_dylibs(cuda.as_deref(), cudnn.as_deref()).context("loading CUDA's libraries")
     }
 }
@@ -106,41 +115,4 @@ fn version(path: &Path) -> Result<String> {
         let version = ((*base()).GetVersionString)();
         Ok(CStr::from_ptr(version).to_string_lossy().into_owned())
     }
-}
-
-/// GPUs that NVIDIA's driver reports.
-fn driver_devices() -> Result<usize> {
-    let mut count: c_int = 0;
-    // SAFETY: the symbols have the signatures of the CUDA driver API; `count` outlives the call that writes it. The
-    // library stays loaded: the driver does not survive being unloaded.
-    unsafe {
-        let driver = std::mem::ManuallyDrop::new(
-            libloading::Library::new("libcuda.so.1").context("no NVIDIA driver")?,
-        );
-        let initialise: Symbol<unsafe extern "C" fn(c_uint) -> c_int> = driver.get(b"cuInit")?;
-        let get_count: Symbol<unsafe extern "C" fn(*mut c_int) -> c_int> = driver.get(b"cuDeviceGetCount")?;
-        check(&driver, initialise(0))?;
-        check(&driver, get_count(&raw mut count))?;
-    }
-    Ok(usize::try_from(count).unwrap_or(0))
-}
-
-/// An error of the CUDA driver in its own words.
-fn check(driver: &libloading::Library, code: c_int) -> Result<()> {
-    if code == 0 {
-        return Ok(());
-    }
-    let mut text: *const c_char = std::ptr::null();
-    // SAFETY: the symbol has the signature of the CUDA driver API, which sets `text` to a static string or to null.
-    let text = unsafe {
-        let describe: Symbol<unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int> =
-            driver.get(b"cuGetErrorString")?;
-        describe(code, &raw mut text);
-        if text.is_null() {
-            "unknown error".into()
-        } else {
-            CStr::from_ptr(text).to_string_lossy().into_owned()
-        }
-    };
-    bail!("the NVIDIA driver: {text} ({code})")
 }

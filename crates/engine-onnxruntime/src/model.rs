@@ -1,14 +1,17 @@
 //! A loaded model: a session, and what is needed to drive it.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
-use worker::{OutOfMemory, take_flag, take_word, unknown_options};
+use worker::{OutOfMemory, Reporter, take_flag, take_word, unknown_options};
 
+use crate::cuda::Stream;
+use crate::fixed;
 use crate::graph::{self, Interface, LogitRows};
 use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made, release_pages};
 use crate::interface::{Signature, cache_can_be_static};
@@ -17,7 +20,7 @@ use crate::library::Library;
 use crate::memory::Memory;
 use crate::onnx::{ModelProto, TensorProto};
 use crate::select::Selector;
-use crate::session::{Settings, placement};
+use crate::session::{Settings, placement, unsynchronized};
 
 /// The file that makes a folder an exported model.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
@@ -40,6 +43,10 @@ pub(crate) struct Model {
     pub(crate) session: Session,
     /// How it runs.
     pub(crate) run_options: RunOptions,
+    /// The stream of a GPU that it runs in.
+    pub(crate) stream: Option<Rc<Stream>>,
+    /// Whether decode forwards are captured in a CUDA graph, or could be.
+    pub(crate) cuda_graph: bool,
     /// Bytes of the weights, as they are held.
     pub(crate) weights_bytes: u64,
     /// What a reader should know.
@@ -52,14 +59,19 @@ const LOGITS: [&str; 2] = ["last", "all"];
 const KV_CACHE: [&str; 2] = ["static", "dynamic"];
 
 /// The engine's own options with their words, the default first.
-pub(crate) const WORDS: [(&str, &[&str]); 3] =
-    [("prepacking", &["true", "false"]), ("logits", &LOGITS), ("kv_cache", &KV_CACHE)];
+pub(crate) const WORDS: [(&str, &[&str]); 4] = [
+    ("prepacking", &["true", "false"]),
+    ("logits", &LOGITS),
+    ("kv_cache", &KV_CACHE),
+    ("cuda_graph", &["false", "true"]),
+];
 
 /// The engine's own options.
 struct Options {
     prepacking: bool,
     rows: LogitRows,
     growth: Growth,
+    cuda_graph: bool,
 }
 
 impl Options {
@@ -74,14 +86,20 @@ impl Options {
             "static" => Growth::Static,
             _ => Growth::Dynamic,
         };
+        let cuda_graph = take_flag(&mut options, "cuda_graph", false)?;
         unknown_options(&options, &WORDS.map(|(name, _)| name))?;
-        Ok(Self { prepacking, rows, growth })
+        Ok(Self { prepacking, rows, growth, cuda_graph })
     }
 }
 
 impl Model {
+    /// Waits until the device is idle.
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        self.stream.as_ref().map_or(Ok(()), |stream| stream.synchronize())
+    }
+
     /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`MODEL_FILE`].
-    pub(crate) fn load(library: &Library, request: &LoadRequest) -> Result<Self> {
+    pub(crate) fn load(library: &Library, request: &LoadRequest, reporter: &Reporter) -> Result<Self> {
         let options = Options::take(request)?;
         ensure!(request.threads != Some(0), "threads: expected 1 or more, found 0");
         if let Device::Cuda(index) = request.device {
@@ -92,13 +110,18 @@ impl Model {
             ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
                 Self::exported(library, request, &options, dir)
             }
-            _ => Self::built(library, request, &options),
+            _ => Self::built(library, request, &options, reporter),
         }
     }
 
-    fn built(library: &Library, request: &LoadRequest, options: &Options) -> Result<Self> {
+    fn built(
+        library: &Library,
+        request: &LoadRequest,
+        options: &Options,
+        reporter: &Reporter,
+    ) -> Result<Self> {
         let (device, precision) = (request.device, request.precision);
-        let settings = Settings::new(request, options.prepacking);
+        let settings = Settings::new(request, options.prepacking, options.cuda_graph)?;
         let weights = Weights::open(&request.model)?;
         let config = weights.config().clone();
         check_kernels(device, precision)?;
@@ -107,8 +130,12 @@ impl Model {
         }
 
         let interface = Interface::Engine { rows: options.rows };
+        let signature = Signature::of_graph(&config, interface, precision);
+        if options.cuda_graph {
+            fixed::check(signature.lengths, options.growth)?;
+        }
         let mut model = graph::llama(&config, precision, interface);
-        let initializers = Initializers::new(&weights, precision);
+        let initializers = Initializers::new(&weights, precision, reporter);
         initializers.place(&mut model);
         // SAFETY: the weights are kept beside the session, and dropped after it, where it goes on reading them.
         let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?) }?;
@@ -121,20 +148,27 @@ impl Model {
             OutOfMemory::charge_mapped(held.as_stored_bytes, request.memory_limit_bytes)?;
             release_pages(&weights);
         }
-        let mut notes = placement(&session)?;
+        let mut notes = placement(&session, device)?;
         notes.push(options.growth.note());
+        if options.cuda_graph && device == Device::Cpu {
+            notes.push(
+                "on a CPU there are no graphs: inputs stay in one place, and nodes run one by one".into(),
+            );
+        }
         if device == Device::Cpu && precision == Precision::Fp16 {
             notes.push("weights widened to fp32 at load: the CPU provider multiplies in fp32".into());
         }
         Ok(Self {
-            signature: Signature::of_graph(&config, interface, precision),
+            signature,
             growth: options.growth,
             memory: Memory::of(&session, device)?,
             selector: Selector::new(library, &settings, precision, config.vocab_size)?,
             config,
             device,
             session,
-            run_options: RunOptions::new()?,
+            run_options: if options.cuda_graph { fixed::without_graph()? } else { unsynchronized()? },
+            stream: settings.stream,
+            cuda_graph: options.cuda_graph,
             weights_bytes: held.bytes,
             notes,
             _weights: borrowed.then_some(weights),
@@ -145,7 +179,7 @@ impl Model {
     fn exported(library: &Library, request: &LoadRequest, options: &Options, dir: &Path) -> Result<Self> {
         let path = dir.join(MODEL_FILE);
         let in_file = || path.display().to_string();
-        let settings = Settings::new(request, options.prepacking);
+        let settings = Settings::new(request, options.prepacking, false)?;
         let config = LlamaConfig::read(&dir.join("config.json"))?;
         let bytes = std::fs::read(&path).with_context(in_file)?;
         let model =
@@ -156,6 +190,9 @@ impl Model {
         let session =
             builder.map_err(ort::Error::<()>::from)?.commit_from_file(&path).with_context(in_file)?;
         let signature = Signature::of_session(&session, &config).with_context(in_file)?;
+        if options.cuda_graph {
+            fixed::check(signature.lengths, growth)?;
+        }
         ensure!(
             signature.cache == request.precision,
             "{}: it computes in {}, not in {}: ask for that precision",
@@ -169,7 +206,8 @@ impl Model {
             OutOfMemory::charge_mapped(weights_bytes, request.memory_limit_bytes)?;
         }
         let mut notes = vec![format!("{MODEL_FILE} as it is, made by {}", model.producer_name)];
-        notes.extend(placement(&session)?);
+        // Somebody's model may have nodes that only the processor has: the note says how many.
+        notes.extend(placement(&session, Device::Cpu)?);
         notes.push(growth.note());
         Ok(Self {
             memory: Memory::of(&session, request.device)?,
@@ -179,7 +217,9 @@ impl Model {
             signature,
             growth,
             session,
-            run_options: RunOptions::new()?,
+            run_options: unsynchronized()?,
+            stream: settings.stream,
+            cuda_graph: false,
             weights_bytes,
             notes,
             _weights: None,

@@ -15,7 +15,7 @@ use crate::library::Library;
 use crate::onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, ONNX, TensorProto, ValueInfoProto,
 };
-use crate::session::{Settings, run};
+use crate::session::{Settings, run, unsynchronized};
 
 /// Selects on a device.
 pub(crate) enum Selector {
@@ -49,10 +49,10 @@ impl Selector {
         if settings.device == Device::Cpu {
             return Ok(Self::Host(Vec::new()));
         }
-        let settings = Settings { threads: 1, ..settings.clone() };
+        let settings = Settings { threads: 1, cuda_graph: false, ..settings.clone() };
         let model = graph(precision, vocab_size).encode_to_vec();
         let session = settings.builder(library, false)?.commit_from_memory(&model)?;
-        Ok(Self::Device { session: Box::new(session), options: RunOptions::new()? })
+        Ok(Self::Device { session: Box::new(session), options: unsynchronized()? })
     }
 
     /// Prepares to select from `logits`, forward after forward.

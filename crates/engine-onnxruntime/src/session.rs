@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::ptr::null;
+use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use ort::ep::cuda::AttentionBackend;
 use ort::ep::{self, ArenaExtendStrategy};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::{AsPointer, ortsys};
 use protocol::{Device, LoadRequest};
 
+use crate::cuda::Stream;
+use crate::fixed::without_graph;
 use crate::library::Library;
 
 /// How a session computes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     /// Where.
     pub(crate) device: Device,
@@ -24,18 +28,34 @@ pub(crate) struct Settings {
     pub(crate) prepacking: bool,
     /// The most memory that a session may hold on a GPU, in bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
+    /// The stream of a GPU that it works in: its own, or this.
+    pub(crate) stream: Option<Rc<Stream>>,
+    /// Whether runs may be captured in CUDA graphs.
+    pub(crate) cuda_graph: bool,
 }
 
 impl Settings {
-    /// What `request` asks for.
-    pub(crate) fn new(request: &LoadRequest, prepacking: bool) -> Self {
+    /// Of a session on the processor.
+    pub(crate) fn on_cpu(threads: usize, prepacking: bool) -> Self {
+        let (memory_limit_bytes, stream) = (None, None);
+        Self { device: Device::Cpu, threads, prepacking, memory_limit_bytes, stream, cuda_graph: false }
+    }
+
+    /// What `request` asks for; on a GPU, with a stream of ours.
+    pub(crate) fn new(request: &LoadRequest, prepacking: bool, cuda_graph: bool) -> Result<Self> {
         let one_a_core = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
+        let stream = match request.device {
+            Device::Cpu => None,
+            Device::Cuda(index) => Some(Rc::new(Stream::new(index)?)),
+        };
+        Ok(Self {
             device: request.device,
             threads: request.threads.map_or_else(one_a_core, |threads| threads as usize),
             prepacking,
             memory_limit_bytes: request.memory_limit_bytes,
-        }
+            stream,
+            cuda_graph,
+        })
     }
 
     /// Options of a session. A node that the device has no kernel for runs on the processor if it `may_fall_back`; else
@@ -59,7 +79,13 @@ impl Settings {
 
         let mut cuda = ep::CUDA::default()
             .with_device_id(index as i32)
-            .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
+            .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+            .with_attention_backend(AttentionBackend::FLASH_ATTENTION | AttentionBackend::EFFICIENT_ATTENTION)
+            .with_cuda_graph(self.cuda_graph);
+        if let Some(stream) = &self.stream {
+            // SAFETY: a stream stays for as long as the process.
+            cuda = unsafe { cuda.with_compute_stream(stream.pointer()) };
+        }
         if let Some(limit) = self.memory_limit_bytes {
             cuda = cuda.with_memory_limit(limit as usize);
         }
@@ -69,7 +95,14 @@ impl Settings {
     }
 }
 
-/// Runs a session on what is bound, and waits for the device. Outputs are where they were bound.
+/// Options of runs that are not waited for on a GPU: whoever wants their results waits for the stream.
+pub(crate) fn unsynchronized() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    options.disable_device_sync()?;
+    Ok(options)
+}
+
+/// Runs a session on what is bound. Outputs are where they were bound, once the device got there.
 pub(crate) fn run(session: &mut Session, binding: &IoBinding, options: &RunOptions) -> ort::Result<()> {
     // `Session::run_binding` does the same, and then makes a value of every output, each layer's keys and values among
     // them: 25 µs where there are 32 layers.
@@ -80,18 +113,37 @@ pub(crate) fn run(session: &mut Session, binding: &IoBinding, options: &RunOptio
 }
 
 /// Options of a run after which the session gives back the memory that it keeps for activations of later runs.
-pub(crate) fn giving_back(device: Device) -> ort::Result<RunOptions> {
+pub(crate) fn giving_back(device: Device, cuda_graph: bool) -> ort::Result<RunOptions> {
     let arena = match device {
         Device::Cpu => "cpu:0".into(),
         Device::Cuda(index) => format!("gpu:{index}"),
     };
-    let mut options = RunOptions::new()?;
+    let mut options = if cuda_graph { without_graph()? } else { RunOptions::new()? };
     options.set("memory.enable_memory_arena_shrinkage", arena)?;
     Ok(options)
 }
 
 /// How many nodes each provider runs, a line for each.
-pub(crate) fn placement(session: &Session) -> ort::Result<Vec<String>> {
+///
+/// # Errors
+/// Where the device is a GPU, and a node was given to the processor all the same.
+pub(crate) fn placement(session: &Session, device: Device) -> Result<Vec<String>> {
+    let nodes = nodes_by_provider(session)?;
+    check_placement(&nodes, device)?;
+    Ok(nodes.into_iter().map(|(provider, count)| format!("{count} nodes on {provider}")).collect())
+}
+
+fn check_placement(nodes: &BTreeMap<String, usize>, device: Device) -> Result<()> {
+    let elsewhere = nodes.iter().find(|(provider, _)| *provider != "CUDAExecutionProvider");
+    let Some((provider, count)) = elsewhere.filter(|_| device != Device::Cpu) else { return Ok(()) };
+    ensure!(
+        false,
+        "{device}: {count} nodes of the graph are on {provider}: it would not be this device that is measured"
+    );
+    Ok(())
+}
+
+fn nodes_by_provider(session: &Session) -> ort::Result<BTreeMap<String, usize>> {
     let mut nodes = BTreeMap::<String, usize>::new();
     // SAFETY: what the session returns here are arrays and strings of its own, with the lengths that it returns beside
     // them; the session outlives the reading of them.
@@ -106,5 +158,22 @@ pub(crate) fn placement(session: &Session) -> ort::Result<Vec<String>> {
             *nodes.entry(CStr::from_ptr(name).to_string_lossy().into_owned()).or_default() += count;
         }
     }
-    Ok(nodes.into_iter().map(|(provider, count)| format!("{count} nodes on {provider}")).collect())
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_on_the_processor_is_no_measurement_of_a_gpu() {
+        let nodes = |providers: &[(&str, usize)]| {
+            providers.iter().map(|(provider, count)| ((*provider).to_owned(), *count)).collect()
+        };
+        let mixed = nodes(&[("CPUExecutionProvider", 2), ("CUDAExecutionProvider", 300)]);
+        let error = check_placement(&mixed, Device::Cuda(1)).unwrap_err().to_string();
+        assert!(error.starts_with("cuda:1: 2 nodes of the graph are on CPUExecutionProvider"), "{error}");
+        assert!(check_placement(&nodes(&[("CUDAExecutionProvider", 300)]), Device::Cuda(0)).is_ok());
+        assert!(check_placement(&mixed, Device::Cpu).is_ok());
+    }
 }

@@ -4,7 +4,7 @@ use engine_onnxruntime::OnnxRuntime;
 use llama::{Weights, write_checkpoint};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde_json::{Value, json};
-use worker::{Engine, Prompt};
+use worker::{Engine, Prompt, Reporter};
 
 fn config() -> Value {
     json!({
@@ -30,7 +30,7 @@ fn request(model: ModelSource) -> LoadRequest {
 
 fn loaded(model: ModelSource) -> OnnxRuntime {
     let mut engine = OnnxRuntime::new().unwrap();
-    engine.load(&request(model)).unwrap();
+    engine.load(&request(model), &Reporter::silent()).unwrap();
     engine
 }
 
@@ -100,7 +100,7 @@ fn a_checkpoint_computes_what_its_seed_computes() {
         write_checkpoint(&Weights::open(&seeded()).unwrap(), precision, dir.path()).unwrap();
         let generated = [seeded(), ModelSource::Checkpoint { dir: dir.path().into() }].map(|model| {
             let mut engine = OnnxRuntime::new().unwrap();
-            engine.load(&LoadRequest { precision, ..request(model) }).unwrap();
+            engine.load(&LoadRequest { precision, ..request(model) }, &Reporter::silent()).unwrap();
             cell(&mut engine, &prompt(2, 6), 5)
         });
         assert_eq!(generated[0], generated[1]);
@@ -129,7 +129,7 @@ fn steps_out_of_order_are_errors() {
     let mut engine = OnnxRuntime::new().unwrap();
     let message = |result: anyhow::Result<()>| result.unwrap_err().to_string();
     assert_eq!(message(engine.prefill()), "no model is loaded");
-    engine.load(&request(seeded())).unwrap();
+    engine.load(&request(seeded()), &Reporter::silent()).unwrap();
     assert_eq!(message(engine.prefill()), "no cell has begun");
     engine.begin(&prompt(1, 3), 1).unwrap();
     engine.reset().unwrap();
@@ -147,14 +147,15 @@ fn steps_out_of_order_are_errors() {
 #[test]
 fn what_cannot_be_loaded_says_why() {
     let mut engine = OnnxRuntime::new().unwrap();
-    let mut message = |request: LoadRequest| format!("{:#}", engine.load(&request).unwrap_err());
+    let mut message =
+        |request: LoadRequest| format!("{:#}", engine.load(&request, &Reporter::silent()).unwrap_err());
     let with = |name: &str, value: Value| LoadRequest {
         options: Options::from([(name.to_owned(), value)]),
         ..request(seeded())
     };
     assert_eq!(
         message(with("attention", "sdpa".into())),
-        "unknown option attention: this engine has prepacking, logits, kv_cache"
+        "unknown option attention: this engine has prepacking, logits, kv_cache, cuda_graph"
     );
     assert_eq!(
         message(with("logits", "none".into())),
@@ -195,8 +196,26 @@ fn seeded_weights_stay_finite_through_eighty_layers_in_half_precision() {
     let mut engine = OnnxRuntime::new().unwrap();
     let request =
         LoadRequest { precision: Precision::Fp16, ..request(ModelSource::Seeded { config, seed: 7 }) };
-    engine.load(&request).unwrap();
+    engine.load(&request, &Reporter::silent()).unwrap();
     let (_, logits) = cell(&mut engine, &prompt(2, 20), 3);
     let square: f32 = logits.iter().map(|logit| logit * logit).sum::<f32>() / logits.len() as f32;
     assert!((0.5..2.0).contains(&square), "a trained model's logits have a variance about this: {square}");
+}
+
+/// On a CPU there are no graphs, and what is fed to them must compute the same.
+#[test]
+fn inputs_that_stay_in_one_place_compute_the_same() {
+    let load = |options: &[(&str, Value)]| {
+        let mut engine = OnnxRuntime::new().unwrap();
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        engine.load(&LoadRequest { options, ..request(seeded()) }, &Reporter::silent()).map(|_| engine)
+    };
+    let mut moving = load(&[]).unwrap();
+    let mut fixed = load(&[("cuda_graph", json!(true))]).unwrap();
+    for (batch_size, length, decodes) in [(1, 5, 9), (3, 17, 20), (1, 1, 1), (2, 4, 0)] {
+        let prompt = prompt(batch_size, length);
+        assert_eq!(cell(&mut fixed, &prompt, decodes), cell(&mut moving, &prompt, decodes));
+    }
+    let error = load(&[("cuda_graph", json!(true)), ("kv_cache", json!("dynamic"))]).err().unwrap();
+    assert!(error.to_string().contains("kv_cache = \"static\""), "{error}");
 }

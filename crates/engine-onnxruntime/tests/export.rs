@@ -6,7 +6,7 @@ use std::process::Command;
 
 use engine_onnxruntime::{Export, OnnxRuntime};
 use protocol::{Device, LoadRequest, Loaded, ModelSource, Options, Precision};
-use worker::Engine;
+use worker::{Engine, Reporter};
 
 fn export(fixture: &str, precision: Precision, out: &Path) -> anyhow::Result<()> {
     let model = parity::fixture_dir(fixture);
@@ -15,14 +15,15 @@ fn export(fixture: &str, precision: Precision, out: &Path) -> anyhow::Result<()>
 
 fn load(dir: &Path, precision: Precision, options: Options) -> anyhow::Result<(OnnxRuntime, Loaded)> {
     let mut engine = OnnxRuntime::new()?;
-    let loaded = engine.load(&LoadRequest {
+    let request = LoadRequest {
         model: ModelSource::Checkpoint { dir: dir.into() },
         device: Device::Cpu,
         precision,
         threads: Some(2),
         memory_limit_bytes: None,
         options,
-    })?;
+    };
+    let loaded = engine.load(&request, &Reporter::silent())?;
     Ok((engine, loaded))
 }
 

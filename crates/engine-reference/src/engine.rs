@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use llama::Weights;
 use protocol::{Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
-use worker::{Engine, Prompt, unknown_options};
+use worker::{Engine, Prompt, Reporter, unknown_options};
 
 use crate::model::{Cache, Model};
 
@@ -45,7 +45,7 @@ impl Engine for Reference {
     }
 
     /// The precision asked for rounds the weights; arithmetic is in `f64` whatever it is.
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         ensure!(request.device == Device::Cpu, "the reference runs on cpu, not on {}", request.device);
         unknown_options(&request.options, &[])?;
         let weights = Weights::open(&request.model)?;

@@ -86,9 +86,18 @@ char *shim_script_define(Module *module, const char *source) {
     return attempt([&] { module->define(source); });
 }
 
-// Makes constants of all attributes and inlines all methods into `forward`.
+// Makes constants of all attributes and inlines all methods into `forward`. The other methods are kept: freezing would free
+// them, and where an operator fails, as it does when memory runs out, the interpreter asks them for their names.
 char *shim_script_freeze(Module *module) {
-    return attempt([&] { *module = torch::jit::freeze(*module); });
+    return attempt([&] {
+        std::vector<std::string> methods;
+        for (const auto &method : module->get_methods()) {
+            if (method.name() != "forward") {
+                methods.push_back(method.name());
+            }
+        }
+        *module = torch::jit::freeze(*module, methods);
+    });
 }
 
 // forward(input_ids, past_length, keys, values) -> logits. The script replaces items of the two lists; what they are in

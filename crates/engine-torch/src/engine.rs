@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use llama::{LlamaConfig, Weights};
 use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
-use worker::{Engine, PeakMemory, Prompt, describe_options};
+use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
@@ -123,7 +123,7 @@ impl Engine for Torch {
         ceilings::reached(request)
     }
 
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
         self.end()?;
         self.model = None;
         let options = Options::read(self.engine, &request.options)?;
@@ -132,7 +132,8 @@ impl Engine for Torch {
 
         let source = Arc::new(Weights::open(&request.model)?);
         let config = source.config().clone();
-        let weights = WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes)?;
+        let weights =
+            WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
         let weights_bytes = weights.bytes;
         let mut notes = weights.notes();
         if device == Device::Cpu {

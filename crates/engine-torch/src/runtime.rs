@@ -7,6 +7,7 @@ use std::sync::{Once, OnceLock};
 
 use anyhow::{Result, anyhow, ensure};
 use protocol::{Device, Library, UsableDevice};
+use worker::nvidia;
 
 use crate::shim;
 
@@ -71,11 +72,16 @@ pub(crate) fn set_threads(threads: Option<u32>) -> u32 {
 pub(crate) fn cuda() -> &'static Result<usize, String> {
     static CUDA: OnceLock<Result<usize, String>> = OnceLock::new();
     CUDA.get_or_init(|| {
+        nvidia::usable_gpus().map_err(|why| why.to_string())?;
         load_globally(c"libtorch_cuda.so").map_err(|why| {
-            format!("no CUDA part of libtorch ({why}): run `make setup` on a machine with an NVIDIA driver")
+            nvidia::explain_missing(&why).unwrap_or_else(|| {
+                format!(
+                    "no CUDA part of libtorch ({why}): run `make setup` on a machine with an NVIDIA driver"
+                )
+            })
         })?;
         match shim::device_count() {
-            0 => Err("libtorch sees no GPU: is there an NVIDIA driver?".into()),
+            0 => Err("libtorch sees no GPU, though the NVIDIA driver does: see CUDA_VISIBLE_DEVICES".into()),
             count => Ok(count),
         }
     })

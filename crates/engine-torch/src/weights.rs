@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use llama::{WeightData, WeightSpec, Weights};
-use protocol::Precision;
+use protocol::{Phase, Precision};
 use tch::{Device, Kind, Tensor};
-use worker::OutOfMemory;
+use worker::{OutOfMemory, Reporter};
 
 use crate::shim;
 
@@ -29,10 +29,13 @@ impl WeightTensors {
         precision: Precision,
         device: Device,
         memory_limit_bytes: Option<u64>,
+        reporter: &Reporter,
     ) -> Result<Self> {
         let mut loaded = Self { by_name: HashMap::new(), bytes: 0, mapped: 0 };
         let mut mapped_bytes = 0;
-        for spec in weights.specs() {
+        let specs = weights.specs();
+        reporter.phase(Phase::Load, specs.len() as u32);
+        for spec in specs {
             let bytes = spec.len() as u64 * precision.bytes();
             let (tensor, is_mapped) = on_host(weights, &spec, precision)?;
             if is_mapped && device == Device::Cpu {
@@ -41,6 +44,7 @@ impl WeightTensors {
             }
             loaded.bytes += bytes;
             loaded.by_name.insert(spec.name, tensor.f_to_device(device)?);
+            reporter.advance();
         }
         OutOfMemory::charge_mapped(mapped_bytes, memory_limit_bytes)?;
         Ok(loaded)

@@ -44,7 +44,7 @@ fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
             let [made, stored] = [&made, &stored].map(|model| {
                 let request = request(model.clone(), precision, Options::new());
                 let mut torch = Torch::new(engine);
-                let loaded = torch.load(&request).unwrap();
+                let loaded = torch.load(&request, &Reporter::silent()).unwrap();
                 let is_mapped = loaded.notes.iter().any(|note| note == "21 of 21 weights are memory-mapped");
                 assert_eq!(is_mapped, matches!(model, ModelSource::Checkpoint { .. }), "{:?}", loaded.notes);
                 let config = LlamaConfig::from_json(&small_config(), "").unwrap();
@@ -146,7 +146,7 @@ fn what_cannot_be_done_is_one_line() {
     let failure = |options: Options, device, memory_limit_bytes| {
         let request = parity::load_request("tiny-mha", Precision::Fp32, options);
         let request = LoadRequest { device, memory_limit_bytes, ..request };
-        format!("{:#}", Torch::new(TorchEngine::Eager).load(&request).unwrap_err())
+        format!("{:#}", Torch::new(TorchEngine::Eager).load(&request, &Reporter::silent()).unwrap_err())
     };
     assert_eq!(
         failure(options(&[("fused", "yes")]), Device::Cpu, None),

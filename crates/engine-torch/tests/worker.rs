@@ -18,6 +18,8 @@ fn replies(engine: TorchEngine, requests: &[Request]) -> Vec<Reply> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llama2-bench-torch"));
     command.args(["--engine", engine.name()]).env_remove("LD_LIBRARY_PATH");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // What was freed is overwritten: freezing a script freed what its interpreter reads when an operator fails.
+    command.env("MALLOC_PERTURB_", "165");
     // SAFETY: `setrlimit` is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
@@ -109,4 +111,20 @@ fn an_unknown_engine_is_a_usage_error() {
         let usage = "usage: llama2-bench-torch --engine pytorch-eager|pytorch-compile|pytorch-cudagraph\n";
         assert_eq!(String::from_utf8(output.stderr).unwrap(), usage);
     }
+}
+
+/// Layers deep: there the interpreter tells which methods it was in, which freezing inlined.
+#[test]
+fn memory_that_runs_out_in_a_late_layer_is_an_error_too() {
+    let config = json!({
+        "vocab_size": 96, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "max_position_embeddings": 4096,
+    });
+    let request = request(seeded(config), Precision::Fp32, Options::new());
+    let replies = replies(TorchEngine::Compile, &[load(request), measure(16, 4000), measure(2, 8)]);
+    let [Reply::Hello(_), Reply::Loaded(_), failed, Reply::Measured(_)] = &replies[..] else {
+        panic!("{replies:?}");
+    };
+    let (phase, message) = failure(failed);
+    assert!(phase == Phase::Prompt && message.contains("can't allocate memory"), "{message}");
 }

@@ -43,7 +43,8 @@ fn ask(
     precisions: &[Precision],
 ) -> Result<Reached, WorkerError> {
     let command = engines.get(name).expect("a known engine");
-    let mut worker = Worker::spawn(command, Limits { request: DEADLINE, ..Limits::default() })?;
+    let request = DEADLINE.min(setup.limits().request);
+    let mut worker = Worker::spawn(command, Limits { request, ..Limits::default() })?;
     let request = Request::Ceilings(CeilingsRequest {
         device: setup.device,
         precisions: precisions.to_vec(),

@@ -64,7 +64,7 @@ impl Evidence {
 }
 
 /// What engines, allocators and drivers say when memory runs out. Compared in lower case.
-const OUT_OF_MEMORY: [&str; 15] = [
+const OUT_OF_MEMORY: [&str; 17] = [
     // Rust's and C++'s allocators
     "memory allocation of",
     "std::bad_alloc",
@@ -84,6 +84,8 @@ const OUT_OF_MEMORY: [&str; 15] = [
     "cudaerrormemoryallocation",
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
+    "cudnn_status_internal_error_device_allocation_failed",
+    "cudnn_status_internal_error_host_allocation_failed",
     // C and Python
     "cannot allocate memory",
     "memoryerror",
@@ -345,6 +347,65 @@ mod tests {
             let evidence = Evidence { stderr: stderr.into(), ..Evidence::of(Phase::Decode, end) };
             let expected = CellFailure { outcome, phase: Phase::Decode, error: error.into() };
             assert_eq!(classify(&evidence), expected);
+        }
+    }
+
+    #[test]
+    fn every_error_of_cuda_has_its_outcome() {
+        use Outcome::{Failed, OutOfMemory};
+        let cases = [
+            // ONNX Runtime: bfc_arena.cc, cuda_call.cc
+            (
+                OutOfMemory,
+                "Non-zero status code returned while running FusedMatMul node. Name:'model.layers.0.mlp.up_proj' Status Message: /onnxruntime/core/framework/bfc_arena.cc:358 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 17179869184",
+            ),
+            (OutOfMemory, "Available memory of 1048576 is smaller than requested bytes of 4194304"),
+            (
+                OutOfMemory,
+                "CUDA failure 2: out of memory ; GPU=0 ; file=cuda_allocator.cc ; line=32 ; expr=cudaMalloc((void**)&p, size);",
+            ),
+            (
+                OutOfMemory,
+                "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; file=cuda_execution_provider.cc ; expr=cublasCreate(&cublas_handle_);",
+            ),
+            (OutOfMemory, "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0"),
+            (Failed, "CUDA failure 700: an illegal memory access was encountered ; GPU=0"),
+            (Failed, "CUDA failure 209: no kernel image is available for execution on the device ; GPU=0"),
+            (Failed, "CUDA failure 214: uncorrectable ECC error encountered ; GPU=0"),
+            (Failed, "CUDA failure 719: unspecified launch failure ; GPU=0"),
+            (Failed, "CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
+            // libtorch: CUDACachingAllocator.cpp, CUDAException.cpp, CublasHandlePool.cpp
+            (
+                OutOfMemory,
+                "CUDA out of memory. Tried to allocate 32.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 12.35 GiB is free.",
+            ),
+            (
+                OutOfMemory,
+                "The following operation failed in the TorchScript interpreter. RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+            ),
+            (OutOfMemory, "CUDA error: out of memory"),
+            (OutOfMemory, "CUDA driver error: out of memory"),
+            (OutOfMemory, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            (OutOfMemory, "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            (Failed, "CUDA error: device-side assert triggered"),
+            (Failed, "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+            (Failed, "CUDA error: invalid device ordinal"),
+            (Failed, "CUDA error: operation not permitted when stream is capturing"),
+            // NCCL: checks.h
+            (OutOfMemory, "NCCL error: unhandled cuda error: Cuda failure 2 'out of memory'"),
+            (Failed, "NCCL error: remote process exited or there was a network error"),
+            // The driver
+            (OutOfMemory, "the NVIDIA driver: out of memory (2)"),
+            (
+                Failed,
+                "the NVIDIA driver: system has unsupported display driver / cuda driver combination (803)",
+            ),
+        ];
+        for (outcome, message) in cases {
+            let end = WorkerEnd::Reported(message.into());
+            let failure = classify(&Evidence::of(Phase::Prompt, end));
+            // The message names the bytes that were asked for, where the library does.
+            assert_eq!((failure.outcome, failure.phase, &*failure.error), (outcome, Phase::Prompt, message));
         }
     }
 

@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn the_built_in_engines_are_there_in_order() {
         let names: Vec<_> = Engines::built_in().names().map(str::to_owned).collect();
-        assert_eq!(names, ["onnxruntime", "pytorch-eager", "pytorch-compile", "reference", "mock"]);
+        assert_eq!(
+            names,
+            ["onnxruntime", "pytorch-eager", "pytorch-compile", "pytorch-cudagraph", "reference", "mock"]
+        );
     }
 
     #[test]

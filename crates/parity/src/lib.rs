@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde::Deserialize;
-use worker::{Engine, Prompt};
+use worker::{Engine, Prompt, Reporter};
 
 /// The committed models: multi-head FP32; grouped heads, tied, sharded, BF16; grouped heads, FP16.
 pub const FIXTURES: [&str; 3] = ["tiny-mha", "tiny-gqa", "tiny-f16"];
@@ -56,7 +56,7 @@ pub fn check(
     options: Options,
     tolerance: f32,
 ) -> Result<f32> {
-    engine.load(&load_request(name, precision, options))?;
+    engine.load(&load_request(name, precision, options), &Reporter::silent())?;
     check_loaded(engine, name, tolerance)
 }
 

@@ -15,7 +15,7 @@ impl Engine for Nothing {
     fn hello(&mut self) -> Hello {
         unreachable!()
     }
-    fn load(&mut self, _: &LoadRequest) -> Result<Loaded> {
+    fn load(&mut self, _: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         unreachable!()
     }
     fn vocab_size(&self) -> usize {

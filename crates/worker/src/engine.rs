@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, Reached};
 
+use crate::Reporter;
+
 /// Token ids of a batch: `batch_size` rows of `length` ids, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
@@ -38,8 +40,9 @@ pub trait Engine {
         bail!("{}: this engine measures no ceilings", request.device)
     }
 
-    /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here.
-    fn load(&mut self, request: &LoadRequest) -> Result<Loaded>;
+    /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here. What takes long,
+    /// as weights do that are made, is told to `reporter` in steps.
+    fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded>;
 
     /// Vocabulary of the loaded model.
     fn vocab_size(&self) -> usize;

@@ -7,6 +7,7 @@ pub mod ceilings;
 mod engine;
 mod generate;
 mod memory;
+pub mod nvidia;
 mod options;
 mod pipe;
 mod progress;

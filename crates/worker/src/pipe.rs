@@ -96,7 +96,7 @@ fn answer(
     reporter: &Reporter,
 ) -> Result<Reply> {
     Ok(match request {
-        Request::Load(request) => Reply::Loaded(engine.load(&request)?),
+        Request::Load(request) => Reply::Loaded(engine.load(&request, reporter)?),
         Request::Measure(request) => {
             let generation_length = request.generation_length as usize;
             let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;

@@ -55,7 +55,7 @@ impl Reporter {
         Self { shared: Arc::new(Shared { state, wake: Condvar::new(), write }), thread: None }
     }
 
-    /// A phase of `of` forwards begins.
+    /// A phase of `of` steps begins: forwards, or weights of a model.
     pub fn phase(&self, phase: Phase, of: u32) {
         let progress = Progress { phase, done: 0, of, last_seconds: None };
         self.shared.lock().progress = progress.clone();
@@ -67,6 +67,11 @@ impl Reporter {
         let progress = &mut self.shared.lock().progress;
         progress.done += 1;
         progress.last_seconds = Some(seconds);
+    }
+
+    /// A step ended that is no forward.
+    pub fn advance(&self) {
+        self.shared.lock().progress.done += 1;
     }
 
     /// The phase that the request is in.

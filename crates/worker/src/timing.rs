@@ -184,7 +184,7 @@ mod tests {
         fn hello(&mut self) -> Hello {
             unreachable!()
         }
-        fn load(&mut self, _: &LoadRequest) -> Result<Loaded> {
+        fn load(&mut self, _: &LoadRequest, _: &Reporter) -> Result<Loaded> {
             unreachable!()
         }
         fn vocab_size(&self) -> usize {

@@ -4,7 +4,7 @@
 use engine_torch::{Torch, TorchEngine};
 use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde_json::{Value, json};
-use worker::{Engine, Prompt};
+use worker::{Engine, Prompt, Reporter};
 
 /// Every combination of the engine's options.
 pub fn all_options(engine: TorchEngine) -> Vec<Options> {
@@ -44,7 +44,7 @@ pub fn seeded(config: Value) -> ModelSource {
 
 pub fn loaded(engine: TorchEngine, request: &LoadRequest) -> Torch {
     let mut torch = Torch::new(engine);
-    torch.load(request).unwrap();
+    torch.load(request, &Reporter::silent()).unwrap();
     torch
 }
 

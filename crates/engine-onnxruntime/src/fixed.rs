@@ -1,0 +1,92 @@
+//! Inputs of decode forwards that stay where they are, and the CUDA graph that needs them so.
+//!
+//! ONNX Runtime captures a run's work on a GPU once and launches it as a whole from then on (its CUDA provider's
+//! `enable_cuda_graph`). Whatever a forward reads must then be found in the same place each time.
+
+use std::ptr::copy_nonoverlapping;
+
+use anyhow::{Result, ensure};
+use ort::session::{IoBinding, RunOptions};
+use ort::value::{DynTensor, Tensor, TensorElementType};
+use protocol::Device;
+
+use crate::graph::{SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
+use crate::interface::Lengths;
+use crate::kv_cache::Growth;
+use crate::model::Model;
+use crate::session::unsynchronized;
+
+/// The run option that says which captured graph a run is of; [`NO_GRAPH`] for none.
+const GRAPH: &str = "gpu_graph_id";
+const NO_GRAPH: &str = "-1";
+
+/// A decode forward's inputs, in one place for a whole cell.
+pub(crate) struct FixedInputs {
+    /// int64 `[batch, 1]`.
+    ids: DynTensor,
+    /// int32 `[batch]`, on the device.
+    seqlens_k: DynTensor,
+    /// What is copied there.
+    lengths: Vec<i32>,
+    /// Of the forwards: all are of one graph.
+    pub(crate) options: RunOptions,
+}
+
+impl FixedInputs {
+    /// Binds the inputs of decode forwards of `batch_size` sequences of up to `positions` to `binding`, as graph `id`.
+    pub(crate) fn new(
+        model: &Model,
+        binding: &mut IoBinding,
+        (batch_size, positions): (usize, usize),
+        id: u32,
+    ) -> ort::Result<Self> {
+        let ids = model.memory.tensor(TensorElementType::Int64, &[batch_size, 1])?;
+        let seqlens_k = model.memory.tensor(TensorElementType::Int32, &[batch_size])?;
+        binding.bind_input("input_ids", &ids)?;
+        binding.bind_input(SEQLENS_K, &seqlens_k)?;
+        // The host reads it, once, when the work is captured: the most that there will be. How far a sequence goes is read from
+        // `seqlens_k`, on the device.
+        binding.bind_input(TOTAL_SEQUENCE_LENGTH, &Tensor::from_array(((), vec![positions as i32]))?)?;
+        let mut options = unsynchronized()?;
+        if model.device != Device::Cpu {
+            options.set(GRAPH, id.to_string())?;
+        }
+        Ok(Self { ids, seqlens_k, lengths: vec![0; batch_size], options })
+    }
+
+    /// Makes `tokens`, int64 `[batch, 1]`, the next input, behind `past` positions.
+    pub(crate) fn feed(&mut self, model: &Model, tokens: &DynTensor, past: usize) -> Result<()> {
+        self.lengths.fill(past as i32);
+        let from = [tokens.data_ptr(), self.lengths.as_ptr().cast()];
+        let to = [self.ids.data_ptr_mut(), self.seqlens_k.data_ptr_mut()];
+        let bytes = [size_of::<i64>(), size_of::<i32>()].map(|size| size * self.lengths.len());
+        for ((from, to), bytes) in from.into_iter().zip(to).zip(bytes) {
+            // SAFETY: each has a number a sequence. On the device they are read and written in the stream's order; `lengths` is
+            // written again only after the forward that this is for was waited for.
+            unsafe {
+                match &model.stream {
+                    Some(stream) => stream.copy(to, from, bytes)?,
+                    None => copy_nonoverlapping(from.cast::<u8>(), to.cast(), bytes),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Options of a run that is captured in no graph.
+pub(crate) fn without_graph() -> ort::Result<RunOptions> {
+    let mut options = unsynchronized()?;
+    options.set(GRAPH, NO_GRAPH)?;
+    Ok(options)
+}
+
+/// Whether a model's decode forwards can be captured.
+pub(crate) fn check(lengths: Lengths, growth: Growth) -> Result<()> {
+    ensure!(lengths == Lengths::Given, "option cuda_graph: a model file's inputs can't stay in one place");
+    ensure!(
+        growth == Growth::Static,
+        "option cuda_graph: of a graph nothing may move: use kv_cache = \"static\""
+    );
+    Ok(())
+}
