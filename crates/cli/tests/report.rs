@@ -18,6 +18,19 @@ fn a_run_has_its_page_which_is_made_again_byte_for_byte() {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_a_link_leads_to_what_is_replaced() {
+    let place = Place::new();
+    place.run(MOCK, &["--no-verify"]);
+    let printed = place.bench(&["report", "run", "-o", "/dev/stdout"]).output().unwrap().stdout;
+    assert!(printed.starts_with(b"<!DOCTYPE html>"));
+    place.write("page.html", "old");
+    std::os::unix::fs::symlink("page.html", place.path("link.html")).unwrap();
+    place.bench(&["report", "run", "-o", "link.html"]).assert().code(0);
+    assert!(place.path("link.html").is_symlink());
+    assert!(std::fs::read(place.path("page.html")).unwrap() == printed);
+}
+
+#[test]
 fn plots_are_files_of_both_kinds() {
     let place = Place::new();
     place.run(MOCK, &["--no-verify"]);

@@ -135,6 +135,59 @@ fn the_picture_in_the_readme_is_of_the_kept_run() {
     let committed = std::fs::read_to_string(path).unwrap();
     assert!(
         committed == plot.svg(),
-        "llama2-bench report results/llama2-15m-fp32-cpu -o /dev/null --plots … makes it again"
+        "llama2-bench report results/llama2-15m-fp32-cpu --plots plots makes it again"
     );
+}
+
+#[test]
+fn what_the_audit_finds_stands_first() {
+    let published = include_str!("../../../results/published/llama2-a100.md");
+    let document = report::published::parse(published, "llama2-a100.md").unwrap();
+    let tables = audit::AuditedTable::of("llama2-a100.md", &document);
+    let mut run = small();
+    run.audit = audit::audit(&tables, &audit::Hardware::built_in());
+    let count = run.audit.findings.len();
+    let html = html(&[run]);
+    let items: Vec<&str> = html.split("<li class=\"").skip(1).collect();
+    let wrong = items
+        .iter()
+        .take_while(|item| item.starts_with("wrong\"><b>Wrong</b> <span>audit: impossible: "))
+        .count();
+    assert_eq!(wrong, 23, "of {count}");
+    assert_eq!(html.matches("audit: remarkable: ").count(), count - 23);
+}
+
+#[test]
+fn whatever_the_figures_there_is_a_page() {
+    let mut records = Vec::new();
+    for (batch, prompt) in [(1, 1), (1, u32::MAX), (u32::MAX, 1)] {
+        for seconds in [1e-9, 1e9] {
+            let mut record = measured(if seconds < 1.0 { "fast" } else { "slow" }, 1, 1, 0, 0.001);
+            (record.batch_size, record.prompt_length) = (batch, prompt);
+            record.prompt_seconds = vec![seconds; 3];
+            record.generations[0].token_seconds = vec![seconds; 256];
+            record.generations[0].wall_seconds = seconds * 300.0;
+            records.push(record);
+        }
+    }
+    let mut short = measured("short", 1, 1, 0, 0.001);
+    short.generations[0].token_seconds.truncate(1);
+    short.generation_length = 1;
+    records.push(short);
+    let html = html(&[run("extreme", records)]);
+    let html = html.split("<script>").next().unwrap();
+    for word in ["NaN", "inf<", "inf "] {
+        assert!(
+            !html.contains(word),
+            "{word}: {:?}",
+            html.split(word).next().map(|before| before
+                .chars()
+                .rev()
+                .take(120)
+                .collect::<String>()
+                .chars()
+                .rev()
+                .collect::<String>())
+        );
+    }
 }

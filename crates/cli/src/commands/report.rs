@@ -98,8 +98,13 @@ fn splice_table(runs: &[PathBuf], path: &Path) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Writes a file whole, or not at all.
+/// Writes a file whole, or not at all; what is no file of a disk (`/dev/stdout`) is written to as it is.
 fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if path.metadata().is_ok_and(|its| !its.is_file()) {
+        return std::fs::write(path, content);
+    }
+    // Where a link leads, and not the link, is replaced.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
     let partial = path.with_file_name(name);
