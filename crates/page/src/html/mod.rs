@@ -103,6 +103,7 @@ fn doubts_section(scene: &Scene<'_>) -> String {
         if scene.runs.len() > 1 {
             let _ = writeln!(text, "<h3>{}</h3>", escape(&run.name));
         }
+        let _ = writeln!(text, "<p class=\"fine\">Audit: {}.</p>", escape(&run.audit.summary()));
         let doubts = doubts::of(run);
         if doubts.is_empty() {
             text.push_str("<p class=\"fine\">Nothing speaks against this run.</p>\n");

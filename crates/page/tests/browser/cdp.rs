@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,8 +21,13 @@ pub(crate) struct Browser {
     last: u64,
     /// What the page told, not asked for.
     pub(crate) events: Vec<Value>,
+    /// Closed when the browser is done with.
+    _watchdog: Sender<()>,
     _profile: TempDir,
 }
+
+/// A browser that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where Chromium is: `LLAMA2_BENCH_CHROMIUM`, or by its usual names in `PATH`.
 pub(crate) fn find() -> Option<PathBuf> {
@@ -71,6 +78,14 @@ impl Browser {
         }
         let child = command.spawn().unwrap();
         drop((its_input, its_output));
+        let (watchdog, done) = channel();
+        let group = child.id() as i32;
+        std::thread::spawn(move || {
+            if done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // SAFETY: the group is the browser's own, which is not reaped yet.
+                unsafe { libc::kill(-group, libc::SIGKILL) };
+            }
+        });
         let mut browser = Self {
             child,
             to: File::from(to),
@@ -78,6 +93,7 @@ impl Browser {
             session: None,
             last: 0,
             events: Vec::new(),
+            _watchdog: watchdog,
             _profile: profile,
         };
         let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}));
