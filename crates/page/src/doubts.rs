@@ -155,11 +155,14 @@ fn machine(environment: &Environment, say: &mut impl FnMut(Weight, String)) {
 
 /// Spread, drift and slow first tokens, with the cells that have them.
 fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
-    type Key<'a> = (&'a str, &'a str, u32, u32);
+    /// The table's place, engine, batch size, prompt length.
+    type Key<'a> = (usize, &'a str, u32, u32);
     let mut launches: BTreeMap<Key<'_>, Vec<&Measurement>> = BTreeMap::new();
-    for record in run.records.iter().filter(|record| record.outcome == Outcome::Ok) {
-        let key = (record.model.as_str(), record.engine.as_str(), record.batch_size, record.prompt_length);
-        launches.entry(key).or_default().push(record);
+    for (place, table) in run.tables.iter().enumerate() {
+        for record in run.records_of(table).into_iter().filter(|record| record.outcome == Outcome::Ok) {
+            let key = (place, record.engine.as_str(), record.batch_size, record.prompt_length);
+            launches.entry(key).or_default().push(record);
+        }
     }
     let rows: Vec<&Row> = run.tables.iter().flat_map(|table| &table.rows).collect();
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Environment, Measurement, Verification};
+use protocol::{Device, Environment, Measurement, Precision, Verification};
 use report::{Figures, Row, Table, one_line};
 
 use crate::plot::palette::ENGINES;
@@ -12,7 +12,7 @@ use crate::plot::palette::ENGINES;
 pub struct Run {
     /// What readers know it by.
     pub name: String,
-    /// Its tables, with what its own records say under each.
+    /// Its tables, as [`report::tables`] makes them of its records.
     pub tables: Vec<Table>,
     /// Its records.
     pub records: Vec<Measurement>,
@@ -24,6 +24,27 @@ pub struct Run {
     pub expected: usize,
     /// What the audit says of its tables.
     pub audit: audit::Report,
+}
+
+impl Run {
+    /// The records that one of its tables is of.
+    pub(crate) fn records_of(&self, table: &Table) -> Vec<&Measurement> {
+        fn key(record: &Measurement) -> (&str, Precision, Device, u32, u32) {
+            let Measurement { precision, device, world_size, generation_length, .. } = *record;
+            (&record.model, precision, device, world_size, generation_length)
+        }
+        // Tables stand in the order in which the first record of each was measured.
+        let mut keys = Vec::new();
+        for record in &self.records {
+            let its = key(record);
+            if !keys.contains(&its) {
+                keys.push(its);
+            }
+        }
+        let place = self.tables.iter().position(|other| std::ptr::eq(other, table));
+        let Some(its) = place.and_then(|place| keys.get(place)) else { return Vec::new() };
+        self.records.iter().filter(|record| key(record) == *its).collect()
+    }
 }
 
 /// A run held against another.

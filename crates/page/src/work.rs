@@ -32,9 +32,7 @@ impl Work {
 impl<'a> Scale<'a> {
     /// Of a run's table; `None` where the model's config is not known.
     pub(crate) fn of(run: &'a Run, table: &Table) -> Option<Self> {
-        let record = run.records.iter().find(|record| {
-            record.model == table.model && record.generation_length == table.generation_length
-        })?;
+        let record = *run.records_of(table).first()?;
         let facts = run.environments.iter().find_map(|one| one.models.get(&table.model))?;
         let config = LlamaConfig::from_json(&facts.config, &table.model).ok()?;
         let ceilings = run.environments.iter().find_map(|one| one.ceilings.as_ref());

@@ -191,3 +191,30 @@ fn whatever_the_figures_there_is_a_page() {
         );
     }
 }
+
+#[test]
+fn tables_of_a_run_are_told_apart_by_all_that_tells_them_apart() {
+    let mut records = Vec::new();
+    for (model, world_size) in [("llama2-15m", 1), ("llama2-15m", 2), ("other", 1)] {
+        for batch in [1, 4] {
+            let record = measured("onnxruntime", batch, 16, 0, 0.002 / f64::from(world_size));
+            records.push(protocol::Measurement { model: model.into(), world_size, ..record });
+        }
+    }
+    let runs = [run("several", records)];
+    let page = Page::new(&runs, &[]).unwrap();
+    // Two devices can do twice as much, and the other model's config is not known.
+    let rooflines: Vec<_> = page.plots().filter(|plot| plot.id.ends_with("roofline")).collect();
+    assert_eq!(
+        rooflines.iter().map(|plot| plot.id.as_str()).collect::<Vec<_>>(),
+        ["g1-roofline", "g2-roofline"]
+    );
+    let svgs: Vec<String> = rooflines.iter().map(|plot| plot.svg()).collect();
+    assert!(svgs[0].contains("40.00 GB/s") && svgs[1].contains("80.00 GB/s"));
+    let html = page.html();
+    let ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut unique = ids.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(ids.len(), unique.len());
+}

@@ -43,8 +43,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     for (run, table) in &group.tables {
         let mut begin = 0.0;
         let mut spans = Vec::new();
-        let records = scene.runs[*run].records.iter();
-        for record in records.filter(|record| record.model == table.model) {
+        for record in scene.runs[*run].records_of(table) {
             let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
             spans.push(Span { record, gpu, begin });
             begin += gpu.seconds;

@@ -133,12 +133,10 @@ fn series<'a>(scene: &Scene<'a>, group: &Group<'a>, cell: &Measured<'a>) -> Vec<
     let Some((_, table)) = group.tables.iter().find(|(run, _)| *run == cell.run) else { return Vec::new() };
     let is_its = |record: &&Measurement| {
         record.engine == cell.row.engine
-            && record.model == table.model
-            && record.generation_length == table.generation_length
             && (record.batch_size, record.prompt_length) == (cell.row.batch_size, cell.row.prompt_length)
             && record.outcome == Outcome::Ok
     };
-    let records = scene.runs[cell.run].records.iter().filter(is_its);
+    let records = scene.runs[cell.run].records_of(table).into_iter().filter(is_its);
     records.flat_map(|record| &record.generations).map(|one| one.token_seconds.as_slice()).collect()
 }
 
