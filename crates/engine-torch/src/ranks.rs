@@ -21,7 +21,7 @@ impl SumOverRanks {
     }
 
     /// Replaces each number of `terms` by the sum of all ranks'.
-    pub(crate) fn sum_(&self, terms: Tensor) -> Result<Tensor> {
+    pub(crate) fn sum_(&self, terms: &Tensor) -> Result<Tensor> {
         let terms = terms.f_contiguous()?;
         let gpu = match terms.device() {
             Device::Cuda(index) => Some(index),
