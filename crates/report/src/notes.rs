@@ -25,6 +25,7 @@ pub(crate) fn of_table<'a>(
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
     notes.extend(inferred(rows));
+    notes.extend(collectives(rows));
     notes.extend(of_gpu(rows));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
@@ -99,6 +100,19 @@ fn inferred(rows: &[Row]) -> Vec<String> {
             None => format!("{from} ran out of memory, and they need at least as much"),
         };
         Some(format!("{}: {} inferred, not measured: {why}", row.engine, row.outcome_text()))
+    };
+    grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
+}
+
+/// What ranks spend in collectives, where that was measured.
+fn collectives(rows: &[Row]) -> Vec<String> {
+    let what = |row: &Row| {
+        let shares = row.collectives?;
+        let [prompt, tokens] = [shares.prompt, shares.tokens].map(|share| 100.0 * share);
+        Some(format!(
+            "{}: {prompt:.1} % of a prefill and {tokens:.1} % of the decode forwards pass in collectives",
+            row.engine
+        ))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }

@@ -1,6 +1,8 @@
 //! A run's records as tables: one a model, the rows in the order in which the cells were asked for.
 
-use protocol::{CellSize, Device, Environment, Measurement, Outcome, Phase, Precision, Verification};
+use protocol::{
+    CellSize, CollectiveShares, Device, Environment, Measurement, Outcome, Phase, Precision, Verification,
+};
 
 use crate::efficiency::Scale;
 use crate::heading::{Machine, heading};
@@ -33,6 +35,8 @@ pub struct Row {
     pub tokens_sha256: Option<String>,
     /// The cell whose end this one repeats, where it was not tried itself.
     pub inferred_from: Option<CellSize>,
+    /// Of several ranks: the share of the time in collectives, where that was measured.
+    pub collectives: Option<CollectiveShares>,
     /// What is to be said of its GPU's clocks and memory, one line each.
     pub gpu_notes: Vec<String>,
     /// The parts of the run that its replicates belong to, from 1, each once.
@@ -61,6 +65,7 @@ impl Row {
             replicates: replicates.len(),
             peak_bytes: replicates.iter().filter_map(|record| record.memory.peak_bytes).max(),
             tokens_sha256: first.tokens_sha256.clone(),
+            collectives: first.collectives,
             gpu_notes: gpu_notes::of(replicates),
             inferred_from: bad.and_then(|record| record.inferred_from),
             parts: parts_of(replicates),
