@@ -94,8 +94,7 @@ fn half_precision_is_summed_wide_and_rounded_once() {
         let generate = |world_size| {
             let generated =
                 mpi::generate(command, world_size, load(seeded.clone(), precision, &[]), request(256, 1, 9));
-            let first = generated.unwrap().logits.unwrap().swap_remove(0).swap_remove(0);
-            first
+            generated.unwrap().logits.unwrap().swap_remove(0).swap_remove(0)
         };
         let (two, one) = (generate(2), generate(1));
         let error = two.iter().zip(&one).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
