@@ -246,7 +246,7 @@ impl RowParallelLinear {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let output = self.linear.forward(input)?;
         match &self.ranks {
-            Some(ranks) => ranks.sum_(output),
+            Some(ranks) => ranks.sum_(&output),
             None => Ok(output),
         }
     }

@@ -20,8 +20,8 @@ impl SumOverRanks {
         Self(all_reduce)
     }
 
-    /// Replaces each number of `terms` by the sum of all ranks'.
-    pub(crate) fn sum_(&self, terms: Tensor) -> Result<Tensor> {
+    /// The sum of all ranks' `terms`, made in their place.
+    pub(crate) fn sum_(&self, terms: &Tensor) -> Result<Tensor> {
         let terms = terms.f_contiguous()?;
         let gpu = match terms.device() {
             Device::Cuda(index) => Some(index),
