@@ -20,7 +20,7 @@ impl SumOverRanks {
         Self(all_reduce)
     }
 
-    /// Replaces each number of `terms` by the sum of all ranks'.
+    /// The sum of all ranks' `terms`, made in their place.
     pub(crate) fn sum_(&self, terms: &Tensor) -> Result<Tensor> {
         let terms = terms.f_contiguous()?;
         let gpu = match terms.device() {

@@ -72,6 +72,8 @@ pub(crate) fn measured(
         generations: vec![Generation { prompt_seconds, token_seconds: tokens, wall_seconds: wall }],
         device_seconds: None,
         memory: Memory { peak_bytes: Some(100 << 20), ..Memory::default() },
+        ranks: Vec::new(),
+        collectives: None,
         tokens_sha256: None,
         gpu: None,
     }
@@ -136,6 +138,7 @@ pub(crate) fn environment() -> Environment {
         machine: None,
         sweep_sha256: String::new(),
         pair: None,
+        shard: None,
         differs_from_first_part: Vec::new(),
     }
 }
