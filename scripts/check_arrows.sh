@@ -33,6 +33,7 @@ allowed harness gpu llama protocol
 allowed report llama protocol stats
 allowed audit llama protocol report
 allowed compare protocol report stats
+allowed page audit compare llama protocol report stats
 allowed fuzz
-allowed llama2-bench audit compare harness llama protocol report
+allowed llama2-bench audit compare harness llama page protocol report
 echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as planned"

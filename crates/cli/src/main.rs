@@ -2,9 +2,11 @@
 
 mod args;
 mod commands;
+mod pace;
 mod printer;
 mod progress;
 mod source;
+mod watch;
 
 use std::process::ExitCode;
 

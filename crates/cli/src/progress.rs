@@ -1,7 +1,7 @@
 //! What a sweep looks like while it runs: on a terminal rows that grow over a live line, elsewhere a line a cell.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harness::{Cell, Contender, Event, interleaved};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,6 +9,7 @@ use protocol::{Measurement, Outcome, Phase};
 use report::{Figures, format_short};
 
 use crate::commands::run::describe;
+use crate::pace::{Pace, clock};
 use crate::printer;
 
 /// Columns of the screen that stdout goes to, if it is one.
@@ -20,8 +21,7 @@ pub(crate) fn screen_width() -> Option<u16> {
 pub(crate) struct Progress {
     /// Only on a terminal.
     live: Option<ProgressBar>,
-    /// Each cell's share of the work, by floating-point operations.
-    work: Vec<f64>,
+    pace: Pace,
     cells: usize,
     header_shown: bool,
     started: Instant,
@@ -30,8 +30,6 @@ pub(crate) struct Progress {
     side: &'static str,
     current: String,
     current_index: usize,
-    /// Seconds and work of the cells measured here.
-    spent: (f64, f64),
 }
 
 impl Progress {
@@ -48,7 +46,7 @@ impl Progress {
         });
         Self {
             live,
-            work: cells.iter().map(|(_, cell)| cell.flops(sweep)).collect(),
+            pace: Pace::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
             cells: cells.len(),
             header_shown: false,
             started: Instant::now(),
@@ -56,7 +54,6 @@ impl Progress {
             side: "",
             current: String::new(),
             current_index: 0,
-            spent: (0.0, 0.0),
         }
     }
 
@@ -88,8 +85,8 @@ impl Progress {
                     Phase::Load => format!("loading weight {}/{}", progress.done, progress.of),
                     phase => format!("{phase} {}/{}", progress.done, progress.of),
                 };
-                let share = (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0);
-                let left = self.time_left(share, progress.phase);
+                let left = self.pace.left(self.current_index, Some(progress));
+                let left = left.map_or_else(String::new, |left| format!("  about {} left", clock(left)));
                 let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
                 self.message(&format!(
                     "[{index}/{cells}] {current}  {phase}{}{left}",
@@ -101,8 +98,7 @@ impl Progress {
             }
             Event::CellEnded { cell, index, measurement } => {
                 if measurement.outcome == Outcome::Ok {
-                    self.spent.0 += self.started.elapsed().as_secs_f64();
-                    self.spent.1 += self.work[index];
+                    self.pace.add(index, self.started.elapsed());
                 }
                 if self.live.is_some() && !self.header_shown {
                     self.header_shown = true;
@@ -139,22 +135,6 @@ impl Progress {
         }
     }
 
-    /// By the time that the work so far took; nothing before the first cell ended.
-    fn time_left(&self, share: f64, phase: Phase) -> String {
-        let (seconds, work) = self.spent;
-        if work == 0.0 {
-            return String::new();
-        }
-        let later: f64 = self.work[self.current_index + 1..].iter().sum();
-        let done_here = match phase {
-            Phase::Load => 0.0,
-            Phase::Prompt => share * 0.5,
-            Phase::Decode => 0.5 + share * 0.5,
-        };
-        let left = (later + self.work[self.current_index] * (1.0 - done_here)) * seconds / work;
-        format!("  about {} left", clock(Duration::try_from_secs_f64(left).unwrap_or_default()))
-    }
-
     fn plain_row(&self, index: usize, measurement: &Measurement) -> String {
         let place = format!("[{}/{}] {}", index + 1, self.cells, self.current);
         match Figures::of(&[measurement]) {
@@ -173,7 +153,7 @@ impl Progress {
     }
 }
 
-fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
+pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
     let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
     match Figures::of(&[measurement]) {
         Some(figures) if measurement.outcome == Outcome::Ok => {
@@ -189,25 +169,18 @@ fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
     }
 }
 
-fn cell_name(cell: &Cell<'_>) -> String {
+pub(crate) fn cell_name(cell: &Cell<'_>) -> String {
     let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
     let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };
     format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.name)
 }
 
 /// Three or four digits and a unit.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let (value, unit) = match seconds {
         s if s >= 1.0 => (s, "s"),
         s if s >= 1e-3 => (s * 1e3, "ms"),
         s => (s * 1e6, "µs"),
     };
     format!("{} {unit}", format_short(value))
-}
-
-/// `1:05`, `2:03:04`.
-fn clock(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }

@@ -28,15 +28,36 @@ impl Source {
 
 /// The tables of a run, the findings of its audit under each; and whether one is impossible.
 pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
+    let run = read_whole(dir)?;
+    Ok((with_findings(&run), run.audit.is_impossible()))
+}
+
+/// Everything that is known of a run. Its name is its folder's.
+pub(crate) fn read_whole(dir: &Path) -> Result<page::Run> {
     let run = harness::read_run(dir)?;
-    let mut tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
+    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     let audited: Vec<AuditedTable> = tables.iter().map(|table| audited(dir, &run, table)).collect();
-    let report = audit::audit(&audited, &Hardware::built_in());
+    let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
+    let RunFacts { environments, verifications, expected, .. } = run.facts;
+    Ok(page::Run {
+        name: name.unwrap_or_else(|| dir.display().to_string()),
+        audit: audit::audit(&audited, &Hardware::built_in()),
+        tables,
+        records: run.records,
+        environments,
+        verifications,
+        expected,
+    })
+}
+
+/// A run's tables, with what its audit says under each.
+pub(crate) fn with_findings(run: &page::Run) -> Vec<Table> {
+    let mut tables = run.tables.clone();
     for table in &mut tables {
-        let findings = report.findings.iter().filter(|finding| finding.table == table.heading);
+        let findings = run.audit.findings.iter().filter(|finding| finding.table == table.heading);
         table.notes.extend(findings.map(|finding| format!("audit: {}", finding.words())));
     }
-    Ok((tables, report.is_impossible()))
+    tables
 }
 
 /// The tables of a run, and the config that each model of it really had.

@@ -25,7 +25,9 @@ fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    assert_eq!(files, ["environment.json", "measurements.jsonl", "summary.csv", "sweep.toml", "table.md"]);
+    let made =
+        ["environment.json", "measurements.jsonl", "report.html", "summary.csv", "sweep.toml", "table.md"];
+    assert_eq!(files, made);
     assert_eq!(std::fs::read_to_string(place.path("run/table.md")).unwrap(), stdout);
 }
 

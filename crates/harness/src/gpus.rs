@@ -66,6 +66,12 @@ impl GpuWatch {
         Some(self.driver.gpu(self.index)?.memory_bytes)
     }
 
+    /// The power that it draws now, in watts, and the clock of its multiprocessors, in MHz.
+    pub fn power_and_clock(&self) -> (Option<f64>, Option<u32>) {
+        let sample = self.driver.sample(self.index);
+        (sample.power_watts, sample.sm_clock_mhz)
+    }
+
     /// Other programs' processes on it, in words; `None` where there are none.
     pub fn other_processes(&self) -> Option<String> {
         let others = gpu::others(&*self.driver, self.index, &[std::process::id()]);

@@ -1,8 +1,11 @@
 //! Ctrl-C: the first asks the sweep to stop, the second ends the program at once.
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// What is done before a second signal ends the program; 0 for nothing.
+static LAST: AtomicUsize = AtomicUsize::new(0);
 
 /// Proof that the handler is installed.
 #[derive(Debug)]
@@ -36,8 +39,27 @@ impl Interrupt {
     }
 }
 
+/// Asks the sweep to stop, as the first Ctrl-C does.
+pub fn interrupt() {
+    COUNT.fetch_add(1, SeqCst);
+}
+
+/// Does this before a second signal ends the program.
+///
+/// # Safety
+/// `last` is called in a signal handler: it may do nothing that is not async-signal-safe.
+pub unsafe fn before_abrupt_end(last: extern "C" fn()) {
+    LAST.store(last as usize, SeqCst);
+}
+
 extern "C" fn on_signal(_: libc::c_int) {
     if COUNT.fetch_add(1, SeqCst) > 0 {
+        let last = LAST.load(SeqCst);
+        if last != 0 {
+            // SAFETY: nothing but such functions is stored there.
+            let last: extern "C" fn() = unsafe { std::mem::transmute(last) };
+            last();
+        }
         // SAFETY: `_exit` is async-signal-safe. Workers die with this process (PR_SET_PDEATHSIG).
         unsafe { libc::_exit(130) };
     }

@@ -40,7 +40,7 @@ pub use environment::{memory_bytes, read_environment};
 pub use events::{CellFailure, Event};
 pub use gpus::{GpuWatch, Gpus};
 pub use guard::guard_if_asked;
-pub use interrupt::{Interrupt, interrupted};
+pub use interrupt::{Interrupt, before_abrupt_end, interrupt, interrupted};
 pub use launch::Ranks;
 pub use merge::{Merged, merge};
 pub use models::{Model, NAMED_MODELS};

@@ -297,7 +297,7 @@ impl RunFolder {
 
 /// Refuses a folder with files of a run's names that are no run's.
 fn refuse_foreign(dir: &Path) -> Result<(), StoreError> {
-    let names = ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv"];
+    let names = ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv", "report.html"];
     match names.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
         None => Ok(()),
         Some(name) => {

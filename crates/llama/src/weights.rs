@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bytemuck::Zeroable;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use protocol::{ModelSource, Precision};
 
@@ -277,17 +279,18 @@ const BLOCK: usize = 1 << 16;
 
 /// Builds `len` numbers of `precision` from a function that fills blocks of `f32`, on every core.
 fn build(len: usize, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sync) -> Values {
-    fn narrow<T: Copy + Default + Send>(
-        len: usize,
-        fill: impl Fn(usize, &mut [f32]) + Sync,
-        round: impl Fn(f32) -> T + Sync,
-    ) -> Vec<T> {
-        let mut values = vec![T::default(); len];
+    fn narrow<T: Zeroable + Send>(len: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<T>
+    where
+        [T]: HalfFloatSliceExt,
+    {
+        // Zeros from the system: its pages are first touched where they are filled, by every thread.
+        let mut values = bytemuck::zeroed_vec(len);
         in_parallel(&mut values, |first, block| {
-            let mut scratch = vec![0.0; block.len()];
-            fill(first, &mut scratch);
-            for (value, &wide) in block.iter_mut().zip(&scratch) {
-                *value = round(wide);
+            let mut wide = [0.0; 4096];
+            for (part, first) in block.chunks_mut(wide.len()).zip((first..).step_by(wide.len())) {
+                let wide = &mut wide[..part.len()];
+                fill(first, wide);
+                part.convert_from_f32_slice(wide);
             }
         });
         values
@@ -298,8 +301,8 @@ fn build(len: usize, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sy
             in_parallel(&mut values, &fill);
             Values::F32(values)
         }
-        Precision::Fp16 => Values::F16(narrow(len, fill, f16::from_f32)),
-        Precision::Bf16 => Values::Bf16(narrow(len, fill, bf16::from_f32)),
+        Precision::Fp16 => Values::F16(narrow(len, fill)),
+        Precision::Bf16 => Values::Bf16(narrow(len, fill)),
     }
 }
 

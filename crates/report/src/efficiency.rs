@@ -101,13 +101,17 @@ impl Efficiency {
 
 /// The table that stands under the documents': what its shares are of, its columns, its rows. Columns without any figure are
 /// left out, and so are cells that were not measured.
-pub(crate) struct Grid {
-    pub(crate) caption: String,
+#[derive(Debug, Clone)]
+pub struct Grid {
+    /// What its shares are of.
+    pub caption: String,
     pub(crate) columns: Vec<&'static Column>,
-    pub(crate) rows: Vec<Vec<String>>,
+    /// A text for each column.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// A column.
+#[derive(Debug)]
 pub(crate) struct Column {
     /// Its name in a document.
     pub(crate) name: &'static str,
@@ -151,8 +155,13 @@ impl Column {
 }
 
 impl Grid {
+    /// The names of its columns.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|column| column.name).collect()
+    }
+
     /// `None` where nothing is known of the device.
-    pub(crate) fn of(table: &Table) -> Option<Self> {
+    pub fn of(table: &Table) -> Option<Self> {
         let is_watched = table.rows.iter().any(|row| row.efficiency != Efficiency::default());
         if table.scale.is_none() && !is_watched {
             return None;

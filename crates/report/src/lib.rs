@@ -18,7 +18,7 @@ mod table;
 pub mod terminal;
 mod text;
 
-pub use efficiency::Efficiency;
+pub use efficiency::{Efficiency, Grid};
 pub use figures::{COLUMNS, Figures};
 pub use heading::{Machine, heading};
 pub use number::{format_g10, format_short};

@@ -23,10 +23,7 @@ pub fn write(tables: &[Table]) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = write!(text, "## {}\n\n{}\n{SEPARATOR}\n", escape(&table.heading), header());
-        for row in &table.rows {
-            text.push_str(&line(row));
-        }
+        let _ = write!(text, "## {}\n\n{}", escape(&table.heading), rows(table));
         if !table.notes.is_empty() {
             text.push('\n');
         }
@@ -40,9 +37,15 @@ pub fn write(tables: &[Table]) -> String {
     text
 }
 
+/// A table without heading and notes.
+pub fn rows(table: &Table) -> String {
+    let lines: String = table.rows.iter().map(line).collect();
+    format!("{}\n{SEPARATOR}\n{lines}", header())
+}
+
 /// The table that stands under the documents'.
-fn efficiency(grid: &Grid) -> String {
-    let names: Vec<&str> = grid.columns.iter().map(|column| column.name).collect();
+pub fn efficiency(grid: &Grid) -> String {
+    let names = grid.names();
     let alignments: Vec<&str> =
         grid.columns.iter().map(|column| if column.is_number() { "---:" } else { "---" }).collect();
     let (caption, names, alignments) = (escape(&grid.caption), names.join(" | "), alignments.join(" | "));

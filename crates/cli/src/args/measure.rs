@@ -20,6 +20,9 @@ pub(crate) struct MeasureArgs {
     /// Refuse to measure on a GPU that other programs use, too.
     #[arg(long)]
     pub(crate) exclusive: bool,
+    /// Show the sweep as a live picture; q stops it in order. Where stderr is no terminal, lines as without it.
+    #[arg(long)]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
     #[command(flatten)]

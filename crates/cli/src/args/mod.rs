@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Show how a machine's runs went over revisions, and where they changed.
     History(HistoryArgs),
-    /// Put a table into a file.
+    /// Write a page to look at: plots, tables and what speaks against a run; or put a table into a file.
     Report(ReportArgs),
     /// Generate greedily from a prompt.
     Generate(GenerateArgs),
@@ -213,12 +213,19 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
-    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    /// Runs' folders, the first what others are held against; for --splice also files with tables of the documents' columns.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// Replace what stands between the lines <!-- llama2-bench:table --> and <!-- llama2-bench:end --> of this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) splice: PathBuf,
+    /// The page: one HTML file with everything in it.
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) out: PathBuf,
+    /// Also write each plot into this folder, as .svg and .png.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+    /// Write no page: replace what stands between the lines <!-- llama2-bench:table --> and <!-- llama2-bench:end --> of this
+    /// file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "plots"])]
+    pub(crate) splice: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

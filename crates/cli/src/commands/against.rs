@@ -11,7 +11,7 @@ use crate::commands::run::{
     default_dir, keep_history, look_around, measure, read_settings, resolve, resume_words, warn_torn, watch,
     with_ceilings,
 };
-use crate::commands::{compare, run::quoted};
+use crate::commands::{compare, report as report_page, run::quoted};
 use crate::{Ending, printer};
 
 const SIDES: [&str; 2] = ["baseline", "candidate"];
@@ -35,13 +35,14 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<Ending> {
         Contender { sweep: &baseline, engines: &engines[0], folder: &mut baseline_folder, gpu: gpu.clone() },
         Contender { sweep: &candidate, engines: &engines[1], folder: &mut candidate_folder, gpu },
     ];
-    let ending = measure(&mut contenders, args.measure.no_verify, &resume_command(args, &dir))?;
+    let ending = measure(&mut contenders, &args.measure, &resume_command(args, &dir))?;
     if ending == Ending::Interrupted {
         return Ok(ending);
     }
     let [baseline, candidate] = SIDES.map(|side| dir.join(side));
     let report = compare::read_and_compare(&baseline, &candidate, &args.judge)?;
     std::fs::write(dir.join("comparison.md"), ::compare::markdown::write(&report))?;
+    report_page::write_page(&[baseline.clone(), candidate.clone()], &dir.join(report_page::PAGE), None)?;
     let compared = compare::conclude(&report, &args.judge)?;
     keep_history(&args.history, &candidate)?;
     printer::line(&format!("the runs' folders: {} and {}", baseline.display(), candidate.display()));

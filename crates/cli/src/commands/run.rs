@@ -10,8 +10,9 @@ use harness::{
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
+use crate::commands::report::{PAGE, html as page_of};
 use crate::commands::{against, ceilings, history, plan, table};
-use crate::progress::Progress;
+use crate::watch::Shown;
 use crate::{Ending, printer, source};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
@@ -133,7 +134,7 @@ pub(crate) fn measure_one(
 ) -> Result<Ending> {
     let again = quoted(&resume_words(folder.dir(), args));
     let contender = Contender { sweep, engines, folder: &mut folder, gpu };
-    measure(&mut [contender], args.no_verify, &again)
+    measure(&mut [contender], args, &again)
 }
 
 /// A watch over the GPU that computes, where there is one; others who use it are told, or refused where it is to be ours alone.
@@ -156,11 +157,11 @@ pub(crate) fn watch(sweep: &Sweep, args: &MeasureArgs) -> Result<Option<GpuWatch
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
 /// its end, `again` is shown, the command that goes on.
-pub(crate) fn measure(contenders: &mut [Contender<'_>], no_verify: bool, again: &str) -> Result<Ending> {
+pub(crate) fn measure(contenders: &mut [Contender<'_>], args: &MeasureArgs, again: &str) -> Result<Ending> {
     let _interrupt = Interrupt::install();
-    let mut progress = Progress::new(contenders);
-    let outcome = harness::run(contenders, !no_verify, &mut |event| progress.show(&event));
-    progress.finish();
+    let mut shown = Shown::new(contenders, args.watch);
+    let outcome = harness::run(contenders, !args.no_verify, &mut |event| shown.show(&event));
+    shown.finish();
 
     let is_alone = contenders.len() == 1;
     let shown = contenders.iter().try_fold(false, |found, one| Ok(show(one.folder, is_alone)? | found));
@@ -195,13 +196,15 @@ pub(crate) fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }
-    let (tables, is_impossible) = source::read_run(folder.dir())?;
+    let run = source::read_whole(folder.dir())?;
+    let tables = source::with_findings(&run);
     if print {
         printer::result(&table::render(&tables, None))?;
     }
     folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
-    Ok(is_impossible)
+    folder.write(PAGE, page_of(&run)?.as_bytes())?;
+    Ok(run.audit.is_impossible())
 }
 
 /// The command that measures what a run's folder lacks.

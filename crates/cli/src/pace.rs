@@ -1,0 +1,69 @@
+//! How long a sweep still takes, by the time that its cells took so far.
+
+use std::time::Duration;
+
+use protocol::{Phase, Progress};
+
+/// The work of a sweep's cells, by floating-point operations, and how fast it went.
+pub(crate) struct Pace {
+    work: Vec<f64>,
+    /// Seconds and work of the cells measured here.
+    spent: (f64, f64),
+}
+
+impl Pace {
+    /// Of cells with so much work each.
+    pub(crate) fn new(work: Vec<f64>) -> Self {
+        Self { work, spent: (0.0, 0.0) }
+    }
+
+    /// A cell was measured.
+    pub(crate) fn add(&mut self, index: usize, took: Duration) {
+        self.spent.0 += took.as_secs_f64();
+        self.spent.1 += self.work[index];
+    }
+
+    /// What is left where this cell stands so; nothing is known before the first cell ended.
+    pub(crate) fn left(&self, index: usize, progress: Option<&Progress>) -> Option<Duration> {
+        let (seconds, work) = self.spent;
+        if work == 0.0 {
+            return None;
+        }
+        let later: f64 = self.work[index + 1..].iter().sum();
+        let done_here = progress.map_or(0.0, |progress| match progress.phase {
+            Phase::Load => 0.0,
+            Phase::Prompt => share(progress) * 0.5,
+            Phase::Decode => 0.5 + share(progress) * 0.5,
+        });
+        let left = (later + self.work[index] * (1.0 - done_here)) * seconds / work;
+        Some(Duration::try_from_secs_f64(left).unwrap_or_default())
+    }
+}
+
+/// How much of its phase is done.
+pub(crate) fn share(progress: &Progress) -> f64 {
+    (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0)
+}
+
+/// `1:05`, `2:03:04`.
+pub(crate) fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_by_what_was_done() {
+        let mut pace = Pace::new(vec![1.0, 2.0, 3.0]);
+        assert_eq!(pace.left(0, None), None);
+        pace.add(0, Duration::from_secs(10));
+        assert_eq!(pace.left(1, None), Some(Duration::from_secs(50)));
+        let half = Progress { phase: Phase::Decode, done: 5, of: 10, last_seconds: None };
+        assert_eq!(pace.left(1, Some(&half)), Some(Duration::from_secs(35)));
+        assert_eq!([65, 7384].map(|seconds| clock(Duration::from_secs(seconds))), ["1:05", "2:03:04"]);
+    }
+}

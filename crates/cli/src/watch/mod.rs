@@ -1,0 +1,71 @@
+//! `run --watch`: the live picture of a sweep. Where there is no terminal, lines, as without it.
+
+mod state;
+mod terminal;
+mod view;
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use harness::{Contender, Event};
+
+use crate::printer;
+use crate::progress::Progress;
+use state::State;
+use terminal::Painter;
+
+/// Whoever shows a sweep.
+pub(crate) enum Shown {
+    /// Lines that grow.
+    Lines(Box<Progress>),
+    /// The picture.
+    Picture(Picture),
+}
+
+/// A picture of the state, which a thread of its own draws.
+pub(crate) struct Picture {
+    state: Arc<Mutex<State>>,
+    started: Instant,
+    painter: Option<Painter>,
+}
+
+impl Shown {
+    /// A picture, where one is asked for and there is a terminal.
+    pub(crate) fn new(contenders: &[Contender<'_>], watch: bool) -> Self {
+        let lines = || Self::Lines(Box::new(Progress::new(contenders)));
+        if !watch || !terminal::is_there() {
+            return lines();
+        }
+        let Some(first) = contenders.first() else { return lines() };
+        let state = Arc::new(Mutex::new(State::new(first.sweep, contenders.len())));
+        let started = Instant::now();
+        match Painter::start(Arc::clone(&state), started, first.gpu.clone()) {
+            Ok(painter) => Self::Picture(Picture { state, started, painter: Some(painter) }),
+            Err(error) => {
+                printer::line(&format!("warning: --watch: the terminal can't be drawn on: {error}"));
+                lines()
+            }
+        }
+    }
+
+    pub(crate) fn show(&mut self, event: &Event<'_>) {
+        match self {
+            Self::Lines(progress) => progress.show(event),
+            Self::Picture(picture) => terminal::lock(&picture.state).hear(event, picture.started.elapsed()),
+        }
+    }
+
+    /// Gives the terminal back, with the log in it.
+    pub(crate) fn finish(&mut self) {
+        match self {
+            Self::Lines(progress) => progress.finish(),
+            Self::Picture(picture) => {
+                picture.painter = None;
+                terminal::lock(&picture.state).log.drain(..).for_each(|line| printer::line(&line));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! What the live picture shows, without a terminal: a function of the sweep's events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use harness::{Event, Sweep, interleaved};
+use protocol::{Outcome, Phase, Progress};
+
+use crate::commands::run::describe;
+use crate::pace::Pace;
+use crate::progress::{cell_name, growing_row};
+
+/// Lines of the log, latencies and samples of the GPU that are kept.
+const KEPT: usize = 400;
+
+/// How a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Waiting,
+    /// In an earlier run of the same folder.
+    Earlier,
+    Running,
+    Ended(Outcome),
+}
+
+/// A cell of the sweep.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    /// What its grid is of: model, engine, side.
+    pub(super) grid: String,
+    pub(super) batch_size: u32,
+    pub(super) prompt_length: u32,
+    pub(super) standing: Standing,
+}
+
+/// Everything that is shown.
+pub(super) struct State {
+    pub(super) dirs: String,
+    pub(super) slots: Vec<Slot>,
+    pace: Pace,
+    pub(super) current: String,
+    current_index: Option<usize>,
+    /// When the current cell began, from the start on.
+    began: Duration,
+    pub(super) progress: Option<Progress>,
+    /// Seconds of decode forwards: of the current cell where a worker tells them, else all of the last one.
+    pub(super) tokens: VecDeque<f64>,
+    /// Whose they are.
+    pub(super) tokens_of: String,
+    pub(super) log: VecDeque<String>,
+    /// Watts, and MHz.
+    pub(super) gpu: VecDeque<(Option<f64>, Option<u32>)>,
+    pub(super) is_stopping: bool,
+    sides: usize,
+}
+
+impl State {
+    pub(super) fn new(sweep: &Sweep, sides: usize) -> Self {
+        let cells = interleaved(sweep, sides);
+        let slots = cells.iter().map(|(side, cell)| Slot {
+            grid: format!("{} {}{}", cell.model.name, cell.engine, side_word(*side, sides)),
+            batch_size: cell.batch_size,
+            prompt_length: cell.prompt_length,
+            standing: Standing::Waiting,
+        });
+        Self {
+            dirs: String::new(),
+            slots: slots.collect(),
+            pace: Pace::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
+            current: "starting".into(),
+            current_index: None,
+            began: Duration::ZERO,
+            progress: None,
+            tokens: VecDeque::new(),
+            tokens_of: String::new(),
+            log: VecDeque::new(),
+            gpu: VecDeque::new(),
+            is_stopping: false,
+            sides,
+        }
+    }
+
+    /// Something happened, so long after the start.
+    pub(super) fn hear(&mut self, event: &Event<'_>, now: Duration) {
+        match *event {
+            Event::Opened { dirs, cells, done } => {
+                let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+                self.dirs = dirs.join(" and ");
+                let earlier =
+                    if done > 0 { format!(", {done} of them measured already") } else { String::new() };
+                self.say(&format!("{}: {cells} cells{earlier}", self.dirs));
+            }
+            Event::Verifying { engine, model } => self.current = format!("verifying {engine} on {model}"),
+            Event::Verified(verification) => self.say(&format!("verified {}", describe(verification))),
+            Event::CellStarted { cell, index, side } => {
+                for slot in &mut self.slots[..index] {
+                    if slot.standing == Standing::Waiting {
+                        slot.standing = Standing::Earlier;
+                    }
+                }
+                self.slots[index].standing = Standing::Running;
+                self.current = format!("{}{}", cell_name(&cell), side_word(side, self.sides));
+                (self.current_index, self.began, self.progress) = (Some(index), now, None);
+            }
+            Event::Progress(progress) => {
+                if let (Phase::Decode, Some(seconds)) = (progress.phase, progress.last_seconds) {
+                    if self.tokens_of != self.current {
+                        self.tokens.clear();
+                        self.tokens_of.clone_from(&self.current);
+                    }
+                    push(&mut self.tokens, seconds);
+                }
+                self.progress = Some(progress.clone());
+            }
+            Event::Farewell { engine, error } => {
+                self.say(&format!("warning: {engine}: its worker did not end in order: {error}"));
+            }
+            Event::CellEnded { cell, index, measurement } => {
+                self.slots[index].standing = Standing::Ended(measurement.outcome);
+                if measurement.outcome == Outcome::Ok {
+                    self.pace.add(index, now.saturating_sub(self.began));
+                    let all = measurement.generations.iter().flat_map(|one| &one.token_seconds).copied();
+                    self.tokens = all.collect();
+                    self.tokens_of = format!("{}, measured", self.current);
+                }
+                let side =
+                    self.current.rsplit_once(' ').filter(|_| self.sides > 1).map_or("", |(_, side)| side);
+                self.say(format!("{} {side}", growing_row(&cell, measurement)).trim_end());
+            }
+        }
+    }
+
+    /// What the GPU does now.
+    pub(super) fn sample(&mut self, power_and_clock: (Option<f64>, Option<u32>)) {
+        push(&mut self.gpu, power_and_clock);
+    }
+
+    /// A line of the log, which is shown again when the picture is gone.
+    pub(super) fn say(&mut self, text: &str) {
+        report::plain(text).lines().for_each(|line| push(&mut self.log, line.to_owned()));
+    }
+
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.pace.left(self.current_index?, self.progress.as_ref())
+    }
+
+    /// Cells that are done with, and all.
+    pub(super) fn done(&self) -> (usize, usize) {
+        let is_open = |slot: &&Slot| matches!(slot.standing, Standing::Waiting | Standing::Running);
+        (self.slots.len() - self.slots.iter().filter(is_open).count(), self.slots.len())
+    }
+}
+
+fn push<T>(kept: &mut VecDeque<T>, one: T) {
+    if kept.len() == KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(one);
+}
+
+fn side_word(side: usize, sides: usize) -> &'static str {
+    match side {
+        _ if sides == 1 => "",
+        0 => " baseline",
+        _ => " candidate",
+    }
+}

@@ -1,0 +1,111 @@
+//! The raw series, in the page: compressed, to be downloaded.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::{Compression, GzBuilder};
+use protocol::{Measurement, Outcome};
+use serde_json::{Value, json};
+
+use crate::plot::text::escape;
+use crate::scene::Run;
+
+pub(super) fn section(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n",
+    );
+    for (index, run) in runs.iter().enumerate() {
+        let lines: String = run.records.iter().map(|record| format!("{}\n", line(record))).collect();
+        let cells = run.records.iter().filter(|record| record.outcome == Outcome::Ok).count();
+        let name = escape(&report::one_line(&run.name));
+        let _ = write!(
+            text,
+            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\"><bdi>{name}</bdi>: {cells} measured records. \
+             <button type=\"button\" data-as=\"jsonl\">JSON lines</button> <button type=\"button\" data-as=\"csv\">CSV</button></p>\n\
+             <script type=\"application/gzip\" id=\"series-{index}\">{}</script>\n",
+            file_name(&run.name),
+            compressed(&lines)
+        );
+    }
+    text + "</section>\n"
+}
+
+/// Letters, digits and dashes.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.chars().take(80).map(plain).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "run".into() } else { name.to_owned() }
+}
+
+/// Base64 of gzip, which are the same bytes whenever and wherever they are made.
+fn compressed(text: &str) -> String {
+    let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
+    let written = encoder.write_all(text.as_bytes());
+    let bytes = written.and_then(|()| encoder.finish()).expect("memory takes what is written");
+    STANDARD.encode(bytes)
+}
+
+fn line(record: &Measurement) -> Value {
+    let mut line = json!({
+        "engine": record.engine,
+        "model": record.model,
+        "precision": record.precision,
+        "device": record.device,
+        "batch_size": record.batch_size,
+        "prompt_length": record.prompt_length,
+        "replicate": record.replicate,
+        "outcome": record.outcome,
+        "prompt_ns": whole(&record.prompt_seconds),
+        "generations": record.generations.iter().map(|one| json!({
+            "prompt_ns": nanoseconds(one.prompt_seconds),
+            "token_ns": whole(&one.token_seconds),
+            "wall_ns": nanoseconds(one.wall_seconds),
+        })).collect::<Vec<_>>(),
+    });
+    if let Some(device) = &record.device_seconds {
+        line["device_prompt_ns"] = json!(whole(&device.prompt));
+        line["device_token_ns"] = device.tokens.iter().map(|tokens| whole(tokens)).collect();
+    }
+    if let Some(gpu) = &record.gpu {
+        line["gpu"] = json!({
+            "sample_ms": gpu.sample_seconds.iter().map(|at| (at * 1e3).round() as i64).collect::<Vec<_>>(),
+            "power_watts": gpu.power_watts.iter().map(|watts| (watts * 10.0).round() / 10.0).collect::<Vec<_>>(),
+            "sm_clock_mhz": gpu.sm_clock_mhz,
+            "temperature_celsius": gpu.temperature_celsius,
+        });
+    }
+    line
+}
+
+fn whole(seconds: &[f64]) -> Vec<i64> {
+    seconds.iter().map(|one| nanoseconds(*one)).collect()
+}
+
+fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9).round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_read_back() {
+        let text = compressed("a\nb\n");
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&STANDARD.decode(&text).unwrap()[..]).read_to_string(&mut read).unwrap();
+        assert_eq!(read, "a\nb\n");
+        assert_eq!(text, compressed("a\nb\n"));
+    }
+
+    #[test]
+    fn a_name_is_a_name_of_a_file() {
+        assert_eq!(file_name("runs/<b> x"), "runs--b--x");
+        assert_eq!(file_name("../"), "run");
+    }
+}

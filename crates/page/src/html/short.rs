@@ -1,0 +1,98 @@
+//! In a sentence: how each engine did.
+
+use std::fmt::Write as _;
+
+use protocol::Outcome;
+
+use crate::plot::sign;
+use crate::plot::text::escape;
+use crate::plots::{MILLISECONDS, number};
+use crate::scene::{Group, Measured, Scene};
+
+pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
+    let mut text = String::from("<section id=\"short\"><h2>In short</h2>\n");
+    for group in groups {
+        if groups.len() > 1 {
+            let _ = writeln!(text, "<h3>{}</h3>", escape(&group.title));
+        }
+        text.push_str("<ul class=\"engines\">\n");
+        for (run, engine) in group.series() {
+            let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine));
+            let _ = writeln!(
+                text,
+                "<li><svg class=\"sign\" width=\"22\" height=\"14\" viewBox=\"0 0 22 14\" aria-hidden=\"true\">{sign}</svg>\
+                 <p><b><bdi>{}</bdi></b>{} {}</p></li>",
+                escape(&report::one_line(engine)),
+                of_run(scene, run),
+                escape(&sentence(group, run, engine))
+            );
+        }
+        text.push_str("</ul>\n");
+    }
+    text + "</section>\n"
+}
+
+/// Of several runs, which.
+fn of_run(scene: &Scene<'_>, run: usize) -> String {
+    if scene.runs.len() == 1 {
+        String::new()
+    } else {
+        format!(" (<bdi>{}</bdi>)", escape(&scene.runs[run].name))
+    }
+}
+
+/// How an engine did in a run's table.
+pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
+    let cells = group.measured();
+    let its: Vec<&Measured<'_>> =
+        cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine).collect();
+    let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
+    let ended: Vec<Outcome> = rows
+        .filter(|row| row.engine == engine && row.outcome != Outcome::Ok)
+        .map(|row| row.outcome)
+        .collect();
+    let mut parts = Vec::new();
+    if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.batch_size, cell.row.prompt_length)) {
+        parts.push(format!(
+            "takes {} ms a token at batch {} (prompt {})",
+            number(cell.figures.token.mean * MILLISECONDS),
+            cell.row.batch_size,
+            cell.row.prompt_length
+        ));
+    }
+    let decode = |cell: &Measured<'_>| f64::from(cell.row.batch_size) / cell.figures.token.mean;
+    let name = |cell: &Measured<'_>| format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
+    if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
+        parts.push(format!("generates {} tokens a second at best ({})", number(decode(best)), name(best)));
+    }
+    let share = |of: fn(&Measured<'_>) -> Option<f64>| {
+        its.iter()
+            .filter_map(|cell| Some((of(cell)?, name(cell))))
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map(|(share, cell)| format!("{:.0} % ({cell})", share * 100.0))
+    };
+    let bandwidth = share(|cell| cell.row.efficiency.decode_bandwidth);
+    let flops = share(|cell| cell.row.efficiency.prefill_flops);
+    let shares: Vec<String> = bandwidth
+        .map(|share| format!("{share} of the measured memory bandwidth in decode"))
+        .into_iter()
+        .chain(flops.map(|share| format!("{share} of the measured FLOP/s in prefill")))
+        .collect();
+    if !shares.is_empty() {
+        parts.push(format!("reaches {}", shares.join(" and ")));
+    } else if !its.is_empty() {
+        parts.push("its share of the hardware's limit is not known: no ceilings were measured".into());
+    }
+    let out_of_memory = ended.iter().filter(|outcome| **outcome == Outcome::OutOfMemory).count();
+    if out_of_memory > 0 {
+        parts.push(format!("ran out of memory in {}", cells_of(out_of_memory, its.len() + ended.len())));
+    }
+    if ended.len() > out_of_memory {
+        parts.push(format!("failed in {}", cells_of(ended.len() - out_of_memory, its.len() + ended.len())));
+    }
+    parts.join("; ") + "."
+}
+
+fn cells_of(count: usize, all: usize) -> String {
+    format!("{count} of {all} cells")
+}

@@ -1,0 +1,55 @@
+//! The documents' table and the efficiency table, to be sorted and copied.
+
+use std::fmt::Write as _;
+
+use report::{COLUMNS, Grid, Table, markdown};
+
+use super::figure::table;
+use crate::plot::text::escape;
+use crate::scene::{Group, Scene};
+
+pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
+    let mut text = String::from("<section id=\"tables\"><h2>Tables</h2>\n");
+    for group in groups {
+        for (run, its) in &group.tables {
+            let run_name =
+                if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
+            text.push_str(&one(its, &format!("{}{run_name}", its.heading)));
+        }
+    }
+    text + "</section>\n"
+}
+
+fn one(of: &Table, title: &str) -> String {
+    let rows: Vec<Vec<String>> = of
+        .rows
+        .iter()
+        .map(|row| {
+            let head =
+                [report::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+            head.into_iter().chain(row.texts()).collect()
+        })
+        .collect();
+    let title = escape(title);
+    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(of)));
+    text.push_str(&table(&COLUMNS, &rows, &title));
+    if let Some(grid) = Grid::of(of) {
+        let caption = escape(&grid.caption);
+        let _ = write!(
+            text,
+            "<h3>{caption}</h3>\n{}{}",
+            copy(&markdown::efficiency(&grid)),
+            table(&grid.names(), &grid.rows, &caption)
+        );
+    }
+    text
+}
+
+/// A button that copies `markdown`, which stands beside it.
+fn copy(markdown: &str) -> String {
+    format!(
+        "<p class=\"copy\"><button type=\"button\" class=\"copier\">Copy as markdown</button><textarea readonly hidden \
+         aria-label=\"the table as markdown\">{}</textarea></p>\n",
+        escape(markdown.trim())
+    )
+}

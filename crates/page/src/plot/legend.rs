@@ -1,0 +1,55 @@
+//! What a plot's colours, shapes and lines mean.
+
+use super::{sign, text};
+use crate::scene::{Group, Scene};
+
+/// A sign and what it means.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    /// Elements of SVG, 14 pixels high.
+    pub(crate) sign: String,
+    /// And so many wide.
+    pub(crate) width: f64,
+    pub(crate) words: String,
+}
+
+impl Key {
+    /// Of the usual width.
+    pub(crate) fn new(sign: &str, words: &str) -> Self {
+        Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned() }
+    }
+}
+
+/// All signs of a plot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Legend(pub(crate) Vec<Key>);
+
+impl Legend {
+    /// The engines of a group, and of several runs which.
+    pub(crate) fn of_series(scene: &Scene<'_>, group: &Group<'_>) -> Self {
+        let key = |(run, engine): (usize, &str)| {
+            let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine));
+            Key::new(&sign, &scene.series(engine, run))
+        };
+        Self(group.series().into_iter().map(key).collect())
+    }
+
+    /// As SVG in lines of at most `width` pixels, and its height.
+    pub(crate) fn svg(&self, width: f64) -> (String, f64) {
+        let (mut body, mut x, mut y) = (String::new(), 0.0, 0.0);
+        for Key { sign, width: sign_width, words } in &self.0 {
+            let begin = sign_width + 4.0;
+            let words = text::fit(words, 11.0, width - begin);
+            let long = begin + text::width(&words, 11.0) + 14.0;
+            if x > 0.0 && x + long > width {
+                (x, y) = (0.0, y + 18.0);
+            }
+            let words = text::escape(&words);
+            body.push_str(&format!(
+                "<g transform=\"translate({x:.0} {y:.0})\">{sign}<text class=\"t\" x=\"{begin:.0}\" y=\"11\">{words}</text></g>\n"
+            ));
+            x += long;
+        }
+        (body, if self.0.is_empty() { 0.0 } else { y + 18.0 })
+    }
+}

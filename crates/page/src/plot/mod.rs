@@ -1,0 +1,59 @@
+//! A plot: panels drawn by plotters, a legend, the figures as a table.
+
+mod axis;
+mod canvas;
+mod frame;
+mod image;
+mod legend;
+pub(crate) mod palette;
+pub(crate) mod text;
+
+pub(crate) use axis::{Axis, grouped};
+pub(crate) use canvas::Pen;
+pub(crate) use frame::{Area, Drawn, Frame, SMALL, mark, sign};
+pub(crate) use image::{HATCH, svg_of_panel};
+pub(crate) use legend::{Key, Legend};
+
+/// A plot of one or several panels.
+#[derive(Debug, Clone)]
+pub struct Plot {
+    /// Its name in files and links: `token-latency-by-batch-size`.
+    pub id: String,
+    /// What it shows.
+    pub title: String,
+    /// What a reader must know to read it.
+    pub caption: String,
+    pub(crate) legend: Legend,
+    pub(crate) panels: Vec<Panel>,
+    /// The figures that it shows.
+    pub table: DataTable,
+}
+
+/// One coordinate system of a plot.
+#[derive(Debug, Clone)]
+pub(crate) struct Panel {
+    /// What it shows, in words: its alternative text.
+    pub(crate) description: String,
+    pub(crate) title: String,
+    /// Elements of SVG.
+    pub(crate) body: String,
+    /// Pixels.
+    pub(crate) size: (u32, u32),
+    pub(crate) marks: usize,
+}
+
+/// Figures with their column names and units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DataTable {
+    /// Names of the columns, with units.
+    pub columns: Vec<String>,
+    /// Rows of as many texts.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Plot {
+    /// How many marks it has: points, cells, bars and bands that stand for figures.
+    pub fn marks(&self) -> usize {
+        self.panels.iter().map(|panel| panel.marks).sum()
+    }
+}

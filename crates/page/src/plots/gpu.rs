@@ -1,0 +1,196 @@
+//! What the GPU did while the cells were measured, one after the other: power and clock.
+
+use plotters::prelude::*;
+use protocol::{GpuSeries, Measurement};
+use stats::Summary;
+
+use super::measure::number;
+use crate::Error;
+use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, sign};
+use crate::scene::{Group, Scene};
+
+/// A line has about so many points.
+const POINTS: f64 = 400.0;
+
+/// One cell on the axis of time.
+struct Span<'a> {
+    record: &'a Measurement,
+    gpu: &'a GpuSeries,
+    /// Seconds of all cells before it.
+    begin: f64,
+}
+
+/// What is drawn of a sample.
+struct Column {
+    title: &'static str,
+    unit: &'static str,
+    of: fn(&GpuSeries) -> Vec<f64>,
+}
+
+const COLUMNS: [Column; 2] = [
+    Column { title: "Power", unit: "W drawn by the GPU", of: |gpu| gpu.power_watts.clone() },
+    Column {
+        title: "Clock",
+        unit: "MHz of the multiprocessors",
+        of: |gpu| gpu.sm_clock_mhz.iter().map(|&clock| clock.into()).collect(),
+    },
+];
+
+pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+    let mut panels = Vec::new();
+    let mut rows = Vec::new();
+    let mut throttled = false;
+    for (run, table) in &group.tables {
+        let mut begin = 0.0;
+        let mut spans = Vec::new();
+        for record in scene.runs[*run].records_of(table) {
+            let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
+            spans.push(Span { record, gpu, begin });
+            begin += gpu.seconds;
+        }
+        for column in &COLUMNS {
+            if spans.iter().any(|span| !(column.of)(span.gpu).is_empty()) {
+                let run_name = if scene.runs.len() == 1 {
+                    String::new()
+                } else {
+                    format!(", {}", scene.runs[*run].name)
+                };
+                panels.push(panel(scene, &format!("{}{run_name}", column.title), column, &spans, begin)?);
+            }
+        }
+        throttled |= spans.iter().any(|span| is_throttled(span.gpu));
+        rows.extend(spans.iter().map(|span| row(scene, *run, span)));
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let mut keys = Legend::of_series(scene, group).0;
+    for (key, (_, engine)) in keys.iter_mut().zip(group.series()) {
+        key.sign = sign(Some(&format!("l {}", scene.colour(engine))), "none", 0);
+    }
+    if throttled {
+        keys.push(Key::new(
+            &sign(None, "throttle", 2),
+            "a cell in which clocks were held down, but for the power limit",
+        ));
+    }
+    Ok(Some(Plot {
+        id: "gpu".into(),
+        title: "Power and clock of the GPU".into(),
+        caption: "The cells in the order in which they were measured, one after the other; the time between them is left out.".into(),
+        legend: Legend(keys),
+        panels,
+        table: DataTable {
+            columns: [
+                "Engine", "Batch Size", "Prompt Length", "Replicate", "Seconds", "Mean Power (W)", "Most Power (W)",
+                "Lowest SM Clock (MHz)", "Hottest (°C)", "Clocks held down",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            rows,
+        },
+    }))
+}
+
+fn is_throttled(gpu: &GpuSeries) -> bool {
+    gpu.throttled_samples.iter().any(|(reason, count)| !reason.is_usual() && *count > 0)
+}
+
+fn panel(
+    scene: &Scene<'_>,
+    title: &str,
+    column: &Column,
+    spans: &[Span<'_>],
+    end: f64,
+) -> Result<Panel, Error> {
+    let all: Vec<f64> = spans.iter().flat_map(|span| (column.of)(span.gpu)).collect();
+    let top = all.iter().copied().fold(0.0, f64::max);
+    let summary = Summary::of(&all);
+    let frame = Frame {
+        title: title.to_owned(),
+        description: format!(
+            "{title} over {} s of measuring, {} cells: {}",
+            number(end),
+            spans.len(),
+            summary.map_or_else(String::new, |all| format!(
+                "from {} to {}, median {}",
+                number(all.least),
+                number(all.largest),
+                number(all.median)
+            ))
+        ),
+        unit: column.unit,
+        below: "seconds of measuring",
+        x: Axis::linear(0.0, end),
+        y: Axis::linear(0.0, top),
+        size: (540, 220),
+        has_columns: false,
+        has_rows: true,
+    };
+    let bin = end / POINTS;
+    frame.draw(|area, pen| {
+        for span in spans {
+            let points = binned(&span.gpu.sample_seconds, &(column.of)(span.gpu), bin);
+            let points: Vec<(f64, f64)> = points.into_iter().map(|(x, y)| (x + span.begin, y)).collect();
+            if points.is_empty() {
+                continue;
+            }
+            let Measurement { engine, batch_size, prompt_length, .. } = span.record;
+            pen.mark(
+                &format!("l {}", scene.colour(engine)),
+                &format!("{engine} {batch_size}×{prompt_length}"),
+            );
+            area.draw(&PathElement::new(points, BLACK))?;
+            if is_throttled(span.gpu) {
+                pen.class("throttle");
+                area.draw(&TriangleMarker::new(
+                    (span.begin + span.gpu.seconds / 2.0, 0.0),
+                    50,
+                    BLACK.filled(),
+                ))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Means of samples of so many seconds.
+fn binned(seconds: &[f64], figures: &[f64], bin: f64) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    let mut open: Vec<(f64, f64)> = Vec::new();
+    let mean = |open: &[(f64, f64)]| {
+        let count = open.len() as f64;
+        (open.iter().map(|one| one.0).sum::<f64>() / count, open.iter().map(|one| one.1).sum::<f64>() / count)
+    };
+    for (second, figure) in seconds.iter().zip(figures) {
+        if open.first().is_some_and(|first| second - first.0 > bin) {
+            points.push(mean(&open));
+            open.clear();
+        }
+        open.push((*second, *figure));
+    }
+    if !open.is_empty() {
+        points.push(mean(&open));
+    }
+    points
+}
+
+fn row(scene: &Scene<'_>, run: usize, span: &Span<'_>) -> Vec<String> {
+    let Span { record, gpu, .. } = span;
+    let power = Summary::of(&gpu.power_watts);
+    let none = || "N/A".to_owned();
+    let whole = |number: Option<u32>| number.map_or_else(none, |number| number.to_string());
+    let reasons: Vec<&str> = gpu.throttled().map(|(reason, _)| reason.words()).collect();
+    vec![
+        scene.series(&record.engine, run),
+        record.batch_size.to_string(),
+        record.prompt_length.to_string(),
+        record.replicate.to_string(),
+        number(gpu.seconds),
+        power.map_or_else(none, |power| number(power.mean)),
+        power.map_or_else(none, |power| number(power.largest)),
+        whole(gpu.sm_clock_mhz.iter().copied().min()),
+        whole(gpu.hottest_celsius()),
+        reasons.join(", "),
+    ]
+}

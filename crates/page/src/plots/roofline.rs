@@ -1,0 +1,188 @@
+//! Every cell under what the device was measured to do at most (Williams, Waterman and Patterson, "Roofline", 2009).
+
+use plotters::prelude::*;
+
+use super::measure::number;
+use crate::Error;
+use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
+use crate::scene::{Group, Measured, Scene};
+use crate::work::{Scale, Work};
+
+/// A forward of a cell: what it is, how much it does, and in which time.
+struct Forward<'a> {
+    cell: Measured<'a>,
+    is_decode: bool,
+    work: Work,
+    seconds: f64,
+}
+
+impl Forward<'_> {
+    fn speed(&self) -> f64 {
+        self.work.flops / self.seconds / 1e9
+    }
+
+    fn name(&self) -> &'static str {
+        if self.is_decode { "decode" } else { "prefill" }
+    }
+}
+
+pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+    let mut panels = Vec::new();
+    let mut rows = Vec::new();
+    let mut words = Vec::new();
+    for (run, table) in &group.tables {
+        let Some(scale) = Scale::of(&scene.runs[*run], table) else { continue };
+        let cells = group.measured().into_iter().filter(|cell| cell.run == *run);
+        let forwards: Vec<Forward<'_>> = cells
+            .flat_map(|cell| {
+                let decode = scale.decode(&cell, table.generation_length);
+                let prefill = scale.prefill(&cell);
+                [
+                    Forward { cell, is_decode: true, work: decode, seconds: cell.figures.token.mean },
+                    Forward { cell, is_decode: false, work: prefill, seconds: cell.figures.prompt.mean },
+                ]
+            })
+            .collect();
+        if forwards.is_empty() {
+            continue;
+        }
+        let title =
+            if scene.runs.len() == 1 { "All cells".to_owned() } else { scene.runs[*run].name.clone() };
+        words.extend(ceilings_in_words(&scale));
+        panels.push(panel(scene, title, &scale, &forwards)?);
+        rows.extend(forwards.iter().map(|forward| row(scene, forward)));
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    words.dedup();
+    let mut legend: Vec<Key> = Vec::new();
+    let mut engines: Vec<&str> = group.series().into_iter().map(|(_, engine)| engine).collect();
+    engines.dedup();
+    for engine in engines {
+        for (class, what) in [("p full", "decode"), ("p", "prefill")] {
+            let sign = sign(None, &format!("{class} {}", scene.colour(engine)), scene.slot(engine));
+            legend.push(Key::new(&sign, &format!("{}, {what}", report::one_line(engine))));
+        }
+    }
+    let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
+    let unknown = "The device's ceilings were not measured, so there is no roof.";
+    if !words.is_empty() {
+        legend.push(Key::new(line, &format!("measured: {}", words.join("; "))));
+    }
+    let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
+    Ok(Some(Plot {
+        id: "roofline".into(),
+        title: "Roofline".into(),
+        caption: format!(
+            "How fast each cell computes against how much it computes for each byte that it must move at least. Under the slope \
+             memory is the limit, under the flat part arithmetic. Weights that fit into a cache can stand above the slope.{why}"
+        ),
+        legend: Legend(legend),
+        panels,
+        table: DataTable {
+            columns: ["Engine", "Batch Size", "Prompt Length", "Forward", "FLOP/byte", "GFLOP/s", "GB/s"]
+                .map(str::to_owned)
+                .to_vec(),
+            rows,
+        },
+    }))
+}
+
+fn ceilings_in_words(scale: &Scale<'_>) -> Option<String> {
+    let ceilings = scale.ceilings?;
+    let by = |ceiling: &protocol::MeasuredCeiling, unit: &str| {
+        format!(
+            "{} G{unit} ({})",
+            number(ceiling.per_second * scale.devices / 1e9),
+            report::one_line(&ceiling.by)
+        )
+    };
+    let read = ceilings.read_bytes.as_ref().map(|read| by(read, "B/s"));
+    let flops = ceilings.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
+    let words: Vec<String> = read.into_iter().chain(flops).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn panel(
+    scene: &Scene<'_>,
+    title: String,
+    scale: &Scale<'_>,
+    forwards: &[Forward<'_>],
+) -> Result<Panel, Error> {
+    let (bandwidth, most) =
+        (scale.bandwidth().map(|read| read / 1e9), scale.flops().map(|flops| flops / 1e9));
+    let ridge = most.zip(bandwidth).map(|(most, bandwidth)| most / bandwidth);
+    let x = forwards.iter().map(|forward| forward.work.intensity());
+    let (least, largest) = x
+        .chain(ridge)
+        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
+    let x = Axis::log(least / 1.5, largest * 2.0);
+    let lowest_roof = bandwidth.map(|bandwidth| bandwidth * x.low());
+    let speeds = forwards.iter().map(Forward::speed).chain(most).chain(lowest_roof);
+    let (slowest, fastest) = speeds
+        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
+    let y = Axis::log(slowest, fastest);
+    let roof = |x: f64| {
+        let slope = bandwidth.map(|bandwidth| bandwidth * x);
+        slope
+            .into_iter()
+            .chain(most)
+            .fold(None, |least: Option<f64>, one| Some(least.map_or(one, |least| least.min(one))))
+    };
+    let corners: Vec<(f64, f64)> = [Some(x.low()), ridge, Some(x.high())]
+        .into_iter()
+        .flatten()
+        .filter_map(|x| Some((x, roof(x)?)))
+        .collect();
+    let decodes = forwards.iter().filter(|forward| forward.is_decode).count();
+    let frame = Frame {
+        description: format!(
+            "Roofline of {decodes} cells, decode and prefill: from {} to {} GFLOP/s; {}",
+            number(forwards.iter().map(Forward::speed).fold(f64::INFINITY, f64::min)),
+            number(forwards.iter().map(Forward::speed).fold(0.0, f64::max)),
+            ceilings_in_words(scale).unwrap_or_else(|| "no ceilings were measured".into())
+        ),
+        title,
+        unit: "GFLOP/s, logarithmic",
+        below: "FLOP for each byte, logarithmic",
+        x,
+        y,
+        size: (440, 320),
+        has_columns: true,
+        has_rows: true,
+    };
+    frame.draw(|area, pen| {
+        if corners.len() > 1 {
+            pen.class("roof");
+            area.draw(&PathElement::new(corners.clone(), BLACK))?;
+        }
+        forwards.iter().try_for_each(|forward| {
+            let engine = forward.cell.row.engine.as_str();
+            let class = if forward.is_decode { "p full" } else { "p" };
+            let words = format!(
+                "{} {}×{} {}: {} GFLOP/s at {} FLOP/byte",
+                scene.series(engine, forward.cell.run),
+                forward.cell.row.batch_size,
+                forward.cell.row.prompt_length,
+                forward.name(),
+                number(forward.speed()),
+                number(forward.work.intensity())
+            );
+            pen.mark(&format!("{class} {}", scene.colour(engine)), &words);
+            mark(area, scene.slot(engine), (forward.work.intensity(), forward.speed()))
+        })
+    })
+}
+
+fn row(scene: &Scene<'_>, forward: &Forward<'_>) -> Vec<String> {
+    vec![
+        scene.series(&forward.cell.row.engine, forward.cell.run),
+        forward.cell.row.batch_size.to_string(),
+        forward.cell.row.prompt_length.to_string(),
+        forward.name().to_owned(),
+        number(forward.work.intensity()),
+        number(forward.speed()),
+        number(forward.work.bytes / forward.seconds / 1e9),
+    ]
+}

@@ -1,0 +1,220 @@
+//! The latency of each generated token, with its band: drift, a throttle and a slow first token show.
+
+use plotters::prelude::*;
+use protocol::{Measurement, Outcome};
+use stats::Summary;
+
+use super::measure::{MILLISECONDS, number};
+use crate::Error;
+use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
+use crate::scene::{Group, Measured, Scene};
+
+/// The most panels.
+const MOST: usize = 12;
+
+/// Neighbouring tokens that share a point of the line: so many points.
+const POINTS: usize = 64;
+
+/// Neighbouring tokens of all generations of a cell. Milliseconds.
+struct Bin {
+    /// The first and the last token, from 1.
+    tokens: (usize, usize),
+    least: f64,
+    median: f64,
+    largest: f64,
+}
+
+impl Bin {
+    fn middle(&self) -> f64 {
+        (self.tokens.0 + self.tokens.1) as f64 / 2.0
+    }
+}
+
+pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+    let chosen = chosen(group);
+    let mut panels = Vec::new();
+    let mut rows = Vec::new();
+    for cell in &chosen {
+        let bins = bins(&series(scene, group, cell));
+        if bins.len() < 2 {
+            continue;
+        }
+        panels.push(panel(scene, cell, &bins)?);
+        rows.extend(bins.iter().map(|bin| {
+            vec![
+                scene.series(&cell.row.engine, cell.run),
+                cell.row.batch_size.to_string(),
+                cell.row.prompt_length.to_string(),
+                format!("{}–{}", bin.tokens.0, bin.tokens.1),
+                number(bin.least),
+                number(bin.median),
+                number(bin.largest),
+            ]
+        }));
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let mut legend: Vec<Key> = Vec::new();
+    let mut met = Vec::new();
+    for cell in &chosen {
+        if met.contains(&cell.row.engine.as_str()) {
+            continue;
+        }
+        met.push(&cell.row.engine);
+        let colour = scene.colour(&cell.row.engine);
+        let line =
+            sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(&cell.row.engine));
+        let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
+        legend.push(Key::new(
+            &band,
+            &format!(
+                "{}: first token, median of neighbours, band of all",
+                report::one_line(&cell.row.engine)
+            ),
+        ));
+    }
+    Ok(Some(Plot {
+        id: "token-by-token".into(),
+        title: "Latency of each generated token".into(),
+        caption: format!(
+            "The line is the median of neighbouring tokens, the band goes from the least to the largest of them in all generations and \
+             replicates; the point is the first token. A level line is a steady cell. Of {} cells {} are drawn: of each engine the \
+             smallest, the largest and the least steady; the raw series has all.",
+            group.measured().len(),
+            panels.len()
+        ),
+        legend: Legend(legend),
+        panels,
+        table: DataTable {
+            columns: [
+                "Engine",
+                "Batch Size",
+                "Prompt Length",
+                "Tokens",
+                "Least (ms)",
+                "Median (ms)",
+                "Largest (ms)",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            rows,
+        },
+    }))
+}
+
+/// Of each series the smallest cell, the largest, and the least steady one.
+fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
+    let cells = group.measured();
+    let mut chosen: Vec<Measured<'a>> = Vec::new();
+    let each = MOST / group.series().len().max(1);
+    for (run, engine) in group.series() {
+        let its = || cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine);
+        let work = |cell: &Measured<'_>| (cell.row.batch_size, cell.row.prompt_length);
+        let unsteady = its()
+            .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
+        let three = [unsteady, its().min_by_key(|cell| work(cell)), its().max_by_key(|cell| work(cell))];
+        let mut own: Vec<&Measured<'a>> = Vec::new();
+        for cell in three.into_iter().flatten() {
+            if !own.iter().any(|other| std::ptr::eq(other.row, cell.row)) {
+                own.push(cell);
+            }
+        }
+        own.truncate(each.max(1));
+        own.sort_by_key(|cell| work(cell));
+        chosen.extend(own.into_iter().copied());
+    }
+    chosen.truncate(MOST);
+    chosen
+}
+
+/// The token latencies of every generation of a cell. Seconds.
+fn series<'a>(scene: &Scene<'a>, group: &Group<'a>, cell: &Measured<'a>) -> Vec<&'a [f64]> {
+    let Some((_, table)) = group.tables.iter().find(|(run, _)| *run == cell.run) else { return Vec::new() };
+    let is_its = |record: &&Measurement| {
+        record.engine == cell.row.engine
+            && (record.batch_size, record.prompt_length) == (cell.row.batch_size, cell.row.prompt_length)
+            && record.outcome == Outcome::Ok
+    };
+    let records = scene.runs[cell.run].records_of(table).into_iter().filter(is_its);
+    records.flat_map(|record| &record.generations).map(|one| one.token_seconds.as_slice()).collect()
+}
+
+fn bins(series: &[&[f64]]) -> Vec<Bin> {
+    let length = series.iter().map(|tokens| tokens.len()).min().unwrap_or(0);
+    let step = length.div_ceil(POINTS).max(1);
+    let bin = |(begin, end): (usize, usize)| {
+        let all: Vec<f64> = series.iter().flat_map(|tokens| &tokens[begin..end]).copied().collect();
+        let summary = Summary::of(&all)?;
+        Some(Bin {
+            tokens: (begin + 1, end),
+            least: summary.least * MILLISECONDS,
+            median: summary.median * MILLISECONDS,
+            largest: summary.largest * MILLISECONDS,
+        })
+    };
+    // The first token is alone: its kernels may be others', and colder.
+    let first = (length > 0).then_some((0, 1));
+    let rest = (1..length).step_by(step).map(|begin| (begin, (begin + step).min(length)));
+    first.into_iter().chain(rest).filter_map(bin).collect()
+}
+
+fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, Error> {
+    let slot = scene.slot(&cell.row.engine);
+    let colour = scene.colour(&cell.row.engine);
+    let largest = bins.iter().map(|bin| bin.largest).fold(0.0, f64::max);
+    let mut medians: Vec<f64> = bins.iter().map(|bin| bin.median).collect();
+    medians.sort_by(f64::total_cmp);
+    let usual = medians[medians.len() * 9 / 10];
+    // One stray token does not flatten all others; what is beyond stands at the edge, and the title says how far it goes.
+    let top = largest.min(usual * 3.0);
+    let y = Axis::linear(0.0, top);
+    let cut = if largest > y.high() {
+        format!(", the largest of {} ms stands at the edge", number(largest))
+    } else {
+        String::new()
+    };
+    let series = scene.series(&cell.row.engine, cell.run);
+    let size = format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
+    let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
+    let last = bins.last().map_or(1, |bin| bin.tokens.1);
+    let frame = Frame {
+        title: format!("{size} {series}"),
+        description: format!(
+            "Latency of each token of {series} at {size}: from {} to {} ms, first token {} ms, median of the last tokens {} ms",
+            number(least),
+            number(largest),
+            number(bins[0].median),
+            number(bins[bins.len() - 1].median)
+        ),
+        unit: &format!("ms a token{cut}"),
+        below: "generated token",
+        x: Axis::with_ticks(
+            0.0,
+            last as f64 + 1.0,
+            false,
+            [1, last / 4, last / 2, last * 3 / 4, last]
+                .into_iter()
+                .filter(|tick| *tick > 0)
+                .map(|tick| (tick as f64, tick.to_string()))
+                .collect(),
+        ),
+        y,
+        size: (350, 200),
+        has_columns: false,
+        has_rows: true,
+    };
+    frame.draw(|area, pen| {
+        let upper = bins.iter().map(|bin| (bin.middle(), bin.largest));
+        let lower = bins.iter().rev().map(|bin| (bin.middle(), bin.least));
+        let band: Vec<(f64, f64)> = upper.chain(lower).collect();
+        pen.mark(&format!("b {colour}"), &format!("{series} {size}: least to largest"));
+        area.draw(&Polygon::new(band, BLACK.filled()))?;
+        pen.mark(&format!("l {colour}"), &format!("{series} {size}: median"));
+        let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.middle(), bin.median)).collect();
+        area.draw(&PathElement::new(line, BLACK))?;
+        let first = bins[0].median;
+        pen.mark(&format!("p full {colour}"), &format!("{series} {size}: first token {} ms", number(first)));
+        mark(area, slot, (1.0, first))
+    })
+}

@@ -1,0 +1,79 @@
+//! What a cell's forwards take at least: operations and bytes, by the model's config.
+
+use llama::{LlamaConfig, cost};
+use protocol::{MeasuredCeilings, Precision};
+use report::Table;
+
+use crate::scene::{Measured, Run};
+
+/// What a table's cells are held against.
+pub(crate) struct Scale<'a> {
+    config: LlamaConfig,
+    pub(crate) precision: Precision,
+    /// Devices that share the model.
+    pub(crate) devices: f64,
+    pub(crate) ceilings: Option<&'a MeasuredCeilings>,
+}
+
+/// Operations and bytes of a forward, all devices together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Work {
+    pub(crate) flops: f64,
+    pub(crate) bytes: f64,
+}
+
+impl Work {
+    /// Operations a byte.
+    pub(crate) fn intensity(&self) -> f64 {
+        self.flops / self.bytes
+    }
+}
+
+impl<'a> Scale<'a> {
+    /// Of a run's table; `None` where the model's config is not known.
+    pub(crate) fn of(run: &'a Run, table: &Table) -> Option<Self> {
+        let record = *run.records_of(table).first()?;
+        let facts = run.environments.iter().find_map(|one| one.models.get(&table.model))?;
+        let config = LlamaConfig::from_json(&facts.config, &table.model).ok()?;
+        let ceilings = run.environments.iter().find_map(|one| one.ceilings.as_ref());
+        Some(Self { config, precision: record.precision, devices: record.world_size.max(1).into(), ceilings })
+    }
+
+    /// Parameters of the model.
+    pub(crate) fn parameters(&self) -> u64 {
+        cost::parameters(&self.config)
+    }
+
+    /// Bytes a second that the devices were measured to read.
+    pub(crate) fn bandwidth(&self) -> Option<f64> {
+        Some(self.ceilings?.read_bytes.as_ref()?.per_second * self.devices)
+    }
+
+    /// Operations a second that they were measured to do.
+    pub(crate) fn flops(&self) -> Option<f64> {
+        Some(self.ceilings?.flops.get(&self.precision)?.per_second * self.devices)
+    }
+
+    /// A decode forward in the middle of a generation.
+    pub(crate) fn decode(&self, cell: &Measured<'_>, generation_length: u32) -> Work {
+        let [batch, prompt] = [cell.row.batch_size, cell.row.prompt_length].map(u64::from);
+        let read = |past| cost::decode_read_bytes(&self.config, self.precision, batch, past) as f64;
+        let last = prompt + u64::from(generation_length).saturating_sub(1);
+        let operations = |past| cost::forward_flops(&self.config, batch, 1, past, 1);
+        Work {
+            flops: (operations(prompt) + operations(last)) / 2.0,
+            bytes: (read(prompt) + read(last)) / 2.0,
+        }
+    }
+
+    /// A prefill: every weight is read once, of the embedding each token's row, and the KV cache is written.
+    pub(crate) fn prefill(&self, cell: &Measured<'_>) -> Work {
+        let [batch, prompt] = [cell.row.batch_size, cell.row.prompt_length].map(u64::from);
+        let weights = cost::decode_read_bytes(&self.config, self.precision, batch.saturating_mul(prompt), 0);
+        let cache = cost::kv_cache_bytes(&self.config, self.precision, batch, prompt);
+        Work {
+            flops: cost::forward_flops(&self.config, batch, prompt, 0, 1),
+            bytes: weights.saturating_add(cache) as f64,
+        }
+    }
+}

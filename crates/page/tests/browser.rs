@@ -1,0 +1,230 @@
+//! Pages in a real browser: nothing goes wrong, nothing overlaps, every figure has its mark.
+
+#[path = "browser/cdp.rs"]
+mod cdp;
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use cdp::Browser;
+use common::{comparison, hostile, kept, large, small};
+use page::{Comparison, Page, Run};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const CHECK: &str = include_str!("browser/check.js");
+
+/// The browser; `None` where there is none, and nobody said that there has to be one.
+fn browser() -> Option<Browser> {
+    match cdp::find() {
+        Some(path) => Some(Browser::start(&path)),
+        None => {
+            assert!(
+                std::env::var_os("LLAMA2_BENCH_NEEDS_CHROMIUM").is_none(),
+                "no chromium in PATH: install it, or say where it is in LLAMA2_BENCH_CHROMIUM"
+            );
+            eprintln!("skipped: no chromium in PATH (Debian: apt-get install chromium fonts-dejavu)");
+            None
+        }
+    }
+}
+
+struct Opened {
+    _dir: TempDir,
+    file: PathBuf,
+}
+
+fn write(runs: &[Run], comparisons: &[Comparison]) -> Opened {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.html");
+    std::fs::write(&file, Page::new(runs, comparisons).unwrap().html()).unwrap();
+    Opened { _dir: dir, file }
+}
+
+/// Opens the page in every width and scheme, and looks for faults; the marks of each plot.
+fn look(browser: &mut Browser, name: &str, file: &Path) -> BTreeMap<String, u64> {
+    let mut marks = BTreeMap::new();
+    for width in [400, 1000, 1600] {
+        for is_dark in [false, true] {
+            browser.open(file, width, is_dark);
+            let found = browser.value(CHECK);
+            let place = format!("{name}, {width} wide, dark {is_dark}");
+            if let Some(dir) = std::env::var_os("LLAMA2_BENCH_SCREENSHOTS") {
+                let image = base64::engine::general_purpose::STANDARD.decode(browser.screenshot()).unwrap();
+                let scheme = if is_dark { "dark" } else { "light" };
+                std::fs::write(Path::new(&dir).join(format!("{name}-{width}-{scheme}.png")), image).unwrap();
+            }
+            assert_eq!(found["faults"], json!([]), "{place}: {} faults", found["count"]);
+            let ground = if is_dark { "rgb(20, 24, 29)" } else { "rgb(255, 255, 255)" };
+            assert_eq!(found["ground"], ground, "{place}");
+            marks = serde_json::from_value(found["marks"].clone()).unwrap();
+            assert_quiet(browser, &place);
+        }
+    }
+    browser.media("print", true);
+    assert_eq!(browser.value("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
+    marks
+}
+
+/// Nothing was complained of, and nothing asked for but the file.
+fn assert_quiet(browser: &mut Browser, place: &str) {
+    for event in browser.events.drain(..) {
+        let params = &event["params"];
+        match event["method"].as_str().unwrap_or_default() {
+            "Runtime.exceptionThrown" => panic!("{place}: {params:#}"),
+            "Log.entryAdded" => panic!("{place}: {params:#}"),
+            "Runtime.consoleAPICalled" => panic!("{place}: {params:#}"),
+            "Network.requestWillBeSent" => {
+                let url = params["request"]["url"].as_str().unwrap_or_default();
+                let is_own = ["file:", "about:", "blob:"].iter().any(|scheme| url.starts_with(scheme));
+                assert!(is_own, "{place}: asked for {url}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Marks, counted from the records: cells with figures `measured`, with any end `all`.
+fn expected(measured: u64, all: u64) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("token-latency-by-batch-size", measured),
+        ("token-latency-by-prompt-length", measured),
+        ("token-throughput-by-batch-size", measured),
+        ("token-throughput-by-prompt-length", measured),
+        ("prompt-throughput-by-batch-size", measured),
+        ("prompt-throughput-by-prompt-length", measured),
+        ("token-latency-map", all),
+        ("token-throughput-map", all),
+        ("roofline", 2 * measured),
+    ])
+}
+
+fn assert_marks(marks: &BTreeMap<String, u64>, expected: &BTreeMap<&'static str, u64>) {
+    for (plot, count) in expected {
+        assert_eq!(marks.get(*plot), Some(count), "{plot}: {marks:?}");
+    }
+}
+
+#[test]
+fn a_run_with_a_cell_that_ran_out_of_memory() {
+    let Some(mut browser) = browser() else { return };
+    let run = small();
+    let rows = || run.tables.iter().flat_map(|table| &table.rows);
+    let measured = rows().filter(|row| row.figures.is_some()).count() as u64;
+    let all = rows().count() as u64;
+    assert_eq!((measured, all), (11, 12));
+    let page = write(std::slice::from_ref(&run), &[]);
+    let marks = look(&mut browser, "small", &page.file);
+    assert_marks(&marks, &expected(measured, all));
+    // Band, line and first token of each engine's smallest, largest and least steady cell.
+    assert!(marks["token-by-token"] >= 3 * 2 * 2 && marks["token-by-token"] <= 3 * 2 * 3, "{marks:?}");
+}
+
+#[test]
+fn the_run_that_is_kept() {
+    let Some(mut browser) = browser() else { return };
+    let page = write(&[kept()], &[]);
+    let marks = look(&mut browser, "kept", &page.file);
+    let mut expected = expected(18, 18);
+    // It is of before models were recorded.
+    expected.remove("roofline");
+    assert_marks(&marks, &expected);
+}
+
+#[test]
+fn two_runs_with_names_that_are_none_on_a_gpu() {
+    let Some(mut browser) = browser() else { return };
+    let runs = [hostile(common::HOSTILE, 1.0), hostile(common::LONG, 1.2)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let page = write(&runs, &comparisons);
+    let marks = look(&mut browser, "hostile", &page.file);
+    // Of each run 12 cells are measured, and one failed.
+    assert_marks(&marks, &expected(24, 26));
+    assert_marks(&marks, &BTreeMap::from([("energy-by-batch-size", 24)]));
+    // A line for each of 60 records in two panels of both runs.
+    assert_marks(&marks, &BTreeMap::from([("gpu", 2 * 2 * 60)]));
+    // 12 cells and 3 means.
+    assert_marks(
+        &marks,
+        &BTreeMap::from([("ratio-1-prompt", 15), ("ratio-1-first-256", 15), ("ratio-1-wall", 15)]),
+    );
+    assert_eq!(browser.value("document.querySelectorAll('main script:not([type]), main img').length"), 0);
+}
+
+#[test]
+fn a_large_run() {
+    let Some(mut browser) = browser() else { return };
+    let page = write(&[large()], &[]);
+    browser.open(&page.file, 1600, false);
+    // Told, and not asserted.
+    let opened = browser.value("performance.getEntriesByType('navigation')[0].loadEventStart");
+    let painted =
+        browser.value("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null");
+    eprintln!("540 cells: loaded after {opened} ms, first painted after {painted} ms");
+    let marks = look(&mut browser, "large", &page.file);
+    let drawn = BTreeMap::from([
+        // Six of twelve prompt lengths, and of fifteen batch sizes.
+        ("token-latency-by-batch-size", 3 * 15 * 6),
+        ("token-latency-by-prompt-length", 3 * 12 * 6),
+        ("token-latency-map", 540),
+        ("roofline", 1080),
+    ]);
+    assert_marks(&marks, &drawn);
+}
+
+#[test]
+fn tables_are_sorted_and_copied_and_series_downloaded() {
+    let Some(mut browser) = browser() else { return };
+    let run = small();
+    let markdown = report::markdown::rows(&run.tables[0]);
+    let tokens = run.records.iter().flat_map(|record| &record.generations).flat_map(|one| &one.token_seconds);
+    let (count, sum) =
+        tokens.fold((0, 0), |(count, sum), seconds| (count + 1, sum + (seconds * 1e9).round() as i64));
+    let page = write(&[run], &[]);
+    browser.open(&page.file, 1000, false);
+
+    let column = "[...document.querySelectorAll('#tables table')[0].tBodies[0].rows].map(row => row.cells[3].textContent)";
+    let sort = format!(
+        "document.querySelectorAll('#tables table')[0].tHead.rows[0].cells[3].firstChild.click(); {column}"
+    );
+    let numbers = |texts: Value| -> Vec<Option<f64>> {
+        texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().parse().ok()).collect()
+    };
+    let rising = numbers(browser.value(&sort));
+    assert!(rising[..11].windows(2).all(|pair| pair[0] <= pair[1]) && rising[11].is_none(), "{rising:?}");
+    let falling = numbers(browser.value(&sort));
+    assert!(falling[..11].windows(2).all(|pair| pair[0] >= pair[1]) && falling[11].is_none(), "{falling:?}");
+
+    assert_eq!(browser.value("document.querySelector('textarea').value"), markdown.trim());
+
+    let dir = tempfile::tempdir().unwrap();
+    let behavior = json!({"behavior": "allow", "downloadPath": dir.path(), "eventsEnabled": true});
+    browser.ask("Browser.setDownloadBehavior", behavior);
+    for (kind, name) in [("jsonl", "small.jsonl"), ("csv", "small.csv")] {
+        browser.value(&format!("document.querySelector('[data-as={kind}]').click()"));
+        let begun = browser.wait(|event| event["params"]["suggestedFilename"] == name);
+        let is_done = |event: &Value| {
+            event["params"]["guid"] == begun["params"]["guid"] && event["params"]["state"] == "completed"
+        };
+        browser.wait(is_done);
+        let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let read: Vec<i64> = match kind {
+            "csv" => text
+                .lines()
+                .filter(|line| line.contains(",token,"))
+                .map(|line| line.rsplit(',').next().unwrap().parse().unwrap())
+                .collect(),
+            _ => text
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap())
+                .flat_map(|line| line["generations"].as_array().unwrap().clone())
+                .flat_map(|one| one["token_ns"].as_array().unwrap().clone())
+                .map(|one| one.as_i64().unwrap())
+                .collect(),
+        };
+        assert_eq!((read.len(), read.iter().sum::<i64>()), (count, sum), "{kind}");
+    }
+    assert_quiet(&mut browser, "downloads");
+}

@@ -1,0 +1,220 @@
+//! What is in a page, without a browser.
+
+mod common;
+
+use common::{HOSTILE, comparison, hostile, kept, large, measured, run, small};
+use page::Page;
+
+fn html(runs: &[page::Run]) -> String {
+    Page::new(runs, &[]).unwrap().html()
+}
+
+/// Every plot's marks and data, of which at most so many lines.
+fn data(page: &Page<'_>, most: usize) -> String {
+    let plot = |plot: &page::Plot| {
+        let lines: Vec<String> = plot.table.tsv().lines().take(most).map(str::to_owned).collect();
+        format!(
+            "{} ({} marks)\n{}\n{}\n{}\n",
+            plot.id,
+            plot.marks(),
+            plot.title,
+            plot.caption,
+            lines.join("\n")
+        )
+    };
+    page.plots().map(plot).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_data_of_every_plot() {
+    let runs = [small()];
+    insta::assert_snapshot!(data(&Page::new(&runs, &[]).unwrap(), usize::MAX));
+}
+
+#[test]
+fn the_data_of_two_runs_side_by_side() {
+    let runs = [hostile("before", 1.0), hostile("after", 1.2)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let page = Page::new(&runs, &comparisons).unwrap();
+    insta::assert_snapshot!(data(&page, 8));
+}
+
+#[test]
+fn a_plot_as_a_file() {
+    let runs = [run(
+        "one",
+        vec![measured("onnxruntime", 1, 16, 0, 0.002), measured("onnxruntime", 4, 16, 0, 0.002)],
+    )];
+    let page = Page::new(&runs, &[]).unwrap();
+    let plot = page.plots().next().unwrap();
+    let svg = plot.svg();
+    let without_style =
+        format!("{}…{}", svg.split("<style>").next().unwrap(), svg.split("</style>").nth(1).unwrap());
+    insta::assert_snapshot!(without_style);
+    assert!(!svg.contains("var("), "a file of its own has its colours");
+}
+
+#[test]
+fn every_file_of_a_plot_is_well_formed_and_every_image_is_one() {
+    let runs = [hostile("<b>&", 1.0)];
+    let page = Page::new(&runs, &[]).unwrap();
+    for plot in page.plots() {
+        let svg = plot.svg();
+        let document =
+            roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{}: {error}", plot.id));
+        let is_mark = |node: &roxmltree::Node<'_, '_>| {
+            node.attribute("class").is_some_and(|class| class.split(' ').any(|one| one == "m"))
+        };
+        assert_eq!(document.descendants().filter(is_mark).count(), plot.marks(), "{}", plot.id);
+    }
+    let png = page.plots().next().unwrap().png().unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 5000);
+}
+
+#[test]
+fn names_stay_text() {
+    let runs = [hostile(HOSTILE, 1.0), hostile("other", 1.1)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let html = Page::new(&runs, &comparisons).unwrap().html();
+    // The page's own, and a series a run.
+    assert_eq!(html.matches("<script").count(), 1 + runs.len());
+    assert_eq!(html.matches("<img").count(), 0);
+    assert!(!html.contains('\u{202e}'), "nothing turns the reading around");
+    assert!(html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    let html = html(&[small()]);
+    for word in ["http://", "https://", "@import", "src="] {
+        assert!(!html.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_same_records_make_the_same_bytes() {
+    assert!(html(&[small()]) == html(&[small()]));
+}
+
+#[test]
+fn a_run_without_a_cell_has_a_page() {
+    let html = html(&[run("empty", Vec::new())]);
+    assert!(html.contains("No cells"));
+}
+
+#[test]
+fn large_runs_fit() {
+    let html = html(&[large()]);
+    assert_eq!(large().records.len(), 540);
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    eprintln!("540 cells: {} bytes", html.len());
+}
+
+#[test]
+fn what_speaks_against_a_run_is_said() {
+    let mut run = kept();
+    run.expected = 20;
+    run.environments[0].load_average = 3.5;
+    let html = html(&[run]);
+    for words in ["18 of 20 records are there", "load average 3.50 on 2 cores", "vary by more than 10 %"] {
+        assert!(html.contains(words), "{words}");
+    }
+    let gpu = Page::new(&[hostile("gpu", 1.0)], &[]).unwrap().html();
+    assert!(gpu.contains("clocks were held down: temperature (driver)"));
+    assert!(gpu.contains("nobody checked that these engines compute the same"));
+    assert!(Page::new(&[small()], &[]).unwrap().html().contains("ran out of memory in 1 of 6 cells"));
+}
+
+#[test]
+fn the_picture_in_the_readme_is_of_the_kept_run() {
+    let runs = [kept()];
+    let page = Page::new(&runs, &[]).unwrap();
+    let name = "token-latency-by-batch-size";
+    let plot = page.plots().find(|plot| plot.id == name).unwrap();
+    let path = format!("{}/../../results/llama2-15m-fp32-cpu/plots/{name}.svg", env!("CARGO_MANIFEST_DIR"));
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(
+        committed == plot.svg(),
+        "llama2-bench report results/llama2-15m-fp32-cpu --plots plots makes it again"
+    );
+}
+
+#[test]
+fn what_the_audit_finds_stands_first() {
+    let published = include_str!("../../../results/published/llama2-a100.md");
+    let document = report::published::parse(published, "llama2-a100.md").unwrap();
+    let tables = audit::AuditedTable::of("llama2-a100.md", &document);
+    let mut run = small();
+    run.audit = audit::audit(&tables, &audit::Hardware::built_in());
+    let count = run.audit.findings.len();
+    let html = html(&[run]);
+    let items: Vec<&str> = html.split("<li class=\"").skip(1).collect();
+    let wrong = items
+        .iter()
+        .take_while(|item| item.starts_with("wrong\"><b>Wrong</b> <span>audit: impossible: "))
+        .count();
+    assert_eq!(wrong, 23, "of {count}");
+    assert_eq!(html.matches("audit: remarkable: ").count(), count - 23);
+}
+
+#[test]
+fn whatever_the_figures_there_is_a_page() {
+    let mut records = Vec::new();
+    for (batch, prompt) in [(1, 1), (1, u32::MAX), (u32::MAX, 1)] {
+        for seconds in [1e-9, 1e9] {
+            let mut record = measured(if seconds < 1.0 { "fast" } else { "slow" }, 1, 1, 0, 0.001);
+            (record.batch_size, record.prompt_length) = (batch, prompt);
+            record.prompt_seconds = vec![seconds; 3];
+            record.generations[0].token_seconds = vec![seconds; 256];
+            record.generations[0].wall_seconds = seconds * 300.0;
+            records.push(record);
+        }
+    }
+    let mut short = measured("short", 1, 1, 0, 0.001);
+    short.generations[0].token_seconds.truncate(1);
+    short.generation_length = 1;
+    records.push(short);
+    let html = html(&[run("extreme", records)]);
+    let html = html.split("<script>").next().unwrap();
+    for word in ["NaN", "inf<", "inf "] {
+        assert!(
+            !html.contains(word),
+            "{word}: {:?}",
+            html.split(word).next().map(|before| before
+                .chars()
+                .rev()
+                .take(120)
+                .collect::<String>()
+                .chars()
+                .rev()
+                .collect::<String>())
+        );
+    }
+}
+
+#[test]
+fn tables_of_a_run_are_told_apart_by_all_that_tells_them_apart() {
+    let mut records = Vec::new();
+    for (model, world_size) in [("llama2-15m", 1), ("llama2-15m", 2), ("other", 1)] {
+        for batch in [1, 4] {
+            let record = measured("onnxruntime", batch, 16, 0, 0.002 / f64::from(world_size));
+            records.push(protocol::Measurement { model: model.into(), world_size, ..record });
+        }
+    }
+    let runs = [run("several", records)];
+    let page = Page::new(&runs, &[]).unwrap();
+    // Two devices can do twice as much, and the other model's config is not known.
+    let rooflines: Vec<_> = page.plots().filter(|plot| plot.id.ends_with("roofline")).collect();
+    assert_eq!(
+        rooflines.iter().map(|plot| plot.id.as_str()).collect::<Vec<_>>(),
+        ["g1-roofline", "g2-roofline"]
+    );
+    let svgs: Vec<String> = rooflines.iter().map(|plot| plot.svg()).collect();
+    assert!(svgs[0].contains("40.00 GB/s") && svgs[1].contains("80.00 GB/s"));
+    let html = page.html();
+    let ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut unique = ids.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(ids.len(), unique.len());
+}
