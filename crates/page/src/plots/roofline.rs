@@ -67,10 +67,8 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     }
     let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
     let unknown = "The device's ceilings were not measured, so there is no roof.";
-    if !words.is_empty() {
-        legend.push(Key::new(line, &format!("measured: {}", words.join("; "))));
-    }
     let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
+    legend.extend(words.iter().map(|ceiling| Key::new(line, &format!("measured: {ceiling}"))));
     Ok(Some(Plot {
         id: "roofline".into(),
         title: "Roofline".into(),
@@ -89,8 +87,8 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     }))
 }
 
-fn ceilings_in_words(scale: &Scale<'_>) -> Option<String> {
-    let ceilings = scale.ceilings?;
+fn ceilings_in_words(scale: &Scale<'_>) -> Vec<String> {
+    let Some(ceilings) = scale.ceilings else { return Vec::new() };
     let by = |ceiling: &protocol::MeasuredCeiling, unit: &str| {
         format!(
             "{} G{unit} ({})",
@@ -100,8 +98,7 @@ fn ceilings_in_words(scale: &Scale<'_>) -> Option<String> {
     };
     let read = ceilings.read_bytes.as_ref().map(|read| by(read, "B/s"));
     let flops = ceilings.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
-    let words: Vec<String> = read.into_iter().chain(flops).collect();
-    (!words.is_empty()).then(|| words.join(", "))
+    read.into_iter().chain(flops).collect()
 }
 
 fn panel(
