@@ -18,6 +18,9 @@ from tokenizers import Tokenizer, models
 from worker.options import take_options, thread_count
 
 SPECIAL_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+# GenAI needs a token that ends a row, and forbids it up to `min_length`: so that no row ends, and </s> can be chosen as any
+# other, it is <unk>, which no text has.
+ENDING_TOKEN = 0
 
 
 class GenAI(Engine):
@@ -48,16 +51,13 @@ class GenAI(Engine):
             raise ValueError(f"precision {precision}: the model builder has fp32 alone for a CPU")
         checkpoint = peers.checkpoint(request)
         provider = "cpu" if self.device == "cpu" else "cuda"
-        key = {
-            "files": peers.fingerprint(checkpoint),
-            "builder": [onnxruntime_genai.__version__, precision, provider],
-        }
+        builder = [onnxruntime_genai.__version__, precision, provider, ENDING_TOKEN]
+        key = {"files": peers.fingerprint(checkpoint), "builder": builder}
         folder = peers.made_once("onnx", key, lambda folder: _build(checkpoint, folder, precision, provider))
 
         config = onnxruntime_genai.Config(str(folder))
         session_options = {"intra_op_num_threads": thread_count(request["threads"])}
-        # Without a token that ends a text, generation goes on to the length that is asked for.
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": session_options}, "eos_token_id": []}}))
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": session_options}}}))
         if provider == "cuda":
             config.set_provider_option("cuda", "device_id", self.device.removeprefix("cuda:"))
         self.model = onnxruntime_genai.Model(config)
@@ -67,8 +67,12 @@ class GenAI(Engine):
         numbers = 4 if precision == "fp32" else 2
         heads, layers = decoder["num_key_value_heads"], decoder["num_hidden_layers"]
         self.cache_bytes_of_token = 2 * layers * heads * decoder["head_size"] * numbers
+        notes = [
+            "logits are computed for every position of the prompt",
+            f"token {ENDING_TOKEN} is never chosen: GenAI would end a row there",
+        ]
         weights_bytes = (folder / "model.onnx.data").stat().st_size
-        return {"weights_bytes": weights_bytes, "notes": ["logits are computed for every position of the prompt"]}
+        return {"weights_bytes": weights_bytes, "notes": notes}
 
     def begin(self, prompt_ids, generation_length):
         self.generator = None
@@ -77,7 +81,9 @@ class GenAI(Engine):
         # One more: choosing a token after the last forward must have a place.
         self.length = min(length + generation_length + 1, self.max_position_embeddings)
         parameters = onnxruntime_genai.GeneratorParams(self.model)
-        parameters.set_search_options(batch_size=self.rows, max_length=self.length, do_sample=False)
+        parameters.set_search_options(
+            batch_size=self.rows, max_length=self.length, min_length=self.length, do_sample=False
+        )
         self.generator = onnxruntime_genai.Generator(self.model, parameters)
 
     def reset(self):
@@ -133,6 +139,9 @@ def _build(checkpoint, folder, precision, provider):
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         raise RuntimeError(f"the model builder: {done.stdout.strip().splitlines()[-1]}")
+    config = json.loads((folder / "genai_config.json").read_text())
+    config["model"] |= {"eos_token_id": ENDING_TOKEN, "pad_token_id": ENDING_TOKEN}
+    (folder / "genai_config.json").write_text(json.dumps(config, indent=4))
 
 
 if __name__ == "__main__":

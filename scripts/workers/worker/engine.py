@@ -11,6 +11,8 @@ class Engine(ABC):
     device = "cpu"
     vocab_size = 0
     max_position_embeddings = 0
+    #: Whether the logits of the cell that begins are asked for at every step; else only whether the last are finite.
+    keeps_logits = False
 
     @abstractmethod
     def hello(self):
@@ -46,7 +48,8 @@ class Engine(ABC):
 
     @abstractmethod
     def logits(self):
-        """The last forward's logits at the last position: for each row a buffer of little-endian f32."""
+        """The last forward's logits at the last position: for each row a buffer of little-endian f32. None at all where the
+        engine can't say them and does not keep them."""
 
     @abstractmethod
     def end(self):

@@ -18,13 +18,13 @@ def runtime():
     return Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
 
 
-def start(environment="peers"):
+def start(environment="peers", without_it="run `make peers`"):
     """Goes on in the environment's Python and takes stdout. The first thing that a peer's worker does."""
     folder = runtime() / environment
     python = folder / "bin" / "python"
     if os.path.realpath(sys.prefix) != os.path.realpath(folder):
         if not python.exists():
-            Replies().send("failed", phase="load", message=f"{folder} is not there: run `make peers`")
+            Replies().send("failed", phase="load", message=f"{folder} is not there: {without_it}")
             sys.exit(1)
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
         os.execv(python, [python, "-s", "-B", *sys.argv])

@@ -14,6 +14,7 @@ def measure(engine, prompt_ids, generation_length, procedure, reporter):
     warmup_runs, prompt_runs = procedure["warmup_runs"], procedure["prompt_runs"]
     peak_since_reset = reset_peak()
     reporter.begin("prompt", warmup_runs + prompt_runs)
+    engine.keeps_logits = False
     engine.begin(prompt_ids, generation_length)
     prompts = []
     for _ in range(warmup_runs + prompt_runs):
@@ -89,6 +90,7 @@ def _peak(engine, peak_since_reset):
 def generate(engine, prompt_ids, max_new_tokens, keep_logits, reporter):
     """`max_new_tokens` greedy tokens a row, and the logits that chose them."""
     reporter.begin("prompt", 1)
+    engine.keeps_logits = True
     engine.begin(prompt_ids, max_new_tokens - 1)
     engine.reset()
     digest, kept = hashlib.sha256(), []
