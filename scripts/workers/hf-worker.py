@@ -23,6 +23,8 @@ COMPILE_OPTIONS = {
     "mode": ["default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"],
     "dynamic": [True, False, "auto"],
 }
+# The cache of the prefill, of the first decode forward and of the later ones differ in layout: each is compiled for.
+DECODES_TO_COMPILE = 4
 
 
 class HuggingFace(torch_device.TorchClock, Engine):
@@ -69,13 +71,26 @@ class HuggingFace(torch_device.TorchClock, Engine):
     def begin(self, prompt_ids, generation_length):
         self.cache = self.last = None
         self.empty_device()
-        if self.name == "hf-compile":
-            # Each cell is compiled for its own shapes, whatever was measured before it. Without the second line torch
-            # gives up after some shapes, and says nothing: then hf-eager would be measured.
-            torch._dynamo.reset()
-            torch._dynamo.config.fail_on_recompile_limit_hit = True
-            self.forward = torch.compile(self.model, **self.compile_options)
         self.prompt = torch.tensor(prompt_ids, device=self.device)
+        if self.name == "hf-compile":
+            self._compile(min(generation_length, DECODES_TO_COMPILE))
+
+    def _compile(self, decodes):
+        """Before anything is timed, whatever the warm-up."""
+        dynamo = torch._dynamo
+        if self.compile_options["dynamic"] is not True:
+            # Each cell for its own shapes, whatever was measured before it.
+            dynamo.reset()
+        # Past a limit torch would give up and say nothing: then hf-eager would be measured.
+        dynamo.config.recompile_limit = 64
+        dynamo.config.fail_on_recompile_limit_hit = True
+        self.forward = torch.compile(self.model, **self.compile_options)
+        self.reset()
+        self.prefill()
+        for _ in range(decodes):
+            self.select()
+            self.decode()
+        self.synchronize()
 
     def reset(self):
         self.cache = transformers.DynamicCache(config=self.model.config)

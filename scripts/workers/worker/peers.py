@@ -30,7 +30,8 @@ def start(environment="peers", without_it="run `make peers`"):
         os.execv(python, [python, "-s", "-B", *sys.argv])
     replies = Replies()
     sys.excepthook = replies.fail_before_hello
-    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    kernels = str(runtime() / "peers" / "inductor")
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=kernels)
     return replies
 
 
