@@ -328,7 +328,7 @@ class Made(unittest.TestCase):
         self.assertEqual(peers.checkpoint(checkpoint), Path("/models/x"))
 
 
-@unittest.skipUnless((peers.runtime() / "peers").is_dir(), "the peers are not installed: `make peers` does it")
+@unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")
 class ThePeers(unittest.TestCase):
     """Each answers as transformers did when fixtures/ were made."""
 
