@@ -6,7 +6,7 @@ ifdef LLAMA2_BENCH_RUNTIME
 export LIBTORCH := $(abspath $(LLAMA2_BENCH_RUNTIME))/torch
 endif
 
-.PHONY: setup build bench test lint doc clean
+.PHONY: setup build bench peers test lint doc clean
 
 setup:
 	@python3 scripts/setup.py
@@ -17,6 +17,10 @@ build: setup
 
 bench: build
 	./target/release/llama2-bench run
+
+# The engines that people would otherwise use, for configs/peers.toml: 5.2 GB, some minutes.
+peers:
+	@python3 scripts/peers.py
 
 test: setup lint doc
 	@scripts/test.sh

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 python3 scripts/test_setup.py
 python3 scripts/test_gpu_bundle.py
+python3 scripts/test_workers.py
 scripts/check_arrows.sh
 
 # Ranks' tests are skipped where MPI can't be built with, and only there.

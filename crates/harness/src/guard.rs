@@ -18,6 +18,8 @@ use crate::launch::Launch;
 /// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
 /// remove or `-`, and its command.
 const GUARD: &str = "__guard";
+/// In a worker's environment: this program's file, for what a worker may want of it (`synth`).
+const PROGRAM: &str = "LLAMA2_BENCH";
 /// The program that runs, although its file may have been replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
@@ -36,6 +38,9 @@ pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if let Ok(program) = std::env::current_exe() {
+        command.env(PROGRAM, program);
+    }
     let (order, by_bus) = gpu::DEVICE_ORDER;
     if std::env::var_os(order).is_none() {
         command.env(order, by_bus);

@@ -1,0 +1,377 @@
+"""Tests of the workers in Python (scripts/workers). Run: python3 scripts/test_workers.py
+
+The loop is tested with an engine that computes nothing and needs no package. The peers themselves are asked on fixtures/
+where `make peers` has installed them.
+"""
+
+import array
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.dont_write_bytecode = True
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORKERS = REPOSITORY / "scripts" / "workers"
+sys.path.insert(0, str(WORKERS))
+
+from worker import memory, options, peers, pipe, timing
+from worker.engine import Engine
+from worker.progress import Reporter
+
+PROCEDURE = {"warmup_runs": 2, "prompt_runs": 3, "generations": 2}
+
+
+class Log(Engine):
+    """Keeps the order of calls; the token that it finds is always 2, at once and again behind it."""
+
+    vocab_size, max_position_embeddings = 8, 64
+
+    def __init__(self, has_clock=False):
+        self.calls, self.steps, self.has_clock = [], 0, has_clock
+        self.row = array.array("f", [0, 0, 1, 1, 0, 0, 0, 0])
+
+    def hello(self):
+        return {"engine": "log", "libraries": [], "devices": [{"device": "cpu", "unusable": None}], "options": {}}
+
+    def load(self, request, reporter):
+        options.take_options(request["options"], {"attention": ["sdpa", "eager"]})
+        return {"weights_bytes": 1, "notes": []}
+
+    def begin(self, prompt_ids, generation_length):
+        self.rows = len(prompt_ids)
+        self.calls.append("begin")
+
+    def reset(self):
+        self.calls.append("reset")
+        self.steps = 0
+
+    def prefill(self):
+        self.calls.append("prefill")
+
+    def select(self):
+        self.calls.append("select")
+        self.steps += 1
+
+    def decode(self):
+        self.calls.append("decode")
+
+    def synchronize(self):
+        self.calls.append("sync")
+
+    def mark(self):
+        self.calls.append("mark")
+
+    def device_seconds(self):
+        return float(len(self.calls)) if self.has_clock else None
+
+    def tokens(self):
+        return [[2] * self.steps for _ in range(self.rows)]
+
+    def logits(self):
+        return [self.row] * self.rows
+
+    def end(self):
+        self.calls.append("end")
+
+
+class Sent:
+    """In the place of Replies: keeps what is sent."""
+
+    def __init__(self):
+        self.replies = []
+
+    def send(self, reply, **fields):
+        self.replies.append({"reply": reply, **json.loads(json.dumps(fields, allow_nan=False))})
+
+
+def silent():
+    return Reporter(Sent(), "load")
+
+
+class TheProcedure(unittest.TestCase):
+    def test_forwards_are_counted_warmed_up_and_synchronised_on_both_sides(self):
+        log = Log(has_clock=True)
+        measured = timing.measure(log, [[1, 2]], 4, PROCEDURE, silent())
+        prompt = ["reset", "sync", "mark", "prefill", "mark", "sync"]
+        step = ["select", "sync", "mark", "decode", "mark", "sync"]
+
+        def generation(steps):
+            return ["reset", "sync", "sync", "mark", "prefill", "mark", "sync", *step * steps]
+
+        expected = ["begin", *prompt * 5, *generation(2), *generation(4), *generation(4), "end"]
+        self.assertEqual(log.calls, expected)
+        self.assertEqual(len(measured["prompt_seconds"]), 3)
+        self.assertEqual([len(generation["token_seconds"]) for generation in measured["generations"]], [4, 4])
+        # The numbers of the same test in crates/worker/src/timing.rs.
+        self.assertEqual(measured["device_seconds"]["prompt"], [19.0, 25.0, 31.0])
+        self.assertEqual([len(tokens) for tokens in measured["device_seconds"]["tokens"]], [4, 4])
+        for generation in measured["generations"]:
+            parts = generation["prompt_seconds"] + sum(generation["token_seconds"])
+            self.assertGreaterEqual(generation["wall_seconds"], parts)
+            self.assertTrue(all(seconds > 0 for seconds in generation["token_seconds"]))
+        tokens = struct.pack("<4I", 2, 2, 2, 2)
+        self.assertEqual(measured["tokens_sha256"], hashlib.sha256(tokens).hexdigest())
+        self.assertGreater(measured["memory"]["peak_bytes"], 1 << 20)
+
+    def test_a_warm_up_is_no_longer_than_a_generation(self):
+        log = Log()
+        measured = timing.measure(log, [[1]], 1, PROCEDURE, silent())
+        self.assertEqual(log.calls.count("decode"), 1 + 2)
+        self.assertNotIn("device_seconds", measured)
+
+    def test_the_hash_of_tokens_is_pinned(self):
+        # printf '\x01\0\0\0\x02\0\0\0' | sha256sum, as in crates/worker/src/timing.rs
+        expected = "34fb5c825de7ca4aea6e712f19d439c1da0c92c37b423936c5f618545ca4fa1f"
+        self.assertEqual(timing.tokens_sha256([[1], [2]]), expected)
+
+    def test_generation_hashes_and_keeps_the_logits_that_chose(self):
+        log = Log()
+        generated = timing.generate(log, [[1, 2], [3, 4]], 3, True, silent())
+        self.assertEqual(log.calls.count("prefill"), 1)
+        self.assertEqual(log.calls.count("decode"), 2)
+        self.assertEqual(generated["tokens"], [[2, 2, 2]] * 2)
+        row = [0, 0, 1, 1, 0, 0, 0, 0]
+        self.assertEqual(generated["logits"], [[row] * 2] * 3)
+        self.assertEqual(generated["logits_sha256"], hashlib.sha256(struct.pack("<8f", *row) * 6).hexdigest())
+        self.assertIsNone(timing.generate(log, [[1]], 1, False, silent())["logits"])
+
+    def test_figures_of_an_engine_that_computes_nan_are_refused(self):
+        with self.assertRaisesRegex(ArithmeticError, "^2 of 3 logits are not finite numbers$"):
+            timing.check_finite([array.array("f", [0, float("nan"), float("inf")])])
+
+    def test_what_end_says_does_not_take_a_measured_cell_away(self):
+        log = Log()
+        log.end = mock.Mock(side_effect=RuntimeError("could not free"))
+        with mock.patch.object(sys, "stderr"):
+            self.assertEqual(len(timing.measure(log, [[1]], 1, PROCEDURE, silent())["prompt_seconds"]), 3)
+
+    def test_progress_is_told_at_a_phase_and_then_four_times_a_second(self):
+        sent = Sent()
+        with mock.patch("worker.progress.time.monotonic", side_effect=[0.0, 0.0, 0.1, 0.3, 0.3, 0.4]):
+            reporter = Reporter(sent, "prompt")
+            reporter.begin("decode", 3)
+            for seconds in (0.1, 0.2, 0.3):
+                reporter.step(seconds)
+        told = [(reply["phase"], reply["done"], reply["of"], reply["last_seconds"]) for reply in sent.replies]
+        self.assertEqual(told, [("prompt", 0, 0, None), ("decode", 0, 3, None), ("decode", 2, 3, 0.2)])
+
+
+class Options(unittest.TestCase):
+    def test_they_are_taken_defaulted_or_refused(self):
+        words = {"attention": ["sdpa", "eager"], "graph": [False, True]}
+        self.assertEqual(options.take_options({"graph": True}, words), {"attention": "sdpa", "graph": True})
+        for given, message in (
+            ({"threads": 4}, "unknown option threads: this engine has attention, graph"),
+            ({"attention": "flash"}, 'option attention: expected "sdpa" or "eager", found "flash"'),
+            ({"graph": 1}, "option graph: expected false or true, found 1"),
+        ):
+            with self.assertRaises(ValueError) as refused:
+                options.take_options(given, words)
+            self.assertEqual(str(refused.exception), message)
+
+    def test_threads_are_one_a_core_unless_they_are_said(self):
+        self.assertEqual(options.thread_count(3), 3)
+        self.assertEqual(options.thread_count(None), len(os.sched_getaffinity(0)))
+
+
+class ThePipe(unittest.TestCase):
+    LOAD = {"request": "load", "model": {"checkpoint": {"dir": "x"}}, "device": "cpu", "precision": "fp32"}
+    LOAD |= {"threads": None, "memory_limit_bytes": None, "options": {}}
+    SHUTDOWN = {"request": "shutdown"}
+
+    def answers(self, *requests, engine=None):
+        """The replies to `requests` but for progress, hello first."""
+        sent = Sent()
+        with mock.patch.object(sys, "stderr"):
+            pipe.serve(engine or Log(), sent, [json.dumps(request) for request in requests])
+        return [reply for reply in sent.replies if reply["reply"] != "progress"]
+
+    def failure(self, request, engine=None):
+        return self.answers(request, engine=engine)[1]
+
+    def test_each_request_has_one_answer_until_shutdown(self):
+        measure = {"request": "measure", "prompt_ids": [[1, 2]], "generation_length": 1, "procedure": PROCEDURE}
+        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 1, "logits": False}
+        answers = self.answers(self.LOAD, measure, generate, self.SHUTDOWN, generate)
+        self.assertEqual([answer["reply"] for answer in answers], ["hello", "loaded", "measured", "generated"])
+        self.assertEqual(answers[0]["protocol"], 1)
+
+    def test_an_error_is_told_in_the_library_s_words_and_the_next_request_is_answered(self):
+        log = Log()
+        log.decode = mock.Mock(side_effect=[RuntimeError("std::bad_alloc"), None])
+        measure = {"request": "measure", "prompt_ids": [[1]], "generation_length": 1, "procedure": PROCEDURE}
+        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 2, "logits": False}
+        _, failed, generated = self.answers(measure, generate, engine=log)
+        self.assertEqual(failed, {"reply": "failed", "phase": "decode", "message": "std::bad_alloc"})
+        self.assertEqual(generated["reply"], "generated")
+
+    def test_memory_that_ran_out_in_python_is_named(self):
+        log = Log()
+        log.prefill = mock.Mock(side_effect=MemoryError)
+        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 1, "logits": False}
+        self.assertEqual(self.failure(generate, log)["message"], "MemoryError")
+        self.assertEqual(memory.words_of(KeyError("lm_head")), "KeyError: 'lm_head'")
+
+    def test_what_can_t_be_asked_is_refused(self):
+        ask = {"request": "generate", "max_new_tokens": 2, "logits": False}
+        for prompt, message in (
+            ([], "prompt_ids: expected one row a sequence, with at least one token"),
+            ([[1], [1, 2]], "prompt_ids: expected rows of one length"),
+            ([[8]], "prompt_ids: expected ids below vocab_size (8), found 8"),
+            (
+                [[1] * 64],
+                "prompt of 64 tokens and 1 decode forwards need 65 positions: the model has 64 (max_position_embeddings)",
+            ),
+        ):
+            self.assertEqual(self.failure({**ask, "prompt_ids": prompt})["message"], message)
+        no_tokens = self.failure({**ask, "prompt_ids": [[1]], "max_new_tokens": 0})
+        self.assertEqual(no_tokens["message"], "max_new_tokens: expected 1 or more, found 0")
+        ceilings = self.failure({"request": "ceilings", "device": "cpu", "precisions": ["fp32"]})
+        self.assertEqual((ceilings["reply"], ceilings["phase"]), ("failed", "load"))
+        unknown = self.failure({**self.LOAD, "options": {"graph": True}})
+        self.assertEqual(unknown["message"], "unknown option graph: this engine has attention")
+
+    def run_worker(self, body, requests=""):
+        """A worker's program in a process of its own."""
+        program = f"import sys\nsys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]\n"
+        program += textwrap.dedent(body)
+        command = [sys.executable, "-B", "-c", program]
+        return subprocess.run(command, input=requests, capture_output=True, text=True, timeout=60)
+
+    def test_what_a_library_prints_stays_out_of_the_pipe(self):
+        body = """
+            from worker.pipe import Replies, serve
+            replies = Replies()
+            import os
+            print("from Python")
+            os.write(1, b"from C\\n")
+            os.system("echo from a child")
+            from test_workers import Log
+            serve(Log(), replies)
+        """
+        done = self.run_worker(body, json.dumps(self.SHUTDOWN) + "\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([json.loads(line)["reply"] for line in done.stdout.splitlines()], ["hello"])
+        for words in ("from Python", "from C", "from a child"):
+            self.assertIn(words, done.stderr)
+
+    def test_the_end_of_stdin_is_the_end(self):
+        body = "from worker.pipe import *\nfrom test_workers import Log\nserve(Log(), Replies())"
+        self.assertEqual(self.run_worker(body).returncode, 0)
+
+    def test_a_library_that_can_t_be_imported_is_told_in_the_place_of_hello(self):
+        body = """
+            from worker.pipe import Replies
+            sys.excepthook = Replies().fail_before_hello
+            import no_such_library
+        """
+        done = self.run_worker(body)
+        failed = {"reply": "failed", "phase": "load", "message": "No module named 'no_such_library'"}
+        self.assertEqual(json.loads(done.stdout), failed)
+        self.assertNotEqual(done.returncode, 0)
+
+    def test_a_peer_that_is_not_installed_says_how_it_would_be(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for worker in WORKERS.glob("*-worker.py"):
+                done = subprocess.run(
+                    [worker, "hf-eager"],
+                    env={**os.environ, "LLAMA2_BENCH_RUNTIME": folder},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                message = json.loads(done.stdout)["message"]
+                self.assertRegex(message, rf"^{folder}/\w+ is not there: .*`make peers`")
+
+
+class Made(unittest.TestCase):
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(mock.patch.dict(os.environ, LLAMA2_BENCH_RUNTIME=folder))
+
+    def test_a_folder_is_made_once_for_a_key_and_whole_or_not_at_all(self):
+        made = []
+
+        def make(folder):
+            (folder / "file").write_text("x")
+            made.append(folder)
+            if len(made) == 1:
+                raise OSError("No space left on device")
+
+        with self.assertRaises(OSError):
+            peers.made_once("kind", {"seed": 0}, make)
+        first = peers.made_once("kind", {"seed": 0}, make)
+        self.assertEqual(peers.made_once("kind", {"seed": 0}, make), first)
+        self.assertNotEqual(peers.made_once("kind", {"seed": 1}, make), first)
+        self.assertEqual(len(made), 3)
+        self.assertEqual([path.name for path in first.iterdir()], ["file"])
+
+    def test_seeded_weights_come_from_synth(self):
+        synth = Path(os.environ["LLAMA2_BENCH_RUNTIME"]) / "llama2-bench"
+        synth.write_text('#!/bin/sh\n[ "$9" = bf16 ] && { echo "error: no room" >&2; exit 2; }\necho "$@" >"$5/said"\n')
+        synth.chmod(0o755)
+        seeded = {"model": {"seeded": {"config": {"hidden_size": 64}, "seed": 7}}}
+        with mock.patch.dict(os.environ, LLAMA2_BENCH=str(synth)):
+            folder = peers.checkpoint({**seeded, "precision": "fp32"})
+            self.assertRegex((folder / "said").read_text(), r"^synth --model \S+ --out \S+ --seed 7 --precision fp32$")
+            with self.assertRaisesRegex(RuntimeError, "^error: no room$"):
+                peers.checkpoint({**seeded, "precision": "bf16"})
+        checkpoint = {"model": {"checkpoint": {"dir": "/models/x"}}, "precision": "fp32"}
+        self.assertEqual(peers.checkpoint(checkpoint), Path("/models/x"))
+
+
+@unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")
+class ThePeers(unittest.TestCase):
+    """Each answers as transformers did when fixtures/ were made."""
+
+    def check(self, *command):
+        for name in ("tiny-mha", "tiny-gqa", "tiny-f16"):
+            folder = REPOSITORY / "fixtures" / name
+            cases = json.loads((folder / "expected.json").read_text())["cases"]
+            model = {"checkpoint": {"dir": str(folder)}}
+            requests = [{**ThePipe.LOAD, "model": model, "threads": 2}]
+            for case in cases:
+                new_tokens = len(case["tokens"][0])
+                ask = {"prompt_ids": case["prompt_ids"], "max_new_tokens": new_tokens, "logits": True}
+                requests.append({"request": "generate", **ask})
+            measure = {"prompt_ids": cases[-1]["prompt_ids"], "generation_length": 4, "procedure": PROCEDURE}
+            requests += [{"request": "measure", **measure}, ThePipe.SHUTDOWN]
+            done = subprocess.run(
+                [WORKERS / command[0], *command[1:]],
+                input="".join(json.dumps(request) + "\n" for request in requests),
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            replies = [json.loads(line) for line in done.stdout.splitlines()]
+            replies = [reply for reply in replies if reply["reply"] != "progress"]
+            kinds = [reply["reply"] for reply in replies]
+            self.assertEqual(kinds, ["hello", "loaded", *["generated"] * len(cases), "measured"], replies)
+            for case, generated in zip(cases, replies[2:-1]):
+                self.assertEqual(generated["tokens"], case["tokens"])
+                for found, expected in zip(generated["logits"][0], case["prompt_logits"]):
+                    self.assertLess(max(abs(a - b) for a, b in zip(found, expected)), 1e-4)
+            tokens = [row[:4] for row in cases[-1]["tokens"]]
+            self.assertEqual(replies[-1]["tokens_sha256"], timing.tokens_sha256(tokens))
+
+    def test_hf_eager(self):
+        self.check("hf-worker.py", "hf-eager")
+
+    def test_onnxruntime_genai(self):
+        self.check("onnxruntime-genai-worker.py")
+
+    def test_llama_cpp(self):
+        self.check("llama-cpp-worker.py")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""hf-eager and hf-compile: transformers' LlamaForCausalLM with its DynamicCache, as it is and through torch.compile.
+
+    hf-worker.py hf-eager|hf-compile
+"""
+
+import sys
+
+from worker import peers
+from worker.engine import Engine
+from worker.pipe import serve
+
+replies = peers.start()
+
+import torch
+import transformers
+
+from worker import torch_device
+from worker.options import take_options
+
+OPTIONS = {"attention": ["sdpa", "eager"], "logits": ["last", "all"]}
+COMPILE_OPTIONS = {
+    "mode": ["default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"],
+    "dynamic": [True, False, "auto"],
+}
+# The cache of the prefill, of the first decode forward and of the later ones differ in layout: each is compiled for.
+DECODES_TO_COMPILE = 4
+
+
+class HuggingFace(torch_device.TorchClock, Engine):
+    def __init__(self, name):
+        self.name = name
+        self.words = OPTIONS | (COMPILE_OPTIONS if name == "hf-compile" else {})
+        self.model = None
+
+    def hello(self):
+        transformers_ = {"name": "transformers", "version": transformers.__version__, "path": transformers.__file__}
+        return {
+            "engine": self.name,
+            "libraries": [transformers_, torch_device.library()],
+            "devices": torch_device.devices(),
+            "options": self.words,
+        }
+
+    def load(self, request, reporter):
+        self.model = self.cache = self.last = None
+        options = take_options(request["options"], self.words)
+        self.device = request["device"]
+        torch_device.set_up(self.device, request["threads"])
+        folder = peers.checkpoint(request)
+        self.model = transformers.LlamaForCausalLM.from_pretrained(
+            folder,
+            dtype=torch_device.DTYPES[request["precision"]],
+            attn_implementation=options["attention"],
+            local_files_only=True,
+        ).to(self.device)
+        self.model.eval()
+        config = self.model.config
+        self.vocab_size, self.max_position_embeddings = config.vocab_size, config.max_position_embeddings
+        self.keep = {"logits_to_keep": 1 if options["logits"] == "last" else 0}
+        self.forward, notes = self.model, []
+        if self.name == "hf-compile":
+            self.compile_options = {
+                "mode": options["mode"],
+                "dynamic": None if options["dynamic"] == "auto" else options["dynamic"],
+            }
+            notes = ["torch.compile: " + ", ".join(f"{key} = {options[key]}" for key in COMPILE_OPTIONS)]
+        weights = {weight.data_ptr(): weight.nbytes for weight in self.model.parameters()}
+        return {"weights_bytes": sum(weights.values()), "notes": notes}
+
+    def begin(self, prompt_ids, generation_length):
+        self.cache = self.last = None
+        self.empty_device()
+        self.prompt = torch.tensor(prompt_ids, device=self.device)
+        if self.name == "hf-compile":
+            self._compile(min(generation_length, DECODES_TO_COMPILE))
+
+    def _compile(self, decodes):
+        """Before anything is timed, whatever the warm-up."""
+        dynamo = torch._dynamo
+        if self.compile_options["dynamic"] is not True:
+            # Each cell for its own shapes, whatever was measured before it.
+            dynamo.reset()
+        # Past a limit torch would give up and say nothing: then hf-eager would be measured.
+        dynamo.config.recompile_limit = 64
+        dynamo.config.fail_on_recompile_limit_hit = True
+        self.forward = torch.compile(self.model, **self.compile_options)
+        self.reset()
+        self.prefill()
+        for _ in range(decodes):
+            self.select()
+            self.decode()
+        self.synchronize()
+
+    def reset(self):
+        self.cache = transformers.DynamicCache(config=self.model.config)
+        self.selected = []
+        self.input_ids = self.prompt
+
+    def prefill(self):
+        self._forward()
+
+    def decode(self):
+        self._forward()
+
+    def _forward(self):
+        with torch.inference_mode():
+            output = self.forward(
+                input_ids=self.input_ids, past_key_values=self.cache, use_cache=True, **self.keep
+            )
+        self.last = output.logits[:, -1]
+
+    def select(self):
+        # `max` names the first among equals, as `argmax` does, in less time on a CPU.
+        self.input_ids = self.last.max(dim=-1, keepdim=True).indices
+        self.selected.append(self.input_ids)
+
+    def tokens(self):
+        return torch.cat(self.selected, dim=1).tolist() if self.selected else [[] for _ in self.prompt]
+
+    def logits(self):
+        return list(self.last.float().cpu().contiguous().numpy())
+
+    def kv_cache_bytes(self):
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+
+    def end(self):
+        self.cache = self.last = None
+        self.empty_device()
+
+
+if __name__ == "__main__":
+    serve(HuggingFace(sys.argv[1]), replies)

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""vllm: one step of vLLM's engine is one forward, with the choice of the next tokens in it. On an NVIDIA GPU alone."""
+
+import array
+import os
+
+from worker import peers
+from worker.engine import Engine
+from worker.pipe import serve
+
+replies = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
+# The engine in this process: its steps are called, and timed, here.
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+
+import torch
+import vllm
+
+from worker import torch_device
+from worker.options import take_options
+
+OPTIONS = {"enforce_eager": [False, True], "gpu_memory_utilization": []}
+
+
+class Vllm(torch_device.TorchClock, Engine):
+    llm = None
+    requests = ()
+
+    def hello(self):
+        return {
+            "engine": "vllm",
+            "libraries": [
+                {"name": "vllm", "version": vllm.__version__, "path": vllm.__file__},
+                torch_device.library(),
+            ],
+            "devices": [
+                {"device": "cpu", "unusable": "this build of vLLM is for NVIDIA GPUs"},
+                *torch_device.cuda_devices(),
+            ],
+            "options": OPTIONS,
+        }
+
+    def load(self, request, reporter):
+        self.llm = None
+        share = request["options"].pop("gpu_memory_utilization", 0.9)
+        options = take_options(request["options"], {"enforce_eager": OPTIONS["enforce_eager"]})
+        self.device = request["device"]
+        torch_device.set_up(self.device, request["threads"])
+        self.make = lambda rows, tokens: vllm.LLM(
+            model=str(peers.checkpoint(request)),
+            skip_tokenizer_init=True,
+            dtype=torch_device.DTYPES[request["precision"]],
+            enforce_eager=options["enforce_eager"],
+            gpu_memory_utilization=share,
+            # Every prompt run computes the whole prompt, in one step.
+            enable_prefix_caching=False,
+            max_num_seqs=rows,
+            max_num_batched_tokens=max(tokens, 2048),
+            async_scheduling=False,
+            # The logits themselves, for `generate`.
+            max_logprobs=-1,
+            logprobs_mode="raw_logits",
+        )
+        self._make(1, 0)
+        config = self.llm.llm_engine.model_config.hf_config
+        self.vocab_size, self.max_position_embeddings = config.vocab_size, config.max_position_embeddings
+        return {
+            "weights_bytes": peers.weights_bytes(peers.checkpoint(request)),
+            "notes": [
+                "a forward's time has the choice of the next tokens and vLLM's scheduling in it",
+                f"peak memory is what vLLM was given ({share} of the GPU), not what it needs",
+            ],
+        }
+
+    def _make(self, rows, tokens):
+        """vLLM is set up for so many rows, and tokens of a step; once more where a cell has more of them."""
+        if self.llm is None or rows > self.room[0] or tokens > self.room[1]:
+            self.llm = None
+            torch.cuda.empty_cache()
+            self.room = (rows, tokens)
+            self.llm = self.make(rows, tokens)
+
+    def begin(self, prompt_ids, generation_length):
+        self._make(len(prompt_ids), len(prompt_ids) * len(prompt_ids[0]))
+        torch.cuda.reset_peak_memory_stats()
+        self.prompt = prompt_ids
+        self.sampling = vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=generation_length + 1,
+            ignore_eos=True,
+            detokenize=False,
+            logprobs=self.vocab_size if self.keeps_logits else None,
+        )
+
+    def reset(self):
+        engine = self.llm.llm_engine
+        engine.abort_request(list(self.requests))
+        while engine.has_unfinished_requests():
+            engine.step()
+        self.generation = getattr(self, "generation", 0) + 1
+        self.requests = [f"{self.generation}-{row}" for row in range(len(self.prompt))]
+        for name, ids in zip(self.requests, self.prompt):
+            engine.add_request(name, {"prompt_token_ids": ids}, self.sampling)
+        self.selected = []
+
+    def prefill(self):
+        self._step()
+
+    def decode(self):
+        self._step()
+
+    def _step(self):
+        self.outputs = {output.request_id: output.outputs[0] for output in self.llm.llm_engine.step()}
+
+    def select(self):
+        if len(self.outputs) != len(self.requests):
+            raise RuntimeError(f"vLLM computed {len(self.outputs)} of {len(self.requests)} rows in one step")
+        self.selected.append([self.outputs[name].token_ids[-1] for name in self.requests])
+
+    def tokens(self):
+        return [list(row) for row in zip(*self.selected)] or [[] for _ in self.prompt]
+
+    def logits(self):
+        if not self.keeps_logits:
+            return []
+        rows = []
+        for name in self.requests:
+            logits = self.outputs[name].logprobs[-1]
+            rows.append(array.array("f", (logits[token].logprob for token in range(self.vocab_size))))
+        return rows
+
+    def end(self):
+        self.llm.llm_engine.abort_request(list(self.requests))
+        self.requests = ()
+
+
+if __name__ == "__main__":
+    serve(Vllm(), replies)

@@ -1,0 +1,93 @@
+"""The virtual environment that `make peers` makes, and what the peers keep in it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .pipe import Replies
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def runtime():
+    return Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
+
+
+def start(environment="peers", without_it="run `make peers`"):
+    """Goes on in the environment's Python and takes stdout. The first thing that a peer's worker does."""
+    folder = runtime() / environment
+    python = folder / "bin" / "python"
+    if os.path.realpath(sys.prefix) != os.path.realpath(folder):
+        if not python.exists():
+            Replies().send("failed", phase="load", message=f"{folder} is not there: {without_it}")
+            sys.exit(1)
+        # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
+        os.execv(python, [python, "-s", "-B", *sys.argv])
+    replies = Replies()
+    sys.excepthook = replies.fail_before_hello
+    kernels = str(runtime() / "peers" / "inductor")
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=kernels)
+    return replies
+
+
+def checkpoint(request):
+    """The folder of the model's checkpoint in HF's format; one of seeded weights is written by `llama2-bench synth`."""
+    model = request["model"]
+    if "checkpoint" in model:
+        return Path(model["checkpoint"]["dir"])
+    seeded, precision = model["seeded"], request["precision"]
+
+    def synth(folder):
+        config = folder.with_suffix(".json")
+        config.write_text(json.dumps(seeded["config"]))
+        command = [program(), "synth", "--model", config, "--out", folder]
+        command += ["--seed", str(seeded["seed"]), "--precision", precision]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+        config.unlink()
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"llama2-bench synth ended with {done.returncode}")
+
+    return made_once("checkpoints", {"seeded": seeded, "precision": precision}, synth)
+
+
+def program():
+    """llama2-bench itself, which names itself to its workers."""
+    found = os.environ.get("LLAMA2_BENCH") or REPOSITORY / "target" / "release" / "llama2-bench"
+    if not Path(found).exists():
+        raise FileNotFoundError(f"no program {found}: run `make build`, or name llama2-bench in LLAMA2_BENCH")
+    return found
+
+
+def made_once(kind, key, make):
+    """A folder that `make(folder)` filled for this `key` once, now or by an earlier worker."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = runtime() / "peers" / kind / digest
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            make(partial)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def fingerprint(folder):
+    """What tells a checkpoint from a later one at the same place: its files' names, sizes and times."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    return [[str(folder.resolve()), path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
+def weights_bytes(folder):
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -1,0 +1,88 @@
+"""The pipe's loop: one JSON object a line, requests on stdin, replies on what was stdout at the start."""
+
+import json
+import os
+import sys
+import traceback
+
+from .memory import words_of
+from .progress import Reporter
+from .timing import generate, measure
+
+
+class Replies:
+    """Takes stdout for replies alone: whatever a library prints to stdout from now on goes to stderr."""
+
+    def __init__(self):
+        self.pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def send(self, reply, **fields):
+        # "NaN" is no JSON: what is not finite is an error here, not a torn reply.
+        self.pipe.write(json.dumps({"reply": reply, **fields}, allow_nan=False) + "\n")
+        self.pipe.flush()
+
+    def fail_before_hello(self, kind, error, trace):
+        """For sys.excepthook: a library that can't be imported is told in the place of hello."""
+        traceback.print_exception(kind, error, trace)
+        self.send("failed", phase="load", message=words_of(error))
+
+
+def serve(engine, replies, requests=sys.stdin):
+    """Answers requests until `shutdown` or the end of `requests`."""
+    replies.send("hello", protocol=1, **engine.hello())
+    for line in requests:
+        request = json.loads(line)
+        kind = request.pop("request")
+        if kind == "shutdown":
+            return
+        reporter = Reporter(replies, "load" if kind in ("load", "ceilings") else "prompt")
+        try:
+            reply, answer = ANSWERS[kind](engine, request, reporter)
+        except Exception as error:
+            traceback.print_exc()
+            reply, answer = "failed", {"phase": reporter.phase, "message": words_of(error)}
+        replies.send(reply, **answer)
+
+
+def _load(engine, request, reporter):
+    return "loaded", engine.load(request, reporter)
+
+
+def _measure(engine, request, reporter):
+    length = request["generation_length"]
+    _check_prompt(engine, request["prompt_ids"], length)
+    return "measured", measure(engine, request["prompt_ids"], length, request["procedure"], reporter)
+
+
+def _generate(engine, request, reporter):
+    new_tokens = request["max_new_tokens"]
+    if new_tokens < 1:
+        raise ValueError("max_new_tokens: expected 1 or more, found 0")
+    _check_prompt(engine, request["prompt_ids"], new_tokens - 1)
+    return "generated", generate(engine, request["prompt_ids"], new_tokens, request["logits"], reporter)
+
+
+def _ceilings(engine, request, reporter):
+    raise NotImplementedError(f"{request['device']}: this engine measures no ceilings")
+
+
+ANSWERS = {"load": _load, "measure": _measure, "generate": _generate, "ceilings": _ceilings}
+
+
+def _check_prompt(engine, rows, decodes):
+    """Ids outside the vocabulary or positions outside the context would be read from other memory by some engines."""
+    if not rows or not rows[0]:
+        raise ValueError("prompt_ids: expected one row a sequence, with at least one token")
+    length = len(rows[0])
+    if any(len(row) != length for row in rows):
+        raise ValueError("prompt_ids: expected rows of one length")
+    largest = max(max(row) for row in rows)
+    if largest >= engine.vocab_size:
+        raise ValueError(f"prompt_ids: expected ids below vocab_size ({engine.vocab_size}), found {largest}")
+    if length + decodes > engine.max_position_embeddings:
+        raise ValueError(
+            f"prompt of {length} tokens and {decodes} decode forwards need {length + decodes} positions: "
+            f"the model has {engine.max_position_embeddings} (max_position_embeddings)"
+        )
