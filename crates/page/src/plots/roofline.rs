@@ -133,12 +133,13 @@ fn panel(
         .filter_map(|x| Some((x, roof(x)?)))
         .collect();
     let decodes = forwards.iter().filter(|forward| forward.is_decode).count();
+    let ceilings = ceilings_in_words(scale);
     let frame = Frame {
         description: format!(
             "Roofline of {decodes} cells, decode and prefill: from {} to {} GFLOP/s; {}",
             number(forwards.iter().map(Forward::speed).fold(f64::INFINITY, f64::min)),
             number(forwards.iter().map(Forward::speed).fold(0.0, f64::max)),
-            ceilings_in_words(scale).unwrap_or_else(|| "no ceilings were measured".into())
+            if ceilings.is_empty() { "no ceilings were measured".into() } else { ceilings.join(", ") }
         ),
         title,
         unit: "GFLOP/s, logarithmic",
