@@ -15,6 +15,11 @@ const GAP: u32 = 16;
 /// Pixels of an image for one of the plot.
 const SCALE: f32 = 2.0;
 
+/// DejaVu Sans 2.37 (dejavu-fonts.github.io), regular and bold, cut down to Latin-1, dashes, quotes and some signs by
+/// fontTools' `pyftsubset`: whole, they are a tenth of the program. A text in another script is boxes in an image.
+const FONTS: [&[u8]; 2] =
+    [include_bytes!("../../fonts/DejaVuSans.ttf"), include_bytes!("../../fonts/DejaVuSans-Bold.ttf")];
+
 /// What `.oom` is filled with.
 pub(crate) const HATCH: &str = "<pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
      patternTransform=\"rotate(45)\"><path class=\"hatch\" d=\"M0 0L0 6\"/></pattern>";
@@ -46,8 +51,9 @@ impl Plot {
     pub fn png(&self) -> Result<Vec<u8>, Error> {
         let error = |what: String| Error::Image(format!("{}: {what}", self.id));
         let mut fonts = Database::new();
-        fonts.load_font_data(dejavu::sans::regular().to_vec());
-        fonts.load_font_data(dejavu::sans::bold().to_vec());
+        for font in FONTS {
+            fonts.load_font_data(font.to_vec());
+        }
         fonts.set_sans_serif_family("DejaVu Sans");
         let options = usvg::Options { fontdb: Arc::new(fonts), ..usvg::Options::default() };
         let tree = usvg::Tree::from_str(&self.document(&palette::resolved(false)), &options)
