@@ -295,7 +295,9 @@ mod tests {
         for entry in std::fs::read_dir(configs).unwrap() {
             let path = entry.unwrap().path();
             let is_sweep = path.extension().is_some_and(|e| e == "toml");
-            if !is_sweep || ["engines.toml", "hardware.toml"].iter().any(|name| path.ends_with(name)) {
+            if !is_sweep
+                || ["engines.toml", "peers.toml", "hardware.toml"].iter().any(|name| path.ends_with(name))
+            {
                 continue;
             }
             let sweep = resolve(&std::fs::read_to_string(&path).unwrap()).unwrap();
