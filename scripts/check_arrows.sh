@@ -22,14 +22,15 @@ allowed stats
 allowed llama protocol
 allowed collective protocol
 allowed collective-mpi collective
-allowed worker collective protocol
+allowed bandwidth
+allowed worker bandwidth collective protocol
 allowed gpu protocol
 allowed parity protocol worker
 allowed engine-mock collective llama protocol worker
 allowed engine-reference llama protocol worker
 allowed engine-onnxruntime collective llama protocol worker
 allowed engine-torch collective llama protocol worker
-allowed harness gpu llama protocol
+allowed harness bandwidth gpu llama protocol
 allowed report llama protocol stats
 allowed audit llama protocol report
 allowed compare protocol report stats

@@ -212,4 +212,18 @@ fn a_closed_stdout_and_an_isolated_cell_are_fine() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+#[test]
+fn memory_is_read_beside_every_cell_where_that_is_asked_for() {
+    let place = Place::new();
+    let all_read = || place.records().iter().all(|record| record.read_bytes_per_second > Some(0.0));
+    let (code, _) = place.run(MOCK, &["--ceilings", "cell", "--batch-size", "1", "--prompt-length", "16"]);
+    assert_eq!(code, 0);
+    assert!(all_read());
+    place
+        .bench(&["run", "sweep.toml", "--out", "other", "--ceilings", "cells"])
+        .assert()
+        .code(2)
+        .stderr(contains("--ceilings: expected \"run\" or \"cell\", found \"cells\""));
+}
+
 use predicates::prelude::PredicateBooleanExt as _;

@@ -85,6 +85,7 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     ranks: Vec::new(),
                     collectives: None,
                     tokens_sha256: None,
+                    read_bytes_per_second: None,
                     gpu: None,
                 });
             }

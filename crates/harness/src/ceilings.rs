@@ -3,13 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::{CeilingsRequest, Phase, Precision, Reached, Reply, Request};
+use protocol::{CeilingsRequest, Device, Phase, Precision, Reached, Reply, Request};
 
 use crate::process::PLAIN_REPLY;
-use crate::{Engines, Limits, Setup, Worker, WorkerError, classify};
+use crate::{Ceilings, Engines, Limits, Setup, Sweep, Worker, WorkerError, classify};
 
 /// Far longer than it takes.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Beside a cell memory is read for this long.
+const BESIDE_A_CELL: Duration = Duration::from_millis(300);
+
+/// Bytes a second that the processor reads from memory at this moment, where the sweep asks for that beside its cells.
+pub(crate) fn read_beside_cell(sweep: &Sweep) -> Option<f64> {
+    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
+    // Where there is no memory for it, the run's ceiling stands.
+    is_asked.then(|| bandwidth::read_bytes_per_second(sweep.setup.threads, BESIDE_A_CELL).ok()).flatten()
+}
 
 /// What each of `names` reached on the device of `setup`, or why it measured nothing. Engines that are one program are asked
 /// once.

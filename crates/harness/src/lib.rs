@@ -53,6 +53,6 @@ pub use seat::{generate, greet};
 pub use settings::{Settings, SettingsError};
 pub use setup::{PhaseTimeouts, Setup};
 pub use store::{Run, RunFacts, RunFolder, StoreError, read_run, read_run_each};
-pub use sweep::{Isolation, QUICK_SWEEP, Sweep};
+pub use sweep::{Ceilings, Isolation, QUICK_SWEEP, Sweep};
 pub use units::{format_bytes, parse_bytes};
 pub use verify::verify;

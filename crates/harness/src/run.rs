@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
 use crate::records::CellKey;
-use crate::seat::{MeasuredCell, Seat, greet, greet_ranks};
+use crate::seat::{Beside, MeasuredCell, Seat, greet, greet_ranks};
 use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
     classify, interleaved, verify,
@@ -121,8 +121,9 @@ pub fn run(
         } else if let Some((failure, from)) = seat.known_failure(sweep, &cell) {
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
-            let (measured, gpu) = seat.measure(sweep, engines, cell, on_event);
-            let empty = Measurement { gpu, ..empty };
+            let (measured, Beside { gpu, read_bytes_per_second }) =
+                seat.measure(sweep, engines, cell, on_event);
+            let empty = Measurement { gpu, read_bytes_per_second, ..empty };
             match measured {
                 Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
                 Err(WorkerError::Evidence(evidence)) => fill(empty, Err(classify(&evidence))),
@@ -193,6 +194,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: None,
+        read_bytes_per_second: None,
         gpu: None,
     }
 }

@@ -9,6 +9,7 @@ use protocol::{
     Outcome, Phase, Progress, Reply, Request,
 };
 
+use crate::ceilings::read_beside_cell;
 use crate::process::PLAIN_REPLY;
 use crate::series::check_series;
 use crate::sweep::Isolation;
@@ -63,6 +64,15 @@ pub(crate) struct MeasuredCell {
     pub(crate) weights_bytes: u64,
 }
 
+/// What went on beside a cell.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// What the GPU did, if there is one.
+    pub(crate) gpu: Option<GpuSeries>,
+    /// How fast memory could be read right before and right after, the most, where that was asked for.
+    pub(crate) read_bytes_per_second: Option<f64>,
+}
+
 impl Seat {
     /// An empty seat, for workers on this GPU if any.
     pub(crate) fn new(gpu: Option<GpuWatch>) -> Self {
@@ -83,28 +93,28 @@ impl Seat {
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
-    /// Measures a cell; also what the GPU did meanwhile, if there is one.
+    /// Measures a cell.
     pub(crate) fn measure(
         &mut self,
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> (Result<MeasuredCell, WorkerError>, Option<GpuSeries>) {
-        let mut series = None;
-        let measured = self.ask(sweep, engines, cell, &mut series, on_event);
+    ) -> (Result<MeasuredCell, WorkerError>, Beside) {
+        let mut beside = Beside::default();
+        let measured = self.ask(sweep, engines, cell, &mut beside, on_event);
         if measured.is_err() || sweep.isolation == Isolation::Cell {
             self.leave(on_event);
             let left =
                 self.gpu.as_ref().zip(self.used_before).and_then(|(gpu, before)| gpu.left_bytes(before));
             if left.is_some() {
-                series.get_or_insert_with(GpuSeries::default).left_bytes = left;
+                beside.gpu.get_or_insert_with(GpuSeries::default).left_bytes = left;
             }
         }
-        if let Some(series) = &mut series {
+        if let Some(series) = &mut beside.gpu {
             series.used_before_bytes = self.used_before;
         }
-        (measured, series)
+        (measured, beside)
     }
 
     fn ask(
@@ -112,7 +122,7 @@ impl Seat {
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
-        gpu_series: &mut Option<GpuSeries>,
+        beside: &mut Beside,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<MeasuredCell, WorkerError> {
         let fits = |seated: &Seated| {
@@ -142,6 +152,7 @@ impl Seat {
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
+        let read_before = read_beside_cell(sweep);
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
         let answer = seated.worker.ask(&request, longest, &mut |progress| {
@@ -150,9 +161,12 @@ impl Seat {
             }
             on_event(Event::Progress(progress));
         });
-        *gpu_series = monitor.map(Monitor::stop);
+        beside.gpu = monitor.map(Monitor::stop);
+        let passed = asked.elapsed();
+        beside.read_bytes_per_second =
+            [read_before, read_beside_cell(sweep)].into_iter().flatten().reduce(f64::max);
         let measured = answer.and_then(|reply| {
-            let passed = (!seated.worker.hello.virtual_clock).then(|| asked.elapsed());
+            let passed = (!seated.worker.hello.virtual_clock).then_some(passed);
             match reply {
                 Reply::Measured(measured) => check_series(sweep, measured, passed),
                 _ => Err("expected measured".to_owned()),

@@ -16,7 +16,7 @@ use crate::{Engines, Model, Settings, SettingsError, Setup};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "models",
     "engines",
     "batch_sizes",
@@ -36,6 +36,7 @@ const KEYS: [&str; 25] = [
     "phase_timeout_seconds.prompt",
     "phase_timeout_seconds.decode",
     "isolation",
+    "ceilings",
     "prune_oom",
     "procedure.warmup_runs",
     "procedure.prompt_runs",
@@ -52,6 +53,22 @@ pub enum Isolation {
     Engine,
     /// A fresh worker for every cell.
     Cell,
+}
+
+/// When it is measured what the device can do at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ceilings {
+    /// Once, before the first cell.
+    Run,
+    /// And on a CPU, how fast it reads memory, right before and right after every cell.
+    Cell,
+}
+
+impl Ceilings {
+    fn are_of_run(&self) -> bool {
+        *self == Self::Run
+    }
 }
 
 /// What to measure, and how.
@@ -75,6 +92,8 @@ pub struct Sweep {
     pub seed: u64,
     /// How long a worker lives.
     pub isolation: Isolation,
+    /// When it is measured what the device can do at most.
+    pub ceilings: Ceilings,
     /// Of several ranks: also measure, in a generation of its own, which share of the time passes in collectives.
     pub collectives: bool,
     /// Once a cell is out of memory, do not try those that need at least as much.
@@ -106,6 +125,7 @@ impl Sweep {
 
         let isolation =
             take("isolation").map_or(Ok(Isolation::Engine), |isolation| read_isolation(&isolation))?;
+        let ceilings = take("ceilings").map_or(Ok(Ceilings::Run), |ceilings| read_ceilings(&ceilings))?;
         let collectives = take("collectives").map_or(Ok(false), |flag| flag.flag())?;
         let prune_oom = take("prune_oom").map_or(Ok(false), |flag| flag.flag())?;
 
@@ -134,6 +154,7 @@ impl Sweep {
             setup,
             seed,
             isolation,
+            ceilings,
             collectives,
             prune_oom,
             procedure,
@@ -160,6 +181,8 @@ impl Sweep {
             memory_limit: Option<u64>,
             timeout_seconds: f64,
             isolation: Isolation,
+            #[serde(skip_serializing_if = "Ceilings::are_of_run")]
+            ceilings: Ceilings,
             #[serde(skip_serializing_if = "std::ops::Not::not")]
             collectives: bool,
             prune_oom: bool,
@@ -190,6 +213,7 @@ impl Sweep {
             memory_limit: self.setup.memory_limit,
             timeout_seconds: self.setup.timeout_seconds,
             isolation: self.isolation,
+            ceilings: self.ceilings,
             collectives: self.collectives,
             prune_oom: self.prune_oom,
             phase_timeout_seconds: self.setup.phase_timeout_seconds,
@@ -269,6 +293,14 @@ fn read_isolation(setting: &Setting) -> Result<Isolation, SettingsError> {
         "engine" => Ok(Isolation::Engine),
         "cell" => Ok(Isolation::Cell),
         other => Err(setting.error(format!("expected \"engine\" or \"cell\", found \"{other}\""))),
+    }
+}
+
+fn read_ceilings(setting: &Setting) -> Result<Ceilings, SettingsError> {
+    match setting.word()? {
+        "run" => Ok(Ceilings::Run),
+        "cell" => Ok(Ceilings::Cell),
+        other => Err(setting.error(format!("expected \"run\" or \"cell\", found \"{other}\""))),
     }
 }
 

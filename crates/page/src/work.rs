@@ -13,6 +13,8 @@ pub(crate) struct Scale<'a> {
     /// Devices that share the model.
     pub(crate) devices: f64,
     pub(crate) ceilings: Option<&'a MeasuredCeilings>,
+    /// Bytes a second that memory gave beside any cell, the most.
+    beside: Option<f64>,
 }
 
 /// Operations and bytes of a forward, all devices together.
@@ -36,7 +38,15 @@ impl<'a> Scale<'a> {
         let facts = run.environments.iter().find_map(|one| one.models.get(&table.model))?;
         let config = LlamaConfig::from_json(&facts.config, &table.model).ok()?;
         let ceilings = run.environments.iter().find_map(|one| one.ceilings.as_ref());
-        Some(Self { config, precision: record.precision, devices: record.world_size.max(1).into(), ceilings })
+        let beside = run.records_of(table).into_iter().filter_map(|record| record.read_bytes_per_second);
+        let beside = beside.reduce(f64::max);
+        Some(Self {
+            config,
+            precision: record.precision,
+            devices: record.world_size.max(1).into(),
+            ceilings,
+            beside,
+        })
     }
 
     /// Parameters of the model.
@@ -46,7 +56,8 @@ impl<'a> Scale<'a> {
 
     /// Bytes a second that the devices were measured to read.
     pub(crate) fn bandwidth(&self) -> Option<f64> {
-        Some(self.ceilings?.read_bytes.as_ref()?.per_second * self.devices)
+        let of_run = self.ceilings.and_then(|ceilings| Some(ceilings.read_bytes.as_ref()?.per_second));
+        Some([of_run, self.beside].into_iter().flatten().reduce(f64::max)? * self.devices)
     }
 
     /// Operations a second that they were measured to do.

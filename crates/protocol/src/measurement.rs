@@ -148,6 +148,10 @@ pub struct Measurement {
     pub collectives: Option<CollectiveShares>,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
     pub tokens_sha256: Option<String>,
+    /// Bytes a second that the processor read from memory right before or right after, the most; `None` where that was not
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes_per_second: Option<f64>,
     /// What the GPU did; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSeries>,

@@ -6,7 +6,7 @@ use crate::text::one_line;
 use crate::{COLUMNS, Efficiency, Row, Table, format_g10};
 
 /// What follows the documents' columns.
-const MORE: [&str; 21] = [
+const MORE: [&str; 22] = [
     "Outcome",
     "Phase",
     "Error",
@@ -28,6 +28,7 @@ const MORE: [&str; 21] = [
     "Energy (J/token)",
     "Power (W)",
     "Lowest SM Clock (MHz)",
+    "Memory Beside (bytes/s)",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -72,10 +73,17 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
     }
     record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
     record.push(defuse(row.tokens_sha256.as_deref().unwrap_or("")));
-    let Efficiency { decode_bandwidth, prefill_flops, joules_per_token, power_watts, lowest_sm_clock_mhz } =
-        row.efficiency;
+    let Efficiency {
+        decode_bandwidth,
+        read_bytes_per_second,
+        prefill_flops,
+        joules_per_token,
+        power_watts,
+        lowest_sm_clock_mhz,
+    } = row.efficiency;
     let clock = lowest_sm_clock_mhz.map(f64::from);
-    let efficiency = [decode_bandwidth, prefill_flops, joules_per_token, power_watts, clock];
+    let efficiency =
+        [decode_bandwidth, prefill_flops, joules_per_token, power_watts, clock, read_bytes_per_second];
     record.extend(efficiency.map(|figure| figure.map(format_g10).unwrap_or_default()));
     record
 }

@@ -1,7 +1,7 @@
 //! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
 
 use llama::{LlamaConfig, cost};
-use protocol::{Environment, GpuSeries, MeasuredCeilings, Measurement, Phase, Precision};
+use protocol::{Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase, Precision};
 
 use crate::{Figures, Row, Table, format_short};
 
@@ -27,16 +27,21 @@ impl<'a> Scale<'a> {
         Some(Self { config, precision, ceilings, devices: devices.into() })
     }
 
-    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager)`.
-    pub(crate) fn words(&self) -> String {
-        let read = self.ceilings.read_bytes.iter().map(|read| ("decode", "B/s", read));
-        let flops = self.ceilings.flops.get(&self.precision).into_iter();
-        let flops = flops.map(|flops| ("prefill", "FLOP/s", flops));
-        let words = read.chain(flops).map(|(what, unit, ceiling)| {
+    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager)`; or where that was measured,
+    /// decode of what memory gave beside each of `rows`.
+    pub(crate) fn words(&self, rows: &[Row]) -> String {
+        let words = |what: &str, unit: &str, ceiling: &MeasuredCeiling| {
             let value = format_short(ceiling.per_second / 1e9);
             format!("{what} of {value} G{unit} ({})", ceiling.by)
-        });
-        words.collect::<Vec<_>>().join(", ")
+        };
+        let read = if rows.iter().any(|row| row.efficiency.read_bytes_per_second.is_some()) {
+            Some("decode of what memory gave beside the cell".to_owned())
+        } else {
+            self.ceilings.read_bytes.as_ref().map(|read| words("decode", "B/s", read))
+        };
+        let flops = self.ceilings.flops.get(&self.precision);
+        let flops = flops.map(|flops| words("prefill", "FLOP/s", flops));
+        read.into_iter().chain(flops).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -44,8 +49,11 @@ impl<'a> Scale<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Efficiency {
     /// Of the memory's bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV cache)
-    /// over their time and the measured ceiling. Model bandwidth utilisation, MBU.
+    /// over their time and the measured ceiling: that beside the cell where all replicates have it, else the run's. Model
+    /// bandwidth utilisation, MBU.
     pub decode_bandwidth: Option<f64>,
+    /// What memory gave beside the cell, in bytes a second: the mean over its replicates.
+    pub read_bytes_per_second: Option<f64>,
     /// Of the arithmetic in prefill: the operations that it takes at least over its time and the measured ceiling. Model FLOPs
     /// utilisation, MFU (Chowdhery et al., "PaLM", 2022, appendix B).
     pub prefill_flops: Option<f64>,
@@ -63,6 +71,8 @@ impl Efficiency {
         let first = replicates[0];
         let share =
             |work: f64, seconds: f64, ceiling: f64, devices: f64| work / seconds / (ceiling * devices);
+        let beside: Option<Vec<f64>> = replicates.iter().map(|record| record.read_bytes_per_second).collect();
+        let read_bytes_per_second = beside.and_then(|beside| stats::mean(&beside));
         let of_scale = |scale: &Scale<'_>| {
             let Scale { config, precision, ceilings, devices } = scale;
             let [batch, prompt, generation] =
@@ -71,12 +81,15 @@ impl Efficiency {
             let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
             let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
             let flops = cost::forward_flops(config, batch, prompt, 0, 1);
-            let bandwidth = ceilings.read_bytes.as_ref();
+            let bandwidth = match read_bytes_per_second {
+                Some(_) => share_beside(replicates, bytes, *devices),
+                None => ceilings
+                    .read_bytes
+                    .as_ref()
+                    .map(|read| share(bytes, figures.token.mean, read.per_second, *devices)),
+            };
             let most = ceilings.flops.get(precision);
-            (
-                bandwidth.map(|read| share(bytes, figures.token.mean, read.per_second, *devices)),
-                most.map(|most| share(flops, figures.prompt.mean, most.per_second, *devices)),
-            )
+            (bandwidth, most.map(|most| share(flops, figures.prompt.mean, most.per_second, *devices)))
         };
         let (decode_bandwidth, prefill_flops) = scale.map_or((None, None), of_scale);
         let gpus: Vec<&GpuSeries> = replicates.iter().filter_map(|record| record.gpu.as_ref()).collect();
@@ -90,6 +103,7 @@ impl Efficiency {
         };
         Self {
             decode_bandwidth,
+            read_bytes_per_second,
             prefill_flops,
             joules_per_token: power_watts
                 .map(|watts| watts * figures.token.mean / f64::from(first.batch_size)),
@@ -97,6 +111,16 @@ impl Efficiency {
             lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
         }
     }
+}
+
+/// The mean over replicates of the share that each used of what memory gave beside it.
+fn share_beside(replicates: &[&Measurement], bytes: f64, devices: f64) -> Option<f64> {
+    let share = |record: &&Measurement| {
+        let tokens: Vec<f64> =
+            record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect();
+        Some(bytes / stats::mean(&tokens)? / (record.read_bytes_per_second? * devices))
+    };
+    stats::mean(&replicates.iter().map(share).collect::<Option<Vec<f64>>>()?)
 }
 
 /// The table that stands under the documents': what its shares are of, its columns, its rows. Columns without any figure are
@@ -120,12 +144,15 @@ pub(crate) struct Column {
     text: fn(&Row, &Figures) -> Option<String>,
 }
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     // A table whose first column is the engine is one of the documents'.
     column("Batch Size", Some("batch"), |row, _| Some(row.batch_size.to_string())),
     column("Prompt Length", Some("prompt"), |row, _| Some(row.prompt_length.to_string())),
     column("Engine", Some("engine"), |row, _| Some(row.engine.clone())),
     column("Decode MBU (%)", Some("MBU %"), |row, _| row.efficiency.decode_bandwidth.map(percent)),
+    column("Memory Beside (GB/s)", Some("beside GB/s"), |row, _| {
+        row.efficiency.read_bytes_per_second.map(|read| format_short(read / 1e9))
+    }),
     column("Prefill MFU (%)", Some("MFU %"), |row, _| row.efficiency.prefill_flops.map(percent)),
     column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
         row.peak_bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))

@@ -38,6 +38,7 @@ fn row(row: &Row) -> Value {
         "peak_bytes": row.peak_bytes,
         "tokens_sha256": row.tokens_sha256,
         "decode_mbu": row.efficiency.decode_bandwidth,
+        "read_bytes_per_second": row.efficiency.read_bytes_per_second,
         "prefill_mfu": row.efficiency.prefill_flops,
         "joules_per_token": row.efficiency.joules_per_token,
         "power_watts": row.efficiency.power_watts,

@@ -163,7 +163,7 @@ pub fn tables(
             heading: heading(model, precision, device, world_size, &machine),
             model: model.to_owned(),
             generation_length,
-            scale: scale.as_ref().map(Scale::words),
+            scale: scale.as_ref().map(|scale| scale.words(&rows)),
             notes: crate::notes::of_table(
                 &rows,
                 generation_length,

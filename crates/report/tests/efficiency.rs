@@ -10,7 +10,7 @@ use protocol::{
     Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
     ModelFacts, Outcome, Phase, Precision, Throttle,
 };
-use report::tables;
+use report::{Table, tables};
 
 mod measured;
 use measured::{ended, environment, measured};
@@ -153,4 +153,32 @@ fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
                 .into(),
         ]
     );
+}
+
+#[test]
+fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
+    let replicate = |replicate, read_bytes_per_second| Measurement {
+        replicate,
+        read_bytes_per_second,
+        ..measured("onnxruntime", 1, 16, 256)
+    };
+    let of = |second| {
+        let records = [replicate(0, Some(20e9)), replicate(1, second)];
+        tables(&records, &[], &[with_ceilings()]).remove(0)
+    };
+    let efficiency = |table: &Table| table.rows[0].efficiency;
+    let of_run = efficiency(&of(None));
+    assert_eq!(of_run.read_bytes_per_second, None, "not known of every replicate");
+
+    // Half and all of the run's 40 GB/s: twice the share and the share.
+    let table = of(Some(40e9));
+    let beside = efficiency(&table);
+    assert_eq!(beside.read_bytes_per_second, Some(30e9));
+    assert!((beside.decode_bandwidth.unwrap() / of_run.decode_bandwidth.unwrap() - 1.5).abs() < 1e-9);
+    assert_eq!(
+        table.scale.as_deref(),
+        Some("decode of what memory gave beside the cell, prefill of 300 GFLOP/s (onnxruntime)")
+    );
+    let markdown = report::markdown::write(&[table]);
+    assert!(markdown.contains("| Decode MBU (%) | Memory Beside (GB/s) | Prefill MFU (%) |"), "{markdown}");
 }

@@ -168,6 +168,9 @@ pub(crate) struct Overrides {
     /// A worker for all cells of an engine, or a fresh one for every cell.
     #[arg(long, value_name = "engine|cell")]
     pub(crate) isolation: Option<String>,
+    /// What the device can do at most is measured once a run; or, how fast a CPU reads memory, beside every cell, too.
+    #[arg(long, value_name = "run|cell")]
+    pub(crate) ceilings: Option<String>,
     /// Of several ranks: also run an untimed generation that says which share of the time passes in collectives.
     #[arg(long)]
     pub(crate) collectives: bool,
@@ -201,6 +204,7 @@ impl Overrides {
             ("procedure.generations", "--generations", whole(self.generations)),
             ("procedure.replicates", "--replicates", whole(self.replicates)),
             ("isolation", "--isolation", self.isolation.clone().map(Value::from)),
+            ("ceilings", "--ceilings", self.ceilings.clone().map(Value::from)),
             ("collectives", "--collectives", self.collectives.then(|| true.into())),
             ("prune_oom", "--prune-oom", self.prune_oom.then(|| true.into())),
             ("seed", "--seed", whole(self.seed)),

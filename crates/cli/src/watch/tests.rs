@@ -57,6 +57,7 @@ fn ended(sweep: &Sweep, index: usize, outcome: Outcome) -> Measurement {
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: None,
+        read_bytes_per_second: None,
         gpu: None,
     }
 }

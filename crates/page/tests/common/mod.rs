@@ -75,6 +75,7 @@ pub(crate) fn measured(
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: None,
+        read_bytes_per_second: None,
         gpu: None,
     }
 }

@@ -69,6 +69,7 @@ pub(crate) fn measured(
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: Some("aa".into()),
+        read_bytes_per_second: None,
         gpu: None,
     }
 }

@@ -1,0 +1,109 @@
+//! How fast the processor reads memory: what a decode forward can't be faster than.
+
+use std::hint::black_box;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// Memory is read for this long to tell one rate.
+const WINDOW: Duration = Duration::from_millis(40);
+
+/// Larger than the last cache of today's processors, so that memory must be read.
+const BUFFER_BYTES: usize = 1 << 30;
+
+/// What a thread reads before it says so: far less than is read in a window.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes a second that `threads` threads of this process, or one a core, read from memory together, each its own part of a
+/// buffer, for `duration`: the most in any 40 ms.
+///
+/// # Errors
+/// Where there is too little memory, or a thread can't be started.
+pub fn read_bytes_per_second(threads: Option<u32>, duration: Duration) -> Result<f64> {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.map_or_else(cores, |threads| threads.max(1) as usize);
+    read_for(duration, threads, (BUFFER_BYTES / threads / CHUNK_BYTES).max(1))
+}
+
+/// `threads` threads read, each `chunks` of its own again and again.
+fn read_for(duration: Duration, threads: usize, chunks: usize) -> Result<f64> {
+    let part = chunks * CHUNK_BYTES;
+    let (chunks_read, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let read = || -> Result<()> {
+        let mut buffer: Vec<u64> = Vec::new();
+        buffer.try_reserve_exact(part / size_of::<u64>()).context("a buffer to read from")?;
+        in_huge_pages(&buffer);
+        // Written by the thread that reads it: memory is near to who touches it first.
+        buffer.resize(part / size_of::<u64>(), 1);
+        for chunk in buffer.chunks_exact(CHUNK_BYTES / size_of::<u64>()).cycle() {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            black_box(sum(black_box(chunk)));
+            chunks_read.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let readers = (0..threads).map(|_| Builder::new().spawn_scoped(scope, read).context("a reader"));
+        let readers =
+            readers.collect::<Result<Vec<_>>>().inspect_err(|_| is_over.store(true, Ordering::Relaxed))?;
+        let mut most = 0.0_f64;
+        let mut start = None;
+        while start.is_none_or(|start: Instant| start.elapsed() < duration) {
+            if readers.iter().any(std::thread::ScopedJoinHandle::is_finished) {
+                break;
+            }
+            let (before, since) = (chunks_read.load(Ordering::Relaxed), Instant::now());
+            std::thread::sleep(WINDOW);
+            let (chunks, passed) = (chunks_read.load(Ordering::Relaxed) - before, since.elapsed());
+            most = most.max((chunks * CHUNK_BYTES as u64) as f64 / passed.as_secs_f64());
+            // Writing the buffers first is no reading.
+            if chunks > 0 {
+                start.get_or_insert(since);
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().try_for_each(|reader| reader.join().expect("no panic"))?;
+        Ok(most)
+    })
+}
+
+/// Pages of 2 MiB, where there are such, take less time to find.
+fn in_huge_pages(buffer: &Vec<u64>) {
+    let bytes = buffer.capacity() * size_of::<u64>();
+    // SAFETY: advice on memory of this vector changes nothing of its contents; where it can't be followed it is refused.
+    unsafe { libc::madvise(buffer.as_ptr().cast_mut().cast(), bytes, libc::MADV_HUGEPAGE) };
+}
+
+fn sum(values: &[u64]) -> u64 {
+    let (lines, rest) = values.as_chunks::<32>();
+    let mut lanes = [0u64; 32];
+    for line in lines {
+        for (lane, value) in lanes.iter_mut().zip(line) {
+            *lane = lane.wrapping_add(*value);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(0, u64::wrapping_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_the_sum_whatever_the_length() {
+        for length in [0, 1, 31, 32, 33, 1000] {
+            let values: Vec<u64> = (0..length).collect();
+            assert_eq!(sum(&values), values.iter().sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn memory_is_read() {
+        assert!(read_for(Duration::from_millis(1), 2, 2).unwrap() > 0.0);
+    }
+}
