@@ -12,7 +12,7 @@ use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
-use crate::options::{LogitsKept, Options};
+use crate::options::{LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
@@ -154,6 +154,15 @@ impl Engine for Torch {
                     Some("on a CPU there are no graphs: the operators are called one by one".into())
                 }
             });
+        }
+
+        if options.linear == LinearKind::OneDnn {
+            ensure!(
+                device == Device::Cpu,
+                "option linear: \"onednn\" computes on the CPU alone, not on {}",
+                request.device
+            );
+            notes.push("linear layers by oneDNN, on weights laid out anew".into());
         }
 
         let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
+use crate::linear::Linear;
 use crate::options::{AttentionKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::weights::WeightTensors;
@@ -41,9 +42,9 @@ impl LlamaForCausalLm {
         Ok(Self {
             layers: layers
                 .map(|index| DecoderLayer::new(config, index, &mut weights, options, ranks))
-                .collect(),
+                .collect::<Result<_>>()?,
             norm: RmsNorm::new(config, weights.take(FINAL_NORM)),
-            lm_head: Linear(lm_head),
+            lm_head: Linear::new(options.linear, lm_head)?,
             rotary_emb: RotaryEmbedding::new(config, embed_tokens.device())?,
             embed_tokens,
             options,
@@ -94,12 +95,17 @@ impl DecoderLayer {
         weights: &mut WeightTensors,
         options: Options,
         ranks: Option<&SumOverRanks>,
-    ) -> Self {
-        let mut row_parallel =
-            |name: &str| RowParallelLinear { linear: Linear(weights.take(name)), ranks: ranks.cloned() };
+    ) -> Result<Self> {
         let names = LayerNames::new(index);
-        let (o_proj, down_proj) = (row_parallel(&names.o_proj), row_parallel(&names.down_proj));
-        Self {
+        let mut linear = |name: &str| Linear::new(options.linear, weights.take(name));
+        let [q_proj, k_proj, v_proj] =
+            [linear(&names.q_proj)?, linear(&names.k_proj)?, linear(&names.v_proj)?];
+        let [gate_proj, up_proj] = [linear(&names.gate_proj)?, linear(&names.up_proj)?];
+        let mut row_parallel = |name: &str| -> Result<RowParallelLinear> {
+            Ok(RowParallelLinear { linear: linear(name)?, ranks: ranks.cloned() })
+        };
+        let (o_proj, down_proj) = (row_parallel(&names.o_proj)?, row_parallel(&names.down_proj)?);
+        Ok(Self {
             input_layernorm: RmsNorm::new(config, weights.take(&names.input_layernorm)),
             self_attn: Attention {
                 layer: index,
@@ -107,18 +113,14 @@ impl DecoderLayer {
                 num_key_value_groups: (config.num_attention_heads / config.num_key_value_heads) as i64,
                 head_dim: config.head_dim as i64,
                 scaling: (config.head_dim as f64).powf(-0.5),
-                q_proj: Linear(weights.take(&names.q_proj)),
-                k_proj: Linear(weights.take(&names.k_proj)),
-                v_proj: Linear(weights.take(&names.v_proj)),
+                q_proj,
+                k_proj,
+                v_proj,
                 o_proj,
             },
             post_attention_layernorm: RmsNorm::new(config, weights.take(&names.post_attention_layernorm)),
-            mlp: Mlp {
-                gate_proj: Linear(weights.take(&names.gate_proj)),
-                up_proj: Linear(weights.take(&names.up_proj)),
-                down_proj,
-            },
-        }
+            mlp: Mlp { gate_proj, up_proj, down_proj },
+        })
     }
 
     fn forward(
@@ -224,15 +226,6 @@ impl Mlp {
         let gate = self.gate_proj.forward(hidden_states)?.f_silu()?;
         let up = self.up_proj.forward(hidden_states)?;
         self.down_proj.forward(&gate.f_mul(&up)?)
-    }
-}
-
-/// A linear layer without a bias; its weight is `[out, in]`.
-struct Linear(Tensor);
-
-impl Linear {
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(input.f_linear(&self.0, None::<&Tensor>)?)
     }
 }
 

@@ -31,16 +31,29 @@ pub(crate) enum LogitsKept {
     All,
 }
 
+/// What computes the linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinearKind {
+    /// `at::linear`, as HF: on a CPU MKL in FP32, oneDNN in half precision.
+    Aten,
+    /// oneDNN, on weights that are laid out for it.
+    OneDnn,
+}
+
 const ATTENTION: [&str; 2] = ["sdpa", "eager"];
 const KV_CACHE: [&str; 2] = ["dynamic", "static"];
 /// Of a decode forward that is captured once, nothing may move.
 const KV_CACHE_OF_GRAPH: [&str; 1] = ["static"];
 const LOGITS: [&str; 2] = ["last", "all"];
+const LINEAR: [&str; 2] = ["aten", "onednn"];
+/// oneDNN is for the CPU, where there are no CUDA graphs; and is not built into the script.
+const LINEAR_OF_OTHERS: [&str; 1] = ["aten"];
 
 /// Names and words, the default first.
-pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 3] {
+pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 4] {
     let kv_cache: &[&str] = if engine == TorchEngine::CudaGraph { &KV_CACHE_OF_GRAPH } else { &KV_CACHE };
-    [("attention", &ATTENTION), ("kv_cache", kv_cache), ("logits", &LOGITS)]
+    let linear: &[&str] = if engine == TorchEngine::Eager { &LINEAR } else { &LINEAR_OF_OTHERS };
+    [("attention", &ATTENTION), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS)]
 }
 
 /// The engines' options.
@@ -48,6 +61,7 @@ pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static s
 pub(crate) struct Options {
     pub(crate) attention: AttentionKind,
     pub(crate) kv_cache: CacheKind,
+    pub(crate) linear: LinearKind,
     pub(crate) logits: LogitsKept,
 }
 
@@ -64,11 +78,15 @@ impl Options {
             "static" => CacheKind::Static,
             _ => CacheKind::Dynamic,
         };
-        let logits = match take_word(&mut left, "logits", words[2].1)? {
+        let linear = match take_word(&mut left, "linear", words[2].1)? {
+            "onednn" => LinearKind::OneDnn,
+            _ => LinearKind::Aten,
+        };
+        let logits = match take_word(&mut left, "logits", words[3].1)? {
             "all" => LogitsKept::All,
             _ => LogitsKept::Last,
         };
         unknown_options(&left, &words.map(|(name, _)| name))?;
-        Ok(Self { attention, kv_cache, logits })
+        Ok(Self { attention, kv_cache, linear, logits })
     }
 }

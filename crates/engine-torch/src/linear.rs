@@ -1,0 +1,29 @@
+//! A linear layer, by what the engine's option `linear` says.
+
+use tch::Tensor;
+
+use crate::error::Result;
+use crate::onednn::PackedWeight;
+use crate::options::LinearKind;
+
+/// A linear layer without a bias; its weight is `[out, in]`.
+pub(crate) enum Linear {
+    Aten(Tensor),
+    OneDnn(PackedWeight),
+}
+
+impl Linear {
+    pub(crate) fn new(kind: LinearKind, weight: Tensor) -> Result<Self> {
+        Ok(match kind {
+            LinearKind::Aten => Self::Aten(weight),
+            LinearKind::OneDnn => Self::OneDnn(PackedWeight::new(&weight)?),
+        })
+    }
+
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Aten(weight) => Ok(input.f_linear(weight, None::<&Tensor>)?),
+            Self::OneDnn(weight) => weight.linear(input),
+        }
+    }
+}
