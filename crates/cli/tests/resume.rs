@@ -289,3 +289,25 @@ fn what_a_smaller_cell_had_too_little_memory_for_is_not_tried_where_that_is_aske
     place.run(&mock_with_fault(fault), &[]);
     assert!(place.records().iter().all(|record| record.inferred_from.is_none()));
 }
+
+#[test]
+fn a_worker_whose_package_changed_is_another_one() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("package")).unwrap();
+    place.write("package/timing.py", "1");
+    place.write("engines.toml", "[mock]\ncommand = [\"llama2-bench-mock\"]\nalso = [\"package\"]\n");
+    place.run(MOCK, &["--engines-file", "engines.toml"]);
+    keep(&place, 4);
+    place.write("package/timing.py", "2");
+    let resume = ["run", "--resume", "run", "--engines-file", "engines.toml"];
+    place.bench(&resume).assert().code(2).stderr(contains("worker of mock: llama2-bench-mock ("));
+    place.write("package/timing.py", "1");
+    place.bench(&resume).assert().success();
+    std::fs::remove_dir_all(place.path("package")).unwrap();
+    let message = "error: engine mock: also: package: No such file or directory";
+    place
+        .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
+        .assert()
+        .code(2)
+        .stderr(starts_with(message));
+}

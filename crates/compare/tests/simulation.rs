@@ -78,6 +78,7 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     inferred_from: None,
                     part: 1,
                     load_seconds: None,
+                    notes: Vec::new(),
                     prompt_seconds,
                     generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
                     memory: Memory { peak_bytes, ..Memory::default() },

@@ -152,7 +152,8 @@ impl Engine for Mock {
         self.max_position_embeddings = config.max_position_embeddings;
         self.strike(Moment::Load)?;
         self.all_reduce = self.world.all_reduce(Device::Cpu)?;
-        Ok(Loaded { weights_bytes: llama::cost::weights_bytes(config, request.precision), notes: Vec::new() })
+        let weights_bytes = llama::cost::weights_bytes(config, request.precision);
+        Ok(Loaded { weights_bytes, notes: self.script.notes.clone() })
     }
 
     fn vocab_size(&self) -> usize {

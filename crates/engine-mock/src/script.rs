@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) device_share: Option<f64>,
     /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s.
     pub(crate) ceilings: bool,
+    /// What to say of how the model was built.
+    pub(crate) notes: Vec<String>,
     /// What goes wrong, and where.
     pub(crate) fault: Option<Fault>,
 }
@@ -50,6 +52,7 @@ impl Default for Script {
             clock_jumps: false,
             device_share: None,
             ceilings: false,
+            notes: Vec::new(),
             fault: None,
         }
     }

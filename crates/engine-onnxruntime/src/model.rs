@@ -167,7 +167,8 @@ impl Model {
             OutOfMemory::charge_mapped(held.as_stored_bytes, request.memory_limit_bytes)?;
             release_pages(&weights);
         }
-        let mut notes = placement(&session, device)?;
+        // On a CPU nodes can be nowhere else.
+        let mut notes = if device == Device::Cpu { Vec::new() } else { placement(&session, device)? };
         notes.push(options.growth.note());
         if options.cuda_graph && device == Device::Cpu {
             notes.push(
@@ -225,8 +226,10 @@ impl Model {
             OutOfMemory::charge_mapped(weights_bytes, request.memory_limit_bytes)?;
         }
         let mut notes = vec![format!("{MODEL_FILE} as it is, made by {}", model.producer_name)];
-        // Somebody's model may have nodes that only the processor has: the note says how many.
-        notes.extend(placement(&session, Device::Cpu)?);
+        if request.device != Device::Cpu {
+            // Somebody's model may have nodes that only the processor has: the note says how many.
+            notes.extend(placement(&session, Device::Cpu)?);
+        }
         notes.push(growth.note());
         Ok(Self {
             memory: Memory::of(&session, request.device)?,

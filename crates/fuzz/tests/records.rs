@@ -6,7 +6,7 @@ use fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
 use harness::{RecordReader, StoreError};
 use proptest::prelude::*;
 use protocol::{Environment, Measurement, Verification};
-use report::{Table, csv, json, markdown, tables, terminal};
+use report::{Grid, Table, csv, json, markdown, tables, terminal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ fn records() -> String {
     measured.prompt_seconds.truncate(3);
     measured.generations[0].token_seconds.truncate(3);
     measured.generation_length = 3;
+    measured.notes = vec!["KV cache in place".into(), "without flash attention".into()];
     let with = |changes: Value| {
         let mut line = serde_json::to_value(&measured).unwrap();
         for (key, value) in changes.as_object().unwrap() {
@@ -45,6 +46,8 @@ fn environment() -> String {
         json!([{"name": "NVIDIA A100-SXM4-80GB", "memory_bytes": 85_899_345_920_u64, "driver_version": "1"}]);
     environment["differs_from_first_part"] = json!(["seed: 0, here 1"]);
     environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
+    let ceiling = json!({"per_second": 4e10, "by": "onnxruntime"});
+    environment["ceilings"] = json!({"device": "cpu", "read_bytes": ceiling, "flops": {"fp32": ceiling}});
     environment.to_string()
 }
 
@@ -108,11 +111,18 @@ fn check_markdown(tables: &[Table]) -> Outcome {
             let line = next();
             prop_assert!(line.starts_with('|') && line.ends_with('|') && cells(line) == 11, "{}", line);
         }
-        if !table.notes.is_empty() {
+        if table.all_notes().next().is_some() {
             prop_assert_eq!(next(), "");
         }
-        for _ in &table.notes {
+        for _ in table.all_notes() {
             prop_assert!(next().starts_with("- "));
+        }
+        let Some(grid) = Grid::of(table) else { continue };
+        prop_assert_eq!(next(), "");
+        prop_assert!(next().starts_with("**Efficiency"));
+        prop_assert_eq!(next(), "");
+        for _ in 0..grid.rows.len() + 2 {
+            prop_assert_eq!(cells(next()), grid.names().len());
         }
     }
     prop_assert_eq!(lines.collect::<Vec<_>>(), [""]);

@@ -19,11 +19,16 @@ pub struct EngineCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// Further files and folders that it is made of.
+    pub also: Vec<PathBuf>,
 }
 
 impl EngineCommand {
     /// Which program this is, for the record.
-    pub fn facts(&self) -> EngineProgram {
+    ///
+    /// # Errors
+    /// Where one of [`EngineCommand::also`] can't be read.
+    pub fn facts(&self) -> Result<EngineProgram, SettingsError> {
         let is_path = |word: &str| word.contains('/');
         let name = |word: &str| match Path::new(word).file_name() {
             Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
@@ -33,10 +38,15 @@ impl EngineCommand {
         let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
         // What is no file (an option) has no hash.
         let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
-        EngineProgram {
-            command: words.map(name).collect::<Vec<_>>().join(" "),
-            sha256: files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect(),
+        let mut sha256: Vec<String> = files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
+        for path in &self.also {
+            let error = |error: std::io::Error| SettingsError {
+                origin: format!("engine {}: also", self.engine),
+                what: error.to_string(),
+            };
+            sha256.push(llama::sha256_of_tree(path).map_err(error)?);
         }
+        Ok(EngineProgram { command: words.map(name).collect::<Vec<_>>().join(" "), sha256 })
     }
 }
 
@@ -63,7 +73,8 @@ impl Engines {
             table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
         let sections: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut settings = Settings::parse(text, origin, base, &sections)?;
-        let known: Vec<String> = names.iter().map(|name| format!("{name}.command")).collect();
+        let known: Vec<String> =
+            names.iter().flat_map(|name| ["command", "also"].map(|key| format!("{name}.{key}"))).collect();
         settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
         let mut commands = Vec::new();
         for engine in names {
@@ -78,17 +89,23 @@ impl Engines {
                 .next()
                 .ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))??;
             let arguments = words.collect::<Result<_, _>>()?;
-            commands.push(EngineCommand { engine, program: find_program(&program, base), arguments });
+            let also = match settings.take(&format!("{engine}.also")) {
+                Some(setting) => setting.words()?.into_iter().map(|path| base.join(path)).collect(),
+                None => Vec::new(),
+            };
+            commands.push(EngineCommand { engine, program: find_program(&program, base), arguments, also });
         }
         Ok(Self { commands })
     }
 
-    /// The same engines, with every program that `dir` has taken from there: another build's.
+    /// The same engines, with every program that `dir` has taken from there, and what else it is made of: another build's.
     pub fn from_build(mut self, dir: &Path) -> Self {
+        let theirs = |path: &Path| path.file_name().map(|name| dir.join(name));
         for command in &mut self.commands {
-            let theirs = command.program.file_name().map(|name| dir.join(name));
-            if let Some(theirs) = theirs.filter(|path| path.is_file()) {
-                command.program = theirs;
+            let Some(program) = theirs(&command.program).filter(|path| path.is_file()) else { continue };
+            command.program = program;
+            for path in &mut command.also {
+                *path = theirs(path).filter(|path| path.exists()).unwrap_or_else(|| path.clone());
             }
         }
         self
@@ -144,6 +161,34 @@ mod tests {
     }
 
     #[test]
+    fn what_else_a_worker_is_made_of_is_hashed_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let text = "[a]\ncommand = [\"workers/a.py\"]\nalso = [\"workers/package\"]";
+        let engines = Engines::parse(text, "engines.toml", dir.path()).unwrap();
+        let facts = |engines: &Engines| engines.get("a").unwrap().facts();
+        write("workers/a.py", "import package");
+        let what = facts(&engines).unwrap_err().to_string();
+        assert!(what.starts_with("engine a: also: ") && what.contains("workers/package: No such"), "{what}");
+
+        write("workers/package/timing.py", "1");
+        let first = facts(&engines).unwrap();
+        assert_eq!((first.command.as_str(), first.sha256.len()), ("a.py", 2));
+        write("workers/package/timing.py", "2");
+        let second = facts(&engines).unwrap();
+        assert_eq!(second.sha256[0], first.sha256[0]);
+        assert_ne!(second.sha256[1], first.sha256[1]);
+
+        write("other/a.py", "import package");
+        write("other/package/timing.py", "1");
+        assert_eq!(facts(&engines.from_build(&dir.path().join("other"))).unwrap(), first);
+    }
+
+    #[test]
     fn errors_name_file_line_and_key() {
         let message = |text| Engines::parse(text, "engines.toml", Path::new("")).unwrap_err().to_string();
         assert_eq!(
@@ -156,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             message("[a]\ncommand = [\"x\"]\nshell = true"),
-            "engines.toml:3: a.shell: unknown key: expected one of command"
+            "engines.toml:3: a.shell: unknown key: expected one of command, also"
         );
         assert!(message("[a\n").starts_with("engines.toml:1: "), "{}", message("[a\n"));
     }

@@ -187,6 +187,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         inferred_from: None,
         part: 1,
         load_seconds: None,
+        notes: Vec::new(),
         prompt_seconds: Vec::new(),
         generations: Vec::new(),
         memory: Memory::default(),
@@ -201,12 +202,13 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
 
 fn fill(record: Measurement, result: Result<MeasuredCell, CellFailure>) -> Measurement {
     match result {
-        Ok(MeasuredCell { measured, load_seconds, weights_bytes }) => Measurement {
+        Ok(MeasuredCell { measured, load_seconds, loaded }) => Measurement {
             outcome: Outcome::Ok,
             load_seconds,
+            notes: loaded.notes,
             prompt_seconds: measured.prompt_seconds,
             generations: measured.generations,
-            memory: Memory { weights_bytes: Some(weights_bytes), ..measured.memory },
+            memory: Memory { weights_bytes: Some(loaded.weights_bytes), ..measured.memory },
             device_seconds: measured.device_seconds,
             ranks: measured.ranks,
             collectives: measured.collectives,

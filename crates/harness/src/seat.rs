@@ -38,7 +38,7 @@ struct Seated {
     model: String,
     replicate: u32,
     worker: Worker,
-    weights_bytes: u64,
+    loaded: Loaded,
 }
 
 /// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
@@ -61,7 +61,7 @@ impl LoadFailure {
 pub(crate) struct MeasuredCell {
     pub(crate) measured: Measured,
     pub(crate) load_seconds: Option<f64>,
-    pub(crate) weights_bytes: u64,
+    pub(crate) loaded: Loaded,
 }
 
 /// What went on beside a cell.
@@ -173,8 +173,7 @@ impl Seat {
             }
             .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
         });
-        let weights_bytes = seated.weights_bytes;
-        Ok(MeasuredCell { measured: measured?, load_seconds, weights_bytes })
+        Ok(MeasuredCell { measured: measured?, load_seconds, loaded: seated.loaded.clone() })
     }
 
     /// Seats a fresh worker that has the cell's model; the seconds that it took.
@@ -204,8 +203,7 @@ impl Seat {
             })?;
         self.load_failure = None;
         self.loaded.insert((engine.clone(), model.clone()));
-        let (replicate, weights_bytes) = (cell.replicate, loaded.weights_bytes);
-        self.seated = Some(Seated { engine, model, replicate, worker, weights_bytes });
+        self.seated = Some(Seated { engine, model, replicate: cell.replicate, worker, loaded });
         Ok(start.elapsed().as_secs_f64())
     }
 

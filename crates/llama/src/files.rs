@@ -1,9 +1,9 @@
 //! Reading small files that come from elsewhere.
 
-use std::fs::File;
+use std::fs::{File, read_dir};
 use std::io::{Error, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -49,6 +49,41 @@ pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
     }
 }
 
+/// [`sha256_of_file`], or of a folder SHA-256 over names and contents of all files below it, but for what Python keeps
+/// of them in `__pycache__`. Errors name the path.
+pub fn sha256_of_tree(path: &Path) -> Result<String, Error> {
+    let hash = |file: &Path| sha256_of_file(file).map_err(|error| at(file, &error));
+    if !path.is_dir() {
+        return hash(path);
+    }
+    let mut files = Vec::new();
+    add_files_below(path, &mut files).map_err(|error| at(path, &error))?;
+    files.sort();
+    let line = |file: &PathBuf| {
+        let name = file.strip_prefix(path).unwrap_or(file);
+        Ok(format!("{} {name:?}\n", hash(file)?))
+    };
+    let lines: String = files.iter().map(line).collect::<Result<_, Error>>()?;
+    Ok(sha256_hex(lines.as_bytes()))
+}
+
+/// Links to folders count as files, which they are not: none is followed, and a loop ends.
+fn add_files_below(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true if entry.file_name() == "__pycache__" => {}
+            true => add_files_below(&entry.path(), files)?,
+            false => files.push(entry.path()),
+        }
+    }
+    Ok(())
+}
+
+fn at(path: &Path, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// SHA-256 in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -74,5 +109,35 @@ mod tests {
         assert_eq!(read_up_to(File::open(&path).unwrap(), 4).unwrap_err().to_string(), "more than 4 bytes");
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path).unwrap_err().to_string(), "not UTF-8 text");
+    }
+
+    #[test]
+    fn a_folder_s_hash_is_of_all_its_files_and_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let hash = || sha256_of_tree(dir.path()).unwrap();
+        write("a.py", "1");
+        write("sub/b.py", "2");
+        let first = hash();
+        write("__pycache__/a.pyc", "1");
+        write("sub/__pycache__/b.pyc", "2");
+        assert_eq!(hash(), first);
+        write("sub/b.py", "3");
+        assert_ne!(hash(), first);
+        write("sub/b.py", "2");
+        assert_eq!(hash(), first);
+        std::fs::rename(dir.path().join("a.py"), dir.path().join("c.py")).unwrap();
+        assert_ne!(hash(), first);
+
+        assert_eq!(sha256_of_tree(&dir.path().join("c.py")).unwrap(), sha256_hex(b"1"));
+        std::os::unix::fs::symlink("..", dir.path().join("sub/loop")).unwrap();
+        let error = sha256_of_tree(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("sub/loop: not a regular file"), "{error}");
+        let error = sha256_of_tree(Path::new("none")).unwrap_err().to_string();
+        assert!(error.starts_with("none: No such file or directory"), "{error}");
     }
 }

@@ -19,7 +19,7 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
-pub use files::{open_regular, read_text, sha256_hex, sha256_of_file};
+pub use files::{open_regular, read_text, sha256_hex, sha256_of_file, sha256_of_tree};
 pub use fingerprint::fingerprint;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};

@@ -91,6 +91,9 @@ pub(crate) fn of(run: &Run) -> Vec<Doubt> {
         };
         say(weight, note.clone());
     }
+    for note in run.tables.iter().flat_map(|table| &table.engine_notes) {
+        say(Weight::Note, note.clone());
+    }
     for not_checked in &run.audit.not_checked {
         say(Weight::Note, format!("audit: not checked: {}", one_line(&not_checked.what)));
     }

@@ -20,7 +20,8 @@ pub struct ModelFacts {
 pub struct EngineProgram {
     /// Program and arguments as they were started, folders left out.
     pub command: String,
-    /// SHA-256 of the program's file and of each argument that is one, in hex; empty where they can't be read.
+    /// SHA-256 in hex of the program's file, of each argument that is one, and of what else `engines.toml` says that it is
+    /// made of; without those of program and arguments that can't be read.
     pub sha256: Vec<String>,
 }
 

@@ -131,6 +131,9 @@ pub struct Measurement {
     pub part: u32,
     /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
     pub load_seconds: Option<f64>,
+    /// What the worker said of how it built the model, one line each; empty where the cell was not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Seconds of each timed prefill.
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.

@@ -11,7 +11,8 @@ pub fn write(tables: &[Table]) -> String {
         .iter()
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
-            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": table.notes, "efficiency_of": table.scale})
+            let notes: Vec<&str> = table.all_notes().collect();
+            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": notes, "efficiency_of": table.scale})
         })
         .collect();
     crate::text::escaped_json(&format!("{:#}\n", Value::Array(tables)))

@@ -24,10 +24,10 @@ pub fn write(tables: &[Table]) -> String {
             text.push('\n');
         }
         let _ = write!(text, "## {}\n\n{}", escape(&table.heading), rows(table));
-        if !table.notes.is_empty() {
+        if table.all_notes().next().is_some() {
             text.push('\n');
         }
-        for note in &table.notes {
+        for note in table.all_notes() {
             let _ = writeln!(text, "- {}", escape(note));
         }
         if let Some(grid) = Grid::of(table) {

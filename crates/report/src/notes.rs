@@ -31,6 +31,19 @@ pub(crate) fn of_table<'a>(
     notes
 }
 
+/// What the engines' workers said of how they built the model: a line for each engine, and the cells only where it did
+/// not say the same of all that were measured.
+pub(crate) fn of_engines(rows: &[Row]) -> Vec<String> {
+    let said = rows.iter().filter(|row| !row.engine_notes.is_empty());
+    let groups = groups(said.map(|row| (format!("{}: {}", row.engine, row.engine_notes.join("; ")), row)));
+    let line = |(what, its): (String, Vec<&Row>)| {
+        let first = its[0];
+        let mut measured = rows.iter().filter(|row| row.engine == first.engine && row.outcome == Outcome::Ok);
+        if measured.all(|row| row.engine_notes == first.engine_notes) { what } else { of_cells(&what, &its) }
+    };
+    groups.into_iter().map(line).collect()
+}
+
 /// Engines that compute something else than the one they were held against.
 fn disagreements(verification: &Verification) -> Vec<String> {
     let against = verification.against.as_deref().unwrap_or("nothing");
@@ -157,12 +170,21 @@ fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) ->
 
 /// One note for all cells of which the same is to be said.
 fn grouped<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<String> {
-    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    groups(cells).iter().map(|(what, rows)| of_cells(what, rows)).collect()
+}
+
+fn groups<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<(String, Vec<&'a Row>)> {
+    let mut groups: Vec<(String, Vec<&Row>)> = Vec::new();
     for (what, row) in cells {
         match groups.iter_mut().find(|(other, _)| *other == what) {
-            Some((_, cells)) => cells.push(row.cell_name()),
-            None => groups.push((what, vec![row.cell_name()])),
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((what, vec![row])),
         }
     }
-    groups.into_iter().map(|(what, cells)| format!("{}: {what}", cells.join(", "))).collect()
+    groups
+}
+
+fn of_cells(what: &str, rows: &[&Row]) -> String {
+    let cells: Vec<String> = rows.iter().map(|row| row.cell_name()).collect();
+    format!("{}: {what}", cells.join(", "))
 }

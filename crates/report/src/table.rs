@@ -39,6 +39,8 @@ pub struct Row {
     pub collectives: Option<CollectiveShares>,
     /// What is to be said of its GPU's clocks and memory, one line each.
     pub gpu_notes: Vec<String>,
+    /// What its workers said of how they built the model, each once.
+    pub engine_notes: Vec<String>,
     /// The parts of the run that its replicates belong to, from 1, each once.
     pub parts: Vec<u32>,
 }
@@ -67,6 +69,7 @@ impl Row {
             tokens_sha256: first.tokens_sha256.clone(),
             collectives: first.collectives,
             gpu_notes: gpu_notes::of(replicates),
+            engine_notes: engine_notes_of(replicates),
             inferred_from: bad.and_then(|record| record.inferred_from),
             parts: parts_of(replicates),
         }
@@ -110,6 +113,16 @@ fn parts_of(replicates: &[&Measurement]) -> Vec<u32> {
     parts
 }
 
+fn engine_notes_of(replicates: &[&Measurement]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for note in replicates.iter().flat_map(|record| &record.notes) {
+        if !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
+    notes
+}
+
 /// The table of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
@@ -125,6 +138,15 @@ pub struct Table {
     pub scale: Option<String>,
     /// What a reader must know of them, one line each.
     pub notes: Vec<String>,
+    /// What the engines' workers said of how they built the model, a line for each engine.
+    pub engine_notes: Vec<String>,
+}
+
+impl Table {
+    /// What stands under the table, one line each.
+    pub fn all_notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().chain(&self.engine_notes).map(String::as_str)
+    }
 }
 
 /// Groups a run's records into tables; `environments` are those of the run's parts. Models, and cells within them, keep
@@ -171,6 +193,7 @@ pub fn tables(
                 environments,
                 records[0].part,
             ),
+            engine_notes: crate::notes::of_engines(&rows),
             rows,
         }
     };

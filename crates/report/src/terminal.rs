@@ -88,7 +88,7 @@ impl ScreenRow {
 pub fn write(tables: &[Table], width: Option<u16>) -> String {
     let tables = tables.iter().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
-        let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(note))).collect();
+        let notes: String = table.all_notes().map(|note| format!("! {}\n", one_line(note))).collect();
         let efficiency = Grid::of(table).map(|grid| efficiency(&grid)).unwrap_or_default();
         format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading), grid(&rows, width))
     });

@@ -9,9 +9,11 @@ use measured::{ended, environment, measured};
 fn records() -> Vec<Measurement> {
     let other_tokens =
         Measurement { tokens_sha256: Some("bb".into()), ..measured("pytorch-eager", 1, 16, 256) };
+    let notes = |notes: &[&str]| notes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let in_place = notes(&["KV cache in place", "a | note\u{1b}[31m of `two`\nlines"]);
     vec![
-        measured("onnxruntime", 1, 16, 256),
-        measured("onnxruntime", 16, 1024, 256),
+        Measurement { notes: in_place.clone(), ..measured("onnxruntime", 1, 16, 256) },
+        Measurement { notes: in_place, ..measured("onnxruntime", 16, 1024, 256) },
         ended(
             "onnxruntime",
             16,
@@ -33,7 +35,11 @@ fn records() -> Vec<Measurement> {
                 "16×2048 ran out of memory, and this needs at least as much",
             )
         },
-        Measurement { part: 2, ..measured("pytorch-eager", 1, 64, 256) },
+        Measurement {
+            part: 2,
+            notes: notes(&["4 threads, AVX512 kernels"]),
+            ..measured("pytorch-eager", 1, 64, 256)
+        },
         ended("<script>|=1", 1, 16, Outcome::Failed, "an | error\u{1b}[31m with `marks`"),
     ]
 }
@@ -145,4 +151,22 @@ fn replicates_are_one_row_and_one_failure_among_them_shows() {
     assert_eq!(good[0].figures.as_ref().unwrap().prompt.count, 6);
     let bad = rows(Measurement { replicate: 1, ..ended("onnxruntime", 1, 16, Outcome::OutOfMemory, "x") });
     assert_eq!(bad[0].texts()[0], "OOM");
+}
+
+#[test]
+fn what_an_engine_says_of_all_its_cells_stands_under_them_once() {
+    let said = |replicate, notes: &[&str]| Measurement {
+        replicate,
+        notes: notes.iter().map(ToString::to_string).collect(),
+        ..measured("llama-cpp", 1, 16, 256)
+    };
+    let records = [
+        said(0, &["KV cache in F32", "without flash attention"]),
+        measured("onnxruntime", 1, 16, 256),
+        Measurement { prompt_length: 64, ..said(0, &["KV cache in F32", "without flash attention"]) },
+        said(1, &["KV cache in F32", "without flash attention"]),
+        ended("llama-cpp", 4, 64, Outcome::OutOfMemory, "x"),
+    ];
+    let table = &tables(&records, &[], &[environment()])[0];
+    assert_eq!(table.engine_notes, ["llama-cpp: KV cache in F32; without flash attention"]);
 }

@@ -107,10 +107,10 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
         Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))
     };
     let models = sweep.models.iter().map(facts).collect::<Result<_>>()?;
-    let programs =
-        sweep.engines.iter().filter_map(|engine| Some((engine.clone(), engines.get(engine)?.facts())));
+    let of_engine = |engine: &String| Some(engines.get(engine)?.facts().map(|facts| (engine.clone(), facts)));
+    let programs = sweep.engines.iter().filter_map(of_engine).collect::<Result<_, _>>()?;
     let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();
-    Ok(read_environment(program, hellos, programs.collect(), models, gpus))
+    Ok(read_environment(program, hellos, programs, models, gpus))
 }
 
 /// The environment with what the device can do at most, unless that is not to be measured.

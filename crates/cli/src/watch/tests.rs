@@ -50,6 +50,7 @@ fn ended(sweep: &Sweep, index: usize, outcome: Outcome) -> Measurement {
         inferred_from: None,
         part: 1,
         load_seconds: None,
+        notes: Vec::new(),
         prompt_seconds: if is_ok { vec![0.003; 10] } else { Vec::new() },
         generations: if is_ok { vec![one] } else { Vec::new() },
         device_seconds: None,

@@ -68,6 +68,7 @@ pub(crate) fn measured(
         inferred_from: None,
         part: 1,
         load_seconds: None,
+        notes: Vec::new(),
         prompt_seconds: series(100, prompt_seconds),
         generations: vec![Generation { prompt_seconds, token_seconds: tokens, wall_seconds: wall }],
         device_seconds: None,

@@ -58,6 +58,7 @@ pub(crate) fn measured(
         inferred_from: None,
         part: 1,
         load_seconds: Some(0.5),
+        notes: Vec::new(),
         prompt_seconds: vec![prompt, prompt * 1.1, prompt * 0.9],
         generations: vec![Generation { prompt_seconds: prompt, token_seconds, wall_seconds }],
         memory: Memory {
