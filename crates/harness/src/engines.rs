@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::EngineProgram;
+use protocol::{EngineProgram, Options};
 
 use crate::launch::find_on_path;
 use crate::{Settings, SettingsError};
 
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../configs/engines.toml");
+
+const KEYS: [&str; 3] = ["command", "also", "options"];
 
 /// An engine's worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct EngineCommand {
     pub arguments: Vec<String>,
     /// Further files and folders that it is made of.
     pub also: Vec<PathBuf>,
+    /// Its own options, where a sweep does not say otherwise.
+    pub options: Options,
 }
 
 impl EngineCommand {
@@ -74,7 +78,7 @@ impl Engines {
         let sections: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut settings = Settings::parse(text, origin, base, &sections)?;
         let known: Vec<String> =
-            names.iter().flat_map(|name| ["command", "also"].map(|key| format!("{name}.{key}"))).collect();
+            names.iter().flat_map(|name| KEYS.map(|key| format!("{name}.{key}"))).collect();
         settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
         let mut commands = Vec::new();
         for engine in names {
@@ -93,7 +97,12 @@ impl Engines {
                 Some(setting) => setting.words()?.into_iter().map(|path| base.join(path)).collect(),
                 None => Vec::new(),
             };
-            commands.push(EngineCommand { engine, program: find_program(&program, base), arguments, also });
+            let options = match settings.take(&format!("{engine}.options")) {
+                Some(setting) => setting.options()?,
+                None => Options::new(),
+            };
+            let program = find_program(&program, base);
+            commands.push(EngineCommand { engine, program, arguments, also, options });
         }
         Ok(Self { commands })
     }
@@ -158,6 +167,24 @@ mod tests {
             names,
             ["onnxruntime", "pytorch-eager", "pytorch-compile", "pytorch-cudagraph", "reference", "mock"]
         );
+    }
+
+    #[test]
+    fn an_engine_may_be_another_with_options_of_its_own() {
+        let engines = |options: &str| {
+            let text = format!("[a]\ncommand = [\"a\"]\noptions = {options}");
+            Engines::parse(&text, "engines.toml", Path::new(""))
+        };
+        let named = engines("{ linear = \"onednn\", deep = { ubatch = 512 } }").unwrap();
+        let options = serde_json::to_string(&named.get("a").unwrap().options).unwrap();
+        assert_eq!(options, r#"{"deep":{"ubatch":512},"linear":"onednn"}"#);
+        for (text, what) in [
+            ("\"fast\"", "expected a table of an engine's options"),
+            ("{ share = nan }", "expected a finite number"),
+        ] {
+            let error = engines(text).unwrap_err().to_string();
+            assert_eq!(error, format!("engines.toml:3: a.options: {what}"));
+        }
     }
 
     #[test]

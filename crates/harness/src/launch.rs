@@ -140,6 +140,7 @@ mod tests {
             engine: "a".into(),
             program: "/opt/worker".into(),
             arguments: vec!["--engine".into(), "a".into()],
+            options: protocol::Options::new(),
             also: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use protocol::Options;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -89,6 +90,20 @@ impl Setting {
         self.value.as_bool().ok_or_else(|| self.expected("true or false"))
     }
 
+    /// The value of an engine's own option.
+    pub(crate) fn option(&self) -> Result<serde_json::Value, SettingsError> {
+        let value = serde_json::to_value(&self.value).map_err(|error| self.error(error))?;
+        if has_null(&value) { Err(self.error("expected a finite number")) } else { Ok(value) }
+    }
+
+    /// A table of an engine's own options.
+    pub(crate) fn options(&self) -> Result<Options, SettingsError> {
+        match self.option()? {
+            serde_json::Value::Object(options) => Ok(options.into_iter().collect()),
+            _ => Err(self.error("expected a table of an engine's options")),
+        }
+    }
+
     /// A number of seconds above 0.
     pub(crate) fn seconds(&self) -> Result<f64, SettingsError> {
         let number = self.value.as_float().or_else(|| self.value.as_integer().map(|number| number as f64));
@@ -98,6 +113,16 @@ impl Setting {
 
     fn items(&self) -> Vec<&Value> {
         self.value.as_array().map_or_else(|| vec![&self.value], |items| items.iter().collect())
+    }
+}
+
+/// What JSON makes of a number that is not finite.
+fn has_null(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Array(items) => items.iter().any(has_null),
+        serde_json::Value::Object(entries) => entries.values().any(has_null),
+        _ => false,
     }
 }
 

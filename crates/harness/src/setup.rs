@@ -59,9 +59,16 @@ impl PartialEq for Origins {
 }
 
 impl Setup {
-    /// Takes its keys from the settings.
-    pub fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
-        let (options, mut option_origins) = read_options(settings.take_below("options"), engines)?;
+    /// Takes its keys from the settings, for the engines `used`: what `engines` says of their options stands where the settings
+    /// say nothing.
+    pub fn take(settings: &mut Settings, engines: &Engines, used: &[String]) -> Result<Self, SettingsError> {
+        let (mut options, mut option_origins) = read_options(settings.take_below("options"), engines)?;
+        for command in used.iter().filter_map(|engine| engines.get(engine)) {
+            for (key, value) in &command.options {
+                let known = options.entry(command.engine.clone()).or_default();
+                known.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
         let ranks = read_ranks(settings, &mut option_origins)?;
         let mut take = |key: &str| settings.take(key);
         let mut seconds = |key: &str| take(key).map(|seconds| seconds.seconds()).transpose();
@@ -191,21 +198,8 @@ fn read_options(
             return Err(setting.error("expected a table of an engine's options"));
         };
         engines.find(engine).map_err(|what| setting.error(what))?;
-        let value = serde_json::to_value(&setting.value).map_err(|error| setting.error(error))?;
-        if has_null(&value) {
-            return Err(setting.error("expected a finite number"));
-        }
-        options.entry(engine.into()).or_default().insert(key.into(), value);
+        options.entry(engine.into()).or_default().insert(key.into(), setting.option()?);
         origins.insert(name, setting.origin);
     }
     Ok((options, Origins(origins)))
-}
-
-/// What JSON makes of a number that is not finite.
-fn has_null(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::Array(items) => items.iter().any(has_null),
-        serde_json::Value::Object(entries) => entries.values().any(has_null),
-        other => other.is_null(),
-    }
 }

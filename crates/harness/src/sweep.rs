@@ -142,7 +142,7 @@ impl Sweep {
             prompt_runs: procedure_key("prompt_runs", 1, 100)?,
             generations: procedure_key("generations", 1, 1)?,
         };
-        let setup = Setup::take(&mut settings, engines)?;
+        let setup = Setup::take(&mut settings, engines, &cells.engines)?;
         check_world_size(&models, &setup)?;
         Ok(Self {
             models,
@@ -332,11 +332,19 @@ mod tests {
             {
                 continue;
             }
-            let sweep = resolve(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+            let peers = std::fs::read_to_string(path.with_file_name("peers.toml")).unwrap();
+            let peers = Engines::parse(&peers, "peers.toml", Path::new("")).unwrap();
+            let is_of_peers = path.file_stem().unwrap().to_str().unwrap().contains("peers");
+            let engines = if is_of_peers { peers } else { Engines::built_in() };
+            let resolve = |text: &str| {
+                let settings = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
+                Sweep::resolve(settings, &engines).unwrap()
+            };
+            let sweep = resolve(&std::fs::read_to_string(&path).unwrap());
+            assert_eq!(resolve(&sweep.to_toml()), sweep);
             count += 1;
         }
-        assert_eq!(count, 5);
+        assert_eq!(count, 9);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
     engines.find(engine).map_err(|what| anyhow!("--engine: {what}"))?;
     let mut settings = Settings::default();
     args.setup.overlay(&mut settings)?;
-    let setup = Setup::take(&mut settings, &engines)?;
+    let setup = Setup::take(&mut settings, &engines, &[engine.to_owned()])?;
     let model = Model::find(&args.model, args.seed.into(), Path::new(""))
         .map_err(|what| anyhow!("--model: {what}"))?;
 
