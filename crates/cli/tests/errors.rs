@@ -55,7 +55,7 @@ fn malformed_sweeps() {
     refused(
         &place,
         &["run", "sweep.toml"],
-        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, \
+        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, notes, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
     place.write("sweep.toml", MOCK);
