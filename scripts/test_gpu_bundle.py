@@ -228,18 +228,18 @@ class Bundling(Temporary):
 
     def test_a_bundle_that_is_too_large_is_an_error_and_the_older_one_stays(self):
         before = self.make()
-        with self.assertRaisesRegex(bundle.BundleError, r"the bundle is [\d,]+ bytes, [\d,]+ more than the 1,000"):
+        with self.assertRaisesRegex(setup.SetupError, r"the bundle is [\d,]+ bytes, [\d,]+ more than the 1,000"):
             self.make(limit=1000)
         self.assertEqual(json.loads((self.out / "versions.json").read_text()), before)
 
     def test_what_is_wrong_is_said(self):
-        with self.assertRaisesRegex(bundle.BundleError, "no code for sm_100; it has code for sm_80, sm_90"):
+        with self.assertRaisesRegex(setup.SetupError, "no code for sm_100; it has code for sm_80, sm_90"):
             self.make(100)
         (self.built / "llama2-bench-torch").unlink()
-        with self.assertRaisesRegex(bundle.BundleError, "lacks llama2-bench-torch: run `make build`"):
+        with self.assertRaisesRegex(setup.SetupError, "lacks llama2-bench-torch: run `make build`"):
             self.make()
         self.write("out/precious")
-        with self.assertRaisesRegex(bundle.BundleError, "not empty and no bundle"):
+        with self.assertRaisesRegex(setup.SetupError, "not empty and no bundle"):
             self.make()
 
     def test_a_damaged_bundle_is_not_run(self):
