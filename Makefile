@@ -6,14 +6,17 @@ ifdef LLAMA2_BENCH_RUNTIME
 export LIBTORCH := $(abspath $(LLAMA2_BENCH_RUNTIME))/torch
 endif
 
+# scripts/gpu-bundle builds with PROFILE=bundle.
+PROFILE := release
+
 .PHONY: setup build bench peers test lint doc clean
 
 setup:
 	@python3 scripts/setup.py
 
 build: setup
-	cargo build --release --workspace --bins
-	@scripts/build_mpi.sh --release
+	cargo build --profile $(PROFILE) --workspace --bins
+	@scripts/build_mpi.sh --profile $(PROFILE)
 
 bench: build
 	./target/release/llama2-bench run

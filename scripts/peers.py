@@ -10,49 +10,39 @@ Set LLAMA2_BENCH_RUNTIME to use another folder than .runtime. A second run does 
 Exit codes: 0 everything is in place, 2 it could not be done, 130 interrupted.
 """
 
-import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
-from setup import detect_variant
+from setup import SetupError, detect_variant, exit_code, runtime_folder, say
 
 SCRIPTS = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
 
 
 def install(environment, requirements):
-    folder = Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or SCRIPTS.parent / ".runtime").absolute() / environment
-    print(f"{environment}: {requirements.name} into {folder}", flush=True)
-    if not (folder / "bin" / "pip").exists():
-        venv.create(folder, with_pip=True)
+    folder = runtime_folder() / environment
+    say(f"{environment}: {requirements.name} into {folder}")
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--requirement", requirements], check=True)
+    try:
+        if not (folder / "bin" / "pip").exists():
+            venv.create(folder, with_pip=True)
+        subprocess.run([*pip, "--requirement", requirements], check=True)
+    except subprocess.CalledProcessError as error:
+        raise SetupError(f"pip ended with {error.returncode}: its reason is above") from None
 
 
-def main():
+def install_all():
     if sys.version_info < OLDEST_PYTHON:
         found = ".".join(map(str, sys.version_info[:2]))
-        print(f"error: the peers need Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and this is {found}", file=sys.stderr)
-        return 2
-    try:
-        install("peers", SCRIPTS / "peers-requirements.txt")
-        if detect_variant() == "cuda":
-            install("vllm", SCRIPTS / "vllm-requirements.txt")
-        else:
-            print("vllm: left out, for there is no NVIDIA driver")
-    except subprocess.CalledProcessError as error:
-        print(f"error: pip ended with {error.returncode}: its reason is above", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the next run goes on from here", file=sys.stderr)
-        return 130
-    return 0
+        raise SetupError(f"the peers need Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and this is {found}")
+    install("peers", SCRIPTS / "peers-requirements.txt")
+    if detect_variant() == "cuda":
+        install("vllm", SCRIPTS / "vllm-requirements.txt")
+    else:
+        say("vllm: left out, for there is no NVIDIA driver")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(install_all))

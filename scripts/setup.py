@@ -251,6 +251,23 @@ def say(line):
     print(line, flush=True)
 
 
+def runtime_folder():
+    return Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
+
+
+def exit_code(work):
+    """Do the work of a script that goes on where it was stopped; what went wrong is one line."""
+    try:
+        work()
+    except (SetupError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
 def announce(packages, wheels, folder):
     """Say what will be fetched and how large it is, and fail where the disk has no room for it."""
     for package in packages:
@@ -265,6 +282,9 @@ def announce(packages, wheels, folder):
 
 
 def set_up(variant, folder):
+    check_platform()
+    variant = detect_variant() if variant == "auto" else variant
+    say(f"{variant.upper()} runtimes of llama2-bench in {folder}")
     packages = [p for name in RUNTIMES for p in read_requirements(REQUIREMENTS / f"{name}-{variant}.txt")]
     runtime = Runtime(folder)
     present = {package for package in packages if runtime.has(package)}
@@ -300,19 +320,7 @@ def main(arguments=None):
         help="which builds to fetch; auto, the default, takes cuda where there is an NVIDIA driver and cpu elsewhere",
     )
     variant = parser.parse_args(arguments).variant
-    folder = Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
-    try:
-        check_platform()
-        variant = detect_variant() if variant == "auto" else variant
-        say(f"{variant.upper()} runtimes of llama2-bench in {folder}")
-        set_up(variant, folder)
-    except (SetupError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the next run goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: set_up(variant, runtime_folder()))
 
 
 if __name__ == "__main__":

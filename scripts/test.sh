@@ -8,22 +8,13 @@ python3 scripts/test_gpu_bundle.py
 python3 scripts/test_workers.py
 scripts/check_arrows.sh
 
-# Ranks' tests are skipped where MPI can't be built with, and only there.
+# Without MPI ranks' tests are skipped, without a browser those that look at pages. In CI they fail.
 scripts/build_mpi.sh
-if command -v mpirun >/dev/null && [ -e "${CARGO_TARGET_DIR:-target}/debug/libllama2_bench_mpi.so" ]; then
-    export LLAMA2_BENCH_REQUIRE_MPI=1
-fi
-
-# The report is looked at in a real browser. CI gets one; where there is none those tests are skipped, and say so.
-install_chromium() {
-    apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
-}
-if [ "${CI:-}" = true ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    install_chromium >/dev/null || echo "test.sh: chromium could not be installed: pages are not looked at" >&2
-fi
-if [ "${CI:-}" = true ] && command -v chromium >/dev/null; then
-    export LLAMA2_BENCH_NEEDS_CHROMIUM=1
+if [ "${CI:-}" = true ]; then
+    export LLAMA2_BENCH_REQUIRE_MPI=1 LLAMA2_BENCH_NEEDS_CHROMIUM=1
+elif [ -z "${LLAMA2_BENCH_CHROMIUM:-}" ] &&
+    ! command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null; then
+    echo "test.sh: no chromium: pages are not looked at (Debian: apt-get install chromium fonts-dejavu)" >&2
 fi
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them.

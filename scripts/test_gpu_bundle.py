@@ -160,7 +160,6 @@ class Bundling(Temporary):
         ):
             self.write(f"built/{name}", f"#!/bin/sh\necho {name} 0.0.1\n", 0o755)
         self.write("built/llama2-bench.d", "not a program")
-        self.enterContext(mock.patch.object(bundle, "stripped", Path.read_bytes))
         self.provider, _ = library(region(entry(CODE, 80, b"y" * 800), entry(CODE, 90, b"z" * 80)))
         self.wheel = self.top / "wheel.whl"
         with zipfile.ZipFile(self.wheel, "w") as archive:
@@ -228,18 +227,40 @@ class Bundling(Temporary):
 
     def test_a_bundle_that_is_too_large_is_an_error_and_the_older_one_stays(self):
         before = self.make()
-        with self.assertRaisesRegex(bundle.BundleError, r"the bundle is [\d,]+ bytes, [\d,]+ more than the 1,000"):
+        with self.assertRaisesRegex(setup.SetupError, r"the bundle is [\d,]+ bytes, [\d,]+ more than the 1,000"):
             self.make(limit=1000)
         self.assertEqual(json.loads((self.out / "versions.json").read_text()), before)
 
+    def test_what_is_left_of_the_limit_is_said(self):
+        printed = self.quietly()
+        self.make()
+        size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
+        self.assertRegex(printed.getvalue(), f"left +{bundle.LIMIT - size:,} bytes, of 60 MiB")
+
+    def test_programs_are_built_unless_a_folder_is_named(self):
+        self.write("bin/make", f'#!/bin/sh\necho "$@" >{self.top}/made\nexit $CODE\n', 0o755)
+        path = f"{self.top / 'bin'}:{os.environ['PATH']}"
+        variables = {"PATH": path, "CARGO_TARGET_DIR": str(self.top), "LLAMA2_BENCH_RUNTIME": str(self.top / "runtime")}
+        self.enterContext(mock.patch.dict(os.environ, variables, CODE="0"))
+        words = ["--out", str(self.out)]
+        self.assertEqual(bundle.main([*words, "--programs", str(self.built)]), 0)
+        self.assertFalse((self.top / "made").exists())
+        self.built.rename(self.top / "bundle")
+        self.assertEqual(bundle.main(words), 0)
+        self.assertEqual((self.top / "made").read_text(), "build PROFILE=bundle\n")
+        os.environ["CODE"] = "2"
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            self.assertEqual(bundle.main(words), 2)
+        self.assertEqual(errors.getvalue(), "error: make build PROFILE=bundle ended with 2: its reason is above\n")
+
     def test_what_is_wrong_is_said(self):
-        with self.assertRaisesRegex(bundle.BundleError, "no code for sm_100; it has code for sm_80, sm_90"):
+        with self.assertRaisesRegex(setup.SetupError, "no code for sm_100; it has code for sm_80, sm_90"):
             self.make(100)
         (self.built / "llama2-bench-torch").unlink()
-        with self.assertRaisesRegex(bundle.BundleError, "lacks llama2-bench-torch: run `make build`"):
+        with self.assertRaisesRegex(setup.SetupError, "built lacks llama2-bench-torch$"):
             self.make()
         self.write("out/precious")
-        with self.assertRaisesRegex(bundle.BundleError, "not empty and no bundle"):
+        with self.assertRaisesRegex(setup.SetupError, "not empty and no bundle"):
             self.make()
 
     def test_a_damaged_bundle_is_not_run(self):
