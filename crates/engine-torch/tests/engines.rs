@@ -35,6 +35,30 @@ fn a_decode_forward_of_which_nothing_moves_computes_the_same() {
 }
 
 #[test]
+fn linear_layers_by_onednn_compute_the_same() {
+    let compute = |precision, rows, options: &Options| {
+        let request = request(seeded(small_config()), precision, options.clone());
+        generate(&mut loaded(TorchEngine::Eager, &request), &some_prompt(rows, 7), 9)
+    };
+    let onednn = options(&[("linear", "onednn")]);
+    // A single row and several have weights of their own.
+    for rows in [1, 3] {
+        let exact = compute(Precision::Fp32, rows, &Options::new());
+        let fp32 = compute(Precision::Fp32, rows, &onednn);
+        assert_eq!(exact.0, fp32.0);
+        let error = largest_difference(&exact.1.concat(), &fp32.1.concat());
+        assert!(error < 1e-5, "{rows}: {error}");
+
+        let exact = exact.1.concat();
+        let bf16 = compute(Precision::Bf16, rows, &onednn).1.concat();
+        let vocabulary = 96 * rows;
+        let size = exact.iter().fold(0f32, |size, logit| size.max(logit.abs()));
+        let error = largest_difference(&exact[..vocabulary], &bf16[..vocabulary]);
+        assert!(error > 0.0 && error < 0.05 * size, "{rows}: {error}");
+    }
+}
+
+#[test]
 fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
     let dir = tempfile::tempdir().unwrap();
     for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{all_options, loaded};
+use common::{all_options, loaded, options};
 use engine_torch::TorchEngine;
 use parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 use protocol::{LoadRequest, Precision};
@@ -11,7 +11,8 @@ use protocol::{LoadRequest, Precision};
 fn tokens_and_logits_are_those_of_transformers() {
     for name in FIXTURES {
         for engine in TorchEngine::ALL {
-            for options in all_options(engine) {
+            let onednn = (engine == TorchEngine::Eager).then(|| options(&[("linear", "onednn")]));
+            for options in all_options(engine).into_iter().chain(onednn) {
                 let request = load_request(name, Precision::Fp32, options.clone());
                 let mut torch = loaded(engine, &LoadRequest { threads: Some(1), ..request });
                 let error = check_loaded(&mut torch, name, FP32_TOLERANCE)

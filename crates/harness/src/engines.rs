@@ -228,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             message("[a]\ncommand = [\"x\"]\nshell = true"),
-            "engines.toml:3: a.shell: unknown key: expected one of command, also"
+            "engines.toml:3: a.shell: unknown key: expected one of command, also, options"
         );
         assert!(message("[a\n").starts_with("engines.toml:1: "), "{}", message("[a\n"));
     }

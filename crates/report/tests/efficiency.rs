@@ -177,7 +177,7 @@ fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
     assert!((beside.decode_bandwidth.unwrap() / of_run.decode_bandwidth.unwrap() - 1.5).abs() < 1e-9);
     assert_eq!(
         table.scale.as_deref(),
-        Some("decode of what memory gave beside the cell, prefill of 300 GFLOP/s (onnxruntime)")
+        Some("decode of what memory gave beside the cell, prefill of 300.0 GFLOP/s (onnxruntime)")
     );
     let markdown = report::markdown::write(&[table]);
     assert!(markdown.contains("| Decode MBU (%) | Memory Beside (GB/s) | Prefill MFU (%) |"), "{markdown}");

@@ -19,9 +19,6 @@ pub fn all_options(engine: TorchEngine) -> Vec<Options> {
             }
         }
     }
-    if engine == TorchEngine::Eager {
-        all.push(options(&[("linear", "onednn")]));
-    }
     all
 }
 
