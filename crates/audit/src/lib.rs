@@ -31,12 +31,21 @@ pub struct AuditedTable {
     pub config: Option<LlamaConfig>,
     /// What the device can do; `None` takes the peaks of the device that the heading names.
     pub ceilings: Option<Ceilings>,
+    /// Its rows were asked for one by one: none is missing.
+    pub lists_rows: bool,
 }
 
 impl AuditedTable {
     /// A table of `file` of which nothing more is known.
     pub fn new(file: &str, table: PublishedTable) -> Self {
-        Self { file: file.into(), table, generation_length: None, config: None, ceilings: None }
+        Self {
+            file: file.into(),
+            table,
+            generation_length: None,
+            config: None,
+            ceilings: None,
+            lists_rows: false,
+        }
     }
 
     /// The tables of a document.

@@ -282,6 +282,8 @@ fn cells_that_are_missing_or_there_twice() {
     let row = table.rows.remove(4);
     let finding = assert_only(&table, Severity::Remarkable, "missing-cells", None);
     assert_eq!(finding.message, "no row for 4×256, of a grid of 9 cells");
+    let listed = AuditedTable { lists_rows: true, ..AuditedTable::new("a.md", table.clone()) };
+    assert_eq!(audit(&[listed], &Hardware::built_in()).findings, []);
     table.rows.push(row.clone());
     assert_eq!(findings(&[table.clone()]), [], "in any order");
     table.rows.push(row);

@@ -109,6 +109,7 @@ fn audited(dir: &Path, run: &Run, table: &Table) -> AuditedTable {
     AuditedTable {
         generation_length: Some(table.generation_length),
         config: config(run, table),
+        lists_rows: run.facts.settings.iter().any(|sweep| sweep.contains_key("rows")),
         ..AuditedTable::new(&dir.display().to_string(), table.into())
     }
 }

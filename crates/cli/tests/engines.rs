@@ -127,6 +127,20 @@ fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
 }
 
 #[test]
+fn the_sweep_for_ci_measures_every_engine_and_memory_beside_it() {
+    let place = Place::new();
+    let sweep = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/ci.toml");
+    let arguments = ["run", sweep, "--out", "run", "--no-ceilings", "--batch-size", "1"];
+    place.bench(&arguments).assert().success();
+    let records = place.records();
+    assert_eq!(records.len(), 6);
+    for record in records {
+        assert_eq!(record.outcome, Outcome::Ok, "{:?}", record.error);
+        assert!(record.read_bytes_per_second > Some(0.0));
+    }
+}
+
+#[test]
 fn seeded_weights_in_memory_are_the_synthesised_checkpoint_s() {
     let place = Place::new();
     place.bench(&["synth", "--model", "llama2-15m", "--seed", "7", "--out", "checkpoint"]).assert().success();

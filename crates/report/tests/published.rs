@@ -318,3 +318,14 @@ fn text_stays_in_one_piece() {
     let document = markdown::parse(&format!("a\n\nb\n\n{}", table("")), "a.md").unwrap();
     assert!(matches!(document.pieces.as_slice(), [Piece::Text(_), Piece::Table(_)]));
 }
+
+#[test]
+fn the_readme_s_table_of_the_peers_is_the_kept_run_s() {
+    let readme = include_str!("../../../README.md");
+    let kept = include_str!("../../../results/tinyllama-1.1b-cpu/table.md");
+    let tables: Vec<&str> = kept.split("\n\n").filter(|part| part.starts_with('|')).collect();
+    assert_eq!(tables.len(), 2, "the documents' table, and that of shares");
+    for table in tables {
+        assert!(readme.contains(table.trim_end()), "{table}");
+    }
+}

@@ -228,7 +228,8 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
 }
 
 fn missing_cells(tables: &[Table<'_>]) -> Vec<Finding> {
-    tables.iter().flat_map(|table| missing_rows(table).into_iter().chain(missing_figures(table))).collect()
+    let rows = |table: &Table<'_>| if table.lists_rows { Vec::new() } else { missing_rows(table) };
+    tables.iter().flat_map(|table| rows(table).into_iter().chain(missing_figures(table))).collect()
 }
 
 /// Rows that the table's grid has and an engine has not: one finding an engine.
