@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 const SHIM: &str = "shim/torch_shim.cpp";
 const ONEDNN: &str = "shim/onednn.cpp";
+const AOTI_GRAPH: &str = "shim/aoti_graph.cpp";
 const CUDA_GRAPH: &str = "shim/cuda_graph.cpp";
 
 fn main() {
-    for file in [SHIM, ONEDNN, CUDA_GRAPH, "shim/attempt.h"] {
+    for file in [SHIM, ONEDNN, AOTI_GRAPH, CUDA_GRAPH, "shim/attempt.h"] {
         println!("cargo::rerun-if-changed={file}");
     }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -30,7 +31,7 @@ fn main() {
         return;
     }
     let api = include.join("torch/csrc/api/include");
-    compiler(&[&include, &api]).file(SHIM).file(ONEDNN).compile("torch_shim");
+    compiler(&[&include, &api]).files([SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
     build_cuda_graph(&compiler(&[&include, &cuda]));
     set_search_path(&lib);
 }

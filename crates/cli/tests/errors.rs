@@ -27,7 +27,7 @@ fn malformed_sweeps() {
         ),
         (
             MOCK.replace("[\"mock\"]", "[\"vllm\"]"),
-            "sweep.toml:3: engines: unknown engine \"vllm\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, reference, mock",
+            "sweep.toml:3: engines: unknown engine \"vllm\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock",
         ),
         (
             MOCK.replace("warmup_runs = 2", "warmup_runs = \"two\""),

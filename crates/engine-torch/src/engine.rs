@@ -1,4 +1,4 @@
-//! The three engines behind the worker's [`Engine`] trait.
+//! The engines behind the worker's [`Engine`] trait.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
+use crate::aoti::{CompiledLlama, Recipe, Store};
 use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
@@ -27,11 +28,13 @@ pub enum TorchEngine {
     Compile,
     /// `pytorch-cudagraph`: the operators of the former, a decode forward's captured in a CUDA graph.
     CudaGraph,
+    /// `pytorch-aoti`: compiled by AOTInductor.
+    Aoti,
 }
 
 impl TorchEngine {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Eager, Self::Compile, Self::CudaGraph];
+    pub const ALL: [Self; 4] = [Self::Eager, Self::Compile, Self::CudaGraph, Self::Aoti];
 
     /// Its name in `engines.toml`.
     pub fn name(self) -> &'static str {
@@ -39,6 +42,7 @@ impl TorchEngine {
             Self::Eager => "pytorch-eager",
             Self::Compile => "pytorch-compile",
             Self::CudaGraph => "pytorch-cudagraph",
+            Self::Aoti => "pytorch-aoti",
         }
     }
 }
@@ -111,14 +115,22 @@ impl Cell {
 
 impl Engine for Torch {
     fn hello(&mut self) -> Hello {
+        let mut devices = runtime::devices();
+        if self.engine == TorchEngine::Aoti
+            && let Some(why) = Store::of_runtime().unusable()
+        {
+            for device in &mut devices {
+                device.unusable.get_or_insert_with(|| why.clone());
+            }
+        }
         Hello {
             protocol: PROTOCOL,
             engine: self.engine.name().into(),
             libraries: runtime::libraries(),
-            devices: runtime::devices(),
+            devices,
             options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
-            tensor_parallel: true,
+            tensor_parallel: self.engine != TorchEngine::Aoti,
             ranks: Vec::new(),
         }
     }
@@ -134,19 +146,32 @@ impl Engine for Torch {
         self.model = None;
         let options = Options::read(self.engine, &request.options)?;
         let world = &self.world;
+        ensure!(
+            self.engine != TorchEngine::Aoti || world.size() == 1,
+            "pytorch-aoti can't share a model among ranks (world_size)"
+        );
         let device = runtime::device(world.device(request.device))?;
         let threads = runtime::set_threads(world.threads(request.threads));
 
         let source = Arc::new(Weights::open_part(&request.model, world.rank(), world.size())?);
         let config = source.config().clone();
+        let package = match self.engine {
+            TorchEngine::Aoti => {
+                let (precision, torch) = (request.precision, &runtime::version());
+                let recipe = Recipe { config: &config, precision, device, options, threads, torch };
+                Some(Store::of_runtime().package(&recipe, reporter)?)
+            }
+            _ => None,
+        };
         let weights =
             WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
         let weights_bytes = weights.bytes;
         let mut notes = weights.notes();
+        notes.extend(package.as_ref().map(|package| package.note.clone()));
         if device == Device::Cpu {
             notes.push(format!("{threads} threads, {} kernels", runtime::cpu_capability()));
             notes.extend(match self.engine {
-                TorchEngine::Eager => None,
+                TorchEngine::Eager | TorchEngine::Aoti => None,
                 TorchEngine::Compile => Some(
                     "on a CPU TorchScript fuses nothing: the operators are those of pytorch-eager".into(),
                 ),
@@ -166,11 +191,12 @@ impl Engine for Torch {
         }
 
         let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);
-        let causal_lm: Box<dyn CausalLm> = match self.engine {
-            TorchEngine::Eager | TorchEngine::CudaGraph => {
-                Box::new(LlamaForCausalLm::new(&config, weights, options, ranks.as_ref())?)
+        let causal_lm: Box<dyn CausalLm> = match (self.engine, package) {
+            (_, Some(package)) => Box::new(CompiledLlama::new(&package, &config, weights, device)?),
+            (TorchEngine::Compile, None) => {
+                Box::new(ScriptedLlama::new(&config, weights, options, ranks.as_ref())?)
             }
-            TorchEngine::Compile => Box::new(ScriptedLlama::new(&config, weights, options, ranks.as_ref())?),
+            (_, None) => Box::new(LlamaForCausalLm::new(&config, weights, options, ranks.as_ref())?),
         };
         let numbers = (weights::kind(request.precision), device);
         self.model = Some(Model { config, options, numbers, causal_lm });

@@ -1,7 +1,9 @@
 //! LLaMA on libtorch: `pytorch-eager` calls its operators one by one (`model.rs`), `pytorch-compile` has them compiled
-//! as TorchScript (`script.py`), `pytorch-cudagraph` replays a captured decode forward (`decode_graph.rs`). All compute what
-//! HF's `LlamaForCausalLM` does, and share weights, cache and driver.
+//! as TorchScript (`script.py`), `pytorch-cudagraph` replays a captured decode forward (`decode_graph.rs`), `pytorch-aoti` runs
+//! what torch's compiler made of the model in Python (`aoti/`). All compute what HF's `LlamaForCausalLM` does, and share weights,
+//! cache and driver.
 
+mod aoti;
 mod ceilings;
 mod cuda_graph;
 mod decode_graph;

@@ -15,7 +15,7 @@ pub(crate) enum Linear {
 impl Linear {
     pub(crate) fn new(kind: LinearKind, weight: Tensor) -> Result<Self> {
         Ok(match kind {
-            LinearKind::Aten => Self::Aten(weight),
+            LinearKind::Aten | LinearKind::Inductor => Self::Aten(weight),
             LinearKind::OneDnn => Self::OneDnn(PackedWeight::new(&weight)?),
         })
     }

@@ -38,22 +38,31 @@ pub(crate) enum LinearKind {
     Aten,
     /// oneDNN, on weights that are laid out for it.
     OneDnn,
+    /// `at::linear`, but where a weight is multiplied by few rows, sums that inductor compiles.
+    Inductor,
 }
 
 const ATTENTION: [&str; 2] = ["sdpa", "eager"];
+/// What [`TorchEngine::Aoti`] is compiled for.
+const ATTENTION_COMPILED: [&str; 1] = ["sdpa"];
 const KV_CACHE: [&str; 2] = ["dynamic", "static"];
-/// Of a decode forward that is captured once, nothing may move.
-const KV_CACHE_OF_GRAPH: [&str; 1] = ["static"];
+/// Of a decode forward that is captured once, nothing may move; compiled code writes into buffers that it is given.
+const KV_CACHE_STATIC: [&str; 1] = ["static"];
 const LOGITS: [&str; 2] = ["last", "all"];
 const LINEAR: [&str; 2] = ["aten", "onednn"];
 /// oneDNN is for the CPU, where there are no CUDA graphs; and is not built into the script.
 const LINEAR_OF_OTHERS: [&str; 1] = ["aten"];
+const LINEAR_COMPILED: [&str; 2] = ["inductor", "aten"];
 
 /// Names and words, the default first.
 pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 4] {
-    let kv_cache: &[&str] = if engine == TorchEngine::CudaGraph { &KV_CACHE_OF_GRAPH } else { &KV_CACHE };
-    let linear: &[&str] = if engine == TorchEngine::Eager { &LINEAR } else { &LINEAR_OF_OTHERS };
-    [("attention", &ATTENTION), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS)]
+    let (attention, kv_cache, linear): (&[&str], &[&str], &[&str]) = match engine {
+        TorchEngine::Eager => (&ATTENTION, &KV_CACHE, &LINEAR),
+        TorchEngine::Compile => (&ATTENTION, &KV_CACHE, &LINEAR_OF_OTHERS),
+        TorchEngine::CudaGraph => (&ATTENTION, &KV_CACHE_STATIC, &LINEAR_OF_OTHERS),
+        TorchEngine::Aoti => (&ATTENTION_COMPILED, &KV_CACHE_STATIC, &LINEAR_COMPILED),
+    };
+    [("attention", attention), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS)]
 }
 
 /// The engines' options.
@@ -80,6 +89,7 @@ impl Options {
         };
         let linear = match take_word(&mut left, "linear", words[2].1)? {
             "onednn" => LinearKind::OneDnn,
+            "inductor" => LinearKind::Inductor,
             _ => LinearKind::Aten,
         };
         let logits = match take_word(&mut left, "logits", words[3].1)? {

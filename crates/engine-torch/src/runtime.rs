@@ -28,6 +28,11 @@ pub(crate) fn libraries() -> Vec<Library> {
     parts.into_iter().filter_map(library).collect()
 }
 
+/// libtorch's version.
+pub(crate) fn version() -> String {
+    word_after(&config(), "TORCH_VERSION=").unwrap_or("unknown").to_owned()
+}
+
 /// The instruction set that libtorch chose its CPU kernels for.
 pub(crate) fn cpu_capability() -> String {
     word_after(&config(), "CPU capability usage: ").unwrap_or("unknown").to_owned()

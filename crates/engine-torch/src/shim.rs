@@ -95,7 +95,7 @@ pub(crate) unsafe fn check(error: *mut c_char) -> Result<()> {
     }
 }
 
-fn c_string(text: &str) -> Result<CString> {
+pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| TorchError::new("a text with a zero byte"))
 }
 

@@ -60,6 +60,11 @@ impl WeightTensors {
         }
     }
 
+    /// All of them, by HF's names.
+    pub(crate) fn into_named(self) -> HashMap<String, Tensor> {
+        self.by_name
+    }
+
     /// Takes the weight `name` out.
     ///
     /// # Panics

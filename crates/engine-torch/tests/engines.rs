@@ -4,7 +4,8 @@ mod common;
 
 use collective::World;
 use common::{
-    all_options, generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt,
+    ENGINES, all_options, generate, largest_difference, loaded, options, request, seeded, small_config,
+    some_prompt,
 };
 use engine_torch::{Torch, TorchEngine};
 use llama::{LlamaConfig, Weights, cost, write_checkpoint};
@@ -65,7 +66,7 @@ fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
         let made = seeded(small_config());
         write_checkpoint(&Weights::open(&made).unwrap(), precision, dir.path()).unwrap();
         let stored = ModelSource::Checkpoint { dir: dir.path().into() };
-        for engine in TorchEngine::ALL {
+        for engine in ENGINES {
             let [made, stored] = [&made, &stored].map(|model| {
                 let request = request(model.clone(), precision, Options::new());
                 let mut torch = Torch::new(engine, World::alone());
@@ -83,7 +84,7 @@ fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
 
 #[test]
 fn half_precisions_stay_close_to_fp32() {
-    for engine in TorchEngine::ALL {
+    for engine in ENGINES {
         for options in all_options(engine) {
             let logits = |precision| {
                 let request = request(seeded(small_config()), precision, options.clone());
@@ -104,7 +105,7 @@ fn half_precisions_stay_close_to_fp32() {
 
 #[test]
 fn cells_follow_one_another_and_fill_the_context() {
-    for engine in TorchEngine::ALL {
+    for engine in ENGINES {
         for options in all_options(engine) {
             let request = request(seeded(small_config()), Precision::Fp32, options);
             let mut torch = loaded(engine, &request);
@@ -126,7 +127,7 @@ fn the_timing_loop_measures_both_engines_alike() {
     let procedure = Procedure { warmup_runs: 2, prompt_runs: 2, generations: 2 };
     let config = LlamaConfig::from_json(&small_config(), "").unwrap();
     let mut hashes = Vec::new();
-    for engine in TorchEngine::ALL {
+    for engine in ENGINES {
         for options in all_options(engine) {
             let mut torch = loaded(engine, &request(seeded(small_config()), Precision::Fp32, options));
             let prompt = some_prompt(2, 16);
@@ -153,7 +154,7 @@ fn among_equals_the_lowest_id_is_selected() {
     std::fs::write(&path, bytes).unwrap();
 
     let model = ModelSource::Checkpoint { dir: dir.path().into() };
-    for engine in TorchEngine::ALL {
+    for engine in ENGINES {
         let request = request(model.clone(), Precision::Fp32, Options::new());
         let (tokens, logits) = generate(&mut loaded(engine, &request), &some_prompt(2, 3), 2);
         assert!(logits.concat().iter().all(|&logit| logit == 0.0));

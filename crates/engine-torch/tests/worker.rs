@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use common::{options, request, seeded, small_config};
+use common::{ENGINES, options, request, seeded, small_config};
 use engine_torch::TorchEngine;
 use protocol::{LoadRequest, MeasureRequest, Measured, Options, Phase, Precision, Procedure, Reply, Request};
 use serde_json::json;
@@ -68,7 +68,7 @@ fn failure(reply: &Reply) -> (Phase, &str) {
 fn a_cell_without_enough_memory_fails_and_the_next_one_runs() {
     let mut config = small_config();
     config["max_position_embeddings"] = json!(4096);
-    for engine in TorchEngine::ALL {
+    for engine in ENGINES {
         let eager = options(&[("attention", "eager")]);
         let request = request(seeded(config.clone()), Precision::Fp32, eager);
         // Scores of 4 x 4 x 4000 x 4000 numbers: 1 GB.
@@ -109,7 +109,7 @@ fn an_unknown_engine_is_a_usage_error() {
     for arguments in [&["--engine", "pytorch"][..], &[]] {
         let output = Command::new(env!("CARGO_BIN_EXE_llama2-bench-torch")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let usage = "usage: llama2-bench-torch --engine pytorch-eager|pytorch-compile|pytorch-cudagraph\n";
+        let usage = "usage: llama2-bench-torch --engine pytorch-eager|pytorch-compile|pytorch-cudagraph|pytorch-aoti\n";
         assert_eq!(String::from_utf8(output.stderr).unwrap(), usage);
     }
 }

@@ -165,7 +165,15 @@ mod tests {
         let names: Vec<_> = Engines::built_in().names().map(str::to_owned).collect();
         assert_eq!(
             names,
-            ["onnxruntime", "pytorch-eager", "pytorch-compile", "pytorch-cudagraph", "reference", "mock"]
+            [
+                "onnxruntime",
+                "pytorch-eager",
+                "pytorch-compile",
+                "pytorch-cudagraph",
+                "pytorch-aoti",
+                "reference",
+                "mock"
+            ]
         );
     }
 

@@ -364,7 +364,7 @@ mod tests {
             ),
             (
                 "engines = [\"onnx\"]",
-                "a.toml:4: engines: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, reference, mock",
+                "a.toml:4: engines: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock",
             ),
             (
                 "prompt_lengths = [2000]",
@@ -408,7 +408,7 @@ mod tests {
         );
         assert_eq!(
             with("options.onnx.a = 1"),
-            "a.toml:1: options.onnx.a: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, reference, mock"
+            "a.toml:1: options.onnx.a: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock"
         );
         assert!(with("batch_sizes = [").starts_with("a.toml:"));
         assert_eq!(

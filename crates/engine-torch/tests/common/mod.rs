@@ -7,6 +7,9 @@ use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde_json::{Value, json};
 use worker::{Engine, Prompt, Reporter};
 
+/// The engines that need nothing else; `aoti.rs` has the other.
+pub const ENGINES: [TorchEngine; 3] = [TorchEngine::Eager, TorchEngine::Compile, TorchEngine::CudaGraph];
+
 /// Every combination of the engine's options.
 pub fn all_options(engine: TorchEngine) -> Vec<Options> {
     let mut all = Vec::new();

@@ -1,0 +1,89 @@
+//! Safe faces of `shim/aoti_graph.cpp`: a graph that AOTInductor compiled.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::Path;
+use std::ptr::{NonNull, null_mut};
+
+use tch::{Device, Tensor};
+
+use crate::error::{Result, TorchError};
+use crate::shim::{c_string, check};
+
+/// A C++ `at::Tensor`.
+type CTensor = c_void;
+/// A C++ `Graph`.
+type CGraph = c_void;
+
+unsafe extern "C" {
+    fn aoti_open(
+        path: *const c_char,
+        name: *const c_char,
+        device: c_int,
+        graph: *mut *mut CGraph,
+    ) -> *mut c_char;
+    fn aoti_free(graph: *mut CGraph);
+    fn aoti_set_weights(
+        graph: *mut CGraph,
+        names: *const *const c_char,
+        tensors: *const *const CTensor,
+        count: usize,
+    ) -> *mut c_char;
+    fn aoti_run(
+        graph: *mut CGraph,
+        inputs: *const *const CTensor,
+        count: usize,
+        output: *mut *mut CTensor,
+    ) -> *mut c_char;
+}
+
+/// One of the graphs of a package, with its weights.
+pub(crate) struct Graph(NonNull<CGraph>);
+
+impl Graph {
+    /// Opens the graph `name` of the package at `path`. `weights` are used where they are.
+    pub(crate) fn open(
+        path: &Path,
+        name: &str,
+        device: Device,
+        weights: &HashMap<String, Tensor>,
+    ) -> Result<Self> {
+        let (path, name) = (c_string(&path.to_string_lossy())?, c_string(name)?);
+        let index = match device {
+            Device::Cuda(index) => index as c_int,
+            _ => -1,
+        };
+        let mut graph = null_mut();
+        // SAFETY: the texts are C strings for the duration of the call; a null error means that `graph` is a new one.
+        unsafe { check(aoti_open(path.as_ptr(), name.as_ptr(), index, &raw mut graph))? };
+        let graph = NonNull::new(graph).map(Self).ok_or_else(|| TorchError::new("no graph"))?;
+
+        let names = weights.keys().map(|name| c_string(name)).collect::<Result<Vec<CString>>>()?;
+        let names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let tensors: Vec<*const CTensor> = weights.values().map(|weight| weight.as_ptr().cast()).collect();
+        // SAFETY: the graph is alive, both lists are of one length, and what they point to lives through the call; the graph
+        // takes references of its own.
+        unsafe {
+            check(aoti_set_weights(graph.0.as_ptr(), names.as_ptr(), tensors.as_ptr(), names.len()))?;
+        }
+        Ok(graph)
+    }
+
+    /// Runs the graph, which may write into its inputs; its only output.
+    pub(crate) fn run(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let pointers: Vec<*const CTensor> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
+        let mut output = null_mut();
+        // SAFETY: the graph and all tensors are alive; a null error means that `output` is a new tensor.
+        unsafe {
+            check(aoti_run(self.0.as_ptr(), pointers.as_ptr(), pointers.len(), &raw mut output))?;
+            Ok(Tensor::from_ptr(output.cast()))
+        }
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: the graph is alive and owned here alone.
+        unsafe { aoti_free(self.0.as_ptr()) }
+    }
+}

@@ -1,0 +1,99 @@
+//! `pytorch-aoti`: `LlamaForCausalLM`, exported and compiled once by torch's AOTInductor (`export.py`, run by `store.rs`) and
+//! run here with the engine's own weights.
+
+mod graph;
+mod store;
+
+use llama::LlamaConfig;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::Result;
+use crate::kv_cache::KvCache;
+use crate::model::{CausalLm, inv_freq};
+use crate::weights::WeightTensors;
+use graph::Graph;
+
+pub(crate) use store::{Package, Recipe, Store};
+
+/// Of larger batches libtorch's matrix products are as fast as reading the weights.
+const LARGEST_OF_FOURS: i64 = 32;
+
+/// A package's graphs, which share their weights.
+pub(crate) struct CompiledLlama {
+    /// A prompt of several tokens.
+    prefill: Graph,
+    /// One token of each of several sequences.
+    decode_many: Graph,
+    /// The same, four sequences at a time.
+    decode_fours: Graph,
+    /// One token of one sequence.
+    decode_one: Graph,
+    /// 0, 1, 2… as far as the context goes.
+    positions: Tensor,
+}
+
+impl CompiledLlama {
+    pub(crate) fn new(
+        package: &Package,
+        config: &LlamaConfig,
+        weights: WeightTensors,
+        device: Device,
+    ) -> anyhow::Result<Self> {
+        let mut weights = weights.into_named();
+        weights.insert("inv_freq".into(), inv_freq(config)?.f_to_device(device)?);
+        let graph = |name| {
+            Graph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
+        };
+        let context = config.max_position_embeddings as i64;
+        Ok(Self {
+            prefill: graph("prefill")?,
+            decode_many: graph("decode_many")?,
+            decode_fours: graph("decode_fours")?,
+            decode_one: graph("decode_one")?,
+            positions: Tensor::f_arange(context, (Kind::Int64, device))?,
+        })
+    }
+}
+
+impl CausalLm for CompiledLlama {
+    fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
+        let (batch_size, length) = input_ids.size2()?;
+        let graph = match (batch_size, length) {
+            (1, 1) => &self.decode_one,
+            (4..=LARGEST_OF_FOURS, 1) if batch_size % 4 == 0 => &self.decode_fours,
+            (_, 1) => &self.decode_many,
+            _ => &self.prefill,
+        };
+        let attended = self.positions.f_narrow(0, 0, cache.length + length)?;
+        let inputs = [input_ids, &attended].into_iter().chain(&cache.keys).chain(&cache.values);
+        graph.run(&inputs.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use llama::Weights;
+    use protocol::{ModelSource, Precision};
+    use worker::Reporter;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_package_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = Package { path: dir.path().join("damaged.pt2"), note: String::new() };
+        std::fs::write(&package.path, "PK\u{3}\u{4} and no more").unwrap();
+        let config = serde_json::json!({
+            "vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+        });
+        let source = Arc::new(Weights::open(&ModelSource::Seeded { config, seed: 0 }).unwrap());
+        let weights =
+            WeightTensors::load(&source, Precision::Fp32, Device::Cpu, None, &Reporter::silent()).unwrap();
+        let error =
+            CompiledLlama::new(&package, source.config(), weights, Device::Cpu).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("{}: libtorch: ", package.path.display())), "{error}");
+        assert!(error.ends_with(": delete the file, and it is compiled anew"), "{error}");
+    }
+}
