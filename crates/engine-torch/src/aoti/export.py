@@ -44,10 +44,11 @@ class Linear(nn.Module):
     def product(cls, states, weight):
         if cls.rows is None:
             return F.linear(states, weight)
-        batch_size, _, inputs = states.shape
-        torch._check(batch_size % cls.rows == 0)
-        states = states.view(1, batch_size // cls.rows, cls.rows, inputs).float()
-        sums = [(weight.float().unsqueeze(1) * states[:, :, row]).sum(-1) for row in range(cls.rows)]
+        (batch_size, _, inputs), rows = states.shape, cls.rows
+        torch._check(batch_size % rows == 0)
+        # By strides, for which inductor writes the inputs to memory: else it would compute them anew for each output.
+        states = states.contiguous().as_strided((batch_size // rows, rows, inputs), (rows * inputs, inputs, 1)).float()
+        sums = [(weight.float().unsqueeze(1) * states[:, row]).sum(-1) for row in range(rows)]
         products = torch.stack(sums, dim=-1).view(-1, batch_size).t()
         return products.to(weight.dtype).contiguous().unsqueeze(1)
 

@@ -15,8 +15,8 @@ use graph::Graph;
 
 pub(crate) use store::{Package, Recipe, Store};
 
-/// Of larger batches libtorch's matrix products are as fast as reading the weights.
-const LARGEST_OF_FOURS: i64 = 32;
+/// Of larger batches libtorch's matrix products are as fast.
+const LARGEST_OF_FOURS: i64 = 16;
 
 /// A package's graphs, which share their weights.
 pub(crate) struct CompiledLlama {
