@@ -52,7 +52,7 @@ fn linear_layers_by_onednn_compute_the_same() {
 
         let exact = exact.1.concat();
         let bf16 = compute(Precision::Bf16, rows, &onednn).1.concat();
-        let vocabulary = 96 * rows;
+        let vocabulary = 96 * rows as usize;
         let size = exact.iter().fold(0f32, |size, logit| size.max(logit.abs()));
         let error = largest_difference(&exact[..vocabulary], &bf16[..vocabulary]);
         assert!(error > 0.0 && error < 0.05 * size, "{rows}: {error}");
