@@ -567,7 +567,7 @@ class Steps(Temporary):
         cuda, cpu = ("cuda:0", None), ("cpu", None)
         answers = [answer("onnxruntime", cpu, ("cuda", "no CUDA")), answer("pytorch-eager", cpu, cuda)]
         answers.append({"engine": "pytorch-compile", "unusable": "no libtorch"})
-        answers.append(answer("pytorch-cudagraph", cpu))
+        answers += [answer("pytorch-cudagraph", cpu), answer("pytorch-aoti", cpu)]
         self.write("doctor.json", json.dumps(answers))
         self.write("target/release/llama2-bench", f"#!/bin/sh\ncat {self.top}/doctor.json\n", 0o755)
         steps = self.plan()
@@ -575,7 +575,7 @@ class Steps(Temporary):
             self.assertRegex(self.words(steps[name]), r"--engine pytorch-eager( |$)")
         problems = (
             "onnxruntime can't be used: no CUDA; pytorch-compile can't be used: no libtorch; "
-            "pytorch-cudagraph can't be used: it has no cuda:0"
+            "pytorch-cudagraph can't be used: it has no cuda:0; pytorch-aoti can't be used: it has no cuda:0"
         )
         self.assertEqual(steps["doctor"].judge(None), ("failed", problems))
         self.write("doctor.json", json.dumps([answer(name, cpu) for name in checks.every_engine(self.engines)]))
