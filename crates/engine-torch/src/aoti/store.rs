@@ -57,9 +57,10 @@ impl Recipe<'_> {
     }
 
     /// Inductor's, where they are not its defaults. Without libtorch's name in it a package uses the one that is loaded, not the
-    /// one that it was compiled beside.
+    /// one that it was compiled beside; and of a constant that is not kept the values would be in the code.
     fn flags(&self) -> Value {
         json!({
+            "always_keep_tensor_constants": true,
             "aot_inductor.package_constants_in_so": false,
             "aot_inductor.link_libtorch": false,
             "cpp.enable_floating_point_contract_flag": "fast",
