@@ -22,7 +22,7 @@ const SEVERAL: i64 = 256;
 /// The weight of a linear layer without a bias, `[out, in]`, laid out as oneDNN multiplies it fastest.
 pub(crate) struct PackedWeight {
     several: Tensor,
-    /// For a single row: in FP32 another layout reads a third faster.
+    /// For a single row: in FP32 another layout reads a quarter faster.
     single: Option<Tensor>,
 }
 
