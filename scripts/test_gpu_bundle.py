@@ -578,6 +578,7 @@ class Steps(Temporary):
             "pytorch-cudagraph can't be used: it has no cuda:0; pytorch-aoti can't be used: it has no cuda:0"
         )
         self.assertEqual(steps["doctor"].judge(None), ("failed", problems))
+        self.assertEqual(checks.judge_doctor({"pytorch-aoti": "no Python"}), (None, "pytorch-aoti can't be used: no Python"))
         self.write("doctor.json", json.dumps([answer(name, cpu) for name in checks.every_engine(self.engines)]))
         self.assertEqual(self.plan()["7b"].skip, "no engine can use cuda:0")
         self.assertIsNone(self.plan(device="cpu")["short"].skip)

@@ -172,7 +172,7 @@ fn other_tokens_than_the_other_engines_are_not_hidden() {
         ["--engines-file", engines.to_str().unwrap(), "--no-verify", "--option", "b.wrong_tokens=true"];
     let (code, stdout) = place.run(&sweep, &more);
     assert_eq!(code, 0);
-    assert!(stdout.contains("- batch 1 × prompt 16: the greedy tokens differ: a ≠ b\n"), "{stdout}");
+    assert!(stdout.contains("- 1×16: the greedy tokens differ: a ≠ b\n"), "{stdout}");
 
     // Held against each other before they are timed, they are found out: one line, and exit code 1.
     std::fs::remove_dir_all(place.path("run")).unwrap();

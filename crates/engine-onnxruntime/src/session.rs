@@ -81,7 +81,9 @@ impl Settings {
             .with_device_id(index as i32)
             .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
             .with_attention_backend(AttentionBackend::FLASH_ATTENTION | AttentionBackend::EFFICIENT_ATTENTION)
-            .with_cuda_graph(self.cuda_graph);
+            .with_cuda_graph(self.cuda_graph)
+            // Or FP32 would not be: TF32 has 10 bits of mantissa. libtorch does not use it either.
+            .with_tf32(false);
         if let Some(stream) = &self.stream {
             // SAFETY: a stream stays for as long as the process.
             cuda = unsafe { cuda.with_compute_stream(stream.pointer()) };

@@ -1,6 +1,8 @@
 // CUDA graphs, as C functions for src/cuda_graph.rs. A library of its own, opened when libtorch_cuda.so is: what it needs of
 // that is not there on a machine without a GPU. Errors are as in torch_shim.cpp.
 
+#include <map>
+
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
@@ -29,7 +31,12 @@ char *graph_enter(int device, Graph **graph) {
         c10::cuda::set_device(index);
         c10::cuda::device_synchronize();
         *graph = new Graph(index);
-        c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, index));
+        // One for all graphs: libraries keep a workspace for every stream that they have seen.
+        static std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+        const auto found = streams.find(index);
+        const auto stream = found == streams.end() ? c10::cuda::getStreamFromPool(false, index) : found->second;
+        streams.emplace(index, stream);
+        c10::cuda::setCurrentCUDAStream(stream);
     });
 }
 

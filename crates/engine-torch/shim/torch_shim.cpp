@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
@@ -166,6 +167,11 @@ char *shim_current_stream(int device, void **stream) {
     return attempt([&] {
         *stream = accelerator::getCurrentStream(static_cast<c10::DeviceIndex>(device)).native_handle();
     });
+}
+
+// Whether scaled_dot_product_attention may choose cuDNN's kernels.
+char *shim_set_cudnn_attention(bool allowed) {
+    return attempt([&] { at::globalContext().setSDPUseCuDNN(allowed); });
 }
 
 // How many accelerators libtorch sees; libtorch_cuda.so must be loaded before the first call.

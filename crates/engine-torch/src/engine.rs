@@ -13,7 +13,7 @@ use crate::aoti::{CompiledLlama, Recipe, Store};
 use crate::decode_graph::DecodeGraph;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, LlamaForCausalLm};
-use crate::options::{LinearKind, LogitsKept, Options};
+use crate::options::{AttentionKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
@@ -181,6 +181,17 @@ impl Engine for Torch {
             });
         }
 
+        shim::set_cudnn_attention(options.cudnn)?;
+        if options.cudnn {
+            ensure!(
+                device != Device::Cpu,
+                "option attention: \"cudnn\" computes on a GPU alone, not on {}",
+                request.device
+            );
+            notes.push("attention may be cuDNN's".into());
+        } else if device != Device::Cpu && options.attention == AttentionKind::Sdpa {
+            notes.push("attention is not cuDNN's".into());
+        }
         if options.linear == LinearKind::OneDnn {
             ensure!(
                 device == Device::Cpu,

@@ -42,7 +42,7 @@ pub(crate) enum LinearKind {
     Inductor,
 }
 
-const ATTENTION: [&str; 2] = ["sdpa", "eager"];
+const ATTENTION: [&str; 3] = ["sdpa", "eager", "cudnn"];
 /// What [`TorchEngine::Aoti`] is compiled for.
 const ATTENTION_COMPILED: [&str; 1] = ["sdpa"];
 const KV_CACHE: [&str; 2] = ["dynamic", "static"];
@@ -69,6 +69,9 @@ pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static s
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) attention: AttentionKind,
+    /// Whether `sdpa` may choose cuDNN's kernels on a GPU. On Hopper libtorch prefers them, and plans anew for every length,
+    /// which is every token's.
+    pub(crate) cudnn: bool,
     pub(crate) kv_cache: CacheKind,
     pub(crate) linear: LinearKind,
     pub(crate) logits: LogitsKept,
@@ -79,9 +82,9 @@ impl Options {
     pub(crate) fn read(engine: TorchEngine, options: &protocol::Options) -> Result<Self, OptionError> {
         let mut left = options.clone();
         let words = words(engine);
-        let attention = match take_word(&mut left, "attention", words[0].1)? {
-            "eager" => AttentionKind::Eager,
-            _ => AttentionKind::Sdpa,
+        let (attention, cudnn) = match take_word(&mut left, "attention", words[0].1)? {
+            "eager" => (AttentionKind::Eager, false),
+            word => (AttentionKind::Sdpa, word == "cudnn"),
         };
         let kv_cache = match take_word(&mut left, "kv_cache", words[1].1)? {
             "static" => CacheKind::Static,
@@ -97,6 +100,6 @@ impl Options {
             _ => LogitsKept::Last,
         };
         unknown_options(&left, &words.map(|(name, _)| name))?;
-        Ok(Self { attention, kv_cache, linear, logits })
+        Ok(Self { attention, cudnn, kv_cache, linear, logits })
     }
 }

@@ -22,10 +22,22 @@ pub(crate) fn libraries() -> Vec<Library> {
         ("cuDNN", "CuDNN ", None),
     ];
     let library = |(name, key, file): (&str, &str, Option<&str>)| {
-        let version = word_after(&config, key)?.to_owned();
+        let version = word_after(&config, key)?;
+        let version = if name == "cuDNN" { cudnn_version(version) } else { version.to_owned() };
         Some(Library { name: name.into(), version, path: file.and_then(loaded_from) })
     };
     parts.into_iter().filter_map(library).collect()
+}
+
+/// libtorch takes cuDNN 9's number, such as 91900, apart as those before it were made: it says 91.9 for 9.19.
+fn cudnn_version(said: &str) -> String {
+    let corrected = || {
+        let (thousands, hundreds) = said.split_once('.')?;
+        let (thousands, hundreds) = (thousands.parse::<u32>().ok()?, hundreds.parse::<u32>().ok()?);
+        let number = 1000 * thousands + 100 * hundreds;
+        (thousands >= 90).then(|| format!("{}.{}", number / 10_000, number % 10_000 / 100))
+    };
+    corrected().unwrap_or_else(|| said.to_owned())
 }
 
 /// libtorch's version.
@@ -128,6 +140,13 @@ fn loaded_from(name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cudnn_is_of_the_version_that_it_is_of() {
+        assert_eq!(cudnn_version("91.9"), "9.19");
+        assert_eq!(cudnn_version("90.1"), "9.1");
+        assert_eq!(cudnn_version("8.9"), "8.9");
+    }
 
     #[test]
     fn versions_and_paths_are_those_of_the_loaded_libraries() {

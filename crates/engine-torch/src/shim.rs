@@ -58,6 +58,8 @@ unsafe extern "C" {
     fn shim_set_all_reduce(all_reduce: AllReduceFn);
     fn shim_current_stream(device: c_int, stream: *mut *mut c_void) -> *mut c_char;
 
+    fn shim_set_cudnn_attention(allowed: bool) -> *mut c_char;
+
     fn shim_device_count() -> c_int;
     fn shim_device_synchronize(device: c_int) -> *mut c_char;
     fn shim_device_empty_cache(device: c_int) -> *mut c_char;
@@ -238,6 +240,12 @@ pub(crate) fn current_stream(device: usize) -> Result<*mut c_void> {
     // SAFETY: a device that does not exist is an error; `stream` is valid for the duration of the call.
     unsafe { check(shim_current_stream(device as c_int, &raw mut stream))? };
     Ok(stream)
+}
+
+/// Lets `scaled_dot_product_attention` choose cuDNN's kernels, or not.
+pub(crate) fn set_cudnn_attention(allowed: bool) -> Result<()> {
+    // SAFETY: no pointers.
+    unsafe { check(shim_set_cudnn_attention(allowed)) }
 }
 
 /// How many accelerators libtorch sees; `libtorch_cuda.so` must be loaded before the first call.

@@ -60,6 +60,14 @@ fn linear_layers_by_onednn_compute_the_same() {
 }
 
 #[test]
+fn attention_by_cudnn_is_for_a_gpu() {
+    let request = request(seeded(small_config()), Precision::Fp32, options(&[("attention", "cudnn")]));
+    let error =
+        Torch::new(TorchEngine::Eager, World::alone()).load(&request, &Reporter::silent()).unwrap_err();
+    assert_eq!(error.to_string(), "option attention: \"cudnn\" computes on a GPU alone, not on cpu");
+}
+
+#[test]
 fn a_written_checkpoint_is_mapped_and_computes_what_its_seed_does() {
     let dir = tempfile::tempdir().unwrap();
     for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
@@ -178,7 +186,7 @@ fn what_cannot_be_done_is_one_line() {
     );
     assert_eq!(
         failure(options(&[("attention", "flash")]), Device::Cpu, None),
-        r#"option attention: expected "sdpa" or "eager", found "flash""#
+        r#"option attention: expected "sdpa" or "eager" or "cudnn", found "flash""#
     );
     let message = failure(Options::new(), Device::Cuda(99), None);
     assert!(message.starts_with("cuda:99 can't be used: ") && !message.contains('\n'), "{message}");

@@ -1,26 +1,25 @@
 //! What stands under a table: findings that its columns can't show.
 
-use protocol::{CellSize, Environment, Outcome, Verification};
+use protocol::{CellSize, Environment, Measurement, Outcome, Verification};
 
 use crate::Row;
 
 /// The documents' generations.
 const PUBLISHED_GENERATION: u32 = 256;
+/// Timed prefills of a cell there.
+const PUBLISHED_PROMPT_RUNS: usize = 100;
 
 /// Everything that a reader of these rows must know.
 pub(crate) fn of_table<'a>(
     rows: &[Row],
-    generation_length: u32,
+    records: &[&Measurement],
     verifications: impl Iterator<Item = &'a Verification>,
     environments: &[Environment],
     heading_part: u32,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    if generation_length != PUBLISHED_GENERATION {
-        notes.push(format!(
-            "generations are of {generation_length} tokens (the documents': {PUBLISHED_GENERATION}): wall clocks are theirs"
-        ));
-    }
+    notes.extend(shorter_generations(records));
+    notes.extend(other_prompt_runs(records));
     notes.extend(verifications.flat_map(disagreements));
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
@@ -29,6 +28,28 @@ pub(crate) fn of_table<'a>(
     notes.extend(of_gpu(rows));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
+}
+
+fn shorter_generations(records: &[&Measurement]) -> Option<String> {
+    let length = records.first()?.generation_length;
+    (length != PUBLISHED_GENERATION).then(|| {
+        format!("generations are of {length} tokens (the documents': {PUBLISHED_GENERATION}): wall clocks are theirs")
+    })
+}
+
+/// Of how many forwards a launch's mean prompt latency is, where that is not as in the documents.
+fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
+    let measured = records.iter().filter(|record| record.outcome == Outcome::Ok);
+    let mut runs: Vec<usize> = measured.map(|record| record.prompt_seconds.len()).collect();
+    runs.sort_unstable();
+    let (least, most) = (*runs.first()?, *runs.last()?);
+    let many = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let forwards = if most == 1 { "forward" } else { "forwards" };
+    (most != PUBLISHED_PROMPT_RUNS || least != most).then(|| {
+        format!(
+            "prompt latencies are of {many} {forwards} a launch (the documents': {PUBLISHED_PROMPT_RUNS})"
+        )
+    })
 }
 
 /// What the engines' workers said of how they built the model: a line for each engine, and the cells only where it did
@@ -60,9 +81,10 @@ fn disagreements(verification: &Verification) -> Vec<String> {
         .collect()
 }
 
-/// Cells whose greedy tokens are not those of the other engines.
+/// Cells whose greedy tokens are not those of the other engines. In half precision that can be every cell.
 fn different_tokens(rows: &[Row]) -> Vec<String> {
-    let mut notes = Vec::new();
+    const CELLS_NAMED: usize = 6;
+    let mut differing = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let same_cell =
             |other: &&Row| other.batch_size == row.batch_size && other.prompt_length == row.prompt_length;
@@ -81,15 +103,16 @@ fn different_tokens(rows: &[Row]) -> Vec<String> {
         }
         if groups.len() > 1 {
             let engines: Vec<String> = groups.iter().map(|(_, engines)| engines.join(", ")).collect();
-            notes.push(format!(
-                "batch {} × prompt {}: the greedy tokens differ: {}",
-                row.batch_size,
-                row.prompt_length,
-                engines.join(" ≠ ")
-            ));
+            differing.push((format!("the greedy tokens differ: {}", engines.join(" ≠ ")), row));
         }
     }
-    notes
+    let note = |(what, its): &(String, Vec<&Row>)| match &its[..] {
+        [first, .., last] if its.len() > CELLS_NAMED => {
+            format!("{} cells from {} to {}: {what}", its.len(), first.cell_name(), last.cell_name())
+        }
+        _ => of_cells(what, its),
+    };
+    groups(differing.into_iter()).iter().map(note).collect()
 }
 
 /// Cells that have no figures, with what was reported; equal reports of one engine in one note.

@@ -188,7 +188,7 @@ pub fn tables(
             scale: scale.as_ref().map(|scale| scale.words(&rows)),
             notes: crate::notes::of_table(
                 &rows,
-                generation_length,
+                &records,
                 verifications.iter().filter(|one| one.model == model),
                 environments,
                 records[0].part,

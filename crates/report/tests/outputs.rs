@@ -133,6 +133,40 @@ fn every_throughput_is_its_formula() {
 }
 
 #[test]
+fn fewer_prompt_runs_than_the_documents_are_said() {
+    let notes = |runs: &[usize]| {
+        let cells = runs.iter().zip(1..).map(|(&runs, batch_size)| Measurement {
+            prompt_seconds: vec![0.1; runs],
+            ..measured("onnxruntime", batch_size, 16, 256)
+        });
+        tables(&cells.collect::<Vec<_>>(), &[], &[environment()])[0].notes.clone()
+    };
+    assert!(notes(&[100, 100]).is_empty());
+    assert_eq!(notes(&[6, 6]), ["prompt latencies are of 6 forwards a launch (the documents': 100)"]);
+    assert_eq!(notes(&[1]), ["prompt latencies are of 1 forward a launch (the documents': 100)"]);
+    assert_eq!(
+        notes(&[100, 6]),
+        ["prompt latencies are of 6 to 100 forwards a launch (the documents': 100)"]
+    );
+}
+
+#[test]
+fn the_same_tokens_that_differ_everywhere_are_one_line() {
+    let cell = |engine: &str, prompt_length| Measurement {
+        prompt_seconds: vec![0.1; 100],
+        tokens_sha256: Some(engine.into()),
+        ..measured(engine, 1, prompt_length, 256)
+    };
+    let notes = |cells: u32| {
+        let records: Vec<_> =
+            ["a", "b"].iter().flat_map(|engine| (1..=cells).map(move |n| cell(engine, n))).collect();
+        tables(&records, &[], &[environment()])[0].notes.clone()
+    };
+    assert_eq!(notes(2), ["1×1, 1×2: the greedy tokens differ: a ≠ b"]);
+    assert_eq!(notes(7), ["7 cells from 1×1 to 1×7: the greedy tokens differ: a ≠ b"]);
+}
+
+#[test]
 fn a_generation_shorter_than_a_column_leaves_it_empty() {
     let table = &tables(&[measured("onnxruntime", 1, 16, 200)], &[], &[environment()])[0];
     let texts = table.rows[0].texts();
