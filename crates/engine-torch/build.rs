@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 const SHIM: &str = "shim/torch_shim.cpp";
 const ONEDNN: &str = "shim/onednn.cpp";
+const SINGLE_ROW: &str = "shim/single_row.cpp";
 const AOTI_GRAPH: &str = "shim/aoti_graph.cpp";
 const CUDA_GRAPH: &str = "shim/cuda_graph.cpp";
 
 fn main() {
-    for file in [SHIM, ONEDNN, AOTI_GRAPH, CUDA_GRAPH, "shim/attempt.h"] {
+    for file in [SHIM, ONEDNN, SINGLE_ROW, AOTI_GRAPH, CUDA_GRAPH, "shim/attempt.h", "shim/single_row.h"] {
         println!("cargo::rerun-if-changed={file}");
     }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -32,6 +33,14 @@ fn main() {
     }
     let api = include.join("torch/csrc/api/include");
     compiler(&[&include, &api]).files([SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
+    // at::parallel_for is in a header: threads are those of libtorch, which brings libgomp.so.1.
+    compiler(&[&include, &api])
+        .flag("-fopenmp")
+        .flag("-O3")
+        .flag("-Wno-psabi")
+        .file(SINGLE_ROW)
+        .compile("single_row");
+    println!("cargo::rustc-link-arg=-l:libgomp.so.1");
     build_cuda_graph(&compiler(&[&include, &cuda]));
     set_search_path(&lib);
 }

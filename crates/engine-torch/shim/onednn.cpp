@@ -1,36 +1,80 @@
-// oneDNN's linear layer, as C functions for src/onednn.rs: what torch.compile calls where `at::linear` would call MKL, found by
-// name, for no header declares it. Errors are as in torch_shim.cpp.
+// Linear layers by oneDNN: what torch.compile calls where `at::linear` would call MKL, found by name, for no header declares it.
+// C functions for src/onednn.rs, whose errors are as in torch_shim.cpp, and the operator that src/aoti/export.py calls.
+
+#include <unordered_map>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/linear.h>
+#include <torch/library.h>
 
 #include "attempt.h"
+#include "single_row.h"
 
 using at::Tensor;
 
-static c10::OperatorHandle find(const char *name) {
+namespace {
+
+c10::OperatorHandle find(const char *name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+}
+
+// `weight` [out, in] as oneDNN wants it for so many rows of input: a tensor that only multiply() can read.
+Tensor pack(const Tensor &weight, int64_t rows) {
+    using Pack = Tensor(const Tensor &, std::optional<int64_t>);
+    static const auto pack = find("mkldnn::_reorder_linear_weight").typed<Pack>();
+    return pack.call(weight, rows);
+}
+
+Tensor multiply(const Tensor &input, const Tensor &packed) {
+    using Linear = Tensor(const Tensor &, const Tensor &, const std::optional<Tensor> &, std::string_view,
+                          c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+    static const auto linear = find("mkldnn::_linear_pointwise").typed<Linear>();
+    return linear.call(input, packed, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+// Of a single row oneDNN reads the weight slower than memory gives it. In FP16 there is nothing else.
+bool is_single_row(const Tensor &input, const Tensor &weight) {
+    const auto kind = weight.scalar_type();
+    return input.numel() == weight.size(1) && (kind == at::kFloat || kind == at::kBFloat16);
+}
+
+// Packed weights by the addresses of those that they were made of, which stay alive: compiled code has no way to name them.
+std::unordered_map<const void *, Tensor> &all_packed() {
+    static std::unordered_map<const void *, Tensor> packed;
+    return packed;
+}
+
+Tensor product(const Tensor &input, const Tensor &weight) {
+    if (is_single_row(input, weight)) {
+        return single_row_linear(input, weight);
+    }
+    const auto packed = all_packed().find(weight.const_data_ptr());
+    return packed == all_packed().end() ? at::linear(input, weight) : multiply(input, packed->second);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(llama2_bench, library) {
+    library.def("linear(Tensor input, Tensor weight) -> Tensor");
+    library.impl("linear", c10::DispatchKey::CPU, &product);
 }
 
 extern "C" {
 
-// `weight` [out, in] as oneDNN wants it for so many rows of input: a tensor that only onednn_linear() can read.
-char *onednn_pack(const Tensor *weight, int64_t rows, Tensor **packed) {
-    return attempt([&] {
-        using Pack = Tensor(const Tensor &, std::optional<int64_t>);
-        static const auto pack = find("mkldnn::_reorder_linear_weight").typed<Pack>();
-        *packed = new Tensor(pack.call(*weight, rows));
-    });
+// Has onednn_linear() multiply several rows with a copy of `weight` [out, in] that is laid out for `rows` of them. The weight stays
+// alive until onednn_forget().
+char *onednn_pack(const Tensor *weight, int64_t rows) {
+    return attempt([&] { all_packed().insert_or_assign(weight->const_data_ptr(), pack(*weight, rows)); });
 }
 
-// input · weightᵀ; `weight` is [out, in], or packed.
+void onednn_forget(const Tensor *weight) {
+    all_packed().erase(weight->const_data_ptr());
+}
+
+// input · weightᵀ.
 char *onednn_linear(const Tensor *input, const Tensor *weight, Tensor **output) {
-    return attempt([&] {
-        using Linear = Tensor(const Tensor &, const Tensor &, const std::optional<Tensor> &, std::string_view,
-                              c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
-        static const auto linear = find("mkldnn::_linear_pointwise").typed<Linear>();
-        *output = new Tensor(linear.call(*input, *weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), ""));
-    });
+    return attempt([&] { *output = new Tensor(product(*input, *weight)); });
 }
 
 }  // extern "C"

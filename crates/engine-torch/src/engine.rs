@@ -198,12 +198,16 @@ impl Engine for Torch {
                 "option linear: \"onednn\" computes on the CPU alone, not on {}",
                 request.device
             );
-            notes.push("linear layers by oneDNN, on weights laid out anew".into());
+            notes.push(
+                "linear layers by oneDNN, on weights laid out anew; a single row's, but in FP16, by a loop over the weights as they are".into(),
+            );
         }
 
         let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);
         let causal_lm: Box<dyn CausalLm> = match (self.engine, package) {
-            (_, Some(package)) => Box::new(CompiledLlama::new(&package, &config, weights, device)?),
+            (_, Some(package)) => {
+                Box::new(CompiledLlama::new(&package, &config, weights, options.linear, device)?)
+            }
             (TorchEngine::Compile, None) => {
                 Box::new(ScriptedLlama::new(&config, weights, options, ranks.as_ref())?)
             }

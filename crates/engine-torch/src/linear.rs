@@ -15,8 +15,8 @@ pub(crate) enum Linear {
 impl Linear {
     pub(crate) fn new(kind: LinearKind, weight: Tensor) -> Result<Self> {
         Ok(match kind {
-            LinearKind::Aten | LinearKind::Inductor => Self::Aten(weight),
-            LinearKind::OneDnn => Self::OneDnn(PackedWeight::new(&weight)?),
+            LinearKind::Aten => Self::Aten(weight),
+            LinearKind::OneDnn => Self::OneDnn(PackedWeight::new(weight)?),
         })
     }
 

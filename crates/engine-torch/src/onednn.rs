@@ -1,9 +1,9 @@
-//! Linear layers by oneDNN, on a CPU: safe faces of `shim/onednn.cpp`.
+//! Linear layers by oneDNN, on a CPU, and of a single row by a loop of our own: safe faces of `shim/onednn.cpp`.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::Result;
 use crate::shim::check;
@@ -11,7 +11,8 @@ use crate::shim::check;
 type CTensor = c_void;
 
 unsafe extern "C" {
-    fn onednn_pack(weight: *const CTensor, rows: i64, packed: *mut *mut CTensor) -> *mut c_char;
+    fn onednn_pack(weight: *const CTensor, rows: i64) -> *mut c_char;
+    fn onednn_forget(weight: *const CTensor);
     fn onednn_linear(input: *const CTensor, weight: *const CTensor, output: *mut *mut CTensor)
     -> *mut c_char;
 }
@@ -19,40 +20,57 @@ unsafe extern "C" {
 /// From so many rows on oneDNN wants one layout: that of a prompt.
 const SEVERAL: i64 = 256;
 
-/// The weight of a linear layer without a bias, `[out, in]`, laid out as oneDNN multiplies it fastest.
-pub(crate) struct PackedWeight {
-    several: Tensor,
-    /// For a single row: in FP32 another layout reads a quarter faster.
-    single: Option<Tensor>,
-}
+/// The weight of a linear layer without a bias, `[out, in]`, and a copy of it that is laid out as oneDNN multiplies several rows
+/// fastest. A single row is multiplied with the weight itself, but in FP16.
+pub(crate) struct PackedWeight(Tensor);
 
 impl PackedWeight {
-    pub(crate) fn new(weight: &Tensor) -> Result<Self> {
-        let single = (weight.f_kind()? == Kind::Float).then(|| pack(weight, 1)).transpose()?;
-        Ok(Self { several: pack(weight, SEVERAL)?, single })
+    pub(crate) fn new(weight: Tensor) -> Result<Self> {
+        // SAFETY: the weight is alive, and is until `drop` has its copy forgotten.
+        unsafe { check(onednn_pack(weight.as_ptr().cast(), SEVERAL))? };
+        Ok(Self(weight))
     }
 
     /// `input` `[…, in]` times the weight's transpose.
     pub(crate) fn linear(&self, input: &Tensor) -> Result<Tensor> {
-        let sizes = input.size();
-        let is_single = sizes[..sizes.len() - 1].iter().all(|&size| size == 1);
-        let weight = self.single.as_ref().filter(|_| is_single).unwrap_or(&self.several);
         let mut output = null_mut();
         // SAFETY: both tensors are alive and borrowed for the duration of the call; a null error means that `output` is a new
         // tensor.
         unsafe {
-            check(onednn_linear(input.as_ptr().cast(), weight.as_ptr().cast(), &raw mut output))?;
+            check(onednn_linear(input.as_ptr().cast(), self.0.as_ptr().cast(), &raw mut output))?;
             Ok(Tensor::from_ptr(output.cast()))
         }
     }
 }
 
-/// A copy of `weight` for inputs of so many rows.
-fn pack(weight: &Tensor, rows: i64) -> Result<Tensor> {
-    let mut packed = null_mut();
-    // SAFETY: the weight is alive and borrowed for the duration of the call; a null error means that `packed` is a new tensor.
-    unsafe {
-        check(onednn_pack(weight.as_ptr().cast(), rows, &raw mut packed))?;
-        Ok(Tensor::from_ptr(packed.cast()))
+impl Drop for PackedWeight {
+    fn drop(&mut self) {
+        // SAFETY: the weight is alive.
+        unsafe { onednn_forget(self.0.as_ptr().cast()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Sizes that are and are not multiples of what registers hold, and of the rows that are read side by side.
+    #[test]
+    fn a_single_row_is_multiplied_as_several_are() {
+        for (outputs, inputs) in [(1, 1), (7, 15), (8, 16), (9, 33), (17, 31), (64, 288), (2048, 100)] {
+            for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 1e-2)] {
+                let random = |sizes: &[i64]| Tensor::randn(sizes, (Kind::Float, Device::Cpu)).to_kind(kind);
+                let (weight, input) = (random(&[outputs, inputs]), random(&[1, 1, inputs]));
+                let exact =
+                    input.to_kind(Kind::Double).linear(&weight.to_kind(Kind::Double), None::<&Tensor>);
+                let found = PackedWeight::new(weight).unwrap().linear(&input).unwrap();
+                assert_eq!((found.size(), found.kind()), (vec![1, 1, outputs], kind));
+                let error = (found.to_kind(Kind::Double) - &exact).abs().max().double_value(&[]);
+                let size = exact.abs().max().double_value(&[]).max(1.0);
+                assert!(error < tolerance * size, "{outputs}×{inputs} {kind:?}: {error:e} of {size}");
+            }
+        }
     }
 }

@@ -38,8 +38,6 @@ pub(crate) enum LinearKind {
     Aten,
     /// oneDNN, on weights that are laid out for it.
     OneDnn,
-    /// `at::linear`, but where a weight is multiplied by few rows, sums that inductor compiles.
-    Inductor,
 }
 
 const ATTENTION: [&str; 3] = ["sdpa", "eager", "cudnn"];
@@ -52,7 +50,6 @@ const LOGITS: [&str; 2] = ["last", "all"];
 const LINEAR: [&str; 2] = ["aten", "onednn"];
 /// oneDNN is for the CPU, where there are no CUDA graphs; and is not built into the script.
 const LINEAR_OF_OTHERS: [&str; 1] = ["aten"];
-const LINEAR_COMPILED: [&str; 2] = ["inductor", "aten"];
 
 /// Names and words, the default first.
 pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 4] {
@@ -60,7 +57,7 @@ pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static s
         TorchEngine::Eager => (&ATTENTION, &KV_CACHE, &LINEAR),
         TorchEngine::Compile => (&ATTENTION, &KV_CACHE, &LINEAR_OF_OTHERS),
         TorchEngine::CudaGraph => (&ATTENTION, &KV_CACHE_STATIC, &LINEAR_OF_OTHERS),
-        TorchEngine::Aoti => (&ATTENTION_COMPILED, &KV_CACHE_STATIC, &LINEAR_COMPILED),
+        TorchEngine::Aoti => (&ATTENTION_COMPILED, &KV_CACHE_STATIC, &LINEAR),
     };
     [("attention", attention), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS)]
 }
@@ -92,7 +89,6 @@ impl Options {
         };
         let linear = match take_word(&mut left, "linear", words[2].1)? {
             "onednn" => LinearKind::OneDnn,
-            "inductor" => LinearKind::Inductor,
             _ => LinearKind::Aten,
         };
         let logits = match take_word(&mut left, "logits", words[3].1)? {

@@ -19,19 +19,24 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 GRAPHS = {
     "prefill": {},
     "decode_many": {"length": 1},
-    "decode_fours": {"length": 1, "rows": 4},
-    "decode_one": {"length": 1, "batch_size": 1, "rows": 1},
+    "decode_one": {"length": 1, "batch_size": 1},
 }
 
 
+# An operator of the engine's own (shim/onednn.cpp); here nothing is computed.
+OPERATORS = torch.library.Library("llama2_bench", "DEF")
+OPERATORS.define("linear(Tensor input, Tensor weight) -> Tensor")
+
+
+@torch.library.impl(OPERATORS, "linear", "Meta")
+def _(states, weight):
+    return states.new_empty((*states.shape[:-1], weight.shape[0]))
+
+
 class Linear(nn.Module):
-    """at::linear; or, where `rows` is set, that many rows at a time as sums of products, one token a sequence.
+    """at::linear, or the engine's own."""
 
-    Inductor makes a loop over the weight of them, which reads it once, as fast as memory is. libtorch's products of a matrix with
-    a few vectors read it at a third of that, and oftener than once.
-    """
-
-    rows = None
+    product = F.linear
 
     def __init__(self, inputs, outputs):
         super().__init__()
@@ -39,18 +44,6 @@ class Linear(nn.Module):
 
     def forward(self, states):
         return Linear.product(states, self.weight)
-
-    @classmethod
-    def product(cls, states, weight):
-        if cls.rows is None:
-            return F.linear(states, weight)
-        (batch_size, _, inputs), rows = states.shape, cls.rows
-        torch._check(batch_size % rows == 0)
-        # By strides, for which inductor writes the inputs to memory: else it would compute them anew for each output.
-        states = states.contiguous().as_strided((batch_size // rows, rows, inputs), (rows * inputs, inputs, 1)).float()
-        sums = [(weight.float().unsqueeze(1) * states[:, row]).sum(-1) for row in range(rows)]
-        products = torch.stack(sums, dim=-1).view(-1, batch_size).t()
-        return products.to(weight.dtype).contiguous().unsqueeze(1)
 
 
 class RmsNorm(nn.Module):
@@ -182,12 +175,10 @@ def empty_model(request):
     return model.to_empty(device=request["device"]).eval().requires_grad_(False)
 
 
-def export(model, request, batch_size=None, length=None, rows=None):
+def export(model, request, batch_size=None, length=None):
     config, device = request["config"], request["device"]
-    # A GPU's libraries have products of their own for few rows.
-    Linear.rows = rows if device == "cpu" and request["linear"] == "inductor" else None
     # Sizes that are not fixed are those of an example, any two of them different.
-    batch, new, attended, capacity = batch_size or 2 * (rows or 1), length or 3, 5 if length else 3, 7
+    batch, new, attended, capacity = batch_size or 2, length or 3, 5 if length else 3, 7
     states = (batch, config["num_key_value_heads"], capacity, config["head_dim"])
 
     def cache():
@@ -196,7 +187,7 @@ def export(model, request, batch_size=None, length=None, rows=None):
     ids = torch.zeros((batch, new), dtype=torch.int64, device=device)
     positions = torch.arange(attended, device=device)
     dim = torch.export.Dim
-    batches = {} if batch_size else {0: (rows or 1) * dim("batch_size", min=1)}
+    batches = {} if batch_size else {0: dim("batch_size", min=1)}
     # A prompt is all that is attended to.
     new_tokens = {} if length else {1: dim("attended", min=1)}
     of_cache = [batches | {2: dim("capacity", min=1)}] * config["num_hidden_layers"]
@@ -213,6 +204,8 @@ def main():
     # Asked before the flags are in force: they would have its test program not be linked with libtorch, and fail.
     if not cpu_vec_isa.valid_vec_isa_list():
         sys.exit("no vector instructions that inductor knows, or g++ can't compile for them")
+    if request["linear"] == "onednn":
+        Linear.product = torch.ops.llama2_bench.linear
     model = empty_model(request)
     files = {}
     for name, fixed in GRAPHS.items():

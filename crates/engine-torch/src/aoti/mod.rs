@@ -4,19 +4,18 @@
 mod graph;
 mod store;
 
-use llama::LlamaConfig;
+use llama::{EMBED_TOKENS, LlamaConfig};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, inv_freq};
+use crate::onednn::PackedWeight;
+use crate::options::LinearKind;
 use crate::weights::WeightTensors;
 use graph::Graph;
 
 pub(crate) use store::{Package, Recipe, Store};
-
-/// Of larger batches libtorch's matrix products are as fast.
-const LARGEST_OF_FOURS: i64 = 16;
 
 /// A package's graphs, which share their weights.
 pub(crate) struct CompiledLlama {
@@ -24,12 +23,12 @@ pub(crate) struct CompiledLlama {
     prefill: Graph,
     /// One token of each of several sequences.
     decode_many: Graph,
-    /// The same, four sequences at a time.
-    decode_fours: Graph,
     /// One token of one sequence.
     decode_one: Graph,
     /// 0, 1, 2… as far as the context goes.
     positions: Tensor,
+    /// Those that oneDNN multiplies with: the graphs find them by the weights.
+    _packed: Vec<PackedWeight>,
 }
 
 impl CompiledLlama {
@@ -37,9 +36,16 @@ impl CompiledLlama {
         package: &Package,
         config: &LlamaConfig,
         weights: WeightTensors,
+        linear: LinearKind,
         device: Device,
     ) -> anyhow::Result<Self> {
         let mut weights = weights.into_named();
+        let is_linear = |name: &str| config.tie_word_embeddings || name != EMBED_TOKENS;
+        let matrices = weights.iter().filter(|(name, weight)| weight.dim() == 2 && is_linear(name));
+        let packed = matrices
+            .filter(|_| linear == LinearKind::OneDnn)
+            .map(|(_, weight)| PackedWeight::new(weight.shallow_clone()))
+            .collect::<Result<_>>()?;
         weights.insert("inv_freq".into(), inv_freq(config)?.f_to_device(device)?);
         let graph = |name| {
             Graph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
@@ -48,9 +54,9 @@ impl CompiledLlama {
         Ok(Self {
             prefill: graph("prefill")?,
             decode_many: graph("decode_many")?,
-            decode_fours: graph("decode_fours")?,
             decode_one: graph("decode_one")?,
             positions: Tensor::f_arange(context, (Kind::Int64, device))?,
+            _packed: packed,
         })
     }
 }
@@ -60,7 +66,6 @@ impl CausalLm for CompiledLlama {
         let (batch_size, length) = input_ids.size2()?;
         let graph = match (batch_size, length) {
             (1, 1) => &self.decode_one,
-            (4..=LARGEST_OF_FOURS, 1) if batch_size % 4 == 0 => &self.decode_fours,
             (_, 1) => &self.decode_many,
             _ => &self.prefill,
         };
@@ -91,8 +96,10 @@ mod tests {
         let source = Arc::new(Weights::open(&ModelSource::Seeded { config, seed: 0 }).unwrap());
         let weights =
             WeightTensors::load(&source, Precision::Fp32, Device::Cpu, None, &Reporter::silent()).unwrap();
-        let error =
-            CompiledLlama::new(&package, source.config(), weights, Device::Cpu).err().unwrap().to_string();
+        let error = CompiledLlama::new(&package, source.config(), weights, LinearKind::Aten, Device::Cpu)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.starts_with(&format!("{}: libtorch: ", package.path.display())), "{error}");
         assert!(error.ends_with(": delete the file, and it is compiled anew"), "{error}");
     }

@@ -17,8 +17,8 @@ use worker::Reporter;
 use crate::options::{LinearKind, LogitsKept, Options};
 
 const SCRIPT: &str = include_str!("export.py");
-/// Lines that the script writes: for each of four graphs that it is exported, and that it is compiled.
-const STEPS: u32 = 8;
+/// Lines that the script writes: for each of three graphs that it is exported, and that it is compiled.
+const STEPS: u32 = 6;
 
 /// What a package depends on, beside the script.
 pub(crate) struct Recipe<'a> {
@@ -49,7 +49,7 @@ impl Recipe<'_> {
             },
             "precision": self.precision,
             "device": if self.device == Device::Cpu { "cpu" } else { "cuda" },
-            "linear": if self.options.linear == LinearKind::Aten { "aten" } else { "inductor" },
+            "linear": if self.options.linear == LinearKind::Aten { "aten" } else { "onednn" },
             "logits": if self.options.logits == LogitsKept::All { "all" } else { "last" },
             "torch": self.torch,
             "flags": self.flags(),
