@@ -547,7 +547,7 @@ class Steps(Temporary):
 
     def test_every_engine_is_checked_and_the_tables_are_as_published(self):
         steps = self.plan()
-        self.assertEqual(list(steps), ["machine", "doctor", "verify", "ceilings", "short", "oom", "7b", "13b"])
+        self.assertEqual(list(steps), ["machine", "doctor", "verify", "ceilings", "short", "oom", "peers", "7b", "13b"])
         for name in ("verify", "short", "oom"):
             self.assertRegex(
                 self.words(steps[name]), "--device cuda:0 --engine onnxruntime,pytorch-eager,pytorch-compile"
@@ -555,6 +555,12 @@ class Steps(Temporary):
         self.assertRegex(
             self.words(steps["13b"]), r"run \S+/llama2-13b-fp16-cuda\.toml --device cuda:0 --out \S+/results/13b$"
         )
+        self.assertRegex(
+            self.words(steps["peers"]),
+            r"llama2-7b-fp16-cuda\.toml .*--prompt-length 256 .*/peers\.toml --engine pytorch-eager,hf-eager,hf-compile",
+        )
+        with mock.patch.object(checks.importlib.util, "find_spec", return_value=None):
+            self.assertEqual(self.plan()["peers"].skip, f"{sys.executable} has no transformers")
         self.assertIn("--prompt-runs 7", self.words(self.plan(prompt_runs=7)["7b"]))
         self.assertEqual(steps["ceilings"].skip, "this llama2-bench has no ceilings")
         self.write("ceilings")

@@ -19,5 +19,6 @@ fn main() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    println!("cargo::rerun-if-changed=build.rs");
+    // Whether the tree is as the revision has it.
+    println!("cargo::rerun-if-changed=../");
 }

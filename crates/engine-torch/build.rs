@@ -33,7 +33,8 @@ fn main() {
     }
     let api = include.join("torch/csrc/api/include");
     compiler(&[&include, &api]).files([SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
-    // at::parallel_for is in a header: threads are those of libtorch, which brings libgomp.so.1.
+    // at::parallel_for is in a header: threads are those of libtorch, which brings libgomp.so.1. Vectors are wider than the
+    // registers of some processors, which changes no function that is called from elsewhere (-Wpsabi).
     compiler(&[&include, &api])
         .flag("-fopenmp")
         .flag("-O3")

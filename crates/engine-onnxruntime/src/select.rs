@@ -129,54 +129,56 @@ fn largest(values: &[f32]) -> f32 {
 /// `logits` `[batch, rows, vocab_size]` to `ids` `[batch, 1]`.
 ///
 /// `ArgMax` would be one node, but which of equal values it takes on a GPU is up to cuDNN; in half precision the two
-/// largest of 32000 are often equal. So the largest value comes first, then the lowest id of it. Neither by a `Reduce…`: for
-/// several sequences cuDNN takes 2 ms for each on an H100 (`results/llama2-7b-h100`). `TopK` sorts up to 1024 numbers in
-/// one block's shared memory: so first of short parts of a row, then of the parts.
+/// largest of 32000 are often equal. So the largest value comes first, then the lowest id of it. Neither by a `Reduce…`, which
+/// is cuDNN's, too: with two of them a choice for several sequences took 4 ms on an H100 (`results/llama2-7b-h100`). `TopK` sorts
+/// up to 256 numbers in the memory that a block of threads shares: so first of short parts of a row, then of the parts.
 fn graph(precision: Precision, vocab_size: usize) -> ModelProto {
     let node = |op: &str, inputs: &[&str], output: &str, attributes: &[AttributeProto]| {
         NodeProto::new(ONNX, op, output, inputs, &[output], attributes)
     };
     let size = vocab_size as i64;
-    let part = part(size);
+    let parts = parts(size);
     // Exact in FP32 up to 16.7 million.
     let every_id: Vec<f32> = (0..vocab_size).map(|id| -(id as f32)).collect();
-    let largest = |of: &str, output: &str| -> [NodeProto; 4] {
-        let [parts, of_parts, in_rows] =
-            ["parts", "of_parts", "in_rows"].map(|name| format!("{output}_{name}"));
-        let top = |input: &str, output: &str| {
-            let outputs = [output, &format!("{output}_index")];
-            NodeProto::new(ONNX, "TopK", output, &[input, "one"], &outputs, &[])
-        };
-        [
-            node("Reshape", &[of, "part"], &parts, &[]),
-            top(&parts, &of_parts),
-            node("Reshape", &[&of_parts, "parts_of_row"], &in_rows, &[]),
-            top(&in_rows, output),
-        ]
+    let largest = |of: &str, output: &str| -> Vec<NodeProto> {
+        let mut nodes = Vec::new();
+        let mut input = of.to_owned();
+        for level in 0..parts.len() {
+            let [cut, index] = ["cut", "index"].map(|name| format!("{output}_{name}_{level}"));
+            let is_last = level + 1 == parts.len();
+            let of_parts = if is_last { output.to_owned() } else { format!("{output}_{level}") };
+            nodes.push(node("Reshape", &[&input, &shape_name(level)], &cut, &[]));
+            nodes.push(NodeProto::new(ONNX, "TopK", &of_parts, &[&cut, "one"], &[&of_parts, &index], &[]));
+            input = of_parts;
+        }
+        nodes
     };
+    let shape = |(level, &part): (usize, &i64)| TensorProto::int64(&shape_name(level), &[2], &[-1, part]);
     let logits = ["batch".into(), "rows".into(), vocab_size.into()];
     let graph = GraphProto {
         name: "select".into(),
         input: vec![ValueInfoProto::tensor("logits", precision.into(), logits)],
-        initializer: vec![
+        initializer: [
             TensorProto::int64("last_row", &[], &[-1]),
             TensorProto::int64("one", &[1], &[1]),
-            TensorProto::int64("part", &[2], &[-1, part]),
-            TensorProto::int64("parts_of_row", &[2], &[-1, size / part]),
             TensorProto::float("every_id", &[size], &every_id),
-            TensorProto::float("no_id", &[], &[-(size as f32)]),
-        ],
+            // Where nothing is the largest, for all are NaN, it is the last.
+            TensorProto::float("no_id", &[], &[1.0 - size as f32]),
+        ]
+        .into_iter()
+        .chain(parts.iter().enumerate().map(shape))
+        .collect(),
         node: [
             vec![
                 node("Gather", &["logits", "last_row"], "last", &[AttributeProto::int("axis", 1)]),
                 node("Cast", &["last"], "wide", &[AttributeProto::int("to", DataType::Float as i64)]),
             ],
-            largest("wide", "largest").into(),
+            largest("wide", "largest"),
             vec![
                 node("Equal", &["wide", "largest"], "is_largest", &[]),
                 node("Where", &["is_largest", "every_id", "no_id"], "candidates", &[]),
             ],
-            largest("candidates", "lowest").into(),
+            largest("candidates", "lowest"),
             vec![
                 node("Neg", &["lowest"], "id", &[]),
                 node("Cast", &["id"], "ids", &[AttributeProto::int("to", DataType::Int64 as i64)]),
@@ -189,9 +191,24 @@ fn graph(precision: Precision, vocab_size: usize) -> ModelProto {
     ModelProto::new(graph, 18)
 }
 
-/// The largest part that rows of `size` numbers can be cut into and that is sorted at once; a row where all are tiny.
-fn part(size: i64) -> i64 {
-    (32..=1024).rev().find(|part| size % part == 0).unwrap_or(size)
+fn shape_name(level: usize) -> String {
+    format!("part_{level}")
+}
+
+/// How long the parts are that a row of `size` numbers is cut into, then the row of these parts' largest, until one is left: parts
+/// that are sorted at once, or all that is left where it can't be cut into some of at least 32.
+fn parts(size: i64) -> Vec<i64> {
+    let mut parts = Vec::new();
+    let mut left = size;
+    loop {
+        let cut = || (32..=256).rev().find(|part| left % part == 0);
+        let part = if left <= 256 { left } else { cut().unwrap_or(left) };
+        parts.push(part);
+        left /= part;
+        if left == 1 {
+            return parts;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,7 +249,7 @@ mod tests {
     #[test]
     fn the_graph_takes_the_first_of_the_largest() {
         let library = Library::load().unwrap();
-        // Five parts of a row; and a prime, a row that can't be cut.
+        // Of 250 numbers and then of 20; and a prime, a row that can't be cut.
         for vocab_size in [5000, 5003] {
             let (values, expected) = logits(vocab_size);
             let model = graph(Precision::Fp32, vocab_size).encode_to_vec();
@@ -249,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_into_equal_parts() {
-        assert_eq!(
-            [32_000, 128_256, 50_257, 5003, 7].map(part),
-            [1000, 1002, 50_257, 5003, 7].map(i64::from)
-        );
-        assert!([32_000, 128_256].iter().all(|size| size / part(*size) <= 1024));
+    fn rows_are_cut_into_parts_that_are_sorted_at_once() {
+        assert_eq!(parts(32_000), [256, 125]);
+        assert_eq!(parts(128_256), [256, 167, 3]);
+        assert_eq!(parts(50_257), [50_257]);
+        assert_eq!(parts(256), [256]);
+        assert_eq!(parts(1), [1]);
     }
 
     #[test]

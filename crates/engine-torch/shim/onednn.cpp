@@ -1,11 +1,11 @@
 // Linear layers by oneDNN: what torch.compile calls where `at::linear` would call MKL, found by name, for no header declares it.
 // C functions for src/onednn.rs, whose errors are as in torch_shim.cpp, and the operator that src/aoti/export.py calls.
 
+#include <mutex>
 #include <unordered_map>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/linear.h>
 #include <torch/library.h>
 
 #include "attempt.h"
@@ -40,17 +40,38 @@ bool is_single_row(const Tensor &input, const Tensor &weight) {
 }
 
 // Packed weights by the addresses of those that they were made of, which stay alive: compiled code has no way to name them.
-std::unordered_map<const void *, Tensor> &all_packed() {
-    static std::unordered_map<const void *, Tensor> packed;
-    return packed;
-}
+class AllPacked {
+  public:
+    void add(const Tensor &weight, Tensor packed) {
+        const std::lock_guard guard(mutex);
+        const bool is_new = by_address.emplace(weight.const_data_ptr(), std::move(packed)).second;
+        TORCH_CHECK(is_new, "a weight is laid out once");
+    }
+
+    Tensor of(const Tensor &weight) {
+        const std::lock_guard guard(mutex);
+        const auto found = by_address.find(weight.const_data_ptr());
+        TORCH_CHECK(found != by_address.end() && found->second.sizes() == weight.sizes(), "a weight that was not laid out");
+        return found->second;
+    }
+
+    void forget(const Tensor &weight) {
+        const std::lock_guard guard(mutex);
+        by_address.erase(weight.const_data_ptr());
+    }
+
+  private:
+    std::mutex mutex;
+    std::unordered_map<const void *, Tensor> by_address;
+};
+
+AllPacked all_packed;
 
 Tensor product(const Tensor &input, const Tensor &weight) {
     if (is_single_row(input, weight)) {
         return single_row_linear(input, weight);
     }
-    const auto packed = all_packed().find(weight.const_data_ptr());
-    return packed == all_packed().end() ? at::linear(input, weight) : multiply(input, packed->second);
+    return multiply(input, all_packed.of(weight));
 }
 
 }  // namespace
@@ -65,11 +86,11 @@ extern "C" {
 // Has onednn_linear() multiply several rows with a copy of `weight` [out, in] that is laid out for `rows` of them. The weight stays
 // alive until onednn_forget().
 char *onednn_pack(const Tensor *weight, int64_t rows) {
-    return attempt([&] { all_packed().insert_or_assign(weight->const_data_ptr(), pack(*weight, rows)); });
+    return attempt([&] { all_packed.add(*weight, pack(*weight, rows)); });
 }
 
 void onednn_forget(const Tensor *weight) {
-    all_packed().erase(weight->const_data_ptr());
+    all_packed.forget(*weight);
 }
 
 // input · weightᵀ.

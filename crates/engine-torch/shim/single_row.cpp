@@ -1,17 +1,22 @@
 // A linear layer of a single row: every weight is used once, so it takes what reading them takes.
 
+#include "single_row.h"
+
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
+#include <ATen/Version.h>
 #include <ATen/ops/empty.h>
 
-#ifdef __x86_64__
+#if defined(__x86_64__)
 #include <immintrin.h>
+#define WITH(instructions) __attribute__((target(instructions)))
+#else
+#define WITH(instructions)
 #endif
-
-#include "single_row.h"
 
 using at::Tensor;
 
@@ -23,7 +28,7 @@ using Lanes = float __attribute__((vector_size(LANES * sizeof(float))));
 using Halves = uint16_t __attribute__((vector_size(LANES * sizeof(uint16_t))));
 using Words = uint32_t __attribute__((vector_size(LANES * sizeof(uint32_t))));
 
-// Rows of the weight that are read side by side: from one alone memory gives less.
+// A thread's share is a multiple of so many rows.
 constexpr int64_t BLOCK = 8;
 // Smaller weights are multiplied before other threads have begun.
 constexpr int64_t WORTH_A_THREAD = 1 << 14;
@@ -80,32 +85,47 @@ INLINE void rows(const T *weight, const float *input, int64_t inputs, float *out
     }
 }
 
-template <typename T>
+// Of rows that are read side by side memory gives more than of one alone, as long as their sums stay in registers.
+template <int64_t SIDE_BY_SIDE, typename T>
 INLINE void rows_from_to(const T *weight, const float *input, int64_t inputs, float *output, int64_t from, int64_t to) {
-    for (; from + BLOCK <= to; from += BLOCK) {
-        rows<BLOCK>(weight + from * inputs, input, inputs, output + from);
+    for (; from + SIDE_BY_SIDE <= to; from += SIDE_BY_SIDE) {
+        rows<SIDE_BY_SIDE>(weight + from * inputs, input, inputs, output + from);
     }
     for (; from < to; ++from) {
         rows<1>(weight + from * inputs, input, inputs, output + from);
     }
 }
 
-// The loader takes the one that this processor has the instructions for.
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+template <typename Weight, typename Input>
+using Some = void (*)(const Weight *, const Input *, int64_t, float *, int64_t, int64_t);
 
-FOR_EVERY_PROCESSOR void some_rows(const float *weight, const float *input, int64_t inputs, float *output, int64_t from,
-                                   int64_t to) {
-    rows_from_to(weight, input, inputs, output, from, to);
+template <typename T>
+WITH("avx512f,avx512bw,avx512dq,avx512vl")
+void with_avx512(const T *weight, const float *input, int64_t inputs, float *output, int64_t from, int64_t to) {
+    rows_from_to<8>(weight, input, inputs, output, from, to);
 }
 
-FOR_EVERY_PROCESSOR void some_rows(const uint16_t *weight, const float *input, int64_t inputs, float *output, int64_t from,
-                                   int64_t to) {
-    rows_from_to(weight, input, inputs, output, from, to);
+template <typename T>
+WITH("avx2,fma")
+void with_avx2(const T *weight, const float *input, int64_t inputs, float *output, int64_t from, int64_t to) {
+    rows_from_to<4>(weight, input, inputs, output, from, to);
 }
 
-#ifdef __x86_64__
+template <typename T>
+void with_any(const T *weight, const float *input, int64_t inputs, float *output, int64_t from, int64_t to) {
+    rows_from_to<2>(weight, input, inputs, output, from, to);
+}
 
-#define WITH_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+// The one for the instructions that libtorch, too, has chosen (ATEN_CPU_CAPABILITY).
+template <typename T>
+Some<T, float> choose() {
+    const std::string instructions = at::get_cpu_capability();
+    return instructions == "AVX512" ? with_avx512<T> : instructions == "AVX2" ? with_avx2<T> : with_any<T>;
+}
+
+#if defined(__x86_64__)
+
+#define WITH_BF16 WITH("avx512f,avx512bw,avx512vl,avx512bf16")
 
 // Two numbers a lane at once, without making floats of them.
 template <int64_t ROWS>
@@ -149,23 +169,21 @@ WITH_BF16 void some_pairs(const uint16_t *weight, const uint16_t *input, int64_t
     }
 }
 
-bool has_bf16() {
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+// Null where this processor has no instructions for pairs.
+Some<uint16_t, uint16_t> choose_pairs() {
+    return at::get_cpu_capability() == "AVX512" && __builtin_cpu_supports("avx512bf16") ? some_pairs : nullptr;
 }
 
 #else
 
-void some_pairs(const uint16_t *, const uint16_t *, int64_t, float *, int64_t, int64_t) {}
-
-bool has_bf16() {
-    return false;
+Some<uint16_t, uint16_t> choose_pairs() {
+    return nullptr;
 }
 
 #endif
 
 template <typename Weight, typename Input>
-void all_rows(void (*some)(const Weight *, const Input *, int64_t, float *, int64_t, int64_t), const Tensor &weight,
-              const Tensor &input, Tensor &output) {
+void all_rows(Some<Weight, Input> some, const Tensor &weight, const Tensor &input, Tensor &output) {
     const int64_t outputs = weight.size(0), inputs = weight.size(1);
     const auto *from = static_cast<const Weight *>(weight.const_data_ptr());
     const auto *row = static_cast<const Input *>(input.const_data_ptr());
@@ -182,20 +200,25 @@ void all_rows(void (*some)(const Weight *, const Input *, int64_t, float *, int6
 Tensor single_row_linear(const Tensor &input, const Tensor &weight) {
     const auto kind = weight.scalar_type();
     TORCH_CHECK(kind == at::kFloat || kind == at::kBFloat16, "a single row in FP32 or BF16, not ", kind);
-    TORCH_CHECK(weight.dim() == 2 && weight.is_contiguous(), "a single row's weight is a contiguous matrix");
-    TORCH_CHECK(input.scalar_type() == kind && input.dim() > 0 && input.numel() == weight.size(1), "a single row of ",
-                weight.size(1), " numbers, not ", input.sizes());
+    TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && weight.is_contiguous(), "a weight is a contiguous matrix");
+    TORCH_CHECK(input.scalar_type() == kind && input.dim() > 0 && input.size(-1) == weight.size(1) &&
+                    input.numel() == weight.size(1),
+                "a single row of ", weight.size(1), " numbers, not ", input.sizes());
     auto sizes = input.sizes().vec();
     sizes.back() = weight.size(0);
     Tensor sums = at::empty(sizes, input.options().dtype(at::kFloat));
     const Tensor row = input.contiguous();
-    static const bool bf16 = has_bf16();
     if (kind == at::kFloat) {
-        all_rows<float, float>(some_rows, weight, row, sums);
-    } else if (bf16) {
-        all_rows<uint16_t, uint16_t>(some_pairs, weight, row, sums);
+        static const auto some = choose<float>();
+        all_rows(some, weight, row, sums);
+        return sums;
+    }
+    static const auto pairs = choose_pairs();
+    static const auto some = choose<uint16_t>();
+    if (pairs != nullptr) {
+        all_rows(pairs, weight, row, sums);
     } else {
-        all_rows<uint16_t, float>(some_rows, weight, row.to(at::kFloat), sums);
+        all_rows(some, weight, row.to(at::kFloat), sums);
     }
     return sums.to(kind);
 }

@@ -52,6 +52,8 @@ impl Drop for PackedWeight {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use tch::{Device, Kind};
 
     use super::*;
@@ -72,5 +74,27 @@ mod tests {
                 assert!(error < tolerance * size, "{outputs}×{inputs} {kind:?}: {error:e} of {size}");
             }
         }
+    }
+
+    /// The loops for processors with fewer instructions, each in a process of its own: libtorch asks once.
+    #[test]
+    fn a_single_row_is_multiplied_with_fewer_instructions() {
+        for instructions in ["avx2", "default"] {
+            let mut test = Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", "onednn::tests::a_single_row_is_multiplied_as_several_are"]);
+            let done = test.env("ATEN_CPU_CAPABILITY", instructions).output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success() && said.contains("1 passed"), "{instructions}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_laid_out_once_until_it_is_dropped() {
+        let weight = Tensor::ones([4, 8], (Kind::Float, Device::Cpu));
+        let packed = PackedWeight::new(weight.shallow_clone()).unwrap();
+        let error = PackedWeight::new(weight.shallow_clone()).err().unwrap().to_string();
+        assert!(error.contains("a weight is laid out once"), "{error}");
+        drop(packed);
+        PackedWeight::new(weight).unwrap();
     }
 }

@@ -29,15 +29,16 @@ pub(crate) fn libraries() -> Vec<Library> {
     parts.into_iter().filter_map(library).collect()
 }
 
-/// libtorch takes cuDNN 9's number, such as 91900, apart as those before it were made: it says 91.9 for 9.19.
+/// libtorch takes cuDNN 9's number, such as 91002, apart as those before it were made: it says 91.0.2 for 9.10.2.
 fn cudnn_version(said: &str) -> String {
-    let corrected = || {
-        let (thousands, hundreds) = said.split_once('.')?;
-        let (thousands, hundreds) = (thousands.parse::<u32>().ok()?, hundreds.parse::<u32>().ok()?);
-        let number = 1000 * thousands + 100 * hundreds;
-        (thousands >= 90).then(|| format!("{}.{}", number / 10_000, number % 10_000 / 100))
-    };
-    corrected().unwrap_or_else(|| said.to_owned())
+    let parts: Vec<u32> = said.split('.').map_while(|part| part.parse().ok()).collect();
+    let &[thousands, hundreds, ref patch @ ..] = &parts[..] else { return said.to_owned() };
+    if thousands < 90 {
+        return said.to_owned();
+    }
+    let number = 1000 * thousands + 100 * hundreds;
+    let patch: String = patch.iter().map(|patch| format!(".{patch}")).collect();
+    format!("{}.{}{patch}", number / 10_000, number % 10_000 / 100)
 }
 
 /// libtorch's version.
@@ -145,6 +146,7 @@ mod tests {
     fn cudnn_is_of_the_version_that_it_is_of() {
         assert_eq!(cudnn_version("91.9"), "9.19");
         assert_eq!(cudnn_version("90.1"), "9.1");
+        assert_eq!(cudnn_version("91.0.2"), "9.10.2");
         assert_eq!(cudnn_version("8.9"), "8.9");
     }
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from .pipe import Replies
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+# The environment's folder, in the environment's Python.
+STARTED = "LLAMA2_BENCH_PEER"
 
 
 def runtime():
@@ -26,8 +28,11 @@ def start(environment="peers", without_it="run `make peers`"):
         if not python.exists():
             Replies().send("failed", phase="load", message=f"{folder} is not there: {without_it}")
             sys.exit(1)
+        if os.environ.get(STARTED) == str(folder):
+            Replies().send("failed", phase="load", message=f"{python} is of {sys.prefix}, not of {folder}: {without_it}")
+            sys.exit(1)
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
-        os.execv(python, [python, "-s", "-B", *sys.argv])
+        os.execve(python, [python, "-s", "-B", *sys.argv], {**os.environ, STARTED: str(folder)})
     replies = Replies()
     sys.excepthook = replies.fail_before_hello
     kernels = str(runtime() / "peers" / "inductor")

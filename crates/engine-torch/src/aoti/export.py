@@ -87,7 +87,10 @@ class Attention(nn.Module):
             # A group's queries attend to the same keys: as if they were so many tokens, no key is repeated.
             query = query.reshape(batch_size, self.key_value_heads, -1, self.head_dim)
             key, value = keys.narrow(2, 0, attended), values.narrow(2, 0, attended)
-            output = F.scaled_dot_product_attention(query, key, value, scale=scale)
+            if query.device.type == "cpu":
+                # In BF16 MKL has nothing better than a plain loop for a few rows: on AMD processors an eighth of a forward.
+                query, key, value = query.float(), key.float(), value.float()
+            output = F.scaled_dot_product_attention(query, key, value, scale=scale).to(hidden_states.dtype)
         else:
             # A whole prompt: the cache was empty.
             enable_gqa = self.heads > self.key_value_heads
@@ -206,6 +209,8 @@ def main():
         sys.exit("no vector instructions that inductor knows, or g++ can't compile for them")
     if request["linear"] == "onednn":
         Linear.product = torch.ops.llama2_bench.linear
+    # As the engine has it: torch chooses when the model is exported.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     model = empty_model(request)
     files = {}
     for name, fixed in GRAPHS.items():

@@ -242,6 +242,7 @@ mod tests {
             Recipe { precision: Precision::Fp16, ..recipe(&config) },
             Recipe { device: Device::Cuda(0), ..recipe(&config) },
             Recipe { options: options("all"), ..recipe(&config) },
+            Recipe { options: Options { linear: LinearKind::OneDnn, ..options("last") }, ..recipe(&config) },
             Recipe { threads: 1, ..recipe(&config) },
             Recipe { torch: "2.12.0", ..recipe(&config) },
         ];
