@@ -557,7 +557,7 @@ class Steps(Temporary):
         )
         self.assertRegex(
             self.words(steps["peers"]),
-            r"llama2-7b-fp16-cuda\.toml .*--prompt-length 256 .*/peers\.toml --engine pytorch-eager,hf-eager,hf-compile",
+            r"7b-fp16-cuda\.toml .*/peers\.toml .*--engine pytorch-eager,pytorch-aoti,hf-eager,hf-compile .*--prompt-length 256 ",
         )
         with mock.patch.object(checks.importlib.util, "find_spec", return_value=None):
             self.assertEqual(self.plan()["peers"].skip, f"{sys.executable} has no transformers")

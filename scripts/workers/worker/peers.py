@@ -12,7 +12,7 @@ from pathlib import Path
 from .pipe import Replies
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-# The environment's folder, in the environment's Python.
+# The environment's folder, where its Python is what runs.
 STARTED = "LLAMA2_BENCH_PEER"
 
 
@@ -24,12 +24,9 @@ def start(environment="peers", without_it="run `make peers`"):
     """Goes on in the environment's Python and takes stdout. The first thing that a peer's worker does."""
     folder = runtime() / environment
     python = folder / "bin" / "python"
-    if os.path.realpath(sys.prefix) != os.path.realpath(folder):
+    if os.environ.get(STARTED) != str(folder):
         if not python.exists():
             Replies().send("failed", phase="load", message=f"{folder} is not there: {without_it}")
-            sys.exit(1)
-        if os.environ.get(STARTED) == str(folder):
-            Replies().send("failed", phase="load", message=f"{python} is of {sys.prefix}, not of {folder}: {without_it}")
             sys.exit(1)
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
         os.execve(python, [python, "-s", "-B", *sys.argv], {**os.environ, STARTED: str(folder)})
