@@ -17,8 +17,9 @@ fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
     assert!(lines[0].starts_with("## LLaMA-2 15M FP32 CPU ("), "{}", lines[0]);
     assert_eq!(lines[2..4], published.lines().collect::<Vec<_>>()[2..4]);
     let row = |line: &str| line.split('|').take(4).map(str::trim).collect::<Vec<_>>().join(",");
-    let rows: Vec<String> = lines[4..].iter().map(|line| row(line)).collect();
+    let rows: Vec<String> = lines[4..10].iter().map(|line| row(line)).collect();
     assert_eq!(rows, [",mock,1,16", ",mock,1,64", ",mock,1,256", ",mock,4,16", ",mock,4,64", ",mock,4,256"]);
+    assert_eq!(lines[10..], ["", "- prompt latencies are of 5 forwards a launch (the documents': 100)"]);
 
     let mut files: Vec<String> = std::fs::read_dir(place.path("run"))
         .unwrap()
@@ -172,7 +173,10 @@ fn other_tokens_than_the_other_engines_are_not_hidden() {
         ["--engines-file", engines.to_str().unwrap(), "--no-verify", "--option", "b.wrong_tokens=true"];
     let (code, stdout) = place.run(&sweep, &more);
     assert_eq!(code, 0);
-    assert!(stdout.contains("- 1×16: the greedy tokens differ: a ≠ b\n"), "{stdout}");
+    assert!(
+        stdout.contains("- 1×16, 1×64, 1×256, 4×16, 4×64, 4×256: the greedy tokens differ: a ≠ b\n"),
+        "{stdout}"
+    );
 
     // Held against each other before they are timed, they are found out: one line, and exit code 1.
     std::fs::remove_dir_all(place.path("run")).unwrap();
