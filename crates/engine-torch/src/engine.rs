@@ -152,6 +152,17 @@ impl Engine for Torch {
         );
         let device = runtime::device(world.device(request.device))?;
         let threads = runtime::set_threads(world.threads(request.threads));
+        let of_gpu = device != Device::Cpu;
+        ensure!(
+            of_gpu || !options.cudnn,
+            "option attention: \"cudnn\" computes on a GPU alone, not on {}",
+            request.device
+        );
+        ensure!(
+            !of_gpu || options.linear != LinearKind::OneDnn,
+            "option linear: \"onednn\" computes on the CPU alone, not on {}",
+            request.device
+        );
 
         let source = Arc::new(Weights::open_part(&request.model, world.rank(), world.size())?);
         let config = source.config().clone();
@@ -183,21 +194,11 @@ impl Engine for Torch {
 
         shim::set_cudnn_attention(options.cudnn)?;
         if options.cudnn {
-            ensure!(
-                device != Device::Cpu,
-                "option attention: \"cudnn\" computes on a GPU alone, not on {}",
-                request.device
-            );
             notes.push("attention may be cuDNN's".into());
         } else if device != Device::Cpu && options.attention == AttentionKind::Sdpa {
             notes.push("attention is not cuDNN's".into());
         }
         if options.linear == LinearKind::OneDnn {
-            ensure!(
-                device == Device::Cpu,
-                "option linear: \"onednn\" computes on the CPU alone, not on {}",
-                request.device
-            );
             notes.push(
                 "linear layers by oneDNN, on weights laid out anew; a single row's, but in FP16, by a loop over the weights as they are".into(),
             );

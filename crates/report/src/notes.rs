@@ -83,7 +83,6 @@ fn disagreements(verification: &Verification) -> Vec<String> {
 
 /// Cells whose greedy tokens are not those of the other engines. In half precision that can be every cell.
 fn different_tokens(rows: &[Row]) -> Vec<String> {
-    const CELLS_NAMED: usize = 6;
     let mut differing = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let same_cell =
@@ -106,13 +105,7 @@ fn different_tokens(rows: &[Row]) -> Vec<String> {
             differing.push((format!("the greedy tokens differ: {}", engines.join(" ≠ ")), row));
         }
     }
-    let note = |(what, its): &(String, Vec<&Row>)| match &its[..] {
-        [first, .., last] if its.len() > CELLS_NAMED => {
-            format!("{} cells from {} to {}: {what}", its.len(), first.cell_name(), last.cell_name())
-        }
-        _ => of_cells(what, its),
-    };
-    groups(differing.into_iter()).iter().map(note).collect()
+    grouped(differing.into_iter())
 }
 
 /// Cells that have no figures, with what was reported; equal reports of one engine in one note.

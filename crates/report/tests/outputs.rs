@@ -157,13 +157,10 @@ fn the_same_tokens_that_differ_everywhere_are_one_line() {
         tokens_sha256: Some(engine.into()),
         ..measured(engine, 1, prompt_length, 256)
     };
-    let notes = |cells: u32| {
-        let records: Vec<_> =
-            ["a", "b"].iter().flat_map(|engine| (1..=cells).map(move |n| cell(engine, n))).collect();
-        tables(&records, &[], &[environment()])[0].notes.clone()
-    };
-    assert_eq!(notes(2), ["1×1, 1×2: the greedy tokens differ: a ≠ b"]);
-    assert_eq!(notes(7), ["7 cells from 1×1 to 1×7: the greedy tokens differ: a ≠ b"]);
+    let records: Vec<_> =
+        ["a", "b"].iter().flat_map(|engine| (1..=3).map(move |n| cell(engine, n))).collect();
+    let notes = &tables(&records, &[], &[environment()])[0].notes;
+    assert_eq!(notes[..], ["1×1, 1×2, 1×3: the greedy tokens differ: a ≠ b"]);
 }
 
 #[test]
