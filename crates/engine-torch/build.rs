@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 const SHIM: &str = "shim/torch_shim.cpp";
 const ONEDNN: &str = "shim/onednn.cpp";
+const PANELS: &str = "shim/panels.cpp";
 const SINGLE_ROW: &str = "shim/single_row.cpp";
 const AOTI_GRAPH: &str = "shim/aoti_graph.cpp";
 const CUDA_GRAPH: &str = "shim/cuda_graph.cpp";
 
 fn main() {
-    for file in [SHIM, ONEDNN, SINGLE_ROW, AOTI_GRAPH, CUDA_GRAPH, "shim/attempt.h", "shim/single_row.h"] {
+    let headers = ["shim/attempt.h", "shim/panels.h", "shim/single_row.h"];
+    for file in [SHIM, ONEDNN, PANELS, SINGLE_ROW, AOTI_GRAPH, CUDA_GRAPH].into_iter().chain(headers) {
         println!("cargo::rerun-if-changed={file}");
     }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -39,7 +41,7 @@ fn main() {
         .flag("-fopenmp")
         .flag("-O3")
         .flag("-Wno-psabi")
-        .file(SINGLE_ROW)
+        .files([PANELS, SINGLE_ROW])
         .compile("single_row");
     println!("cargo::rustc-link-arg=-l:libgomp.so.1");
     build_cuda_graph(&compiler(&[&include, &cuda]));

@@ -107,12 +107,3 @@ pub(crate) fn check_made(source: &Weights, precision: Precision, limit: Option<u
     }
     Ok(())
 }
-
-/// Lets go of the pages of a checkpoint's map that are in memory: those that are read again come back from the file.
-pub(crate) fn release_pages(weights: &Weights) {
-    for bytes in weights.files().iter().map(llama::Shard::bytes) {
-        // SAFETY: the bytes are a whole map of a file, of which nothing is ever written: what is read after this is
-        // what was read before.
-        unsafe { libc::madvise(from_ref(bytes).cast_mut().cast(), bytes.len(), libc::MADV_DONTNEED) };
-    }
-}

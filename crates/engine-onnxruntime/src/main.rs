@@ -50,6 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> Result<ExitCode> {
+    worker::ask_for_huge_pages();
     match worker::join() {
         Ok(world) => Ok(worker::serve_ranks(&mut OnnxRuntime::of_world(world.clone())?, &world)),
         Err(code) => Ok(code),

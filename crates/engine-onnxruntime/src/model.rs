@@ -15,7 +15,7 @@ use crate::all_reduce;
 use crate::cuda::Stream;
 use crate::fixed;
 use crate::graph::{self, Interface, LogitRows};
-use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made, release_pages};
+use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made};
 use crate::interface::{Signature, cache_can_be_static};
 use crate::kv_cache::Growth;
 use crate::library::Library;
@@ -165,7 +165,7 @@ impl Model {
         let held = Held::new(&config, device, precision, options.prepacking);
         if borrowed && device == Device::Cpu {
             OutOfMemory::charge_mapped(held.as_stored_bytes, request.memory_limit_bytes)?;
-            release_pages(&weights);
+            weights.release_pages();
         }
         // On a CPU nodes can be nowhere else.
         let mut notes = if device == Device::Cpu { Vec::new() } else { placement(&session, device)? };

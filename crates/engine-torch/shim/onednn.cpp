@@ -1,7 +1,9 @@
 // Linear layers by oneDNN: what torch.compile calls where `at::linear` would call MKL, found by name, for no header declares it.
 // C functions for src/onednn.rs, whose errors are as in torch_shim.cpp, and the operator that src/aoti/export.py calls.
 
+#include <algorithm>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +11,7 @@
 #include <torch/library.h>
 
 #include "attempt.h"
+#include "panels.h"
 #include "single_row.h"
 
 using at::Tensor;
@@ -39,19 +42,25 @@ bool is_single_row(const Tensor &input, const Tensor &weight) {
     return input.numel() == weight.size(1) && (kind == at::kFloat || kind == at::kBFloat16);
 }
 
+struct Packed {
+    Tensor tensor;
+    // The same, where a single row can be multiplied with it.
+    std::optional<Panels> panels;
+};
+
 // Packed weights by the addresses of those that they were made of, which stay alive: compiled code has no way to name them.
 class AllPacked {
   public:
-    void add(const Tensor &weight, Tensor packed) {
+    void add(const Tensor &weight, Packed packed) {
         const std::lock_guard guard(mutex);
         const bool is_new = by_address.emplace(weight.const_data_ptr(), std::move(packed)).second;
         TORCH_CHECK(is_new, "a weight is laid out once");
     }
 
-    Tensor of(const Tensor &weight) {
+    Packed of(const Tensor &weight) {
         const std::lock_guard guard(mutex);
         const auto found = by_address.find(weight.const_data_ptr());
-        TORCH_CHECK(found != by_address.end() && found->second.sizes() == weight.sizes(), "a weight that was not laid out");
+        TORCH_CHECK(found != by_address.end() && found->second.tensor.sizes() == weight.sizes(), "a weight that was not laid out");
         return found->second;
     }
 
@@ -60,18 +69,24 @@ class AllPacked {
         by_address.erase(weight.const_data_ptr());
     }
 
+    bool all_in_panels() {
+        const std::lock_guard guard(mutex);
+        return std::all_of(by_address.begin(), by_address.end(), [](const auto &each) { return each.second.panels.has_value(); });
+    }
+
   private:
     std::mutex mutex;
-    std::unordered_map<const void *, Tensor> by_address;
+    std::unordered_map<const void *, Packed> by_address;
 };
 
 AllPacked all_packed;
 
 Tensor product(const Tensor &input, const Tensor &weight) {
-    if (is_single_row(input, weight)) {
-        return single_row_linear(input, weight);
+    const Packed packed = all_packed.of(weight);
+    if (!is_single_row(input, weight)) {
+        return multiply(input, packed.tensor);
     }
-    return multiply(input, all_packed.of(weight));
+    return packed.panels ? packed.panels->linear(input) : single_row_linear(input, weight);
 }
 
 }  // namespace
@@ -83,10 +98,17 @@ TORCH_LIBRARY_FRAGMENT(llama2_bench, library) {
 
 extern "C" {
 
-// Has onednn_linear() multiply several rows with a copy of `weight` [out, in] that is laid out for `rows` of them. The weight stays
-// alive until onednn_forget().
+// Has onednn_linear() multiply with a copy of `weight` [out, in] that is laid out for `rows` rows. The weight stays alive until
+// onednn_forget(); it is read again for single rows alone, and only where the copy is not in panels.
 char *onednn_pack(const Tensor *weight, int64_t rows) {
-    return attempt([&] { all_packed.add(*weight, pack(*weight, rows)); });
+    return attempt([&] {
+        const Tensor packed = pack(*weight, rows);
+        all_packed.add(*weight, {packed, Panels::of(*weight, packed)});
+    });
+}
+
+bool onednn_all_in_panels() {
+    return all_packed.all_in_panels();
 }
 
 void onednn_forget(const Tensor *weight) {

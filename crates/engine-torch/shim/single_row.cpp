@@ -12,7 +12,6 @@
 #include <ATen/ops/empty.h>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 #define WITH(instructions) __attribute__((target(instructions)))
 #else
 #define WITH(instructions)
@@ -96,8 +95,8 @@ INLINE void rows_from_to(const T *weight, const float *input, int64_t inputs, fl
     }
 }
 
-template <typename Weight, typename Input>
-using Some = void (*)(const Weight *, const Input *, int64_t, float *, int64_t, int64_t);
+template <typename T>
+using Some = void (*)(const T *, const float *, int64_t, float *, int64_t, int64_t);
 
 template <typename T>
 WITH("avx512f,avx512bw,avx512dq,avx512vl")
@@ -118,75 +117,17 @@ void with_any(const T *weight, const float *input, int64_t inputs, float *output
 
 // The one for the instructions that libtorch, too, has chosen (ATEN_CPU_CAPABILITY).
 template <typename T>
-Some<T, float> choose() {
+Some<T> choose() {
     const std::string instructions = at::get_cpu_capability();
     return instructions == "AVX512" ? with_avx512<T> : instructions == "AVX2" ? with_avx2<T> : with_any<T>;
 }
 
-#if defined(__x86_64__)
-
-#define WITH_BF16 WITH("avx512f,avx512bw,avx512vl,avx512bf16")
-
-// Two numbers a lane at once, without making floats of them.
-template <int64_t ROWS>
-WITH_BF16 void pairs(const uint16_t *weight, const uint16_t *input, int64_t inputs, float *output) {
-    constexpr int64_t STEP = 2 * LANES;
-    const int64_t whole = inputs / STEP * STEP;
-    const __mmask32 rest = (__mmask32{1} << (inputs - whole)) - 1;
-    __m512 sums[ROWS];
-#pragma GCC unroll 8
-    for (int64_t row = 0; row < ROWS; ++row) {
-        const auto other = _mm512_maskz_loadu_epi16(rest, weight + row * inputs + whole);
-        const auto lanes = _mm512_maskz_loadu_epi16(rest, input + whole);
-        sums[row] = _mm512_dpbf16_ps(_mm512_setzero_ps(), reinterpret_cast<__m512bh>(other), reinterpret_cast<__m512bh>(lanes));
-    }
-    for (int64_t index = 0; index < whole; index += STEP) {
-        const auto lanes = reinterpret_cast<__m512bh>(_mm512_loadu_si512(input + index));
-#pragma GCC unroll 8
-        for (int64_t row = 0; row < ROWS; ++row) {
-            const auto other = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + row * inputs + index));
-            sums[row] = _mm512_dpbf16_ps(sums[row], other, lanes);
-        }
-    }
-#pragma GCC unroll 8
-    for (int64_t row = 0; row < ROWS; ++row) {
-        float lanes[LANES], sum = 0;
-        _mm512_storeu_ps(lanes, sums[row]);
-        for (const float lane : lanes) {
-            sum += lane;
-        }
-        output[row] = sum;
-    }
-}
-
-WITH_BF16 void some_pairs(const uint16_t *weight, const uint16_t *input, int64_t inputs, float *output, int64_t from,
-                          int64_t to) {
-    for (; from + BLOCK <= to; from += BLOCK) {
-        pairs<BLOCK>(weight + from * inputs, input, inputs, output + from);
-    }
-    for (; from < to; ++from) {
-        pairs<1>(weight + from * inputs, input, inputs, output + from);
-    }
-}
-
-// Null where this processor has no instructions for pairs.
-Some<uint16_t, uint16_t> choose_pairs() {
-    return at::get_cpu_capability() == "AVX512" && __builtin_cpu_supports("avx512bf16") ? some_pairs : nullptr;
-}
-
-#else
-
-Some<uint16_t, uint16_t> choose_pairs() {
-    return nullptr;
-}
-
-#endif
-
-template <typename Weight, typename Input>
-void all_rows(Some<Weight, Input> some, const Tensor &weight, const Tensor &input, Tensor &output) {
+template <typename T>
+void all_rows(const Tensor &weight, const Tensor &input, Tensor &output) {
+    static const auto some = choose<T>();
     const int64_t outputs = weight.size(0), inputs = weight.size(1);
-    const auto *from = static_cast<const Weight *>(weight.const_data_ptr());
-    const auto *row = static_cast<const Input *>(input.const_data_ptr());
+    const auto *from = static_cast<const T *>(weight.const_data_ptr());
+    const auto *row = input.const_data_ptr<float>();
     auto *sums = output.mutable_data_ptr<float>();
     const int64_t blocks = (outputs + BLOCK - 1) / BLOCK;
     const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / (BLOCK * inputs));
@@ -207,18 +148,11 @@ Tensor single_row_linear(const Tensor &input, const Tensor &weight) {
     auto sizes = input.sizes().vec();
     sizes.back() = weight.size(0);
     Tensor sums = at::empty(sizes, input.options().dtype(at::kFloat));
-    const Tensor row = input.contiguous();
+    const Tensor row = input.to(at::kFloat).contiguous();
     if (kind == at::kFloat) {
-        static const auto some = choose<float>();
-        all_rows(some, weight, row, sums);
-        return sums;
-    }
-    static const auto pairs = choose_pairs();
-    static const auto some = choose<uint16_t>();
-    if (pairs != nullptr) {
-        all_rows(pairs, weight, row, sums);
+        all_rows<float>(weight, row, sums);
     } else {
-        all_rows(some, weight, row.to(at::kFloat), sums);
+        all_rows<uint16_t>(weight, row, sums);
     }
     return sums.to(kind);
 }

@@ -17,7 +17,7 @@ use crate::options::{AttentionKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{ceilings, options, runtime, shim};
+use crate::{ceilings, onednn, options, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,12 +198,6 @@ impl Engine for Torch {
         } else if device != Device::Cpu && options.attention == AttentionKind::Sdpa {
             notes.push("attention is not cuDNN's".into());
         }
-        if options.linear == LinearKind::OneDnn {
-            notes.push(
-                "linear layers by oneDNN, on weights laid out anew; a single row's, but in FP16, by a loop over the weights as they are".into(),
-            );
-        }
-
         let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);
         let causal_lm: Box<dyn CausalLm> = match (self.engine, package) {
             (_, Some(package)) => {
@@ -214,6 +208,10 @@ impl Engine for Torch {
             }
             (_, None) => Box::new(LlamaForCausalLm::new(&config, weights, options, ranks.as_ref())?),
         };
+        if options.linear == LinearKind::OneDnn {
+            notes.push(onednn::note());
+            source.release_pages();
+        }
         let numbers = (weights::kind(request.precision), device);
         self.model = Some(Model { config, options, numbers, causal_lm });
         self.marks = match device {

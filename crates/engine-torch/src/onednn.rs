@@ -1,4 +1,4 @@
-//! Linear layers by oneDNN, on a CPU, and of a single row by a loop of our own: safe faces of `shim/onednn.cpp`.
+//! Linear layers by oneDNN, on a CPU, and of a single row by loops of our own: safe faces of `shim/onednn.cpp`.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
@@ -12,6 +12,7 @@ type CTensor = c_void;
 
 unsafe extern "C" {
     fn onednn_pack(weight: *const CTensor, rows: i64) -> *mut c_char;
+    fn onednn_all_in_panels() -> bool;
     fn onednn_forget(weight: *const CTensor);
     fn onednn_linear(input: *const CTensor, weight: *const CTensor, output: *mut *mut CTensor)
     -> *mut c_char;
@@ -21,7 +22,8 @@ unsafe extern "C" {
 const SEVERAL: i64 = 256;
 
 /// The weight of a linear layer without a bias, `[out, in]`, and a copy of it that is laid out as oneDNN multiplies several rows
-/// fastest. A single row is multiplied with the weight itself, but in FP16.
+/// fastest. A single row is multiplied by `shim/panels.cpp` with the copy, too, or where that is laid out otherwise by
+/// `shim/single_row.cpp` with the weight itself; in FP16 by oneDNN.
 pub(crate) struct PackedWeight(Tensor);
 
 impl PackedWeight {
@@ -43,6 +45,16 @@ impl PackedWeight {
     }
 }
 
+/// What a reader should know of the weights that are packed now.
+pub(crate) fn note() -> String {
+    // SAFETY: nothing is asked of the caller.
+    let of_single_row = match unsafe { onednn_all_in_panels() } {
+        true => "a single row's by a loop over the same",
+        false => "a single row's, but in FP16, by a loop over the weights as they are stored",
+    };
+    format!("linear layers by oneDNN, on weights laid out anew; {of_single_row}")
+}
+
 impl Drop for PackedWeight {
     fn drop(&mut self) {
         // SAFETY: the weight is alive.
@@ -58,10 +70,12 @@ mod tests {
 
     use super::*;
 
-    /// Sizes that are and are not multiples of what registers hold, and of the rows that are read side by side.
+    /// Sizes that are and are not multiples of what registers and panels hold, and of the rows that are read side by side.
     #[test]
     fn a_single_row_is_multiplied_as_several_are() {
-        for (outputs, inputs) in [(1, 1), (7, 15), (8, 16), (9, 33), (17, 31), (64, 288), (2048, 100)] {
+        for (outputs, inputs) in
+            [(1, 1), (7, 15), (8, 16), (9, 33), (17, 31), (64, 288), (288, 65), (2048, 100)]
+        {
             for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 1e-2)] {
                 let random = |sizes: &[i64]| Tensor::randn(sizes, (Kind::Float, Device::Cpu)).to_kind(kind);
                 let (weight, input) = (random(&[outputs, inputs]), random(&[1, 1, inputs]));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use protocol::Precision;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -61,6 +61,13 @@ impl Shard {
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Lets go of the map's pages that are in memory: those that are read again come back from the file.
+    fn release_pages(&self) {
+        // SAFETY: nothing is ever written to the map: what is read after this is what was read before. Where the advice
+        // can't be followed, the pages stay.
+        let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 }
 
@@ -142,6 +149,11 @@ impl Checkpoint {
     /// Where the weight `name` lies; `None` for a name that the config does not have.
     pub fn stored(&self, name: &str) -> Option<&StoredTensor> {
         self.tensors.get(name)
+    }
+
+    /// Lets go of what is in memory of the files: what is read again comes back from them.
+    pub(crate) fn release_pages(&self) {
+        self.shards.iter().for_each(Shard::release_pages);
     }
 
     /// The bytes of a stored tensor.

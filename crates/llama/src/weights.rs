@@ -151,6 +151,14 @@ impl Weights {
         }
     }
 
+    /// Lets go of the memory that stored weights take, for somebody who has a copy of most: what is read again comes back
+    /// from the files.
+    pub fn release_pages(&self) {
+        if let Source::Checkpoint(checkpoint) = &self.source {
+            checkpoint.release_pages();
+        }
+    }
+
     /// Whether [`Weights::get`] finds the weight as it is asked for: nothing is copied then.
     pub fn is_stored(&self, spec: &WeightSpec, precision: Precision) -> bool {
         self.in_place(spec, precision).is_some()

@@ -1,0 +1,117 @@
+//! Memory in huge pages, of which the processor finds more without looking them up: large allocations get them where the
+//! system gives them to those who ask (`/sys/kernel/mm/transparent_hugepage/enabled`: `madvise`), and glibc asks for them
+//! where it is told before a program starts.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// glibc's own settings (its manual: "Tunables").
+const TUNABLES: &str = "GLIBC_TUNABLES";
+const HUGE_PAGES: &str = "glibc.malloc.hugetlb";
+
+/// Their size, on x86-64 and on most others.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// What smaller programs allocate does not matter.
+const WORTH_A_NOTE: u64 = 1 << 30;
+
+/// Starts this program anew with large allocations in huge pages, unless [`TUNABLES`] says already what is to be done about
+/// them. Where that is impossible, goes on with small ones.
+pub fn ask_for_huge_pages() {
+    let tunables = env::var_os(TUNABLES).unwrap_or_default();
+    let Some(tunables) = with_huge_pages(&tunables) else { return };
+    let Ok(program) = env::current_exe() else { return };
+    let _error = Command::new(program).args(env::args_os().skip(1)).env(TUNABLES, tunables).exec();
+}
+
+fn with_huge_pages(tunables: &OsString) -> Option<OsString> {
+    let words = tunables.to_string_lossy();
+    if words.contains(HUGE_PAGES) {
+        return None;
+    }
+    let separator = if words.is_empty() { "" } else { ":" };
+    Some(format!("{words}{separator}{HUGE_PAGES}=1").into())
+}
+
+/// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
+/// so where most of a gibibyte or more is in them. Else runs of one engine would be as different as the pages that they got.
+pub(crate) fn settle() -> Option<String> {
+    if !env::var_os(TUNABLES)?.to_string_lossy().contains(&format!("{HUGE_PAGES}=1")) {
+        return None;
+    }
+    if !most_is_huge()? {
+        for Range { start, end } in ranges(&fs::read_to_string("/proc/self/smaps").ok()?) {
+            // SAFETY: the pages' contents and addresses stay as they are. Where there are no huge pages, so do the pages.
+            unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_COLLAPSE) };
+        }
+    }
+    most_is_huge()?.then(|| "memory in huge pages".into())
+}
+
+/// Whether most of what this process allocated is in huge pages; nothing where that is too little to matter.
+fn most_is_huge() -> Option<bool> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let bytes = |name| rollup.lines().find_map(|line| field(line, name));
+    let (all, huge) = (bytes("Anonymous:")?, bytes("AnonHugePages:")?);
+    (all >= WORTH_A_NOTE).then_some(huge > all / 2)
+}
+
+/// A range of addresses.
+#[derive(Debug, PartialEq)]
+struct Range {
+    start: usize,
+    end: usize,
+}
+
+/// Whole huge pages of the mappings that have small ones (`man 5 proc_pid_smaps`).
+fn ranges(smaps: &str) -> Vec<Range> {
+    let (mut ranges, mut mapping, mut anonymous) = (Vec::new(), None, 0);
+    for line in smaps.lines() {
+        if let Some(addresses) = line.split_once(' ').and_then(|(addresses, _)| addresses.split_once('-')) {
+            let address = |text| usize::from_str_radix(text, 16).ok();
+            mapping = address(addresses.0).zip(address(addresses.1));
+        } else if let Some(bytes) = field(line, "Anonymous:") {
+            anonymous = bytes;
+        } else if let (Some(huge), Some((start, end))) = (field(line, "AnonHugePages:"), mapping) {
+            let range = Range { start: start.next_multiple_of(HUGE_PAGE), end: end / HUGE_PAGE * HUGE_PAGE };
+            if anonymous > huge && range.start < range.end {
+                ranges.push(range);
+            }
+        }
+    }
+    ranges
+}
+
+/// The bytes of a line such as `AnonHugePages:     2048 kB`, if it is of this name.
+fn field(line: &str, name: &str) -> Option<u64> {
+    Some(line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_has_set_stays() {
+        let with = |tunables: &str| with_huge_pages(&tunables.into()).map(|all| all.into_string().unwrap());
+        assert_eq!(with("").unwrap(), "glibc.malloc.hugetlb=1");
+        assert_eq!(
+            with("glibc.malloc.arena_max=1").unwrap(),
+            "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
+        );
+        assert_eq!(with("glibc.malloc.hugetlb=0"), None);
+    }
+
+    #[test]
+    fn what_has_small_pages_is_moved_in_whole_huge_ones() {
+        let smaps = "\
+7f0000100000-7f0000900000 rw-p 00000000 00:00 0\nSize: 8192 kB\nAnonymous:  8192 kB\nAnonHugePages:  2048 kB\n\
+7f0001000000-7f0001400000 rw-p 00000000 00:00 0 [heap]\nAnonymous:  4096 kB\nAnonHugePages:  4096 kB\n\
+7f0002000000-7f0002400000 r--s 00000000 fe:00 7 /model.safetensors\nAnonymous:  0 kB\nAnonHugePages:  0 kB\n\
+7f0003001000-7f0003100000 rw-p 00000000 00:00 0\nAnonymous:  1020 kB\nAnonHugePages:  0 kB\n";
+        assert_eq!(ranges(smaps), [Range { start: 0x7f00_0020_0000, end: 0x7f00_0080_0000 }]);
+    }
+}
