@@ -9,7 +9,7 @@ use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
-use worker::{OutOfMemory, Reporter, take_flag, take_word, unknown_options};
+use worker::{OutOfMemory, Reporter, move_to_huge_pages, take_flag, take_word, unknown_options};
 
 use crate::all_reduce;
 use crate::cuda::Stream;
@@ -170,6 +170,9 @@ impl Model {
         // On a CPU nodes can be nowhere else.
         let mut notes = if device == Device::Cpu { Vec::new() } else { placement(&session, device)? };
         notes.push(options.growth.note());
+        if device == Device::Cpu {
+            notes.extend(move_to_huge_pages());
+        }
         if options.cuda_graph && device == Device::Cpu {
             notes.push(
                 "on a CPU there are no graphs: inputs stay in one place, and nodes run one by one".into(),

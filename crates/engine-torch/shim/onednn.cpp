@@ -6,8 +6,13 @@
 #include <optional>
 #include <unordered_map>
 
+#include <stdlib.h>
+#include <sys/mman.h>
+
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
 #include <torch/library.h>
 
 #include "attempt.h"
@@ -22,10 +27,52 @@ c10::OperatorHandle find(const char *name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
 }
 
+// Allocates as libtorch does on a CPU, but in huge pages where the system has some.
+struct HugePages final : c10::Allocator {
+    static constexpr size_t SIZE = 2 << 20;
+
+    c10::DataPtr allocate(size_t bytes) override {
+        void *data = nullptr;
+        if (bytes < SIZE || posix_memalign(&data, SIZE, bytes) != 0) {
+            data = c10::alloc_cpu(bytes);
+        } else {
+            madvise(data, bytes, MADV_HUGEPAGE);
+        }
+        return {data, data, raw_deleter(), c10::Device(c10::DeviceType::CPU)};
+    }
+
+    // Both are freed alike: by free().
+    c10::DeleterFnPtr raw_deleter() const override {
+        return &c10::free_cpu;
+    }
+
+    void copy_data(void *to, const void *from, size_t bytes) const override {
+        default_copy_data(to, from, bytes);
+    }
+};
+
+// Has oneDNN, too, allocate in huge pages for as long as it lives.
+class InHugePages {
+  public:
+    InHugePages() : usual(c10::GetCPUAllocator()) {
+        static HugePages huge_pages;
+        c10::SetCPUAllocator(&huge_pages);
+    }
+    ~InHugePages() {
+        c10::SetCPUAllocator(usual);
+    }
+    InHugePages(const InHugePages &) = delete;
+    InHugePages &operator=(const InHugePages &) = delete;
+
+  private:
+    c10::Allocator *usual;
+};
+
 // `weight` [out, in] as oneDNN wants it for so many rows of input: a tensor that only multiply() can read.
 Tensor pack(const Tensor &weight, int64_t rows) {
     using Pack = Tensor(const Tensor &, std::optional<int64_t>);
     static const auto pack = find("mkldnn::_reorder_linear_weight").typed<Pack>();
+    const InHugePages all_the_time;
     return pack.call(weight, rows);
 }
 

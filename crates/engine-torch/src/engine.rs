@@ -211,6 +211,7 @@ impl Engine for Torch {
         if options.linear == LinearKind::OneDnn {
             notes.push(onednn::note());
             source.release_pages();
+            notes.extend(worker::move_to_huge_pages());
         }
         let numbers = (weights::kind(request.precision), device);
         self.model = Some(Model { config, options, numbers, causal_lm });

@@ -14,7 +14,6 @@ fn main() -> ExitCode {
         eprintln!("usage: llama2-bench-torch --engine {}", TorchEngine::ALL.map(TorchEngine::name).join("|"));
         return ExitCode::from(2);
     };
-    worker::ask_for_huge_pages();
     match worker::join() {
         Ok(world) => worker::serve_ranks(&mut Torch::new(engine, world.clone()), &world),
         Err(code) => code,

@@ -1,6 +1,8 @@
-//! Memory in huge pages, of which the processor finds more without looking them up: large allocations get them where the
-//! system gives them to those who ask (`/sys/kernel/mm/transparent_hugepage/enabled`: `madvise`), and glibc asks for them
-//! where it is told before a program starts.
+//! Weights in huge pages, of which the processor finds more without looking them up. The system gives them to those who ask
+//! (`/sys/kernel/mm/transparent_hugepage/enabled`: `madvise`), and glibc asks for them where it is told before a program starts.
+//!
+//! Whose every forward allocates and frees memory is not to be told: glibc gives what is free back in whole huge pages, and gets
+//! them again, filled with zeros.
 
 use std::env;
 use std::ffi::OsString;
@@ -38,8 +40,11 @@ fn with_huge_pages(tunables: &OsString) -> Option<OsString> {
 
 /// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
 /// so where most of a gibibyte or more is in them. Else runs of one engine would be as different as the pages that they got.
-pub(crate) fn settle() -> Option<String> {
-    if !env::var_os(TUNABLES)?.to_string_lossy().contains(&format!("{HUGE_PAGES}=1")) {
+///
+/// An engine calls it when its weights are where they will stay. Where [`TUNABLES`] says that there are to be no huge pages,
+/// nothing is moved.
+pub fn move_to_huge_pages() -> Option<String> {
+    if env::var_os(TUNABLES).is_some_and(|all| all.to_string_lossy().contains(&format!("{HUGE_PAGES}=0"))) {
         return None;
     }
     if !most_is_huge()? {

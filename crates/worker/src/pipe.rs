@@ -13,7 +13,7 @@ use protocol::{Failure, Phase, Reply, Request};
 
 use crate::ranks::{introduce, settle};
 use crate::timing::{Clock, Job, MonotonicClock, measure};
-use crate::{Engine, Prompt, Reporter, huge_pages};
+use crate::{Engine, Prompt, Reporter};
 
 /// Serves requests until `shutdown` or the end of stdin.
 pub fn serve(engine: &mut dyn Engine) -> ExitCode {
@@ -128,11 +128,7 @@ fn answer(
     reporter: &Reporter,
 ) -> Result<Reply> {
     Ok(match request {
-        Request::Load(request) => {
-            let mut loaded = engine.load(&request, reporter)?;
-            loaded.notes.extend(huge_pages::settle());
-            Reply::Loaded(loaded)
-        }
+        Request::Load(request) => Reply::Loaded(engine.load(&request, reporter)?),
         Request::Measure(request) => {
             let generation_length = request.generation_length as usize;
             let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;
