@@ -20,7 +20,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// What smaller programs allocate does not matter.
 const WORTH_A_NOTE: u64 = 1 << 30;
 
-/// Starts this program anew with large allocations in huge pages, unless [`TUNABLES`] says already what is to be done about
+/// Starts this program anew with large allocations in huge pages, unless `GLIBC_TUNABLES` says already what is to be done about
 /// them. Where that is impossible, goes on with small ones.
 pub fn ask_for_huge_pages() {
     let tunables = env::var_os(TUNABLES).unwrap_or_default();
@@ -41,7 +41,7 @@ fn with_huge_pages(tunables: &OsString) -> Option<OsString> {
 /// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
 /// so where most of a gibibyte or more is in them. Else runs of one engine would be as different as the pages that they got.
 ///
-/// An engine calls it when its weights are where they will stay. Where [`TUNABLES`] says that there are to be no huge pages,
+/// An engine calls it when its weights are where they will stay. Where `GLIBC_TUNABLES` says that there are to be no huge pages,
 /// nothing is moved.
 pub fn move_to_huge_pages() -> Option<String> {
     if env::var_os(TUNABLES).is_some_and(|all| all.to_string_lossy().contains(&format!("{HUGE_PAGES}=0"))) {
