@@ -14,16 +14,8 @@ slow = { command = ["llama2-bench-mock"], options = { slowdown = 2.0 } }
 fn side_by_side(place: &Place, engines: &[&str]) -> Output {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let mut command = Command::new(format!("{root}/scripts/side-by-side"));
-    command.args([
-        "--engines-file",
-        "engines.toml",
-        "--rounds",
-        "3",
-        "--prompt-length",
-        "4",
-        "--out",
-        "turns.jsonl",
-    ]);
+    let options = "--engines-file engines.toml --rounds 3 --prompt-length 4 --out turns.jsonl";
+    command.args(options.split(' '));
     command.args(["--model", &format!("{root}/fixtures/tiny-mha"), "--programs"]);
     command.arg(worker("llama2-bench-mock").parent().unwrap()).args(engines);
     command.current_dir(place.path("")).output().unwrap()

@@ -113,7 +113,7 @@ impl Model {
             let count = library.cuda_devices().with_context(|| request.device.to_string())?;
             ensure!((index as usize) < count, "{}: there are {count} GPUs", request.device);
         }
-        match &request.model {
+        let mut model = match &request.model {
             ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
                 ensure!(
                     world.is_alone(),
@@ -124,7 +124,11 @@ impl Model {
                 Self::exported(library, request, &options, dir)
             }
             _ => Self::built(library, request, &options, world, reporter),
+        }?;
+        if model.device == Device::Cpu {
+            model.notes.extend(move_to_huge_pages());
         }
+        Ok(model)
     }
 
     fn built(
@@ -170,9 +174,6 @@ impl Model {
         // On a CPU nodes can be nowhere else.
         let mut notes = if device == Device::Cpu { Vec::new() } else { placement(&session, device)? };
         notes.push(options.growth.note());
-        if device == Device::Cpu {
-            notes.extend(move_to_huge_pages());
-        }
         if options.cuda_graph && device == Device::Cpu {
             notes.push(
                 "on a CPU there are no graphs: inputs stay in one place, and nodes run one by one".into(),

@@ -27,7 +27,8 @@ c10::OperatorHandle find(const char *name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
 }
 
-// Allocates as libtorch does on a CPU, but in huge pages where the system has some.
+// Allocates as libtorch does on a CPU, but in huge pages where the system has some. (Its own THP_MEM_ALLOC_ENABLE would have every
+// allocation of every forward there.)
 struct HugePages final : c10::Allocator {
     static constexpr size_t SIZE = 2 << 20;
 

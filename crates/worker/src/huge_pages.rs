@@ -5,8 +5,9 @@
 //! them again, filled with zeros.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -20,22 +21,22 @@ const HUGE_PAGE: usize = 2 << 20;
 /// What smaller programs allocate does not matter.
 const WORTH_A_NOTE: u64 = 1 << 30;
 
-/// Starts this program anew with large allocations in huge pages, unless `GLIBC_TUNABLES` says already what is to be done about
-/// them. Where that is impossible, goes on with small ones.
+/// Starts this program anew with large allocations in huge pages, where that makes a difference and `GLIBC_TUNABLES` does not say
+/// already what is to be done about them. Where it is impossible, goes on with small ones.
 pub fn ask_for_huge_pages() {
-    let tunables = env::var_os(TUNABLES).unwrap_or_default();
-    let Some(tunables) = with_huge_pages(&tunables) else { return };
-    let Ok(program) = env::current_exe() else { return };
+    let enabled = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    let tunables = with_huge_pages(&env::var_os(TUNABLES).unwrap_or_default());
+    let (true, Some(tunables), Ok(program)) = (enabled.contains("[madvise]"), tunables, env::current_exe())
+    else {
+        return;
+    };
     let _error = Command::new(program).args(env::args_os().skip(1)).env(TUNABLES, tunables).exec();
 }
 
-fn with_huge_pages(tunables: &OsString) -> Option<OsString> {
+fn with_huge_pages(tunables: &OsStr) -> Option<String> {
     let words = tunables.to_string_lossy();
-    if words.contains(HUGE_PAGES) {
-        return None;
-    }
     let separator = if words.is_empty() { "" } else { ":" };
-    Some(format!("{words}{separator}{HUGE_PAGES}=1").into())
+    (!words.contains(HUGE_PAGES)).then(|| format!("{words}{separator}{HUGE_PAGES}=1"))
 }
 
 /// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
@@ -48,7 +49,7 @@ pub fn move_to_huge_pages() -> Option<String> {
         return None;
     }
     if !most_is_huge()? {
-        for Range { start, end } in ranges(&fs::read_to_string("/proc/self/smaps").ok()?) {
+        for Range { start, end } in allocated(&fs::read_to_string("/proc/self/maps").ok()?) {
             // SAFETY: the pages' contents and addresses stay as they are. Where there are no huge pages, so do the pages.
             unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_COLLAPSE) };
         }
@@ -59,40 +60,25 @@ pub fn move_to_huge_pages() -> Option<String> {
 /// Whether most of what this process allocated is in huge pages; nothing where that is too little to matter.
 fn most_is_huge() -> Option<bool> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
-    let bytes = |name| rollup.lines().find_map(|line| field(line, name));
+    let bytes = |name| {
+        let kib = rollup.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB"))?;
+        Some(kib.trim().parse::<u64>().ok()? * 1024)
+    };
     let (all, huge) = (bytes("Anonymous:")?, bytes("AnonHugePages:")?);
     (all >= WORTH_A_NOTE).then_some(huge > all / 2)
 }
 
-/// A range of addresses.
-#[derive(Debug, PartialEq)]
-struct Range {
-    start: usize,
-    end: usize,
-}
-
-/// Whole huge pages of the mappings that have small ones (`man 5 proc_pid_smaps`).
-fn ranges(smaps: &str) -> Vec<Range> {
-    let (mut ranges, mut mapping, mut anonymous) = (Vec::new(), None, 0);
-    for line in smaps.lines() {
-        if let Some(addresses) = line.split_once(' ').and_then(|(addresses, _)| addresses.split_once('-')) {
-            let address = |text| usize::from_str_radix(text, 16).ok();
-            mapping = address(addresses.0).zip(address(addresses.1));
-        } else if let Some(bytes) = field(line, "Anonymous:") {
-            anonymous = bytes;
-        } else if let (Some(huge), Some((start, end))) = (field(line, "AnonHugePages:"), mapping) {
-            let range = Range { start: start.next_multiple_of(HUGE_PAGE), end: end / HUGE_PAGE * HUGE_PAGE };
-            if anonymous > huge && range.start < range.end {
-                ranges.push(range);
-            }
-        }
-    }
-    ranges
-}
-
-/// The bytes of a line such as `AnonHugePages:     2048 kB`, if it is of this name.
-fn field(line: &str, name: &str) -> Option<u64> {
-    Some(line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+/// Whole huge pages of the mappings that are writable and of no file (`man 5 proc_pid_maps`).
+fn allocated(maps: &str) -> Vec<Range<usize>> {
+    let mapping = |line: &str| {
+        let mut fields = line.split(' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let (permissions, inode) = (fields.next()?, fields.nth(2)?);
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        let whole = address(start)?.next_multiple_of(HUGE_PAGE)..address(end)? / HUGE_PAGE * HUGE_PAGE;
+        (permissions == "rw-p" && inode == "0" && !whole.is_empty()).then_some(whole)
+    };
+    maps.lines().filter_map(mapping).collect()
 }
 
 #[cfg(test)]
@@ -101,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_the_user_has_set_stays() {
-        let with = |tunables: &str| with_huge_pages(&tunables.into()).map(|all| all.into_string().unwrap());
+        let with = |tunables: &str| with_huge_pages(tunables.as_ref());
         assert_eq!(with("").unwrap(), "glibc.malloc.hugetlb=1");
         assert_eq!(
             with("glibc.malloc.arena_max=1").unwrap(),
@@ -111,12 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_small_pages_is_moved_in_whole_huge_ones() {
-        let smaps = "\
-7f0000100000-7f0000900000 rw-p 00000000 00:00 0\nSize: 8192 kB\nAnonymous:  8192 kB\nAnonHugePages:  2048 kB\n\
-7f0001000000-7f0001400000 rw-p 00000000 00:00 0 [heap]\nAnonymous:  4096 kB\nAnonHugePages:  4096 kB\n\
-7f0002000000-7f0002400000 r--s 00000000 fe:00 7 /model.safetensors\nAnonymous:  0 kB\nAnonHugePages:  0 kB\n\
-7f0003001000-7f0003100000 rw-p 00000000 00:00 0\nAnonymous:  1020 kB\nAnonHugePages:  0 kB\n";
-        assert_eq!(ranges(smaps), [Range { start: 0x7f00_0020_0000, end: 0x7f00_0080_0000 }]);
+    fn what_is_allocated_is_moved_in_whole_huge_pages() {
+        let maps = "\
+7f0000100000-7f0000900000 rw-p 00000000 00:00 0 \n\
+7f0001000000-7f0001400000 ---p 00000000 00:00 0 \n\
+7f0002000000-7f0002400000 r--s 00000000 fe:00 7                          /model.safetensors\n\
+7f0003001000-7f0003100000 rw-p 00000000 00:00 0 \n\
+7f0004001000-7f0004500000 rw-p 00000000 00:00 0                          [heap]\n";
+        assert_eq!(allocated(maps), [0x7f00_0020_0000..0x7f00_0080_0000, 0x7f00_0420_0000..0x7f00_0440_0000]);
     }
 }
