@@ -17,59 +17,69 @@ const BUFFER_BYTES: usize = 1 << 30;
 /// What a thread reads before it says so: far less than is read in a window.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Bytes a second that `threads` threads of this process, or one a core, read from memory together, each its own part of a
-/// buffer, for `duration`: the most in any 40 ms.
-///
-/// # Errors
-/// Where there is too little memory, or a thread can't be started.
-pub fn read_bytes_per_second(threads: Option<u32>, duration: Duration) -> Result<f64> {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = threads.map_or_else(cores, |threads| threads.max(1) as usize);
-    read_for(duration, threads, (BUFFER_BYTES / threads / CHUNK_BYTES).max(1))
+/// Memory that is kept to be read: touching it for the first time can take seconds.
+pub struct Reader {
+    /// What each thread reads.
+    parts: Vec<Vec<u64>>,
 }
 
-/// `threads` threads read, each `chunks` of its own again and again.
-fn read_for(duration: Duration, threads: usize, chunks: usize) -> Result<f64> {
-    let part = chunks * CHUNK_BYTES;
-    let (chunks_read, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let read = || -> Result<()> {
-        let mut buffer: Vec<u64> = Vec::new();
-        buffer.try_reserve_exact(part / size_of::<u64>()).context("a buffer to read from")?;
-        in_huge_pages(&buffer);
-        // Written by the thread that reads it: memory is near to who touches it first.
-        buffer.resize(part / size_of::<u64>(), 1);
-        for chunk in buffer.chunks_exact(CHUNK_BYTES / size_of::<u64>()).cycle() {
-            if is_over.load(Ordering::Relaxed) {
-                break;
+impl Reader {
+    /// For `threads` threads, or one a core.
+    ///
+    /// # Errors
+    /// Where there is too little memory, or a thread can't be started.
+    pub fn new(threads: Option<u32>) -> Result<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = threads.map_or_else(cores, |threads| threads.max(1) as usize);
+        Self::of_chunks(threads, (BUFFER_BYTES / threads / CHUNK_BYTES).max(1))
+    }
+
+    fn of_chunks(threads: usize, chunks: usize) -> Result<Self> {
+        let part = move || -> Result<Vec<u64>> {
+            let (length, mut part) = (chunks * CHUNK_BYTES / size_of::<u64>(), Vec::new());
+            part.try_reserve_exact(length).context("a buffer to read from")?;
+            in_huge_pages(&part);
+            part.resize(length, 1);
+            Ok(part)
+        };
+        // Written by as many threads as read it: memory is near to who touches it first.
+        let writers: Vec<_> =
+            (0..threads).map(|_| Builder::new().spawn(part).context("a thread that writes")).collect();
+        let parts = writers.into_iter().map(|writer| writer?.join().expect("no panic"));
+        Ok(Self { parts: parts.collect::<Result<_>>()? })
+    }
+
+    /// Bytes a second that the threads read from memory together, each its own part, for `duration`: the most in any 40 ms.
+    ///
+    /// # Errors
+    /// Where a thread can't be started.
+    pub fn bytes_per_second(&self, duration: Duration) -> Result<f64> {
+        let (chunks_read, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let read = |part: &[u64]| {
+            for chunk in part.chunks_exact(CHUNK_BYTES / size_of::<u64>()).cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                black_box(sum(black_box(chunk)));
+                chunks_read.fetch_add(1, Ordering::Relaxed);
             }
-            black_box(sum(black_box(chunk)));
-            chunks_read.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let readers = (0..threads).map(|_| Builder::new().spawn_scoped(scope, read).context("a reader"));
-        let readers =
-            readers.collect::<Result<Vec<_>>>().inspect_err(|_| is_over.store(true, Ordering::Relaxed))?;
-        let mut most = 0.0_f64;
-        let mut start = None;
-        while start.is_none_or(|start: Instant| start.elapsed() < duration) {
-            if readers.iter().any(std::thread::ScopedJoinHandle::is_finished) {
-                break;
+        };
+        std::thread::scope(|scope| {
+            let started = self.parts.iter().try_for_each(|part| {
+                Builder::new().spawn_scoped(scope, || read(part)).map(drop).context("a reader")
+            });
+            let start = Instant::now();
+            let mut most = 0.0_f64;
+            while started.is_ok() && start.elapsed() < duration {
+                let (before, since) = (chunks_read.load(Ordering::Relaxed), Instant::now());
+                std::thread::sleep(WINDOW);
+                let (chunks, passed) = (chunks_read.load(Ordering::Relaxed) - before, since.elapsed());
+                most = most.max((chunks * CHUNK_BYTES as u64) as f64 / passed.as_secs_f64());
             }
-            let (before, since) = (chunks_read.load(Ordering::Relaxed), Instant::now());
-            std::thread::sleep(WINDOW);
-            let (chunks, passed) = (chunks_read.load(Ordering::Relaxed) - before, since.elapsed());
-            most = most.max((chunks * CHUNK_BYTES as u64) as f64 / passed.as_secs_f64());
-            // Writing the buffers first is no reading.
-            if chunks > 0 {
-                start.get_or_insert(since);
-            }
-        }
-        is_over.store(true, Ordering::Relaxed);
-        readers.into_iter().try_for_each(|reader| reader.join().expect("no panic"))?;
-        Ok(most)
-    })
+            is_over.store(true, Ordering::Relaxed);
+            started.map(|()| most)
+        })
+    }
 }
 
 /// Pages of 2 MiB, where there are such, take less time to find.
@@ -104,6 +114,7 @@ mod tests {
 
     #[test]
     fn memory_is_read() {
-        assert!(read_for(Duration::from_millis(1), 2, 2).unwrap() > 0.0);
+        let reader = Reader::of_chunks(2, 2).unwrap();
+        assert!(reader.bytes_per_second(Duration::from_millis(1)).unwrap() > 0.0);
     }
 }

@@ -273,3 +273,54 @@ fn the_gate_keeps_a_baseline_and_fails_on_a_regression() {
     assert!(place.path("slower/comment.md").exists() && place.path("slower/junit.xml").exists());
     assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 3);
 }
+
+#[test]
+fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
+    let place = Place::new();
+    place.write("sweep.toml", &both());
+    place.write("engines.toml", ENGINES);
+    let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
+    place
+        .bench(&measured)
+        .args(["--replicates", "3", "--option", "other.slowdown=2.0"])
+        .assert()
+        .success();
+    let lines = place.bench(&["ratios", "both", "mock"]).assert().success();
+    insta::assert_snapshot!("ratios", of_any_machine(&String::from_utf8_lossy(&lines.get_output().stdout)));
+    let json = place.bench(&["ratios", "both", "other", "mock", "--json"]).assert().success();
+    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    let line = &json["tables"][0]["lines"][0];
+    assert_eq!((&line["other"], &line["launches"]), (&"mock".into(), &3.into()));
+    for part in ["prefill", "decode"] {
+        assert!((line[part]["ratio"].as_f64().unwrap() - 0.5).abs() < 1e-6, "{line}");
+    }
+    assert!(json["load_seconds"]["mock"].as_f64().unwrap() > 0.0);
+}
+
+/// The heading names the machine, and the seconds of loading are the clock's.
+fn of_any_machine(text: &str) -> String {
+    let is_same = |line: &&str| !line.starts_with("## ") && !line.starts_with("Start to model ready");
+    text.lines().filter(is_same).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn an_engine_of_published_tables_is_held_against_their_others() {
+    let place = Place::new();
+    let table = "## LLaMA-2 7B FP16 CUDA\n\n\
+        | Engine | Batch Size | Prompt Length | Prompt Latency (ms) | Prompt Throughput (tps) \
+        | First 128 Tokens Generated Avg Latency (ms) | First 128 Tokens Generated Avg Throughput (tps) \
+        | First 256 Tokens Generated Avg Latency (ms) | First 256 Tokens Generated Avg Throughput (tps) \
+        | Wall-Clock Latency (s) | Wall-Clock Throughput (tps) |\n|---|---|---|---|---|---|---|---|---|---|---|\n\
+        | a | 1 | 16 | 10 | 1600 | 5 | 200 | 5 | 200 | 1.29 | 210.8527132 |\n\
+        | b | 1 | 16 | 40 | 400 | 10 | 100 | 10 | 100 | 2.6 | 104.6153846 |\n\
+        | b | 1 | 32 | OOM | OOM | OOM | OOM | OOM | OOM | OOM | OOM |\n\
+        | a | 1 | 32 | 10 | 3200 | 5 | 200 | 5 | 200 | 1.29 | 223.255814 |\n";
+    place.write("tables.md", table);
+    let printed = place.bench(&["ratios", "tables.md", "a"]).assert().success();
+    insta::assert_snapshot!("ratios_published", String::from_utf8_lossy(&printed.get_output().stdout));
+    place
+        .bench(&["ratios", "tables.md", "c"])
+        .assert()
+        .code(2)
+        .stderr("error: tables.md has no engine c: it has a, b\n");
+}

@@ -2,7 +2,7 @@
 //!
 //! A [`Subject`] is one side: a run, read record by record ([`RunSubject`]), or a file of published tables. [`compare()`]
 //! makes a [`Report`] of two; [`terminal`], [`markdown`], [`json`], [`junit`] and [`github`] write it. [`history`] keeps runs
-//! and shows what became of each metric.
+//! and shows what became of each metric. [`Ratios`] hold an engine of a subject against its others.
 
 mod compare;
 mod difference;
@@ -13,6 +13,7 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 mod metric;
+mod ratios;
 mod report;
 mod sides;
 mod subject;
@@ -22,6 +23,7 @@ mod words;
 pub use compare::{Criteria, compare};
 pub use difference::Refused;
 pub use metric::{Metric, Thresholds, UnknownMetric};
+pub use ratios::{NoSuchEngine, Ratios};
 pub use report::{CellName, ComparedTable, Counts, Difference, EndLine, Figure, Line, Report, Section};
 pub use stats::FEWEST as FEWEST_LAUNCHES;
 pub use subject::{RunSubject, Subject};

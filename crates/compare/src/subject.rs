@@ -61,7 +61,9 @@ pub(crate) enum Cell {
 /// What one launch of the worker measured. Seconds, bytes.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    replicate: u32,
+    pub(crate) replicate: u32,
+    /// From the worker's start to its model being ready, where this cell was its first.
+    pub(crate) load_seconds: Option<f64>,
     prompt: Box<[f64]>,
     /// Of all generations, one after the other.
     pub(crate) tokens: Box<[f64]>,
@@ -98,6 +100,7 @@ impl Launch {
         let tokens = record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect();
         Self {
             replicate: record.replicate,
+            load_seconds: record.load_seconds,
             prompt: record.prompt_seconds.into(),
             tokens,
             generation_length: record.generation_length as usize,

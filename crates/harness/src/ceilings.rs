@@ -1,8 +1,10 @@
 //! What the device can do at most: each engine's worker is asked, before any model is loaded.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
+use bandwidth::Reader;
 use protocol::{CeilingsRequest, Device, Phase, Precision, Reached, Reply, Request};
 
 use crate::process::PLAIN_REPLY;
@@ -14,11 +16,16 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Beside a cell memory is read for this long.
 const BESIDE_A_CELL: Duration = Duration::from_millis(300);
 
-/// Bytes a second that the processor reads from memory at this moment, where the sweep asks for that beside its cells.
-pub(crate) fn read_beside_cell(sweep: &Sweep) -> Option<f64> {
+/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
+pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
     let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
     // Where there is no memory for it, the run's ceiling stands.
-    is_asked.then(|| bandwidth::read_bytes_per_second(sweep.setup.threads, BESIDE_A_CELL).ok()).flatten()
+    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
+}
+
+/// Bytes a second that the processor reads from memory at this moment.
+pub(crate) fn read_beside_cell(reader: &Reader) -> Option<f64> {
+    reader.bytes_per_second(BESIDE_A_CELL).ok()
 }
 
 /// What each of `names` reached on the device of `setup`, or why it measured nothing. Engines that are one program are asked

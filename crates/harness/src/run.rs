@@ -5,6 +5,7 @@ use std::path::Path;
 
 use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
+use crate::ceilings::reader;
 use crate::records::CellKey;
 use crate::seat::{Beside, MeasuredCell, Seat, greet, greet_ranks};
 use crate::{
@@ -78,7 +79,7 @@ pub fn run(
     check: bool,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
-    let Some(Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
+    let Some(&Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
     let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
         contenders[*side].folder.shard().is_none_or(|share| share.has(*place))
     };
@@ -108,7 +109,9 @@ pub fn run(
         }
     }
 
-    let mut seats: Vec<Seat> = contenders.iter().map(|one| Seat::new(one.gpu.clone())).collect();
+    let reader = if missing.is_empty() { None } else { reader(sweep) };
+    let mut seats: Vec<Seat> =
+        contenders.iter().map(|one| Seat::new(one.gpu.clone(), reader.clone())).collect();
     for (index, (side, cell)) in missing {
         for (_, other) in seats.iter_mut().enumerate().filter(|(other, _)| *other != side) {
             other.leave(on_event);

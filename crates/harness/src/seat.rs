@@ -1,8 +1,10 @@
 //! The worker of the moment, kept from cell to cell while all is well; and workers for a single request.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Instant;
 
+use bandwidth::Reader;
 use gpu::Monitor;
 use protocol::{
     CellSize, GenerateRequest, Generated, GpuSeries, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
@@ -26,6 +28,8 @@ pub(crate) struct Seat {
     seated: Option<Seated>,
     /// Over the GPU that computes.
     gpu: Option<GpuWatch>,
+    /// What reads memory before and after a cell.
+    reader: Option<Rc<Reader>>,
     /// Memory in use there before the worker was started.
     used_before: Option<u64>,
     load_failure: Option<LoadFailure>,
@@ -74,9 +78,9 @@ pub(crate) struct Beside {
 }
 
 impl Seat {
-    /// An empty seat, for workers on this GPU if any.
-    pub(crate) fn new(gpu: Option<GpuWatch>) -> Self {
-        Self { gpu, ..Self::default() }
+    /// An empty seat, for workers on this GPU if any, beside which memory is read if there is a reader.
+    pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<Reader>>) -> Self {
+        Self { gpu, reader, ..Self::default() }
     }
 
     /// How the cell would end because its model can't be loaded, and in which cell that was found.
@@ -152,7 +156,8 @@ impl Seat {
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
-        let read_before = read_beside_cell(sweep);
+        let read_memory = || self.reader.as_deref().and_then(read_beside_cell);
+        let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
         let answer = seated.worker.ask(&request, longest, &mut |progress| {
@@ -163,8 +168,7 @@ impl Seat {
         });
         beside.gpu = monitor.map(Monitor::stop);
         let passed = asked.elapsed();
-        beside.read_bytes_per_second =
-            [read_before, read_beside_cell(sweep)].into_iter().flatten().reduce(f64::max);
+        beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
         let measured = answer.and_then(|reply| {
             let passed = (!seated.worker.hello.virtual_clock).then_some(passed);
             match reply {

@@ -54,7 +54,7 @@ impl Comparison {
     }
 }
 
-/// An interval of a ratio.
+/// An interval of a figure or a ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// Its lower end.

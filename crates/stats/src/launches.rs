@@ -1,6 +1,6 @@
 //! One side of a comparison: what its launches of the process measured, or a lone figure.
 
-use crate::{mean, student};
+use crate::{Interval, mean, student};
 
 /// Two figures nearer to each other than this share are equal: a clock's tick on a second. Keeps a metric without any noise,
 /// such as a peak of memory, from proving a difference by the rounding of a logarithm.
@@ -54,11 +54,21 @@ impl Launches {
 
     /// Half the width of the centre's 95 % interval as a share of it: benchstat's `± 1%`. `None` of a single launch.
     ///
-    /// Student's interval of the mean of the logarithms; the farther end, which is the upper one.
+    /// The farther end of [`Launches::interval`], which is the upper one.
     pub fn half_width(&self) -> Option<f64> {
+        Some(self.log_half_width()?.exp_m1())
+    }
+
+    /// The centre's 95 % interval, in the figures' own unit: Student's, of the mean of the logarithms. `None` of a single launch.
+    pub fn interval(&self) -> Option<Interval> {
+        let (centre, half_width) = (self.log_centre(), self.log_half_width()?);
+        Some(Interval { low: (centre - half_width).exp(), high: (centre + half_width).exp() })
+    }
+
+    fn log_half_width(&self) -> Option<f64> {
         let count = self.logs.len() as f64;
         let error = (self.variance()? / count).sqrt();
-        Some((student::quantile(0.05, count - 1.0) * error).exp_m1())
+        Some(student::quantile(0.05, count - 1.0) * error)
     }
 
     /// This side over another, launch by launch: the n-th launch of the result is the ratio of both sides' n-th, without a unit.

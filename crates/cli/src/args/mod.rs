@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Reproduce(ReproduceArgs),
     /// Hold a run against another, or against published tables: a verdict for every cell and metric.
     Compare(CompareArgs),
+    /// Hold an engine against the others of the same run: how many times as fast it is.
+    Ratios(RatiosArgs),
     /// Show how a machine's runs went over revisions, and where they changed.
     History(HistoryArgs),
     /// Write a page to look at: plots, tables and what speaks against a run; or put a table into a file.
@@ -177,6 +179,21 @@ pub(crate) struct CompareArgs {
     pub(crate) candidate: PathBuf,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RatiosArgs {
+    /// A run's folder; a markdown, csv or json file with tables of the documents' columns.
+    #[arg(value_name = "RUN|FILE")]
+    pub(crate) run: PathBuf,
+    /// The engine.
+    pub(crate) engine: String,
+    /// What it is held against [default: all others].
+    #[arg(value_name = "OTHER")]
+    pub(crate) others: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where a run is kept for later.
