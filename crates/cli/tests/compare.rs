@@ -280,11 +280,7 @@ fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
     place.write("sweep.toml", &both());
     place.write("engines.toml", ENGINES);
     let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
-    place
-        .bench(&measured)
-        .args(["--replicates", "3", "--option", "other.slowdown=2.0"])
-        .assert()
-        .success();
+    place.bench(&measured).args(["--replicates", "3", "--option", "other.slowdown=2.0"]).assert().success();
     let lines = place.bench(&["ratios", "both", "mock"]).assert().success();
     insta::assert_snapshot!("ratios", of_any_machine(&String::from_utf8_lossy(&lines.get_output().stdout)));
     let json = place.bench(&["ratios", "both", "other", "mock", "--json"]).assert().success();
