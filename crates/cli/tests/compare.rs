@@ -314,9 +314,12 @@ fn an_engine_of_published_tables_is_held_against_their_others() {
     place.write("tables.md", table);
     let printed = place.bench(&["ratios", "tables.md", "a"]).assert().success();
     insta::assert_snapshot!("ratios_published", String::from_utf8_lossy(&printed.get_output().stdout));
-    place
-        .bench(&["ratios", "tables.md", "c"])
-        .assert()
-        .code(2)
-        .stderr("error: tables.md has no engine c: it has a, b\n");
+    let refused = |arguments: &[&str], told: &'static str| {
+        place.bench(arguments).assert().code(2).stderr(told);
+    };
+    refused(&["ratios", "tables.md", "c"], "error: tables.md has no engine c: it has a, b\n");
+    let alone: String =
+        table.lines().filter(|line| !line.starts_with("| b")).map(|line| format!("{line}\n")).collect();
+    place.write("alone.md", &alone);
+    refused(&["ratios", "alone.md", "a"], "error: alone.md has no other engine than a\n");
 }

@@ -23,7 +23,7 @@ mod words;
 pub use compare::{Criteria, compare};
 pub use difference::Refused;
 pub use metric::{Metric, Thresholds, UnknownMetric};
-pub use ratios::{NoSuchEngine, Ratios};
+pub use ratios::{NoRatios, Ratios};
 pub use report::{CellName, ComparedTable, Counts, Difference, EndLine, Figure, Line, Report, Section};
 pub use stats::FEWEST as FEWEST_LAUNCHES;
 pub use subject::{RunSubject, Subject};

@@ -15,13 +15,27 @@ use crate::{CellName, Metric, Subject};
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 
-/// An engine that the subject does not have.
+/// Why there is nothing to hold against each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{subject} has no engine {engine}: it has {}", known.join(", "))]
-pub struct NoSuchEngine {
-    subject: String,
-    engine: String,
-    known: Vec<String>,
+pub enum NoRatios {
+    /// It lacks one of the engines.
+    #[error("{subject} has no engine {engine}: it has {}", known.join(", "))]
+    NoSuchEngine {
+        /// The run, or the file.
+        subject: String,
+        /// What was asked for.
+        engine: String,
+        /// What it has.
+        known: Vec<String>,
+    },
+    /// It has no other engine.
+    #[error("{subject} has no other engine than {engine}")]
+    NoOther {
+        /// The run, or the file.
+        subject: String,
+        /// Its only engine.
+        engine: String,
+    },
 }
 
 /// One engine against others, table by table.
@@ -60,24 +74,27 @@ impl Ratios {
     /// interval is Student's, of the logarithms.
     ///
     /// # Errors
-    /// Where the subject lacks one of the engines.
-    pub fn of(subject: &Subject, engine: &str, others: &[String]) -> Result<Self, NoSuchEngine> {
+    /// Where the subject lacks one of the engines, or has no other.
+    pub fn of(subject: &Subject, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
         let mut known: Vec<String> = Vec::new();
         for (name, _) in subject.grids.iter().flat_map(|grid| &grid.cells) {
             if !known.contains(&name.engine) {
                 known.push(name.engine.clone());
             }
         }
-        if let Some(missing) = others
-            .iter()
-            .map(String::as_str)
-            .chain([engine])
-            .find(|one| !known.iter().any(|name| name == one))
-        {
-            return Err(NoSuchEngine { subject: subject.name.clone(), engine: missing.into(), known });
+        let is_missing = |one: &&str| !known.iter().any(|name| name == one);
+        if let Some(missing) = others.iter().map(String::as_str).chain([engine]).find(is_missing) {
+            let (subject, engine) = (subject.name.clone(), missing.into());
+            return Err(NoRatios::NoSuchEngine { subject, engine, known });
         }
-        let all = || known.iter().filter(|name| *name != engine).cloned().collect();
-        let others: Vec<String> = if others.is_empty() { all() } else { others.to_vec() };
+        let others: Vec<String> = if others.is_empty() {
+            known.into_iter().filter(|name| name != engine).collect()
+        } else {
+            others.to_vec()
+        };
+        if others.is_empty() {
+            return Err(NoRatios::NoOther { subject: subject.name.clone(), engine: engine.into() });
+        }
         let tables = subject.grids.iter().map(|grid| (grid.heading.clone(), lines(grid, engine, &others)));
         let load = |engine: &String| Some((engine.clone(), median_load(subject, engine)?));
         Ok(Self {

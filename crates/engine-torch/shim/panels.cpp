@@ -25,9 +25,9 @@ TORCH_API int64_t nbytes_from_mkldnn(const Tensor &packed);
 
 namespace {
 
-// Outputs of a panel, and of a register.
-constexpr int64_t WIDTH = 64;
+// Outputs of a register. A panel has those of one to MOST registers: oneDNN chooses.
 constexpr int64_t LANES = 16;
+constexpr int64_t MOST = 4;
 // Smaller weights are multiplied before other threads have begun.
 constexpr int64_t WORTH_A_THREAD = 1 << 14;
 
@@ -50,10 +50,10 @@ struct Pairs {
     }
 };
 
-// REGISTERS * LANES sums of a panel, at `words` and at every WIDTH words from there. Several steps have sums of their own: none waits
-// for the one before, and long sums are more exact.
+// The sums of REGISTERS * LANES outputs, which stand side by side in every row of a panel. Several steps have sums of their own: none
+// waits for the one before, and long sums are more exact.
 template <typename Words, int REGISTERS>
-WITH_AVX512 void sum(const uint32_t *words, const int32_t *input, int64_t steps, float *output) {
+WITH_AVX512 void sum(const uint32_t *words, int64_t width, const int32_t *input, int64_t steps, float *output) {
     constexpr int AT_ONCE = 4;
     __m512 sums[AT_ONCE][REGISTERS];
     for (auto &some : sums) {
@@ -68,7 +68,7 @@ WITH_AVX512 void sum(const uint32_t *words, const int32_t *input, int64_t steps,
             const auto factor = _mm512_set1_epi32(input[step + each]);
 #pragma GCC unroll 4
             for (int index = 0; index < REGISTERS; ++index) {
-                const auto weight = _mm512_loadu_si512(words + (step + each) * WIDTH + index * LANES);
+                const auto weight = _mm512_loadu_si512(words + (step + each) * width + index * LANES);
                 sums[each][index] = Words::add(sums[each][index], weight, factor);
             }
         }
@@ -77,7 +77,7 @@ WITH_AVX512 void sum(const uint32_t *words, const int32_t *input, int64_t steps,
         const auto factor = _mm512_set1_epi32(input[step]);
 #pragma GCC unroll 4
         for (int index = 0; index < REGISTERS; ++index) {
-            sums[0][index] = Words::add(sums[0][index], _mm512_loadu_si512(words + step * WIDTH + index * LANES), factor);
+            sums[0][index] = Words::add(sums[0][index], _mm512_loadu_si512(words + step * width + index * LANES), factor);
         }
     }
 #pragma GCC unroll 4
@@ -85,6 +85,14 @@ WITH_AVX512 void sum(const uint32_t *words, const int32_t *input, int64_t steps,
         const auto even = _mm512_add_ps(sums[0][index], sums[2][index]), odd = _mm512_add_ps(sums[1][index], sums[3][index]);
         _mm512_storeu_ps(output + index * LANES, _mm512_add_ps(even, odd));
     }
+}
+
+using Sum = void (*)(const uint32_t *, int64_t, const int32_t *, int64_t, float *);
+
+template <typename Words>
+Sum sum_of(int64_t registers) {
+    constexpr Sum sums[MOST] = {sum<Words, 1>, sum<Words, 2>, sum<Words, 3>, sum<Words, 4>};
+    return sums[registers - 1];
 }
 
 // What one word of `weight`'s row holds: past the row's end, zeros.
@@ -105,16 +113,22 @@ std::optional<Panels> Panels::of(const Tensor &weight, Tensor packed) {
         return std::nullopt;
     }
     const int64_t bytes = at::native::nbytes_from_mkldnn(packed);
-    const int64_t bytes_of_step = up(weight.size(0), WIDTH) * WIDTH * sizeof(uint32_t);
-    const Panels panels(weight, std::move(packed), bytes / bytes_of_step);
-    return bytes % bytes_of_step == 0 && panels.hold(weight) ? std::optional(panels) : std::nullopt;
+    for (int64_t width = MOST * LANES; width > 0; width -= LANES) {
+        const int64_t bytes_of_step = up(weight.size(0), width) * width * sizeof(uint32_t);
+        const Panels panels(weight, packed, width, bytes / bytes_of_step);
+        if (bytes % bytes_of_step == 0 && panels.hold(weight)) {
+            return panels;
+        }
+    }
+    return std::nullopt;
 }
 
-Panels::Panels(const Tensor &weight, Tensor as_packed, int64_t steps)
+Panels::Panels(const Tensor &weight, Tensor as_packed, int64_t width, int64_t steps)
     : packed(std::move(as_packed)),
       words(static_cast<const uint32_t *>(at::native::data_ptr_from_mkldnn(packed))),
       outputs(weight.size(0)),
       inputs(weight.size(1)),
+      width(width),
       steps(steps),
       are_pairs(weight.scalar_type() == at::kBFloat16) {}
 
@@ -125,9 +139,9 @@ bool Panels::hold(const Tensor &weight) const {
         return false;
     }
     for (int64_t output = 0; output < outputs; ++output) {
-        const int64_t panel = output / WIDTH, lane = output % WIDTH;
+        const int64_t panel = output / width, lane = output % width;
         for (int64_t step = 0; step < needed; step += panel == 0 ? 1 : up(needed, 4)) {
-            if (words[(panel * steps + step) * WIDTH + lane] != word(weight, output, step)) {
+            if (words[(panel * steps + step) * width + lane] != word(weight, output, step)) {
                 return false;
             }
         }
@@ -151,19 +165,19 @@ Tensor Panels::linear(const Tensor &input) const {
     auto *output = sums.mutable_data_ptr<float>();
 
     // Where threads would have unequal numbers of few panels, a register's outputs are the unit.
-    const int64_t panels = up(outputs, WIDTH), threads = at::get_num_threads();
+    const int64_t panels = up(outputs, width), threads = at::get_num_threads();
     const bool whole = panels % threads == 0 || panels >= 8 * threads;
-    const int64_t unit = whole ? WIDTH : LANES;
-    const auto some = are_pairs ? whole ? sum<Pairs, WIDTH / LANES> : sum<Pairs, 1> : whole ? sum<Floats, WIDTH / LANES> : sum<Floats, 1>;
+    const int64_t unit = whole ? width : LANES;
+    const Sum some = are_pairs ? sum_of<Pairs>(unit / LANES) : sum_of<Floats>(unit / LANES);
     const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / (unit * inputs));
     at::parallel_for(0, up(outputs, unit), grain, [&](int64_t begin, int64_t end) {
         for (int64_t first = begin * unit; first < std::min(end * unit, outputs); first += unit) {
-            const auto *from = words + first / WIDTH * WIDTH * steps + first % WIDTH;
+            const auto *from = words + first / width * width * steps + first % width;
             if (first + unit <= outputs) {
-                some(from, factors.data(), needed, output + first);
+                some(from, width, factors.data(), needed, output + first);
             } else {
-                float last[WIDTH];
-                some(from, factors.data(), needed, last);
+                float last[MOST * LANES];
+                some(from, width, factors.data(), needed, last);
                 std::copy_n(last, outputs - first, output + first);
             }
         }

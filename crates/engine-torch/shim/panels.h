@@ -6,8 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
-// A weight `[out, in]` in panels of 64 outputs, each a row of 64 words for every step along the inputs: a word is a number in FP32, or
-// two neighbours in BF16. A panel is read from one end to the other, which is how memory gives most.
+// A weight `[out, in]` in panels of 16 to 64 outputs, each with a row of as many words for every step along the inputs: a word is a
+// number in FP32, or two neighbours in BF16. A panel is read from one end to the other, which is how memory gives most.
 class Panels {
   public:
     // `packed` is `weight` as oneDNN laid it out. Nothing where that is otherwise, or this processor has no instructions for it.
@@ -17,14 +17,14 @@ class Panels {
     at::Tensor linear(const at::Tensor &input) const;
 
   private:
-    Panels(const at::Tensor &weight, at::Tensor packed, int64_t steps);
+    Panels(const at::Tensor &weight, at::Tensor packed, int64_t width, int64_t steps);
 
     bool hold(const at::Tensor &weight) const;
 
     at::Tensor packed;
     const uint32_t *words;
     int64_t outputs, inputs;
-    // Of a panel, padding among them.
-    int64_t steps;
+    // Outputs and steps of a panel, padding among them.
+    int64_t width, steps;
     bool are_pairs;
 };

@@ -90,6 +90,22 @@ mod tests {
         }
     }
 
+    /// A layout that is not recognised costs a second copy, and on some processors a third of a decode.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn with_avx512_a_single_row_is_multiplied_with_the_copy() {
+        let has_avx512 = is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw");
+        let kinds = [(Kind::Float, has_avx512), (Kind::BFloat16, is_x86_feature_detected!("avx512bf16"))];
+        for (kind, _) in kinds.into_iter().filter(|(_, has_instructions)| *has_instructions) {
+            for (outputs, inputs) in [(288, 288), (32000, 288), (256, 2048), (768, 288)] {
+                let weight = Tensor::randn([outputs, inputs], (Kind::Float, Device::Cpu)).to_kind(kind);
+                let packed = PackedWeight::new(weight).unwrap();
+                assert!(note().ends_with("a loop over the same"), "{outputs}×{inputs} {kind:?}");
+                drop(packed);
+            }
+        }
+    }
+
     /// The loops for processors with fewer instructions, each in a process of its own: libtorch asks once.
     #[test]
     fn a_single_row_is_multiplied_with_fewer_instructions() {
