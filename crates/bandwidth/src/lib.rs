@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Builder;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -27,14 +29,26 @@ const LINE: usize = 8;
 /// Places of a chunk that are read at once.
 const STREAMS: usize = 4;
 
-/// Memory that is kept to be read: touching it for the first time can take seconds.
+/// On x86-64 and most others.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Threads that read memory when they are asked to, and keep it meanwhile: touching it for the first time can take seconds. Each
+/// reads what it wrote itself, for memory is near to who touches it first.
 pub struct Reader {
-    /// What each thread reads.
-    parts: Vec<Vec<u64>>,
+    threads: Vec<(Sender<Arc<Task>>, JoinHandle<()>)>,
+}
+
+/// Memory is read until it is over.
+#[derive(Default)]
+struct Task {
+    is_over: AtomicBool,
+    /// Of [`WAYS`].
+    way: AtomicUsize,
+    chunks_read: AtomicU64,
 }
 
 impl Reader {
-    /// For `threads` threads, or one a core.
+    /// With `threads` threads, or one a core.
     ///
     /// # Errors
     /// Where there is too little memory, or a thread can't be started.
@@ -44,63 +58,85 @@ impl Reader {
         Self::of_chunks(threads, (BUFFER_BYTES / threads / CHUNK_BYTES).max(1))
     }
 
+    /// Each thread reads so many chunks of its own again and again.
     fn of_chunks(threads: usize, chunks: usize) -> Result<Self> {
-        let part = move || -> Result<Vec<u64>> {
-            let (length, mut part) = (chunks * CHUNK_BYTES / size_of::<u64>(), Vec::new());
-            part.try_reserve_exact(length).context("a buffer to read from")?;
-            in_huge_pages(&part);
-            part.resize(length, 1);
-            Ok(part)
+        let (ready, all_ready) = channel();
+        let start = |_| {
+            let (tasks, given) = channel::<Arc<Task>>();
+            let ready = ready.clone();
+            let thread = move || match buffer(chunks * CHUNK_BYTES / size_of::<u64>()) {
+                Ok(buffer) => {
+                    let _ = ready.send(Ok(()));
+                    given.iter().for_each(|task| task.read(&buffer));
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            };
+            Ok((tasks, Builder::new().spawn(thread).context("a thread that reads memory")?))
         };
-        // Written by as many threads as read it: memory is near to who touches it first.
-        let writers: Vec<_> =
-            (0..threads).map(|_| Builder::new().spawn(part).context("a thread that writes")).collect();
-        let parts = writers.into_iter().map(|writer| writer?.join().expect("no panic"));
-        Ok(Self { parts: parts.collect::<Result<_>>()? })
+        let reader = Self { threads: (0..threads).map(start).collect::<Result<_>>()? };
+        all_ready.iter().take(threads).collect::<Result<()>>()?;
+        Ok(reader)
     }
 
     /// Bytes a second that the threads read from memory together, each its own part, for `duration`: the most in any 40 ms, by the
     /// faster of two ways.
-    ///
-    /// # Errors
-    /// Where a thread can't be started.
-    pub fn bytes_per_second(&self, duration: Duration) -> Result<f64> {
-        let (chunks_read, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        let way = AtomicUsize::new(0);
-        let read = |part: &[u64]| {
-            for chunk in part.chunks_exact(CHUNK_BYTES / size_of::<u64>()).cycle() {
-                if is_over.load(Ordering::Relaxed) {
-                    break;
-                }
-                black_box(WAYS[way.load(Ordering::Relaxed)](black_box(chunk)));
-                chunks_read.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        std::thread::scope(|scope| {
-            let started = self.parts.iter().try_for_each(|part| {
-                Builder::new().spawn_scoped(scope, || read(part)).map(drop).context("a reader")
-            });
-            let start = Instant::now();
-            let mut most = 0.0_f64;
-            let is_on = |_: &usize| started.is_ok() && start.elapsed() < duration;
-            for next in (0..WAYS.len()).cycle().take_while(is_on) {
-                way.store(next, Ordering::Relaxed);
-                let (before, since) = (chunks_read.load(Ordering::Relaxed), Instant::now());
-                std::thread::sleep(WINDOW);
-                let (chunks, passed) = (chunks_read.load(Ordering::Relaxed) - before, since.elapsed());
-                most = most.max((chunks * CHUNK_BYTES as u64) as f64 / passed.as_secs_f64());
-            }
-            is_over.store(true, Ordering::Relaxed);
-            started.map(|()| most)
-        })
+    pub fn bytes_per_second(&self, duration: Duration) -> f64 {
+        let task = Arc::new(Task::default());
+        for (tasks, _) in &self.threads {
+            tasks.send(task.clone()).expect("a thread ends with the reader");
+        }
+        let windows = (duration.as_millis() / WINDOW.as_millis()) as usize;
+        let mut most = 0.0_f64;
+        for window in 0..windows.max(WAYS.len()) {
+            task.way.store(window % WAYS.len(), Ordering::Relaxed);
+            let (before, since) = (task.chunks_read.load(Ordering::Relaxed), Instant::now());
+            std::thread::sleep(WINDOW);
+            let (chunks, passed) = (task.chunks_read.load(Ordering::Relaxed) - before, since.elapsed());
+            most = most.max((chunks * CHUNK_BYTES as u64) as f64 / passed.as_secs_f64());
+        }
+        task.is_over.store(true, Ordering::Relaxed);
+        most
     }
 }
 
-/// Pages of 2 MiB, where there are such, take less time to find.
-fn in_huge_pages(buffer: &Vec<u64>) {
-    let bytes = buffer.capacity() * size_of::<u64>();
-    // SAFETY: advice on memory of this vector changes nothing of its contents; where it can't be followed it is refused.
-    unsafe { libc::madvise(buffer.as_ptr().cast_mut().cast(), bytes, libc::MADV_HUGEPAGE) };
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for (tasks, thread) in self.threads.drain(..) {
+            drop(tasks);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Task {
+    fn read(&self, buffer: &[u64]) {
+        for chunk in buffer.chunks_exact(CHUNK_BYTES / size_of::<u64>()).cycle() {
+            if self.is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            black_box(WAYS[self.way.load(Ordering::Relaxed)](black_box(chunk)));
+            self.chunks_read.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Memory that was written.
+fn buffer(length: usize) -> Result<Vec<u64>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(length).context("a buffer to read from")?;
+    in_huge_pages(&buffer);
+    buffer.resize(length, 1);
+    Ok(buffer)
+}
+
+/// Pages of 2 MiB, where there are such, take less time to find. Whether the system takes the advice.
+fn in_huge_pages(buffer: &Vec<u64>) -> bool {
+    // A large allocation begins a little behind a page, and advice is refused of anything but whole ones.
+    let start = buffer.as_ptr().cast_mut().cast::<u8>();
+    let before = start.align_offset(HUGE_PAGE);
+    let bytes = (buffer.capacity() * size_of::<u64>()).saturating_sub(before) / HUGE_PAGE * HUGE_PAGE;
+    // SAFETY: advice on memory of this vector changes nothing of its contents.
+    unsafe { libc::madvise(start.wrapping_add(before).cast(), bytes, libc::MADV_HUGEPAGE) == 0 }
 }
 
 fn sum(values: &[u64]) -> u64 {
@@ -140,15 +176,32 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_every_line_is_read() {
-        let mut values = vec![0; CHUNK_BYTES / size_of::<u64>()];
+    fn one_word_of_every_line_is_read() {
+        let mut values = vec![1000; CHUNK_BYTES / size_of::<u64>()];
         values.iter_mut().step_by(LINE).for_each(|first| *first = 3);
         assert_eq!(sum_of_lines(&values), 3 * (CHUNK_BYTES / 64) as u64);
     }
 
     #[test]
-    fn memory_is_read() {
+    fn memory_is_read_again_and_again() {
         let reader = Reader::of_chunks(2, 2).unwrap();
-        assert!(reader.bytes_per_second(Duration::from_millis(1)).unwrap() > 0.0);
+        for _ in 0..2 {
+            assert!(reader.bytes_per_second(Duration::from_millis(1)) > 0.0);
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_allocated_is_an_error() {
+        let error = Reader::of_chunks(2, 1 << 40).err().unwrap().to_string();
+        assert_eq!(error, "a buffer to read from");
+    }
+
+    /// Where the system has any.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_is_in_huge_pages() {
+        let has_any = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        let buffer = buffer(32 * HUGE_PAGE / size_of::<u64>()).unwrap();
+        assert_eq!(in_huge_pages(&buffer), has_any);
     }
 }

@@ -15,6 +15,10 @@ use crate::{CellName, Metric, Subject};
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 
+/// What the figures are.
+const WHAT: &str = "How many times as fast, of each launch's median prefill and decode forward (of the first 256 where there are as many, of the \
+    first 128, or of all); above 1 the first engine is the faster one; in brackets 95 % intervals.\n";
+
 /// Why there is nothing to hold against each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRatios {
@@ -27,6 +31,14 @@ pub enum NoRatios {
         engine: String,
         /// What it has.
         known: Vec<String>,
+    },
+    /// No cell is of both.
+    #[error("{subject}: no cell is of {engine} and of another engine that it is held against")]
+    NoCommonCell {
+        /// The run, or the file.
+        subject: String,
+        /// What was asked for.
+        engine: String,
     },
     /// It has no other engine.
     #[error("{subject} has no other engine than {engine}")]
@@ -42,7 +54,14 @@ pub enum NoRatios {
 #[derive(Debug)]
 pub struct Ratios {
     engine: String,
-    tables: Vec<(String, Vec<Line>)>,
+    tables: Vec<Lines>,
+}
+
+/// Of one table of the subject's.
+#[derive(Debug)]
+struct Lines {
+    heading: String,
+    lines: Vec<Line>,
     /// Median seconds from a worker's start to its model being ready, of the engine and the others.
     loads: Vec<(String, f64)>,
 }
@@ -53,7 +72,7 @@ struct Line {
     size: CellSize,
     prefill: Ratio,
     decode: Ratio,
-    /// Launches of both that were compared; none where figures are published.
+    /// Launches of both that were compared; nothing is known of published figures.
     launches: Option<usize>,
 }
 
@@ -61,6 +80,7 @@ struct Line {
 #[derive(Debug)]
 enum Ratio {
     Of {
+        metric: Metric,
         ratio: f64,
         interval: Option<Interval>,
     },
@@ -83,7 +103,8 @@ impl Ratios {
             }
         }
         let is_missing = |one: &&str| !known.iter().any(|name| name == one);
-        if let Some(missing) = others.iter().map(String::as_str).chain([engine]).find(is_missing) {
+        if let Some(missing) = [engine].into_iter().chain(others.iter().map(String::as_str)).find(is_missing)
+        {
             let (subject, engine) = (subject.name.clone(), missing.into());
             return Err(NoRatios::NoSuchEngine { subject, engine, known });
         }
@@ -95,19 +116,22 @@ impl Ratios {
         if others.is_empty() {
             return Err(NoRatios::NoOther { subject: subject.name.clone(), engine: engine.into() });
         }
-        let tables = subject.grids.iter().map(|grid| (grid.heading.clone(), lines(grid, engine, &others)));
-        let load = |engine: &String| Some((engine.clone(), median_load(subject, engine)?));
-        Ok(Self {
-            engine: engine.into(),
-            tables: tables.filter(|(_, lines)| !lines.is_empty()).collect(),
-            loads: [engine.to_owned()].iter().chain(&others).filter_map(load).collect(),
-        })
+        let tables = subject.grids.iter().map(|grid| Lines {
+            heading: grid.heading.clone(),
+            lines: lines(grid, engine, &others, subject.run.is_some()),
+            loads: loads(grid, [engine].into_iter().chain(others.iter().map(String::as_str))),
+        });
+        let tables: Vec<Lines> = tables.filter(|table| !table.lines.is_empty()).collect();
+        if tables.is_empty() {
+            return Err(NoRatios::NoCommonCell { subject: subject.name.clone(), engine: engine.into() });
+        }
+        Ok(Self { engine: engine.into(), tables })
     }
 
     /// Markdown: a table for each of the subject's.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
-        for (heading, lines) in &self.tables {
+        for Lines { heading, lines, loads } in &self.tables {
             let _ = writeln!(text, "## {}\n", of_cell(heading));
             let engine = of_cell(&self.engine);
             let _ = writeln!(
@@ -125,51 +149,48 @@ impl Ratios {
                     "| {other} | {batch_size} | {prompt_length} | {prefill} | {decode} | {launches} |"
                 );
             }
+            if !loads.is_empty() {
+                let loads = loads.iter().map(|(engine, seconds)| format!("{} {seconds:.2}", of_cell(engine)));
+                let loads = loads.collect::<Vec<_>>().join(", ");
+                let _ = writeln!(text, "\nStart to model ready, median seconds: {loads}.");
+            }
             text.push('\n');
         }
-        text.push_str("How many times as fast; above 1 the first engine is the faster one; in brackets 95 % intervals.\n");
-        let loads: Vec<String> =
-            self.loads.iter().map(|(engine, seconds)| format!("{} {seconds:.2}", of_cell(engine))).collect();
-        if !loads.is_empty() {
-            let _ = writeln!(text, "\nStart to model ready, median seconds: {}.", loads.join(", "));
-        }
+        text.push_str(WHAT);
         text
     }
 
     /// One object.
     pub fn to_json(&self) -> String {
-        let lines = |lines: &[Line]| -> Value {
-            let line = |line: &Line| {
-                json!({
-                    "other": line.other,
-                    "batch_size": line.size.batch_size,
-                    "prompt_length": line.size.prompt_length,
-                    "prefill": line.prefill.to_json(),
-                    "decode": line.decode.to_json(),
-                    "launches": line.launches,
-                })
-            };
-            lines.iter().map(line).collect()
+        let line = |line: &Line| {
+            json!({
+                "other": line.other,
+                "batch_size": line.size.batch_size,
+                "prompt_length": line.size.prompt_length,
+                "prefill": line.prefill.to_json(),
+                "decode": line.decode.to_json(),
+                "launches": line.launches,
+            })
         };
-        let tables: Vec<Value> = self
-            .tables
-            .iter()
-            .map(|(heading, of)| json!({ "heading": heading, "lines": lines(of) }))
-            .collect();
-        let loads: BTreeMap<_, _> = self.loads.iter().cloned().collect();
-        let value = json!({ "engine": self.engine, "tables": tables, "load_seconds": loads });
+        let table = |Lines { heading, lines, loads }: &Lines| {
+            let loads: BTreeMap<_, _> = loads.iter().cloned().collect();
+            let lines: Value = lines.iter().map(line).collect();
+            json!({ "heading": heading, "lines": lines, "load_seconds": loads })
+        };
+        let tables: Value = self.tables.iter().map(table).collect();
+        let value = json!({ "engine": self.engine, "tables": tables });
         report::escaped_json(&format!("{value:#}\n"))
     }
 }
 
-fn lines(grid: &Grid, engine: &str, others: &[String]) -> Vec<Line> {
+fn lines(grid: &Grid, engine: &str, others: &[String], is_run: bool) -> Vec<Line> {
     let of_engine = || grid.cells.iter().filter(|(name, _)| name.engine == engine);
     let line = |other: &String, (name, ours): &(CellName, Cell)| {
         let theirs = grid.get(&CellName { engine: other.clone(), size: name.size })?;
         let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), metrics);
         let launches = match (ours, theirs) {
             (Cell::Launches(ours), Cell::Launches(theirs)) => Some(pairs(ours, theirs).count()),
-            _ => None,
+            _ => is_run.then_some(0),
         };
         let (prefill, decode) = (ratio(&[Metric::Prompt]), ratio(&DECODE));
         Some(Line { other: other.clone(), size: name.size, prefill, decode, launches })
@@ -190,11 +211,11 @@ fn ratio(ours: (&str, &Cell), theirs: (&str, &Cell), metrics: &[Metric]) -> Rati
             let (ours, theirs): (Vec<_>, Vec<_>) = both.map(|[ours, theirs]| (ours, theirs)).unzip();
             let side = |series: &[Vec<f64>]| Launches::of(series.iter().map(Vec::as_slice));
             let over = side(&theirs)?.over(&side(&ours)?)?;
-            Some(Ratio::Of { ratio: over.centre(), interval: over.interval() })
+            Some(Ratio::Of { metric: *metric, ratio: over.centre(), interval: over.interval() })
         }
         (Cell::Figures(ours), Cell::Figures(theirs)) => {
             let of = |figures: &[(Metric, f64)]| Some(figures.iter().find(|(of, _)| of == metric)?.1);
-            Some(Ratio::Of { ratio: of(theirs)? / of(ours)?, interval: None })
+            Some(Ratio::Of { metric: *metric, ratio: of(theirs)? / of(ours)?, interval: None })
         }
         _ => None,
     });
@@ -212,33 +233,38 @@ fn pairs<'a>(ours: &'a [Launch], theirs: &'a [Launch]) -> impl Iterator<Item = [
         .filter_map(|ours| Some([ours, theirs.iter().find(|theirs| theirs.replicate == ours.replicate)?]))
 }
 
-fn median_load(subject: &Subject, engine: &str) -> Option<f64> {
-    let cells = subject.grids.iter().flat_map(|grid| &grid.cells).filter(|(name, _)| name.engine == engine);
-    let launches = cells.filter_map(|(_, cell)| match cell {
-        Cell::Launches(launches) => Some(launches),
-        _ => None,
-    });
-    let seconds: Vec<f64> = launches.flatten().filter_map(|launch| launch.load_seconds).collect();
-    Some(Summary::of(&seconds)?.median)
+fn loads<'a>(grid: &Grid, engines: impl Iterator<Item = &'a str>) -> Vec<(String, f64)> {
+    let median = |engine: &'a str| {
+        let cells = grid.cells.iter().filter(|(name, _)| name.engine == engine);
+        let launches = cells.filter_map(|(_, cell)| match cell {
+            Cell::Launches(launches) => Some(launches),
+            _ => None,
+        });
+        let seconds: Vec<f64> = launches.flatten().filter_map(|launch| launch.load_seconds).collect();
+        Some((engine.to_owned(), Summary::of(&seconds)?.median))
+    };
+    engines.filter_map(median).collect()
 }
 
 impl Ratio {
     /// `1.24 (1.16–1.33)`.
     fn to_text(&self) -> String {
         match self {
-            Self::Of { ratio, interval: Some(Interval { low, high }) } => {
+            Self::Of { ratio, interval: Some(Interval { low, high }), .. } => {
                 format!("{ratio:.2} ({low:.2}–{high:.2})")
             }
-            Self::Of { ratio, interval: None } => format!("{ratio:.2}"),
+            Self::Of { ratio, interval: None, .. } => format!("{ratio:.2}"),
             Self::None(why) => of_cell(why),
         }
     }
 
     fn to_json(&self) -> Value {
         match self {
-            Self::Of { ratio, interval } => {
-                json!({ "ratio": ratio, "interval": interval.map(|interval| [interval.low, interval.high]) })
-            }
+            Self::Of { metric, ratio, interval } => json!({
+                "metric": metric.name(),
+                "ratio": ratio,
+                "interval": interval.map(|interval| [interval.low, interval.high]),
+            }),
             Self::None(why) => json!({ "none": why }),
         }
     }

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include <ATen/Parallel.h>
@@ -53,12 +52,10 @@ struct Pairs {
 
 // The sums of REGISTERS * LANES outputs, which stand side by side in every row of a panel. Several steps have sums of their own: none
 // waits for the one before, and long sums are more exact.
-template <typename Words, int REGISTERS>
+// Asks for memory AHEAD bytes from where it is read, if any.
+template <typename Words, int REGISTERS, int64_t AHEAD>
 WITH_AVX512 void sum(const uint32_t *words, int64_t width, const int32_t *input, int64_t steps, float *output) {
     constexpr int AT_ONCE = 4;
-    // Panels of 32 outputs are those of a processor with AMX: an Emerald Rapids, whose products of pairs take so many of the places
-    // where loads wait that memory gave 18 GB/s, and asked so far ahead 24. In FP32 that gains nothing.
-    constexpr int64_t AHEAD = std::is_same_v<Words, Pairs> && REGISTERS == 2 ? 4096 / sizeof(uint32_t) : 0;
     __m512 sums[AT_ONCE][REGISTERS];
     for (auto &some : sums) {
         for (auto &lanes : some) {
@@ -74,7 +71,7 @@ WITH_AVX512 void sum(const uint32_t *words, int64_t width, const int32_t *input,
             for (int index = 0; index < REGISTERS; ++index) {
                 const auto *from = words + (step + each) * width + index * LANES;
                 if constexpr (AHEAD > 0) {
-                    _mm_prefetch(reinterpret_cast<const char *>(from + AHEAD), _MM_HINT_T1);
+                    _mm_prefetch(reinterpret_cast<const char *>(from) + AHEAD, _MM_HINT_T1);
                 }
                 const auto weight = _mm512_loadu_si512(from);
                 sums[each][index] = Words::add(sums[each][index], weight, factor);
@@ -97,11 +94,15 @@ WITH_AVX512 void sum(const uint32_t *words, int64_t width, const int32_t *input,
 
 using Sum = void (*)(const uint32_t *, int64_t, const int32_t *, int64_t, float *);
 
-template <typename Words>
+template <typename Words, int64_t AHEAD>
 Sum sum_of(int64_t registers) {
-    constexpr Sum sums[MOST] = {sum<Words, 1>, sum<Words, 2>, sum<Words, 3>, sum<Words, 4>};
+    constexpr Sum sums[MOST] = {sum<Words, 1, AHEAD>, sum<Words, 2, AHEAD>, sum<Words, 3, AHEAD>, sum<Words, 4, AHEAD>};
     return sums[registers - 1];
 }
+
+// Pairs in panels of 32 outputs, as where there is AMX: on an Emerald Rapids processor memory gives 18 GB/s by itself, and asked so far
+// ahead 24. In FP32 nothing is gained, and of other panels of pairs it is not known.
+constexpr int64_t AHEAD_OF_NARROW_PAIRS = 4096;
 
 // What one word of `weight`'s row holds: past the row's end, zeros.
 uint32_t word(const Tensor &weight, int64_t output, int64_t step) {
@@ -176,7 +177,9 @@ Tensor Panels::linear(const Tensor &input) const {
     const int64_t panels = up(outputs, width), threads = at::get_num_threads();
     const bool whole = panels % threads == 0 || panels >= 8 * threads;
     const int64_t unit = whole ? width : LANES;
-    const Sum some = are_pairs ? sum_of<Pairs>(unit / LANES) : sum_of<Floats>(unit / LANES);
+    const Sum some = !are_pairs      ? sum_of<Floats, 0>(unit / LANES)
+                     : width == 32 ? sum_of<Pairs, AHEAD_OF_NARROW_PAIRS>(unit / LANES)
+                                   : sum_of<Pairs, 0>(unit / LANES);
     const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / (unit * inputs));
     at::parallel_for(0, up(outputs, unit), grain, [&](int64_t begin, int64_t end) {
         for (int64_t first = begin * unit; first < std::min(end * unit, outputs); first += unit) {

@@ -14,7 +14,7 @@ use crate::{Ceilings, Engines, Limits, Setup, Sweep, Worker, WorkerError, classi
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Beside a cell memory is read for this long.
-const BESIDE_A_CELL: Duration = Duration::from_millis(300);
+const BESIDE_A_CELL: Duration = Duration::from_millis(320);
 
 /// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
 pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
@@ -24,8 +24,8 @@ pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
 }
 
 /// Bytes a second that the processor reads from memory at this moment.
-pub(crate) fn read_beside_cell(reader: &Reader) -> Option<f64> {
-    reader.bytes_per_second(BESIDE_A_CELL).ok()
+pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
+    reader.bytes_per_second(BESIDE_A_CELL)
 }
 
 /// What each of `names` reached on the device of `setup`, or why it measured nothing. Engines that are one program are asked

@@ -156,7 +156,7 @@ impl Seat {
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
-        let read_memory = || self.reader.as_deref().and_then(read_beside_cell);
+        let read_memory = || self.reader.as_deref().map(read_beside_cell);
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();

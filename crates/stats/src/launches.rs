@@ -198,6 +198,10 @@ mod tests {
         assert!((side.spread().unwrap() - deviation).abs() < 1e-12);
         let expected = (3.182_446_305_284_263 * deviation / 2.0).exp() - 1.0;
         assert!((side.half_width().unwrap() - expected).abs() < 1e-9);
+        let interval = side.interval().unwrap();
+        assert!((interval.high / side.centre() - 1.0 - expected).abs() < 1e-9, "{interval:?}");
+        assert!((interval.low * interval.high - side.centre().powi(2)).abs() < 1e-9, "{interval:?}");
+        assert_eq!(launches(&[2.0]).interval(), None);
         assert_eq!(launches(&[2.0]).spread(), None);
         assert_eq!(launches(&[2.0]).half_width(), None);
     }

@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_millis(100);
 /// # Errors
 /// Where there is too little memory, or a thread can't be started.
 pub fn read_bytes_per_second(threads: Option<u32>) -> Result<f64> {
-    bandwidth::Reader::new(threads)?.bytes_per_second(READ_FOR)
+    Ok(bandwidth::Reader::new(threads)?.bytes_per_second(READ_FOR))
 }
 
 /// Operations a second of the fastest product of two square matrices. `prepare` makes what multiplies matrices of a size,
