@@ -10,7 +10,8 @@ use super::worker;
 /// Whether ranks can be started; where this must be so (`LLAMA2_BENCH_REQUIRE_MPI`), it is.
 pub(crate) fn is_there() -> bool {
     let launcher = Command::new("mpirun").arg("--version").output().is_ok();
-    let library = worker("libllama2_bench_mpi.so").is_file();
+    // It is no program, of which alone `worker` knows.
+    let library = worker("llama2-bench-mock").with_file_name("libllama2_bench_mpi.so").is_file();
     let required = std::env::var_os("LLAMA2_BENCH_REQUIRE_MPI").is_some();
     assert!(launcher && library || !required, "mpirun: {launcher}, libllama2_bench_mpi.so: {library}");
     if !(launcher && library) {
