@@ -74,6 +74,7 @@ impl Reader {
             Ok((tasks, Builder::new().spawn(thread).context("a thread that reads memory")?))
         };
         let reader = Self { threads: (0..threads).map(start).collect::<Result<_>>()? };
+        drop(ready);
         all_ready.iter().take(threads).collect::<Result<()>>()?;
         Ok(reader)
     }

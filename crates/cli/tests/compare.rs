@@ -293,6 +293,31 @@ fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
     assert!(json["tables"][0]["load_seconds"]["mock"].as_f64().unwrap() > 0.0);
 }
 
+#[test]
+fn launches_of_one_replicate_are_held_against_each_other() {
+    let place = Place::new();
+    place.write("sweep.toml", &both());
+    place.write("engines.toml", ENGINES);
+    let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
+    let options = ["--replicates", "4", "--option", "other.slowdown=2.0"];
+    place.bench(&measured).args(options).assert().success();
+    // A machine that becomes slower hits both engines; and one of them lacks its first replicate.
+    let records = std::fs::read_to_string(place.path("both/measurements.jsonl")).unwrap();
+    let slower =
+        records.lines().map(|line| serde_json::from_str(line).unwrap()).filter_map(|mut record: Value| {
+            let replicate = record["replicate"].as_f64().unwrap();
+            let slow =
+                |seconds: &mut Value| *seconds = (seconds.as_f64().unwrap() * (1.0 + replicate)).into();
+            record["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
+            record["generations"][0]["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
+            (record["engine"] == "other" || replicate > 0.0).then(|| format!("{record}\n"))
+        });
+    place.write("both/measurements.jsonl", &slower.collect::<String>());
+    let printed = place.bench(&["ratios", "both", "mock"]).assert().success();
+    let printed = String::from_utf8_lossy(&printed.get_output().stdout).into_owned();
+    assert!(printed.contains("| other | 4 | 256 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |\n"), "{printed}");
+}
+
 /// The heading names the machine, and the seconds of loading are the clock's.
 fn of_any_machine(text: &str) -> String {
     let is_same = |line: &&str| !line.starts_with("## ") && !line.starts_with("Start to model ready");

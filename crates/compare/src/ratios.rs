@@ -7,8 +7,9 @@ use protocol::CellSize;
 use report::markdown::escape;
 use report::one_line;
 use serde_json::{Value, json};
-use stats::{Interval, Launches, Summary};
+use stats::{Interval, Summary};
 
+use crate::sides::launches;
 use crate::subject::{Cell, Grid, Launch};
 use crate::{CellName, Metric, Subject};
 
@@ -85,7 +86,7 @@ enum Ratio {
         interval: Option<Interval>,
     },
     /// One of them was not measured, or not in this metric.
-    None(String),
+    Missing(String),
 }
 
 impl Ratios {
@@ -94,7 +95,7 @@ impl Ratios {
     /// interval is Student's, of the logarithms.
     ///
     /// # Errors
-    /// Where the subject lacks one of the engines, or has no other.
+    /// Where the subject lacks one of the engines, has no other, or no cell of both.
     pub fn of(subject: &Subject, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
         let mut known: Vec<String> = Vec::new();
         for (name, _) in subject.grids.iter().flat_map(|grid| &grid.cells) {
@@ -188,12 +189,12 @@ fn lines(grid: &Grid, engine: &str, others: &[String], is_run: bool) -> Vec<Line
     let line = |other: &String, (name, ours): &(CellName, Cell)| {
         let theirs = grid.get(&CellName { engine: other.clone(), size: name.size })?;
         let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), metrics);
-        let launches = match (ours, theirs) {
+        let compared = match (ours, theirs) {
             (Cell::Launches(ours), Cell::Launches(theirs)) => Some(pairs(ours, theirs).count()),
             _ => is_run.then_some(0),
         };
         let (prefill, decode) = (ratio(&[Metric::Prompt]), ratio(&DECODE));
-        Some(Line { other: other.clone(), size: name.size, prefill, decode, launches })
+        Some(Line { other: other.clone(), size: name.size, prefill, decode, launches: compared })
     };
     others.iter().flat_map(|other| of_engine().filter_map(move |cell| line(other, cell))).collect()
 }
@@ -202,15 +203,13 @@ fn lines(grid: &Grid, engine: &str, others: &[String], is_run: bool) -> Vec<Line
 fn ratio(ours: (&str, &Cell), theirs: (&str, &Cell), metrics: &[Metric]) -> Ratio {
     for (engine, cell) in [ours, theirs] {
         if let Cell::Ended(end) = cell {
-            return Ratio::None(format!("{engine}: {end}"));
+            return Ratio::Missing(format!("{engine}: {end}"));
         }
     }
     let ratio = metrics.iter().find_map(|metric| match (ours.1, theirs.1) {
         (Cell::Launches(ours), Cell::Launches(theirs)) => {
-            let both = pairs(ours, theirs).map(|pair| pair.map(|launch| launch.series(*metric)));
-            let (ours, theirs): (Vec<_>, Vec<_>) = both.map(|[ours, theirs]| (ours, theirs)).unzip();
-            let side = |series: &[Vec<f64>]| Launches::of(series.iter().map(Vec::as_slice));
-            let over = side(&theirs)?.over(&side(&ours)?)?;
+            let side = |which: usize| launches(pairs(ours, theirs).map(|pair| pair[which]), *metric);
+            let over = side(1)?.over(&side(0)?)?;
             Some(Ratio::Of { metric: *metric, ratio: over.centre(), interval: over.interval() })
         }
         (Cell::Figures(ours), Cell::Figures(theirs)) => {
@@ -219,7 +218,7 @@ fn ratio(ours: (&str, &Cell), theirs: (&str, &Cell), metrics: &[Metric]) -> Rati
         }
         _ => None,
     });
-    ratio.unwrap_or_else(|| Ratio::None("N/A".into()))
+    ratio.unwrap_or_else(|| Ratio::Missing("N/A".into()))
 }
 
 /// A text of markdown, on one line.
@@ -254,7 +253,7 @@ impl Ratio {
                 format!("{ratio:.2} ({low:.2}–{high:.2})")
             }
             Self::Of { ratio, interval: None, .. } => format!("{ratio:.2}"),
-            Self::None(why) => of_cell(why),
+            Self::Missing(why) => of_cell(why),
         }
     }
 
@@ -265,7 +264,7 @@ impl Ratio {
                 "ratio": ratio,
                 "interval": interval.map(|interval| [interval.low, interval.high]),
             }),
-            Self::None(why) => json!({ "none": why }),
+            Self::Missing(why) => json!({ "none": why }),
         }
     }
 }

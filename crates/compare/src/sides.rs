@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stats::{Launches, Side, Trend, changes};
 
-use crate::subject::{Cell, Grid};
+use crate::subject::{Cell, Grid, Launch};
 use crate::{Metric, Thresholds};
 
 /// A cell in all its metrics.
@@ -28,10 +28,7 @@ fn sides_of(cell: &Cell, thresholds: &Thresholds) -> Sides {
             Sides { of: of.collect(), ..Sides::default() }
         }
         Cell::Launches(launches) => {
-            let side = |metric: Metric| {
-                let series: Vec<Vec<f64>> = launches.iter().map(|launch| launch.series(metric)).collect();
-                Launches::of(series.iter().map(Vec::as_slice)).map(|side| (metric, Side::Launches(side)))
-            };
+            let side = |metric: Metric| Some((metric, Side::Launches(self::launches(launches, metric)?)));
             let of: BTreeMap<Metric, Side> = Metric::ALL.into_iter().filter_map(side).collect();
             let mut drift: BTreeMap<Metric, Vec<String>> = BTreeMap::new();
             let timed = || of.keys().filter(|metric| **metric != Metric::Memory);
@@ -66,6 +63,15 @@ fn sides_of(cell: &Cell, thresholds: &Thresholds) -> Sides {
             Sides { of, drift }
         }
     }
+}
+
+/// Launches in one metric; nothing where one of them has no figure of it.
+pub(crate) fn launches<'a>(
+    launches: impl IntoIterator<Item = &'a Launch>,
+    metric: Metric,
+) -> Option<Launches> {
+    let series: Vec<Vec<f64>> = launches.into_iter().map(|launch| launch.series(metric)).collect();
+    Launches::of(series.iter().map(Vec::as_slice))
 }
 
 /// What drifted from launch to launch, if anything, by more than `threshold`. Of two interleaved sides only what they do

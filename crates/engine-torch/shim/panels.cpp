@@ -51,8 +51,7 @@ struct Pairs {
 };
 
 // The sums of REGISTERS * LANES outputs, which stand side by side in every row of a panel. Several steps have sums of their own: none
-// waits for the one before, and long sums are more exact.
-// Asks for memory AHEAD bytes from where it is read, if any.
+// waits for the one before, and long sums are more exact. Memory is asked for AHEAD bytes before it is read, if any.
 template <typename Words, int REGISTERS, int64_t AHEAD>
 WITH_AVX512 void sum(const uint32_t *words, int64_t width, const int32_t *input, int64_t steps, float *output) {
     constexpr int AT_ONCE = 4;
@@ -100,9 +99,10 @@ Sum sum_of(int64_t registers) {
     return sums[registers - 1];
 }
 
-// Pairs in panels of 32 outputs, as where there is AMX: on an Emerald Rapids processor memory gives 18 GB/s by itself, and asked so far
-// ahead 24. In FP32 nothing is gained, and of other panels of pairs it is not known.
-constexpr int64_t AHEAD_OF_NARROW_PAIRS = 4096;
+// Pairs in panels of so many outputs, as where there is AMX: on an Emerald Rapids processor memory gives 18 GB/s by itself, and asked so
+// far ahead 24. In FP32 nothing is gained, and of other panels of pairs it is not known.
+constexpr int64_t NARROW = 2 * LANES;
+constexpr int64_t AHEAD_OF_NARROW = 4096;
 
 // What one word of `weight`'s row holds: past the row's end, zeros.
 uint32_t word(const Tensor &weight, int64_t output, int64_t step) {
@@ -177,9 +177,9 @@ Tensor Panels::linear(const Tensor &input) const {
     const int64_t panels = up(outputs, width), threads = at::get_num_threads();
     const bool whole = panels % threads == 0 || panels >= 8 * threads;
     const int64_t unit = whole ? width : LANES;
-    const Sum some = !are_pairs      ? sum_of<Floats, 0>(unit / LANES)
-                     : width == 32 ? sum_of<Pairs, AHEAD_OF_NARROW_PAIRS>(unit / LANES)
-                                   : sum_of<Pairs, 0>(unit / LANES);
+    const Sum some = !are_pairs        ? sum_of<Floats, 0>(unit / LANES)
+                     : width == NARROW ? sum_of<Pairs, AHEAD_OF_NARROW>(unit / LANES)
+                                       : sum_of<Pairs, 0>(unit / LANES);
     const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / (unit * inputs));
     at::parallel_for(0, up(outputs, unit), grain, [&](int64_t begin, int64_t end) {
         for (int64_t first = begin * unit; first < std::min(end * unit, outputs); first += unit) {
