@@ -274,13 +274,19 @@ fn the_gate_keeps_a_baseline_and_fails_on_a_regression() {
     assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 3);
 }
 
-#[test]
-fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
-    let place = Place::new();
+/// A run of both engines in the folder `both`.
+fn run_with_the_other_twice_as_slow(place: &Place, replicates: &str) {
     place.write("sweep.toml", &both());
     place.write("engines.toml", ENGINES);
     let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
-    place.bench(&measured).args(["--replicates", "3", "--option", "other.slowdown=2.0"]).assert().success();
+    let options = ["--replicates", replicates, "--option", "other.slowdown=2.0"];
+    place.bench(&measured).args(options).assert().success();
+}
+
+#[test]
+fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
+    let place = Place::new();
+    run_with_the_other_twice_as_slow(&place, "3");
     let lines = place.bench(&["ratios", "both", "mock"]).assert().success();
     insta::assert_snapshot!("ratios", of_any_machine(&String::from_utf8_lossy(&lines.get_output().stdout)));
     let json = place.bench(&["ratios", "both", "other", "mock", "--json"]).assert().success();
@@ -296,11 +302,7 @@ fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
 #[test]
 fn launches_of_one_replicate_are_held_against_each_other() {
     let place = Place::new();
-    place.write("sweep.toml", &both());
-    place.write("engines.toml", ENGINES);
-    let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
-    let options = ["--replicates", "4", "--option", "other.slowdown=2.0"];
-    place.bench(&measured).args(options).assert().success();
+    run_with_the_other_twice_as_slow(&place, "4");
     // A machine that becomes slower hits both engines; and one of them lacks its first replicate.
     let records = std::fs::read_to_string(place.path("both/measurements.jsonl")).unwrap();
     let slower =
