@@ -18,7 +18,7 @@ const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 
 /// What the figures are.
 const WHAT: &str = "How many times as fast, of each launch's median prefill and decode forward (of the first 256 where there are as many, of the \
-    first 128, or of all); above 1 the first engine is the faster one; in brackets 95 % intervals.\n";
+    first 128, or of all), or of published figures; above 1 the first engine is the faster one; in brackets 95 % intervals.\n";
 
 /// Why there is nothing to hold against each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
