@@ -6,6 +6,7 @@ mod pace;
 mod printer;
 mod progress;
 mod source;
+mod spent;
 mod watch;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{MOCK, Place, read_records, worker};
+use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use protocol::Outcome;
 
@@ -230,4 +231,18 @@ fn memory_is_read_beside_every_cell_where_that_is_asked_for() {
         .stderr(contains("--ceilings: expected \"run\" or \"cell\", found \"cells\""));
 }
 
-use predicates::prelude::PredicateBooleanExt as _;
+#[test]
+fn a_run_says_where_its_time_went() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let cell = ["--ceilings", "cell", "--batch-size", "1", "--prompt-length", "16"];
+    let assert = place.bench(&["run", "sweep.toml", "--out", "run"]).args(cell).assert().success();
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    let line = stderr.lines().find(|line| line.starts_with("took 0:")).unwrap();
+    let (_, parts) = line.split_once(": ").unwrap();
+    let shares = parts.split(", ").map(|part| part.split_once(" % ").unwrap());
+    let whole: f64 = shares.clone().map(|(share, _)| share.parse::<f64>().unwrap()).sum();
+    assert!((whole - 100.0).abs() < 0.5, "{line}");
+    let names: Vec<_> = shares.map(|(_, what)| what).collect();
+    assert!(names.ends_with(&["memory read beside cells", "the rest"]), "{line}");
+}

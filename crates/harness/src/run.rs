@@ -8,6 +8,7 @@ use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verificati
 use crate::ceilings::reader;
 use crate::records::CellKey;
 use crate::seat::{Beside, MeasuredCell, Seat, greet, greet_ranks};
+use crate::spent::{Spent, clocked};
 use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
     classify, interleaved, verify,
@@ -22,6 +23,8 @@ pub struct RunSummary {
     pub interrupted: bool,
     /// An engine computes something else than the others.
     pub disagreement: bool,
+    /// Where the time went.
+    pub spent: Spent,
 }
 
 /// Hears every engine of `sweep` out: who it is, and whether it has the device and the options that it is given.
@@ -93,11 +96,13 @@ pub fn run(
     let dirs: Vec<&Path> = contenders.iter().map(|one| one.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
+    let mut spent = Spent::default();
     if check && !missing.is_empty() {
         for Contender { sweep, engines, folder, .. } in contenders.iter_mut() {
             let mut verifications = Vec::new();
             for model in &sweep.models {
-                let verification = match verify(sweep, engines, model, on_event) {
+                let verified = clocked(&mut spent.verification, || verify(sweep, engines, model, on_event));
+                let verification = match verified {
                     Ok(Some(verification)) => verification,
                     Ok(None) => continue,
                     Err(_) => return RunSummary::of(contenders, true),
@@ -109,7 +114,7 @@ pub fn run(
         }
     }
 
-    let reader = if missing.is_empty() { None } else { reader(sweep) };
+    let reader = if missing.is_empty() { None } else { clocked(&mut spent.memory, || reader(sweep)) };
     let mut seats: Vec<Seat> =
         contenders.iter().map(|one| Seat::new(one.gpu.clone(), reader.clone())).collect();
     for (index, (side, cell)) in missing {
@@ -136,8 +141,11 @@ pub fn run(
         folder.append(&measurement)?;
         on_event(Event::CellEnded { cell, index, measurement: &measurement });
     }
-    seats.iter_mut().for_each(|seat| seat.leave(on_event));
-    RunSummary::of(contenders, false)
+    for seat in &mut seats {
+        seat.leave(on_event);
+        spent += seat.spent;
+    }
+    Ok(RunSummary { spent, ..RunSummary::of(contenders, false)? })
 }
 
 /// Where the sweep asks for it: a cell that ran out of memory although it needs no more than this one.

@@ -14,6 +14,7 @@ use protocol::{
 use crate::ceilings::read_beside_cell;
 use crate::process::PLAIN_REPLY;
 use crate::series::check_series;
+use crate::spent::{Spent, clocked};
 use crate::sweep::Isolation;
 use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, Limits, Model, Ranks, Setup, Sweep, Worker, WorkerError,
@@ -32,6 +33,8 @@ pub(crate) struct Seat {
     reader: Option<Rc<Reader>>,
     /// Memory in use there before the worker was started.
     used_before: Option<u64>,
+    /// Where the time of its cells went.
+    pub(crate) spent: Spent,
     load_failure: Option<LoadFailure>,
     /// Engines that have loaded a model in this run: where it fails later, it is not for good.
     loaded: HashSet<(String, String)>,
@@ -156,7 +159,8 @@ impl Seat {
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
-        let read_memory = || self.reader.as_deref().map(read_beside_cell);
+        let reader = self.reader.as_deref();
+        let mut read_memory = || clocked(&mut self.spent.memory, || reader.map(read_beside_cell));
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
@@ -177,6 +181,7 @@ impl Seat {
             }
             .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
         });
+        self.spent.on_cell(passed, measured.as_ref().ok());
         Ok(MeasuredCell { measured: measured?, load_seconds, loaded: seated.loaded.clone() })
     }
 
@@ -194,7 +199,8 @@ impl Seat {
         let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
         let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
         let (worker, loaded) =
-            load(&sweep.setup, engines, cell.model, cell.engine, tell).inspect_err(|error| {
+            clocked(&mut self.spent.loading, || load(&sweep.setup, engines, cell.model, cell.engine, tell))
+                .inspect_err(|error| {
                 let WorkerError::Evidence(evidence) = error else { return };
                 let before = self.load_failure.take().filter(|known| known.is_of(&cell));
                 self.load_failure = Some(LoadFailure {

@@ -12,6 +12,7 @@ use crate::commands::run::{
     with_ceilings,
 };
 use crate::commands::{compare, report as report_page, run::quoted};
+use crate::spent::Stopwatch;
 use crate::{Ending, printer};
 
 const SIDES: [&str; 2] = ["baseline", "candidate"];
@@ -23,11 +24,11 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
     args.against.is_some() || !args.against_options.is_empty()
 }
 
-pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<Ending> {
+pub(crate) fn run(args: &RunArgs, engines: &Engines, mut stopwatch: Stopwatch) -> Result<Ending> {
     let engines = [baseline_engines(args, engines)?, engines.clone()];
     let (dir, sides) = match &args.resume {
         Some(dir) => (dir.clone(), resume(args, dir, &engines)?),
-        None => begin(args, &engines)?,
+        None => begin(args, &engines, &mut stopwatch)?,
     };
     let [(baseline, mut baseline_folder), (candidate, mut candidate_folder)] = sides;
     let gpu = watch(&candidate, &args.measure)?;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<Ending> {
         Contender { sweep: &baseline, engines: &engines[0], folder: &mut baseline_folder, gpu: gpu.clone() },
         Contender { sweep: &candidate, engines: &engines[1], folder: &mut candidate_folder, gpu },
     ];
-    let ending = measure(&mut contenders, &args.measure, &resume_command(args, &dir))?;
+    let ending = measure(&mut contenders, &args.measure, &resume_command(args, &dir), &stopwatch)?;
     if ending == Ending::Interrupted {
         return Ok(ending);
     }
@@ -59,7 +60,7 @@ fn baseline_engines(args: &RunArgs, engines: &Engines) -> Result<Engines> {
 
 type Side = (Sweep, RunFolder);
 
-fn begin(args: &RunArgs, engines: &[Engines; 2]) -> Result<(PathBuf, [Side; 2])> {
+fn begin(args: &RunArgs, engines: &[Engines; 2], stopwatch: &mut Stopwatch) -> Result<(PathBuf, [Side; 2])> {
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweeps = sweeps(args, [settings.clone(), settings], engines)?;
     let environments = [look_around(&sweeps[0], &engines[0])?, look_around(&sweeps[1], &engines[1])?];
@@ -73,7 +74,7 @@ fn begin(args: &RunArgs, engines: &[Engines; 2]) -> Result<(PathBuf, [Side; 2])>
     let mut ceilings = None;
     let its = || {
         let its = Environment { pair: pair(true), ..its };
-        let its = with_ceilings(its, &first, &engines[0], &args.measure);
+        let its = with_ceilings(its, &first, &engines[0], &args.measure, stopwatch);
         ceilings.clone_from(&its.ceilings);
         its
     };

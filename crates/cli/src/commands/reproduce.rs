@@ -15,6 +15,7 @@ use toml::Value;
 use crate::args::{Overrides, ReproduceArgs};
 use crate::commands::plan::list;
 use crate::commands::run::{default_dir, look_around, measure_one, watch, with_ceilings};
+use crate::spent::Stopwatch;
 use crate::{Ending, printer, source};
 
 /// What of a published table can run here.
@@ -74,12 +75,14 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
             printer::line(&describe(plan));
             continue;
         };
+        let mut stopwatch = Stopwatch::start();
         let dir = folder(args, plan.number, plans.len());
         let environment = look_around(sweep, &engines)?;
         let gpu = watch(sweep, &args.measure)?;
-        let folder =
-            RunFolder::create(&dir, sweep, || with_ceilings(environment, sweep, &engines, &args.measure))?;
-        let ending = measure_one(sweep, &engines, folder, &args.measure, gpu)?;
+        let folder = RunFolder::create(&dir, sweep, || {
+            with_ceilings(environment, sweep, &engines, &args.measure, &mut stopwatch)
+        })?;
+        let ending = measure_one(sweep, &engines, folder, &args.measure, gpu, &stopwatch)?;
         if ending == Ending::Interrupted {
             let (number, dir) = (plan.number, dir.display());
             printer::line(&format!(

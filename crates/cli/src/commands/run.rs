@@ -12,13 +12,15 @@ use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
 use crate::commands::report::{PAGE, html as page_of};
 use crate::commands::{against, ceilings, history, plan, table};
+use crate::spent::Stopwatch;
 use crate::watch::Shown;
 use crate::{Ending, printer, source};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
+    let mut stopwatch = Stopwatch::start();
     let engines = args.measure.setup.engines.read()?;
     if against::is_asked_for(args) {
-        return against::run(args, &engines);
+        return against::run(args, &engines, stopwatch);
     }
     ensure!(
         !args.judge.is_given(),
@@ -37,7 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         let sweep = resolve(args, settings, &engines)?;
         let gpu = watch(&sweep, &args.measure)?;
         folder.resume(&sweep, look_around(&sweep, &engines)?, args.allow_mixed)?;
-        return finish(args, &sweep, &engines, folder, gpu);
+        return finish(args, &sweep, &engines, folder, gpu, &stopwatch);
     }
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
@@ -53,9 +55,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         None => name,
     };
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-    let folder =
-        RunFolder::create(&dir, &sweep, || with_ceilings(environment, &sweep, &engines, &args.measure))?;
-    finish(args, &sweep, &engines, folder, gpu)
+    let folder = RunFolder::create(&dir, &sweep, || {
+        with_ceilings(environment, &sweep, &engines, &args.measure, &mut stopwatch)
+    })?;
+    finish(args, &sweep, &engines, folder, gpu, &stopwatch)
 }
 
 pub(crate) fn warn_torn(warning: Option<String>) {
@@ -70,9 +73,10 @@ fn finish(
     engines: &Engines,
     folder: RunFolder,
     gpu: Option<GpuWatch>,
+    stopwatch: &Stopwatch,
 ) -> Result<Ending> {
     let dir = folder.dir().to_path_buf();
-    let ending = measure_one(sweep, engines, folder, &args.measure, gpu)?;
+    let ending = measure_one(sweep, engines, folder, &args.measure, gpu, stopwatch)?;
     if ending != Ending::Interrupted {
         keep_history(&args.history, &dir)?;
         printer::line(&format!("the run's folder: {}", dir.display()));
@@ -119,8 +123,10 @@ pub(crate) fn with_ceilings(
     sweep: &Sweep,
     engines: &Engines,
     args: &MeasureArgs,
+    stopwatch: &mut Stopwatch,
 ) -> Environment {
-    let ceilings = if args.no_ceilings { None } else { ceilings::of_run(sweep, engines) };
+    let measure = || ceilings::of_run(sweep, engines);
+    let ceilings = if args.no_ceilings { None } else { stopwatch.ceilings(measure) };
     Environment { ceilings, ..environment }
 }
 
@@ -131,10 +137,11 @@ pub(crate) fn measure_one(
     mut folder: RunFolder,
     args: &MeasureArgs,
     gpu: Option<GpuWatch>,
+    stopwatch: &Stopwatch,
 ) -> Result<Ending> {
     let again = quoted(&resume_words(folder.dir(), args));
     let contender = Contender { sweep, engines, folder: &mut folder, gpu };
-    measure(&mut [contender], args, &again)
+    measure(&mut [contender], args, &again, stopwatch)
 }
 
 /// A watch over the GPU that computes, where there is one; others who use it are told, or refused where it is to be ours alone.
@@ -156,8 +163,13 @@ pub(crate) fn watch(sweep: &Sweep, args: &MeasureArgs) -> Result<Option<GpuWatch
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
-/// its end, `again` is shown, the command that goes on.
-pub(crate) fn measure(contenders: &mut [Contender<'_>], args: &MeasureArgs, again: &str) -> Result<Ending> {
+/// its end, `again` is shown, the command that goes on; else where the time went.
+pub(crate) fn measure(
+    contenders: &mut [Contender<'_>],
+    args: &MeasureArgs,
+    again: &str,
+    stopwatch: &Stopwatch,
+) -> Result<Ending> {
     let _interrupt = Interrupt::install();
     let mut shown = Shown::new(contenders, args.watch);
     let outcome = harness::run(contenders, !args.no_verify, &mut |event| shown.show(&event));
@@ -173,6 +185,7 @@ pub(crate) fn measure(contenders: &mut [Contender<'_>], args: &MeasureArgs, agai
         }
         Ok(summary) => {
             let is_impossible = shown?;
+            printer::line(&stopwatch.line(&summary.spent));
             let is_finding = summary.failed > 0 || summary.disagreement || is_impossible;
             Ok(if is_finding { Ending::Finding } else { Ending::Done })
         }

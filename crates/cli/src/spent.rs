@@ -1,0 +1,74 @@
+//! Where a run's time went, as a line.
+
+use std::time::{Duration, Instant};
+
+use harness::Spent;
+
+use crate::pace::clock;
+
+/// Runs from a command's start.
+pub(crate) struct Stopwatch {
+    started: Instant,
+    ceilings: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now(), ceilings: Duration::ZERO }
+    }
+
+    /// What `measure` gives, which measures ceilings.
+    pub(crate) fn ceilings<T>(&mut self, measure: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let ceilings = measure();
+        self.ceilings += start.elapsed();
+        ceilings
+    }
+
+    /// Of a run that ends now.
+    pub(crate) fn line(&self, spent: &Spent) -> String {
+        line(self.started.elapsed(), self.ceilings, spent)
+    }
+}
+
+fn line(passed: Duration, ceilings: Duration, spent: &Spent) -> String {
+    let Spent { verification, loading, warm_up, timed, memory } = *spent;
+    let known = [
+        (timed, "timed"),
+        (warm_up, "warm-ups"),
+        (loading, "loading"),
+        (verification, "verification"),
+        (ceilings, "ceilings"),
+        (memory, "memory read beside cells"),
+    ];
+    let rest = passed.saturating_sub(known.iter().map(|(took, _)| *took).sum());
+    let shares = known.into_iter().chain([(rest, "the rest")]).map(|(took, what)| {
+        let share = format!("{:.1}", 100.0 * took.as_secs_f64() / passed.as_secs_f64());
+        (share, what)
+    });
+    let shown: Vec<_> =
+        shares.filter(|(share, _)| share != "0.0").map(|(share, what)| format!("{share} % {what}")).collect();
+    format!("took {}: {}", clock(passed), shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_second_is_in_one_part() {
+        let seconds = Duration::from_secs;
+        let spent = Spent {
+            verification: seconds(10),
+            loading: seconds(15),
+            warm_up: seconds(40),
+            timed: seconds(120),
+            memory: Duration::ZERO,
+        };
+        assert_eq!(
+            line(seconds(200), seconds(14), &spent),
+            "took 3:20: 60.0 % timed, 20.0 % warm-ups, 7.5 % loading, 5.0 % verification, \
+             7.0 % ceilings, 0.5 % the rest"
+        );
+    }
+}
