@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use protocol::Measured;
 
-/// What [`run`](crate::run) spent its time on; what is in none of these is its own.
+/// What [`run()`](crate::run()) spent its time on; what is in none of these is its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Holding the engines against each other, their loading included.

@@ -25,6 +25,7 @@ pub(crate) fn of_table<'a>(
     notes.extend(failures(rows));
     notes.extend(inferred(rows));
     notes.extend(collectives(rows));
+    notes.extend(above_ceilings(rows));
     notes.extend(of_gpu(rows));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
@@ -144,6 +145,24 @@ fn collectives(rows: &[Row]) -> Vec<String> {
         ))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
+}
+
+/// Cells that were faster than what the device was measured to do at most.
+fn above_ceilings(rows: &[Row]) -> Vec<String> {
+    let above = |share: fn(&Row) -> Option<f64>, what: &str| {
+        let its = rows.iter().filter(move |row| share(row).is_some_and(|share| share > 1.0));
+        its.map(|row| (format!("{}: {what}", row.engine), row)).collect::<Vec<_>>()
+    };
+    let decode = above(
+        |row| row.efficiency.decode_bandwidth,
+        "decode MBU above 100 %: a cache holds of the weights what memory need not give, or memory was slower when its \
+         ceiling was measured",
+    );
+    let prefill = above(
+        |row| row.efficiency.prefill_flops,
+        "prefill MFU above 100 %: products were slower when their ceiling was measured",
+    );
+    grouped(decode.into_iter().chain(prefill))
 }
 
 /// Cells whose GPU was not as it should be.

@@ -54,6 +54,27 @@ fn shares_are_of_work_over_time_and_ceiling() {
 }
 
 #[test]
+fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
+    let records = [measured("onnxruntime", 1, 16, 256), measured("onnxruntime", 4, 16, 256)];
+    let notes = |read: f64, flops: f64| {
+        let mut environment = with_ceilings();
+        let ceilings = environment.ceilings.as_mut().unwrap();
+        ceilings.read_bytes.as_mut().unwrap().per_second = read;
+        ceilings.flops.get_mut(&Precision::Fp32).unwrap().per_second = flops;
+        tables(&records, &[], &[environment])[0].notes[1..].to_vec()
+    };
+    assert_eq!(notes(1e12, 1e15), Vec::<String>::new());
+    assert_eq!(
+        notes(1e6, 1e6),
+        [
+            "1×16, 4×16: onnxruntime: decode MBU above 100 %: a cache holds of the weights what memory need not give, \
+             or memory was slower when its ceiling was measured",
+            "1×16, 4×16: onnxruntime: prefill MFU above 100 %: products were slower when their ceiling was measured",
+        ]
+    );
+}
+
+#[test]
 fn several_devices_can_do_several_times_as_much() {
     let of = |device, world_size| {
         let record = Measurement { device, world_size, ..measured("onnxruntime", 1, 16, 256) };
