@@ -155,8 +155,8 @@ fn above_ceilings(rows: &[Row]) -> Vec<String> {
     };
     let decode = above(
         |row| row.efficiency.decode_bandwidth,
-        "decode MBU above 100 %: a cache holds of the weights what memory need not give, or memory was slower when its \
-         ceiling was measured",
+        "decode MBU above 100 %: weights in a cache need not come from memory, or memory was slower when its ceiling \
+         was measured",
     );
     let prefill = above(
         |row| row.efficiency.prefill_flops,

@@ -67,8 +67,8 @@ fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
     assert_eq!(
         notes(1e6, 1e6),
         [
-            "1×16, 4×16: onnxruntime: decode MBU above 100 %: a cache holds of the weights what memory need not give, \
-             or memory was slower when its ceiling was measured",
+            "1×16, 4×16: onnxruntime: decode MBU above 100 %: weights in a cache need not come from memory, or memory was slower when its ceiling \
+             was measured",
             "1×16, 4×16: onnxruntime: prefill MFU above 100 %: products were slower when their ceiling was measured",
         ]
     );
