@@ -91,7 +91,11 @@ fn off_a_terminal_watch_changes_nothing() {
         let arguments = [&["run", "sweep.toml", "--no-verify", "--out", out], more].concat();
         let output = place.bench(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
-        String::from_utf8(output.stderr).unwrap().replace(out, "run")
+        let stderr = String::from_utf8(output.stderr).unwrap().replace(out, "run");
+        let (shares, lines): (Vec<_>, Vec<_>) =
+            stderr.lines().map(str::to_owned).partition(|line| line.starts_with("took "));
+        assert_eq!(shares.len(), 1, "of the time, which is another one: {stderr}");
+        lines
     };
     assert_eq!(output(&["--watch"], "watched"), output(&[], "plain"));
 }
