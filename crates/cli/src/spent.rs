@@ -9,20 +9,13 @@ use crate::pace::clock;
 /// Runs from a command's start.
 pub(crate) struct Stopwatch {
     started: Instant,
-    ceilings: Duration,
+    /// Of it, what the run's ceilings took.
+    pub(crate) ceilings: Duration,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
         Self { started: Instant::now(), ceilings: Duration::ZERO }
-    }
-
-    /// What `measure` gives, which measures ceilings.
-    pub(crate) fn ceilings<T>(&mut self, measure: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let ceilings = measure();
-        self.ceilings += start.elapsed();
-        ceilings
     }
 
     /// Of a run that ends now.

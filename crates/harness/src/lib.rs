@@ -53,7 +53,7 @@ pub use run::{Contender, RunSummary, greet_all, greet_each, run};
 pub use seat::{generate, greet};
 pub use settings::{Settings, SettingsError};
 pub use setup::{PhaseTimeouts, Setup};
-pub use spent::Spent;
+pub use spent::{Spent, clocked};
 pub use store::{Run, RunFacts, RunFolder, StoreError, read_run, read_run_each};
 pub use sweep::{Ceilings, Isolation, QUICK_SWEEP, Sweep};
 pub use units::{format_bytes, parse_bytes};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bandwidth::Reader;
 use gpu::Monitor;
@@ -195,26 +195,26 @@ impl Seat {
     ) -> Result<f64, WorkerError> {
         self.leave(on_event);
         self.used_before = self.gpu.as_ref().and_then(GpuWatch::used_bytes);
-        let start = Instant::now();
         let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
         let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
-        let (worker, loaded) =
-            clocked(&mut self.spent.loading, || load(&sweep.setup, engines, cell.model, cell.engine, tell))
-                .inspect_err(|error| {
-                let WorkerError::Evidence(evidence) = error else { return };
-                let before = self.load_failure.take().filter(|known| known.is_of(&cell));
-                self.load_failure = Some(LoadFailure {
-                    engine: engine.clone(),
-                    model: model.clone(),
-                    failure: classify(evidence),
-                    cell: CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length },
-                    tries: 1 + before.map_or(0, |known| known.tries),
-                });
-            })?;
+        let mut took = Duration::ZERO;
+        let loaded = clocked(&mut took, || load(&sweep.setup, engines, cell.model, cell.engine, tell));
+        self.spent.loading += took;
+        let (worker, loaded) = loaded.inspect_err(|error| {
+            let WorkerError::Evidence(evidence) = error else { return };
+            let before = self.load_failure.take().filter(|known| known.is_of(&cell));
+            self.load_failure = Some(LoadFailure {
+                engine: engine.clone(),
+                model: model.clone(),
+                failure: classify(evidence),
+                cell: CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length },
+                tries: 1 + before.map_or(0, |known| known.tries),
+            });
+        })?;
         self.load_failure = None;
         self.loaded.insert((engine.clone(), model.clone()));
         self.seated = Some(Seated { engine, model, replicate: cell.replicate, worker, loaded });
-        Ok(start.elapsed().as_secs_f64())
+        Ok(took.as_secs_f64())
     }
 
     /// Ends the worker; what was not in order then is told, and changes nothing of what it measured.

@@ -46,7 +46,7 @@ fn timed(measured: &Measured) -> Duration {
 }
 
 /// What `work` gives, its time added to `spent`.
-pub(crate) fn clocked<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
+pub fn clocked<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
     *spent += start.elapsed();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use harness::{
     Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings,
-    Sweep, read_environment,
+    Sweep, clocked, read_environment,
 };
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
@@ -126,7 +126,7 @@ pub(crate) fn with_ceilings(
     stopwatch: &mut Stopwatch,
 ) -> Environment {
     let measure = || ceilings::of_run(sweep, engines);
-    let ceilings = if args.no_ceilings { None } else { stopwatch.ceilings(measure) };
+    let ceilings = if args.no_ceilings { None } else { clocked(&mut stopwatch.ceilings, measure) };
     Environment { ceilings, ..environment }
 }
 
