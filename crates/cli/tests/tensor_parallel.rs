@@ -21,7 +21,7 @@ fn tiny() -> serde_json::Value {
 fn load(model: ModelSource, precision: Precision, options: &[(&str, &str)]) -> LoadRequest {
     let options: Options = options.iter().map(|(name, word)| ((*name).to_owned(), (*word).into())).collect();
     let threads = Some(1);
-    LoadRequest { model, device: Device::Cpu, precision, threads, memory_limit_bytes: None, options }
+    LoadRequest { model, device: Device::Cpu, precision, threads, memory_limit_bytes: None, device_memory_limit_bytes: None, one_rank_of: None, options }
 }
 
 fn request(vocab_size: u32, batch_size: u32, prompt_length: u32) -> GenerateRequest {

@@ -130,6 +130,8 @@ impl Engine for Mock {
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
             virtual_clock: true,
             tensor_parallel: true,
+            device_memory_limit: false,
+            one_rank: false,
             ranks: Vec::new(),
         }
     }
@@ -141,6 +143,7 @@ impl Engine for Mock {
             read_bytes_per_second: Some(500e9),
             flops_per_second: flops.collect(),
             notes: vec!["scripted".into()],
+            ..Reached::default()
         })
     }
 

@@ -146,6 +146,8 @@ mod tests {
             precision: Precision::Fp32,
             threads: Some(1),
             memory_limit_bytes: None,
+            device_memory_limit_bytes: None,
+            one_rank_of: None,
             options: Options::new(),
         };
         let log = Arc::new(Log::default());

@@ -63,6 +63,8 @@ impl Engine for OnnxRuntime {
             options: describe_options(&WORDS),
             virtual_clock: false,
             tensor_parallel: true,
+            device_memory_limit: false,
+            one_rank: false,
             ranks: Vec::new(),
         }
     }

@@ -24,6 +24,8 @@ fn request(model: ModelSource) -> LoadRequest {
         precision: Precision::Fp32,
         threads: Some(1),
         memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
         options: Options::new(),
     }
 }

@@ -21,6 +21,8 @@ fn load(dir: &Path, precision: Precision, options: Options) -> anyhow::Result<(O
         precision,
         threads: Some(2),
         memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
         options,
     };
     let loaded = engine.load(&request, &Reporter::silent())?;

@@ -67,6 +67,8 @@ fn a_prompt_beyond_the_memory_limit_is_out_of_memory_and_the_next_cell_is_measur
         precision: Precision::Fp32,
         threads: Some(2),
         memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
         options: Options::new(),
     }));
     worker.ask(&measure(16));

@@ -42,6 +42,8 @@ impl Engine for Reference {
             options: BTreeMap::new(),
             virtual_clock: false,
             tensor_parallel: false,
+            device_memory_limit: false,
+            one_rank: false,
             ranks: Vec::new(),
         }
     }

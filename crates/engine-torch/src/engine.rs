@@ -131,6 +131,8 @@ impl Engine for Torch {
             options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
             tensor_parallel: self.engine != TorchEngine::Aoti,
+            device_memory_limit: false,
+            one_rank: false,
             ranks: Vec::new(),
         }
     }

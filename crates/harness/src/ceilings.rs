@@ -66,6 +66,7 @@ fn ask(
         device: setup.device,
         precisions: precisions.to_vec(),
         threads: setup.threads,
+        sustained_seconds: None,
         options: setup.options_of(name),
     });
     match worker.ask(&request, PLAIN_REPLY, &mut |_| ())? {

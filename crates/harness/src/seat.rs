@@ -287,6 +287,8 @@ fn load(
         precision: setup.precision,
         threads: setup.threads,
         memory_limit_bytes: setup.memory_limit,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
         options: setup.options_of(engine),
     });
     match worker.ask(&request, PLAIN_REPLY, progress)? {

@@ -43,6 +43,8 @@ pub fn load_request(name: &str, precision: Precision, options: Options) -> LoadR
         precision,
         threads: Some(2),
         memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
         options,
     }
 }

@@ -16,6 +16,9 @@ pub struct CeilingsRequest {
     pub precisions: Vec<Precision>,
     /// Threads of the engine's own pool; `None` takes one a core.
     pub threads: Option<u32>,
+    /// Also repeat the fastest product of each precision for at least this long; `None` measures a burst alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sustained_seconds: Option<f64>,
     /// The engine's own options.
     #[serde(default)]
     pub options: Options,
@@ -30,6 +33,9 @@ pub struct Reached {
     /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
     #[serde(default)]
     pub flops_per_second: BTreeMap<Precision, f64>,
+    /// The same over `sustained_seconds`: the mean, with whatever clocks the device's power allows by then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sustained_flops_per_second: BTreeMap<Precision, f64>,
     /// What a reader should know, one line each.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -95,7 +101,7 @@ mod tests {
         let reached = |read: f64, fp32: f64| Reached {
             read_bytes_per_second: Some(read),
             flops_per_second: BTreeMap::from([(Precision::Fp32, fp32)]),
-            notes: Vec::new(),
+            ..Reached::default()
         };
         let [a, b, c] = [reached(40e9, 300e9), reached(60e9, 150e9), reached(f64::INFINITY, -1.0)];
         let best = MeasuredCeilings::best(Device::Cpu, [("a", &a), ("b", &b), ("c", &c)]);

@@ -79,8 +79,14 @@ pub struct LoadRequest {
     pub precision: Precision,
     /// Threads of the engine's own pool; `None` takes one a core.
     pub threads: Option<u32>,
-    /// The most memory the worker may use, in bytes.
+    /// The most host memory the worker may use, in bytes.
     pub memory_limit_bytes: Option<u64>,
+    /// The most device memory the engine may use, in bytes; `None` bounds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_limit_bytes: Option<u64>,
+    /// Build rank 0's part of a model that this many ranks share, without the sums over ranks; `None` builds the whole model, or this rank's part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_rank_of: Option<u32>,
     /// The engine's own options.
     #[serde(default)]
     pub options: Options,
@@ -168,6 +174,12 @@ pub struct Hello {
     /// It can be started as several ranks that share a model.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tensor_parallel: bool,
+    /// It can bound the device memory that it uses ([`LoadRequest::device_memory_limit_bytes`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device_memory_limit: bool,
+    /// It can measure one rank of several by itself ([`LoadRequest::one_rank_of`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_rank: bool,
     /// The ranks that it is, in their order; empty where it is one process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankPlace>,
