@@ -209,6 +209,26 @@ mod tests {
     }
 
     #[test]
+    fn joined_weights_are_one_after_the_other_on_every_rank() {
+        let dir = tempfile::tempdir().unwrap();
+        write_checkpoint(&Weights::open(&seeded()).unwrap(), Precision::Fp16, dir.path()).unwrap();
+        for source in [seeded(), ModelSource::Checkpoint { dir: dir.path().into() }] {
+            for (rank, world_size) in [(0, 1), (1, 2), (3, 4)] {
+                let weights = Weights::open_part(&source, rank, world_size).unwrap();
+                // Rows, columns and a whole one.
+                let wanted = ["q_proj", "v_proj", "o_proj", "input_layernorm"];
+                let is_wanted = |spec: &WeightSpec| wanted.iter().any(|name| spec.name.contains(name));
+                let specs: Vec<WeightSpec> = weights.specs().into_iter().filter(is_wanted).collect();
+                for precision in [Precision::Fp16, Precision::Fp32] {
+                    let each = specs.iter().flat_map(|spec| weights.get(spec, precision).bytes().to_vec());
+                    let expected: Vec<u8> = each.collect();
+                    assert_eq!(weights.joined(&specs, precision).bytes(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_parts_of_all_ranks_are_the_weight() {
         check_parts(&seeded(), Precision::Fp32);
         check_parts(&seeded(), Precision::Fp16);

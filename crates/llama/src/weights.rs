@@ -169,21 +169,49 @@ impl Weights {
     /// # Panics
     /// Where `spec` is not one of [`Weights::specs`].
     pub fn get(&self, spec: &WeightSpec, precision: Precision) -> Weight<'_> {
-        let data = match (self.in_place(spec, precision), &self.source) {
-            (Some((stored, bytes)), _) => WeightData::Stored { stored, bytes },
-            (None, Source::Checkpoint(checkpoint)) => {
-                let (stored, whole) = (stored(checkpoint, spec), self.whole_spec(spec));
-                let bytes = checkpoint.bytes(stored);
-                WeightData::Made(convert_part(bytes, stored.precision, &self.runs(&whole), precision))
-            }
-            (None, Source::Seed(seed)) => {
-                let whole = self.whole_spec(spec);
-                WeightData::Made(self.runs(&whole).build(precision, |first, values| {
-                    fill(&whole, *seed, first, values);
-                }))
-            }
+        let data = match self.in_place(spec, precision) {
+            Some((stored, bytes)) => WeightData::Stored { stored, bytes },
+            None => WeightData::Made(self.joined(std::slice::from_ref(spec), precision)),
         };
         Weight { spec: spec.clone(), precision, data }
+    }
+
+    /// The values of `specs` in `precision`, those of one weight after those of another. Of weights with the same number of
+    /// columns, that is one weight with the rows of all.
+    ///
+    /// # Panics
+    /// Where one of `specs` is not one of [`Weights::specs`].
+    pub fn joined(&self, specs: &[WeightSpec], precision: Precision) -> Values {
+        let parts: Vec<(WeightSpec, Runs)> = specs
+            .iter()
+            .map(|spec| {
+                let whole = self.whole_spec(spec);
+                let runs = self.runs(&whole);
+                (whole, runs)
+            })
+            .collect();
+        let len = parts.iter().map(|(_, runs)| runs.numbers()).sum();
+        build(len, precision, |mut start, mut values| {
+            for (whole, runs) in &parts {
+                let inside = runs.numbers().saturating_sub(start).min(values.len());
+                let (now, rest) = values.split_at_mut(inside);
+                runs.fill(start, now, |first, values| self.fill(whole, first, values));
+                (start, values) = (start.saturating_sub(runs.numbers()), rest);
+            }
+        })
+    }
+
+    /// Fills `values` with the numbers from `first` on of the weight `whole`, which all ranks have parts of.
+    fn fill(&self, whole: &WeightSpec, first: usize, values: &mut [f32]) {
+        match &self.source {
+            Source::Seed(seed) => fill(whole, *seed, first, values),
+            Source::Checkpoint(checkpoint) => {
+                let stored = stored(checkpoint, whole);
+                let width = stored.precision.bytes() as usize;
+                let bytes = &checkpoint.bytes(stored)[first * width..(first + values.len()) * width];
+                widen(bytes, stored.precision, values);
+            }
+        }
     }
 
     /// Where the weight lies in a file, all of it together and as it is asked for.
@@ -242,33 +270,31 @@ impl Runs {
         (self.count == 1).then_some((self.first, self.len))
     }
 
-    /// Their values, from a function that fills in those from a number of the whole weight on.
-    fn build(&self, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sync) -> Values {
-        build(self.count * self.len, precision, |start, mut values| {
-            let mut index = start;
-            while !values.is_empty() {
-                let (run, inside) = (index / self.len, index % self.len);
-                let count = values.len().min(self.len - inside);
-                let (now, rest) = values.split_at_mut(count);
-                fill(self.first + run * self.stride + inside, now);
-                (values, index) = (rest, index + count);
-            }
-        })
+    /// How many numbers there are.
+    fn numbers(&self) -> usize {
+        self.count * self.len
     }
-}
 
-/// The numbers `runs` of a weight that is stored as `bytes`.
-fn convert_part(bytes: &[u8], from: Precision, runs: &Runs, to: Precision) -> Values {
-    let width = from.bytes() as usize;
-    runs.build(to, |first, values| {
-        let part = &bytes[first * width..(first + values.len()) * width];
-        widen(part, from, values);
-    })
+    /// Fills `values` with the numbers from `start` on, by a function that fills in those from a number of the whole weight
+    /// on.
+    fn fill(&self, start: usize, mut values: &mut [f32], fill: impl Fn(usize, &mut [f32])) {
+        let mut index = start;
+        while !values.is_empty() {
+            let (run, inside) = (index / self.len, index % self.len);
+            let count = values.len().min(self.len - inside);
+            let (now, rest) = values.split_at_mut(count);
+            fill(self.first + run * self.stride + inside, now);
+            (values, index) = (rest, index + count);
+        }
+    }
 }
 
 fn convert(bytes: &[u8], from: Precision, to: Precision) -> Values {
     let len = bytes.len() / from.bytes() as usize;
-    convert_part(bytes, from, &Runs { first: 0, len, stride: len, count: 1 }, to)
+    let width = from.bytes() as usize;
+    build(len, to, |first, values| {
+        widen(&bytes[first * width..(first + values.len()) * width], from, values);
+    })
 }
 
 fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
