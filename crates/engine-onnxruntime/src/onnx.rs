@@ -187,12 +187,6 @@ impl TensorProto {
         Self::raw(name, DataType::Int64, dims, bytes)
     }
 
-    /// Numbers in single precision, in the file itself.
-    pub(crate) fn float(name: &str, dims: &[i64], values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::raw(name, DataType::Float, dims, bytes)
-    }
-
     /// Says where the bytes are: in the file `location` beside the model, at `offset`.
     pub(crate) fn place(&mut self, location: &str, offset: usize, length: usize) {
         let entry = |key: &str, value: &dyn ToString| StringStringEntryProto {

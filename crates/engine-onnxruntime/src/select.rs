@@ -126,89 +126,36 @@ fn largest(values: &[f32]) -> f32 {
     lanes.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, larger)
 }
 
-/// `logits` `[batch, rows, vocab_size]` to `ids` `[batch, 1]`.
+/// `logits` `[batch, rows, vocab_size]` to `ids` `[batch, 1]`: one `TopK` of the last row.
 ///
-/// `ArgMax` would be one node, but which of equal values it takes on a GPU is up to cuDNN; in half precision the two
-/// largest of 32000 are often equal. So the largest value comes first, then the lowest id of it. Neither by a `Reduce…`, which
-/// is cuDNN's, too: with two of them a choice for several sequences took 4 ms on an H100 (`results/llama2-7b-h100`). `TopK` sorts
-/// up to 256 numbers in the memory that a block of threads shares: so first of short parts of a row, then of the parts.
+/// Of equal values it takes the lowest id. ONNX's `TopK` does (since version 11), and so does the CUDA provider of ONNX Runtime
+/// 1.31: for the last axis and up to 256 values it sorts parts of a row, then their best, by keys in which the value comes first and
+/// the id, inverted, second (`core/providers/cuda/math/topk_hybrid.cuh`, `FindPartitionTopK` and `CooperativeReduce`;
+/// `core/providers/cuda/cu_inc/topk_warp_sort.cuh`, `PackStableSortKey`). A row of 32000 is 14 parts, each a block of threads: three
+/// launches. Versions without `topk_hybrid.cuh` give a row to one block, and take of equal values whichever thread finds first
+/// (`topk_impl.cuh`, `RadixTopK`).
+///
+/// `ArgMax` would be one node, too, but on a GPU it is cuDNN's reduction (`core/providers/cuda/reduction/reduction_ops.cc`,
+/// `CUDNN_REDUCE_TENSOR_FLATTENED_INDICES`): which of equal values it takes is up to cuDNN, and with two of cuDNN's reductions a
+/// choice for several sequences took 4 ms on an H100 (`results/llama2-7b-h100`).
+///
+/// The values are widened first: `TopK` knows BF16 only from version 24 on.
 fn graph(precision: Precision, vocab_size: usize) -> ModelProto {
-    let node = |op: &str, inputs: &[&str], output: &str, attributes: &[AttributeProto]| {
-        NodeProto::new(ONNX, op, output, inputs, &[output], attributes)
-    };
-    let size = vocab_size as i64;
-    let parts = parts(size);
-    // Exact in FP32 up to 16.7 million.
-    let every_id: Vec<f32> = (0..vocab_size).map(|id| -(id as f32)).collect();
-    let largest = |of: &str, output: &str| -> Vec<NodeProto> {
-        let mut nodes = Vec::new();
-        let mut input = of.to_owned();
-        for level in 0..parts.len() {
-            let [cut, index] = ["cut", "index"].map(|name| format!("{output}_{name}_{level}"));
-            let is_last = level + 1 == parts.len();
-            let of_parts = if is_last { output.to_owned() } else { format!("{output}_{level}") };
-            nodes.push(node("Reshape", &[&input, &shape_name(level)], &cut, &[]));
-            nodes.push(NodeProto::new(ONNX, "TopK", &of_parts, &[&cut, "one"], &[&of_parts, &index], &[]));
-            input = of_parts;
-        }
-        nodes
-    };
-    let shape = |(level, &part): (usize, &i64)| TensorProto::int64(&shape_name(level), &[2], &[-1, part]);
     let logits = ["batch".into(), "rows".into(), vocab_size.into()];
+    let last_row = [AttributeProto::int("axis", 1)];
+    let to_float = [AttributeProto::int("to", DataType::Float as i64)];
     let graph = GraphProto {
         name: "select".into(),
         input: vec![ValueInfoProto::tensor("logits", precision.into(), logits)],
-        initializer: [
-            TensorProto::int64("last_row", &[], &[-1]),
-            TensorProto::int64("one", &[1], &[1]),
-            TensorProto::float("every_id", &[size], &every_id),
-            // Where nothing is the largest, for all are NaN, it is the last.
-            TensorProto::float("no_id", &[], &[1.0 - size as f32]),
-        ]
-        .into_iter()
-        .chain(parts.iter().enumerate().map(shape))
-        .collect(),
-        node: [
-            vec![
-                node("Gather", &["logits", "last_row"], "last", &[AttributeProto::int("axis", 1)]),
-                node("Cast", &["last"], "wide", &[AttributeProto::int("to", DataType::Float as i64)]),
-            ],
-            largest("wide", "largest"),
-            vec![
-                node("Equal", &["wide", "largest"], "is_largest", &[]),
-                node("Where", &["is_largest", "every_id", "no_id"], "candidates", &[]),
-            ],
-            largest("candidates", "lowest"),
-            vec![
-                node("Neg", &["lowest"], "id", &[]),
-                node("Cast", &["id"], "ids", &[AttributeProto::int("to", DataType::Int64 as i64)]),
-            ],
-        ]
-        .concat(),
+        initializer: vec![TensorProto::int64("last_row", &[], &[-1]), TensorProto::int64("one", &[1], &[1])],
+        node: vec![
+            NodeProto::new(ONNX, "Gather", "last", &["logits", "last_row"], &["last"], &last_row),
+            NodeProto::new(ONNX, "Cast", "wide", &["last"], &["wide"], &to_float),
+            NodeProto::new(ONNX, "TopK", "ids", &["wide", "one"], &["largest", "ids"], &[]),
+        ],
         output: vec![ValueInfoProto::tensor("ids", DataType::Int64, ["batch".into(), 1.into()])],
     };
-    // Of later versions of Equal the CUDA provider has no kernels.
     ModelProto::new(graph, 18)
-}
-
-fn shape_name(level: usize) -> String {
-    format!("part_{level}")
-}
-
-/// How long the parts are that a row of `size` numbers is cut into, then the row of these parts' largest, until one is left: parts
-/// that are sorted at once, or all that is left where it can't be cut into some of at least 32.
-fn parts(size: i64) -> Vec<i64> {
-    let mut parts = Vec::new();
-    let mut left = size;
-    loop {
-        let cut = || (32..=256).rev().find(|part| left % part == 0);
-        let part = if left <= 256 { left } else { cut().unwrap_or(left) };
-        parts.push(part);
-        left /= part;
-        if left == 1 {
-            return parts;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -249,7 +196,6 @@ mod tests {
     #[test]
     fn the_graph_takes_the_first_of_the_largest() {
         let library = Library::load().unwrap();
-        // Of 250 numbers and then of 20; and a prime, a row that can't be cut.
         for vocab_size in [5000, 5003] {
             let (values, expected) = logits(vocab_size);
             let model = graph(Precision::Fp32, vocab_size).encode_to_vec();
@@ -263,15 +209,6 @@ mod tests {
             selector.select(&mut selection, &logits, &mut ids).unwrap();
             assert_eq!(ids.try_extract_tensor::<i64>().unwrap().1, expected);
         }
-    }
-
-    #[test]
-    fn rows_are_cut_into_parts_that_are_sorted_at_once() {
-        assert_eq!(parts(32_000), [256, 125]);
-        assert_eq!(parts(128_256), [256, 167, 3]);
-        assert_eq!(parts(50_257), [50_257]);
-        assert_eq!(parts(256), [256]);
-        assert_eq!(parts(1), [1]);
     }
 
     #[test]
