@@ -1,30 +1,33 @@
 //! What the device can do at most, as ONNX Runtime's matrix products reach it.
 
 use std::num::NonZero;
+use std::rc::Rc;
 
 use anyhow::Result;
 use half::{bf16, f16};
-use ort::session::{RunOptions, Session};
+use ort::session::Session;
 use ort::value::{DynTensor, Tensor};
 use prost::Message;
 use protocol::{CeilingsRequest, Device, Precision, Reached};
-use worker::ceilings::{product_flops_per_second, read_bytes_per_second};
+use worker::ceilings::{fastest_product, read_bytes_per_second, sustained_flops_per_second};
+use worker::timing::MonotonicClock;
 
+use crate::cuda::Stream;
 use crate::library::Library;
 use crate::memory::{Memory, element};
 use crate::onnx::{
     AttributeProto, GraphProto, MICROSOFT, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use crate::session::{Settings, run};
+use crate::session::{Settings, run, unsynchronized};
 
 pub(crate) fn reached(library: &Library, request: &CeilingsRequest) -> Result<Reached> {
     let one_a_core = || std::thread::available_parallelism().map_or(1, NonZero::get);
-    let settings = Settings {
-        device: request.device,
-        threads: request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize),
-        prepacking: true,
-        ..Settings::on_cpu(1, true)
+    let threads = request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize);
+    let stream = match request.device {
+        Device::Cpu => None,
+        Device::Cuda(index) => Some(Rc::new(Stream::new(index)?)),
     };
+    let settings = Settings { device: request.device, stream, ..Settings::on_cpu(threads, true) };
     let mut reached = Reached::default();
     if request.device == Device::Cpu {
         match read_bytes_per_second(request.threads) {
@@ -33,23 +36,43 @@ pub(crate) fn reached(library: &Library, request: &CeilingsRequest) -> Result<Re
         }
     }
     for &precision in &request.precisions {
-        match product_flops_per_second(|size| product(library, &settings, size, precision)) {
-            Ok(flops) => {
-                reached.flops_per_second.insert(precision, flops);
-            }
-            Err(error) => reached.notes.push(format!("{precision}: {error:#}")),
+        if let Err(error) = multiply(library, &settings, precision, request, &mut reached) {
+            reached.notes.push(format!("{precision}: {error:#}"));
         }
     }
     Ok(reached)
 }
 
-/// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may lay out anew.
+/// Adds what products in `precision` reach: the fastest one, and the mean where that is asked for.
+fn multiply(
+    library: &Library,
+    settings: &Settings,
+    precision: Precision,
+    request: &CeilingsRequest,
+    reached: &mut Reached,
+) -> Result<()> {
+    let fastest = fastest_product(|size| {
+        let mut product = product(library, settings, size, precision)?;
+        Ok(move || product(1))
+    })?;
+    reached.flops_per_second.insert(precision, fastest.flops_per_second);
+    if let Some(seconds) = request.sustained_seconds {
+        let product = product(library, settings, fastest.size, precision)?;
+        let clock = MonotonicClock::start();
+        let flops = sustained_flops_per_second(product, fastest.size, seconds, &clock)?;
+        reached.sustained_flops_per_second.insert(precision, flops);
+    }
+    Ok(())
+}
+
+/// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may lay out anew. It is told how
+/// often, and waits for the last product alone.
 fn product(
     library: &Library,
     settings: &Settings,
     size: usize,
     precision: Precision,
-) -> Result<impl FnMut() -> Result<()>> {
+) -> Result<impl FnMut(u32) -> Result<()>> {
     let side = size as i64;
     let value = |name: &str| ValueInfoProto::tensor(name, precision.into(), [size.into(), size.into()]);
     let numbers = random(size * size);
@@ -70,11 +93,14 @@ fn product(
     binding.bind_input("x", &tensor([size, size], numbers, precision)?)?;
     binding.bind_output("y", &mut output)?;
     binding.synchronize_inputs()?;
-    let options = RunOptions::new()?;
-    Ok(move || {
+    let (options, stream) = (unsynchronized()?, settings.stream.clone());
+    Ok(move |times| {
         // What the binding writes to lives as long as it does.
         let _ = (&output, &memory);
-        Ok(run(&mut session, &binding, &options)?)
+        for _ in 0..times {
+            run(&mut session, &binding, &options)?;
+        }
+        stream.as_ref().map_or(Ok(()), |stream| stream.synchronize())
     })
 }
 
@@ -123,13 +149,36 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_is_measured_where_it_is_asked_for() {
+        let library = Library::load().unwrap();
+        let request = |sustained_seconds| CeilingsRequest {
+            device: Device::Cpu,
+            precisions: vec![Precision::Fp32],
+            threads: Some(1),
+            sustained_seconds,
+            options: protocol::Options::new(),
+        };
+        let mut reached = Reached::default();
+        let settings = Settings::on_cpu(1, true);
+        multiply(library, &settings, Precision::Fp32, &request(Some(0.1)), &mut reached).unwrap();
+        assert!(reached.flops_per_second[&Precision::Fp32] > 0.0);
+        assert!(reached.sustained_flops_per_second[&Precision::Fp32] > 0.0);
+        let mut burst = Reached::default();
+        multiply(library, &settings, Precision::Fp32, &request(None), &mut burst).unwrap();
+        assert!(burst.sustained_flops_per_second.is_empty());
+        let error =
+            multiply(library, &settings, Precision::Fp32, &request(Some(0.0)), &mut burst).unwrap_err();
+        assert!(error.to_string().starts_with("sustained_seconds: expected more than 0"), "{error}");
+    }
+
+    #[test]
     fn a_product_runs_in_what_the_processor_has_kernels_for() {
         let library = Library::load().unwrap();
         let settings = Settings::on_cpu(1, true);
         for precision in [Precision::Fp32, Precision::Fp16] {
             let mut product = product(library, &settings, 16, precision).unwrap();
-            product().unwrap();
-            product().unwrap();
+            product(1).unwrap();
+            product(2).unwrap();
         }
         assert!(product(library, &settings, 16, Precision::Bf16).is_err());
     }
