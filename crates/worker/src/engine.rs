@@ -80,6 +80,12 @@ pub trait Engine {
         Ok(None)
     }
 
+    /// Whether the host can time each collective of a forward: not where decode forwards are replayed as a whole, as of a CUDA
+    /// graph. Where it can't, no share of collectives is measured, and a note of the engine's says why.
+    fn times_collectives(&self) -> bool {
+        true
+    }
+
     /// The tokens selected since `reset`, one row a sequence.
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>>;
 

@@ -77,7 +77,7 @@ pub fn measure(
         .into_iter()
         .unzip();
 
-    let collectives = (collectives && !world.is_alone())
+    let collectives = (collectives && !world.is_alone() && stand.engine.times_collectives())
         .then(|| collective_shares(stand, generation_length, reporter))
         .transpose()?;
 
