@@ -19,7 +19,8 @@ fn tiny() -> serde_json::Value {
 }
 
 fn load(model: ModelSource, precision: Precision, options: &[(&str, &str)]) -> LoadRequest {
-    let options: Options = options.iter().map(|(name, word)| ((*name).to_owned(), (*word).into())).collect();
+    let value = |word: &str| word.parse::<bool>().map_or_else(|_| word.into(), serde_json::Value::from);
+    let options: Options = options.iter().map(|(name, word)| ((*name).to_owned(), value(word))).collect();
     let threads = Some(1);
     LoadRequest { model, device: Device::Cpu, precision, threads, memory_limit_bytes: None, device_memory_limit_bytes: None, one_rank_of: None, options }
 }
@@ -67,6 +68,7 @@ fn check(command: &[&str], options: &[(&str, &str)]) {
 fn onnxruntime_computes_the_same_on_1_2_and_4_ranks() {
     check(&ONNXRUNTIME, &[]);
     check(&ONNXRUNTIME, &[("kv_cache", "dynamic"), ("logits", "all")]);
+    check(&ONNXRUNTIME, &[("fused", "true")]);
 }
 
 #[test]

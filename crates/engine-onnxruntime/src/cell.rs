@@ -8,6 +8,7 @@ use worker::Prompt;
 
 use crate::fixed::FixedInputs;
 use crate::graph::LogitRows;
+use crate::interface::Lengths;
 use crate::kv_cache::KvCache;
 use crate::memory::{download, download_f32, element};
 use crate::model::Model;
@@ -19,6 +20,8 @@ use crate::session::giving_back;
 pub(crate) struct Cell {
     batch_size: usize,
     prompt_length: usize,
+    /// The rows of a prefill's logits.
+    rows: usize,
     cache: KvCache,
     prefill: Forward,
     decode: Forward,
@@ -29,7 +32,7 @@ pub(crate) struct Cell {
     tokens: Vec<DynTensor>,
     /// Selections since reset.
     selected: usize,
-    /// What decode forwards read where a graph is made of them.
+    /// What decode forwards read, where a session is fed lengths.
     fixed: Option<FixedInputs>,
 }
 
@@ -50,13 +53,28 @@ struct Forward {
 
 impl Forward {
     fn new(model: &Model, batch_size: usize, rows: usize) -> ort::Result<Self> {
-        let shape = [batch_size, rows, model.config.vocab_size];
-        let mut logits = model.memory.tensor(element(model.signature.logits), &shape)?;
+        let mut logits = logits(model, batch_size, rows)?;
         let mut binding = model.session.create_binding()?;
         binding.bind_output("logits", &mut logits)?;
         let selection = model.selector.bind(&logits)?;
         Ok(Self { binding, logits, selection })
     }
+
+    /// Has the next run write to `logits`. Those of the last run stay until [`Forward::keep`].
+    fn bind_logits(&mut self, logits: &mut DynTensor) -> ort::Result<()> {
+        self.binding.bind_output("logits", logits)
+    }
+
+    /// Makes `logits`, which are bound, those of the last run; the former ones go.
+    fn keep(&mut self, model: &Model, logits: DynTensor) -> ort::Result<()> {
+        self.selection = model.selector.bind(&logits)?;
+        self.logits = logits;
+        Ok(())
+    }
+}
+
+fn logits(model: &Model, batch_size: usize, rows: usize) -> ort::Result<DynTensor> {
+    model.memory.tensor(element(model.signature.logits), &[batch_size, rows, model.config.vocab_size])
 }
 
 impl Cell {
@@ -78,31 +96,36 @@ impl Cell {
         let Model { config, memory, signature, growth, .. } = model;
         let positions = length + generation_length;
         let of_cache = (signature.cache, signature.head_dim);
-        let mut cache = KvCache::new(memory, config, of_cache, *growth, batch_size, positions)?;
+        let keep = model.keep_outputs;
+        let mut cache = KvCache::new(memory, config, of_cache, *growth, batch_size, positions, keep)?;
 
         let rows = if signature.rows == LogitRows::Last { 1 } else { length };
-        let mut prefill = Forward::new(model, batch_size, rows)?;
+        // Where outputs are kept, each forward's logits are made for it: there are none yet.
+        let first = |rows| if keep { 0 } else { rows };
+        let mut prefill = Forward::new(model, batch_size, first(rows))?;
         let ids = Tensor::from_array(([batch_size, length], prompt.ids.clone()))?;
         prefill.binding.bind_input("input_ids", &ids)?;
         signature.lengths.bind(&mut prefill.binding, batch_size, 0, length)?;
         cache.bind(&mut prefill.binding)?;
         prefill.binding.synchronize_inputs()?;
 
-        let mut decode = Forward::new(model, batch_size, 1)?;
+        let mut decode = Forward::new(model, batch_size, first(1))?;
         cache.bind(&mut decode.binding)?;
-        let fixed = (model.cuda_graph && generation_length > 0)
+        let fixed = (signature.lengths == Lengths::Given && generation_length > 0)
             .then(|| FixedInputs::new(model, &mut decode.binding, (batch_size, positions), graph))
             .transpose()?;
 
         let token = |_| memory.tensor(TensorElementType::Int64, &[batch_size, 1]);
         let tokens = (0..=generation_length).map(token).collect::<ort::Result<_>>()?;
         let (last, selected) = (Last::Nothing, 0);
-        Ok(Self { batch_size, prompt_length: length, cache, prefill, decode, last, tokens, selected, fixed })
+        let prompt_length = length;
+        Ok(Self { batch_size, prompt_length, rows, cache, prefill, decode, last, tokens, selected, fixed })
     }
 
     /// Runs a decode forward, whose results do not matter, so that its work is captured before anything is timed.
     fn capture(&mut self, model: &mut Model) -> Result<()> {
-        let Some(fixed) = self.fixed.as_mut().filter(|_| model.device != Device::Cpu) else { return Ok(()) };
+        let is_captured = model.cuda_graph && model.device != Device::Cpu;
+        let Some(fixed) = self.fixed.as_mut().filter(|_| is_captured) else { return Ok(()) };
         let zeros = Tensor::from_array(([self.batch_size, 1], vec![0i64; self.batch_size]))?.upcast();
         fixed.feed(model, &zeros, self.prompt_length)?;
         self.cache.run(&mut model.session, &self.decode.binding, &fixed.options)?;
@@ -118,9 +141,7 @@ impl Cell {
 
     /// One forward of the prompt.
     pub(crate) fn prefill(&mut self, model: &mut Model) -> Result<()> {
-        self.cache.run(&mut model.session, &self.prefill.binding, &model.run_options)?;
-        self.last = Last::Prefill;
-        Ok(())
+        self.run(model, Last::Prefill)
     }
 
     /// Selects from the last logits, and feeds the tokens to the next decode forward.
@@ -137,13 +158,15 @@ impl Cell {
             return Ok(()); // There is no room for another position.
         }
         let past = self.prompt_length + self.selected - 1;
-        if let Some(fixed) = &mut self.fixed {
-            return fixed.feed(model, tokens, past);
-        }
         let decode = &mut self.decode.binding;
+        if let Some(fixed) = &mut self.fixed {
+            fixed.feed(model, tokens, past)?;
+            return Ok(self.cache.bind_next(decode, &model.memory)?);
+        }
         decode.bind_input("input_ids", tokens)?;
         model.signature.lengths.bind(decode, self.batch_size, past, 1)?;
         self.cache.bind_next(decode, &model.memory)?;
+        // A mask that grows is copied from the host; a model that somebody exported may read it, and the tokens, there.
         decode.synchronize_inputs()?;
         Ok(())
     }
@@ -152,9 +175,30 @@ impl Cell {
     pub(crate) fn decode(&mut self, model: &mut Model) -> Result<()> {
         ensure!(self.selected > 0, "decode before select");
         ensure!(self.selected < self.tokens.len(), "more decode forwards than the cell has room for");
-        let options = self.fixed.as_ref().map_or(&model.run_options, |fixed| &fixed.options);
-        self.cache.run(&mut model.session, &self.decode.binding, options)?;
-        self.last = Last::Decode;
+        self.run(model, Last::Decode)
+    }
+
+    fn run(&mut self, model: &mut Model, which: Last) -> Result<()> {
+        let (forward, other, rows) = match which {
+            Last::Decode => (&mut self.decode, &mut self.prefill, 1),
+            _ => (&mut self.prefill, &mut self.decode, self.rows),
+        };
+        let mut next = model.keep_outputs.then(|| logits(model, self.batch_size, rows)).transpose()?;
+        if let Some(next) = &mut next {
+            forward.bind_logits(next)?;
+        }
+        let decode_options =
+            self.fixed.as_ref().filter(|_| which == Last::Decode).map(|fixed| &fixed.options);
+        let options = decode_options.unwrap_or(&model.run_options);
+        self.cache.run(&mut model.session, &forward.binding, options)?;
+        self.last = which;
+        if let Some(next) = next {
+            // Only now those of the forward before are let go.
+            forward.keep(model, next)?;
+            let mut none = logits(model, self.batch_size, 0)?;
+            other.bind_logits(&mut none)?;
+            other.keep(model, none)?;
+        }
         Ok(())
     }
 
@@ -185,6 +229,8 @@ impl Cell {
         let token = Prompt { batch_size: 1, length: 1, ids: vec![0] };
         let mut cell = Self::bound(model, &token, 0, 0)?;
         cell.reset(model)?;
+        let mut one = logits(model, 1, 1)?;
+        cell.prefill.bind_logits(&mut one)?;
         let options = giving_back(model.device, model.cuda_graph)?;
         cell.cache.run(&mut model.session, &cell.prefill.binding, &options)
     }
@@ -192,5 +238,63 @@ impl Cell {
     /// The size of the KV cache now.
     pub(crate) fn kv_cache_bytes(&self) -> u64 {
         self.cache.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use collective::World;
+    use protocol::{LoadRequest, ModelSource, Options, Precision};
+    use serde_json::json;
+    use worker::Reporter;
+
+    use super::*;
+    use crate::library::Library;
+
+    fn model(keep_outputs: bool) -> Model {
+        let config = json!({
+            "vocab_size": 32, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 16,
+        });
+        let options =
+            [("keep_outputs", json!(keep_outputs)), ("logits", json!("all")), ("kv_cache", json!("dynamic"))];
+        let request = LoadRequest {
+            model: ModelSource::Seeded { config, seed: 0 },
+            device: Device::Cpu,
+            precision: Precision::Fp32,
+            threads: Some(1),
+            memory_limit_bytes: None,
+            device_memory_limit_bytes: None,
+            one_rank_of: None,
+            options: options.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Options>(),
+        };
+        Model::load(Library::load().unwrap(), &request, &World::alone(), &Reporter::silent()).unwrap()
+    }
+
+    fn rows(forward: &Forward) -> i64 {
+        forward.logits.shape()[1]
+    }
+
+    #[test]
+    fn kept_outputs_are_there_while_the_next_are_made() {
+        let prompt = Prompt { batch_size: 2, length: 5, ids: vec![1; 10] };
+        for keep in [false, true] {
+            let mut model = model(keep);
+            let mut cell = Cell::new(&mut model, &prompt, 2, 1).unwrap();
+            cell.reset(&model).unwrap();
+            cell.prefill(&mut model).unwrap();
+            let first = cell.prefill.logits.data_ptr();
+            cell.reset(&model).unwrap();
+            // The keys and values of the one layer.
+            assert_eq!(cell.cache.kept(), if keep { 2 } else { 0 });
+            cell.prefill(&mut model).unwrap();
+            assert_eq!(cell.cache.kept(), 0);
+            // Two that are there at once are in two places.
+            assert_eq!(cell.prefill.logits.data_ptr() == first, !keep);
+            assert_eq!(rows(&cell.prefill), 5);
+            cell.select(&mut model).unwrap();
+            cell.decode(&mut model).unwrap();
+            assert_eq!((rows(&cell.prefill), rows(&cell.decode)), (if keep { 0 } else { 5 }, 1));
+        }
     }
 }

@@ -22,6 +22,7 @@ struct Functions {
     device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Code,
     primary_context_retain: unsafe extern "C" fn(*mut Handle, c_int) -> Code,
     context_set_current: unsafe extern "C" fn(Handle) -> Code,
+    context_synchronize: unsafe extern "C" fn() -> Code,
     stream_create: unsafe extern "C" fn(*mut Handle, c_uint) -> Code,
     stream_synchronize: unsafe extern "C" fn(Handle) -> Code,
     copy: unsafe extern "C" fn(Address, Address, usize, Handle) -> Code,
@@ -44,6 +45,7 @@ impl Functions {
                 device_get: *driver.get(b"cuDeviceGet")?,
                 primary_context_retain: *driver.get(b"cuDevicePrimaryCtxRetain")?,
                 context_set_current: *driver.get(b"cuCtxSetCurrent")?,
+                context_synchronize: *driver.get(b"cuCtxSynchronize")?,
                 stream_create: *driver.get(b"cuStreamCreate")?,
                 stream_synchronize: *driver.get(b"cuStreamSynchronize")?,
                 copy: *driver.get(b"cuMemcpyAsync")?,
@@ -124,6 +126,12 @@ impl Stream {
         unsafe { self.driver.check((self.driver.stream_synchronize)(self.stream)) }
     }
 
+    /// Waits for all that was asked of the GPU, in whichever stream.
+    pub(crate) fn synchronize_device(&self) -> Result<()> {
+        // SAFETY: the context is current, and stays.
+        unsafe { self.driver.check((self.driver.context_synchronize)()) }
+    }
+
     /// Has the stream copy `bytes` bytes, behind all that was asked of it so far.
     ///
     /// # Safety
@@ -179,6 +187,9 @@ mod tests {
         unsafe extern "C" fn context_set_current(context: Handle) -> Code {
             if context.is_null() { 201 } else { 0 }
         }
+        unsafe extern "C" fn context_synchronize() -> Code {
+            0
+        }
         unsafe extern "C" fn stream_create(stream: *mut Handle, _: c_uint) -> Code {
             unsafe { *stream = std::ptr::dangling_mut::<u8>().cast() };
             0
@@ -216,6 +227,7 @@ mod tests {
             device_get,
             primary_context_retain,
             context_set_current,
+            context_synchronize,
             stream_create,
             stream_synchronize,
             copy,

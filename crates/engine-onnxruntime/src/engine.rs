@@ -63,8 +63,8 @@ impl Engine for OnnxRuntime {
             options: describe_options(&WORDS),
             virtual_clock: false,
             tensor_parallel: true,
-            device_memory_limit: false,
-            one_rank: false,
+            device_memory_limit: true,
+            one_rank: true,
             ranks: Vec::new(),
         }
     }
@@ -132,6 +132,11 @@ impl Engine for OnnxRuntime {
 
     fn device_seconds(&mut self) -> Result<Option<f64>> {
         self.model()?.stream.as_ref().map(|stream| stream.seconds()).transpose()
+    }
+
+    fn times_collectives(&self) -> bool {
+        // Captured, an all-reduce is no call that the host could time.
+        self.model.as_ref().is_none_or(|model| !model.cuda_graph || model.device == Device::Cpu)
     }
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {

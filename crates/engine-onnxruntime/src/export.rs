@@ -11,6 +11,7 @@ use prost::Message;
 use protocol::{Device, Precision};
 use worker::Reporter;
 
+use crate::fused::Fused;
 use crate::graph::{self, Interface};
 use crate::initializers::Initializers;
 use crate::library::Library;
@@ -73,8 +74,9 @@ impl Export {
         }
 
         let written = Weights::checkpoint(dir)?;
-        let mut model = graph::llama(written.config(), self.precision, Interface::Exported);
-        Initializers::new(&written, self.precision, &Reporter::silent()).place(&mut model);
+        let mut model = graph::llama(written.config(), self.precision, Interface::Exported, Fused::NONE);
+        // As stored, so that the file has no weights of its own: fused ones would be copies.
+        Initializers::new(&written, self.precision, Fused::NONE, &Reporter::silent()).place(&mut model);
         let path = dir.join(MODEL_FILE);
         fs::write(&path, model.encode_to_vec()).with_context(|| path.display().to_string())?;
         if self.optimized { optimize(dir) } else { Ok(()) }

@@ -4,10 +4,11 @@
 //! and its first output, is called as the HF module that it stands for.
 
 use half::{bf16, f16};
-use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, weight_specs};
+use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
 use protocol::Precision;
 
 use crate::all_reduce::{ALL_REDUCE, DOMAIN};
+use crate::fused::{Fused, gate_up_name, graph_weights, qkv_name};
 use crate::onnx::{
     AttributeProto, DataType, Dim, GraphProto, MICROSOFT, ModelProto, NodeProto, ONNX, TensorProto,
     ValueInfoProto,
@@ -69,12 +70,17 @@ pub(crate) fn attention_head_dim(config: &LlamaConfig) -> usize {
     config.head_dim.next_multiple_of(16)
 }
 
-/// The graph of `config` in `precision`. Its weights, [`weight_specs`], have shapes but no data: the caller says where
+/// The graph of `config` in `precision`. Its weights, [`graph_weights`], have shapes but no data: the caller says where
 /// their bytes are.
-pub(crate) fn llama(config: &LlamaConfig, precision: Precision, interface: Interface) -> ModelProto {
+pub(crate) fn llama(
+    config: &LlamaConfig,
+    precision: Precision,
+    interface: Interface,
+    fused: Fused,
+) -> ModelProto {
     let proto = GraphProto { name: "llama".into(), ..GraphProto::default() };
     let sums = matches!(interface, Interface::Engine { sums: true, .. });
-    let mut graph = Graph { config, data_type: precision.into(), sums, proto };
+    let mut graph = Graph { config, data_type: precision.into(), sums, fused, proto };
     graph.declare_inputs(interface);
     graph.declare_weights();
     graph.rotary_tables(precision);
@@ -94,6 +100,7 @@ struct Graph<'a> {
     config: &'a LlamaConfig,
     data_type: DataType,
     sums: bool,
+    fused: Fused,
     proto: GraphProto,
 }
 
@@ -123,12 +130,17 @@ impl Graph<'_> {
     fn attention(&mut self, layer: usize, names: &LayerNames, normed: &str) -> String {
         let config = self.config;
         let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
-        let query = self.linear(normed, &names.q_proj);
-        let query = self.widen_heads(query, heads);
-        let key = self.linear(normed, &names.k_proj);
-        let key = self.widen_heads(key, kv_heads);
-        let value = self.linear(normed, &names.v_proj);
-        let value = self.widen_heads(value, kv_heads);
+        let [query, key, value] = if self.fused.qkv {
+            // Packed: what is left out is in the query, behind it.
+            [self.linear(normed, &qkv_name(layer)), String::new(), String::new()]
+        } else {
+            [(&names.q_proj, heads), (&names.k_proj, kv_heads), (&names.v_proj, kv_heads)].map(
+                |(weight, heads)| {
+                    let part = self.linear(normed, weight);
+                    self.widen_heads(part, heads)
+                },
+            )
+        };
         let [(past_key, present_key), (past_value, present_value)] = cache_names(layer);
 
         let name = format!("model.layers.{layer}.self_attn");
@@ -194,8 +206,15 @@ impl Graph<'_> {
     /// `down(silu(gate(x)) * up(x))`. ONNX Runtime fuses the sigmoid and the first product into one node.
     fn mlp(&mut self, layer: usize, names: &LayerNames, normed: &str) -> String {
         let part = |part: &str| format!("model.layers.{layer}.mlp.{part}");
-        let gate = self.linear(normed, &names.gate_proj);
-        let up = self.linear(normed, &names.up_proj);
+        let (gate, up) = if self.fused.gate_up {
+            let both = self.linear(normed, &gate_up_name(layer));
+            let (gate, up) = (part("gate"), part("up"));
+            let halves = [AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 2)];
+            self.node_with_outputs(ONNX, "Split", &part("split"), &[&both], &[&gate, &up], &halves);
+            (gate, up)
+        } else {
+            (self.linear(normed, &names.gate_proj), self.linear(normed, &names.up_proj))
+        };
         let sigmoid = self.node(ONNX, "Sigmoid", &part("sigmoid"), &[&gate], &[]);
         let silu = self.node(ONNX, "Mul", &part("silu"), &[&gate, &sigmoid], &[]);
         let gated = self.node(ONNX, "Mul", &part("gated"), &[&silu, &up], &[]);
@@ -316,9 +335,9 @@ impl Graph<'_> {
 
     fn declare_weights(&mut self) {
         let data_type = self.data_type.into();
-        self.proto.initializer.extend(weight_specs(self.config).into_iter().map(|spec| {
-            let dims = spec.shape.iter().map(|&size| size as i64).collect();
-            TensorProto { name: spec.name, dims, data_type, ..TensorProto::default() }
+        self.proto.initializer.extend(graph_weights(self.config, self.fused).into_iter().map(|weight| {
+            let dims = weight.shape.iter().map(|&size| size as i64).collect();
+            TensorProto { name: weight.name, dims, data_type, ..TensorProto::default() }
         }));
     }
 
@@ -379,5 +398,34 @@ fn rounded(value: f32, precision: Precision) -> Vec<u8> {
         Precision::Fp32 => value.to_le_bytes().into(),
         Precision::Fp16 => f16::from_f32(value).to_le_bytes().into(),
         Precision::Bf16 => bf16::from_f32(value).to_le_bytes().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Products, and nodes, of the graph of the 7B model after `change`.
+    fn nodes(fused: bool, change: impl FnOnce(&mut LlamaConfig)) -> (usize, usize) {
+        let text = include_str!("../../../configs/models/llama2-7b.json");
+        let mut config = LlamaConfig::parse(text, "config.json").unwrap();
+        change(&mut config);
+        let fused = if fused { Fused::most(&config) } else { Fused::NONE };
+        let interface = Interface::Engine { rows: LogitRows::Last, sums: false };
+        let nodes = llama(&config, Precision::Fp16, interface, fused).graph.unwrap().node;
+        (nodes.iter().filter(|node| node.op_type == "FusedMatMul").count(), nodes.len())
+    }
+
+    #[test]
+    fn fused_a_layer_has_four_products_in_place_of_seven() {
+        // A layer: 7 products, 3 nodes for silu(gate) * up, attention, 2 norms. Beside: embedding, first norm, last row, head.
+        assert_eq!(nodes(false, |_| ()), (32 * 7 + 1, 32 * 13 + 4));
+        // 3 products fewer, a split more.
+        assert_eq!(nodes(true, |_| ()), (32 * 4 + 1, 32 * 11 + 4));
+    }
+
+    #[test]
+    fn heads_that_are_widened_leave_six_products_a_layer() {
+        assert_eq!(nodes(true, |config| config.head_dim = 40).0, 32 * 6 + 1);
     }
 }

@@ -1,61 +1,128 @@
 //! The weights as the graph's external data.
 //!
 //! ONNX Runtime takes the files that external data is in from memory. A stored weight's file is the checkpoint's own
-//! map; a weight that was converted or made from a seed is a file of its own, called as the weight.
+//! map; a weight that was converted, joined or made from a seed is a file of its own, called as the weight. A session reads them
+//! there, or keeps a copy on the host: see [`Initializers::lifetime`].
 
 use std::ffi::CString;
 use std::ptr::from_ref;
 
 use anyhow::{Result, bail};
-use llama::{Weight, WeightData, Weights};
+use llama::{StoredTensor, Values, WeightData, WeightKind, Weights};
 use ort::session::builder::SessionBuilder;
 use ort::{AsPointer, ortsys};
-use protocol::{Phase, Precision};
+use protocol::{Device, Phase, Precision};
 use worker::Reporter;
 
+use crate::fused::{Fused, GraphWeight, graph_weights};
 use crate::onnx::ModelProto;
 
 /// Whether weights are laid out anew by all threads, or by one after the other.
 pub(crate) const PARALLEL_PREPACKING: &str = "session.prepack.enable_parallel";
 
-/// Every weight of a model, in one precision.
+/// Every weight of a graph, in one precision.
 pub(crate) struct Initializers<'a> {
     source: &'a Weights,
-    weights: Vec<Weight<'a>>,
+    weights: Vec<(GraphWeight, Data<'a>)>,
+}
+
+/// How long a session reads weights where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// For as long as it lives.
+    Session,
+    /// While it is made: it copies them to its device then.
+    Load,
+    /// While it is made: it copies them on the host, and frees each copy that it lays out anew.
+    Copied,
+}
+
+/// Where a weight's bytes are.
+enum Data<'a> {
+    /// In a checkpoint's file, as they are.
+    Stored { stored: StoredTensor, bytes: &'a [u8] },
+    /// In memory.
+    Made(Values),
+}
+
+impl Data<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Stored { bytes, .. } => bytes,
+            Self::Made(values) => values.bytes(),
+        }
+    }
 }
 
 impl<'a> Initializers<'a> {
     /// Takes the weights of `source`: stored ones stay where they are, the others are made now.
-    pub(crate) fn new(source: &'a Weights, precision: Precision, reporter: &Reporter) -> Self {
-        let specs = source.specs();
-        reporter.phase(Phase::Load, specs.len() as u32);
-        let take = |spec| {
-            let weight = source.get(spec, precision);
+    pub(crate) fn new(source: &'a Weights, precision: Precision, fused: Fused, reporter: &Reporter) -> Self {
+        let weights = graph_weights(source.config(), fused);
+        reporter.phase(Phase::Load, weights.len() as u32);
+        let take = |weight: GraphWeight| {
+            let data = match weight.parts.as_slice() {
+                [spec] => match source.get(spec, precision).data {
+                    WeightData::Stored { stored, bytes } => Data::Stored { stored, bytes },
+                    WeightData::Made(values) => Data::Made(values),
+                },
+                parts => Data::Made(source.joined(parts, precision)),
+            };
             reporter.advance();
-            weight
+            (weight, data)
         };
-        Self { source, weights: specs.iter().map(take).collect() }
+        Self { source, weights: weights.into_iter().map(take).collect() }
     }
 
-    /// Whether every weight is stored as it is needed. A session then reads the checkpoint's map for as long as it
-    /// lives; of other weights it keeps a copy of its own.
-    pub(crate) fn all_stored(&self) -> bool {
-        self.weights.iter().all(|weight| matches!(weight.data, WeightData::Stored { .. }))
+    /// How long a session on `device` reads these weights. Weights in memory that are laid out `anew` are copied: nothing says
+    /// when the last of them is no longer read.
+    pub(crate) fn lifetime(&self, device: Device, anew: bool) -> Lifetime {
+        let all_stored = self.weights.iter().all(|(_, data)| matches!(data, Data::Stored { .. }));
+        match device {
+            Device::Cuda(_) => Lifetime::Load,
+            Device::Cpu if all_stored || !anew => Lifetime::Session,
+            Device::Cpu => Lifetime::Copied,
+        }
+    }
+
+    /// The weights in memory: to be kept where a session reads them for as long as it lives.
+    pub(crate) fn into_made(self) -> Vec<Values> {
+        let made = self.weights.into_iter().filter_map(|(_, data)| match data {
+            Data::Made(values) => Some(values),
+            Data::Stored { .. } => None,
+        });
+        made.collect()
+    }
+
+    /// Bytes that a session reads as they are stored for as long as it lives: of all stored weights, or, where what is
+    /// multiplied with is laid out `anew`, of the rest.
+    pub(crate) fn mapped_bytes(&self, anew: bool) -> u64 {
+        let stays = |weight: &GraphWeight| !(anew && weight.kind == WeightKind::Linear);
+        let stored = self.weights.iter().filter_map(|(weight, data)| match data {
+            Data::Stored { bytes, .. } if stays(weight) => Some(bytes.len() as u64),
+            _ => None,
+        });
+        stored.sum()
+    }
+
+    /// Bytes of the weights that are several of the model's.
+    pub(crate) fn joined_bytes(&self) -> u64 {
+        let joined = self.weights.iter().filter(|(weight, _)| weight.parts.len() > 1);
+        joined.map(|(_, data)| data.bytes().len() as u64).sum()
     }
 
     /// Points the initializers of `model` at their bytes.
     pub(crate) fn place(&self, model: &mut ModelProto) {
-        let files = self.stored_files();
+        let files = self.source.files();
         for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-            let Some(weight) = self.weights.iter().find(|weight| weight.spec.name == tensor.name) else {
+            let Some((weight, data)) = self.weights.iter().find(|(weight, _)| weight.name == tensor.name)
+            else {
                 continue;
             };
-            match &weight.data {
-                WeightData::Stored { stored, bytes } => {
-                    let (file_name, _) = files[stored.shard];
-                    tensor.place(file_name, stored.offset, bytes.len());
+            match data {
+                Data::Stored { stored, bytes } => {
+                    tensor.place(&files[stored.shard].file_name, stored.offset, bytes.len());
                 }
-                WeightData::Made(values) => tensor.place(&weight.spec.name, 0, values.bytes().len()),
+                Data::Made(values) => tensor.place(&weight.name, 0, values.bytes().len()),
             }
         }
     }
@@ -63,18 +130,21 @@ impl<'a> Initializers<'a> {
     /// Gives the files to the session that `builder` will make.
     ///
     /// # Safety
-    /// The source of the weights must outlive the session where [`Initializers::all_stored`]; `self` must outlive the
-    /// making of it.
-    pub(crate) unsafe fn add_to(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
-        let borrow = if self.all_stored() { "1" } else { "0" };
+    /// The source of the weights and what is made must outlive the making of the session; with [`Lifetime::Session`], the session.
+    pub(crate) unsafe fn add_to(
+        &self,
+        builder: SessionBuilder,
+        lifetime: Lifetime,
+    ) -> ort::Result<SessionBuilder> {
+        let in_place = if lifetime == Lifetime::Copied { "0" } else { "1" };
         let mut builder = builder
-            .with_config_entry("session.use_external_initializer_file_buffers_directly", borrow)?
+            .with_config_entry("session.use_external_initializer_file_buffers_directly", in_place)?
             // A copy is freed once it is laid out anew for the kernels; in parallel, none is before all are.
-            .with_config_entry(PARALLEL_PREPACKING, borrow)?;
+            .with_config_entry(PARALLEL_PREPACKING, in_place)?;
 
-        let made = self.weights.iter().filter_map(|weight| match &weight.data {
-            WeightData::Made(values) => Some((weight.spec.name.as_str(), values.bytes())),
-            WeightData::Stored { .. } => None,
+        let made = self.weights.iter().filter_map(|(weight, data)| match data {
+            Data::Made(values) => Some((weight.name.as_str(), values.bytes())),
+            Data::Stored { .. } => None,
         });
         let files: Vec<(&str, &[u8])> = self.stored_files().into_iter().chain(made).collect();
         let names = files.iter().map(|(name, _)| CString::new(*name)).collect::<Result<Vec<_>, _>>()?;
@@ -98,12 +168,25 @@ impl<'a> Initializers<'a> {
     }
 }
 
-/// Checks that the weights that have to be made fit into `limit`: twice, as the session copies what is made.
-pub(crate) fn check_made(source: &Weights, precision: Precision, limit: Option<u64>) -> Result<()> {
-    let made = source.specs().into_iter().filter(|spec| !source.is_stored(spec, precision));
-    let bytes: u64 = made.map(|spec| spec.len() as u64 * precision.bytes()).sum();
-    if let Some(limit) = limit.filter(|&limit| 2 * bytes > limit) {
-        bail!("out of memory: {bytes} bytes of weights are made, then copied; the limit is {limit}");
+/// Checks that the weights that have to be made fit into `limit`: twice where they are laid out `anew`, for the session copies
+/// them then.
+pub(crate) fn check_made(
+    source: &Weights,
+    precision: Precision,
+    fused: Fused,
+    anew: bool,
+    limit: Option<u64>,
+) -> Result<()> {
+    let weights = graph_weights(source.config(), fused).into_iter();
+    let made = weights.filter(|weight| match weight.parts.as_slice() {
+        [spec] => !source.is_stored(spec, precision),
+        _ => true,
+    });
+    let numbers: usize = made.map(|weight| weight.shape.iter().product::<usize>()).sum();
+    let bytes = numbers as u64 * precision.bytes();
+    let (times, then) = if anew { (2, ", then copied") } else { (1, "") };
+    if let Some(limit) = limit.filter(|&limit| times * bytes > limit) {
+        bail!("out of memory: {bytes} bytes of weights are made{then}; the limit is {limit}");
     }
     Ok(())
 }

@@ -178,8 +178,9 @@ mod tests {
     use worker::Reporter;
 
     use super::*;
+    use crate::fused::Fused;
     use crate::graph;
-    use crate::initializers::Initializers;
+    use crate::initializers::{Initializers, Lifetime};
     use crate::library::Library;
     use crate::onnx::{DataType, ValueInfoProto};
 
@@ -194,14 +195,14 @@ mod tests {
     /// What is said of an exported model after `change`.
     fn signature(change: impl FnOnce(&mut ModelProto)) -> Result<Signature> {
         let weights = weights();
-        let initializers = Initializers::new(&weights, Precision::Fp32, &Reporter::silent());
-        let mut model = graph::llama(weights.config(), Precision::Fp32, Interface::Exported);
+        let initializers = Initializers::new(&weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
+        let mut model = graph::llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
         initializers.place(&mut model);
         change(&mut model);
         let library = Library::load().unwrap();
         let builder = Session::builder(&library.environment).unwrap();
         // SAFETY: the session copies the weights, which are made, and is made before they go.
-        let mut builder = unsafe { initializers.add_to(builder) }.unwrap();
+        let mut builder = unsafe { initializers.add_to(builder, Lifetime::Copied) }.unwrap();
         let session = builder.commit_from_memory(&model.encode_to_vec()).unwrap();
         Signature::of_session(&session, weights.config())
     }
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_cache_is_static_where_all_attention_is_grouped_query_attention() {
-        let mut model = graph::llama(weights().config(), Precision::Fp32, Interface::Exported);
+        let mut model = graph::llama(weights().config(), Precision::Fp32, Interface::Exported, Fused::NONE);
         assert!(cache_can_be_static(&model));
         let nodes = &mut model.graph.as_mut().unwrap().node;
         nodes.iter_mut().for_each(|node| node.domain.clear());

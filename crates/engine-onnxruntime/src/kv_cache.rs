@@ -1,5 +1,7 @@
 //! Keys and values of the positions so far.
 
+use std::mem::replace;
+
 use anyhow::{Context, Result};
 use llama::LlamaConfig;
 use ort::session::{IoBinding, RunOptions, Session};
@@ -38,6 +40,10 @@ pub(crate) struct KvCache {
     /// Of one part, when empty.
     shape: [usize; 4],
     parts: Vec<Part>,
+    /// Whether what was cleared stays until the next forward is over.
+    keep: bool,
+    /// What stays.
+    kept: Vec<DynTensor>,
 }
 
 /// The keys, or the values, of one layer.
@@ -56,6 +62,7 @@ impl KvCache {
         growth: Growth,
         batch_size: usize,
         length: usize,
+        keep: bool,
     ) -> ort::Result<Self> {
         let length = if growth == Growth::Static { length } else { 0 };
         let shape = [batch_size, config.num_key_value_heads, length, head_dim];
@@ -63,14 +70,18 @@ impl KvCache {
         let part =
             |(past, present)| Ok(Part { past, present, tensor: memory.tensor(element(precision), &shape)? });
         let parts = names.map(part).collect::<ort::Result<_>>()?;
-        Ok(Self { growth, precision, shape, parts })
+        Ok(Self { growth, precision, shape, parts, keep, kept: Vec::new() })
     }
 
     /// Forgets every position. A static cache keeps its contents: attention reads no further than the positions so far.
     pub(crate) fn clear(&mut self, memory: &Memory) -> ort::Result<()> {
         if self.growth == Growth::Dynamic {
             for part in &mut self.parts {
-                part.tensor = memory.tensor(element(self.precision), &self.shape)?;
+                let empty = memory.tensor(element(self.precision), &self.shape)?;
+                let cleared = replace(&mut part.tensor, empty);
+                if self.keep {
+                    self.kept.push(cleared);
+                }
             }
         }
         Ok(())
@@ -113,10 +124,17 @@ impl KvCache {
             let value = outputs.remove(present.as_str()).context("an output that was bound")?;
             *tensor = value.downcast::<DynTensorValueType>()?;
         }
+        self.kept.clear();
         Ok(())
     }
 
-    /// Its size now.
+    /// How many tensors are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Its size now, without what is [`KvCache::kept`].
     pub(crate) fn bytes(&self) -> u64 {
         self.parts.iter().filter_map(|part| part.tensor.size()).map(|bytes| bytes as u64).sum()
     }

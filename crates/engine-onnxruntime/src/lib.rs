@@ -12,6 +12,7 @@ mod cuda;
 mod engine;
 mod export;
 mod fixed;
+mod fused;
 mod graph;
 mod initializers;
 mod interface;

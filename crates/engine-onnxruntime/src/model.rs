@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
-use llama::{EMBED_TOKENS, LlamaConfig, WeightKind, Weights, weight_specs};
+use llama::{EMBED_TOKENS, LlamaConfig, Values, WeightKind, Weights, weight_specs};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
@@ -14,8 +14,9 @@ use worker::{OutOfMemory, Reporter, move_to_huge_pages, take_flag, take_word, un
 use crate::all_reduce;
 use crate::cuda::Stream;
 use crate::fixed;
+use crate::fused::Fused;
 use crate::graph::{self, Interface, LogitRows};
-use crate::initializers::{Initializers, PARALLEL_PREPACKING, check_made};
+use crate::initializers::{Initializers, Lifetime, PARALLEL_PREPACKING, check_made};
 use crate::interface::{Signature, cache_can_be_static};
 use crate::kv_cache::Growth;
 use crate::library::Library;
@@ -49,11 +50,15 @@ pub(crate) struct Model {
     pub(crate) stream: Option<Rc<Stream>>,
     /// Whether decode forwards are captured in a CUDA graph, or could be.
     pub(crate) cuda_graph: bool,
+    /// Whether a forward's outputs stay until the next one's are there.
+    pub(crate) keep_outputs: bool,
     /// Bytes of the weights, as they are held.
     pub(crate) weights_bytes: u64,
     /// What a reader should know.
     pub(crate) notes: Vec<String>,
-    /// What the session reads weights from. It must be the last field: it is dropped after the session.
+    /// Weights in memory that the session reads. It must come after the session: it is dropped later.
+    _made: Vec<Values>,
+    /// What the session reads weights from. It must come after the session, too.
     _weights: Option<Weights>,
 }
 
@@ -61,11 +66,13 @@ const LOGITS: [&str; 2] = ["last", "all"];
 const KV_CACHE: [&str; 2] = ["static", "dynamic"];
 
 /// The engine's own options with their words, the default first.
-pub(crate) const WORDS: [(&str, &[&str]); 4] = [
+pub(crate) const WORDS: [(&str, &[&str]); 6] = [
     ("prepacking", &["true", "false"]),
     ("logits", &LOGITS),
     ("kv_cache", &KV_CACHE),
     ("cuda_graph", &["false", "true"]),
+    ("fused", &["false", "true"]),
+    ("keep_outputs", &["false", "true"]),
 ];
 
 /// The engine's own options.
@@ -74,6 +81,8 @@ struct Options {
     rows: LogitRows,
     growth: Growth,
     cuda_graph: bool,
+    fused: bool,
+    keep_outputs: bool,
 }
 
 impl Options {
@@ -89,8 +98,14 @@ impl Options {
             _ => Growth::Dynamic,
         };
         let cuda_graph = take_flag(&mut options, "cuda_graph", false)?;
+        let fused = take_flag(&mut options, "fused", false)?;
+        let keep_outputs = take_flag(&mut options, "keep_outputs", false)?;
         unknown_options(&options, &WORDS.map(|(name, _)| name))?;
-        Ok(Self { prepacking, rows, growth, cuda_graph })
+        ensure!(
+            !(cuda_graph && keep_outputs),
+            "option keep_outputs: a CUDA graph writes to the same memory each time: use cuda_graph = false"
+        );
+        Ok(Self { prepacking, rows, growth, cuda_graph, fused, keep_outputs })
     }
 }
 
@@ -113,6 +128,17 @@ impl Model {
             let count = library.cuda_devices().with_context(|| request.device.to_string())?;
             ensure!((index as usize) < count, "{}: there are {count} GPUs", request.device);
         }
+        ensure!(
+            request.device != Device::Cpu || request.device_memory_limit_bytes.is_none(),
+            "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
+        );
+        if let Some(size) = request.one_rank_of {
+            ensure!(
+                world.is_alone(),
+                "one_rank: rank 0 of {size} is one process by itself: this worker was started with world_size {}",
+                world.size()
+            );
+        }
         let mut model = match &request.model {
             ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
                 ensure!(
@@ -120,6 +146,11 @@ impl Model {
                     "{}: a model file is of one rank: world_size is {}",
                     dir.join(MODEL_FILE).display(),
                     world.size()
+                );
+                ensure!(
+                    request.one_rank_of.is_none(),
+                    "{}: a model file is of the whole model: one_rank needs the checkpoint without it",
+                    dir.join(MODEL_FILE).display()
                 );
                 Self::exported(library, request, &options, dir)
             }
@@ -140,40 +171,67 @@ impl Model {
     ) -> Result<Self> {
         let (device, precision) = (request.device, request.precision);
         let settings = Settings::new(request, options.prepacking, options.cuda_graph)?;
-        let weights = Weights::open_part(&request.model, world.rank(), world.size())?;
+        let (rank, world_size) = match request.one_rank_of {
+            Some(size) => (0, size as usize),
+            None => (world.rank(), world.size()),
+        };
+        let weights = Weights::open_part(&request.model, rank, world_size)?;
         let config = weights.config().clone();
+        let fused = if options.fused { Fused::most(&config) } else { Fused::NONE };
+        // On a CPU, what is multiplied with is held in fp32 anew: laid out for the kernels, or widened for them.
+        let anew = device == Device::Cpu && (options.prepacking || precision == Precision::Fp16);
+        let weights_bytes = held_bytes(&config, anew, precision);
         check_kernels(device, precision)?;
-        if device == Device::Cpu {
-            check_made(&weights, precision, request.memory_limit_bytes)?;
+        match device {
+            Device::Cpu => check_made(&weights, precision, fused, anew, request.memory_limit_bytes)?,
+            Device::Cuda(_) => check_device(device, weights_bytes, request.device_memory_limit_bytes)?,
         }
 
+        // Of one rank by itself there are no others to sum over.
         let all_reduce = world.all_reduce(device)?;
         let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
         let signature = Signature::of_graph(&config, interface, precision);
         if options.cuda_graph {
             fixed::check(signature.lengths, options.growth)?;
         }
-        let mut model = graph::llama(&config, precision, interface);
-        let initializers = Initializers::new(&weights, precision, reporter);
+        let mut model = graph::llama(&config, precision, interface, fused);
+        let initializers = Initializers::new(&weights, precision, fused, reporter);
         initializers.place(&mut model);
-        // SAFETY: the weights are kept beside the session, and dropped after it, where it goes on reading them.
-        let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?) }?;
+        let (lifetime, joined_bytes) = (initializers.lifetime(device, anew), initializers.joined_bytes());
+        let mapped_bytes = initializers.mapped_bytes(anew);
+        // SAFETY: both are kept until the session is made, and beside it where it goes on reading them; they are dropped after it.
+        let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?, lifetime) }?;
+        let is_one_of_several = all_reduce.is_some();
         if let Some(all_reduce) = all_reduce {
             let operators = all_reduce::operators(&all_reduce, device)?;
             builder = builder.with_operators(operators).map_err(ort::Error::<()>::from)?;
         }
         let session = builder.commit_from_memory(&model.encode_to_vec()).context("building the session")?;
-        let borrowed = initializers.all_stored();
-        drop((initializers, builder));
-
-        let held = Held::new(&config, device, precision, options.prepacking);
-        if borrowed && device == Device::Cpu {
-            OutOfMemory::charge_mapped(held.as_stored_bytes, request.memory_limit_bytes)?;
+        drop(builder);
+        if let Some(stream) = &settings.stream {
+            // Copies of weights to the GPU are in another stream; then the weights may go.
+            stream.synchronize_device()?;
+        }
+        let is_read = lifetime == Lifetime::Session;
+        let made = if is_read { initializers.into_made() } else { Vec::new() };
+        if is_read {
+            OutOfMemory::charge_mapped(mapped_bytes, request.memory_limit_bytes)?;
             weights.release_pages();
         }
         // On a CPU nodes can be nowhere else.
         let mut notes = if device == Device::Cpu { Vec::new() } else { placement(&session, device)? };
         notes.push(options.growth.note());
+        notes.extend(
+            request.one_rank_of.map(|size| format!("rank 0's part of {size}, without the sums over ranks")),
+        );
+        notes.extend(fused.note(joined_bytes));
+        notes.extend(options.keep_outputs.then(|| KEEP_OUTPUTS.into()));
+        notes.extend(request.device_memory_limit_bytes.map(device_memory_note));
+        if options.cuda_graph && device != Device::Cpu && is_one_of_several {
+            notes.push(
+                "collectives in a CUDA graph can't be timed one by one: no share of them is measured".into(),
+            );
+        }
         if options.cuda_graph && device == Device::Cpu {
             notes.push(
                 "on a CPU there are no graphs: inputs stay in one place, and nodes run one by one".into(),
@@ -193,9 +251,11 @@ impl Model {
             run_options: if options.cuda_graph { fixed::without_graph()? } else { unsynchronized()? },
             stream: settings.stream,
             cuda_graph: options.cuda_graph,
-            weights_bytes: held.bytes,
+            keep_outputs: options.keep_outputs,
+            weights_bytes,
             notes,
-            _weights: borrowed.then_some(weights),
+            _made: made,
+            _weights: is_read.then_some(weights),
         })
     }
 
@@ -235,6 +295,8 @@ impl Model {
             notes.extend(placement(&session, Device::Cpu)?);
         }
         notes.push(growth.note());
+        notes.extend(options.keep_outputs.then(|| KEEP_OUTPUTS.into()));
+        notes.extend(request.device_memory_limit_bytes.map(device_memory_note));
         Ok(Self {
             memory: Memory::of(&session, request.device)?,
             selector: Selector::new(library, &settings, signature.logits, config.vocab_size)?,
@@ -246,8 +308,10 @@ impl Model {
             run_options: unsynchronized()?,
             stream: settings.stream,
             cuda_graph: false,
+            keep_outputs: options.keep_outputs,
             weights_bytes,
             notes,
+            _made: Vec::new(),
             _weights: None,
         })
     }
@@ -259,6 +323,7 @@ fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options)
         !request.options.contains_key("logits"),
         "option logits: a model file has its rows of logits already"
     );
+    ensure!(!options.fused, "option fused: a model file has its products already");
     match options.growth {
         Growth::Static if cache_can_be_static(model) => Ok(Growth::Static),
         Growth::Static if request.options.contains_key("kv_cache") => {
@@ -266,6 +331,22 @@ fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options)
         }
         _ => Ok(Growth::Dynamic),
     }
+}
+
+const KEEP_OUTPUTS: &str = "a forward's outputs are kept until the next one's are there";
+
+fn device_memory_note(limit: u64) -> String {
+    format!(
+        "device memory limit of {limit} bytes: for weights, KV cache and activations; CUDA itself takes some beside it"
+    )
+}
+
+/// Checks that the weights fit into `limit` bytes of the device: the library checks what it allocates later, but not these.
+fn check_device(device: Device, bytes: u64, limit: Option<u64>) -> Result<()> {
+    if let Some(limit) = limit.filter(|&limit| bytes > limit) {
+        bail!("out of memory: {bytes} bytes of weights; device_memory_limit is {limit} on {device}");
+    }
+    Ok(())
 }
 
 /// What ONNX Runtime has no kernels for, in words; it would say so in a page of its own.
@@ -280,31 +361,34 @@ pub(crate) fn check_kernels(device: Device, precision: Precision) -> Result<()> 
     Ok(())
 }
 
-/// How a session built here holds its weights.
-#[derive(Default)]
-struct Held {
-    /// All of them.
-    bytes: u64,
-    /// Those that it reads as they are stored.
-    as_stored_bytes: u64,
+/// The bytes of the weights as a session built here holds them: where what is multiplied with is held in fp32 `anew`, or not.
+fn held_bytes(config: &LlamaConfig, anew: bool, precision: Precision) -> u64 {
+    let mut bytes = 0;
+    for spec in weight_specs(config) {
+        let linear = spec.kind == WeightKind::Linear;
+        let tied_head = spec.name == EMBED_TOKENS && config.tie_word_embeddings;
+        if anew && (linear || tied_head) {
+            bytes += spec.len() as u64 * Precision::Fp32.bytes();
+        }
+        if !(anew && linear) {
+            bytes += spec.len() as u64 * precision.bytes();
+        }
+    }
+    bytes
 }
 
-impl Held {
-    fn new(config: &LlamaConfig, device: Device, precision: Precision, prepacking: bool) -> Self {
-        // On a CPU, what is multiplied with is held in fp32 anew: laid out for the kernels, or widened for them.
-        let anew = device == Device::Cpu && (prepacking || precision == Precision::Fp16);
-        let mut held = Self::default();
-        for spec in weight_specs(config) {
-            let linear = spec.kind == WeightKind::Linear;
-            let tied_head = spec.name == EMBED_TOKENS && config.tie_word_embeddings;
-            if anew && (linear || tied_head) {
-                held.bytes += spec.len() as u64 * Precision::Fp32.bytes();
-            }
-            if !(anew && linear) {
-                held.as_stored_bytes += spec.len() as u64 * precision.bytes();
-            }
-        }
-        held.bytes += held.as_stored_bytes;
-        held
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_beyond_the_devices_limit_are_out_of_memory() {
+        let check = |limit| check_device(Device::Cuda(1), 2048, limit).map_err(|error| error.to_string());
+        assert_eq!(check(None), Ok(()));
+        assert_eq!(check(Some(2048)), Ok(()));
+        assert_eq!(
+            check(Some(1024)).unwrap_err(),
+            "out of memory: 2048 bytes of weights; device_memory_limit is 1024 on cuda:1"
+        );
     }
 }

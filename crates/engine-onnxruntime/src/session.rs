@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use ort::ep::cuda::AttentionBackend;
-use ort::ep::{self, ArenaExtendStrategy};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider as _, ArenaExtendStrategy};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::{AsPointer, ortsys};
@@ -26,8 +26,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     /// Lay weights out anew at load, as the processor's kernels like them best.
     pub(crate) prepacking: bool,
-    /// The most memory that a session may hold on a GPU, in bytes.
-    pub(crate) memory_limit_bytes: Option<u64>,
+    /// The most memory that a session may hold on a GPU, in bytes: what its arena gives for weights, KV cache and activations.
+    pub(crate) device_memory_limit_bytes: Option<u64>,
     /// The stream of a GPU that it works in: its own, or this.
     pub(crate) stream: Option<Rc<Stream>>,
     /// Whether runs may be captured in CUDA graphs.
@@ -37,8 +37,15 @@ pub(crate) struct Settings {
 impl Settings {
     /// Of a session on the processor.
     pub(crate) fn on_cpu(threads: usize, prepacking: bool) -> Self {
-        let (memory_limit_bytes, stream) = (None, None);
-        Self { device: Device::Cpu, threads, prepacking, memory_limit_bytes, stream, cuda_graph: false }
+        let (device_memory_limit_bytes, stream) = (None, None);
+        Self {
+            device: Device::Cpu,
+            threads,
+            prepacking,
+            device_memory_limit_bytes,
+            stream,
+            cuda_graph: false,
+        }
     }
 
     /// What `request` asks for; on a GPU, with a stream of ours.
@@ -52,7 +59,7 @@ impl Settings {
             device: request.device,
             threads: request.threads.map_or_else(one_a_core, |threads| threads as usize),
             prepacking,
-            memory_limit_bytes: request.memory_limit_bytes,
+            device_memory_limit_bytes: request.device_memory_limit_bytes,
             stream,
             cuda_graph,
         })
@@ -77,23 +84,36 @@ impl Settings {
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
         let Device::Cuda(index) = self.device else { return Ok(builder) };
 
-        let mut cuda = ep::CUDA::default()
-            .with_device_id(index as i32)
-            .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
-            .with_attention_backend(AttentionBackend::FLASH_ATTENTION | AttentionBackend::EFFICIENT_ATTENTION)
-            .with_cuda_graph(self.cuda_graph)
-            // Or FP32 would not be: TF32 has 10 bits of mantissa. libtorch does not use it either.
-            .with_tf32(false);
-        if let Some(stream) = &self.stream {
-            // SAFETY: a stream stays for as long as the process.
-            cuda = unsafe { cuda.with_compute_stream(stream.pointer()) };
-        }
-        if let Some(limit) = self.memory_limit_bytes {
-            cuda = cuda.with_memory_limit(limit as usize);
-        }
+        let cuda = self
+            .cuda_options(index)
+            .into_iter()
+            .fold(ep::CUDA::default(), |cuda, (key, value)| cuda.with_arbitrary_config(key, value));
         // A provider that cannot be registered is left out without a word otherwise.
         let builder = builder.with_execution_providers([cuda.build().error_on_failure()])?;
         Ok(if may_fall_back { builder } else { builder.with_disable_cpu_fallback()? })
+    }
+
+    /// What the CUDA provider is asked for on GPU `index`: the keys are ONNX Runtime's (`OrtCUDAProviderOptionsV2`).
+    fn cuda_options(&self, index: u32) -> Vec<(&'static str, String)> {
+        let flag = |flag: bool| String::from(if flag { "1" } else { "0" });
+        let attention = AttentionBackend::FLASH_ATTENTION | AttentionBackend::EFFICIENT_ATTENTION;
+        let mut options = vec![
+            ("device_id", index.to_string()),
+            ("arena_extend_strategy", ArenaExtendStrategy::SameAsRequested.to_string()),
+            ("sdpa_kernel", attention.to_string()),
+            ("enable_cuda_graph", flag(self.cuda_graph)),
+            // Or FP32 would not be: TF32 has 10 bits of mantissa. libtorch does not use it either.
+            ("use_tf32", flag(false)),
+        ];
+        if let Some(stream) = &self.stream {
+            // A stream stays for as long as the process.
+            options.push(("has_user_compute_stream", flag(true)));
+            options.push(("user_compute_stream", (stream.pointer() as usize).to_string()));
+        }
+        if let Some(limit) = self.device_memory_limit_bytes {
+            options.push(("gpu_mem_limit", limit.to_string()));
+        }
+        options
     }
 }
 
@@ -166,6 +186,42 @@ fn nodes_by_provider(session: &Session) -> ort::Result<BTreeMap<String, usize>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_device_memory_is_the_arenas() {
+        let settings = Settings { device: Device::Cuda(1), ..Settings::on_cpu(1, true) };
+        let value = |settings: &Settings, key: &str| {
+            let options = settings.cuda_options(1);
+            options.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        };
+        assert_eq!(value(&settings, "gpu_mem_limit"), None);
+        let limited = Settings { device_memory_limit_bytes: Some(80 << 30), ..settings.clone() };
+        assert_eq!(value(&limited, "gpu_mem_limit").unwrap(), "85899345920");
+        assert_eq!(value(&limited, "device_id").unwrap(), "1");
+        assert_eq!(value(&limited, "arena_extend_strategy").unwrap(), "kSameAsRequested");
+        assert_eq!(value(&limited, "sdpa_kernel").unwrap(), "3");
+        assert_eq!(value(&limited, "use_tf32").unwrap(), "0");
+        assert_eq!(value(&limited, "enable_cuda_graph").unwrap(), "0");
+        let captured = Settings { cuda_graph: true, ..settings };
+        assert_eq!(value(&captured, "enable_cuda_graph").unwrap(), "1");
+    }
+
+    /// The host's limit is the system's to keep; on a GPU it bounds nothing.
+    #[test]
+    fn the_limit_of_host_memory_is_not_the_devices() {
+        let request = protocol::LoadRequest {
+            model: protocol::ModelSource::Checkpoint { dir: "none".into() },
+            device: Device::Cpu,
+            precision: protocol::Precision::Fp16,
+            threads: Some(1),
+            memory_limit_bytes: Some(1),
+            device_memory_limit_bytes: Some(2),
+            one_rank_of: None,
+            options: protocol::Options::new(),
+        };
+        let settings = Settings::new(&request, true, false).unwrap();
+        assert_eq!(settings.device_memory_limit_bytes, Some(2));
+    }
 
     #[test]
     fn a_node_on_the_processor_is_no_measurement_of_a_gpu() {

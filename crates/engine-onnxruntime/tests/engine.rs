@@ -157,7 +157,7 @@ fn what_cannot_be_loaded_says_why() {
     };
     assert_eq!(
         message(with("attention", "sdpa".into())),
-        "unknown option attention: this engine has prepacking, logits, kv_cache, cuda_graph"
+        "unknown option attention: this engine has prepacking, logits, kv_cache, cuda_graph, fused, keep_outputs"
     );
     assert_eq!(
         message(with("logits", "none".into())),
@@ -174,6 +174,20 @@ fn what_cannot_be_loaded_says_why() {
     assert_eq!(
         message(LoadRequest { memory_limit_bytes: Some(100_000), ..request(seeded()) }),
         "out of memory: 400640 bytes of weights are made, then copied; the limit is 100000"
+    );
+    assert_eq!(
+        message(LoadRequest { device_memory_limit_bytes: Some(1 << 30), ..request(seeded()) }),
+        "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
+    );
+    assert_eq!(
+        message(LoadRequest { one_rank_of: Some(3), ..request(seeded()) }),
+        "world_size 3: num_key_value_heads (2) can't be split evenly: this model can have 1, 2"
+    );
+    let graph_with_kept =
+        [("cuda_graph", true), ("keep_outputs", true)].map(|(name, flag)| (name.to_owned(), flag.into()));
+    assert_eq!(
+        message(LoadRequest { options: Options::from(graph_with_kept), ..request(seeded()) }),
+        "option keep_outputs: a CUDA graph writes to the same memory each time: use cuda_graph = false"
     );
     let cuda = message(LoadRequest { device: Device::Cuda(99), ..request(seeded()) });
     assert!(cuda.starts_with("cuda:99: "), "{cuda}");
@@ -202,6 +216,100 @@ fn seeded_weights_stay_finite_through_eighty_layers_in_half_precision() {
     let (_, logits) = cell(&mut engine, &prompt(2, 20), 3);
     let square: f32 = logits.iter().map(|logit| logit * logit).sum::<f32>() / logits.len() as f32;
     assert!((0.5..2.0).contains(&square), "a trained model's logits have a variance about this: {square}");
+}
+
+fn load_with(
+    model: ModelSource,
+    precision: Precision,
+    options: &[(&str, Value)],
+) -> (OnnxRuntime, Vec<String>) {
+    let mut engine = OnnxRuntime::new().unwrap();
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let request = LoadRequest { precision, options, ..request(model) };
+    let notes = engine.load(&request, &Reporter::silent()).unwrap().notes;
+    (engine, notes)
+}
+
+#[test]
+fn fused_products_choose_the_same_tokens_and_say_so() {
+    let mut widened = config();
+    // 8 numbers a head: attention needs 16.
+    widened["num_attention_heads"] = 8.into();
+    let dir = tempfile::tempdir().unwrap();
+    write_checkpoint(&Weights::open(&seeded()).unwrap(), Precision::Fp32, dir.path()).unwrap();
+    let all = "q, k, v as one product, gate and up as another";
+    for (model, expected) in [
+        (seeded(), all),
+        (ModelSource::Checkpoint { dir: dir.path().into() }, all),
+        (
+            ModelSource::Seeded { config: widened, seed: 7 },
+            "gate and up as one product; q, k, v one by one: their heads must be widened",
+        ),
+    ] {
+        for (precision, tolerance) in [(Precision::Fp32, 1e-4), (Precision::Fp16, 2e-2)] {
+            for prepacking in [true, false] {
+                let option = ("prepacking", json!(prepacking));
+                let (mut apart, _) = load_with(model.clone(), precision, std::slice::from_ref(&option));
+                let fused = [option, ("fused", json!(true))];
+                let (mut fused, notes) = load_with(model.clone(), precision, &fused);
+                let note = notes.iter().find(|note| note.starts_with("fused: ")).unwrap();
+                assert!(note.contains(expected), "{note}");
+                for (batch_size, length, decodes) in [(1, 5, 9), (3, 17, 20)] {
+                    let prompt = prompt(batch_size, length);
+                    let (expected, found) =
+                        (cell(&mut apart, &prompt, decodes), cell(&mut fused, &prompt, decodes));
+                    assert_eq!(expected.0, found.0, "{precision}");
+                    for (a, b) in expected.1.iter().zip(&found.1) {
+                        assert!((a - b).abs() < tolerance, "{precision}: {a} {b}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kept_outputs_change_nothing_that_is_computed() {
+    for growth in ["static", "dynamic"] {
+        for rows in ["last", "all"] {
+            let options = [("kv_cache", json!(growth)), ("logits", json!(rows))];
+            let (mut engine, _) = load_with(seeded(), Precision::Fp32, &options);
+            let kept = [&options[..], &[("keep_outputs", json!(true))]].concat();
+            let (mut keeping, notes) = load_with(seeded(), Precision::Fp32, &kept);
+            assert!(
+                notes.contains(&"a forward's outputs are kept until the next one's are there".to_owned())
+            );
+            for (batch_size, length, decodes) in [(1, 5, 9), (3, 17, 20), (2, 4, 0)] {
+                let prompt = prompt(batch_size, length);
+                let expected = cell(&mut engine, &prompt, decodes);
+                keeping.begin(&prompt, decodes).unwrap();
+                // Prefills one after the other, as they are timed, then generations.
+                for _ in 0..3 {
+                    keeping.reset().unwrap();
+                    keeping.prefill().unwrap();
+                }
+                for _ in 0..2 {
+                    assert_eq!(generation(&mut keeping, decodes), expected);
+                }
+                keeping.end().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rank_by_itself_says_what_it_is() {
+    let mut engine = OnnxRuntime::new().unwrap();
+    let hello = engine.hello();
+    assert!(hello.one_rank && hello.device_memory_limit);
+    let request = LoadRequest { one_rank_of: Some(2), ..request(seeded()) };
+    let loaded = engine.load(&request, &Reporter::silent()).unwrap();
+    assert!(loaded.notes.contains(&"rank 0's part of 2, without the sums over ranks".to_owned()));
+    let whole =
+        OnnxRuntime::new().unwrap().load(&LoadRequest { one_rank_of: None, ..request }, &Reporter::silent());
+    assert!(loaded.weights_bytes < whole.unwrap().weights_bytes);
+    let (tokens, logits) = cell(&mut engine, &prompt(2, 5), 4);
+    assert_eq!((tokens.len(), tokens[0].len(), logits.len()), (2, 4, 600));
 }
 
 /// On a CPU there are no graphs, and what is fed to them must compute the same.

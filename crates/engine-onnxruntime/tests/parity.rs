@@ -14,6 +14,10 @@ fn fp32_is_transformers() {
         options(&[("logits", "all".into())]),
         options(&[("kv_cache", "dynamic".into())]),
         options(&[("prepacking", false.into())]),
+        options(&[("fused", true.into())]),
+        options(&[("fused", true.into()), ("prepacking", false.into()), ("kv_cache", "dynamic".into())]),
+        options(&[("keep_outputs", true.into()), ("logits", "all".into()), ("kv_cache", "dynamic".into())]),
+        options(&[("keep_outputs", true.into())]),
     ];
     for name in parity::FIXTURES {
         for way in &ways {
@@ -27,7 +31,13 @@ fn fp32_is_transformers() {
 
 #[test]
 fn fp16_is_close_to_transformers() {
-    for way in [options(&[]), options(&[("kv_cache", "dynamic".into())])] {
+    let ways = [
+        options(&[]),
+        options(&[("kv_cache", "dynamic".into())]),
+        options(&[("fused", true.into())]),
+        options(&[("keep_outputs", true.into()), ("kv_cache", "dynamic".into())]),
+    ];
+    for way in ways {
         let mut engine = OnnxRuntime::new().unwrap();
         let error = parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), 2e-2).unwrap();
         println!("tiny-f16 {way:?}: largest error of a logit {error:e}");
