@@ -1,9 +1,9 @@
 //! LLaMA on ONNX Runtime: the engine `onnxruntime`, and the export of its graph.
 //!
-//! `graph` builds the model as ONNX (`onnx` is the file format), `initializers` gives it the checkpoint's bytes, and
-//! `session` has ONNX Runtime (`library`) optimise it for a device. `model` puts that together; `interface` says what a
-//! session is fed, whether its graph was built here or read from a file. A `cell` drives it: `kv_cache` holds the keys
-//! and values, `select` chooses the tokens.
+//! `graph` builds the model as ONNX (`onnx` is the file format); `fused` says which products are one. `initializers` gives it
+//! the weights' bytes, and `session` has ONNX Runtime (`library`) optimise it for a device. `model` puts that together;
+//! `interface` says what a session is fed, whether its graph was built here or read from a file. A `cell` drives it: `kv_cache`
+//! holds the keys and values, `select` chooses the tokens.
 
 mod all_reduce;
 mod ceilings;
