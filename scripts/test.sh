@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 python3 scripts/test_setup.py
 python3 scripts/test_gpu_bundle.py
+python3 scripts/test_gpu_checks.py
 python3 scripts/test_workers.py
 scripts/check_arrows.sh
 
@@ -19,6 +20,7 @@ fi
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them.
 cargo build --workspace --bins
+python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --no-fail-fast

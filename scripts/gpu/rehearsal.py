@@ -1,0 +1,57 @@
+"""Changes a plan so that a CPU runs it in seconds: the same steps and rows, with the 15M model and tiny cells."""
+
+MODEL = "llama2-15m"
+# Engines that are an engine with an option that only a GPU has.
+GPU_ENGINES = {"onnxruntime-graph": "a CUDA graph needs a GPU"}
+# Keys of a sweep that only a GPU has.
+GPU_KEYS = ("device_memory_limit",)
+# What flags become. The 15M model has 6 heads: two ranks can share it, four can't.
+FLAG_VALUES = {"--sustained": "0.1", "--cool-down": "0", "--timeout-seconds": "120"}
+PROCEDURE = {"warmup_runs": 0, "prompt_runs": 2, "min_runs": 2, "generations": 1}
+WORLD_SIZE = 2
+# Where tests run beside each other, two threads that wait for each other take many times as long as one.
+THREADS = ["--threads", "1"]
+GENERATION_LENGTH = 2
+PROMPT_UNIT = 8
+
+
+def rehearse(plan):
+    """Changes the plan in place."""
+    for step in plan.steps:
+        step.model = MODEL if step.model else None
+        step.precision = "fp32" if step.precision else None
+        step.flags = [
+            FLAG_VALUES.get(before, word) for before, word in zip([None, *step.flags], step.flags, strict=False)
+        ]
+        if step.kind in ("verify", "ceilings"):
+            step.flags += THREADS
+        # Memory is not what is rehearsed: every cell fits.
+        step.out_of_memory = None
+        step.least = 0
+        if step.sweep is not None:
+            shrink(step.sweep)
+
+
+def shrink(sweep):
+    sweep |= {"models": [MODEL], "device": "cpu", "precision": "fp32", "generation_length": GENERATION_LENGTH}
+    sweep |= {"timeout_seconds": 120, "threads": 1}
+    for key in GPU_KEYS:
+        sweep.pop(key, None)
+    if "world_size" in sweep:
+        sweep["world_size"] = WORLD_SIZE
+    procedure = sweep.get("procedure", {})
+    sweep["procedure"] = {
+        key: value for key, value in {**procedure, **PROCEDURE}.items() if key in procedure or key == "prompt_runs"
+    }
+    if "rows" in sweep:
+        batch_sizes, prompt_lengths = ({row[column] for row in sweep["rows"]} for column in (1, 2))
+        batch_size, prompt_length = ranks(batch_sizes, 1), ranks(prompt_lengths, PROMPT_UNIT)
+        sweep["rows"] = [[row[0], batch_size[row[1]], prompt_length[row[2]]] for row in sweep["rows"]]
+    else:
+        sweep["batch_sizes"] = list(ranks(sweep["batch_sizes"], 1).values())
+        sweep["prompt_lengths"] = list(ranks(sweep["prompt_lengths"], PROMPT_UNIT).values())
+
+
+def ranks(sizes, unit):
+    """Distinct sizes become 1, 2, 3, … times `unit`, smallest first."""
+    return {size: unit * rank for rank, size in enumerate(sorted(set(sizes)), 1)}
