@@ -364,6 +364,12 @@ class Plans(Temporary):
             self.assertLessEqual(plan.limit, most, name)
             self.assertLessEqual(plan.expected(), plan.limit - plans.RESERVE, name)
 
+    def test_the_readme_has_every_plan_with_its_seconds(self):
+        readme = (GPU / "README.md").read_text()
+        for name in plans.names():
+            plan = plans.read(name)
+            self.assertIn(f"| `{name}` | {plan.limit:.0f} s | {plan.expected():.0f} s |", readme)
+
     def test_no_plan_loads_a_model_to_verify_it_but_the_smallest(self):
         for name in plans.names():
             for step in plans.read(name).steps:
@@ -442,7 +448,7 @@ class Steps(Temporary):
 
     def build(self, plan, unusable=None, device="cuda:0"):
         variables = {"PATH": os.environ["PATH"]}
-        found = installation.Installation(Path("/programs/llama2-bench"), Path("/configs"), variables)
+        found = installation.Installation(Path("/programs/llama2-bench"), SCRIPTS.parent, variables)
         built = steps.steps(plan, found, self.top, device, unusable or {})
         return {step.name: step for step in built}
 

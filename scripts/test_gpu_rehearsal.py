@@ -177,6 +177,8 @@ class Bundle(test_gpu_bundle.Bundling):
             done = subprocess.run(command, capture_output=True, text=True, cwd=self.top)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr + logs(self.top / "results"))
         self.assertIn("unpacking into", done.stdout)
+        # Workers in Python look for the program relative to their own place.
+        self.assertNotIn("there/scripts", logs(self.top / "results"))
         summary = json.loads((self.top / "results/summary.json").read_text())
         self.assertEqual([step["verdict"] for step in summary["steps"]], ["ok", "ok"])
         self.assertRegex(summary["programs"], "^llama2-bench ")

@@ -58,10 +58,15 @@ class Installation:
     """Where the programs are, and the environment that they need."""
 
     program: Path
-    configs: Path
+    # The folder with configs/ and scripts/, in which the workers in Python find the program.
+    root: Path
     variables: dict
     # Facts for summary.json.
     about: dict = field(default_factory=dict)
+
+    def own(self, path):
+        """The installation's copy of a file of scripts/gpu; any other file is left where it is."""
+        return self.root / "scripts/gpu" / path.name if path.parent == HERE else path
 
 
 def read_versions(bundle):
@@ -79,7 +84,7 @@ def from_checkout(root, programs=None):
     if folder is None or not (folder / PROGRAM).exists():
         raise Unusable(f"{folder or target} has no {PROGRAM}: run `make build`, or name the folder with --programs")
     about = {"bundle": None, "programs": str(folder)}
-    return Installation((folder / PROGRAM).absolute(), root / "configs", dict(os.environ), about)
+    return Installation((folder / PROGRAM).absolute(), root, dict(os.environ), about)
 
 
 def from_bundle(bundle, versions, scratch, torch, driver_folder):
@@ -87,6 +92,9 @@ def from_bundle(bundle, versions, scratch, torch, driver_folder):
     unpack(bundle, versions, scratch)
     for folder in ("configs", "scripts"):
         shutil.copytree(bundle / folder, scratch / folder, dirs_exist_ok=True)
+    # A copy to another machine may have lost it.
+    for worker in (scratch / "scripts/workers").glob("*-worker.py"):
+        worker.chmod(0o755)
     folders = library_folders(torch)
     lay_out(scratch / ".runtime", torch, folders)
     about = {
@@ -98,7 +106,7 @@ def from_bundle(bundle, versions, scratch, torch, driver_folder):
         "missing_libraries": missing_libraries(scratch / ".runtime"),
     }
     program = scratch / "target/release" / PROGRAM
-    return Installation(program, scratch / "configs", environment(scratch, torch, folders, driver_folder), about)
+    return Installation(program, scratch, environment(scratch, torch, folders, driver_folder), about)
 
 
 def unpack(bundle, versions, scratch):

@@ -138,6 +138,7 @@ def places(options, plan):
 def run(options, plan, scratch, begin):
     """Run the plan; the exit code."""
     installation, facts = prepare(options, scratch)
+    plan.engines_file = installation.own(plan.engines_file)
     device = "cpu" if options.rehearse else "cuda:0"
     unusable = {}
     if options.rehearse:
