@@ -139,7 +139,8 @@ class Rehearsal(Temporary):
         self.assertGreaterEqual(len(kept), must_be_there(), f"SEED={seed}")
         self.assertEqual(kept, results.read_records(records)[: len(kept)], f"SEED={seed}")
         # Nothing goes on measuring.
-        until(lambda: not users_of(out))
+        until(lambda: not users_of(out), seconds=120)
+        self.assertLess(len(results.read_records(records)), 54, f"SEED={seed}")
 
 
 def users_of(folder):
