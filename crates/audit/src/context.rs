@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use llama::{LlamaConfig, cost};
+use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::Precision;
 use report::COLUMNS;
 use report::published::{Heading, Number, PublishedRow, Value};
@@ -161,6 +161,11 @@ impl<'a> Table<'a> {
         let parts = known(Heading::parse(&table.heading).map_err(|error| error.to_string()), &mut blind);
         let of_model = |parts: &Heading| known(crate::models::config(&parts.model), &mut blind);
         let config = audited.config.clone().or_else(|| parts.as_ref().and_then(of_model));
+        // Of one rank alone its part is what is read, computed and held.
+        let one_rank_of = parts.as_ref().and_then(|parts| parts.one_rank_of);
+        let first = |config: LlamaConfig| TensorParallel::first_of(&config, one_rank_of);
+        let config =
+            config.and_then(|config| known(first(config).map_err(|error| error.to_string()), &mut blind));
         let of_device = |parts: &Heading| known(hardware.ceilings(parts), &mut blind);
         let ceilings = audited.ceilings.clone().or_else(|| parts.as_ref().and_then(of_device));
         let peaks = ceilings.iter().flat_map(|ceilings| {

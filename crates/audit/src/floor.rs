@@ -76,20 +76,41 @@ impl Work {
         })
     }
 
+    /// Of a cell of rank 0's part alone of a model that `ranks` share: what it reads and computes, and no sums.
+    ///
+    /// # Errors
+    /// Where the model can't be shared by so many ranks.
+    pub fn of_first_rank(
+        config: &LlamaConfig,
+        precision: Precision,
+        ranks: u32,
+        cell: [u64; 3],
+    ) -> Result<Self, WorldSizeError> {
+        Self::of(&TensorParallel::first_of(config, Some(ranks))?, precision, 1, cell)
+    }
+
     /// On devices of these ceilings; `None` where one that counts is not known. Reading and computing overlap, all-reduces
     /// wait for both. A ring sends 2 (N − 1) / N of the bytes, and nothing is counted for latency.
     pub fn floor(&self, ceilings: &Ceilings) -> Option<Floor> {
         let bandwidth = ceilings.bandwidth_bytes_per_second.as_ref()?.value;
         let peak = ceilings.flops.as_ref()?.value;
+        let cached = ceilings.cache_bytes as f64;
+        let [prompt_sums, token_sums] = self.sums_seconds(ceilings).unwrap_or_default();
+        let seconds = |step: &Step, sums: f64| {
+            let read = (step.read_bytes - cached).max(0.0) / bandwidth;
+            read.max(step.flops / peak) + sums
+        };
+        let (prompt_seconds, token_seconds) =
+            (seconds(&self.prompt, prompt_sums), seconds(&self.token, token_sums));
+        Some(Floor { prompt_seconds, token_seconds })
+    }
+
+    /// What the all-reduces of a prefill and of a decode forward take at least over these devices' links; `None` where those are
+    /// not known.
+    pub fn sums_seconds(&self, ceilings: &Ceilings) -> Option<[f64; 2]> {
+        let link = ceilings.link_bytes_per_second.as_ref()?.value;
         let ranks = f64::from(self.world_size);
         let share = 2.0 * (ranks - 1.0) / ranks;
-        let cached = ceilings.cache_bytes as f64;
-        let seconds = |step: &Step| {
-            let read = (step.read_bytes - cached).max(0.0) / bandwidth;
-            let link = ceilings.link_bytes_per_second.as_ref();
-            let sent = link.map_or(0.0, |link| share * step.all_reduce_bytes / link.value);
-            read.max(step.flops / peak) + sent
-        };
-        Some(Floor { prompt_seconds: seconds(&self.prompt), token_seconds: seconds(&self.token) })
+        Some([self.prompt, self.token].map(|step| share * step.all_reduce_bytes / link))
     }
 }

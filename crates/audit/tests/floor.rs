@@ -58,3 +58,22 @@ fn a_decode_step_of_70b_on_four_ranks() {
     assert!((0.0165..0.0175).contains(&a100.token_seconds), "{a100:?}");
     assert!((0.0100..0.0105).contains(&h100.token_seconds), "{h100:?}");
 }
+
+#[test]
+fn rank_0_alone_reads_and_computes_what_a_rank_does_and_sends_nothing() {
+    let cell = [16, 3840, 256];
+    let rank = Work::of(&llama2_70b(), Precision::Fp16, 4, cell).unwrap();
+    let alone = Work::of_first_rank(&llama2_70b(), Precision::Fp16, 4, cell).unwrap();
+    for (alone, rank) in [(alone.prompt, rank.prompt), (alone.token, rank.token)] {
+        assert_eq!(
+            (alone.read_bytes, alone.flops, alone.all_reduce_bytes),
+            (rank.read_bytes, rank.flops, 0.0)
+        );
+    }
+    let heading = Heading::parse("LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 A100 80GB)").unwrap();
+    let ceilings = Hardware::built_in().ceilings(&heading).unwrap();
+    let [alone_floor, rank_floor] = [alone, rank].map(|work| work.floor(&ceilings).unwrap());
+    let [prompt, token] = rank.sums_seconds(&ceilings).unwrap();
+    assert!((rank_floor.prompt_seconds - alone_floor.prompt_seconds - prompt).abs() < 1e-9);
+    assert!((rank_floor.token_seconds - alone_floor.token_seconds - token).abs() < 1e-9);
+}

@@ -356,3 +356,30 @@ fn every_rule_has_a_name_of_its_own_and_is_described() {
     assert_eq!(names.len(), rules::RULES.len());
     assert!(rules::RULES.iter().all(|rule| rule.about.len() > 20));
 }
+
+#[test]
+fn one_rank_alone_is_held_against_its_own_part() {
+    let sweep = Sweep {
+        device: DEVICES[3],
+        count: 1,
+        precision: Precision::Fp16,
+        batches: vec![1, 4],
+        prompts: vec![16, 256],
+    };
+    let whole = models().pop().unwrap();
+    assert_eq!(whole.display, "LLaMA-2 70B");
+    let part = llama::TensorParallel::first_of(&whole.config, Some(4)).unwrap();
+    let engine =
+        Engine { name: "onnxruntime".into(), mbu: 0.8, mfu: 0.7, launch: 5e-6, host: 0.1e-3, share: 0.01 };
+    let text = table(&sweep, &common::Model { config: part, ..whole }, &[engine], &mut || 1.0);
+    let with_heading = |heading: &str| {
+        let mut tables = read(&text);
+        tables[0].heading = heading.into();
+        findings(&tables).iter().filter(|finding| finding.severity == Severity::Impossible).count()
+    };
+    assert_eq!(with_heading("LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 H200 141GB)"), 0);
+    // The same figures of the whole model on one device can't be: it neither fits nor can it be read so fast.
+    assert!(with_heading("LLaMA-2 70B FP16 CUDA (1 H200 141GB)") > 4);
+    // Nor can a rank read its part in a third of the time.
+    assert!(with_heading("LLaMA-2 70B FP16 CUDA (rank 0 of 2, 1 H200 141GB)") > 0);
+}

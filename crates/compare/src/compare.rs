@@ -95,7 +95,7 @@ pub fn compare(baseline: &Subject, candidate: &Subject, criteria: &Criteria) -> 
     })
 }
 
-/// Tables of the same model and precision.
+/// Tables of the same model and precision, both of it whole or both of the same rank alone.
 fn matched<'a>(baseline: &'a Subject, candidate: &'a Subject) -> Result<Vec<(&'a Grid, &'a Grid)>, Refused> {
     let mut free: Vec<&Grid> = candidate.grids.iter().collect();
     let mut pairs = Vec::new();
@@ -113,6 +113,19 @@ fn matched<'a>(baseline: &'a Subject, candidate: &'a Subject) -> Result<Vec<(&'a
         let headings: Vec<&str> = subject.grids.iter().map(|grid| grid.heading.as_str()).collect();
         if headings.is_empty() { "nothing".into() } else { headings.join(", ") }
     };
+    let ranks_differ = baseline
+        .grids
+        .iter()
+        .any(|grid| candidate.grids.iter().any(|other| grid.identity.is_of_other_ranks(&other.identity)));
+    if ranks_differ {
+        return Err(Refused(format!(
+            "{} and {} are of one rank alone and of something else: {} and {}: such figures are of different things",
+            baseline.name,
+            candidate.name,
+            headings(baseline),
+            headings(candidate)
+        )));
+    }
     Err(Refused(format!(
         "{} and {} have no model and precision in common: {} and {}",
         baseline.name,

@@ -10,7 +10,7 @@ use crate::{Difference, Subject};
 pub struct Refused(pub(crate) String);
 
 /// Settings that make the procedure: figures of different ones are of different things.
-const PROCEDURE: [&str; 7] = [
+const PROCEDURE: [&str; 8] = [
     "precision",
     "generation_length",
     "seed",
@@ -18,6 +18,7 @@ const PROCEDURE: [&str; 7] = [
     "procedure.warmup_runs",
     "procedure.prompt_runs",
     "procedure.generations",
+    "one_rank",
 ];
 
 /// Settings that choose cells, or say how long and how often they are tried.

@@ -42,9 +42,24 @@ pub(crate) enum Identity {
     Known {
         model: String,
         precision: Precision,
+        /// The ranks of which it is rank 0's part alone.
+        one_rank_of: Option<u32>,
     },
     /// A heading that does not say it.
     Heading(String),
+}
+
+impl Identity {
+    /// Whether the two differ only in the ranks of which they are the first alone.
+    pub(crate) fn is_of_other_ranks(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Known { model, precision, one_rank_of },
+                Self::Known { model: other_model, precision: other_precision, one_rank_of: other_ranks },
+            ) => (model, precision) == (other_model, other_precision) && one_rank_of != other_ranks,
+            _ => false,
+        }
+    }
 }
 
 /// A cell of a subject.
@@ -157,7 +172,8 @@ pub struct RunSubject {
     records: usize,
 }
 
-type TableKey = (String, Precision, Device, u32);
+/// Model, precision, device, and the ranks with whether the first alone was measured.
+type TableKey = (String, Precision, Device, (u32, bool));
 
 impl RunSubject {
     /// A run of this name, without a record so far.
@@ -168,13 +184,14 @@ impl RunSubject {
     /// Takes in the next record.
     pub fn add(&mut self, record: Measurement) {
         self.records += 1;
-        let Measurement { precision, device, world_size, batch_size, prompt_length, .. } = record;
+        let Measurement { precision, device, world_size, one_rank, batch_size, prompt_length, .. } = record;
+        let (ranks, one_rank_of) = ((world_size, one_rank), record.one_rank_of());
         let is_its = |(key, _): &(TableKey, Grid)| {
-            key.0 == record.model && (key.1, key.2, key.3) == (precision, device, world_size)
+            key.0 == record.model && (key.1, key.2, key.3) == (precision, device, ranks)
         };
         let place = self.tables.iter().position(is_its).unwrap_or_else(|| {
-            let identity = Identity::Known { model: record.model.clone(), precision };
-            let key = (record.model.clone(), precision, device, world_size);
+            let identity = Identity::Known { model: record.model.clone(), precision, one_rank_of };
+            let key = (record.model.clone(), precision, device, ranks);
             self.tables.push((key, Grid::new(identity, String::new())));
             self.tables.len() - 1
         });
@@ -195,8 +212,8 @@ impl RunSubject {
         expected: usize,
     ) -> Subject {
         let machine = Machine::of(environment);
-        let tables = self.tables.into_iter().map(|((model, precision, device, world_size), mut grid)| {
-            grid.heading = heading(&model, precision, device, world_size, &machine);
+        let tables = self.tables.into_iter().map(|((model, precision, device, ranks), mut grid)| {
+            grid.heading = heading(&model, precision, device, ranks, &machine);
             for (_, cell) in &mut grid.cells {
                 if let Cell::Launches(launches) = cell {
                     launches.sort_by_key(|launch| launch.replicate);
@@ -231,7 +248,9 @@ impl Subject {
 
 fn published_grid(table: &PublishedTable) -> Grid {
     let identity = match Heading::parse(&table.heading) {
-        Ok(Heading { model, precision, .. }) => Identity::Known { model, precision },
+        Ok(Heading { model, precision, one_rank_of, .. }) => {
+            Identity::Known { model, precision, one_rank_of }
+        }
         Err(_) => Identity::Heading(table.heading.clone()),
     };
     let mut grid = Grid::new(identity, table.heading.clone());

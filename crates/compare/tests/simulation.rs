@@ -86,6 +86,8 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     ranks: Vec::new(),
                     collectives: None,
                     tokens_sha256: None,
+                    one_rank: false,
+                    device_memory_limit_bytes: None,
                     read_bytes_per_second: None,
                     gpu: None,
                 });

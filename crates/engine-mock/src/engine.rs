@@ -48,6 +48,11 @@ pub(crate) struct Mock {
     /// The tokens since reset, a batch a step.
     selected: Vec<Vec<u32>>,
     held: Vec<u8>,
+    /// Whether it claims to have a GPU.
+    has_gpu: bool,
+    weights_bytes: u64,
+    /// The most that weights and positions may take on that GPU.
+    device_memory_limit: Option<u64>,
     /// The last two marks.
     marks: [Duration; 2],
     noise: u64,
@@ -59,7 +64,7 @@ pub(crate) struct Mock {
 }
 
 impl Mock {
-    pub(crate) fn new(clock: VirtualClock, pipe: OwnedFd, world: World) -> Self {
+    pub(crate) fn new(clock: VirtualClock, pipe: OwnedFd, world: World, has_gpu: bool) -> Self {
         Self {
             clock,
             script: Script::default(),
@@ -68,6 +73,9 @@ impl Mock {
             prompt: Prompt { batch_size: 0, length: 0, ids: Vec::new() },
             selected: Vec::new(),
             held: Vec::new(),
+            has_gpu,
+            weights_bytes: 0,
+            device_memory_limit: None,
             marks: [Duration::ZERO; 2],
             noise: 0,
             pipe,
@@ -92,6 +100,14 @@ impl Mock {
     pub(crate) fn strike(&self, moment: Moment) -> Result<()> {
         let Some(fault) = &self.script.fault else { return Ok(()) };
         fault.strike(moment, [self.prompt.batch_size, self.prompt.length], self.world.rank(), &self.pipe)
+    }
+
+    /// Runs out of the device's memory where that is limited, in CUDA's words.
+    fn charge(&self, bytes: u64) -> Result<()> {
+        let held = self.weights_bytes.saturating_add(bytes);
+        let is_over = self.device_memory_limit.is_some_and(|limit| held > limit);
+        ensure!(!is_over, "CUDA out of memory. Tried to allocate {bytes} bytes.");
+        Ok(())
     }
 
     /// The sum that keeps ranks together, of a row of ones; it must be how many there are.
@@ -122,41 +138,52 @@ impl Mock {
 impl Engine for Mock {
     fn hello(&mut self) -> Hello {
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        let devices: &[&str] = if self.has_gpu { &["cpu", "cuda"] } else { &["cpu"] };
+        let devices = devices.iter().map(|device| UsableDevice { device: (*device).into(), unusable: None });
         Hello {
             protocol: PROTOCOL,
             engine: "mock".into(),
             libraries: vec![Library { name: "mock".into(), version, path: None }],
-            devices: vec![UsableDevice { device: "cpu".into(), unusable: None }],
+            devices: devices.collect(),
             options: Script::names().into_iter().map(|name| (name, Vec::new())).collect(),
             virtual_clock: true,
             tensor_parallel: true,
-            device_memory_limit: false,
-            one_rank: false,
+            device_memory_limit: true,
+            one_rank: true,
             ranks: Vec::new(),
         }
     }
 
     fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
         ensure!(Script::read(&request.options)?.ceilings, "the mock engine measures no ceilings");
-        let flops = request.precisions.iter().map(|precision| (*precision, 5e12));
+        let all = |flops: f64| request.precisions.iter().map(move |precision| (*precision, flops)).collect();
         Ok(Reached {
             read_bytes_per_second: Some(500e9),
-            flops_per_second: flops.collect(),
+            flops_per_second: all(5e12),
+            sustained_flops_per_second: request.sustained_seconds.map(|_| all(4e12)).unwrap_or_default(),
             notes: vec!["scripted".into()],
-            ..Reached::default()
         })
     }
 
     fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         self.script = Script::read(&request.options)?;
-        let weights = Weights::open_part(&request.model, self.world.rank(), self.world.size())?;
+        let (rank, ranks) = match request.one_rank_of {
+            Some(ranks) => {
+                ensure!(self.world.size() == 1, "one rank alone was asked of several");
+                (0, ranks as usize)
+            }
+            None => (self.world.rank(), self.world.size()),
+        };
+        let weights = Weights::open_part(&request.model, rank, ranks)?;
         let config = weights.config();
         self.vocab_size = config.vocab_size;
         self.max_position_embeddings = config.max_position_embeddings;
         self.strike(Moment::Load)?;
         self.all_reduce = self.world.all_reduce(Device::Cpu)?;
-        let weights_bytes = llama::cost::weights_bytes(config, request.precision);
-        Ok(Loaded { weights_bytes, notes: self.script.notes.clone() })
+        self.weights_bytes = llama::cost::weights_bytes(config, request.precision);
+        self.device_memory_limit = request.device_memory_limit_bytes;
+        self.charge(0)?;
+        Ok(Loaded { weights_bytes: self.weights_bytes, notes: self.script.notes.clone() })
     }
 
     fn vocab_size(&self) -> usize {
@@ -171,6 +198,7 @@ impl Engine for Mock {
         self.prompt = prompt.clone();
         self.noise = (prompt.batch_size * 1_000_003 + prompt.length) as u64;
         let positions = (prompt.batch_size * (prompt.length + generation_length)) as u64;
+        self.charge(positions * self.script.bytes_per_position)?;
         // Written with ones, so that the pages are really there; an allocation that fails aborts as Rust's do.
         self.held = vec![1; (positions * self.script.bytes_per_position) as usize];
         Ok(())

@@ -1,5 +1,6 @@
 //! `llama2-bench-mock`: a worker whose latencies, tokens and faults are scripted by its options.
 //!
+//! `--gpu` claims to have a GPU, whose memory can be limited.
 //! `--fault-at-hello KIND` goes wrong before it has heard of any; with `--rank N` behind it, of several ranks this one alone.
 
 mod engine;
@@ -18,11 +19,13 @@ fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().context("stdout")?;
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let fault = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => None,
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let has_gpu = words == ["--gpu"];
+        let fault = match words[..] {
+            [] | ["--gpu"] => None,
             ["--fault-at-hello", kind] => Some(Fault::at_hello(kind, None)?),
             ["--fault-at-hello", kind, "--rank", rank] => Some(Fault::at_hello(kind, Some(rank.parse()?))?),
-            _ => bail!("expected no argument, or --fault-at-hello KIND, found {arguments:?}"),
+            _ => bail!("expected no argument, --gpu or --fault-at-hello KIND, found {arguments:?}"),
         };
         let world = match worker::join() {
             Ok(world) => world,
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
             fault.strike(Moment::Hello, [0, 0], world.rank(), &pipe)?;
         }
         let clock = VirtualClock::default();
-        let mut engine = Mock::new(clock.clone(), pipe, world.clone());
+        let mut engine = Mock::new(clock.clone(), pipe, world.clone(), has_gpu);
         let code = worker::serve_with_clock(&mut engine, &clock, &world);
         engine.strike(Moment::Goodbye)?;
         Ok(code)

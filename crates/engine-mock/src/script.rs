@@ -30,7 +30,7 @@ pub(crate) struct Script {
     pub(crate) clock_jumps: bool,
     /// The share of each latency that a clock of the device sees; without it there is no such clock.
     pub(crate) device_share: Option<f64>,
-    /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s.
+    /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s, 4 of them sustained.
     pub(crate) ceilings: bool,
     /// What to say of how the model was built.
     pub(crate) notes: Vec<String>,

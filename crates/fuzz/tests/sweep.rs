@@ -26,6 +26,8 @@ world_size = 2
 threads = 2
 seed = 7
 memory_limit = "1.5GiB"
+device_memory_limit = "80GB"
+one_rank = true
 timeout_seconds = 60
 isolation = "cell"
 prune_oom = true
@@ -50,7 +52,7 @@ threads = 1
 /// What flags set.
 const KEYS: &str =
     "models engines batch_sizes prompt_lengths generation_length device precision world_size threads seed
-    memory_limit timeout_seconds phase_timeout_seconds.decode isolation prune_oom procedure.warmup_runs
+    memory_limit device_memory_limit one_rank timeout_seconds phase_timeout_seconds.decode isolation prune_oom procedure.warmup_runs
     procedure.prompt_runs procedure.generations procedure.replicates options options.mock options.mock.a
     options.mock.a.b.c options. unknown";
 

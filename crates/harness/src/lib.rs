@@ -33,7 +33,7 @@ mod sweep;
 mod units;
 mod verify;
 
-pub use ceilings::measure_ceilings;
+pub use ceilings::{CeilingsPlan, MeasuredReach, measure_ceilings, sustained_seconds};
 pub use cells::SweepRow;
 pub use classify::{Deadline, Evidence, WorkerEnd, classify};
 pub use engines::{DEFAULT_ENGINES, EngineCommand, Engines};

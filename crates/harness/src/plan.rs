@@ -108,7 +108,7 @@ pub fn footprint(engine: &str, options: &Options) -> Footprint {
             _ => engine.starts_with("pytorch") && !is("kv_cache", "static"),
         },
         all_logits: is("logits", "all"),
-        kept_outputs: false,
+        kept_outputs: options.get("keep_outputs").is_some_and(|value| *value == true || value == "true"),
     }
 }
 

@@ -52,10 +52,12 @@ pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello
         setup.check_device(engine, &hello)?;
         setup.check_options(engine, &hello)?;
         setup.check_ranks(engine, &hello)?;
-        if setup.ranks.is_one() {
+        setup.check_asked(engine, &hello)?;
+        let processes = setup.processes();
+        if processes.is_one() {
             return Ok(hello);
         }
-        greet_ranks(engines, engine, setup.limits(), &setup.ranks).map_err(error)
+        greet_ranks(engines, engine, setup.limits(), &processes).map_err(error)
     };
     sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
 }
@@ -188,6 +190,8 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         precision: sweep.setup.precision,
         device: sweep.setup.device,
         world_size: sweep.setup.ranks.world_size,
+        one_rank: sweep.setup.one_rank,
+        device_memory_limit_bytes: sweep.setup.device_memory_limit,
         batch_size: cell.batch_size,
         prompt_length: cell.prompt_length,
         generation_length: sweep.generation_length,

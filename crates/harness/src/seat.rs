@@ -280,15 +280,19 @@ fn load(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Worker, Loaded), WorkerError> {
     let command = engines.get(engine).expect("a known engine");
-    let mut worker = Worker::spawn_ranks(command, setup.limits(), &setup.ranks)?;
+    let mut worker = Worker::spawn_ranks(command, setup.limits(), &setup.processes())?;
+    // A worker that does not know these would take no notice of them.
+    setup
+        .check_asked(engine, &worker.hello)
+        .map_err(|error| worker.protocol_error(Phase::Load, error.to_string()))?;
     let request = Request::Load(LoadRequest {
         model: model.source.clone(),
         device: setup.device,
         precision: setup.precision,
         threads: setup.threads,
         memory_limit_bytes: setup.memory_limit,
-        device_memory_limit_bytes: None,
-        one_rank_of: None,
+        device_memory_limit_bytes: setup.device_memory_limit,
+        one_rank_of: setup.one_rank_of(),
         options: setup.options_of(engine),
     });
     match worker.ask(&request, PLAIN_REPLY, progress)? {

@@ -13,6 +13,8 @@ use crate::settings::Setting;
 use crate::{Engines, Limits, PhaseLimits, Ranks, Settings, SettingsError, parse_bytes};
 
 const WORLD_SIZE: &str = "world_size";
+const DEVICE_MEMORY_LIMIT: &str = "device_memory_limit";
+const ONE_RANK: &str = "one_rank";
 
 /// How a worker is started and its model loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,17 +25,21 @@ pub struct Setup {
     pub precision: Precision,
     /// How many processes share a model, and where.
     pub ranks: Ranks,
+    /// Measure rank 0's part of these ranks alone: one process, and no sums over ranks.
+    pub one_rank: bool,
     /// Threads of an engine's pool; one a core where not given.
     pub threads: Option<u32>,
     /// The most memory a worker may use, in bytes.
     pub memory_limit: Option<u64>,
+    /// The most device memory that an engine may use, in bytes.
+    pub device_memory_limit: Option<u64>,
     /// The most seconds that loading, or a cell, may take.
     pub timeout_seconds: f64,
     /// The most seconds of a phase of it; without a bound of its own where not given.
     pub phase_timeout_seconds: PhaseTimeouts,
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
-    /// Where each option (`ENGINE.KEY`) was written, and `world_size`.
+    /// Where each option (`ENGINE.KEY`) was written, `world_size`, `one_rank` and `device_memory_limit`.
     option_origins: Origins,
 }
 
@@ -70,6 +76,9 @@ impl Setup {
             }
         }
         let ranks = read_ranks(settings, &mut option_origins)?;
+        let one_rank = read_one_rank(settings, &ranks, &mut option_origins)?;
+        let device = settings.take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?;
+        let device_memory_limit = read_device_memory_limit(settings, device, &mut option_origins)?;
         let mut take = |key: &str| settings.take(key);
         let mut seconds = |key: &str| take(key).map(|seconds| seconds.seconds()).transpose();
         let phase_timeout_seconds = PhaseTimeouts {
@@ -79,11 +88,13 @@ impl Setup {
         };
         let timeout_seconds = seconds("timeout_seconds")?.unwrap_or(3600.0);
         Ok(Self {
-            device: take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?,
+            device,
             precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
             ranks,
+            one_rank,
             threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
             memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
+            device_memory_limit,
             timeout_seconds,
             phase_timeout_seconds,
             options,
@@ -134,15 +145,60 @@ impl Setup {
         if self.ranks.is_one() {
             return Ok(());
         }
+        if self.one_rank {
+            return Ok(());
+        }
         if !hello.tensor_parallel {
             return error(format!("{engine}: it has no tensor parallelism: it is one process always"));
         }
         find_launcher(&self.ranks).or_else(error)
     }
 
+    /// Refuses `device_memory_limit` where `engine` can't bound the device memory that it uses, and `one_rank` where it can't
+    /// measure one of several ranks by itself.
+    pub(crate) fn check_asked(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
+        if self.device_memory_limit.is_some() && !hello.device_memory_limit {
+            return Err(self.error(DEVICE_MEMORY_LIMIT, format!("{engine}: it can't bound device memory")));
+        }
+        if self.one_rank && !hello.one_rank {
+            let what = format!("{engine}: it can't measure one rank of several by itself");
+            return Err(self.error(ONE_RANK, what));
+        }
+        Ok(())
+    }
+
+    /// Refuses what of a sweep can't be had with `one_rank`.
+    pub(crate) fn check_collectives(&self, collectives: bool) -> Result<(), SettingsError> {
+        if self.one_rank && collectives {
+            return Err(self.error(
+                ONE_RANK,
+                "one rank alone has no collectives to time: leave `collectives` out".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The processes that a worker is started as: one alone where that is all that is measured.
+    pub(crate) fn processes(&self) -> Ranks {
+        if self.one_rank { Ranks::ONE } else { self.ranks.clone() }
+    }
+
+    /// The ranks of which rank 0's part alone is measured; `None` where the whole model is.
+    pub fn one_rank_of(&self) -> Option<u32> {
+        self.one_rank.then_some(self.ranks.world_size)
+    }
+
     /// Where `world_size` was written.
     pub(crate) fn ranks_origin(&self) -> String {
-        self.option_origins.0.get(WORLD_SIZE).cloned().unwrap_or_else(|| WORLD_SIZE.into())
+        self.origin(WORLD_SIZE)
+    }
+
+    fn origin(&self, key: &str) -> String {
+        self.option_origins.0.get(key).cloned().unwrap_or_else(|| key.into())
+    }
+
+    fn error(&self, key: &str, what: String) -> SettingsError {
+        SettingsError { origin: self.origin(key), what }
     }
 
     /// What bounds a worker.
@@ -174,6 +230,39 @@ fn read_ranks(settings: &mut Settings, origins: &mut Origins) -> Result<Ranks, S
     llama::open_regular(&path).map_err(|error| setting.error(format!("{}: {error}", path.display())))?;
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok(Ranks { world_size, hostfile: Some(path) })
+}
+
+fn read_one_rank(
+    settings: &mut Settings,
+    ranks: &Ranks,
+    origins: &mut Origins,
+) -> Result<bool, SettingsError> {
+    let Some(setting) = settings.take(ONE_RANK) else { return Ok(false) };
+    if !setting.flag()? {
+        return Ok(false);
+    }
+    if ranks.is_one() {
+        return Err(setting.error("expected a world_size above 1: rank 0's part of that many is measured"));
+    }
+    if ranks.hostfile.is_some() {
+        return Err(setting.error("one rank alone runs on this machine: leave `hostfile` out"));
+    }
+    origins.0.insert(ONE_RANK.into(), setting.origin);
+    Ok(true)
+}
+
+fn read_device_memory_limit(
+    settings: &mut Settings,
+    device: Device,
+    origins: &mut Origins,
+) -> Result<Option<u64>, SettingsError> {
+    let Some(setting) = settings.take(DEVICE_MEMORY_LIMIT) else { return Ok(None) };
+    let limit = read_bytes(&setting)?;
+    if device == Device::Cpu {
+        return Err(setting.error("device cpu has no memory of its own: use memory_limit"));
+    }
+    origins.0.insert(DEVICE_MEMORY_LIMIT.into(), setting.origin);
+    Ok(Some(limit))
 }
 
 fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {

@@ -16,7 +16,7 @@ use crate::{Engines, Model, Settings, SettingsError, Setup};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 28] = [
     "models",
     "engines",
     "batch_sizes",
@@ -42,6 +42,8 @@ const KEYS: [&str; 26] = [
     "procedure.prompt_runs",
     "procedure.generations",
     "procedure.replicates",
+    "device_memory_limit",
+    "one_rank",
     "options.",
 ];
 
@@ -144,6 +146,7 @@ impl Sweep {
         };
         let setup = Setup::take(&mut settings, engines, &cells.engines)?;
         check_world_size(&models, &setup)?;
+        setup.check_collectives(collectives)?;
         Ok(Self {
             models,
             engines: cells.engines,
@@ -176,9 +179,12 @@ impl Sweep {
             precision: Precision,
             world_size: u32,
             hostfile: Option<&'a Path>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            one_rank: bool,
             threads: Option<u32>,
             seed: u64,
             memory_limit: Option<u64>,
+            device_memory_limit: Option<u64>,
             timeout_seconds: f64,
             isolation: Isolation,
             #[serde(skip_serializing_if = "Ceilings::are_of_run")]
@@ -208,9 +214,11 @@ impl Sweep {
             precision: self.setup.precision,
             world_size: self.setup.ranks.world_size,
             hostfile: self.setup.ranks.hostfile.as_deref(),
+            one_rank: self.setup.one_rank,
             threads: self.setup.threads,
             seed: self.seed,
             memory_limit: self.setup.memory_limit,
+            device_memory_limit: self.setup.device_memory_limit,
             timeout_seconds: self.setup.timeout_seconds,
             isolation: self.isolation,
             ceilings: self.ceilings,
@@ -426,6 +434,45 @@ mod tests {
             "{repeats}"
         );
         assert_eq!(resolve("").unwrap_err(), "a.toml: models is not set");
+    }
+
+    #[test]
+    fn device_memory_has_a_limit_of_its_own() {
+        let on_gpu = quick_with("device = \"cuda:0\"");
+        let with = |lines: &str, sweep: &str| resolve(&format!("{lines}\n{sweep}"));
+        let sweep = with("device_memory_limit = \"80GB\"", &on_gpu).unwrap();
+        assert_eq!((sweep.setup.device_memory_limit, sweep.setup.memory_limit), (Some(80_000_000_000), None));
+        assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+        let binary = with("device_memory_limit = \"80 GiB\"", &on_gpu).unwrap();
+        assert_eq!(binary.setup.device_memory_limit, Some(80 << 30));
+        assert_eq!(
+            with("device_memory_limit = \"80GB\"", QUICK_SWEEP).unwrap_err(),
+            "a.toml:1: device_memory_limit: device cpu has no memory of its own: use memory_limit"
+        );
+        assert_eq!(
+            with("device_memory_limit = \"half\"", &on_gpu).unwrap_err(),
+            "a.toml:1: device_memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"half\""
+        );
+    }
+
+    #[test]
+    fn one_rank_is_one_process_of_a_shared_model() {
+        let with = |lines: &str| resolve(&format!("{lines}\n{QUICK_SWEEP}"));
+        let sweep = with("one_rank = true\nworld_size = 2").unwrap();
+        assert_eq!((sweep.setup.one_rank_of(), sweep.setup.processes()), (Some(2), crate::Ranks::ONE));
+        assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+        let whole = with("one_rank = false\nworld_size = 2").unwrap();
+        assert_eq!((whole.setup.one_rank_of(), whole.setup.processes().world_size), (None, 2));
+        for (lines, why) in [
+            ("one_rank = true", "expected a world_size above 1: rank 0's part of that many is measured"),
+            ("one_rank = 1\nworld_size = 2", "expected true or false, found 1"),
+            (
+                "one_rank = true\nworld_size = 2\ncollectives = true",
+                "one rank alone has no collectives to time: leave `collectives` out",
+            ),
+        ] {
+            assert_eq!(with(lines).unwrap_err(), format!("a.toml:1: one_rank: {why}"));
+        }
     }
 
     #[test]

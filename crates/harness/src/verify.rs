@@ -42,13 +42,16 @@ pub fn verify(
         }
     };
 
-    let use_reference =
-        engines.get(REFERENCE).is_some() && llama::cost::parameters(&model.config) <= LARGEST_FOR_REFERENCE;
+    // The reference computes the whole model, with the sums that one rank alone does without.
+    let use_reference = !sweep.setup.one_rank
+        && engines.get(REFERENCE).is_some()
+        && llama::cost::parameters(&model.config) <= LARGEST_FOR_REFERENCE;
     let (mut against, mut reference_error) = (None, None);
     if use_reference {
         // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
         let mut setup = sweep.setup.clone();
         (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, Ranks::ONE);
+        setup.device_memory_limit = None;
         match answer(&setup, REFERENCE, on_event)? {
             Ok(generated) => against = Some((REFERENCE.to_owned(), generated)),
             Err(error) => reference_error = Some(error),

@@ -66,6 +66,14 @@ impl TensorParallel {
         Ok(Self { rank, world_size })
     }
 
+    /// The config of what one process computes: of rank 0 of so many ranks, or of the whole model.
+    ///
+    /// # Errors
+    /// Where the model can't be split evenly.
+    pub fn first_of(config: &LlamaConfig, ranks: Option<u32>) -> Result<LlamaConfig, WorldSizeError> {
+        Ok(Self::new(config, 0, ranks.unwrap_or(1) as usize)?.config(config))
+    }
+
     /// Which of the ranks, from 0.
     pub fn rank(self) -> usize {
         self.rank

@@ -29,9 +29,9 @@ pub struct Run {
 impl Run {
     /// The records that one of its tables is of.
     pub(crate) fn records_of(&self, table: &Table) -> Vec<&Measurement> {
-        fn key(record: &Measurement) -> (&str, Precision, Device, u32, u32) {
-            let Measurement { precision, device, world_size, generation_length, .. } = *record;
-            (&record.model, precision, device, world_size, generation_length)
+        fn key(record: &Measurement) -> (&str, Precision, Device, (u32, bool), u32) {
+            let Measurement { precision, device, world_size, one_rank, generation_length, .. } = *record;
+            (&record.model, precision, device, (world_size, one_rank), generation_length)
         }
         // Tables stand in the order in which the first record of each was measured.
         let mut keys = Vec::new();
@@ -124,12 +124,14 @@ impl<'a> Scene<'a> {
 
     /// The tables, those of one model side by side.
     pub(crate) fn groups(&self) -> Vec<Group<'a>> {
-        let mut groups: Vec<((&str, usize), Group<'a>)> = Vec::new();
+        type Key<'a> = (&'a str, Option<u32>, usize);
+        let mut groups: Vec<(Key<'_>, Group<'a>)> = Vec::new();
         for (index, run) in self.runs.iter().enumerate() {
-            let mut met: BTreeMap<&str, usize> = BTreeMap::new();
+            let mut met: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
             for table in &run.tables {
-                let count = met.entry(table.model.as_str()).or_default();
-                let key = (table.model.as_str(), *count);
+                let (model, one_rank_of) = (table.model.as_str(), table.one_rank_of);
+                let count = met.entry((model, one_rank_of)).or_default();
+                let key = (model, one_rank_of, *count);
                 *count += 1;
                 match groups.iter_mut().find(|(other, _)| *other == key) {
                     Some((_, group)) => group.tables.push((index, table)),

@@ -1,6 +1,6 @@
 //! What a cell's forwards take at least: operations and bytes, by the model's config.
 
-use llama::{LlamaConfig, cost};
+use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredCeilings, Precision};
 use report::Table;
 
@@ -37,13 +37,14 @@ impl<'a> Scale<'a> {
         let record = *run.records_of(table).first()?;
         let facts = run.environments.iter().find_map(|one| one.models.get(&table.model))?;
         let config = LlamaConfig::from_json(&facts.config, &table.model).ok()?;
+        let config = TensorParallel::first_of(&config, table.one_rank_of).ok()?;
         let ceilings = run.environments.iter().find_map(|one| one.ceilings.as_ref());
         let beside = run.records_of(table).into_iter().filter_map(|record| record.read_bytes_per_second);
         let beside = beside.reduce(f64::max);
         Some(Self {
             config,
             precision: record.precision,
-            devices: record.world_size.max(1).into(),
+            devices: if record.one_rank { 1.0 } else { record.world_size.max(1).into() },
             ceilings,
             beside,
         })

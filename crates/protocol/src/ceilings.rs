@@ -51,6 +51,19 @@ pub struct MeasuredCeiling {
     pub by: String,
 }
 
+/// The most that was reached over seconds, with the clock that the device's power allowed by then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SustainedCeiling {
+    /// Operations a second: the mean.
+    pub per_second: f64,
+    /// The engine.
+    pub by: String,
+    /// The mean clock of the GPU's multiprocessors meanwhile; `None` where nothing says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_clock_mhz: Option<f64>,
+}
+
 /// What a device can do at most: the best that any engine reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,12 +75,16 @@ pub struct MeasuredCeilings {
     /// Matrix products, by precision.
     #[serde(default)]
     pub flops: BTreeMap<Precision, MeasuredCeiling>,
+    /// Matrix products that went on for seconds, by precision; empty where only a burst was measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sustained_flops: BTreeMap<Precision, SustainedCeiling>,
 }
 
 impl MeasuredCeilings {
     /// The best of what engines reached; figures that are no number above 0 count for nothing.
     pub fn best<'a>(device: Device, reached: impl IntoIterator<Item = (&'a str, &'a Reached)>) -> Self {
-        let mut best = Self { device, read_bytes: None, flops: BTreeMap::new() };
+        let mut best =
+            Self { device, read_bytes: None, flops: BTreeMap::new(), sustained_flops: BTreeMap::new() };
         for (engine, reached) in reached {
             let better = |known: Option<&MeasuredCeiling>, value: f64| {
                 let is_better = value.is_finite() && value > known.map_or(0.0, |known| known.per_second);
@@ -76,6 +93,14 @@ impl MeasuredCeilings {
             let read = reached.read_bytes_per_second.unwrap_or(0.0);
             if let Some(read) = better(best.read_bytes.as_ref(), read) {
                 best.read_bytes = Some(read);
+            }
+            for (precision, value) in &reached.sustained_flops_per_second {
+                let known = best.sustained_flops.get(precision).map_or(0.0, |known| known.per_second);
+                if value.is_finite() && *value > known {
+                    let ceiling =
+                        SustainedCeiling { per_second: *value, by: engine.to_owned(), sm_clock_mhz: None };
+                    best.sustained_flops.insert(*precision, ceiling);
+                }
             }
             for (precision, value) in &reached.flops_per_second {
                 if let Some(flops) = better(best.flops.get(precision), *value) {
@@ -109,6 +134,24 @@ mod tests {
         assert_eq!(best.read_bytes, Some(ceiling(60e9, "b")));
         assert_eq!(best.flops, BTreeMap::from([(Precision::Fp32, ceiling(300e9, "a"))]));
         assert!(MeasuredCeilings::best(Device::Cpu, [("c", &c)]).is_empty());
+    }
+
+    #[test]
+    fn the_best_sustained_product_may_be_another_engine_s_than_the_best_burst() {
+        let reached = |burst: f64, sustained: f64| Reached {
+            flops_per_second: BTreeMap::from([(Precision::Fp16, burst)]),
+            sustained_flops_per_second: BTreeMap::from([(Precision::Fp16, sustained)]),
+            ..Reached::default()
+        };
+        let [a, b, c] = [reached(9e14, 6e14), reached(8e14, 7e14), reached(1.0, f64::NAN)];
+        let best = MeasuredCeilings::best(Device::Cuda(0), [("a", &a), ("b", &b), ("c", &c)]);
+        assert_eq!(best.flops[&Precision::Fp16].by, "a");
+        let sustained = SustainedCeiling { per_second: 7e14, by: "b".into(), sm_clock_mhz: None };
+        assert_eq!(best.sustained_flops, BTreeMap::from([(Precision::Fp16, sustained)]));
+        let text = serde_json::to_string(&best).unwrap();
+        assert_eq!(serde_json::from_str::<MeasuredCeilings>(&text).unwrap(), best);
+        let before = r#"{"device":"cpu","read_bytes":null,"flops":{}}"#;
+        assert!(serde_json::from_str::<MeasuredCeilings>(before).unwrap().sustained_flops.is_empty());
     }
 
     #[test]

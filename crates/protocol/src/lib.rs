@@ -14,7 +14,7 @@ mod share;
 mod verification;
 mod words;
 
-pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached};
+pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached, SustainedCeiling};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, Throttle};
 pub use measurement::{

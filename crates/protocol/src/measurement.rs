@@ -109,6 +109,12 @@ pub struct Measurement {
     pub device: Device,
     /// Ranks of tensor parallelism.
     pub world_size: u32,
+    /// Rank 0's part alone was measured, in one process and without the sums over the `world_size` ranks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_rank: bool,
+    /// The most device memory that the engine was allowed to use; `None` where nothing bounded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_limit_bytes: Option<u64>,
     /// Sequences at once.
     pub batch_size: u32,
     /// Tokens of the prompt.
@@ -158,6 +164,13 @@ pub struct Measurement {
     /// What the GPU did; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSeries>,
+}
+
+impl Measurement {
+    /// The ranks of which this is rank 0's part alone; `None` where the whole model was measured.
+    pub fn one_rank_of(&self) -> Option<u32> {
+        self.one_rank.then_some(self.world_size)
+    }
 }
 
 pub(crate) fn first_part() -> u32 {

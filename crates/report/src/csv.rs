@@ -6,7 +6,7 @@ use crate::text::one_line;
 use crate::{COLUMNS, Efficiency, Row, Table, format_g10};
 
 /// What follows the documents' columns.
-const MORE: [&str; 22] = [
+const MORE: [&str; 23] = [
     "Outcome",
     "Phase",
     "Error",
@@ -29,6 +29,7 @@ const MORE: [&str; 22] = [
     "Power (W)",
     "Lowest SM Clock (MHz)",
     "Memory Beside (bytes/s)",
+    "Prefill MFU of Sustained",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -77,13 +78,21 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         decode_bandwidth,
         read_bytes_per_second,
         prefill_flops,
+        prefill_sustained_flops,
         joules_per_token,
         power_watts,
         lowest_sm_clock_mhz,
     } = row.efficiency;
     let clock = lowest_sm_clock_mhz.map(f64::from);
-    let efficiency =
-        [decode_bandwidth, prefill_flops, joules_per_token, power_watts, clock, read_bytes_per_second];
+    let efficiency = [
+        decode_bandwidth,
+        prefill_flops,
+        joules_per_token,
+        power_watts,
+        clock,
+        read_bytes_per_second,
+        prefill_sustained_flops,
+    ];
     record.extend(efficiency.map(|figure| figure.map(format_g10).unwrap_or_default()));
     record
 }

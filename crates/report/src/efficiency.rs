@@ -1,6 +1,6 @@
 //! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
 
-use llama::{LlamaConfig, cost};
+use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase, Precision};
 
 use crate::{Figures, Row, Table, format_short};
@@ -15,15 +15,18 @@ pub(crate) struct Scale<'a> {
 }
 
 impl<'a> Scale<'a> {
-    /// Of a run's part; `None` where ceilings or the model's config are not known.
+    /// Of a run's part; `None` where ceilings or the model's config are not known. Where rank 0 of several was measured alone,
+    /// its part is what bytes and operations are of.
     pub(crate) fn of(
         environment: &'a Environment,
         model: &str,
         precision: Precision,
         devices: u32,
+        one_rank_of: Option<u32>,
     ) -> Option<Self> {
         let ceilings = environment.ceilings.as_ref()?;
         let config = LlamaConfig::from_json(&environment.models.get(model)?.config, model).ok()?;
+        let config = TensorParallel::first_of(&config, one_rank_of).ok()?;
         Some(Self { config, precision, ceilings, devices: devices.into() })
     }
 
@@ -41,7 +44,12 @@ impl<'a> Scale<'a> {
         };
         let flops = self.ceilings.flops.get(&self.precision);
         let flops = flops.map(|flops| words("prefill", "FLOP/s", flops));
-        read.into_iter().chain(flops).collect::<Vec<_>>().join(", ")
+        let sustained = self.ceilings.sustained_flops.get(&self.precision).map(|sustained| {
+            let value = format_short(sustained.per_second / 1e9);
+            let clock = sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz"));
+            format!("sustained {value} GFLOP/s ({}){}", sustained.by, clock.unwrap_or_default())
+        });
+        read.into_iter().chain(flops).chain(sustained).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -57,6 +65,8 @@ pub struct Efficiency {
     /// Of the arithmetic in prefill: the operations that it takes at least over its time and the measured ceiling. Model FLOPs
     /// utilisation, MFU (Chowdhery et al., "PaLM", 2022, appendix B).
     pub prefill_flops: Option<f64>,
+    /// The same over the measured sustained ceiling, where there is one: what the device does for seconds on end.
+    pub prefill_sustained_flops: Option<f64>,
     /// Energy of a generated token: the GPU's mean power while it decoded, for as long as a decode forward takes, over the
     /// batch.
     pub joules_per_token: Option<f64>,
@@ -88,10 +98,13 @@ impl Efficiency {
                     .as_ref()
                     .map(|read| share(bytes, figures.token.mean, read.per_second, *devices)),
             };
-            let most = ceilings.flops.get(precision);
-            (bandwidth, most.map(|most| share(flops, figures.prompt.mean, most.per_second, *devices)))
+            let prefill = |per_second: f64| share(flops, figures.prompt.mean, per_second, *devices);
+            let most = ceilings.flops.get(precision).map(|most| prefill(most.per_second));
+            let sustained = ceilings.sustained_flops.get(precision).map(|most| prefill(most.per_second));
+            (bandwidth, most, sustained)
         };
-        let (decode_bandwidth, prefill_flops) = scale.map_or((None, None), of_scale);
+        let (decode_bandwidth, prefill_flops, prefill_sustained_flops) =
+            scale.map_or((None, None, None), of_scale);
         let gpus: Vec<&GpuSeries> = replicates.iter().filter_map(|record| record.gpu.as_ref()).collect();
         let powers: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.power_watts_in(Phase::Decode)).collect();
         let power_watts = stats::mean(&powers);
@@ -105,6 +118,7 @@ impl Efficiency {
             decode_bandwidth,
             read_bytes_per_second,
             prefill_flops,
+            prefill_sustained_flops,
             joules_per_token: power_watts
                 .map(|watts| watts * figures.token.mean / f64::from(first.batch_size)),
             power_watts,
@@ -144,7 +158,7 @@ pub(crate) struct Column {
     text: fn(&Row, &Figures) -> Option<String>,
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     // A table whose first column is the engine is one of the documents'.
     column("Batch Size", Some("batch"), |row, _| Some(row.batch_size.to_string())),
     column("Prompt Length", Some("prompt"), |row, _| Some(row.prompt_length.to_string())),
@@ -154,6 +168,9 @@ const COLUMNS: [Column; 12] = [
         row.efficiency.read_bytes_per_second.map(|read| format_short(read / 1e9))
     }),
     column("Prefill MFU (%)", Some("MFU %"), |row, _| row.efficiency.prefill_flops.map(percent)),
+    column("MFU of Sustained (%)", Some("sust. %"), |row, _| {
+        row.efficiency.prefill_sustained_flops.map(percent)
+    }),
     column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
         row.peak_bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
     }),

@@ -21,26 +21,33 @@ impl Machine {
     }
 }
 
-/// The heading of the table of `model`.
+/// The heading of the table of `model`, shared by `world_size` ranks; where rank 0's part `one_rank` alone was measured, it says
+/// so.
 pub fn heading(
     model: &str,
     precision: Precision,
     device: Device,
-    world_size: u32,
+    (world_size, one_rank): (u32, bool),
     machine: &Machine,
 ) -> String {
+    let rank = if one_rank { format!("rank 0 of {world_size}, ") } else { String::new() };
+    let world_size = if one_rank { 1 } else { world_size };
     let model = display_name(model);
     let precision = precision.to_string().to_uppercase();
     match device {
         Device::Cpu => {
             let cores = if machine.cores == 1 { "core" } else { "cores" };
             let ranks = if world_size == 1 { String::new() } else { format!(", {world_size} ranks") };
-            format!("{model} {precision} CPU ({}, {} {cores}{ranks})", short_cpu(&machine.cpu), machine.cores)
+            format!(
+                "{model} {precision} CPU ({rank}{}, {} {cores}{ranks})",
+                short_cpu(&machine.cpu),
+                machine.cores
+            )
         }
         Device::Cuda(index) => {
             let gpu = machine.gpus.get(index as usize);
             let gpu = gpu.map_or_else(|| "GPU".into(), |(name, bytes)| short_gpu(name, *bytes));
-            format!("{model} {precision} CUDA ({world_size} {gpu})")
+            format!("{model} {precision} CUDA ({rank}{world_size} {gpu})")
         }
     }
 }
@@ -93,15 +100,19 @@ mod tests {
     #[test]
     fn headings_are_the_documents() {
         let a100 = machine("", Some(("NVIDIA A100-SXM4-80GB", 79.15)));
-        let text = heading("llama2-7b", Precision::Fp16, Device::Cuda(0), 1, &a100);
+        let text = heading("llama2-7b", Precision::Fp16, Device::Cuda(0), (1, false), &a100);
         assert_eq!(text, "LLaMA-2 7B FP16 CUDA (1 A100 80GB)");
-        let text = heading("llama2-70b", Precision::Fp16, Device::Cuda(0), 4, &a100);
+        let text = heading("llama2-70b", Precision::Fp16, Device::Cuda(0), (4, false), &a100);
         assert_eq!(text, "LLaMA-2 70B FP16 CUDA (4 A100 80GB)");
+        let text = heading("llama2-70b", Precision::Fp16, Device::Cuda(0), (4, true), &a100);
+        assert_eq!(text, "LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 A100 80GB)");
         let cpu = machine("AMD EPYC", None);
-        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, 1, &cpu);
+        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, (1, false), &cpu);
         assert_eq!(text, "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores)");
-        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, 4, &cpu);
+        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, (4, false), &cpu);
         assert_eq!(text, "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores, 4 ranks)");
+        let text = heading("llama2-15m", Precision::Fp32, Device::Cpu, (2, true), &cpu);
+        assert_eq!(text, "LLaMA-2 15M FP32 CPU (rank 0 of 2, AMD EPYC, 2 cores)");
     }
 
     #[test]

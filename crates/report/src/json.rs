@@ -12,7 +12,7 @@ pub fn write(tables: &[Table]) -> String {
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
             let notes: Vec<&str> = table.all_notes().collect();
-            json!({"heading": table.heading, "model": table.model, "rows": rows, "notes": notes, "efficiency_of": table.scale})
+            json!({"heading": table.heading, "model": table.model, "one_rank_of": table.one_rank_of, "rows": rows, "notes": notes, "efficiency_of": table.scale})
         })
         .collect();
     crate::text::escaped_json(&format!("{:#}\n", Value::Array(tables)))
@@ -41,6 +41,7 @@ fn row(row: &Row) -> Value {
         "decode_mbu": row.efficiency.decode_bandwidth,
         "read_bytes_per_second": row.efficiency.read_bytes_per_second,
         "prefill_mfu": row.efficiency.prefill_flops,
+        "prefill_mfu_of_sustained": row.efficiency.prefill_sustained_flops,
         "joules_per_token": row.efficiency.joules_per_token,
         "power_watts": row.efficiency.power_watts,
         "lowest_sm_clock_mhz": row.efficiency.lowest_sm_clock_mhz,

@@ -2,7 +2,7 @@
 
 use protocol::{CellSize, Environment, Measurement, Outcome, Verification};
 
-use crate::Row;
+use crate::{Row, format_size};
 
 /// The documents' generations.
 const PUBLISHED_GENERATION: u32 = 256;
@@ -18,6 +18,8 @@ pub(crate) fn of_table<'a>(
     heading_part: u32,
 ) -> Vec<String> {
     let mut notes = Vec::new();
+    notes.extend(one_rank(records));
+    notes.extend(device_memory_limit(records));
     notes.extend(shorter_generations(records));
     notes.extend(other_prompt_runs(records));
     notes.extend(verifications.flat_map(disagreements));
@@ -29,6 +31,31 @@ pub(crate) fn of_table<'a>(
     notes.extend(of_gpu(rows));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
+}
+
+/// What a table of rank 0's part alone is not.
+fn one_rank(records: &[&Measurement]) -> Option<String> {
+    let ranks = records.first()?.one_rank_of()?;
+    Some(format!(
+        "rank 0 of {ranks} alone, without the sums over ranks: its logits and tokens are partial, and verified only \
+         against other engines that compute the same rank"
+    ))
+}
+
+/// The bounds on device memory: one, or with the cells that each was for.
+fn device_memory_limit(records: &[&Measurement]) -> Vec<String> {
+    let mut limits: Vec<(Option<u64>, u32)> = Vec::new();
+    for record in records {
+        if !limits.iter().any(|(limit, _)| *limit == record.device_memory_limit_bytes) {
+            limits.push((record.device_memory_limit_bytes, record.part));
+        }
+    }
+    let is_one = limits.len() == 1;
+    let note = |(limit, part): &(Option<u64>, u32)| {
+        let limited = format!("device memory limited to {}", format_size((*limit)?));
+        Some(if is_one { limited } else { format!("part {part} of the run: {limited}") })
+    };
+    limits.iter().filter_map(note).collect()
 }
 
 fn shorter_generations(records: &[&Measurement]) -> Option<String> {

@@ -11,6 +11,17 @@ pub fn format_short(number: f64) -> String {
     format!("{number:.*}", (3.0 - magnitude).clamp(0.0, 9.0) as usize)
 }
 
+/// A size as somebody would write it: `80 GB` where it is of whole megabytes, else `79.15 GiB`.
+pub fn format_size(bytes: u64) -> String {
+    let (unit, value) = match bytes {
+        _ if bytes.is_multiple_of(1_000_000) && bytes < 1_000_000_000 => ("MB", bytes as f64 / 1e6),
+        _ if bytes.is_multiple_of(1_000_000) => ("GB", bytes as f64 / 1e9),
+        _ if bytes < 1 << 20 => return format!("{bytes} bytes"),
+        _ => ("GiB", bytes as f64 / f64::from(1 << 30)),
+    };
+    format!("{} {unit}", format_g(value, 4))
+}
+
 fn format_g(number: f64, digits: i32) -> String {
     if !number.is_finite() {
         return if number.is_nan() { "nan".into() } else { format!("{number}") };
@@ -32,6 +43,22 @@ fn trim(decimal: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_print_in_the_unit_that_they_are_of() {
+        let gib = f64::from(1 << 30);
+        for (bytes, text) in [
+            (80_000_000_000, "80 GB"),
+            (1_500_000_000, "1.5 GB"),
+            (180_000_000, "180 MB"),
+            (80 << 30, "80 GiB"),
+            ((79.15 * gib) as u64, "79.15 GiB"),
+            (512 << 20, "0.5 GiB"),
+            (4096, "4096 bytes"),
+        ] {
+            assert_eq!(format_size(bytes), text);
+        }
+    }
 
     #[test]
     fn numbers_print_as_c_does() {

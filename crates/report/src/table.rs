@@ -132,6 +132,8 @@ pub struct Table {
     pub model: String,
     /// Decode forwards of a generation.
     pub generation_length: u32,
+    /// The ranks of which it is rank 0's part alone; `None` where the whole model was measured.
+    pub one_rank_of: Option<u32>,
     /// The cells.
     pub rows: Vec<Row>,
     /// What the shares of [`Efficiency`] are of, in words; `None` where it was not measured.
@@ -156,15 +158,16 @@ pub fn tables(
     verifications: &[Verification],
     environments: &[Environment],
 ) -> Vec<Table> {
-    type Key<'a> = (&'a str, Precision, Device, u32, u32);
+    type Key<'a> = (&'a str, Precision, Device, (u32, bool), u32);
     let mut groups: Vec<(Key<'_>, Vec<&Measurement>)> = Vec::new();
     for record in records {
-        let Measurement { precision, device, world_size, generation_length, .. } = *record;
-        let key = (record.model.as_str(), precision, device, world_size, generation_length);
+        let Measurement { precision, device, world_size, one_rank, generation_length, .. } = *record;
+        let key = (record.model.as_str(), precision, device, (world_size, one_rank), generation_length);
         push_grouped(&mut groups, key, record);
     }
     let table = |(key, records): (Key<'_>, Vec<&Measurement>)| {
-        let (model, precision, device, world_size, generation_length) = key;
+        let (model, precision, device, ranks, generation_length) = key;
+        let one_rank_of = records[0].one_rank_of();
         let machine =
             environments.get((records[0].part as usize).wrapping_sub(1)).map(Machine::of).unwrap_or_default();
         let mut cells = Vec::new();
@@ -176,15 +179,17 @@ pub fn tables(
             );
         }
         // Ceilings are measured at the beginning of a run: its parts are of one machine, or told apart below the table.
-        // On a CPU ranks share the one processor.
-        let devices = if device == Device::Cpu { 1 } else { world_size };
-        let scale = environments.iter().find_map(|one| Scale::of(one, model, precision, devices));
+        // On a CPU ranks share the one processor, and a rank alone has one device.
+        let devices = if device == Device::Cpu || one_rank_of.is_some() { 1 } else { ranks.0 };
+        let scale =
+            environments.iter().find_map(|one| Scale::of(one, model, precision, devices, one_rank_of));
         let rows: Vec<Row> =
             cells.iter().map(|(_, replicates)| Row::of(replicates, scale.as_ref())).collect();
         Table {
-            heading: heading(model, precision, device, world_size, &machine),
+            heading: heading(model, precision, device, ranks, &machine),
             model: model.to_owned(),
             generation_length,
+            one_rank_of,
             scale: scale.as_ref().map(|scale| scale.words(&rows)),
             notes: crate::notes::of_table(
                 &rows,

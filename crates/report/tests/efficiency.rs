@@ -8,7 +8,7 @@ use gpu::{Monitor, Sample};
 use llama::{LlamaConfig, cost};
 use protocol::{
     Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
-    ModelFacts, Outcome, Phase, Precision, Throttle,
+    ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
 };
 use report::{Table, tables};
 
@@ -25,6 +25,7 @@ fn with_ceilings() -> Environment {
             device: Device::Cpu,
             read_bytes: Some(ceiling(40e9)),
             flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
+            sustained_flops: BTreeMap::new(),
         }),
         models: BTreeMap::from([("llama2-15m".to_owned(), facts)]),
         ..environment()
@@ -84,6 +85,63 @@ fn several_devices_can_do_several_times_as_much() {
     assert!((of(gpu, 1) / of(gpu, 4) - 4.0).abs() < 1e-9);
     // Ranks on a CPU share it.
     assert!((of(Device::Cpu, 1) / of(Device::Cpu, 4) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
+    let config = LlamaConfig::parse(MODEL, "llama2-15m.json").unwrap();
+    let first = llama::TensorParallel::first_of(&config, Some(2)).unwrap();
+    let of = |one_rank, world_size| {
+        let record = Measurement {
+            device: Device::Cuda(0),
+            world_size,
+            one_rank,
+            ..measured("onnxruntime", 1, 16, 256)
+        };
+        tables(&[record], &[], &[with_ceilings()]).remove(0)
+    };
+    let [alone, whole] = [of(true, 2), of(false, 1)];
+    let [(bandwidth, flops), (whole_bandwidth, whole_flops)] = [&alone, &whole].map(|table| {
+        let efficiency = table.rows[0].efficiency;
+        (efficiency.decode_bandwidth.unwrap(), efficiency.prefill_flops.unwrap())
+    });
+    let operations = |config| cost::forward_flops(config, 1, 16, 0, 1);
+    assert!((flops / whole_flops / (operations(&first) / operations(&config)) - 1.0).abs() < 1e-9);
+    assert!(
+        bandwidth < whole_bandwidth && bandwidth > 0.5 * whole_bandwidth,
+        "norms, head and embedding are whole"
+    );
+    assert_eq!((alone.one_rank_of, whole.one_rank_of), (Some(2), None));
+    assert!(alone.heading.contains("(rank 0 of 2, 1 "), "{}", alone.heading);
+    assert!(alone.notes[0].starts_with("rank 0 of 2 alone"), "{:?}", alone.notes);
+}
+
+#[test]
+fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
+    let mut environment = with_ceilings();
+    let sustained =
+        |clock| SustainedCeiling { per_second: 240e9, by: "pytorch-eager".into(), sm_clock_mhz: clock };
+    let mut with = |clock| {
+        let ceilings = environment.ceilings.as_mut().unwrap();
+        ceilings.sustained_flops = BTreeMap::from([(Precision::Fp32, sustained(clock))]);
+        tables(&[measured("onnxruntime", 1, 16, 256)], &[], &[environment.clone()]).remove(0)
+    };
+    let table = with(Some(1410.4));
+    let efficiency = table.rows[0].efficiency;
+    let ratio = efficiency.prefill_sustained_flops.unwrap() / efficiency.prefill_flops.unwrap();
+    assert!((ratio - 300.0 / 240.0).abs() < 1e-9);
+    let scale = table.scale.as_deref().unwrap();
+    assert!(scale.ends_with(", sustained 240.0 GFLOP/s (pytorch-eager) at 1410 MHz"), "{scale}");
+    assert!(with(None).scale.unwrap().ends_with(", sustained 240.0 GFLOP/s (pytorch-eager)"));
+    assert!(report::Grid::of(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
+    let csv = report::csv::write(std::slice::from_ref(&table));
+    let (header, row) = csv.split_once('\n').unwrap();
+    assert!(header.ends_with(",Prefill MFU of Sustained"));
+    assert!(!row.trim_end().ends_with(','), "{row}");
+    assert!(report::json::write(&[table]).contains("\"prefill_mfu_of_sustained\": 0."));
+    // Where only a burst was measured there is no such column.
+    let burst = tables(&[measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
+    assert!(!report::Grid::of(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
 }
 
 #[test]

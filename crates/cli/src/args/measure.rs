@@ -50,6 +50,12 @@ pub(crate) struct SetupArgs {
     /// The most memory a worker may use (private memory and mapped weights), such as 1GiB.
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
+    /// Most device memory that an engine may use, such as 80GB; --memory-limit is the host's.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) device_memory_limit: Option<String>,
+    /// Measure rank 0's part of --world-size ranks alone: one process, one GPU, no sums over ranks.
+    #[arg(long)]
+    pub(crate) one_rank: bool,
     /// The most seconds that loading, or a cell, may take [default: 3600].
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout_seconds: Option<f64>,
@@ -105,6 +111,9 @@ impl SetupArgs {
         set("hostfile", "--hostfile", hostfile);
         set("threads", "--threads", self.threads.map(|threads| i64::from(threads).into()));
         set("memory_limit", "--memory-limit", self.memory_limit.clone().map(Value::from));
+        let device_memory_limit = self.device_memory_limit.clone().map(Value::from);
+        set("device_memory_limit", "--device-memory-limit", device_memory_limit);
+        set("one_rank", "--one-rank", self.one_rank.then(|| true.into()));
         set("timeout_seconds", "--timeout-seconds", self.timeout_seconds.map(Value::from));
         for timeout in &self.phase_timeouts {
             let split =

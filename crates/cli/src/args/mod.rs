@@ -130,6 +130,10 @@ pub(crate) struct TableArgs {
     /// How to print [default: terminal on a screen, else markdown].
     #[arg(long)]
     pub(crate) format: Option<Format>,
+    /// Tables of whole models: what they leave for collectives is shown under a table of --one-rank [default: the published
+    /// tables, which are built in].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) published: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -298,6 +302,9 @@ pub(crate) struct CeilingsArgs {
     /// Engines whose libraries to measure with [default: onnxruntime, pytorch-eager].
     #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
     pub(crate) names: Vec<String>,
+    /// Also repeat the fastest product this long, for a sustained peak; 0 measures a burst alone [default: 3 on a GPU, else 0].
+    #[arg(long, value_name = "SECONDS", value_parser = parse_sustained)]
+    pub(crate) sustained: Option<f64>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -346,6 +353,12 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) engines: EnginesArgs,
+}
+
+/// A minute is long enough for any device's clocks to settle.
+fn parse_sustained(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=60.0).contains(seconds));
+    seconds.ok_or_else(|| format!("expected seconds from 0 to 60, found \"{text}\""))
 }
 
 #[cfg(test)]

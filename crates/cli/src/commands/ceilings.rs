@@ -1,10 +1,14 @@
 //! `ceilings`: what a device can do at most.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use harness::{Engines, Interrupt, QUICK_SWEEP, Setup, Sweep, interrupted, measure_ceilings};
-use protocol::{MeasuredCeilings, Precision, Reached};
+use harness::{
+    CeilingsPlan, Engines, GpuWatch, Gpus, Interrupt, MeasuredReach, QUICK_SWEEP, Setup, Sweep, interrupted,
+    measure_ceilings, sustained_seconds,
+};
+use protocol::{Device, Hello, MeasuredCeilings, Precision, Reached, SustainedCeiling};
 use serde_json::json;
 use toml::Value;
 
@@ -16,7 +20,7 @@ const DEFAULT: [&str; 2] = ["onnxruntime", "pytorch-eager"];
 
 const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
 
-type Answer<'a> = (&'a str, Result<Reached, String>);
+type Answer<'a> = (&'a str, Result<MeasuredReach, String>);
 
 pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
     let engines = args.setup.engines.read()?;
@@ -28,19 +32,27 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
     settings.set("engines", "--engine", Value::Array(names.into_iter().map(Value::from).collect()));
     args.setup.overlay(&mut settings)?;
     let sweep = Sweep::resolve(settings, &engines)?;
-    harness::greet_all(&sweep, &engines)?;
+    let hellos = harness::greet_all(&sweep, &engines)?;
     let precisions = args.setup.precision.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision]);
 
     let _interrupt = Interrupt::install();
-    let answers =
-        measure_ceilings(&engines, sweep.engines.iter().map(String::as_str), &sweep.setup, &precisions);
+    let device = sweep.setup.device;
+    let gpu = watch(device);
+    let sustained = args.sustained.map_or_else(|| sustained_seconds(device), Some);
+    let plan = CeilingsPlan {
+        setup: &sweep.setup,
+        precisions: &precisions,
+        sustained_seconds: sustained.filter(|seconds| *seconds > 0.0),
+        gpu: gpu.as_ref(),
+    };
+    let answers = measure_ceilings(&engines, sweep.engines.iter().map(String::as_str), &hellos, &plan);
     if interrupted() {
         return Ok(Ending::Interrupted);
     }
     let best = best(&sweep.setup, &answers);
     if args.json {
         let engines = answers.iter().map(|(engine, answer)| match answer {
-            Ok(reached) => json!({"engine": engine, "reached": reached}),
+            Ok(MeasuredReach { reached, .. }) => json!({"engine": engine, "reached": reached}),
             Err(why) => json!({"engine": engine, "error": why}),
         });
         let value = json!({"best": best, "engines": engines.collect::<Vec<_>>()});
@@ -52,10 +64,20 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
 }
 
 /// What is kept with a run: the best that its engines reached, in its precision. What each reached is told, and why one did not.
-pub(crate) fn of_run(sweep: &Sweep, engines: &Engines) -> Option<MeasuredCeilings> {
-    let precisions = [sweep.setup.precision];
+pub(crate) fn of_run(
+    sweep: &Sweep,
+    engines: &Engines,
+    hellos: &BTreeMap<String, Hello>,
+) -> Option<MeasuredCeilings> {
+    let gpu = watch(sweep.setup.device);
+    let plan = CeilingsPlan {
+        setup: &sweep.setup,
+        precisions: &[sweep.setup.precision],
+        sustained_seconds: sustained_seconds(sweep.setup.device),
+        gpu: gpu.as_ref(),
+    };
     let names = sweep.engines.iter().map(String::as_str);
-    let answers = measure_ceilings(engines, names, &sweep.setup, &precisions);
+    let answers = measure_ceilings(engines, names, hellos, &plan);
     for (engine, answer) in &answers {
         if let Err(why) = answer {
             printer::line(&format!("ceilings of {}: {engine}: {why}", sweep.setup.device));
@@ -71,20 +93,42 @@ pub(crate) fn of_run(sweep: &Sweep, engines: &Engines) -> Option<MeasuredCeiling
         .flops
         .iter()
         .map(|(precision, flops)| format!("{precision} {} ({})", rate(flops.per_second, "FLOP/s"), flops.by));
-    let parts: Vec<String> = read.into_iter().chain(flops).collect();
+    let sustained = best.sustained_flops.iter().map(|(precision, sustained)| {
+        let (flops, clock) = (rate(sustained.per_second, "FLOP/s"), at_clock(sustained));
+        format!("{precision} sustained {flops}{clock} ({})", sustained.by)
+    });
+    let parts: Vec<String> = read.into_iter().chain(flops).chain(sustained).collect();
     printer::line(&format!("ceilings of {}: {}", best.device, parts.join(", ")));
     Some(best)
 }
 
+fn watch(device: Device) -> Option<GpuWatch> {
+    Gpus::find().ok().and_then(|gpus| gpus.watch(device))
+}
+
+/// ` at 1410 MHz`, where that is known.
+fn at_clock(sustained: &SustainedCeiling) -> String {
+    sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz")).unwrap_or_default()
+}
+
 fn best(setup: &Setup, answers: &[Answer<'_>]) -> MeasuredCeilings {
-    let reached = answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?)));
-    MeasuredCeilings::best(setup.device, reached)
+    let answered = || answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?)));
+    let reached = answered().map(|(engine, answer)| (engine, &answer.reached));
+    let mut best = MeasuredCeilings::best(setup.device, reached);
+    for (precision, sustained) in &mut best.sustained_flops {
+        let answer = answered().find(|(engine, _)| *engine == sustained.by);
+        sustained.sm_clock_mhz =
+            answer.and_then(|(_, answer)| answer.sustained_sm_clock_mhz.get(precision).copied());
+    }
+    best
 }
 
 fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precision]) -> String {
     let mut text = format!("{:<24}{:>16}", best.device.to_string(), "best");
-    let reached: Vec<(&str, &Reached)> =
-        answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?))).collect();
+    let reached: Vec<(&str, &Reached)> = answers
+        .iter()
+        .filter_map(|(engine, answer)| Some((*engine, &answer.as_ref().ok()?.reached)))
+        .collect();
     for (engine, _) in &reached {
         text += &format!("{engine:>18}");
     }
@@ -103,10 +147,15 @@ fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precisio
         let flops = best.flops.get(precision).map(|flops| flops.per_second);
         let each = |reached: &Reached| reached.flops_per_second.get(precision).copied();
         line(&format!("matrix product, {precision}"), flops, &each, "FLOP/s");
+        if let Some(sustained) = best.sustained_flops.get(precision) {
+            let each = |reached: &Reached| reached.sustained_flops_per_second.get(precision).copied();
+            let what = format!("  sustained{}", at_clock(sustained));
+            line(&what, Some(sustained.per_second), &each, "FLOP/s");
+        }
     }
     for (engine, answer) in answers {
         let notes = match answer {
-            Ok(reached) => reached.notes.clone(),
+            Ok(answer) => answer.reached.notes.clone(),
             Err(why) => vec![why.clone()],
         };
         for note in notes {

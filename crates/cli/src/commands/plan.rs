@@ -2,27 +2,70 @@
 
 use audit::{Ceilings, Hardware, Work};
 use harness::{Cell, Gpus, Sweep, format_bytes, plan};
+use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use protocol::Device;
-use report::published::Heading;
+use report::format_size;
+use report::published::{Document, Heading, Value, built_in};
 
 /// The devices of which floors are said.
 const DEVICES: [&str; 2] = ["A100 80GB", "H100 80GB"];
+/// Those of one rank alone: what holds a part of 70B.
+const DEVICES_OF_ONE: [&str; 3] = ["A100 80GB", "H100 80GB", "H200 141GB"];
 
-/// Each cell and what it needs in memory; of several ranks also what a step of each reads, computes and sends.
-pub(crate) fn list(sweep: &Sweep) -> String {
-    let (limit, whose) = match (sweep.setup.memory_limit, sweep.setup.device) {
-        (None, Device::Cpu) => {
-            (Some(harness::memory_bytes()).filter(|&bytes| bytes > 0), "this machine's memory")
+/// What bounds a cell's memory.
+struct Bound {
+    bytes: u64,
+    /// Whose it is: `the GPU's memory`.
+    whose: String,
+    /// It is a GPU's, of which an allocator holds more than is in use.
+    is_device: bool,
+}
+
+impl Bound {
+    /// What bounds the sweep's cells: what it sets, else the memory of the device that computes, else that of the published
+    /// device.
+    fn of(sweep: &Sweep, published: Option<&Heading>) -> Option<Self> {
+        let setup = &sweep.setup;
+        if setup.device == Device::Cpu {
+            let (bytes, whose) = match setup.memory_limit {
+                Some(limit) => (limit, "the limit"),
+                None => (harness::memory_bytes(), "this machine's memory"),
+            };
+            return (bytes > 0).then(|| Self { bytes, whose: whose.into(), is_device: false });
         }
-        (None, device) => {
-            let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(device));
-            (gpu.and_then(|gpu| gpu.memory_bytes()), "the GPU's memory")
+        let device = |bytes, whose: &str| Some(Self { bytes, whose: whose.into(), is_device: true });
+        if let Some(limit) = setup.device_memory_limit {
+            return device(limit, "device_memory_limit");
         }
-        (limit, _) => (limit, "the limit"),
-    };
-    let mut text = match sweep.setup.ranks.world_size {
-        1 => String::new(),
-        ranks => format!("memory of each of {ranks} ranks\n"),
+        let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(setup.device));
+        if let Some(bytes) = gpu.and_then(|gpu| gpu.memory_bytes()) {
+            return device(bytes, "the GPU's memory");
+        }
+        let heading = published?;
+        let memory = Hardware::built_in().ceilings(heading).ok()?.memory_bytes?;
+        device(memory.value as u64, &format!("of {}", heading.device))
+    }
+
+    fn words(&self, need: &MemoryNeed) -> String {
+        match (self.is_device, need.fits_device(self.bytes)) {
+            (true, true) => "  fits".into(),
+            (true, false) => "  does not fit".into(),
+            (false, _) if need.total() > self.bytes => format!("  over {}", self.whose),
+            (false, _) => String::new(),
+        }
+    }
+}
+
+/// Each cell and what it needs in memory; of several ranks also what a step of each reads, computes and sends. `published` is the
+/// heading of the table whose rows these are, where they are one's.
+pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
+    let bound = Bound::of(sweep, published);
+    let tables = built_in();
+    let ranks = sweep.setup.ranks.world_size;
+    let mut text = match sweep.setup.one_rank_of() {
+        Some(ranks) => format!("memory of rank 0 of {ranks} alone\n"),
+        None if ranks == 1 => String::new(),
+        None => format!("memory of each of {ranks} ranks\n"),
     };
     text.push_str(
         "cell  model            engine            batch  prompt     weights    KV cache  activations       total\n",
@@ -32,8 +75,10 @@ pub(crate) fn list(sweep: &Sweep) -> String {
         let need = cell.memory_need(sweep);
         let [weights, cache, activations, total] =
             [need.weights, need.kv_cache, need.activations, need.total()].map(format_bytes);
-        let over = limit.is_some_and(|limit| need.total() > limit);
-        let mark = if over { format!("  over {whose}") } else { String::new() };
+        let mut mark = bound.as_ref().map(|bound| bound.words(&need)).unwrap_or_default();
+        if is_published_out_of_memory(&tables, sweep, cell) {
+            mark.push_str("  (published: OOM)");
+        }
         text.push_str(&format!(
             "{:>4}  {:<16} {engine:<16} {batch_size:>6}  {prompt_length:>6}  {weights:>10}  {cache:>10}  {activations:>11}  {total:>10}{mark}\n",
             index + 1,
@@ -43,49 +88,99 @@ pub(crate) fn list(sweep: &Sweep) -> String {
     if let Some(limit) = sweep.setup.memory_limit {
         text.push_str(&format!("memory_limit: {}\n", format_bytes(limit)));
     }
+    if let Some(Bound { bytes, whose, is_device: true }) = &bound {
+        text.push_str(&format!(
+            "device memory: {} ({whose}); a cell fits where its total and {:.0} % more do, for what allocators hold beyond it\n",
+            format_size(*bytes),
+            DEVICE_ALLOWANCE * 100.0
+        ));
+    }
     if !sweep.setup.ranks.is_one() {
         text.push_str(&steps(sweep));
     }
     text
 }
 
-/// What each rank does in a forward, and the least time that it takes on known devices.
+/// Whether a GPU ran out of memory in this cell when the published tables were measured.
+fn is_published_out_of_memory(tables: &Document, sweep: &Sweep, cell: &Cell<'_>) -> bool {
+    let setup = &sweep.setup;
+    if setup.device == Device::Cpu || setup.one_rank {
+        return false;
+    }
+    let is_its = |heading: &Heading| {
+        (heading.model.as_str(), heading.precision, heading.count)
+            == (cell.model.name.as_str(), setup.precision, setup.ranks.world_size)
+    };
+    let same =
+        tables.tables().filter(|table| Heading::parse(&table.heading).is_ok_and(|heading| is_its(&heading)));
+    same.flat_map(|table| &table.rows).any(|row| {
+        (row.engine.as_str(), row.batch_size, row.prompt_length)
+            == (cell.engine, cell.batch_size, cell.prompt_length)
+            && row.cells.iter().any(|figure| figure.value() == Value::OutOfMemory)
+    })
+}
+
+/// What each rank, or the one that is measured alone, does in a forward, and the least time that it takes on known devices.
 fn steps(sweep: &Sweep) -> String {
-    let world_size = sweep.setup.ranks.world_size;
+    let ranks = sweep.setup.ranks.world_size;
+    let alone = sweep.setup.one_rank;
+    let (names, count) = if alone { (&DEVICES_OF_ONE[..], 1) } else { (&DEVICES[..], ranks) };
     let hardware = Hardware::built_in();
     let ceilings = |device: &str| -> Option<Ceilings> {
         let precision = sweep.setup.precision.to_string().to_uppercase();
-        let heading = Heading::parse(&format!("LLaMA-2 7B {precision} CUDA ({world_size} {device})")).ok()?;
+        let heading = Heading::parse(&format!("LLaMA-2 7B {precision} CUDA ({count} {device})")).ok()?;
         hardware.ceilings(&heading).ok()
     };
     let devices: Vec<(&str, Ceilings)> =
-        DEVICES.iter().filter_map(|device| Some((*device, ceilings(device)?))).collect();
-    let mut text = format!(
-        "\neach of {world_size} ranks, in a prefill and in a decode forward (mean of {}): bytes read and operations at least, bytes \
-         given to all-reduces; the floor: the greater of the first two at the device's peaks, and the third over its NVLink\n\
-         {:<46}{:^30}  {:^30}",
-        sweep.generation_length, "", "prefill", "decode forward"
-    );
+        names.iter().filter_map(|device| Some((*device, ceilings(device)?))).collect();
+    let forwards = format!("in a prefill and in a decode forward (mean of {})", sweep.generation_length);
+    let mut text = if alone {
+        format!(
+            "\nrank 0 of {ranks} alone, without the sums over ranks, {forwards}: bytes read and operations at least, and the share \
+             of the whole model's (operations of a prefill, bytes of a decode forward); the floor: the greater of the two at the \
+             device's peaks\n{:<46}{:^28}  {:^28}",
+            "", "prefill", "decode forward"
+        )
+    } else {
+        format!(
+            "\neach of {ranks} ranks, {forwards}: bytes read and operations at least, bytes \
+             given to all-reduces; the floor: the greater of the first two at the device's peaks, and the third over its NVLink\n\
+             {:<46}{:^30}  {:^30}",
+            "", "prefill", "decode forward"
+        )
+    };
     for (device, _) in &devices {
-        text.push_str(&format!("  {:^21}", format!("{world_size} × {device}")));
+        text.push_str(&format!("  {:^21}", format!("{count} × {device}")));
     }
     text.push_str(&format!("\n{:>4}  {:<16} {:>6}  {:>6}", "cell", "model", "batch", "prompt"));
-    text.push_str("            read       FLOP      sent        read       FLOP      sent");
+    text.push_str(if alone {
+        "            read       FLOP   share        read       FLOP   share"
+    } else {
+        "            read       FLOP      sent        read       FLOP      sent"
+    });
     text.push_str(&"   prefill      decode".repeat(devices.len()));
     text.push('\n');
     for (index, cell) in plan(sweep).iter().enumerate() {
         let Cell { model, batch_size, prompt_length, .. } = *cell;
         let sizes = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
-        let Ok(work) = Work::of(&model.config, sweep.setup.precision, world_size, sizes) else { continue };
+        let precision = sweep.setup.precision;
+        let work = if alone {
+            Work::of_first_rank(&model.config, precision, ranks, sizes)
+        } else {
+            Work::of(&model.config, precision, ranks, sizes)
+        };
+        let (Ok(work), Ok(whole)) = (work, Work::of(&model.config, precision, 1, sizes)) else { continue };
         text.push_str(&format!(
             "{:>4}  {:<16} {batch_size:>6}  {prompt_length:>6}      ",
             index + 1,
             model.name
         ));
-        for step in [work.prompt, work.token] {
+        let shares = [work.prompt.flops / whole.prompt.flops, work.token.read_bytes / whole.token.read_bytes];
+        for (step, share) in [work.prompt, work.token].into_iter().zip(shares) {
             let [read, sent] =
                 [step.read_bytes, step.all_reduce_bytes].map(|bytes| format_bytes(bytes as u64));
-            text.push_str(&format!("  {read:>10} {:>9.3e} {sent:>9}", step.flops));
+            let last = if alone { format!("{share:>7.3}") } else { format!("{sent:>9}") };
+            text.push_str(&format!("  {read:>10} {:>9.3e} {last}", step.flops));
         }
         for (_, ceilings) in &devices {
             let milliseconds = |seconds: f64| format!("{:.3} ms", seconds * 1e3);

@@ -41,6 +41,14 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
             tables.len()
         );
     }
+    let is_of_one_rank = |table: &&PublishedTable| {
+        Heading::parse(&table.heading).is_ok_and(|heading| heading.one_rank_of.is_some())
+    };
+    ensure!(
+        !args.measure.setup.one_rank || tables.iter().all(is_of_one_rank),
+        "--one-rank: {file} is of whole models, which one rank is never compared with: `llama2-bench run --one-rank`, then \
+         `llama2-bench table RUN --published {file}`"
+    );
     let chosen =
         tables.iter().enumerate().filter(|(index, _)| args.table.is_none_or(|number| number == index + 1));
     let plans = chosen
@@ -216,7 +224,10 @@ fn resolve(
     settings.set("device", origin, device);
     settings.set("precision", origin, heading.precision.to_string());
     // Devices that share the model.
-    settings.set("world_size", origin, i64::from(heading.count));
+    settings.set("world_size", origin, i64::from(heading.one_rank_of.unwrap_or(heading.count)));
+    if heading.one_rank_of.is_some() {
+        settings.set("one_rank", origin, true);
+    }
     if args.measure.overrides.models.is_empty()
         && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
     {
@@ -241,7 +252,7 @@ fn describe(plan: &Plan<'_>) -> String {
             "runs here, on {} in {}:\n{}",
             sweep.setup.device,
             sweep.setup.precision,
-            list(sweep)
+            list(sweep, Heading::parse(&plan.table.heading).as_ref().ok())
         ));
     }
     let mut reasons: Vec<(&String, Vec<String>)> = Vec::new();
@@ -271,10 +282,20 @@ fn compare(args: &ReproduceArgs, plan: &Plan<'_>, dir: &Path, impossible: &[usiz
     let model_there = there.as_ref().map_or("", |there| there.model.as_str());
     let is_same =
         |table: &&Table| table.model == model_there || is_named(model_there, configs.get(&table.model));
-    let same = tables.iter().find(is_same);
+    let ranks_there = there.as_ref().ok().and_then(|there| there.one_rank_of);
+    let of_same_ranks = |table: &&Table| is_same(table) && table.one_rank_of == ranks_there;
+    let same = tables.iter().find(of_same_ranks).or_else(|| tables.iter().find(is_same));
     let Some(here) = same.or_else(|| tables.first().filter(|_| tables.len() == 1)) else {
         bail!("{}: no table of {}", dir.display(), plan.table.heading);
     };
+    ensure!(
+        here.one_rank_of == ranks_there,
+        "{}: \"{}\" and \"{}\" are of one rank alone and of something else: `llama2-bench table RUN --published FILE` says what \
+         is left for collectives",
+        dir.display(),
+        here.heading,
+        plan.table.heading
+    );
     let other = match (&there, same) {
         (Err(error), _) => Some((error.to_string(), Vec::new())),
         (Ok(_), None) => Some(("another model".into(), Vec::new())),

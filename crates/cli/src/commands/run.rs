@@ -44,7 +44,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweep = resolve(args, settings, &engines)?;
     if args.list {
-        printer::text(&plan::list(&sweep))?;
+        printer::text(&plan::list(&sweep, None))?;
         return Ok(Ending::Done);
     }
     let environment = look_around(&sweep, &engines)?;
@@ -125,7 +125,7 @@ pub(crate) fn with_ceilings(
     args: &MeasureArgs,
     stopwatch: &mut Stopwatch,
 ) -> Environment {
-    let measure = || ceilings::of_run(sweep, engines);
+    let measure = || ceilings::of_run(sweep, engines, &environment.engines);
     let ceilings = if args.no_ceilings { None } else { clocked(&mut stopwatch.ceilings, measure) };
     Environment { ceilings, ..environment }
 }
@@ -211,10 +211,11 @@ pub(crate) fn show(folder: &RunFolder, print: bool) -> Result<bool> {
     }
     let run = source::read_whole(folder.dir())?;
     let tables = source::with_findings(&run);
+    let left = table::left_for_collectives(&tables, None)?;
     if print {
-        printer::result(&table::render(&tables, None))?;
+        printer::result(&(table::render(&tables, None) + &left))?;
     }
-    folder.write("table.md", report::markdown::write(&tables).as_bytes())?;
+    folder.write("table.md", (report::markdown::write(&tables) + &left).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&tables).as_bytes())?;
     folder.write(PAGE, page_of(&run)?.as_bytes())?;
     Ok(run.audit.is_impossible())

@@ -58,6 +58,8 @@ fn ended(sweep: &Sweep, index: usize, outcome: Outcome) -> Measurement {
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: None,
+        one_rank: false,
+        device_memory_limit_bytes: None,
         read_bytes_per_second: None,
         gpu: None,
     }

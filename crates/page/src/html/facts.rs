@@ -39,7 +39,8 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
     let on_gpu = run.records.iter().any(|record| record.device != protocol::Device::Cpu);
     let gpus: BTreeSet<&str> = machine.gpus.iter().map(|(name, _)| name.as_str()).collect();
     let device = if on_gpu && !gpus.is_empty() {
-        let world = run.records.iter().map(|record| record.world_size).max().unwrap_or(1);
+        let devices = |record: &protocol::Measurement| if record.one_rank { 1 } else { record.world_size };
+        let world = run.records.iter().map(devices).max().unwrap_or(1);
         format!("{world} × {}", gpus.into_iter().collect::<Vec<_>>().join(", "))
     } else {
         format!("{}, {} cores", machine.cpu, machine.cores)

@@ -73,10 +73,12 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     };
     let bandwidth = share(|cell| cell.row.efficiency.decode_bandwidth);
     let flops = share(|cell| cell.row.efficiency.prefill_flops);
+    let sustained = share(|cell| cell.row.efficiency.prefill_sustained_flops);
+    let sustained = sustained.map(|share| format!(", {share} of the sustained one")).unwrap_or_default();
     let shares: Vec<String> = bandwidth
         .map(|share| format!("{share} of the measured memory bandwidth in decode"))
         .into_iter()
-        .chain(flops.map(|share| format!("{share} of the measured FLOP/s in prefill")))
+        .chain(flops.map(|share| format!("{share} of the measured FLOP/s in prefill{sustained}")))
         .collect();
     if !shares.is_empty() {
         parts.push(format!("reaches {}", shares.join(" and ")));

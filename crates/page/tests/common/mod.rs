@@ -76,6 +76,8 @@ pub(crate) fn measured(
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: None,
+        one_rank: false,
+        device_memory_limit_bytes: None,
         read_bytes_per_second: None,
         gpu: None,
     }
@@ -130,6 +132,7 @@ pub(crate) fn environment() -> Environment {
             device: Device::Cpu,
             read_bytes: Some(ceiling(40e9)),
             flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
+            sustained_flops: BTreeMap::new(),
         }),
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),

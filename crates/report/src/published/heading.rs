@@ -37,6 +37,8 @@ pub struct Heading {
     pub device: String,
     /// The processor's cores, where it is one.
     pub cores: Option<u32>,
+    /// The ranks of which it is rank 0's part alone, on one device and without sums; `None` where it is the whole model.
+    pub one_rank_of: Option<u32>,
 }
 
 /// A heading that has not these parts.
@@ -61,6 +63,13 @@ impl Heading {
         });
         let (at, end, precision, kind) = places.max_by_key(|place| place.0).ok_or(UnreadableHeading)?;
         let (model, device) = (inner[..at].trim(), inner[end..].trim());
+        let (one_rank_of, device) = match device.strip_prefix("rank 0 of ") {
+            Some(rest) => {
+                let (ranks, device) = rest.split_once(", ").ok_or(UnreadableHeading)?;
+                (Some(whole(ranks)?), device.trim())
+            }
+            None => (None, device),
+        };
         let (count, device, cores) = match kind {
             DeviceKind::Cuda => {
                 let (count, device) = device.split_once(' ').ok_or(UnreadableHeading)?;
@@ -78,7 +87,12 @@ impl Heading {
         if model.is_empty() || (device.is_empty() && kind == DeviceKind::Cuda) {
             return Err(UnreadableHeading);
         }
-        Ok(Self { model: model_name(model), precision, kind, count, device: device.into(), cores })
+        // A rank alone is on one device.
+        if one_rank_of.is_some_and(|ranks| ranks < 2 || count != 1) {
+            return Err(UnreadableHeading);
+        }
+        let model = model_name(model);
+        Ok(Self { model, precision, kind, count, device: device.into(), cores, one_rank_of })
     }
 }
 
@@ -114,18 +128,20 @@ mod tests {
             ["llama2-7b", "llama2-13b", "llama2-70b", "llama2-15m", "tinyllama-1.1b", "my model (1)"];
         for model in models {
             for (_, precision) in PRECISIONS {
-                for (device, count, name) in [
-                    (Device::Cuda(0), 4, "A100 80GB"),
-                    (Device::Cuda(1), 1, "H200 141GB"),
-                    (Device::Cpu, 1, "AMD EPYC 7763"),
-                    (Device::Cpu, 4, "AMD EPYC 7763"),
+                for (device, ranks, count, name) in [
+                    (Device::Cuda(0), (4, false), 4, "A100 80GB"),
+                    (Device::Cuda(0), (4, true), 1, "A100 80GB"),
+                    (Device::Cuda(1), (1, false), 1, "H200 141GB"),
+                    (Device::Cpu, (1, false), 1, "AMD EPYC 7763"),
+                    (Device::Cpu, (4, false), 1, "AMD EPYC 7763"),
+                    (Device::Cpu, (4, true), 1, "AMD EPYC 7763"),
                 ] {
-                    let text = heading(model, precision, device, count, &machine);
+                    let text = heading(model, precision, device, ranks, &machine);
                     let parts = Heading::parse(&text).unwrap();
                     assert_eq!((parts.model.as_str(), parts.precision), (model, precision), "{text}");
                     let is_cpu = device == Device::Cpu;
-                    let devices = if is_cpu { 1 } else { count };
-                    assert_eq!((parts.count, parts.device.as_str()), (devices, name), "{text}");
+                    assert_eq!((parts.count, parts.device.as_str()), (count, name), "{text}");
+                    assert_eq!(parts.one_rank_of, ranks.1.then_some(4), "{text}");
                     assert_eq!(parts.kind == DeviceKind::Cpu, is_cpu);
                     assert_eq!(parts.cores, is_cpu.then_some(16));
                 }
@@ -146,6 +162,10 @@ mod tests {
             "LLaMA-2 7B FP16 CUDA (99999999999 A100 80GB)",
             "LLaMA-2 7B FP32 CPU (AMD EPYC)",
             " FP16 CUDA (1 A100 80GB)",
+            "LLaMA-2 70B FP16 CUDA (rank 0 of 4, 4 A100 80GB)",
+            "LLaMA-2 70B FP16 CUDA (rank 0 of 1, 1 A100 80GB)",
+            "LLaMA-2 70B FP16 CUDA (rank 0 of four, 1 A100 80GB)",
+            "LLaMA-2 70B FP16 CUDA (rank 0 of 4)",
         ] {
             assert_eq!(Heading::parse(text), Err(UnreadableHeading), "{text}");
         }

@@ -20,6 +20,17 @@ pub use heading::{DeviceKind, Heading, UnreadableHeading};
 pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
+/// The published LLaMA-2 tables, of one and of four A100.
+pub const LLAMA2_A100: &str = include_str!("../../../../results/published/llama2-a100.md");
+
+/// The tables of [`LLAMA2_A100`].
+///
+/// # Panics
+/// Never: the file is compiled in, and a test reads it.
+pub fn built_in() -> Document {
+    parse(LLAMA2_A100, "results/published/llama2-a100.md").expect("the built-in tables")
+}
+
 /// Reads `text` as what the name of its file says: csv (`.csv`), json (`.json`), else markdown.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     let extension = std::path::Path::new(file).extension().and_then(|extension| extension.to_str());

@@ -70,6 +70,8 @@ pub(crate) fn measured(
         ranks: Vec::new(),
         collectives: None,
         tokens_sha256: Some("aa".into()),
+        one_rank: false,
+        device_memory_limit_bytes: None,
         read_bytes_per_second: None,
         gpu: None,
     }
