@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 WORKERS = REPOSITORY / "scripts" / "workers"
 sys.path.insert(0, str(WORKERS))
 
-from worker import memory, options, peers, pipe, timing
+from worker import memory, options, peers, pipe, profile, timing
 from worker.engine import Engine
 from worker.progress import Reporter
 
@@ -94,6 +94,49 @@ class Sent:
 
 def silent():
     return Reporter(Sent(), "load")
+
+
+class Marks:
+    """In the place of Profilers: keeps the order among the engine's calls."""
+
+    notes = []
+
+    def __init__(self, calls):
+        self.start, self.stop, self.pop = (lambda word=word: calls.append(word) for word in ("start", "stop", ">"))
+        self.push = lambda name: calls.append(f"<{name}")
+
+
+class AProfile(unittest.TestCase):
+    def test_the_profiler_is_on_for_one_forward_of_each_kind_after_the_warm_ups(self):
+        log = Log()
+        answer = profile.profile(log, [[1, 2]] * 4, 256, 2, silent(), Marks(log.calls))
+        self.assertEqual(answer, {"notes": []})
+        marked = ["reset", "sync", "start"]
+        for name in ("prefill", "select", "decode"):
+            marked += [f"<{name} 4x2", name, "sync", ">"]
+        # As in crates/worker/src/profile.rs.
+        warm_ups = ["reset", "prefill", "sync"] * 3 + ["select", "decode", "sync"] * 2
+        self.assertEqual(log.calls, ["begin", *warm_ups, *marked, "stop", "end"])
+
+    def test_a_forward_that_fails_switches_the_profiler_off(self):
+        log = Log()
+        log.decode = mock.Mock(side_effect=RuntimeError("no"))
+        with self.assertRaises(RuntimeError):
+            profile.profile(log, [[1]], 4, 0, silent(), Marks(log.calls))
+        self.assertEqual(log.calls[-3:], ["<decode 1x1", ">", "stop"])
+
+    def test_what_is_missing_is_said(self):
+        with mock.patch("ctypes.CDLL", side_effect=OSError("not there")):
+            profilers = profile.Profilers()
+        for call in (profilers.start, profilers.stop, profilers.pop):
+            call()
+        profilers.push("a")
+        self.assertEqual(profilers.notes[0], "no CUDA driver, so no profiler is switched on: not there")
+        with mock.patch("ctypes.CDLL") as driver:
+            driver.return_value.cuProfilerStart.return_value = 201
+            profilers = profile.Profilers()
+            profilers.start()
+        self.assertIn("cuProfilerStart failed with error 201: no profiler records this", profilers.notes)
 
 
 class TheProcedure(unittest.TestCase):

@@ -36,6 +36,7 @@ fn environment() -> Environment {
         sweep_sha256: String::new(),
         pair: None,
         shard: None,
+        locked_gpu_clocks: None,
         differs_from_first_part: Vec::new(),
     }
 }

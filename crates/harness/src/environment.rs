@@ -46,6 +46,7 @@ pub fn read_environment(
         sweep_sha256: String::new(),
         pair: None,
         shard: None,
+        locked_gpu_clocks: None,
         differs_from_first_part: Vec::new(),
     }
 }

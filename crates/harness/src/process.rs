@@ -478,6 +478,7 @@ fn name(reply: &Reply) -> &'static str {
         Reply::Measured(_) => "measured",
         Reply::Generated(_) => "generated",
         Reply::Ceilings(_) => "ceilings",
+        Reply::Profiled(_) => "profiled",
         Reply::Failed(_) => "failed",
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Gpu, Hello, MeasuredCeilings, Share};
+use crate::{Gpu, Hello, LockedClock, MeasuredCeilings, Share};
 
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,9 @@ pub struct Environment {
     /// Of a run that measured a share of its sweep's cells: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Share>,
+    /// The clock that the GPUs were locked to during the run; `None` where they were left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_gpu_clocks: Option<LockedClock>,
     /// In a run of several parts: what this part does otherwise than the first, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs_from_first_part: Vec<String>,

@@ -1,6 +1,8 @@
 //! What NVIDIA's driver says of a GPU: facts of it, and what it did while a cell was measured.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,38 @@ pub enum Throttle {
     SyncBoost,
 }
 
+/// A clock that the multiprocessors of a GPU are locked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockedClock {
+    /// The base clock: the one that the GPU holds within its power limit under any load.
+    Base,
+    /// So many MHz.
+    #[serde(untagged)]
+    Mhz(u32),
+}
+
+impl fmt::Display for LockedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("base"),
+            Self::Mhz(mhz) => write!(f, "{mhz} MHz"),
+        }
+    }
+}
+
+impl FromStr for LockedClock {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "base" {
+            return Ok(Self::Base);
+        }
+        let mhz = text.parse().ok().filter(|mhz| (1..100_000).contains(mhz));
+        mhz.map(Self::Mhz).ok_or_else(|| format!("expected base or a clock in MHz, found \"{text}\""))
+    }
+}
+
 /// What the GPU did from the request of a cell to its answer. Columns have a figure a sample, or none where the GPU does not
 /// say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +123,9 @@ pub struct GpuSeries {
     pub used_before_bytes: Option<u64>,
     /// Memory in use after the worker ended, where it did and that is more than there was before.
     pub left_bytes: Option<u64>,
+    /// Earlier tries of the cell whose figures were not kept, because the GPU throttled for another reason than its power limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttled_tries: u32,
 }
 
 /// Where a phase of a cell began.
@@ -136,6 +173,11 @@ impl GpuSeries {
         self.throttled_samples.iter().map(move |(reason, count)| (*reason, f64::from(*count) / samples))
     }
 
+    /// Reasons other than the power limit for which the GPU throttled, with their shares of the samples.
+    pub fn unusual_throttling(&self) -> impl Iterator<Item = (Throttle, f64)> {
+        self.throttled().filter(|(reason, _)| !reason.is_usual())
+    }
+
     /// Where a phase begins, and where the next one does or the series ends.
     fn span(&self, phase: Phase) -> Option<(GpuPhase, GpuPhase)> {
         let place = self.phases.iter().position(|one| one.phase == phase)?;
@@ -152,6 +194,10 @@ impl GpuSeries {
     }
 }
 
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl Throttle {
     /// In words.
     pub fn words(self) -> &'static str {
@@ -163,6 +209,11 @@ impl Throttle {
             Self::HwPowerBrakeSlowdown => "power brake",
             Self::SyncBoost => "another GPU's clocks",
         }
+    }
+
+    /// Whether it may be over after a while. Clocks that are kept equal with another GPU's are a setting.
+    pub fn may_pass(self) -> bool {
+        self != Self::SyncBoost
     }
 
     /// Whether a GPU in order is held down so under load: figures are its own then, and another's of the same kind.
@@ -199,6 +250,29 @@ mod tests {
         assert_eq!(series.lowest_sm_clock_mhz_in(Phase::Prompt), Some(1700));
         assert_eq!((series.lowest_sm_clock_mhz_in(Phase::Load), series.hottest_celsius()), (None, Some(60)));
         assert_eq!(series.throttled().collect::<Vec<_>>(), [(Throttle::SwPowerCap, 0.75)]);
+        assert_eq!(series.unusual_throttling().count(), 0);
+    }
+
+    #[test]
+    fn a_reason_other_than_the_power_limit_is_unusual() {
+        let throttled_samples = BTreeMap::from([(Throttle::SwPowerCap, 3), (Throttle::HwThermalSlowdown, 1)]);
+        let series = GpuSeries { throttled_samples, ..series() };
+        assert_eq!(series.unusual_throttling().collect::<Vec<_>>(), [(Throttle::HwThermalSlowdown, 0.25)]);
+        assert!(Throttle::HwThermalSlowdown.may_pass() && !Throttle::SyncBoost.may_pass());
+    }
+
+    #[test]
+    fn a_locked_clock_is_a_word_or_a_number() {
+        for (text, json, words) in [("base", "\"base\"", "base"), ("1410", "1410", "1410 MHz")] {
+            let clock: LockedClock = text.parse().unwrap();
+            assert_eq!(serde_json::to_string(&clock).unwrap(), json);
+            assert_eq!(serde_json::from_str::<LockedClock>(json).unwrap(), clock);
+            assert_eq!(clock.to_string(), words);
+        }
+        for text in ["", "max", "0", "-1", "1410 MHz", "99999999999"] {
+            let error = text.parse::<LockedClock>().unwrap_err();
+            assert_eq!(error, format!("expected base or a clock in MHz, found \"{text}\""));
+        }
     }
 
     #[test]

@@ -16,13 +16,13 @@ mod words;
 
 pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached, SustainedCeiling};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
-pub use gpu::{Gpu, GpuPhase, GpuSeries, Throttle};
+pub use gpu::{Gpu, GpuPhase, GpuSeries, LockedClock, Throttle};
 pub use measurement::{
     CellSize, CollectiveShares, DeviceSeconds, Generation, Measurement, Memory, Outcome, SCHEMA,
 };
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
-    Measured, ModelSource, Options, Procedure, Progress, RankPlace, Reply, Request, UsableDevice,
+    Measured, ModelSource, Options, Procedure, Profiled, Progress, RankPlace, Reply, Request, UsableDevice,
 };
 pub use share::Share;
 pub use verification::{Agreement, Verification};

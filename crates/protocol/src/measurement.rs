@@ -1,5 +1,8 @@
 //! The record of a cell.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Device, GpuSeries, Phase, Precision};
@@ -93,6 +96,25 @@ pub struct CellSize {
     pub prompt_length: u32,
 }
 
+impl fmt::Display for CellSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}", self.batch_size, self.prompt_length)
+    }
+}
+
+impl FromStr for CellSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size = |text: &str| text.parse().ok().filter(|size| *size > 0);
+        let sizes =
+            text.split_once(['x', '×']).and_then(|(batch, prompt)| Some((size(batch)?, size(prompt)?)));
+        let (batch_size, prompt_length) = sizes
+            .ok_or_else(|| format!("expected a cell as BATCHxPROMPT, such as 1x256, found \"{text}\""))?;
+        Ok(Self { batch_size, prompt_length })
+    }
+}
+
 /// A line of `measurements.jsonl`: one cell, one replicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,6 +202,19 @@ pub(crate) fn first_part() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_is_named_by_its_sizes() {
+        let cell = CellSize { batch_size: 4, prompt_length: 256 };
+        assert_eq!(
+            ("4x256".parse(), "4×256".parse(), cell.to_string()),
+            (Ok(cell), Ok(cell), "4×256".into())
+        );
+        for text in ["", "4", "x256", "4x", "0x256", "4x0", "4x256x1", "4 x 256", "-1x2", "99999999999x1"] {
+            let error = text.parse::<CellSize>().unwrap_err();
+            assert_eq!(error, format!("expected a cell as BATCHxPROMPT, such as 1x256, found \"{text}\""));
+        }
+    }
 
     #[test]
     fn a_latency_is_read_as_it_was_written_to_the_last_bit() {

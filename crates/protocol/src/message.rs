@@ -25,6 +25,8 @@ pub enum Request {
     Generate(GenerateRequest),
     /// Measure what the device can do at most. Answered by [`Reply::Ceilings`].
     Ceilings(CeilingsRequest),
+    /// Run one forward of each kind of a cell for a profiler, untimed. Answered by [`Reply::Profiled`].
+    Profile(MeasureRequest),
     /// End in order. Answered by the worker's exit.
     Shutdown,
 }
@@ -45,6 +47,8 @@ pub enum Reply {
     Generated(Generated),
     /// What was reached.
     Ceilings(Reached),
+    /// The forwards were run.
+    Profiled(Profiled),
     /// The request failed; the worker waits for the next one.
     Failed(Failure),
 }
@@ -258,6 +262,15 @@ pub struct Generated {
     /// `[step][row][vocabulary]`, when asked for. Each is finite.
     #[serde(default, deserialize_with = "finite")]
     pub logits: Option<Logits>,
+}
+
+/// The forwards for a profiler were run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profiled {
+    /// What kept a profiler from seeing them, one line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A request failed.

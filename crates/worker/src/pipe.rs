@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
-use protocol::{Failure, Phase, Reply, Request};
+use protocol::{Failure, Phase, Profiled, Reply, Request};
 
+use crate::nvtx::Profilers;
+use crate::profile::profile;
 use crate::ranks::{introduce, settle};
 use crate::timing::{Clock, Job, MonotonicClock, measure};
 use crate::{Engine, Prompt, Reporter};
@@ -135,6 +137,14 @@ fn answer(
             let (procedure, collectives) = (request.procedure, request.collectives);
             let job = Job { prompt: &prompt, generation_length, procedure, collectives };
             Reply::Measured(measure(engine, clock, &job, world, reporter)?)
+        }
+        Request::Profile(request) => {
+            let generation_length = request.generation_length as usize;
+            let prompt = checked_prompt(engine, &request.prompt_ids, generation_length)?;
+            let warmup_runs = request.procedure.warmup_runs;
+            let mut profilers = Profilers::find();
+            profile(engine, &prompt, generation_length, warmup_runs, world, reporter, &mut profilers)?;
+            Reply::Profiled(Profiled { notes: profilers.notes })
         }
         Request::Generate(request) => {
             let max_new_tokens = request.max_new_tokens as usize;

@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from .memory import words_of
+from .profile import Profilers, profile
 from .progress import Reporter
 from .timing import generate, measure
 
@@ -56,6 +57,12 @@ def _measure(engine, request, reporter):
     return "measured", measure(engine, request["prompt_ids"], length, request["procedure"], reporter)
 
 
+def _profile(engine, request, reporter):
+    length, warmup_runs = request["generation_length"], request["procedure"]["warmup_runs"]
+    _check_prompt(engine, request["prompt_ids"], length)
+    return "profiled", profile(engine, request["prompt_ids"], length, warmup_runs, reporter, Profilers())
+
+
 def _generate(engine, request, reporter):
     new_tokens = request["max_new_tokens"]
     if new_tokens < 1:
@@ -68,7 +75,7 @@ def _ceilings(engine, request, reporter):
     raise NotImplementedError(f"{request['device']}: this engine measures no ceilings")
 
 
-ANSWERS = {"load": _load, "measure": _measure, "generate": _generate, "ceilings": _ceilings}
+ANSWERS = {"load": _load, "measure": _measure, "profile": _profile, "generate": _generate, "ceilings": _ceilings}
 
 
 def _check_prompt(engine, rows, decodes):

@@ -144,6 +144,7 @@ pub(crate) fn environment() -> Environment {
         sweep_sha256: String::new(),
         pair: None,
         shard: None,
+        locked_gpu_clocks: None,
         differs_from_first_part: Vec::new(),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn environment() -> Environment {
         programs: BTreeMap::new(),
         pair: None,
         shard: None,
+        locked_gpu_clocks: None,
         models: BTreeMap::new(),
         machine: None,
         sweep_sha256: String::new(),
