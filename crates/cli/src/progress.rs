@@ -96,6 +96,9 @@ impl Progress {
             Event::Farewell { engine, error } => {
                 self.line(&format!("warning: {engine}: its worker did not end in order: {error}"));
             }
+            Event::MeasuredAgain { cell, attempt, attempts, why } => {
+                self.line(&measured_again(&cell, attempt, attempts, why));
+            }
             Event::CellEnded { cell, index, measurement } => {
                 if measurement.outcome == Outcome::Ok {
                     self.pace.add(index, self.started.elapsed());
@@ -167,6 +170,11 @@ pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String 
             format!("{name} {word:>12}  {}", measurement.error.as_deref().unwrap_or(""))
         }
     }
+}
+
+/// One line on a cell that is measured again.
+pub(crate) fn measured_again(cell: &Cell<'_>, attempt: u32, attempts: u32, why: &str) -> String {
+    format!("{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}", cell_name(cell))
 }
 
 pub(crate) fn cell_name(cell: &Cell<'_>) -> String {

@@ -25,7 +25,7 @@ impl Stopwatch {
 }
 
 fn line(passed: Duration, ceilings: Duration, spent: &Spent) -> String {
-    let Spent { verification, loading, warm_up, timed, memory } = *spent;
+    let Spent { verification, loading, warm_up, timed, memory, cool_down } = *spent;
     let known = [
         (timed, "timed"),
         (warm_up, "warm-ups"),
@@ -33,6 +33,7 @@ fn line(passed: Duration, ceilings: Duration, spent: &Spent) -> String {
         (verification, "verification"),
         (ceilings, "ceilings"),
         (memory, "memory read beside cells"),
+        (cool_down, "cool-down"),
     ];
     let rest = passed.saturating_sub(known.iter().map(|(took, _)| *took).sum());
     let shares = known.into_iter().chain([(rest, "the rest")]).map(|(took, what)| {
@@ -57,6 +58,7 @@ mod tests {
             warm_up: seconds(40),
             timed: seconds(120),
             memory: Duration::ZERO,
+            cool_down: seconds(0),
         };
         assert_eq!(
             line(seconds(200), seconds(14), &spent),

@@ -1,6 +1,6 @@
 //! What is needed of the driver.
 
-use protocol::{Gpu, Throttle};
+use protocol::{Gpu, LockedClock, Throttle};
 
 /// What the driver says of its GPUs, by their index in the order of the PCI bus. `None` where it does not say.
 pub trait Driver: Send + Sync {
@@ -18,6 +18,37 @@ pub trait Driver: Send + Sync {
     fn used_bytes(&self, index: u32) -> Option<u64>;
     /// Processes that compute or draw on it.
     fn processes(&self, index: u32) -> Vec<Process>;
+    /// Locks the clock of its multiprocessors, for every program, until it is reset or the driver is loaded anew.
+    ///
+    /// # Errors
+    /// Where the driver refuses.
+    fn lock_clocks(&self, index: u32, clock: LockedClock) -> Result<(), ClockError>;
+    /// Lets the driver choose its clocks again.
+    ///
+    /// # Errors
+    /// Where the driver refuses.
+    fn reset_clocks(&self, index: u32) -> Result<(), ClockError>;
+}
+
+/// Why clocks were not locked or reset, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClockError {
+    /// Only root may do it.
+    #[error(
+        "this user may not set GPU clocks: run as root, in a container with the SYS_ADMIN capability, or leave it out"
+    )]
+    NoPermission,
+    /// The GPU can't do it.
+    #[error("this GPU can't lock its clocks: NVIDIA's driver supports it from Volta on")]
+    NotSupported,
+    /// The clock is not one that it can have.
+    #[error(
+        "the driver accepts no such clock: `nvidia-smi -q -d SUPPORTED_CLOCKS` lists those that there are"
+    )]
+    NotAccepted,
+    /// Anything else, in the driver's words.
+    #[error("NVIDIA's driver: {0}")]
+    Other(String),
 }
 
 /// What a GPU does at a moment.

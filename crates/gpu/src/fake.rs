@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use protocol::Gpu;
+use protocol::{Gpu, LockedClock};
 
-use crate::{Driver, Process, Sample};
+use crate::{ClockError, Driver, Process, Sample};
 
 /// One GPU that says what it is told to say.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ struct Script {
     energy: Vec<f64>,
     used: Vec<u64>,
     processes: Vec<Process>,
+    clocks: Vec<(u32, Option<LockedClock>)>,
+    clock_error: Option<(u32, ClockError)>,
 }
 
 impl Fake {
@@ -45,6 +47,26 @@ impl Fake {
     /// What runs on it.
     pub fn set_processes(&self, processes: Vec<Process>) {
         self.change(|script| script.processes = processes);
+    }
+
+    /// The GPU that refuses to have its clocks set, and why.
+    pub fn refuse_clocks(&self, index: u32, why: ClockError) {
+        self.change(|script| script.clock_error = Some((index, why)));
+    }
+
+    /// The clocks that were set, and on which GPU; `None` where they were reset.
+    pub fn clocks_set(&self) -> Vec<(u32, Option<LockedClock>)> {
+        self.change(|script| script.clocks.clone())
+    }
+
+    fn set_clocks(&self, index: u32, clock: Option<LockedClock>) -> Result<(), ClockError> {
+        self.change(|script| {
+            if let Some((_, why)) = script.clock_error.as_ref().filter(|(refusing, _)| *refusing == index) {
+                return Err(why.clone());
+            }
+            script.clocks.push((index, clock));
+            Ok(())
+        })
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
@@ -84,5 +106,13 @@ impl Driver for Fake {
 
     fn processes(&self, _: u32) -> Vec<Process> {
         self.change(|script| script.processes.clone())
+    }
+
+    fn lock_clocks(&self, index: u32, clock: LockedClock) -> Result<(), ClockError> {
+        self.set_clocks(index, Some(clock))
+    }
+
+    fn reset_clocks(&self, index: u32) -> Result<(), ClockError> {
+        self.set_clocks(index, None)
     }
 }

@@ -19,7 +19,7 @@ pub const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 /// Which GPUs CUDA shows.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
-pub use driver::{Driver, Process, Sample, others, words};
+pub use driver::{ClockError, Driver, Process, Sample, others, words};
 pub use memory::memory_left;
 pub use monitor::Monitor;
 pub use nvml::{Absent, Nvml};

@@ -2,12 +2,12 @@
 
 use nvml_wrapper::Device;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
-use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
-use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enum_wrappers::device::{Clock, ClockLimitId, TemperatureSensor};
+use nvml_wrapper::enums::device::{GpuLockedClocksSetting, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
-use protocol::{Gpu, Throttle};
+use protocol::{Gpu, LockedClock, Throttle};
 
-use crate::{Driver, Process, Sample};
+use crate::{ClockError, Driver, Process, Sample};
 
 /// Why the library can't be used, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +130,37 @@ impl Driver for Nvml {
         };
         computing.into_iter().chain(drawing).map(process).collect()
     }
+
+    fn lock_clocks(&self, index: u32, clock: LockedClock) -> Result<(), ClockError> {
+        Ok(self.0.device_by_index(index)?.set_gpu_locked_clocks(clock_range(clock))?)
+    }
+
+    fn reset_clocks(&self, index: u32) -> Result<(), ClockError> {
+        Ok(self.0.device_by_index(index)?.reset_gpu_locked_clocks()?)
+    }
+}
+
+/// The least and the greatest clock, which are the same. NVML's name for the base clock is the limit by thermal design power: the
+/// clock that this power suffices for under any load.
+fn clock_range(clock: LockedClock) -> GpuLockedClocksSetting {
+    match clock {
+        LockedClock::Base => GpuLockedClocksSetting::Symbolic {
+            lower_bound: ClockLimitId::Tdp,
+            upper_bound: ClockLimitId::Tdp,
+        },
+        LockedClock::Mhz(mhz) => GpuLockedClocksSetting::Numeric { min_clock_mhz: mhz, max_clock_mhz: mhz },
+    }
+}
+
+impl From<NvmlError> for ClockError {
+    fn from(error: NvmlError) -> Self {
+        match error {
+            NvmlError::NoPermission => Self::NoPermission,
+            NvmlError::NotSupported | NvmlError::FailedToLoadSymbol(_) => Self::NotSupported,
+            NvmlError::InvalidArg => Self::NotAccepted,
+            other => Self::Other(other.to_string().replace('\n', " ")),
+        }
+    }
 }
 
 /// NVML's reasons but for idleness and somebody's settings.
@@ -167,6 +198,16 @@ mod tests {
         let words: Vec<String> = errors.into_iter().map(|error| Absent::from(error).to_string()).collect();
         assert!(words.iter().all(|words| words.len() > 40 && !words.contains('\n')), "{words:?}");
         assert!(words[1].contains("modprobe nvidia") && words[2].contains("restart the machine"));
+    }
+
+    #[test]
+    fn a_clock_is_a_range_of_one() {
+        let range = |clock| clock_range(clock).into_min_and_max_clocks();
+        // nvml.h: NVML_CLOCK_LIMIT_ID_TDP
+        assert_eq!(range(LockedClock::Base), (0xffff_ff01, 0xffff_ff01));
+        assert_eq!(range(LockedClock::Mhz(1410)), (1410, 1410));
+        assert_eq!(ClockError::from(NvmlError::NoPermission), ClockError::NoPermission);
+        assert_eq!(ClockError::from(NvmlError::InvalidArg), ClockError::NotAccepted);
     }
 
     #[test]

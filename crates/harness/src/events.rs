@@ -56,6 +56,17 @@ pub enum Event<'a> {
         /// What it did.
         error: &'a str,
     },
+    /// The GPU throttled for a reason other than its power limit while the cell was measured: it is measured again.
+    MeasuredAgain {
+        /// The cell.
+        cell: Cell<'a>,
+        /// Which try follows, from 2.
+        attempt: u32,
+        /// How many there may be.
+        attempts: u32,
+        /// Why clocks were lower, with the share of the time.
+        why: &'a str,
+    },
     /// A cell ended, and its record is on disk.
     CellEnded {
         /// The cell.

@@ -45,6 +45,13 @@ impl Gpus {
         self.visible.iter().map(|&index| self.driver.gpu(index).unwrap_or_default()).collect()
     }
 
+    /// The driver's indices of the GPUs that the ranks of a sweep on `device` have on this machine; `None` where one is not known.
+    pub(crate) fn indices(&self, device: Device, world_size: u32) -> Option<Vec<u32>> {
+        let Device::Cuda(first) = device else { return None };
+        let (first, count) = (first as usize, world_size as usize);
+        Some(self.visible.get(first..first.checked_add(count)?)?.to_vec())
+    }
+
     /// A watch over a sweep's device; `None` where it is no GPU, or not known which.
     pub fn watch(&self, device: Device) -> Option<GpuWatch> {
         let Device::Cuda(cuda) = device else { return None };
@@ -110,6 +117,8 @@ mod tests {
         let gpus = Gpus::new(Arc::clone(&driver) as Arc<dyn Driver>, None);
         assert_eq!(gpus.facts()[0].name, "NVIDIA H200");
         assert_eq!(gpus.watch(Device::Cuda(0)).unwrap().memory_bytes(), Some(141 << 30));
+        assert_eq!(gpus.indices(Device::Cuda(0), 1), Some(vec![0]));
+        assert_eq!((gpus.indices(Device::Cuda(0), 2), gpus.indices(Device::Cpu, 1)), (None, None));
         assert!(gpus.watch(Device::Cuda(1)).is_none() && gpus.watch(Device::Cpu).is_none());
         assert!(Gpus::new(driver, Some("-1")).facts().is_empty());
     }

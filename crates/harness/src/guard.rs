@@ -9,10 +9,12 @@ use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::{Failure, Phase, Reply};
 
+use crate::clock_lock;
 use crate::launch::Launch;
 
 /// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
@@ -21,7 +23,7 @@ const GUARD: &str = "__guard";
 /// In a worker's environment: this program's file, for what a worker may want of it (`synth`).
 const PROGRAM: &str = "LLAMA2_BENCH";
 /// The program that runs, although its file may have been replaced meanwhile.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The guard of a worker, ready to be started.
 pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
@@ -50,11 +52,15 @@ pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     command
 }
 
-/// What a program that starts workers does first in its `main`: where it was started as a guard, it is one, and ends
-/// with this code.
+/// What a program that starts workers does first in its `main`: where it was started as a guard, or to keep GPU clocks locked,
+/// it does that, and ends with this code.
 pub fn guard_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != GUARD {
+    let first = arguments.next()?;
+    if first == clock_lock::KEEPER {
+        return Some(clock_lock::keep(arguments));
+    }
+    if first != GUARD {
         return None;
     }
     Some(guard(arguments).unwrap_or_else(|why| {
@@ -206,6 +212,15 @@ pub(crate) fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
+/// The child that [`sweep`] leaves alone; 0 for none.
+static SPARED: AtomicI32 = AtomicI32::new(0);
+
+/// Has [`sweep`] leave this child alone: the keeper of the GPU's clocks, which ends by itself.
+pub(crate) fn spare(child: Option<u32>) {
+    let child = child.and_then(|child| libc::pid_t::try_from(child).ok());
+    SPARED.store(child.unwrap_or(0), Ordering::Relaxed);
+}
+
 /// Kills what a guard that was killed itself has left: all of this program's children, for as long as a second.
 pub(crate) fn sweep() {
     let deadline = Instant::now() + Duration::from_secs(1);
@@ -216,7 +231,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// The children of this process, from `/proc`.
+/// The children of this process, from `/proc`, but for the one that is spared.
 fn children() -> Vec<libc::pid_t> {
     let me = std::process::id().to_string();
     let is_mine = |pid: &libc::pid_t| {
@@ -226,7 +241,12 @@ fn children() -> Vec<libc::pid_t> {
         rest.split(' ').nth(1) == Some(me.as_str())
     };
     let names = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_mine).collect()
+    let spared = SPARED.load(Ordering::Relaxed);
+    names
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != spared)
+        .filter(is_mine)
+        .collect()
 }
 
 /// Ends as the worker did: with its code, or by its signal.

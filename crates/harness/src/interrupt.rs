@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the sweep to stop, the second ends the program at once.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -62,6 +63,22 @@ extern "C" fn on_signal(_: libc::c_int) {
         }
         // SAFETY: `_exit` is async-signal-safe. Workers die with this process (PR_SET_PDEATHSIG).
         unsafe { libc::_exit(130) };
+    }
+}
+
+/// Waits, and returns early where the sweep is asked to stop meanwhile: whether it was.
+pub(crate) fn interrupted_within(pause: Duration) -> bool {
+    const LOOK: Duration = Duration::from_millis(50);
+    let start = Instant::now();
+    loop {
+        if interrupted() {
+            return true;
+        }
+        let left = pause.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(left.min(LOOK));
     }
 }
 

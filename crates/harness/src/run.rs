@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use protocol::{CellSize, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
+use protocol::{CellSize, GpuSeries, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
 use crate::ceilings::reader;
 use crate::records::CellKey;
@@ -13,6 +14,10 @@ use crate::{
     Cell, CellFailure, Engines, Event, GpuWatch, RunFolder, SettingsError, StoreError, Sweep, WorkerError,
     classify, interleaved, verify,
 };
+
+/// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
+/// sink under forced air loses most of what it holds in that time.
+const PAUSE_BEFORE_RETRY: Duration = Duration::from_secs(10);
 
 /// How a sweep ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,7 +137,7 @@ pub fn run(
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
             let (measured, Beside { gpu, read_bytes_per_second }) =
-                seat.measure(sweep, engines, cell, on_event);
+                measure_unthrottled(sweep, engines, seat, cell, on_event);
             let empty = Measurement { gpu, read_bytes_per_second, ..empty };
             match measured {
                 Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
@@ -148,6 +153,48 @@ pub fn run(
         spent += seat.spent;
     }
     Ok(RunSummary { spent, ..RunSummary::of(contenders, false)? })
+}
+
+/// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try counts.
+fn measure_unthrottled(
+    sweep: &Sweep,
+    engines: &Engines,
+    seat: &mut Seat,
+    cell: Cell<'_>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> (Result<MeasuredCell, WorkerError>, Beside) {
+    let cool_down = Duration::from_secs_f64(sweep.cool_down_seconds);
+    let between_tries = if cool_down.is_zero() { PAUSE_BEFORE_RETRY } else { cool_down };
+    let (mut throttled_tries, mut pause, mut load_seconds) = (0, cool_down, None);
+    loop {
+        let (mut measured, mut beside) = seat.measure(sweep, engines, cell, pause, on_event);
+        if let Ok(measured) = &mut measured {
+            // Only the first try had to load the model.
+            load_seconds = load_seconds.or(measured.load_seconds);
+            measured.load_seconds = load_seconds;
+        }
+        if let Some(series) = &mut beside.gpu {
+            series.throttled_tries = throttled_tries;
+        }
+        let why = beside.gpu.as_ref().and_then(throttling).filter(|_| measured.is_ok());
+        let Some(why) = why.filter(|_| throttled_tries < sweep.throttle_retries) else {
+            return (measured, beside);
+        };
+        throttled_tries += 1;
+        let (attempt, attempts) = (throttled_tries + 1, sweep.throttle_retries + 1);
+        on_event(Event::MeasuredAgain { cell, attempt, attempts, why: &why });
+        pause = between_tries;
+    }
+}
+
+/// Why the GPU throttled, other than for its power limit and where waiting may help: `temperature (hardware) (33 % of the time)`.
+fn throttling(series: &GpuSeries) -> Option<String> {
+    let reasons: Vec<String> = series
+        .unusual_throttling()
+        .filter(|(reason, _)| reason.may_pass())
+        .map(|(reason, share)| format!("{} ({:.0} % of the time)", reason.words(), 100.0 * share))
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 /// Where the sweep asks for it: a cell that ran out of memory although it needs no more than this one.

@@ -12,6 +12,7 @@ use protocol::{
 };
 
 use crate::ceilings::read_beside_cell;
+use crate::interrupt::interrupted_within;
 use crate::process::PLAIN_REPLY;
 use crate::series::check_series;
 use crate::spent::{Spent, clocked};
@@ -100,16 +101,17 @@ impl Seat {
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
-    /// Measures a cell.
+    /// Measures a cell, after a pause with the model loaded and the device idle.
     pub(crate) fn measure(
         &mut self,
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
+        pause: Duration,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> (Result<MeasuredCell, WorkerError>, Beside) {
         let mut beside = Beside::default();
-        let measured = self.ask(sweep, engines, cell, &mut beside, on_event);
+        let measured = self.ask(sweep, engines, cell, pause, &mut beside, on_event);
         if measured.is_err() || sweep.isolation == Isolation::Cell {
             self.leave(on_event);
             let left =
@@ -129,6 +131,7 @@ impl Seat {
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
+        pause: Duration,
         beside: &mut Beside,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<MeasuredCell, WorkerError> {
@@ -143,19 +146,12 @@ impl Seat {
             Some(self.sit(sweep, engines, cell, on_event)?)
         };
         let seated = self.seated.as_mut().expect("a worker is seated");
+        if clocked(&mut self.spent.cool_down, || interrupted_within(pause)) {
+            return Err(WorkerError::Interrupted);
+        }
 
-        let vocab_size = cell.model.config.vocab_size as u32;
-        let request = Request::Measure(MeasureRequest {
-            prompt_ids: llama::prompt::seeded_prompt(
-                cell.batch_size,
-                cell.prompt_length,
-                vocab_size,
-                sweep.seed,
-            ),
-            generation_length: sweep.generation_length,
-            procedure: sweep.procedure,
-            collectives: sweep.collectives,
-        });
+        let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
+        let request = Request::Measure(measure_request(sweep, cell.model, size));
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
@@ -269,6 +265,36 @@ pub fn generate(
             Ok(generated)
         }
         _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
+    }
+}
+
+/// Starts the worker of `engine`, loads the sweep's model and runs one forward of each kind of `cell` for a profiler; what kept a
+/// profiler from seeing them.
+pub fn profile(
+    sweep: &Sweep,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    cell: CellSize,
+) -> Result<Vec<String>, WorkerError> {
+    let (mut worker, _) = load(&sweep.setup, engines, model, engine, &mut |_| ())?;
+    let request = Request::Profile(measure_request(sweep, model, cell));
+    match worker.ask(&request, PLAIN_REPLY, &mut |_| ())? {
+        Reply::Profiled(profiled) => {
+            let _ = worker.shutdown();
+            Ok(profiled.notes)
+        }
+        _ => Err(worker.protocol_error(Phase::Decode, "expected profiled".into())),
+    }
+}
+
+fn measure_request(sweep: &Sweep, model: &Model, cell: CellSize) -> MeasureRequest {
+    let vocab_size = model.config.vocab_size as u32;
+    MeasureRequest {
+        prompt_ids: llama::prompt::seeded_prompt(cell.batch_size, cell.prompt_length, vocab_size, sweep.seed),
+        generation_length: sweep.generation_length,
+        procedure: sweep.procedure,
+        collectives: sweep.collectives,
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// A setting that a flag gives.
+    pub(crate) fn of_flag(origin: &str, value: impl Into<Value>) -> Self {
+        Self { origin: origin.into(), line: 0, value: value.into(), base: PathBuf::new() }
+    }
+
     pub(crate) fn error(&self, what: impl fmt::Display) -> SettingsError {
         SettingsError { origin: self.origin.clone(), what: what.to_string() }
     }
@@ -111,6 +116,13 @@ impl Setting {
         seconds.ok_or_else(|| self.expected("a number of seconds above 0"))
     }
 
+    /// A number of seconds, or none (0).
+    pub(crate) fn pause_seconds(&self) -> Result<f64, SettingsError> {
+        let number = self.value.as_float().or_else(|| self.value.as_integer().map(|number| number as f64));
+        let seconds = number.filter(|seconds| (0.0..=3600.0).contains(seconds));
+        seconds.ok_or_else(|| self.expected("a number of seconds from 0 to 3600"))
+    }
+
     fn items(&self) -> Vec<&Value> {
         self.value.as_array().map_or_else(|| vec![&self.value], |items| items.iter().collect())
     }
@@ -176,8 +188,7 @@ impl Settings {
 
     /// Sets `key` from a flag: `origin` is the flag, relative paths are relative to the working folder.
     pub fn set(&mut self, key: &str, origin: &str, value: impl Into<Value>) {
-        let setting = Setting { origin: origin.into(), line: 0, value: value.into(), base: PathBuf::new() };
-        self.entries.insert(key.into(), setting);
+        self.entries.insert(key.into(), Setting::of_flag(origin, value));
     }
 
     /// Whether `key` is set.

@@ -18,6 +18,8 @@ pub struct Spent {
     pub timed: Duration,
     /// Reading memory beside cells.
     pub memory: Duration,
+    /// Waiting before cells, so that the device cools down.
+    pub cool_down: Duration,
 }
 
 impl Spent {
@@ -36,6 +38,7 @@ impl AddAssign for Spent {
         self.warm_up += other.warm_up;
         self.timed += other.timed;
         self.memory += other.memory;
+        self.cool_down += other.cool_down;
     }
 }
 

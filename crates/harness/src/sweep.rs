@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use llama::TensorParallel;
-use protocol::{Device, Options, Precision, Procedure};
+use protocol::{CellSize, Device, LockedClock, Options, Precision, Procedure};
 use serde::Serialize;
 
 use crate::cells::{Cells, SweepRow};
 use crate::settings::Setting;
 use crate::setup::PhaseTimeouts;
-use crate::{Engines, Model, Settings, SettingsError, Setup};
+use crate::{ClockSetting, Engines, Model, Settings, SettingsError, Setup};
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 31] = [
     "models",
     "engines",
     "batch_sizes",
@@ -45,7 +45,14 @@ const KEYS: [&str; 28] = [
     "device_memory_limit",
     "one_rank",
     "options.",
+    "cool_down_seconds",
+    "throttle_retries",
+    "lock_gpu_clocks",
 ];
+
+/// Tries of a cell that may be repeated because the GPU throttled: a GPU that still throttles in the third is not cooled well enough
+/// for waiting to help.
+const THROTTLE_RETRIES: u32 = 2;
 
 /// How long a worker lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -104,6 +111,12 @@ pub struct Sweep {
     pub procedure: Procedure,
     /// In how many fresh workers a cell is measured.
     pub replicates: u32,
+    /// How long to wait before each cell, its model loaded and the device idle.
+    pub cool_down_seconds: f64,
+    /// How often at most a cell is measured again because the GPU throttled for another reason than its power limit.
+    pub throttle_retries: u32,
+    /// The clock that the GPUs are locked to meanwhile.
+    pub lock_gpu_clocks: Option<ClockSetting>,
 }
 
 impl Sweep {
@@ -130,6 +143,9 @@ impl Sweep {
         let ceilings = take("ceilings").map_or(Ok(Ceilings::Run), |ceilings| read_ceilings(&ceilings))?;
         let collectives = take("collectives").map_or(Ok(false), |flag| flag.flag())?;
         let prune_oom = take("prune_oom").map_or(Ok(false), |flag| flag.flag())?;
+        let cool_down_seconds = take("cool_down_seconds").map_or(Ok(0.0), |pause| pause.pause_seconds())?;
+        let throttle_retries =
+            take("throttle_retries").map_or(Ok(THROTTLE_RETRIES), |retries| retries.whole(0))?;
 
         let replicates_setting = settings.take("procedure.replicates");
         let replicates = replicates_setting.as_ref().map_or(Ok(1), |replicates| replicates.whole(1))?;
@@ -147,6 +163,10 @@ impl Sweep {
         let setup = Setup::take(&mut settings, engines, &cells.engines)?;
         check_world_size(&models, &setup)?;
         setup.check_collectives(collectives)?;
+        let lock_gpu_clocks = settings
+            .take("lock_gpu_clocks")
+            .map(|clock| ClockSetting::read(&clock, setup.device, &setup.ranks))
+            .transpose()?;
         Ok(Self {
             models,
             engines: cells.engines,
@@ -162,7 +182,23 @@ impl Sweep {
             prune_oom,
             procedure,
             replicates,
+            cool_down_seconds,
+            throttle_retries,
+            lock_gpu_clocks,
         })
+    }
+
+    /// Leaves one cell of this sweep, whether or not it has it; `origin` is where it was asked for.
+    ///
+    /// # Errors
+    /// Where a model has too few positions for the cell, or the prompt is too long for one message.
+    pub fn narrow_to(&mut self, cell: CellSize, origin: &str) -> Result<(), SettingsError> {
+        let setting = Setting::of_flag(origin, i64::from(cell.prompt_length));
+        check_context(&self.models, &[cell.prompt_length], self.generation_length, &setting)?;
+        check_tokens(&[cell.batch_size], &[cell.prompt_length], &setting)?;
+        (self.batch_sizes, self.prompt_lengths) = (vec![cell.batch_size], vec![cell.prompt_length]);
+        self.rows = None;
+        Ok(())
     }
 
     /// This sweep as TOML: reads back as the same sweep, from any working folder.
@@ -192,6 +228,11 @@ impl Sweep {
             #[serde(skip_serializing_if = "std::ops::Not::not")]
             collectives: bool,
             prune_oom: bool,
+            #[serde(skip_serializing_if = "is_no_pause")]
+            cool_down_seconds: f64,
+            #[serde(skip_serializing_if = "is_default_retries")]
+            throttle_retries: u32,
+            lock_gpu_clocks: Option<LockedClock>,
             phase_timeout_seconds: PhaseTimeouts,
             procedure: ProcedureFile,
             options: &'a BTreeMap<String, Options>,
@@ -224,12 +265,23 @@ impl Sweep {
             ceilings: self.ceilings,
             collectives: self.collectives,
             prune_oom: self.prune_oom,
+            cool_down_seconds: self.cool_down_seconds,
+            throttle_retries: self.throttle_retries,
+            lock_gpu_clocks: self.lock_gpu_clocks.as_ref().map(|setting| setting.clock),
             phase_timeout_seconds: self.setup.phase_timeout_seconds,
             procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
             options: &self.setup.options,
         };
         toml::to_string(&file).expect("a sweep is plain TOML")
     }
+}
+
+fn is_no_pause(seconds: &f64) -> bool {
+    *seconds == 0.0
+}
+
+fn is_default_retries(retries: &u32) -> bool {
+    *retries == THROTTLE_RETRIES
 }
 
 fn find_models(setting: &Setting, seed: u64) -> Result<Vec<Model>, SettingsError> {
@@ -356,6 +408,43 @@ mod tests {
     }
 
     #[test]
+    fn the_condition_of_the_gpu_is_written_only_where_it_is_asked_for() {
+        let sweep = resolve(QUICK_SWEEP).unwrap();
+        assert_eq!((sweep.cool_down_seconds, sweep.throttle_retries), (0.0, 2));
+        let keys = ["cool_down_seconds", "throttle_retries", "lock_gpu_clocks"];
+        assert!(keys.iter().all(|key| !sweep.to_toml().contains(key)));
+        for (clock, written) in [("1410", "1410"), ("\"1410\"", "1410"), ("\"base\"", "\"base\"")] {
+            let on_gpu = quick_with("device = \"cuda\"");
+            let lines =
+                format!("cool_down_seconds = 2.5\nthrottle_retries = 0\nlock_gpu_clocks = {clock}\n{on_gpu}");
+            let sweep = resolve(&lines).unwrap();
+            let toml = sweep.to_toml();
+            for line in
+                ["cool_down_seconds = 2.5", "throttle_retries = 0", &format!("lock_gpu_clocks = {written}")]
+            {
+                assert!(toml.contains(line), "{toml}");
+            }
+            assert_eq!(resolve(&toml).unwrap(), sweep);
+        }
+    }
+
+    #[test]
+    fn one_cell_is_left_of_a_sweep_of_any_cells() {
+        let mut sweep = resolve(QUICK_SWEEP).unwrap();
+        let cell = |batch_size, prompt_length| CellSize { batch_size, prompt_length };
+        sweep.narrow_to(cell(3, 7), "--profile").unwrap();
+        assert_eq!((&sweep.batch_sizes[..], &sweep.prompt_lengths[..]), (&[3][..], &[7][..]));
+        let refused = |cell| sweep.clone().narrow_to(cell, "--profile").unwrap_err().to_string();
+        assert!(
+            refused(cell(1, 1900))
+                .starts_with("--profile: prompt_length 1900 and generation_length 256 need")
+        );
+        assert!(
+            refused(cell(1 << 20, 64)).starts_with("--profile: batch_size × prompt_length: expected at most")
+        );
+    }
+
+    #[test]
     fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
         let cases = [
             (
@@ -398,6 +487,22 @@ mod tests {
             with("batchsizes = [1]")
                 .starts_with("a.toml:1: batchsizes: unknown key: expected one of models, engines")
         );
+        for (line, message) in [
+            (
+                "cool_down_seconds = -1",
+                "a.toml:1: cool_down_seconds: expected a number of seconds from 0 to 3600, found -1",
+            ),
+            (
+                "lock_gpu_clocks = \"max\"",
+                "a.toml:1: lock_gpu_clocks: expected base or a clock in MHz, found \"max\"",
+            ),
+            (
+                "lock_gpu_clocks = \"base\"",
+                "a.toml:1: lock_gpu_clocks: device cpu has no GPU clocks: leave it out, or choose a GPU",
+            ),
+        ] {
+            assert_eq!(with(line), message);
+        }
         assert_eq!(
             with("memory_limit = \"lots\""),
             "a.toml:1: memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"lots\""

@@ -7,10 +7,11 @@ use protocol::{DeviceSeconds, Measurement, Throttle};
 /// The host's clock and the GPU's may differ by this share.
 const CLOCKS_AGREE: f64 = 0.05;
 
-/// Where clocks were held down, where the host's clock and the GPU's disagree, and where a worker's memory was not given
+/// Where clocks were held down, where a cell was measured again for that, where the host's clock and the GPU's disagree, and where a worker's memory was not given
 /// back: one line each.
 pub(crate) fn of(replicates: &[&Measurement]) -> Vec<String> {
     let mut notes: Vec<String> = throttled(replicates).into_iter().collect();
+    notes.extend(measured_again(replicates));
     notes.extend(clocks(replicates));
     notes.extend(left(replicates));
     notes
@@ -19,17 +20,27 @@ pub(crate) fn of(replicates: &[&Measurement]) -> Vec<String> {
 fn throttled(replicates: &[&Measurement]) -> Option<String> {
     let mut shares: BTreeMap<Throttle, f64> = BTreeMap::new();
     for gpu in replicates.iter().filter_map(|record| record.gpu.as_ref()) {
-        for (reason, share) in gpu.throttled() {
+        for (reason, share) in gpu.unusual_throttling() {
             let most = shares.entry(reason).or_default();
             *most = most.max(share);
         }
     }
     // The power limit is how a GPU in order ends its boost: the lowest clock says how far.
-    let shares = shares.into_iter().filter(|(reason, _)| !reason.is_usual());
     let words: Vec<String> = shares
+        .into_iter()
         .map(|(reason, share)| format!("{} ({:.0} % of the time)", reason.words(), 100.0 * share))
         .collect();
     (!words.is_empty()).then(|| format!("clocks were held down: {}", words.join(", ")))
+}
+
+/// Tries that were thrown away because the GPU throttled. Words of [`throttled`] are avoided: the figures are of a later try.
+fn measured_again(replicates: &[&Measurement]) -> Option<String> {
+    let tries = replicates.iter().filter_map(|record| Some(record.gpu.as_ref()?.throttled_tries));
+    let most = tries.max().filter(|tries| *tries > 0)?;
+    let tries = if most == 1 { "1 earlier try".to_owned() } else { format!("{most} earlier tries") };
+    Some(format!(
+        "measured again after {tries} in which the GPU throttled for a reason other than its power limit"
+    ))
 }
 
 /// Forwards that took another time by CUDA's events than by the host's clock, which the figures are of.

@@ -29,6 +29,7 @@ pub(crate) fn of_table<'a>(
     notes.extend(collectives(rows));
     notes.extend(above_ceilings(rows));
     notes.extend(of_gpu(rows));
+    notes.extend(locked_clocks(environments, heading_part));
     notes.extend(other_parts(rows, environments, heading_part));
     notes
 }
@@ -197,6 +198,13 @@ fn of_gpu(rows: &[Row]) -> Vec<String> {
     let notes =
         |row: &'_ Row| row.gpu_notes.iter().map(|note| format!("{}: {note}", row.engine)).collect::<Vec<_>>();
     grouped(rows.iter().flat_map(|row| notes(row).into_iter().map(move |note| (note, row))))
+}
+
+/// The clock that the heading's part locked the GPUs to; of other parts it stands among their differences.
+fn locked_clocks(environments: &[Environment], heading_part: u32) -> Option<String> {
+    let part = (heading_part as usize).checked_sub(1)?;
+    let clock = environments.get(part)?.locked_gpu_clocks?;
+    Some(format!("GPU clocks were locked: {clock} (lock_gpu_clocks)"))
 }
 
 /// Cells that were measured otherwise than those of the heading's part: where, and how.

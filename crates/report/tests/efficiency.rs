@@ -7,8 +7,8 @@ use gpu::fake::Fake;
 use gpu::{Monitor, Sample};
 use llama::{LlamaConfig, cost};
 use protocol::{
-    Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
-    ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
+    Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling, MeasuredCeilings,
+    Measurement, ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
 };
 use report::{Table, tables};
 
@@ -233,6 +233,33 @@ fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
                 .into(),
         ]
     );
+}
+
+#[test]
+fn a_cell_that_was_measured_again_says_after_how_many_tries() {
+    let notes = |throttled_tries: &[u32]| {
+        let replicate = |(replicate, throttled_tries)| Measurement {
+            replicate,
+            ..on_gpu(GpuSeries { throttled_tries, ..watched() })
+        };
+        let records: Vec<_> = (0..).zip(throttled_tries.iter().copied()).map(replicate).collect();
+        tables(&records, &[], &[environment()])[0].notes[1..].to_vec()
+    };
+    assert_eq!(notes(&[0, 0]), Vec::<String>::new());
+    let note = |tries: &str| {
+        format!(
+            "4×16: onnxruntime: measured again after {tries} in which the GPU throttled for a reason other than its power limit"
+        )
+    };
+    assert_eq!(notes(&[1]), [note("1 earlier try")]);
+    assert_eq!(notes(&[0, 2]), [note("2 earlier tries")]);
+}
+
+#[test]
+fn locked_clocks_are_noted() {
+    let locked = Environment { locked_gpu_clocks: Some(LockedClock::Base), ..environment() };
+    let notes = &tables(&[on_gpu(watched())], &[], &[locked])[0].notes;
+    assert_eq!(notes.last().unwrap(), "GPU clocks were locked: base (lock_gpu_clocks)");
 }
 
 #[test]

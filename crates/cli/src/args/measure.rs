@@ -189,6 +189,15 @@ pub(crate) struct Overrides {
     /// Of seeded weights and prompts.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u32>,
+    /// Wait this long before each cell, with the device idle, so that cells start at similar temperatures [default: 0].
+    #[arg(long = "cool-down", value_name = "SECONDS")]
+    pub(crate) cool_down: Option<f64>,
+    /// Measure a cell again, at most N times, if the GPU throttled for a reason other than its power limit [default: 2].
+    #[arg(long, value_name = "N")]
+    pub(crate) throttle_retries: Option<u32>,
+    /// Lock the GPU's clock while measuring: base, or a clock in MHz. Needs root; unlocked at the end, whatever that is.
+    #[arg(long, value_name = "base|MHZ")]
+    pub(crate) lock_gpu_clocks: Option<String>,
 }
 
 impl Overrides {
@@ -217,6 +226,9 @@ impl Overrides {
             ("collectives", "--collectives", self.collectives.then(|| true.into())),
             ("prune_oom", "--prune-oom", self.prune_oom.then(|| true.into())),
             ("seed", "--seed", whole(self.seed)),
+            ("cool_down_seconds", "--cool-down", self.cool_down.map(Value::from)),
+            ("throttle_retries", "--throttle-retries", whole(self.throttle_retries)),
+            ("lock_gpu_clocks", "--lock-gpu-clocks", self.lock_gpu_clocks.clone().map(Value::from)),
         ];
         for (key, flag, value) in given {
             if let Some(value) = value {

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use harness::{Contender, Engines, RunFolder, Settings, Sweep};
+use harness::{ClockLock, Contender, Engines, RunFolder, Settings, Sweep};
 use protocol::{Environment, Pair};
 
 use crate::args::{RunArgs, read_engines, set_option};
 use crate::commands::run::{
-    default_dir, keep_history, look_around, measure, read_settings, resolve, resume_words, warn_torn, watch,
-    with_ceilings,
+    default_dir, keep_history, lock_clocks, look_around, measure, read_settings, resolve, resume_words,
+    warn_torn, watch, with_ceilings,
 };
 use crate::commands::{compare, report as report_page, run::quoted};
 use crate::spent::Stopwatch;
@@ -26,8 +26,12 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
 
 pub(crate) fn run(args: &RunArgs, engines: &Engines, mut stopwatch: Stopwatch) -> Result<Ending> {
     let engines = [baseline_engines(args, engines)?, engines.clone()];
-    let (dir, sides) = match &args.resume {
-        Some(dir) => (dir.clone(), resume(args, dir, &engines)?),
+    let (dir, sides, _clocks) = match &args.resume {
+        Some(dir) => {
+            let sides = resume(args, dir, &engines)?;
+            let clocks = lock_clocks(&sides[1].0)?;
+            (dir.clone(), sides, clocks)
+        }
         None => begin(args, &engines, &mut stopwatch)?,
     };
     let [(baseline, mut baseline_folder), (candidate, mut candidate_folder)] = sides;
@@ -60,11 +64,16 @@ fn baseline_engines(args: &RunArgs, engines: &Engines) -> Result<Engines> {
 
 type Side = (Sweep, RunFolder);
 
-fn begin(args: &RunArgs, engines: &[Engines; 2], stopwatch: &mut Stopwatch) -> Result<(PathBuf, [Side; 2])> {
+fn begin(
+    args: &RunArgs,
+    engines: &[Engines; 2],
+    stopwatch: &mut Stopwatch,
+) -> Result<(PathBuf, [Side; 2], Option<ClockLock>)> {
     let (settings, name) = read_settings(args.sweep.as_deref())?;
     let sweeps = sweeps(args, [settings.clone(), settings], engines)?;
     let environments = [look_around(&sweeps[0], &engines[0])?, look_around(&sweeps[1], &engines[1])?];
     check_build(args, &sweeps[0], &engines[0])?;
+    let clocks = lock_clocks(&sweeps[1])?;
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-against")));
     let seed = format!("{} {} {}", environments[0].started, std::process::id(), dir.display());
     let id = llama::sha256_hex(seed.as_bytes())[..16].to_owned();
@@ -82,7 +91,7 @@ fn begin(args: &RunArgs, engines: &[Engines; 2], stopwatch: &mut Stopwatch) -> R
     let others = || Environment { pair: pair(false), ceilings, ..others };
     let candidate = RunFolder::create(&dir.join(SIDES[1]), &second, others)?;
     let sides = [(first, baseline), (second, candidate)];
-    Ok((dir, sides))
+    Ok((dir, sides, clocks))
 }
 
 fn resume(args: &RunArgs, dir: &Path, engines: &[Engines; 2]) -> Result<[Side; 2]> {

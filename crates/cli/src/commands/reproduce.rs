@@ -14,7 +14,7 @@ use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
 use crate::commands::plan::list;
-use crate::commands::run::{default_dir, look_around, measure_one, watch, with_ceilings};
+use crate::commands::run::{default_dir, lock_clocks, look_around, measure_one, watch, with_ceilings};
 use crate::spent::Stopwatch;
 use crate::{Ending, printer, source};
 
@@ -87,6 +87,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         let dir = folder(args, plan.number, plans.len());
         let environment = look_around(sweep, &engines)?;
         let gpu = watch(sweep, &args.measure)?;
+        let _clocks = lock_clocks(sweep)?;
         let folder = RunFolder::create(&dir, sweep, || {
             with_ceilings(environment, sweep, &engines, &args.measure, &mut stopwatch)
         })?;

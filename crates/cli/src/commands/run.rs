@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary, Settings,
-    Sweep, clocked, read_environment,
+    ClockLock, Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary,
+    Settings, Sweep, clocked, read_environment,
 };
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
@@ -39,6 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         let sweep = resolve(args, settings, &engines)?;
         let gpu = watch(&sweep, &args.measure)?;
         folder.resume(&sweep, look_around(&sweep, &engines)?, args.allow_mixed)?;
+        let _clocks = lock_clocks(&sweep)?;
         return finish(args, &sweep, &engines, folder, gpu, &stopwatch);
     }
     let (settings, name) = read_settings(args.sweep.as_deref())?;
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     }
     let environment = look_around(&sweep, &engines)?;
     let gpu = watch(&sweep, &args.measure)?;
+    let _clocks = lock_clocks(&sweep)?;
     let environment = Environment { shard: args.shard, ..environment };
     let name = match args.shard {
         Some(share) => format!("{name}-{}of{}", share.index(), share.count()),
@@ -114,7 +116,15 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
     let of_engine = |engine: &String| Some(engines.get(engine)?.facts().map(|facts| (engine.clone(), facts)));
     let programs = sweep.engines.iter().filter_map(of_engine).collect::<Result<_, _>>()?;
     let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();
-    Ok(read_environment(program, hellos, programs, models, gpus))
+    let locked_gpu_clocks = sweep.lock_gpu_clocks.as_ref().map(|setting| setting.clock);
+    let environment = read_environment(program, hellos, programs, models, gpus);
+    Ok(Environment { locked_gpu_clocks, ..environment })
+}
+
+/// Locks the GPU's clocks where the sweep asks for it, until the result is dropped.
+pub(crate) fn lock_clocks(sweep: &Sweep) -> Result<Option<ClockLock>> {
+    let Some(setting) = &sweep.lock_gpu_clocks else { return Ok(None) };
+    Ok(Some(ClockLock::take(setting, sweep.setup.device, &sweep.setup.ranks)?))
 }
 
 /// The environment with what the device can do at most, unless that is not to be measured.

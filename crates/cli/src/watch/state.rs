@@ -8,7 +8,7 @@ use protocol::{Outcome, Phase, Progress};
 
 use crate::commands::run::describe;
 use crate::pace::Pace;
-use crate::progress::{cell_name, growing_row};
+use crate::progress::{cell_name, growing_row, measured_again};
 
 /// Lines of the log, latencies and samples of the GPU that are kept.
 const KEPT: usize = 400;
@@ -114,6 +114,9 @@ impl State {
             }
             Event::Farewell { engine, error } => {
                 self.say(&format!("warning: {engine}: its worker did not end in order: {error}"));
+            }
+            Event::MeasuredAgain { cell, attempt, attempts, why } => {
+                self.say(&measured_again(&cell, attempt, attempts, why));
             }
             Event::CellEnded { cell, index, measurement } => {
                 self.slots[index].standing = Standing::Ended(measurement.outcome);
