@@ -10,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod merge;
 pub(crate) mod plan;
+pub(crate) mod profile;
 pub(crate) mod ratios;
 pub(crate) mod report;
 pub(crate) mod reproduce;

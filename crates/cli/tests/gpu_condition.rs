@@ -262,3 +262,27 @@ fn a_pause_before_a_cell_ends_when_the_run_is_asked_to_stop() {
     signal(child.id() as libc::pid_t, libc::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn a_profiler_sees_one_forward_of_each_kind() {
+    let machine = Machine::new(SWEEP);
+    let profile = |environment: &[(&str, PathBuf)]| {
+        let mut command = machine.command(&["--profile", "2x32", "--lock-gpu-clocks", "base"]);
+        let output = command.envs(environment.iter().map(|(name, value)| (name, value))).output().unwrap();
+        assert!(output.status.success());
+        texts(&output).1
+    };
+    let ran = "llama2-15m mock 2×32: ran one prefill, one selection and one decode forward\n";
+    assert_eq!(profile(&[("NVTX_INJECTION64_PATH", machine.0.path("libcuda.so.1"))]), ran);
+    let on = [BASE, "cuProfilerStart"];
+    let ranges = ["push prefill 2x32", "pop", "push select 2x32", "pop", "push decode 2x32", "pop"];
+    let off = ["cuProfilerStop", BY_KEEPER];
+    assert_eq!(machine.log(), [&on[..], &ranges, &off].concat());
+    assert!(!machine.0.path("runs").exists(), "nothing is kept");
+
+    // Without a tool that takes ranges the switch is used all the same.
+    std::fs::remove_file(machine.log_file()).unwrap();
+    let said = profile(&[]);
+    assert!(said.contains("no tool takes NVTX ranges: NVTX_INJECTION64_PATH is not set"), "{said}");
+    assert_eq!(machine.log(), [on, off].concat());
+}

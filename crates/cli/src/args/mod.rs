@@ -6,7 +6,7 @@ mod measure;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use protocol::{Precision, Share};
+use protocol::{CellSize, Precision, Share};
 
 pub(crate) use judge::{Inconclusive, JudgeArgs, Output, OutputFormat, parse_share};
 pub(crate) use measure::{EnginesArgs, MeasureArgs, Overrides, SetupArgs, read_engines, set_option};
@@ -65,7 +65,18 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
 }
 
+/// How to have a profiler see one cell and nothing else.
+const PROFILING: &str = "\
+Profile one cell of one engine, without loading, warm-ups and other cells:
+  nsys profile --trace=cuda,nvtx --capture-range=cudaProfilerApi --capture-range-end=stop \\
+      llama2-bench run SWEEP.toml --engine ENGINE --profile 1x256
+  ncu --target-processes all --profile-from-start off --nvtx --nvtx-include 'decode 1x256/' \\
+      llama2-bench run SWEEP.toml --engine ENGINE --profile 1x256
+The NVTX ranges are named prefill, select and decode, followed by the cell. Add --cuda-graph-trace=node to nsys to see
+the kernels of a CUDA graph.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = PROFILING)]
 pub(crate) struct RunArgs {
     /// The sweep [default: configs/quick.toml, which is built in].
     #[arg(value_name = "SWEEP.toml")]
@@ -92,6 +103,14 @@ pub(crate) struct RunArgs {
     /// Like --against, with another option of an engine, or the same engines with it; may be repeated.
     #[arg(long = "against-option", value_name = "ENGINE.KEY=VALUE", action = ArgAction::Append, conflicts_with = "list")]
     pub(crate) against_options: Vec<String>,
+    /// Run one untimed prefill and one decode forward of this cell, such as 1x256, for nsys or ncu; keep nothing. --help shows
+    /// how to start both.
+    #[arg(
+        long,
+        value_name = "CELL",
+        conflicts_with_all = ["list", "resume", "out", "shard", "against", "against_options", "dir", "watch", "replicates"]
+    )]
+    pub(crate) profile: Option<CellSize>,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
     #[command(flatten)]

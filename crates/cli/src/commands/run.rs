@@ -11,7 +11,7 @@ use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
 use crate::commands::report::{PAGE, html as page_of};
-use crate::commands::{against, ceilings, history, plan, table};
+use crate::commands::{against, ceilings, history, plan, profile, table};
 use crate::spent::Stopwatch;
 use crate::watch::Shown;
 use crate::{Ending, printer, source};
@@ -47,6 +47,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
     if args.list {
         printer::text(&plan::list(&sweep, None))?;
         return Ok(Ending::Done);
+    }
+    if let Some(cell) = args.profile {
+        return profile::run(sweep, &engines, cell);
     }
     let environment = look_around(&sweep, &engines)?;
     let gpu = watch(&sweep, &args.measure)?;
