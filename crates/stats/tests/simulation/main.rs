@@ -10,6 +10,7 @@ mod drift;
 mod grid;
 mod history;
 mod power;
+mod until;
 
 use stats::Launches;
 use stats::simulate::{Between, Noise};
