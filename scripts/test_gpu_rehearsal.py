@@ -32,7 +32,7 @@ CHECKS = SCRIPTS / "run-gpu-checks"
 # Lines of plans with words that the programs do not know yet.
 NOT_YET = re.compile(r'^(until|min_runs|one_rank|world_size|keep_outputs) =|"--sustained"|"onnxruntime-fused"')
 # Why a step or an engine may be left out of a rehearsal.
-MAY_BE_MISSING = re.compile("needs a GPU|make peers|has no torch")
+MAY_BE_MISSING = re.compile("needs a GPU|compiles for minutes|make peers|has no torch")
 
 
 def setUpModule():

@@ -14,7 +14,7 @@ from pathlib import Path
 import machine
 import plan as plans
 from installation import Unusable, find_torch, from_bundle, from_checkout, read_versions
-from rehearsal import GPU_ENGINES, rehearse
+from rehearsal import GPU_ENGINES, SLOW_ENGINES, rehearse
 from results import PERIOD, Archive
 from runner import Killed, Runner, say
 from steps import steps as build_steps
@@ -31,6 +31,7 @@ def arguments(words):
     parser.add_argument("--plan", metavar="NAME|FILE", help=f"the plan: {', '.join(plans.names())}, or a .toml file")
     parser.add_argument("--list", action="store_true", help="print the plans with their steps and expected seconds")
     parser.add_argument("--rehearse", action="store_true", help="run the plan on the CPU: 15M model, tiny cells")
+    parser.add_argument("--slow", action="store_true", help="with --rehearse: also engines that compile for minutes")
     parser.add_argument("--only", metavar="STEP,...", help="run only these steps of the plan")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="stop after this time (default: the plan's limit)")
     parser.add_argument(
@@ -143,7 +144,7 @@ def run(options, plan, scratch, begin):
     unusable = {}
     if options.rehearse:
         rehearse(plan)
-        unusable = dict(GPU_ENGINES)
+        unusable = GPU_ENGINES | ({} if options.slow else SLOW_ENGINES)
     asked = [engine for engine in plan.engines() if engine not in unusable]
     unusable |= machine.unusable_engines(installation, plan.engines_file, asked, device)
     unusable = {engine: why for engine, why in unusable.items() if engine in plan.engines()}

@@ -3,15 +3,17 @@
 MODEL = "llama2-15m"
 # Engines that are an engine with an option that only a GPU has.
 GPU_ENGINES = {"onnxruntime-graph": "a CUDA graph needs a GPU"}
+# Engines that compile for minutes where Python has torch: left out unless --slow asks for them.
+SLOW_ENGINES = dict.fromkeys(("pytorch-aoti", "hf-compile"), "it compiles for minutes; --slow rehearses it, too")
 # Keys of a sweep that only a GPU has.
 GPU_KEYS = ("device_memory_limit",)
 # What flags become.
-FLAG_VALUES = {"--sustained": "0.1", "--cool-down": "0", "--timeout-seconds": "300"}
+FLAG_VALUES = {"--sustained": "0.1", "--cool-down": "0", "--timeout-seconds": "900"}
 PROCEDURE = {"warmup_runs": 0, "prompt_runs": 2, "min_runs": 2, "generations": 1}
 # The 15M model has 6 heads: two ranks can share it, four can't.
 WORLD_SIZE = 2
 # Time is not what is rehearsed: a busy CPU, or one that compiles for pytorch-aoti, may take longer than a GPU.
-TIMEOUT_SECONDS, STEP_LIMIT, PLAN_LIMIT = 300, 900, 3600
+TIMEOUT_SECONDS, STEP_LIMIT, PLAN_LIMIT = 900, 1800, 7200
 # Where tests run beside each other, two threads that wait for each other take many times as long as one.
 THREADS = ["--threads", "1"]
 GENERATION_LENGTH = 2
