@@ -88,13 +88,15 @@ impl Machine {
         }
     }
 
-    /// Processes in this folder that were started with this argument.
-    fn processes(&self, argument: &str) -> Vec<libc::pid_t> {
+    /// Processes in this folder that were started with this argument, or all.
+    fn processes(&self, argument: Option<&str>) -> Vec<libc::pid_t> {
         let dir = self.0.path("").canonicalize().unwrap();
         let is_one = |entry: &std::fs::DirEntry| {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let has =
+                |argument: &str| command.split(|byte| *byte == 0).any(|word| word == argument.as_bytes());
             std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir)
-                && command.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+                && argument.is_none_or(has)
         };
         let found = std::fs::read_dir("/proc").unwrap().flatten().filter(is_one);
         found.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
@@ -106,7 +108,7 @@ impl Machine {
         self.wait_for(&[BASE]);
         let deadline = Instant::now() + Duration::from_secs(60);
         // A guard that was started, and not the one that heard the worker out before: the folder is there.
-        while !self.0.path("runs").exists() || self.processes("__guard").is_empty() {
+        while !self.0.path("runs").exists() || self.processes(Some("__guard")).is_empty() {
             assert!(Instant::now() < deadline, "no cell began");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -236,19 +238,31 @@ fn clocks_are_reset_whatever_ends_the_run() {
 fn signals_to_the_keeper_do_not_unlock_and_its_death_does_not_leave_clocks_locked() {
     let machine = Machine::new(&hang());
     let mut child = machine.hanging();
-    let keepers = machine.processes("__lock_gpu_clocks");
+    let keepers = machine.processes(Some("__lock_gpu_clocks"));
     assert_eq!(keepers.len(), 1);
     for ignored in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
         signal(keepers[0], ignored);
     }
-    // Somebody kills the guard: the program then kills all of its children but this one.
-    machine.processes("__guard").into_iter().for_each(|guard| signal(guard, libc::SIGKILL));
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    // Somebody kills the guard and its worker: the program then kills what is left of its children, but not this one.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let spared = [keepers[0], child.id() as libc::pid_t];
+    let status = loop {
+        for process in machine.processes(None).into_iter().filter(|process| !spared.contains(process)) {
+            // SAFETY: a plain call. The process may have ended meanwhile.
+            unsafe { libc::kill(process, libc::SIGKILL) };
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "the program waits for a worker that was killed");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(status.code(), Some(1));
     machine.wait_for(&[BASE, BY_KEEPER]);
 
     let machine = Machine::new(&hang());
     let mut child = machine.hanging();
-    signal(machine.processes("__lock_gpu_clocks")[0], libc::SIGKILL);
+    signal(machine.processes(Some("__lock_gpu_clocks"))[0], libc::SIGKILL);
     signal(child.id() as libc::pid_t, libc::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     machine.wait_for(&[BASE, "reset by another"]);

@@ -72,11 +72,11 @@ Profile one cell of one engine, without loading, warm-ups and other cells:
       llama2-bench run SWEEP.toml --engine ENGINE --profile 1x256
   ncu --target-processes all --profile-from-start off --nvtx --nvtx-include 'decode 1x256/' \\
       llama2-bench run SWEEP.toml --engine ENGINE --profile 1x256
-The NVTX ranges are named prefill, select and decode, followed by the cell. Add --cuda-graph-trace=node to nsys to see
-the kernels of a CUDA graph.";
+NVTX ranges: prefill 1x256, select 1x256, decode 1x256. For the kernels of a CUDA graph add \
+--cuda-graph-trace=node to nsys.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = PROFILING)]
+#[command(after_help = PROFILING)]
 pub(crate) struct RunArgs {
     /// The sweep [default: configs/quick.toml, which is built in].
     #[arg(value_name = "SWEEP.toml")]
@@ -103,8 +103,8 @@ pub(crate) struct RunArgs {
     /// Like --against, with another option of an engine, or the same engines with it; may be repeated.
     #[arg(long = "against-option", value_name = "ENGINE.KEY=VALUE", action = ArgAction::Append, conflicts_with = "list")]
     pub(crate) against_options: Vec<String>,
-    /// Run one untimed prefill and one decode forward of this cell, such as 1x256, for nsys or ncu; keep nothing. --help shows
-    /// how to start both.
+    /// Run one untimed prefill and one decode forward of this cell, such as 1x256, for nsys or ncu; keep nothing. Examples
+    /// are below.
     #[arg(
         long,
         value_name = "CELL",
