@@ -23,7 +23,7 @@ allowed llama protocol
 allowed collective protocol
 allowed collective-mpi collective
 allowed bandwidth
-allowed worker bandwidth collective protocol
+allowed worker bandwidth collective protocol stats
 allowed gpu protocol
 allowed parity protocol worker
 allowed engine-mock collective llama protocol worker

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 WORKERS = REPOSITORY / "scripts" / "workers"
 sys.path.insert(0, str(WORKERS))
 
-from worker import memory, options, peers, pipe, profile, timing
+from worker import memory, options, peers, pipe, profile, timing, until
 from worker.engine import Engine
 from worker.progress import Reporter
 
@@ -80,6 +80,30 @@ class Log(Engine):
 
     def end(self):
         self.calls.append("end")
+
+
+class Scripted(Log):
+    """Forwards take as many milliseconds as the script says, one after the other, then as many as the last."""
+
+    def __init__(self, prefills, decodes):
+        super().__init__()
+        self.prefills, self.decodes, self.now = prefills, decodes, 0
+
+    def pass_time(self, script, call):
+        self.now += script[min(self.calls.count(call), len(script) - 1)] / 1000
+
+    def prefill(self):
+        self.pass_time(self.prefills, "prefill")
+        super().prefill()
+
+    def decode(self):
+        self.pass_time(self.decodes, "decode")
+        super().decode()
+
+    def counts(self, procedure):
+        with mock.patch.object(timing.time, "perf_counter", lambda: self.now):
+            measured = timing.measure(self, [[1, 2]], 2, procedure, silent())
+        return [len(measured["prompt_seconds"]), len(measured["generations"])]
 
 
 class Sent:
@@ -169,6 +193,39 @@ class TheProcedure(unittest.TestCase):
         measured = timing.measure(log, [[1]], 1, PROCEDURE, silent())
         self.assertEqual(log.calls.count("decode"), 1 + 2)
         self.assertNotIn("device_seconds", measured)
+
+    def test_what_is_known_well_enough_is_not_timed_again(self):
+        # The counts of the same test in crates/worker/src/timing.rs.
+        procedure = {"warmup_runs": 1, "prompt_runs": 20, "generations": 10, "until": 0.005, "min_runs": 5}
+        counts = lambda prefills, decodes, **changed: Scripted(prefills, decodes).counts({**procedure, **changed})
+        self.assertEqual(counts([900, 100], [900, 50]), [5, 5])
+        self.assertEqual(counts([100, 100, 150, 100], [50]), [20, 5])
+        self.assertEqual(counts([100], [50, 50, 50, 50, 80, 50]), [5, 10])
+        self.assertEqual(counts([100], [50], prompt_runs=3, generations=1), [3, 1])
+        self.assertEqual(counts([100, 101, 102, 101, 100, 101], [50, 51, 52], until=0.5), [5, 5])
+        fixed = {"warmup_runs": 1, "prompt_runs": 20, "generations": 10}
+        self.assertEqual(Scripted([100], [50]).counts(fixed), [20, 10])
+
+    def test_it_stops_where_the_workers_in_rust_do(self):
+        cases = json.loads((REPOSITORY / "crates" / "worker" / "tests" / "until.json").read_text())
+        self.assertGreaterEqual(len(cases), 8)
+        for case in cases:
+            share, least, most = case["share"], case["least"], case["most"]
+            stops = next(
+                count
+                for count in range(1, most + 1)
+                if until.is_reached([series[:count] for series in case["series"]], share, least, most)
+            )
+            self.assertEqual(stops, case["stops_after"], case["name"])
+            for series, expected in zip(case["series"], case["relative_half_widths"]):
+                mean, half_width = until.mean_interval(series[:stops])
+                self.assertAlmostEqual(half_width / mean, expected, delta=1e-9 * expected)
+
+    def test_the_quantiles_are_student_s(self):
+        # R: qt(0.975, c(1, 2, 5, 8, 30, 99))
+        known = {1: 12.706205, 2: 4.302653, 5: 2.570582, 8: 2.306004, 30: 2.042272, 99: 1.984217}
+        for degrees, expected in known.items():
+            self.assertAlmostEqual(until.student_quantile(degrees), expected, places=6)
 
     def test_the_hash_of_tokens_is_pinned(self):
         # printf '\x01\0\0\0\x02\0\0\0' | sha256sum, as in crates/worker/src/timing.rs

@@ -83,6 +83,7 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                     prompt_seconds,
                     generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
                     memory: Memory { peak_bytes, ..Memory::default() },
+                    procedure: None,
                     device_seconds: None,
                     ranks: Vec::new(),
                     collectives: None,

@@ -49,7 +49,7 @@ fn measure(prompt_length: u32) -> Request {
     Request::Measure(MeasureRequest {
         prompt_ids: llama::prompt::seeded_prompt(1, prompt_length, 300, 0),
         generation_length: 3,
-        procedure: Procedure { warmup_runs: 1, prompt_runs: 2, generations: 1 },
+        procedure: Procedure { warmup_runs: 1, prompt_runs: 2, generations: 1, ..Procedure::default() },
         collectives: false,
     })
 }

@@ -132,7 +132,7 @@ fn cells_follow_one_another_and_fill_the_context() {
 
 #[test]
 fn the_timing_loop_measures_both_engines_alike() {
-    let procedure = Procedure { warmup_runs: 2, prompt_runs: 2, generations: 2 };
+    let procedure = Procedure { warmup_runs: 2, prompt_runs: 2, generations: 2, ..Procedure::default() };
     let config = LlamaConfig::from_json(&small_config(), "").unwrap();
     let mut hashes = Vec::new();
     for engine in ENGINES {

@@ -55,7 +55,7 @@ fn measure(batch_size: u32, prompt_length: u32) -> Request {
     Request::Measure(MeasureRequest {
         prompt_ids: llama::prompt::seeded_prompt(batch_size, prompt_length, 96, 0),
         generation_length: 2,
-        procedure: Procedure { warmup_runs: 0, prompt_runs: 1, generations: 1 },
+        procedure: Procedure { warmup_runs: 0, prompt_runs: 1, generations: 1, ..Procedure::default() },
         collectives: false,
     })
 }

@@ -53,10 +53,10 @@ threads = 1
 const KEYS: &str =
     "models engines batch_sizes prompt_lengths generation_length device precision world_size threads seed
     memory_limit device_memory_limit one_rank timeout_seconds phase_timeout_seconds.decode isolation prune_oom procedure.warmup_runs
-    procedure.prompt_runs procedure.generations procedure.replicates options options.mock options.mock.a
+    procedure.prompt_runs procedure.generations procedure.until procedure.min_runs procedure.replicates options options.mock options.mock.a
     options.mock.a.b.c options. unknown";
 
-const WORDS: &str = r#"procedure prompt_runs replicates [options.mock] options."mock"."" "llama2-15m" "fixtures/tiny-gqa"
+const WORDS: &str = r#"procedure prompt_runs replicates until min_runs "0.5%" [options.mock] options."mock"."" "llama2-15m" "fixtures/tiny-gqa"
     "./fixtures/../fixtures/tiny-mha" "mock" "reference" "4096" "2GB" "cell" "cuda" "fp16" [1,2] [[1],{}] {a=1} 1.5 1e9
     0xff 0b1 1979-05-27T07:32:00Z 07:32:00 '''"#;
 

@@ -250,6 +250,7 @@ fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
         part: 1,
         load_seconds: None,
         notes: Vec::new(),
+        procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
         prompt_seconds: Vec::new(),
         generations: Vec::new(),
         memory: Memory::default(),

@@ -9,7 +9,7 @@ use crate::Sweep;
 /// Clocks of two processes that began to look at slightly different moments.
 const TOLERANCE: f64 = 1.01;
 
-/// Refuses figures of another number than was asked for, that are no latencies, that do not fit into their generation's
+/// Refuses figures of another number than was asked for (with `until`, of fewer than the fewest or more than the most), that are no latencies, that do not fit into their generation's
 /// wall clock, or that add up to more than `passed`, the time between question and answer; of a scripted worker that
 /// time says nothing.
 pub(crate) fn check_series(
@@ -20,8 +20,10 @@ pub(crate) fn check_series(
     let Measured { prompt_seconds, generations, .. } = &measured;
     let procedure = &sweep.procedure;
     let whole = |one: &Generation| one.token_seconds.len() == sweep.generation_length as usize;
-    if prompt_seconds.len() != procedure.prompt_runs as usize
-        || generations.len() != procedure.generations as usize
+    let is_asked_for =
+        |count: usize, most: u32| (procedure.fewest(most) as usize..=most as usize).contains(&count);
+    if !is_asked_for(prompt_seconds.len(), procedure.prompt_runs)
+        || !is_asked_for(generations.len(), procedure.generations)
         || !generations.iter().all(whole)
     {
         return Err("another number of figures than was asked for".into());
@@ -105,6 +107,29 @@ mod tests {
     fn figures_that_can_be_a_measurement_are_believed() {
         assert_eq!(check(|_| (), Some(4.61)), Ok(()));
         assert_eq!(check(|_| (), None), Ok(()));
+    }
+
+    #[test]
+    fn with_until_fewer_figures_are_believed_down_to_the_fewest() {
+        let sweep = |generations: u32| {
+            let mut sweep = sweep();
+            let procedure = &mut sweep.procedure;
+            (procedure.until, procedure.min_runs) = (Some(0.005), 3);
+            (procedure.prompt_runs, procedure.generations) = (6, generations);
+            sweep
+        };
+        let check = |most: u32, prefills: usize, generations: usize| {
+            let one = measured().generations.remove(0);
+            let measured = Measured {
+                prompt_seconds: vec![1.0; prefills],
+                generations: vec![one; generations],
+                ..measured()
+            };
+            check_series(&sweep(most), measured, None).is_ok()
+        };
+        assert!(check(6, 3, 3) && check(6, 6, 6) && check(6, 4, 5) && check(1, 3, 1));
+        assert!(!check(6, 2, 3) && !check(6, 7, 3) && !check(6, 3, 2) && !check(6, 3, 7));
+        assert!(!check(1, 3, 0) && !check(1, 3, 2));
     }
 
     #[test]

@@ -123,6 +123,19 @@ impl Setting {
         seconds.ok_or_else(|| self.expected("a number of seconds from 0 to 3600"))
     }
 
+    /// A share above 0 and of at most `most`: `"0.5%"`, or the number 0.005.
+    pub(crate) fn share(&self, most: f64) -> Result<f64, SettingsError> {
+        let percent = |text: &str| {
+            let number = text.trim().strip_suffix('%')?.trim().parse::<f64>().ok()?;
+            Some(number / 100.0)
+        };
+        let share = self.value.as_str().map_or_else(|| self.value.as_float(), percent);
+        let share = share.filter(|share| *share > 0.0 && *share <= most);
+        share.ok_or_else(|| {
+            self.expected(&format!("a percentage above 0 and of at most {}%, such as \"0.5%\"", most * 100.0))
+        })
+    }
+
     fn items(&self) -> Vec<&Value> {
         self.value.as_array().map_or_else(|| vec![&self.value], |items| items.iter().collect())
     }

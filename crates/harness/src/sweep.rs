@@ -16,7 +16,7 @@ use crate::{ClockSetting, Engines, Model, Settings, SettingsError, Setup};
 pub const QUICK_SWEEP: &str = include_str!("../../../configs/quick.toml");
 
 const SECTIONS: [&str; 4] = ["procedure", "phase_timeout_seconds", "options", "options."];
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 33] = [
     "models",
     "engines",
     "batch_sizes",
@@ -41,6 +41,8 @@ const KEYS: [&str; 31] = [
     "procedure.warmup_runs",
     "procedure.prompt_runs",
     "procedure.generations",
+    "procedure.until",
+    "procedure.min_runs",
     "procedure.replicates",
     "device_memory_limit",
     "one_rank",
@@ -53,6 +55,10 @@ const KEYS: [&str; 31] = [
 /// Tries of a cell that may be repeated because the GPU throttled: a GPU that still throttles in the third is not cooled well enough
 /// for waiting to help.
 const THROTTLE_RETRIES: u32 = 2;
+/// The fewest prefills and generations where the sweep says `until`, and no `min_runs`.
+const MIN_RUNS: u32 = 5;
+/// The largest `until`: above it, a number is more likely a percentage without its sign.
+const MOST_UNTIL: f64 = 0.1;
 
 /// How long a worker lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -152,14 +158,7 @@ impl Sweep {
         let lists = [models.len(), cells.count()];
         check_cells(&lists, replicates, replicates_setting.as_ref().unwrap_or(&cells.batch_setting))?;
 
-        let mut procedure_key = |key: &str, least: u32, default: u32| {
-            settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
-        };
-        let procedure = Procedure {
-            warmup_runs: procedure_key("warmup_runs", 0, 5)?,
-            prompt_runs: procedure_key("prompt_runs", 1, 100)?,
-            generations: procedure_key("generations", 1, 1)?,
-        };
+        let procedure = take_procedure(&mut settings)?;
         let setup = Setup::take(&mut settings, engines, &cells.engines)?;
         check_world_size(&models, &setup)?;
         setup.check_collectives(collectives)?;
@@ -282,6 +281,25 @@ fn is_no_pause(seconds: &f64) -> bool {
 
 fn is_default_retries(retries: &u32) -> bool {
     *retries == THROTTLE_RETRIES
+}
+
+fn take_procedure(settings: &mut Settings) -> Result<Procedure, SettingsError> {
+    let until = settings.take("procedure.until").map(|until| until.share(MOST_UNTIL)).transpose()?;
+    let min_runs = settings.take("procedure.min_runs");
+    if let (Some(min_runs), None) = (&min_runs, until) {
+        return Err(
+            min_runs.error("only with until (such as until = \"0.5%\"): without it, every run is measured")
+        );
+    }
+    let mut whole = |key: &str, least: u32, default: u32| {
+        settings.take(&format!("procedure.{key}")).map_or(Ok(default), |setting| setting.whole(least))
+    };
+    let warmup_runs = whole("warmup_runs", 0, 5)?;
+    let prompt_runs = whole("prompt_runs", 1, 100)?;
+    let generations = whole("generations", 1, if until.is_some() { prompt_runs } else { 1 })?;
+    let default = if until.is_some() { MIN_RUNS } else { 0 };
+    let min_runs = min_runs.map_or(Ok(default), |min_runs| min_runs.whole(2))?;
+    Ok(Procedure { warmup_runs, prompt_runs, generations, until, min_runs })
 }
 
 fn find_models(setting: &Setting, seed: u64) -> Result<Vec<Model>, SettingsError> {
@@ -578,6 +596,42 @@ mod tests {
         ] {
             assert_eq!(with(lines).unwrap_err(), format!("a.toml:1: one_rank: {why}"));
         }
+    }
+
+    #[test]
+    fn a_procedure_may_say_when_a_mean_is_known_well_enough() {
+        let quick = QUICK_SWEEP.replace("generations = 1\n", "");
+        let procedure = |lines: &str| resolve(&format!("{quick}\n{lines}")).map(|sweep| sweep.procedure);
+        let known =
+            Procedure { warmup_runs: 3, prompt_runs: 10, generations: 10, until: Some(0.005), min_runs: 5 };
+        assert_eq!(procedure("until = \"0.5%\""), Ok(known));
+        assert_eq!(procedure("until = \"0.5 %\"\nmin_runs = 20"), Ok(Procedure { min_runs: 20, ..known }));
+        assert_eq!(procedure("until = 0.005\ngenerations = 1"), Ok(Procedure { generations: 1, ..known }));
+        for (until, share) in [("\"0.7%\"", 0.7 / 100.0), ("\"10%\"", 0.1), ("\"1e-3%\"", 1e-5)] {
+            let sweep = resolve(&format!("{quick}\nuntil = {until}")).unwrap();
+            assert_eq!(sweep.procedure.until, Some(share));
+            assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+        }
+
+        let line = quick.lines().count() + 2;
+        for bad in ["\"0%\"", "\"-1%\"", "\"0.5\"", "0.5", "\"11%\"", "1", "true", "\"nan%\"", "nan"] {
+            assert_eq!(
+                procedure(&format!("until = {bad}")).unwrap_err(),
+                format!(
+                    "a.toml:{line}: procedure.until: expected a percentage above 0 and of at most 10%, such as \"0.5%\", found {bad}"
+                )
+            );
+        }
+        assert_eq!(
+            procedure("until = \"1%\"\nmin_runs = 1").unwrap_err(),
+            format!("a.toml:{}: procedure.min_runs: expected a whole number from 2, found 1", line + 1)
+        );
+        assert_eq!(
+            procedure("min_runs = 5").unwrap_err(),
+            format!(
+                "a.toml:{line}: procedure.min_runs: only with until (such as until = \"0.5%\"): without it, every run is measured"
+            )
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, GpuSeries, Phase, Precision};
+use crate::{Device, GpuSeries, Phase, Precision, Procedure};
 
 /// The version of [`Measurement`]'s layout.
 pub const SCHEMA: u32 = 1;
@@ -162,6 +162,9 @@ pub struct Measurement {
     /// What the worker said of how it built the model, one line each; empty where the cell was not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The procedure, where it does not fix how many prefills and generations there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<Procedure>,
     /// Seconds of each timed prefill.
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.

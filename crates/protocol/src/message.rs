@@ -97,15 +97,32 @@ pub struct LoadRequest {
 }
 
 /// How often a cell is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Procedure {
     /// Untimed prefills first, and untimed decode forwards before the first generation.
     pub warmup_runs: u32,
-    /// Timed prefills.
+    /// Timed prefills; with `until`, at most.
     pub prompt_runs: u32,
-    /// Timed generations.
+    /// Timed generations; with `until`, at most.
     pub generations: u32,
+    /// Stop earlier once the 95 % interval of the mean is at most this share of the mean to each side; `None` runs them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
+    /// With `until`, the fewest timed prefills and generations; without it, 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_runs: u32,
+}
+
+impl Procedure {
+    /// The fewest timed prefills, or generations, of which `most` are the most.
+    pub fn fewest(&self, most: u32) -> u32 {
+        if self.until.is_some() { self.min_runs.min(most) } else { most }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Measure this cell.

@@ -62,7 +62,7 @@ fn timing(criterion: &mut Criterion) {
     let clock = MonotonicClock::start();
     let reporter = Reporter::silent();
     let generations = 100;
-    let procedure = Procedure { warmup_runs: 0, prompt_runs: 1, generations };
+    let procedure = Procedure { warmup_runs: 0, prompt_runs: 1, generations, ..Procedure::default() };
     criterion.bench_function("100 generations of 256 empty forwards", |bencher| {
         let job = Job { prompt: &prompt, generation_length: 256, procedure, collectives: false };
         bencher.iter(|| measure(&mut Nothing, &clock, &job, &World::alone(), &reporter).unwrap());

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use collective::{METER, World};
 use protocol::{CollectiveShares, DeviceSeconds, Generation, Measured, Memory, Phase, Procedure};
 use sha2::{Digest, Sha256};
+use stats::Until;
 
 use crate::memory::{peak_bytes, reset_peak};
 use crate::{Engine, PeakMemory, Prompt, Reporter};
@@ -51,8 +52,8 @@ struct Stand<'a> {
     world: &'a World,
 }
 
-/// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations. Every rank of `world` does
-/// the same at the same time.
+/// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations; fewer where the procedure's
+/// `until` is reached. Every rank of `world` does the same at the same time.
 pub fn measure(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
@@ -71,11 +72,7 @@ pub fn measure(
     let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
     reporter.phase(Phase::Decode, forwards as u32);
     generate(stand, warmup, reporter)?;
-    let (generations, tokens_on_device): (Vec<_>, Vec<_>) = (0..procedure.generations)
-        .map(|_| generate(stand, generation_length, reporter))
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .unzip();
+    let (generations, tokens_on_device) = time_generations(stand, procedure, generation_length, reporter)?;
 
     let collectives = (collectives && !world.is_alone() && stand.engine.times_collectives())
         .then(|| collective_shares(stand, generation_length, reporter))
@@ -114,16 +111,57 @@ fn on_device(latencies: &[Latency]) -> Option<Vec<f64>> {
 }
 
 fn time_prompts(stand: &mut Stand<'_>, procedure: Procedure, reporter: &Reporter) -> Result<Vec<Latency>> {
-    let mut latencies = Vec::with_capacity(procedure.prompt_runs as usize);
+    let (mut latencies, mut seconds) = (Vec::new(), Vec::new());
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
         stand.engine.reset()?;
         let latency = time(stand, |engine| engine.prefill())?;
         reporter.step(latency.host);
         if run >= procedure.warmup_runs {
+            seconds.push(latency.host);
             latencies.push(latency);
+            if is_known(stand.world, procedure, procedure.prompt_runs, &[&seconds])? {
+                break;
+            }
         }
     }
     Ok(latencies)
+}
+
+/// Timed generations, and their decode forwards by the device's clock.
+type Generations = (Vec<Generation>, Vec<Option<Vec<f64>>>);
+
+fn time_generations(
+    stand: &mut Stand<'_>,
+    procedure: Procedure,
+    generation_length: usize,
+    reporter: &Reporter,
+) -> Result<Generations> {
+    let (mut generations, mut on_device) = (Vec::new(), Vec::new());
+    let (mut walls, mut tokens) = (Vec::new(), Vec::new());
+    for _ in 0..procedure.generations {
+        let (generation, device_seconds) = generate(stand, generation_length, reporter)?;
+        walls.push(generation.wall_seconds);
+        tokens.push(generation.token_seconds.iter().sum::<f64>() / generation_length.max(1) as f64);
+        generations.push(generation);
+        on_device.push(device_seconds);
+        let series: &[&[f64]] = if generation_length > 0 { &[&walls, &tokens] } else { &[&walls] };
+        if is_known(stand.world, procedure, procedure.generations, series)? {
+            break;
+        }
+    }
+    Ok((generations, on_device))
+}
+
+/// Whether the means of these series are known as well as the procedure asks, so that nothing more of them is timed. Rank 0
+/// decides, for its clock is the record's: the others hear of it where all know that it looks.
+fn is_known(world: &World, procedure: Procedure, most: u32, series: &[&[f64]]) -> Result<bool> {
+    let Some(share) = procedure.until else { return Ok(false) };
+    let until = Until { share, least: procedure.fewest(most) as usize, most: most as usize };
+    if !until.is_look(series[0].len()) {
+        return Ok(false);
+    }
+    let decision = (world.rank() == 0).then(|| until.is_reached(series).to_string());
+    Ok(world.broadcast(decision)?.as_deref() == Some("true"))
 }
 
 /// One generation, and its decode forwards by the device's clock. Selection and the preparation of inputs are between the
@@ -297,7 +335,7 @@ mod tests {
     fn forwards_are_counted_warmed_up_and_synchronised_on_both_sides() {
         let mut log = Log::default();
         let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
-        let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2 };
+        let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2, ..Procedure::default() };
         let job = Job { prompt: &prompt, generation_length: 4, procedure, collectives: true };
         let (clock, alone) = (MonotonicClock::start(), World::alone());
         let measured = measure(&mut log, &clock, &job, &alone, &Reporter::silent()).unwrap();
@@ -325,6 +363,112 @@ mod tests {
             [vec!["begin"], prompt.repeat(5), generation(2), generation(4), generation(4), vec!["end"]]
                 .concat();
         assert_eq!(log.0, expected);
+    }
+
+    /// Forwards take as long as the script says, one after the other, then as long as the last.
+    struct Scripted {
+        log: Log,
+        clock: std::rc::Rc<std::cell::Cell<Duration>>,
+        prefills: Vec<u64>,
+        decodes: Vec<u64>,
+    }
+
+    impl Scripted {
+        fn pass(&self, script: &[u64], calls: usize) {
+            let milliseconds = script[calls.min(script.len() - 1)];
+            self.clock.set(self.clock.get() + Duration::from_millis(milliseconds));
+        }
+    }
+
+    struct ScriptedClock(std::rc::Rc<std::cell::Cell<Duration>>);
+
+    impl Clock for ScriptedClock {
+        fn now(&self) -> Duration {
+            self.0.get()
+        }
+    }
+
+    impl Engine for Scripted {
+        fn hello(&mut self) -> Hello {
+            unreachable!()
+        }
+        fn load(&mut self, _: &LoadRequest, _: &Reporter) -> Result<Loaded> {
+            unreachable!()
+        }
+        fn vocab_size(&self) -> usize {
+            8
+        }
+        fn max_position_embeddings(&self) -> usize {
+            64
+        }
+        fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
+            self.log.begin(prompt, generation_length)
+        }
+        fn reset(&mut self) -> Result<()> {
+            self.log.reset()
+        }
+        fn prefill(&mut self) -> Result<()> {
+            let calls = self.log.0.iter().filter(|call| **call == "prefill").count();
+            self.pass(&self.prefills, calls);
+            self.log.prefill()
+        }
+        fn select(&mut self) -> Result<()> {
+            self.log.select()
+        }
+        fn decode(&mut self) -> Result<()> {
+            let calls = self.log.0.iter().filter(|call| **call == "decode").count();
+            self.pass(&self.decodes, calls);
+            self.log.decode()
+        }
+        fn synchronize(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
+            self.log.tokens()
+        }
+        fn logits(&mut self) -> Result<Vec<f32>> {
+            self.log.logits()
+        }
+        fn kv_cache_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn end(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Prefills and generations that were timed.
+    fn counts(prefills: &[u64], decodes: &[u64], procedure: Procedure) -> [usize; 2] {
+        let clock = std::rc::Rc::default();
+        let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
+        let (prefills, decodes) = (prefills.to_vec(), decodes.to_vec());
+        let mut engine =
+            Scripted { log: Log::default(), clock: std::rc::Rc::clone(&clock), prefills, decodes };
+        let job = Job { prompt: &prompt, generation_length: 2, procedure, collectives: false };
+        let clock = ScriptedClock(clock);
+        let measured = measure(&mut engine, &clock, &job, &World::alone(), &Reporter::silent()).unwrap();
+        assert_eq!(engine.log.0.iter().filter(|call| **call == "decode").count(), {
+            2 * measured.generations.len() + 2.min(procedure.warmup_runs as usize)
+        });
+        [measured.prompt_seconds.len(), measured.generations.len()]
+    }
+
+    #[test]
+    fn what_is_known_well_enough_is_not_timed_again() {
+        let procedure =
+            Procedure { warmup_runs: 1, prompt_runs: 20, generations: 10, until: Some(0.005), min_runs: 5 };
+        // The warm-up's latency counts for nothing.
+        assert_eq!(counts(&[900, 100], &[900, 50], procedure), [5, 5]);
+        // One slow prefill among the first five is looked at again until it matters little, or the most are done.
+        assert_eq!(counts(&[100, 100, 150, 100], &[50], procedure), [20, 5]);
+        // Tokens that differ keep generations going.
+        assert_eq!(counts(&[100], &[50, 50, 50, 50, 80, 50], procedure), [5, 10]);
+        let few = Procedure { prompt_runs: 3, generations: 1, ..procedure };
+        assert_eq!(counts(&[100], &[50], few), [3, 1]);
+        let fixed = Procedure { until: None, min_runs: 0, ..procedure };
+        assert_eq!(counts(&[100], &[50], fixed), [20, 10]);
+        let lax = Procedure { until: Some(0.5), ..procedure };
+        assert_eq!(counts(&[100, 101, 102, 101, 100, 101], &[50, 51, 52], lax), [5, 5]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ import struct
 import sys
 import time
 
+from . import until
 from .memory import peak_bytes, reset_peak
 
 
@@ -17,10 +18,13 @@ def measure(engine, prompt_ids, generation_length, procedure, reporter):
     engine.keeps_logits = False
     engine.begin(prompt_ids, generation_length)
     prompts = []
-    for _ in range(warmup_runs + prompt_runs):
+    for run in range(warmup_runs + prompt_runs):
         engine.reset()
-        prompts.append(_time(engine, engine.prefill, reporter))
-    prompts = prompts[warmup_runs:]
+        latency = _time(engine, engine.prefill, reporter)
+        if run >= warmup_runs:
+            prompts.append(latency)
+            if _is_known(procedure, prompt_runs, [host for host, _ in prompts]):
+                break
 
     warmup = min(generation_length, warmup_runs)
     reporter.begin("decode", warmup + 1 + procedure["generations"] * (1 + generation_length))
@@ -30,6 +34,11 @@ def measure(engine, prompt_ids, generation_length, procedure, reporter):
         generation, device_seconds = _generation(engine, generation_length, reporter)
         generations.append(generation)
         on_device.append(device_seconds)
+        series = [[one["wall_seconds"] for one in generations]]
+        if generation_length > 0:
+            series.append([sum(one["token_seconds"]) / generation_length for one in generations])
+        if _is_known(procedure, procedure["generations"], *series):
+            break
 
     check_finite(engine.logits())
     measured = {
@@ -51,6 +60,14 @@ def measure(engine, prompt_ids, generation_length, procedure, reporter):
         # The cell is measured; the next `begin` says whether the engine can go on.
         print(error, file=sys.stderr)
     return measured
+
+
+def _is_known(procedure, most, *series):
+    """Whether the means of these series are known as well as the procedure asks, so that nothing more of them is timed."""
+    share = procedure.get("until")
+    if share is None or not until.is_look(len(series[0]), least := min(procedure["min_runs"], most)):
+        return False
+    return until.is_reached(series, share, least, most)
 
 
 def _generation(engine, generation_length, reporter):

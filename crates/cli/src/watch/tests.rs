@@ -53,6 +53,7 @@ fn ended(sweep: &Sweep, index: usize, outcome: Outcome) -> Measurement {
         notes: Vec::new(),
         prompt_seconds: if is_ok { vec![0.003; 10] } else { Vec::new() },
         generations: if is_ok { vec![one] } else { Vec::new() },
+        procedure: None,
         device_seconds: None,
         memory: Memory::default(),
         ranks: Vec::new(),

@@ -71,6 +71,7 @@ pub(crate) fn measured(
         notes: Vec::new(),
         prompt_seconds: series(100, prompt_seconds),
         generations: vec![Generation { prompt_seconds, token_seconds: tokens, wall_seconds: wall }],
+        procedure: None,
         device_seconds: None,
         memory: Memory { peak_bytes: Some(100 << 20), ..Memory::default() },
         ranks: Vec::new(),

@@ -67,6 +67,7 @@ pub(crate) fn measured(
             kv_cache_bytes: Some(1 << 20),
             peak_bytes: Some(100 << 20),
         },
+        procedure: None,
         device_seconds: None,
         ranks: Vec::new(),
         collectives: None,
