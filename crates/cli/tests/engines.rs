@@ -127,6 +127,28 @@ fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
 }
 
 #[test]
+fn an_engine_is_measured_until_its_means_are_known() {
+    let place = Place::new();
+    let sweep = format!(
+        "models = [{:?}]\nengines = {ENGINES:?}\nbatch_sizes = [1]\nprompt_lengths = [16]\ngeneration_length = 16\n\
+         [procedure]\nwarmup_runs = 2\nprompt_runs = 60\nuntil = \"10%\"\nmin_runs = 4\n",
+        fixture("tiny-gqa")
+    );
+    let (code, stdout) = place.run(&sweep, &["--no-verify"]);
+    assert_eq!(code, 0);
+    let counts = 4..=60;
+    for record in place.records() {
+        assert_eq!(record.outcome, Outcome::Ok, "{record:?}");
+        assert!(counts.contains(&record.prompt_seconds.len()), "{record:?}");
+        assert!(counts.contains(&record.generations.len()), "{record:?}");
+    }
+    assert!(
+        stdout.contains("runs of a replicate stop once the 95 % interval of the mean is within ±10 %: "),
+        "{stdout}"
+    );
+}
+
+#[test]
 fn the_sweep_for_ci_measures_every_engine_and_memory_beside_it() {
     let place = Place::new();
     let sweep = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/ci.toml");

@@ -35,7 +35,7 @@ fn malformed_sweeps() {
         ),
         (
             format!("{MOCK}\nretries = 3\n"),
-            "sweep.toml:12: procedure.retries: unknown key: expected one of warmup_runs, prompt_runs, generations, replicates",
+            "sweep.toml:12: procedure.retries: unknown key: expected one of warmup_runs, prompt_runs, generations, until, min_runs, replicates",
         ),
     ];
     for (sweep, message) in &cases[1..] {

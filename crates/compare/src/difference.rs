@@ -10,7 +10,7 @@ use crate::{Difference, Subject};
 pub struct Refused(pub(crate) String);
 
 /// Settings that make the procedure: figures of different ones are of different things.
-const PROCEDURE: [&str; 8] = [
+const PROCEDURE: [&str; 10] = [
     "precision",
     "generation_length",
     "seed",
@@ -18,6 +18,8 @@ const PROCEDURE: [&str; 8] = [
     "procedure.warmup_runs",
     "procedure.prompt_runs",
     "procedure.generations",
+    "procedure.until",
+    "procedure.min_runs",
     "one_rank",
 ];
 

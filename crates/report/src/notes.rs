@@ -1,6 +1,7 @@
 //! What stands under a table: findings that its columns can't show.
 
-use protocol::{CellSize, Environment, Measurement, Outcome, Verification};
+use protocol::{CellSize, Environment, Measurement, Outcome, Procedure, Verification};
+use stats::MeanInterval;
 
 use crate::{Row, format_size};
 
@@ -22,6 +23,8 @@ pub(crate) fn of_table<'a>(
     notes.extend(device_memory_limit(records));
     notes.extend(shorter_generations(records));
     notes.extend(other_prompt_runs(records));
+    notes.extend(stopped_early(records));
+    notes.extend(not_known_well_enough(records));
     notes.extend(verifications.flat_map(disagreements));
     notes.extend(different_tokens(rows));
     notes.extend(failures(rows));
@@ -68,17 +71,111 @@ fn shorter_generations(records: &[&Measurement]) -> Option<String> {
 
 /// Of how many forwards a launch's mean prompt latency is, where that is not as in the documents.
 fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
-    let measured = records.iter().filter(|record| record.outcome == Outcome::Ok);
-    let mut runs: Vec<usize> = measured.map(|record| record.prompt_seconds.len()).collect();
-    runs.sort_unstable();
-    let (least, most) = (*runs.first()?, *runs.last()?);
-    let many = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let measured =
+        records.iter().filter(|record| record.outcome == Outcome::Ok && record.procedure.is_none());
+    let (least, most) = least_and_most(measured.map(|record| record.prompt_seconds.len()))?;
+    let many = range((least, most));
     let forwards = if most == 1 { "forward" } else { "forwards" };
     (most != PUBLISHED_PROMPT_RUNS || least != most).then(|| {
         format!(
             "prompt latencies are of {many} {forwards} a launch (the documents': {PUBLISHED_PROMPT_RUNS})"
         )
     })
+}
+
+fn least_and_most(counts: impl Iterator<Item = usize> + Clone) -> Option<(usize, usize)> {
+    Some((counts.clone().min()?, counts.max()?))
+}
+
+fn range((least, most): (usize, usize)) -> String {
+    if least == most { least.to_string() } else { format!("{least} to {most}") }
+}
+
+/// `5 to 37 of at most 100 prefills`.
+fn counted(counts: (usize, usize), most: u32, what: &str) -> String {
+    if most == 1 { format!("1 {what}") } else { format!("{} of at most {most} {what}s", range(counts)) }
+}
+
+/// Cells whose procedure says when a mean is known well enough, each with the share that it asks for.
+fn with_until<'a>(
+    records: &'a [&Measurement],
+) -> impl Iterator<Item = (&'a Measurement, Procedure, f64)> + Clone {
+    let with_until = |record: &&'a Measurement| {
+        let procedure = record.procedure.filter(|_| record.outcome == Outcome::Ok)?;
+        Some((*record, procedure, procedure.until?))
+    };
+    records.iter().filter_map(with_until)
+}
+
+/// How many prefills and generations there are, one line for each procedure that leaves that open.
+fn stopped_early(records: &[&Measurement]) -> Vec<String> {
+    let mut procedures: Vec<(Procedure, f64)> = Vec::new();
+    for (_, procedure, share) in with_until(records) {
+        if !procedures.contains(&(procedure, share)) {
+            procedures.push((procedure, share));
+        }
+    }
+    let line = |(procedure, share): (Procedure, f64)| {
+        let records =
+            with_until(records).filter(|(_, other, _)| *other == procedure).map(|(record, ..)| record);
+        let prefills = least_and_most(records.clone().map(|record| record.prompt_seconds.len()))?;
+        let generations = least_and_most(records.map(|record| record.generations.len()))?;
+        Some(format!(
+            "runs of a replicate stop once the 95 % interval of the mean is within {}: {}, {} (published: {PUBLISHED_PROMPT_RUNS} and 1)",
+            plus_minus(share),
+            counted(prefills, procedure.prompt_runs, "prefill"),
+            counted(generations, procedure.generations, "generation"),
+        ))
+    };
+    procedures.into_iter().filter_map(line).collect()
+}
+
+/// Cells that had the most prefills or generations, and whose means are known less well than was asked for; a line for each
+/// engine. Nothing is said of a single generation, which has no interval.
+fn not_known_well_enough(records: &[&Measurement]) -> Vec<String> {
+    type Series = fn(&Measurement) -> Vec<f64>;
+    let series: [(&str, Series); 3] = [
+        ("prefill latency", |record| record.prompt_seconds.clone()),
+        ("wall clock", |record| record.generations.iter().map(|one| one.wall_seconds).collect()),
+        ("decode latency", |record| {
+            record.generations.iter().filter_map(|one| stats::mean(&one.token_seconds)).collect()
+        }),
+    ];
+    let mut lines: Vec<(String, Vec<(String, f64)>)> = Vec::new();
+    for (what, series) in series {
+        for (record, _, share) in with_until(records) {
+            let interval = MeanInterval::new(&series(record)).map(|interval| interval.relative());
+            let Some(known) = interval.filter(|known| *known > share) else { continue };
+            let line = format!("{}: {what} not known to {}", record.engine, plus_minus(share));
+            let cell = format!("{}×{}", record.batch_size, record.prompt_length);
+            let cells = match lines.iter_mut().find(|(other, _)| *other == line) {
+                Some((_, cells)) => cells,
+                None => {
+                    lines.push((line, Vec::new()));
+                    &mut lines.last_mut().expect("just pushed").1
+                }
+            };
+            match cells.iter_mut().find(|(other, _)| *other == cell) {
+                Some((_, worst)) => *worst = worst.max(known),
+                None => cells.push((cell, known)),
+            }
+        }
+    }
+    let words = |(line, cells): (String, Vec<(String, f64)>)| {
+        let cells: Vec<String> =
+            cells.iter().map(|(cell, known)| format!("{cell} ({})", plus_minus(*known))).collect();
+        format!("{line}: {}", cells.join(", "))
+    };
+    lines.into_iter().map(words).collect()
+}
+
+/// `±0.5 %`: two digits.
+fn plus_minus(share: f64) -> String {
+    let percent = 100.0 * share;
+    let decimals = (1 - percent.log10().floor() as i32).clamp(0, 6) as usize;
+    let text = format!("{percent:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("±{text} %")
 }
 
 /// What the engines' workers said of how they built the model: a line for each engine, and the cells only where it did

@@ -1,6 +1,8 @@
 //! Snapshots of every output format, over a run with every kind of row.
 
-use protocol::{Agreement, CellSize, Environment, Measurement, Outcome, Precision, Verification};
+use protocol::{
+    Agreement, CellSize, Environment, Generation, Measurement, Outcome, Precision, Procedure, Verification,
+};
 use report::{Table, tables};
 
 mod measured;
@@ -147,6 +149,50 @@ fn fewer_prompt_runs_than_the_documents_are_said() {
     assert_eq!(
         notes(&[100, 6]),
         ["prompt latencies are of 6 to 100 forwards a launch (the documents': 100)"]
+    );
+}
+
+#[test]
+fn how_many_runs_it_took_to_know_a_mean_is_said_and_where_it_is_not_known() {
+    let procedure = |generations| Procedure {
+        warmup_runs: 5,
+        prompt_runs: 100,
+        generations,
+        until: Some(0.005),
+        min_runs: 5,
+    };
+    let cell = |batch_size, prefills: &[f64], walls: &[f64]| {
+        let record = measured("onnxruntime", batch_size, 16, 256);
+        let generation =
+            |wall_seconds: &f64| Generation { wall_seconds: *wall_seconds, ..record.generations[0].clone() };
+        Measurement {
+            prompt_seconds: prefills.to_vec(),
+            generations: walls.iter().map(generation).collect(),
+            procedure: Some(procedure(if walls.len() == 1 { 1 } else { 100 })),
+            ..record
+        }
+    };
+    let notes = |records: &[Measurement]| tables(records, &[], &[environment()])[0].notes.clone();
+    assert_eq!(
+        notes(&[cell(1, &[0.1; 5], &[2.0; 12]), cell(4, &[0.1; 37], &[2.0; 5])]),
+        [
+            "runs of a replicate stop once the 95 % interval of the mean is within ±0.5 %: 5 to 37 of at most 100 prefills, \
+             5 to 12 of at most 100 generations (published: 100 and 1)"
+        ]
+    );
+    let noisy: Vec<f64> = (0..100).map(|run| if run % 3 == 0 { 0.2 } else { 0.1 }).collect();
+    assert_eq!(
+        notes(&[cell(1, &noisy, &[2.0]), cell(4, &noisy, &[2.0]), cell(8, &[0.1; 5], &[2.0])]),
+        [
+            "runs of a replicate stop once the 95 % interval of the mean is within ±0.5 %: 5 to 100 of at most 100 prefills, \
+             1 generation (published: 100 and 1)",
+            "onnxruntime: prefill latency not known to ±0.5 %: 1×16 (±7.1 %), 4×16 (±7.1 %)"
+        ]
+    );
+    let walls = [noisy.clone(), noisy].concat();
+    assert_eq!(
+        notes(&[cell(1, &[0.1; 5], &walls)])[1],
+        "onnxruntime: wall clock not known to ±0.5 %: 1×16 (±4.9 %)"
     );
 }
 

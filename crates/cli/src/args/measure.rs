@@ -171,6 +171,13 @@ pub(crate) struct Overrides {
     /// Timed generations.
     #[arg(long, value_name = "N")]
     pub(crate) generations: Option<u32>,
+    /// Stop a cell's prefills, and its generations, once the 95 % interval of their mean is within this share of it, such as
+    /// 0.5%; --prompt-runs is the most of both unless --generations, or the sweep, says otherwise.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) until: Option<String>,
+    /// Fewest prefills and generations with --until [default: 5].
+    #[arg(long, value_name = "N")]
+    pub(crate) min_runs: Option<u32>,
     /// Measure every cell in so many fresh workers.
     #[arg(long, value_name = "N")]
     pub(crate) replicates: Option<u32>,
@@ -220,6 +227,8 @@ impl Overrides {
             ("procedure.warmup_runs", "--warmup-runs", whole(self.warmup_runs)),
             ("procedure.prompt_runs", "--prompt-runs", whole(self.prompt_runs)),
             ("procedure.generations", "--generations", whole(self.generations)),
+            ("procedure.until", "--until", self.until.clone().map(Value::from)),
+            ("procedure.min_runs", "--min-runs", whole(self.min_runs)),
             ("procedure.replicates", "--replicates", whole(self.replicates)),
             ("isolation", "--isolation", self.isolation.clone().map(Value::from)),
             ("ceilings", "--ceilings", self.ceilings.clone().map(Value::from)),
