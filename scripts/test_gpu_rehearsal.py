@@ -29,8 +29,6 @@ from test_gpu_checks import until
 
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR") or SCRIPTS.parent / "target").absolute() / "debug"
 CHECKS = SCRIPTS / "run-gpu-checks"
-# Lines of plans with words that the programs do not know yet.
-NOT_YET = re.compile(r'^(until|min_runs|one_rank|world_size|keep_outputs) =|"--sustained"|"onnxruntime-fused"')
 # Why a step or an engine may be left out of a rehearsal.
 MAY_BE_MISSING = re.compile("needs a GPU|compiles for minutes|make peers|has no torch")
 
@@ -41,15 +39,11 @@ def setUpModule():
 
 
 class Rehearsal(Temporary):
-    def plan_file(self, name):
-        lines = (plans.PLANS / f"{name}.toml").read_text().splitlines()
-        return self.write(f"{name}.toml", "\n".join(line for line in lines if not NOT_YET.search(line)))
-
     def command(self, plan, *words):
         return [sys.executable, CHECKS, "--plan", plan, "--rehearse", "--programs", PROGRAMS, *words]
 
     def rehearse(self, name):
-        plan, out = self.plan_file(name), self.top / name
+        plan, out = plans.PLANS / f"{name}.toml", self.top / name
         archive = self.top / f"{name}.tar.gz"
         words = self.command(plan, "--out", out, "--archive", archive)
         done = subprocess.run(words, capture_output=True, text=True)
@@ -110,7 +104,7 @@ class Rehearsal(Temporary):
         records = out / "7b/measurements.jsonl"
         words = ["--only", "7b", "--out", out, "--archive", archive, "--archive-period", "0.05"]
         with open(self.top / "log", "w") as log:
-            process = subprocess.Popen(self.command(self.plan_file("7b"), *words), stdout=log, stderr=log)
+            process = subprocess.Popen(self.command("7b", *words), stdout=log, stderr=log)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         renewals, last, seen = 0, None, []

@@ -22,7 +22,16 @@ fn load(model: ModelSource, precision: Precision, options: &[(&str, &str)]) -> L
     let value = |word: &str| word.parse::<bool>().map_or_else(|_| word.into(), serde_json::Value::from);
     let options: Options = options.iter().map(|(name, word)| ((*name).to_owned(), value(word))).collect();
     let threads = Some(1);
-    LoadRequest { model, device: Device::Cpu, precision, threads, memory_limit_bytes: None, device_memory_limit_bytes: None, one_rank_of: None, options }
+    LoadRequest {
+        model,
+        device: Device::Cpu,
+        precision,
+        threads,
+        memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
+        options,
+    }
 }
 
 fn request(vocab_size: u32, batch_size: u32, prompt_length: u32) -> GenerateRequest {

@@ -31,7 +31,16 @@ pub fn options(words: &[(&str, &str)]) -> Options {
 
 pub fn request(model: ModelSource, precision: Precision, options: Options) -> LoadRequest {
     let device = Device::Cpu;
-    LoadRequest { model, device, precision, threads: Some(1), memory_limit_bytes: None, device_memory_limit_bytes: None, one_rank_of: None, options }
+    LoadRequest {
+        model,
+        device,
+        precision,
+        threads: Some(1),
+        memory_limit_bytes: None,
+        device_memory_limit_bytes: None,
+        one_rank_of: None,
+        options,
+    }
 }
 
 /// The config of a small model with grouped queries, and 64 positions.
