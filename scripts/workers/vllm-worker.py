@@ -2,6 +2,7 @@
 """vllm: one step of vLLM's engine is one forward, with the choice of the next tokens in it. On an NVIDIA GPU alone."""
 
 import array
+import json
 import os
 
 from worker import peers
@@ -11,6 +12,8 @@ from worker.pipe import serve
 replies = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
 # The engine in this process: its steps are called, and timed, here.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+# For the last token of a generation that fills the context: see `max_model_len`.
+os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
 
 import torch
 import vllm
@@ -45,8 +48,13 @@ class Vllm(torch_device.TorchClock, Engine):
         options = take_options(request["options"], {"enforce_eager": OPTIONS["enforce_eager"]})
         self.device = request["device"]
         torch_device.set_up(self.device, request["threads"])
+        folder = peers.checkpoint(request)
+        positions = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
         self.make = lambda rows, tokens: vllm.LLM(
-            model=str(peers.checkpoint(request)),
+            model=str(folder),
+            # A step chooses a token, too. That of the last step stands behind the last position, where nothing is computed: it
+            # counts for vLLM, which would end a generation that fills the context one step early.
+            max_model_len=positions + 1,
             skip_tokenizer_init=True,
             dtype=torch_device.DTYPES[request["precision"]],
             enforce_eager=options["enforce_eager"],
@@ -64,7 +72,7 @@ class Vllm(torch_device.TorchClock, Engine):
         config = self.llm.llm_engine.model_config.hf_config
         self.vocab_size, self.max_position_embeddings = config.vocab_size, config.max_position_embeddings
         return {
-            "weights_bytes": peers.weights_bytes(peers.checkpoint(request)),
+            "weights_bytes": peers.weights_bytes(folder),
             "notes": [
                 "a forward's time has the choice of the next tokens and vLLM's scheduling in it",
                 f"peak memory is what vLLM was given ({share} of the GPU), not what it needs",
