@@ -6,6 +6,7 @@ where `make peers` has installed them.
 
 import array
 import hashlib
+import importlib.util
 import json
 import os
 import struct
@@ -339,6 +340,18 @@ class ThePipe(unittest.TestCase):
         unknown = self.failure({**self.LOAD, "options": {"graph": True}})
         self.assertEqual(unknown["message"], "unknown option graph: this engine has attention")
 
+    def test_what_an_engine_can_t_do_is_not_said_in_hello_and_refused_in_load(self):
+        limited = {**self.LOAD, "device_memory_limit_bytes": 1 << 30}
+        hello, failed, other = self.answers(limited, {**self.LOAD, "one_rank_of": 4})
+        self.assertNotIn("device_memory_limit", hello)
+        expected = "device_memory_limit: this engine can't bound the device memory that it uses"
+        self.assertEqual(failed["message"], expected)
+        self.assertEqual(other["message"], "one_rank: this engine can't measure one rank of several")
+        log = Log()
+        log.bounds_device_memory = True
+        hello, loaded = self.answers(limited, engine=log)
+        self.assertEqual((hello["device_memory_limit"], loaded["reply"]), (True, "loaded"))
+
     def run_worker(self, body, requests=""):
         """A worker's program in a process of its own."""
         program = f"import sys\nsys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]\n"
@@ -426,6 +439,73 @@ class Made(unittest.TestCase):
                 peers.checkpoint({**seeded, "precision": "bf16"})
         checkpoint = {"model": {"checkpoint": {"dir": "/models/x"}}, "precision": "fp32"}
         self.assertEqual(peers.checkpoint(checkpoint), Path("/models/x"))
+
+
+class WithoutTheirPackages(unittest.TestCase):
+    """What workers ask of packages that are not installed here."""
+
+    def setUp(self):
+        self.torch, self.vllm = mock.MagicMock(), mock.MagicMock()
+        self.enterContext(mock.patch.dict(sys.modules, {"torch": self.torch, "vllm": self.vllm}))
+        self.enterContext(mock.patch.dict(os.environ))
+        sys.modules.pop("worker.torch_device", None)
+        self.addCleanup(lambda: delattr(sys.modules["worker"], "torch_device"))
+
+    def worker(self, name):
+        with mock.patch.object(peers, "start"):
+            spec = importlib.util.spec_from_file_location(name.replace("-", "_"), WORKERS / f"{name}.py")
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return module
+
+    def test_vllm_has_room_for_the_token_that_the_last_step_chooses(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "config.json").write_text('{"max_position_embeddings": 4096}')
+        vllm = self.worker("vllm-worker").Vllm()
+        request = {"model": {"checkpoint": {"dir": str(folder)}}, "device": "cuda:0", "precision": "fp16"}
+        vllm.load({**request, "threads": 1, "options": {}}, silent())
+        # 3840 tokens of a prompt, one of the prefill, 256 of decode steps: vLLM counts all, and ends at the last.
+        self.assertEqual(self.vllm.LLM.call_args.kwargs["max_model_len"], 3840 + 1 + 256)
+        self.assertEqual(os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], "1")
+
+    def test_device_memory_is_bounded_by_the_fraction_that_the_limit_is(self):
+        from worker import torch_device
+
+        fraction = self.torch.cuda.set_per_process_memory_fraction
+        self.torch.cuda.mem_get_info.return_value = (1 << 30, 141 << 30)
+        (note,) = torch_device.bound_memory("cuda:1", 80 << 30)
+        fraction.assert_called_with(80 / 141, "cuda:1")
+        self.assertIn(f"limited to {80 << 30} of {141 << 30} bytes", note)
+        (note,) = torch_device.bound_memory("cuda:1", 200 << 30)
+        fraction.assert_called_with(1.0, "cuda:1")
+        self.assertIn("bounds nothing", note)
+        self.assertEqual(torch_device.bound_memory("cuda:1", None), [])
+        fraction.assert_called_with(1.0, "cuda:1")
+        fraction.reset_mock()
+        with self.assertRaisesRegex(ValueError, "^device_memory_limit: cpu has no memory of its own"):
+            torch_device.bound_memory("cpu", 1)
+        self.assertEqual(torch_device.bound_memory("cpu", None), [])
+        fraction.assert_not_called()
+
+    def test_transformers_may_take_the_attention_that_pytorch_eager_may(self):
+        with mock.patch.dict(sys.modules, {"transformers": mock.MagicMock()}):
+            worker = self.worker("hf-worker").HuggingFace("hf-eager")
+        worker.device = "cuda:0"
+        cuda = self.torch.backends.cuda
+
+        def allowed(attention):
+            worker._allow_kernels(attention, "fp16")
+            kernels = ("cudnn", "flash", "mem_efficient", "math")
+            return [kernel for kernel in kernels if getattr(cuda, f"enable_{kernel}_sdp").call_args.args[0]]
+
+        self.assertEqual(allowed("sdpa"), ["flash", "mem_efficient", "math"])
+        self.assertEqual(allowed("cudnn"), ["cudnn", "flash", "mem_efficient", "math"])
+        self.assertEqual(allowed("flash"), ["flash"])
+        with self.assertRaisesRegex(ValueError, '"flash" computes in fp16 and bf16 alone'):
+            worker._allow_kernels("flash", "fp32")
+        worker.device = "cpu"
+        with self.assertRaisesRegex(ValueError, '"cudnn" computes on a GPU alone, not on cpu'):
+            worker._allow_kernels("cudnn", "fp16")
 
 
 @unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")

@@ -18,7 +18,17 @@ import transformers
 from worker import torch_device
 from worker.options import take_options
 
-OPTIONS = {"attention": ["sdpa", "eager"], "logits": ["last", "all"]}
+OPTIONS = {"attention": ["sdpa", "eager", "cudnn", "flash"], "logits": ["last", "all"]}
+# Whether a forward's outputs, logits in FP32 and KV cache, live until the next forward is done, as in the loop that the published
+# tables were measured with.
+EAGER_OPTIONS = {"keep_outputs": [False, True]}
+# The kernels that scaled_dot_product_attention may choose on a GPU, by the option `attention`. On Hopper torch prefers cuDNN's, and
+# plans them anew for every length, which is every token's: as in pytorch-eager they have to be asked for.
+SDPA_KERNELS = {
+    "sdpa": ("flash", "mem_efficient", "math"),
+    "cudnn": ("cudnn", "flash", "mem_efficient", "math"),
+    "flash": ("flash",),
+}
 COMPILE_OPTIONS = {
     "mode": ["default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"],
     "dynamic": [True, False, "auto"],
@@ -28,9 +38,11 @@ DECODES_TO_COMPILE = 4
 
 
 class HuggingFace(torch_device.TorchClock, Engine):
+    bounds_device_memory = True
+
     def __init__(self, name):
         self.name = name
-        self.words = OPTIONS | (COMPILE_OPTIONS if name == "hf-compile" else {})
+        self.words = OPTIONS | (COMPILE_OPTIONS if name == "hf-compile" else EAGER_OPTIONS)
         self.model = None
 
     def hello(self):
@@ -43,33 +55,65 @@ class HuggingFace(torch_device.TorchClock, Engine):
         }
 
     def load(self, request, reporter):
-        self.model = self.cache = self.last = None
+        self.model = self.cache = self.last = self.kept = None
         options = take_options(request["options"], self.words)
         self.device = request["device"]
         torch_device.set_up(self.device, request["threads"])
+        notes = torch_device.bound_memory(self.device, request.get("device_memory_limit_bytes"))
+        self._allow_kernels(options["attention"], request["precision"])
         folder = peers.checkpoint(request)
         self.model = transformers.LlamaForCausalLM.from_pretrained(
             folder,
             dtype=torch_device.DTYPES[request["precision"]],
-            attn_implementation=options["attention"],
+            attn_implementation="eager" if options["attention"] == "eager" else "sdpa",
             local_files_only=True,
         ).to(self.device)
         self.model.eval()
         config = self.model.config
         self.vocab_size, self.max_position_embeddings = config.vocab_size, config.max_position_embeddings
         self.keep = {"logits_to_keep": 1 if options["logits"] == "last" else 0}
-        self.forward, notes = self.model, []
+        self.forward, self.keep_outputs = self.model, options.get("keep_outputs", False)
+        if self.keep_outputs:
+            notes.append("a forward's outputs (logits in FP32, KV cache) are kept until the next forward is done")
+        if self.device != "cpu" and options["attention"] != "eager":
+            notes.append(self._attention_note(options["attention"]))
         if self.name == "hf-compile":
             self.compile_options = {
                 "mode": options["mode"],
                 "dynamic": None if options["dynamic"] == "auto" else options["dynamic"],
             }
-            notes = ["torch.compile: " + ", ".join(f"{key} = {options[key]}" for key in COMPILE_OPTIONS)]
+            notes += ["torch.compile: " + ", ".join(f"{key} = {options[key]}" for key in COMPILE_OPTIONS)]
         weights = {weight.data_ptr(): weight.nbytes for weight in self.model.parameters()}
         return {"weights_bytes": sum(weights.values()), "notes": notes}
 
+    def _allow_kernels(self, attention, precision):
+        kernels = SDPA_KERNELS.get(attention, SDPA_KERNELS["sdpa"])
+        if attention in ("cudnn", "flash") and self.device == "cpu":
+            raise ValueError(f'option attention: "{attention}" computes on a GPU alone, not on cpu')
+        if attention == "flash" and precision == "fp32":
+            raise ValueError('option attention: "flash" computes in fp16 and bf16 alone, not in fp32')
+        for kernel in ("cudnn", "flash", "mem_efficient", "math"):
+            getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(kernel in kernels)
+
+    def _attention_note(self, attention):
+        """Which kernels are allowed, and which torch chooses of them for a prompt and for a token behind it."""
+        config = self.model.config
+        heads, width = config.num_attention_heads, getattr(config, "head_dim", None)
+        width = width or config.hidden_size // heads
+
+        def states(length):
+            return torch.empty(1, heads, length, width, dtype=self.model.dtype, device=self.device)
+
+        def chosen(length, is_causal):
+            query, keys = states(length), states(256)
+            choice = torch._fused_sdp_choice(query, keys, keys, is_causal=is_causal)
+            return torch.nn.attention.SDPBackend(choice).name.lower()
+
+        allowed = ", ".join(SDPA_KERNELS[attention])
+        return f"attention kernels: {allowed}; chosen {chosen(256, True)} for a prompt, {chosen(1, False)} for a token"
+
     def begin(self, prompt_ids, generation_length):
-        self.cache = self.last = None
+        self.cache = self.last = self.kept = None
         self.empty_device()
         self.prompt = torch.tensor(prompt_ids, device=self.device)
         if self.name == "hf-compile":
@@ -108,6 +152,10 @@ class HuggingFace(torch_device.TorchClock, Engine):
             output = self.forward(
                 input_ids=self.input_ids, past_key_values=self.cache, use_cache=True, **self.keep
             )
+            if self.keep_outputs:
+                logits = output.logits.float()
+                # The earlier forward's outputs end here.
+                self.kept = logits, [(layer.keys, layer.values) for layer in self.cache.layers]
         self.last = output.logits[:, -1]
 
     def select(self):
@@ -125,7 +173,7 @@ class HuggingFace(torch_device.TorchClock, Engine):
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
 
     def end(self):
-        self.cache = self.last = None
+        self.cache = self.last = self.kept = None
         self.empty_device()
 
 

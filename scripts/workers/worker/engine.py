@@ -11,6 +11,8 @@ class Engine(ABC):
     device = "cpu"
     vocab_size = 0
     max_position_embeddings = 0
+    #: Whether `load` can bound the device's memory.
+    bounds_device_memory = False
     #: Whether the logits of the cell that begins are asked for at every step; else only whether the last are finite.
     keeps_logits = False
 

@@ -32,7 +32,7 @@ class Replies:
 
 def serve(engine, replies, requests=sys.stdin):
     """Answers requests until `shutdown` or the end of `requests`."""
-    replies.send("hello", protocol=1, **engine.hello())
+    replies.send("hello", protocol=1, **_abilities(engine), **engine.hello())
     for line in requests:
         request = json.loads(line)
         kind = request.pop("request")
@@ -47,7 +47,16 @@ def serve(engine, replies, requests=sys.stdin):
         replies.send(reply, **answer)
 
 
+def _abilities(engine):
+    """What a hello says where it is so."""
+    return {"device_memory_limit": True} if engine.bounds_device_memory else {}
+
+
 def _load(engine, request, reporter):
+    if request.get("device_memory_limit_bytes") is not None and not engine.bounds_device_memory:
+        raise ValueError("device_memory_limit: this engine can't bound the device memory that it uses")
+    if request.get("one_rank_of") is not None:
+        raise ValueError("one_rank: this engine can't measure one rank of several")
     return "loaded", engine.load(request, reporter)
 
 

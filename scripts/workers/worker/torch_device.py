@@ -29,6 +29,22 @@ def set_up(device, threads):
         torch.cuda.set_device(device)
 
 
+def bound_memory(device, limit):
+    """Bounds what torch's allocator holds to `limit` bytes, or to nothing where that is None; notes for the reader."""
+    if device == "cpu":
+        if limit is not None:
+            raise ValueError("device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0")
+        return []
+    total = torch.cuda.mem_get_info(device)[1]
+    torch.cuda.set_per_process_memory_fraction(1.0 if limit is None else min(limit / total, 1.0), device)
+    if limit is None:
+        return []
+    if limit >= total:
+        return [f"the device memory limit of {limit} bytes bounds nothing: the GPU has {total} bytes"]
+    beside = "torch's allocator; what CUDA itself holds comes on top"
+    return [f"device memory is limited to {limit} of {total} bytes ({beside})"]
+
+
 class TorchClock:
     """For an Engine whose forwards torch puts into the current CUDA stream, or computes before it returns."""
 
