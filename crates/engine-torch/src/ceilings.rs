@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use protocol::{CeilingsRequest, Precision, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
-use worker::ceilings::{fastest, product_flops_per_second, read_bytes_per_second};
+use worker::ceilings::{fastest, fastest_product, read_bytes_per_second, sustained_flops_per_second};
+use worker::timing::MonotonicClock;
 
 use crate::weights::kind;
 use crate::{runtime, shim};
@@ -25,11 +26,8 @@ pub(crate) fn reached(request: &CeilingsRequest) -> Result<Reached> {
             Err(error) => reached.notes.push(format!("reading memory: {error:#}")),
         }
         for &precision in &request.precisions {
-            match product_flops_per_second(|size| product(size as i64, precision, device)) {
-                Ok(flops) => {
-                    reached.flops_per_second.insert(precision, flops);
-                }
-                Err(error) => reached.notes.push(format!("{precision}: {error:#}")),
+            if let Err(error) = multiply(request, precision, device, &mut reached) {
+                reached.notes.push(format!("{precision}: {error:#}"));
             }
         }
         if let Device::Cuda(index) = device {
@@ -39,13 +37,36 @@ pub(crate) fn reached(request: &CeilingsRequest) -> Result<Reached> {
     })
 }
 
-/// Multiplies by a transposed matrix, as a linear layer does. Of random numbers: zeros would draw less power, and be faster.
-fn product(size: i64, precision: Precision, device: Device) -> Result<impl FnMut() -> Result<()>> {
+/// Adds what products in `precision` reach: the fastest one, and the mean over the time that is asked for.
+fn multiply(
+    request: &CeilingsRequest,
+    precision: Precision,
+    device: Device,
+    reached: &mut Reached,
+) -> Result<()> {
+    let fastest = fastest_product(|size| {
+        let mut product = product(size as i64, precision, device)?;
+        Ok(move || product(1))
+    })?;
+    reached.flops_per_second.insert(precision, fastest.flops_per_second);
+    if let Some(seconds) = request.sustained_seconds {
+        let product = product(fastest.size as i64, precision, device)?;
+        let mean = sustained_flops_per_second(product, fastest.size, seconds, &MonotonicClock::start())?;
+        reached.sustained_flops_per_second.insert(precision, mean);
+    }
+    Ok(())
+}
+
+/// Multiplies by a transposed matrix, as a linear layer does, as often as it is told, and waits for the last product. Of random
+/// numbers: zeros would draw less power, and be faster.
+fn product(size: i64, precision: Precision, device: Device) -> Result<impl FnMut(u32) -> Result<()>> {
     let random = || Tensor::f_randn([size, size], (Kind::Float, device))?.f_to_kind(kind(precision));
     let (input, weight) = (random()?, random()?.f_transpose(0, 1)?);
     let output = Tensor::f_empty([size, size], (kind(precision), device))?;
-    Ok(move || {
-        let _ = input.f_mm_out(&output, &weight)?;
+    Ok(move |times| {
+        for _ in 0..times {
+            let _ = input.f_mm_out(&output, &weight)?;
+        }
         synchronize(device)
     })
 }
@@ -83,7 +104,28 @@ mod tests {
     #[test]
     fn a_product_is_one_and_may_be_repeated() {
         let mut product = product(8, Precision::Bf16, Device::Cpu).unwrap();
-        product().unwrap();
-        product().unwrap();
+        product(1).unwrap();
+        product(3).unwrap();
+    }
+
+    #[test]
+    fn the_mean_is_measured_where_it_is_asked_for() {
+        let multiply = |sustained_seconds| {
+            let request = CeilingsRequest {
+                device: protocol::Device::Cpu,
+                precisions: vec![Precision::Fp32],
+                threads: Some(1),
+                sustained_seconds,
+                options: protocol::Options::new(),
+            };
+            let mut reached = Reached::default();
+            super::multiply(&request, Precision::Fp32, Device::Cpu, &mut reached).map(|()| reached)
+        };
+        let reached = multiply(Some(0.1)).unwrap();
+        assert!(reached.flops_per_second[&Precision::Fp32] > 0.0);
+        assert!(reached.sustained_flops_per_second[&Precision::Fp32] > 0.0);
+        assert!(multiply(None).unwrap().sustained_flops_per_second.is_empty());
+        let error = multiply(Some(-1.0)).unwrap_err().to_string();
+        assert!(error.starts_with("sustained_seconds: expected more than 0"), "{error}");
     }
 }
