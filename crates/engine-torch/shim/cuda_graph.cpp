@@ -1,9 +1,11 @@
-// CUDA graphs, as C functions for src/cuda_graph.rs. A library of its own, opened when libtorch_cuda.so is: what it needs of
-// that is not there on a machine without a GPU. Errors are as in torch_shim.cpp.
+// CUDA graphs, and what CUDA knows of a GPU, as C functions for src/cuda_graph.rs. A library of its own, opened when
+// libtorch_cuda.so is: what it needs of that is not there on a machine without a GPU. Errors are as in torch_shim.cpp.
 
 #include <map>
 
+#include <ATen/Context.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -40,9 +42,15 @@ char *graph_enter(int device, Graph **graph) {
     });
 }
 
-// From here to graph_end() work is kept, not done.
-char *graph_begin(Graph *graph) {
-    return attempt([&] { graph->graph.capture_begin(); });
+// From here to graph_end() work is kept, not done. Memory is taken from the pool of `shared`, where that is not null.
+char *graph_begin(Graph *graph, Graph *shared) {
+    return attempt([&] {
+        if (shared == nullptr) {
+            graph->graph.capture_begin();
+        } else {
+            graph->graph.capture_begin(shared->graph.pool());
+        }
+    });
 }
 
 char *graph_end(Graph *graph) {
@@ -62,6 +70,29 @@ char *graph_replay(Graph *graph) {
 
 void graph_free(Graph *graph) {
     delete graph;
+}
+
+char *device_capability(int device, int *major, int *minor) {
+    return attempt([&] {
+        C10_CUDA_CHECK(cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device));
+        C10_CUDA_CHECK(cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device));
+    });
+}
+
+// Bytes of the device's memory, used or not: what a fraction is one of.
+char *device_total_bytes(int device, size_t *bytes) {
+    return attempt([&] {
+        at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
+        *bytes = c10::cuda::CUDACachingAllocator::get()->getMemoryInfo(static_cast<c10::DeviceIndex>(device)).second;
+    });
+}
+
+// From here on the caching allocator holds no more than this fraction; what it has already stays.
+char *device_set_memory_fraction(int device, double fraction) {
+    return attempt([&] {
+        at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
+        c10::cuda::CUDACachingAllocator::setMemoryFraction(fraction, static_cast<c10::DeviceIndex>(device));
+    });
 }
 
 }  // extern "C"

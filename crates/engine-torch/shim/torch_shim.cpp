@@ -8,7 +8,10 @@
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/core/Event.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
@@ -172,6 +175,24 @@ char *shim_current_stream(int device, void **stream) {
 // Whether scaled_dot_product_attention may choose cuDNN's kernels.
 char *shim_set_cudnn_attention(bool allowed) {
     return attempt([&] { at::globalContext().setSDPUseCuDNN(allowed); });
+}
+
+// Attention of queries that are the last ones of a sequence, the last of them attending to all keys. Flash attention's own operator
+// takes `is_causal` so; scaled_dot_product_attention would let the first query attend to the first key alone. On a CPU that
+// operator is not there, and a mask says the same.
+char *shim_causal_attention(const Tensor *query, const Tensor *key, const Tensor *value, double scale, Tensor **output) {
+    return attempt([&] {
+        if (query->is_cuda()) {
+            *output = new Tensor(std::get<0>(
+                at::_scaled_dot_product_flash_attention(*query, *key, *value, 0.0, true, false, scale)));
+            return;
+        }
+        const int64_t queries = query->size(2), keys = key->size(2);
+        const Tensor mask = at::ones({queries, keys}, query->options().dtype(at::kBool)).tril(keys - queries);
+        const bool enable_gqa = query->size(1) != key->size(1);
+        *output = new Tensor(
+            at::scaled_dot_product_attention(*query, *key, *value, mask, 0.0, false, scale, enable_gqa));
+    });
 }
 
 // How many accelerators libtorch sees; libtorch_cuda.so must be loaded before the first call.

@@ -1,11 +1,13 @@
-//! Safe faces of `shim/cuda_graph.cpp`: work that is captured once and then launched as a whole.
+//! Safe faces of `shim/cuda_graph.cpp`: work that is captured once and then launched as a whole; and what else libtorch's CUDA part
+//! alone knows of a GPU.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::OnceLock;
 
+use crate::device_memory::BoundedAllocator;
 use crate::error::{Result, TorchError};
 use crate::shim::check;
 
@@ -15,16 +17,23 @@ const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_graph.so")
 /// A C++ `Graph`.
 type CGraph = c_void;
 type Enter = unsafe extern "C" fn(c_int, *mut *mut CGraph) -> *mut c_char;
+type Capability = unsafe extern "C" fn(c_int, *mut c_int, *mut c_int) -> *mut c_char;
+type TotalBytes = unsafe extern "C" fn(c_int, *mut usize) -> *mut c_char;
+type SetFraction = unsafe extern "C" fn(c_int, f64) -> *mut c_char;
 type Free = unsafe extern "C" fn(*mut CGraph);
+type Begin = unsafe extern "C" fn(*mut CGraph, *const CGraph) -> *mut c_char;
 type OfGraph = unsafe extern "C" fn(*mut CGraph) -> *mut c_char;
 
 struct Functions {
     enter: Enter,
-    begin: OfGraph,
+    begin: Begin,
     end: OfGraph,
     leave: OfGraph,
     replay: OfGraph,
     free: Free,
+    capability: Capability,
+    total_bytes: TotalBytes,
+    set_memory_fraction: SetFraction,
 }
 
 /// A CUDA graph.
@@ -34,9 +43,16 @@ pub(crate) struct CudaGraph {
 }
 
 impl CudaGraph {
-    /// Captures `work` on GPU `device`. It is run twice before, for libraries to load what they need: the results of the
-    /// captured run are what every [`replay`](Self::replay) writes anew.
-    pub(crate) fn capture<T>(device: usize, mut work: impl FnMut() -> Result<T>) -> Result<(Self, T)> {
+    /// Captures `work` on GPU `device`. It is run once before, the first graph's twice, for libraries to load what they need: the
+    /// results of the captured run are what every [`replay`](Self::replay) writes anew.
+    ///
+    /// The graph takes memory from that of `shared`, which was captured earlier: of the two one runs at a time, and what the
+    /// earlier one computed may be read until the other runs.
+    pub(crate) fn capture<T>(
+        device: usize,
+        shared: Option<&Self>,
+        mut work: impl FnMut() -> Result<T>,
+    ) -> Result<(Self, T)> {
         let functions = functions()?;
         let mut graph = null_mut();
         // SAFETY: a null error means that `graph` is a new one.
@@ -44,9 +60,12 @@ impl CudaGraph {
         let graph = NonNull::new(graph).ok_or_else(|| TorchError::new("no graph"))?;
         let captured = Self { functions, graph };
         let mut run = || {
-            drop(work()?);
-            drop(work()?);
-            captured.call(functions.begin)?;
+            for _ in 0..if shared.is_some() { 1 } else { 2 } {
+                drop(work()?);
+            }
+            let shared = shared.map_or(null(), |shared| shared.graph.as_ptr().cast_const());
+            // SAFETY: both graphs are alive.
+            unsafe { check((functions.begin)(captured.graph.as_ptr(), shared))? };
             let result = work();
             // A capture is ended in any case; what broke it off is told first.
             let end = captured.call(functions.end);
@@ -78,10 +97,36 @@ impl Drop for CudaGraph {
     }
 }
 
+/// The compute capability of GPU `device`: (9, 0) is sm_90.
+pub(crate) fn compute_capability(device: usize) -> Result<(i32, i32)> {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: both numbers are valid for the duration of the call.
+    unsafe { check((functions()?.capability)(device as c_int, &raw mut major, &raw mut minor))? };
+    Ok((major, minor))
+}
+
+/// The caching allocator of a GPU.
+pub(crate) struct GpuAllocator(pub(crate) usize);
+
+impl BoundedAllocator for GpuAllocator {
+    fn total_bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        // SAFETY: the number is valid for the duration of the call.
+        unsafe { check((functions()?.total_bytes)(self.0 as c_int, &raw mut bytes))? };
+        Ok(bytes as u64)
+    }
+
+    fn set_fraction(&mut self, fraction: f64) -> Result<()> {
+        // SAFETY: no pointers.
+        unsafe { check((functions()?.set_memory_fraction)(self.0 as c_int, fraction)) }
+    }
+}
+
 /// Opens the library, after libtorch's CUDA part.
 fn functions() -> Result<&'static Functions> {
     static FUNCTIONS: OnceLock<Result<Functions, String>> = OnceLock::new();
-    let opened = FUNCTIONS.get_or_init(|| open().map_err(|why| format!("CUDA graphs can't be used: {why}")));
+    let opened =
+        FUNCTIONS.get_or_init(|| open().map_err(|why| format!("libtorch's CUDA part can't be used: {why}")));
     opened.as_ref().map_err(|why| TorchError::new(why))
 }
 
@@ -112,11 +157,16 @@ fn open() -> Result<Functions, String> {
         let of_graph = |name| symbol(name).map(|symbol| std::mem::transmute::<*mut c_void, OfGraph>(symbol));
         Ok(Functions {
             enter: std::mem::transmute::<*mut c_void, Enter>(symbol(c"graph_enter")?),
-            begin: of_graph(c"graph_begin")?,
+            begin: std::mem::transmute::<*mut c_void, Begin>(symbol(c"graph_begin")?),
             end: of_graph(c"graph_end")?,
             leave: of_graph(c"graph_leave")?,
             replay: of_graph(c"graph_replay")?,
             free: std::mem::transmute::<*mut c_void, Free>(symbol(c"graph_free")?),
+            capability: std::mem::transmute::<*mut c_void, Capability>(symbol(c"device_capability")?),
+            total_bytes: std::mem::transmute::<*mut c_void, TotalBytes>(symbol(c"device_total_bytes")?),
+            set_memory_fraction: std::mem::transmute::<*mut c_void, SetFraction>(symbol(
+                c"device_set_memory_fraction",
+            )?),
         })
     }
 }
@@ -142,7 +192,7 @@ mod tests {
             Ok(_) => assert!(cuda_part_is_there),
             Err(why) => {
                 let why = why.to_string();
-                assert!(!cuda_part_is_there && why.contains("CUDA graphs can't be used"), "{why}");
+                assert!(!cuda_part_is_there && why.contains("libtorch's CUDA part can't be used"), "{why}");
                 assert!(why.contains("undefined symbol") && !why.contains('\n'), "{why}");
             }
         }

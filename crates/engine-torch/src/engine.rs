@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use collective::World;
 use llama::{LlamaConfig, Weights};
-use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Reached};
+use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Precision, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
-use crate::aoti::{CompiledLlama, Recipe, Store};
-use crate::decode_graph::DecodeGraph;
-use crate::kv_cache::KvCache;
+use crate::aoti::{CompiledLlama, Gpu, Recipe, Store};
+use crate::cuda_graph::{GpuAllocator, compute_capability};
+use crate::decode_graph::{DecodeGraphs, ROWS};
+use crate::kv_cache::{Exclusion, KvCache};
 use crate::model::{CausalLm, LlamaForCausalLm};
-use crate::options::{AttentionKind, LinearKind, LogitsKept, Options};
+use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{ceilings, onednn, options, runtime, shim};
+use crate::{ceilings, device_memory, onednn, options, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Torch {
     marks: Option<[shim::Event; 2]>,
     /// The ranks that it is one of.
     world: World,
+    /// Whether the GPU's memory is bounded, for the model that is loaded or since an earlier one.
+    is_bounded: bool,
 }
 
 struct Model {
@@ -63,17 +66,24 @@ struct Model {
     options: Options,
     /// Of activations and KV cache.
     numbers: (Kind, Device),
+    /// Of the decode forwards of `pytorch-cudagraph`.
+    exclusion: Exclusion,
     causal_lm: Box<dyn CausalLm>,
 }
+
+/// The oldest GPUs that libtorch has flash attention for: sm_80.
+const FLASH_CAPABILITY: (i32, i32) = (8, 0);
 
 /// What lives from `begin` to `end`.
 struct Cell {
     prompt: Tensor,
     cache: KvCache,
     /// Of `pytorch-cudagraph`.
-    graph: Option<DecodeGraph>,
+    graphs: Option<DecodeGraphs>,
     /// Of the last forward.
     logits: Option<Tensor>,
+    /// With `keep_outputs`: the last forward's logits, keys and values, which `reset` and `select` leave alone.
+    kept: Vec<Tensor>,
     /// The selected tokens, `[batch_size, 1]` each, on the device.
     tokens: Vec<Tensor>,
 }
@@ -81,7 +91,7 @@ struct Cell {
 impl Torch {
     /// An engine without a model, as one of the ranks of `world`.
     pub fn new(engine: TorchEngine, world: World) -> Self {
-        Self { engine, model: None, cell: None, marks: None, world }
+        Self { engine, model: None, cell: None, marks: None, world, is_bounded: false }
     }
 
     fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
@@ -107,10 +117,32 @@ impl Cell {
 
     fn forward(&mut self, model: &Model, input_ids: &Tensor) -> Result<()> {
         let length = input_ids.size()[1];
-        self.logits = Some(no_grad(|| model.causal_lm.forward(input_ids, &mut self.cache))?);
+        let mut logits = no_grad(|| model.causal_lm.forward(input_ids, &mut self.cache))?;
+        if model.options.keep_outputs {
+            logits = logits.f_to_kind(Kind::Float)?;
+            let states = self.cache.keys.iter().chain(&self.cache.values);
+            // The earlier forward's outputs end here.
+            self.kept = [&logits].into_iter().chain(states).map(Tensor::shallow_clone).collect();
+        }
+        self.logits = Some(logits);
         self.cache.length += length;
         Ok(())
     }
+}
+
+/// How captured decode forwards leave out the keys behind their token: flash attention does it faster, where it can be had.
+fn choose_exclusion(
+    options: Options,
+    precision: Precision,
+    head_dim: usize,
+    capability: (i32, i32),
+) -> Exclusion {
+    let has_kernels = capability >= FLASH_CAPABILITY
+        && precision != Precision::Fp32
+        && head_dim.is_multiple_of(8)
+        && head_dim <= 256;
+    let is_wanted = options.attention == AttentionKind::Sdpa && !options.cudnn;
+    if has_kernels && is_wanted { Exclusion::CausalRow } else { Exclusion::Mask }
 }
 
 impl Engine for Torch {
@@ -131,8 +163,8 @@ impl Engine for Torch {
             options: describe_options(&options::words(self.engine)),
             virtual_clock: false,
             tensor_parallel: self.engine != TorchEngine::Aoti,
-            device_memory_limit: false,
-            one_rank: false,
+            device_memory_limit: true,
+            one_rank: true,
             ranks: Vec::new(),
         }
     }
@@ -152,6 +184,12 @@ impl Engine for Torch {
             self.engine != TorchEngine::Aoti || world.size() == 1,
             "pytorch-aoti can't share a model among ranks (world_size)"
         );
+        if let (Some(ranks), false) = (request.one_rank_of, world.is_alone()) {
+            bail!(
+                "one_rank: rank 0 of {ranks} is one process by itself: this worker was started with world_size {}",
+                world.size()
+            );
+        }
         let device = runtime::device(world.device(request.device))?;
         let threads = runtime::set_threads(world.threads(request.threads));
         let of_gpu = device != Device::Cpu;
@@ -166,12 +204,34 @@ impl Engine for Torch {
             request.device
         );
 
-        let source = Arc::new(Weights::open_part(&request.model, world.rank(), world.size())?);
+        let memory_note = match (device, request.device_memory_limit_bytes) {
+            (Device::Cuda(gpu), limit) => {
+                let note = device_memory::bound(&mut GpuAllocator(gpu), limit, self.is_bounded)?;
+                self.is_bounded = limit.is_some();
+                note
+            }
+            (_, None) => None,
+            (_, Some(_)) => {
+                bail!(
+                    "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
+                )
+            }
+        };
+
+        let (rank, ranks) = match request.one_rank_of {
+            Some(ranks) => (0, ranks as usize),
+            None => (world.rank(), world.size()),
+        };
+        let source = Arc::new(Weights::open_part(&request.model, rank, ranks)?);
         let config = source.config().clone();
         let package = match self.engine {
             TorchEngine::Aoti => {
                 let (precision, torch) = (request.precision, &runtime::version());
-                let recipe = Recipe { config: &config, precision, device, options, threads, torch };
+                let gpu = match device {
+                    Device::Cuda(index) => Some(Gpu { index, capability: compute_capability(index)? }),
+                    _ => None,
+                };
+                let recipe = Recipe { config: &config, precision, gpu, options, threads, torch };
                 Some(Store::of_runtime().package(&recipe, reporter)?)
             }
             _ => None,
@@ -180,6 +240,10 @@ impl Engine for Torch {
             WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
         let weights_bytes = weights.bytes;
         let mut notes = weights.notes();
+        notes.extend(
+            request.one_rank_of.map(|ranks| format!("rank 0's part of {ranks}, without the sums over ranks")),
+        );
+        notes.extend(memory_note);
         notes.extend(package.as_ref().map(|package| package.note.clone()));
         if device == Device::Cpu {
             notes.push(format!("{threads} threads, {} kernels", runtime::cpu_capability()));
@@ -192,6 +256,36 @@ impl Engine for Torch {
                     Some("on a CPU there are no graphs: the operators are called one by one".into())
                 }
             });
+        }
+
+        let mut exclusion = Exclusion::Mask;
+        if let (TorchEngine::CudaGraph, Device::Cuda(gpu)) = (self.engine, device) {
+            exclusion =
+                choose_exclusion(options, request.precision, config.head_dim, compute_capability(gpu)?);
+            let attention = match exclusion {
+                Exclusion::CausalRow => "flash attention",
+                Exclusion::Mask => "a mask",
+            };
+            notes.push(format!(
+                "a graph for every {ROWS} positions, in which {attention} leaves out later ones"
+            ));
+            if !world.is_alone() {
+                notes.push(
+                    "collectives in a CUDA graph can't be timed one by one: no share of them is measured"
+                        .into(),
+                );
+            }
+        }
+        if matches!(self.engine, TorchEngine::Eager | TorchEngine::Compile)
+            && options.kv_cache == CacheKind::Static
+        {
+            notes.push("the KV cache is allocated for the whole generation and written in place".into());
+        }
+        if options.keep_outputs {
+            notes.push(
+                "a forward's outputs (logits in FP32, KV cache) are kept until the next forward is done"
+                    .into(),
+            );
         }
 
         shim::set_cudnn_attention(options.cudnn)?;
@@ -216,7 +310,7 @@ impl Engine for Torch {
             notes.extend(worker::move_to_huge_pages());
         }
         let numbers = (weights::kind(request.precision), device);
-        self.model = Some(Model { config, options, numbers, causal_lm });
+        self.model = Some(Model { config, options, numbers, exclusion, causal_lm });
         self.marks = match device {
             Device::Cuda(_) => Some([shim::Event::new()?, shim::Event::new()?]),
             _ => None,
@@ -244,17 +338,19 @@ impl Engine for Torch {
             (prompt.batch_size, capacity),
             model.numbers,
         )?;
-        let graph = match self.engine {
+        let graphs = match self.engine {
             TorchEngine::CudaGraph if generation_length > 0 => Some(no_grad(|| {
-                DecodeGraph::new(&*model.causal_lm, &mut cache, prompt.batch_size, model.numbers.1)
+                let size = (prompt.batch_size, prompt.length);
+                DecodeGraphs::new(&*model.causal_lm, &mut cache, size, model.exclusion, model.numbers.1)
             })?),
             _ => None,
         };
         self.cell = Some(Cell {
             prompt: Tensor::f_from_slice(&prompt.ids)?.f_view_(rows)?.f_to_device(model.numbers.1)?,
             cache,
-            graph,
+            graphs,
             logits: None,
+            kept: Vec::new(),
             tokens: Vec::with_capacity(generation_length + 1),
         });
         Ok(())
@@ -279,8 +375,8 @@ impl Engine for Torch {
         let logits = cell.last_logits()?;
         // The index of the first maximum, as `argmax` gives it, in less time on a CPU.
         let (_, token) = logits.f_max_dim(-1, true)?;
-        if let Some(graph) = &mut cell.graph {
-            graph.feed(&token, cell.cache.length)?;
+        if let Some(graphs) = &mut cell.graphs {
+            graphs.feed(&token, cell.cache.length)?;
         }
         cell.tokens.push(token);
         if model.options.logits == LogitsKept::All {
@@ -294,8 +390,8 @@ impl Engine for Torch {
     fn decode(&mut self) -> Result<()> {
         let (model, cell) = self.parts()?;
         let token = cell.tokens.last().context("decode before select")?.shallow_clone();
-        let Some(graph) = &cell.graph else { return cell.forward(model, &token) };
-        cell.logits = Some(no_grad(|| graph.forward(&*model.causal_lm, &mut cell.cache))?);
+        let Some(graphs) = &cell.graphs else { return cell.forward(model, &token) };
+        cell.logits = Some(no_grad(|| graphs.forward(&*model.causal_lm, &mut cell.cache))?);
         cell.cache.length += 1;
         Ok(())
     }
@@ -318,6 +414,11 @@ impl Engine for Torch {
 
     fn device_seconds(&mut self) -> Result<Option<f64>> {
         Ok(self.marks.as_ref().map(|[from, to]| from.seconds_to(to)).transpose()?)
+    }
+
+    fn times_collectives(&self) -> bool {
+        // Captured, a sum is no call that the host could time.
+        self.engine != TorchEngine::CudaGraph || self.gpu().is_none()
     }
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
@@ -356,5 +457,108 @@ impl Engine for Torch {
             shim::device_empty_cache(gpu)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell as Shared, RefCell};
+    use std::rc::Rc;
+    use std::sync::Weak;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::error;
+
+    #[test]
+    fn flash_attention_is_for_half_precisions_on_gpus_that_have_it() {
+        let chosen = |attention: &str, precision, head_dim, capability| {
+            let words = protocol::Options::from([("attention".into(), attention.into())]);
+            let options = Options::read(TorchEngine::CudaGraph, &words).unwrap();
+            choose_exclusion(options, precision, head_dim, capability)
+        };
+        assert_eq!(chosen("sdpa", Precision::Fp16, 128, (8, 0)), Exclusion::CausalRow);
+        assert_eq!(chosen("sdpa", Precision::Bf16, 64, (9, 0)), Exclusion::CausalRow);
+        for others in [
+            chosen("sdpa", Precision::Fp32, 128, (9, 0)),
+            chosen("sdpa", Precision::Fp16, 128, (7, 5)),
+            chosen("sdpa", Precision::Fp16, 100, (9, 0)),
+            chosen("eager", Precision::Fp16, 128, (9, 0)),
+            chosen("cudnn", Precision::Fp16, 128, (9, 0)),
+        ] {
+            assert_eq!(others, Exclusion::Mask);
+        }
+    }
+
+    /// Its outputs know whether they live; before a forward makes new ones, it writes down whether the last ones do.
+    #[derive(Default)]
+    struct Watched {
+        outputs: RefCell<Vec<Weak<Vec<u8>>>>,
+        lived: Rc<Shared<Option<bool>>>,
+    }
+
+    impl CausalLm for Watched {
+        fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> error::Result<Tensor> {
+            let mut outputs = self.outputs.borrow_mut();
+            let live: Vec<bool> = outputs.iter().map(|output| output.upgrade().is_some()).collect();
+            self.lived.set((!live.is_empty()).then(|| live.iter().all(|&lives| lives)));
+            outputs.clear();
+            let (rows, length) = input_ids.size2()?;
+            let mut output = |shape: &[i64]| {
+                let bytes = Arc::new(vec![0u8; 4 * shape.iter().product::<i64>() as usize]);
+                outputs.push(Arc::downgrade(&bytes));
+                let numbers: *const [u8] = bytes.as_slice();
+                // SAFETY: the numbers live as long as their owner, whom the tensor holds.
+                unsafe { shim::tensor_over(numbers, bytes) }?
+                    .f_view_dtype(Kind::Float)?
+                    .f_view_(shape)
+                    .map_err(Into::into)
+            };
+            for states in cache.keys.iter_mut().chain(&mut cache.values) {
+                *states = output(&[rows, 1, cache.length + length, 2])?;
+            }
+            output(&[rows, length, 8])
+        }
+    }
+
+    #[test]
+    fn outputs_live_while_the_next_forward_computes_where_they_are_kept() {
+        let config = json!({
+            "vocab_size": 8, "hidden_size": 2, "intermediate_size": 4, "num_hidden_layers": 2, "num_attention_heads": 1,
+        });
+        for keep_outputs in [true, false] {
+            let words = protocol::Options::from([
+                ("keep_outputs".into(), keep_outputs.into()),
+                ("logits".into(), "all".into()),
+            ]);
+            let model = Watched::default();
+            let lived = Rc::clone(&model.lived);
+            let mut torch = Torch::new(TorchEngine::Eager, World::alone());
+            torch.model = Some(Model {
+                config: LlamaConfig::from_json(&config, "").unwrap(),
+                options: Options::read(TorchEngine::Eager, &words).unwrap(),
+                numbers: (Kind::Float, Device::Cpu),
+                exclusion: Exclusion::Mask,
+                causal_lm: Box::new(model),
+            });
+            let prompt = Prompt { batch_size: 2, length: 3, ids: vec![1; 6] };
+            torch.begin(&prompt, 2).unwrap();
+            let forwards: [fn(&mut Torch) -> Result<()>; 4] = [
+                |torch| torch.reset().and_then(|()| torch.prefill()),
+                // The next prompt run, and decode forwards.
+                |torch| torch.reset().and_then(|()| torch.prefill()),
+                |torch| torch.select().and_then(|()| torch.decode()),
+                |torch| torch.select().and_then(|()| torch.decode()),
+            ];
+            for (index, forward) in forwards.into_iter().enumerate() {
+                forward(&mut torch).unwrap();
+                // By itself a decode forward has the cache of the one before it, and not its logits.
+                if index < 2 || keep_outputs {
+                    assert_eq!(lived.get(), (index > 0).then_some(keep_outputs), "{keep_outputs} {index}");
+                }
+            }
+            torch.end().unwrap();
+        }
     }
 }

@@ -15,10 +15,30 @@ pub(crate) struct KvCache {
     pub(crate) values: Vec<Tensor>,
     /// Tokens of each sequence in it.
     pub(crate) length: i64,
-    /// Where the next token of each sequence goes, int64 `[1]` on the device, in a forward that is captured: that attends to
-    /// all positions that there is room for, under a mask.
-    pub(crate) position: Option<Tensor>,
+    /// Set during a forward that is captured, of one token of each sequence.
+    pub(crate) window: Option<Window>,
     kind: CacheKind,
+}
+
+/// What a captured decode forward attends to: a fixed number of positions, of which only those up to the token's own count.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// Where the token goes, int64 `[1]` on the device: the one thing that differs from replay to replay.
+    pub(crate) position: Tensor,
+    /// Positions attended to, from the first.
+    pub(crate) attended: i64,
+    /// How the positions behind the token are left out.
+    pub(crate) exclusion: Exclusion,
+}
+
+/// How attention of one query leaves out the keys behind its position, which no kernel knows beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exclusion {
+    /// By a mask over all keys. Flash attention takes none.
+    Mask,
+    /// By the row that the query is in: among [`ROWS`](crate::decode_graph::ROWS) queries that are causal and end with the last key,
+    /// row r attends to all but the last `ROWS - 1 - r` keys. Flash attention knows this by itself.
+    CausalRow,
 }
 
 impl KvCache {
@@ -39,7 +59,7 @@ impl KvCache {
             };
             (0..config.num_hidden_layers).map(buffer).collect()
         };
-        Ok(Self { keys: buffers()?, values: buffers()?, length: 0, position: None, kind })
+        Ok(Self { keys: buffers()?, values: buffers()?, length: 0, window: None, kind })
     }
 
     /// Forgets all tokens.
@@ -56,9 +76,9 @@ impl KvCache {
     /// Appends the keys and values of new tokens to those of `layer`; returns all of them. `length` is the caller's to
     /// advance, after the last layer.
     pub(crate) fn update(&mut self, layer: usize, key: &Tensor, value: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Self { kind, length, position, .. } = self;
-        let mut update = |past: &mut Tensor, new: &Tensor| match position {
-            Some(position) => put(past, position, new),
+        let Self { kind, length, window, .. } = self;
+        let mut update = |past: &mut Tensor, new: &Tensor| match window {
+            Some(window) => put(past, window, new),
             None => append(*kind, past, *length, new),
         };
         Ok((update(&mut self.keys[layer], key)?, update(&mut self.values[layer], value)?))
@@ -66,10 +86,12 @@ impl KvCache {
 
     /// Positions that [`update`](Self::update) returns after `new` ones.
     pub(crate) fn attended(&self, new: i64) -> i64 {
-        match self.position {
-            Some(_) => self.keys[0].size()[POSITIONS as usize],
-            None => self.length + new,
-        }
+        self.window.as_ref().map_or(self.length + new, |window| window.attended)
+    }
+
+    /// Positions of each sequence that there is room for, where the cache does not grow.
+    pub(crate) fn capacity(&self) -> i64 {
+        self.keys.first().map_or(0, |keys| keys.size()[POSITIONS as usize])
     }
 
     /// Bytes of all its tensors.
@@ -84,8 +106,9 @@ fn empty(numbers: (Kind, Device)) -> Result<Tensor> {
     Ok(Tensor::f_empty([0i64], numbers)?)
 }
 
-fn put(past: &mut Tensor, position: &Tensor, new: &Tensor) -> Result<Tensor> {
-    Ok(past.f_index_copy_(POSITIONS, position, new)?)
+fn put(past: &mut Tensor, window: &Window, new: &Tensor) -> Result<Tensor> {
+    let _ = past.f_index_copy_(POSITIONS, &window.position, new)?;
+    Ok(past.f_narrow(POSITIONS, 0, window.attended)?)
 }
 
 fn append(kind: CacheKind, past: &mut Tensor, length: i64, new: &Tensor) -> Result<Tensor> {

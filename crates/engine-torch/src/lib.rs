@@ -7,6 +7,7 @@ mod aoti;
 mod ceilings;
 mod cuda_graph;
 mod decode_graph;
+mod device_memory;
 mod engine;
 mod error;
 mod kv_cache;

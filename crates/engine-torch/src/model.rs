@@ -3,11 +3,13 @@
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
 use tch::{Device, Kind, Tensor};
 
+use crate::decode_graph::ROWS;
 use crate::error::Result;
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{Exclusion, KvCache};
 use crate::linear::Linear;
 use crate::options::{AttentionKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
+use crate::shim;
 use crate::weights::WeightTensors;
 
 /// A model that is run one forward at a time; `pytorch-compile` has another.
@@ -55,21 +57,21 @@ impl LlamaForCausalLm {
 impl CausalLm for LlamaForCausalLm {
     fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let mut hidden_states = Tensor::f_embedding(&self.embed_tokens, input_ids, -1, false, false)?;
-        let position_ids = match &cache.position {
-            Some(position) => position.shallow_clone(),
+        let position_ids = match &cache.window {
+            Some(window) => window.position.shallow_clone(),
             None => positions(cache.length, cache.length + input_ids.size()[1], &hidden_states)?,
         };
         let position_embeddings = self.rotary_emb.forward(&hidden_states, &position_ids)?;
-        let mask = match self.options.attention {
-            AttentionKind::Eager => Some(causal_mask(&hidden_states, &position_ids, cache)?),
-            // Without one, all of a cache of fixed length would be attended to.
-            AttentionKind::Sdpa if cache.position.is_some() => {
-                Some(attends(&hidden_states, &position_ids, cache)?)
-            }
-            AttentionKind::Sdpa => None,
+        let keys = match (self.options.attention, &cache.window) {
+            (AttentionKind::Eager, _) => Keys::Masked(causal_mask(&hidden_states, &position_ids, cache)?),
+            (AttentionKind::Sdpa, None) => Keys::All,
+            (AttentionKind::Sdpa, Some(window)) => match window.exclusion {
+                Exclusion::Mask => Keys::Masked(attends(&hidden_states, &position_ids, cache)?),
+                Exclusion::CausalRow => Keys::ByRow(position_ids.f_sub_scalar(window.attended - ROWS)?),
+            },
         };
         for layer in &self.layers {
-            hidden_states = layer.forward(hidden_states, &position_embeddings, mask.as_ref(), cache)?;
+            hidden_states = layer.forward(hidden_states, &position_embeddings, &keys, cache)?;
         }
         hidden_states = self.norm.forward(&hidden_states)?;
         if self.options.logits == LogitsKept::Last {
@@ -79,6 +81,16 @@ impl CausalLm for LlamaForCausalLm {
         }
         self.lm_head.forward(&hidden_states)
     }
+}
+
+/// Which of the keys a query attends to.
+enum Keys {
+    /// All before it.
+    All,
+    /// Those that a mask leaves: of bools, or of numbers that are added to the scores.
+    Masked(Tensor),
+    /// Those of the row, int64 `[1]` on the device, among [`ROWS`] causal ones.
+    ByRow(Tensor),
 }
 
 struct DecoderLayer {
@@ -127,12 +139,12 @@ impl DecoderLayer {
         &self,
         hidden_states: Tensor,
         position_embeddings: &(Tensor, Tensor),
-        mask: Option<&Tensor>,
+        keys: &Keys,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
         let residual = hidden_states;
         let hidden_states = self.input_layernorm.forward(&residual)?;
-        let hidden_states = self.self_attn.forward(&hidden_states, position_embeddings, mask, cache)?;
+        let hidden_states = self.self_attn.forward(&hidden_states, position_embeddings, keys, cache)?;
         let residual = residual.f_add(&hidden_states)?;
         let hidden_states = self.post_attention_layernorm.forward(&residual)?;
         let hidden_states = self.mlp.forward(&hidden_states)?;
@@ -157,7 +169,7 @@ impl Attention {
         &self,
         hidden_states: &Tensor,
         (cos, sin): &(Tensor, Tensor),
-        mask: Option<&Tensor>,
+        keys: &Keys,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
         let (batch_size, length, _) = hidden_states.size3()?;
@@ -174,8 +186,8 @@ impl Attention {
         let (key, value) = cache.update(self.layer, &key, &value)?;
 
         let output = match self.kind {
-            AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value, mask)?,
-            AttentionKind::Eager => self.eager_attention_forward(&query, &key, &value, mask)?,
+            AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value, keys)?,
+            AttentionKind::Eager => self.eager_attention_forward(&query, &key, &value, keys)?,
         };
         let output = output.f_transpose(1, 2)?.f_contiguous()?;
         self.o_proj.forward(&output.f_reshape([batch_size, length, -1])?)
@@ -186,8 +198,18 @@ impl Attention {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        mask: Option<&Tensor>,
+        keys: &Keys,
     ) -> Result<Tensor> {
+        let mask = match keys {
+            Keys::All => None,
+            Keys::Masked(mask) => Some(mask),
+            // The same query in each row: of their results one counts.
+            Keys::ByRow(row) => {
+                let rows = query.f_expand([-1, -1, ROWS, -1], false)?;
+                let outputs = shim::causal_attention(&rows, key, value, self.scaling)?;
+                return Ok(outputs.f_index_select(2, row)?);
+            }
+        };
         // A single new token attends to all; several are a whole prompt, for the cache was empty.
         let is_causal = query.size()[2] > 1;
         let enable_gqa = self.num_key_value_groups > 1;
@@ -202,16 +224,17 @@ impl Attention {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        mask: Option<&Tensor>,
+        keys: &Keys,
     ) -> Result<Tensor> {
         let key = repeat_kv(key, self.num_key_value_groups)?;
         let value = repeat_kv(value, self.num_key_value_groups)?;
         let mut weights = query.f_matmul(&key.f_transpose(2, 3)?)?.f_mul_scalar(self.scaling)?;
-        if let Some(mask) = mask {
+        if let Keys::Masked(mask) = keys {
             weights = weights.f_add(mask)?;
         }
-        let weights = weights.f_softmax(-1, Kind::Float)?;
-        Ok(cast(&weights, query.f_kind()?)?.f_matmul(&value)?)
+        // As in HF's expression: scores, FP32 and this live at once, which is what runs out of memory first.
+        let weights = cast(&weights.f_softmax(-1, Kind::Float)?, query.f_kind()?)?;
+        Ok(weights.f_matmul(&value)?)
     }
 }
 

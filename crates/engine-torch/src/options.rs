@@ -1,6 +1,6 @@
 //! The engine's own options, as a sweep writes them.
 
-use worker::{OptionError, take_word, unknown_options};
+use worker::{OptionError, take_flag, take_word, unknown_options};
 
 use crate::TorchEngine;
 
@@ -50,16 +50,28 @@ const LOGITS: [&str; 2] = ["last", "all"];
 const LINEAR: [&str; 2] = ["aten", "onednn"];
 /// oneDNN is for the CPU, where there are no CUDA graphs; and is not built into the script.
 const LINEAR_OF_OTHERS: [&str; 1] = ["aten"];
+/// A graph writes into the same logits and cache each time: it keeps nothing.
+const KEEP_OUTPUTS: [&str; 2] = ["false", "true"];
 
 /// Names and words, the default first.
-pub(crate) fn words(engine: TorchEngine) -> [(&'static str, &'static [&'static str]); 4] {
+pub(crate) fn words(engine: TorchEngine) -> Vec<(&'static str, &'static [&'static str])> {
     let (attention, kv_cache, linear): (&[&str], &[&str], &[&str]) = match engine {
         TorchEngine::Eager => (&ATTENTION, &KV_CACHE, &LINEAR),
         TorchEngine::Compile => (&ATTENTION, &KV_CACHE, &LINEAR_OF_OTHERS),
         TorchEngine::CudaGraph => (&ATTENTION, &KV_CACHE_STATIC, &LINEAR_OF_OTHERS),
         TorchEngine::Aoti => (&ATTENTION_COMPILED, &KV_CACHE_STATIC, &LINEAR),
     };
-    [("attention", attention), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS)]
+    let mut words =
+        vec![("attention", attention), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS[..])];
+    if keeps_outputs(engine) {
+        words.push(("keep_outputs", &KEEP_OUTPUTS));
+    }
+    words
+}
+
+/// Whether the engine has the option `keep_outputs`.
+fn keeps_outputs(engine: TorchEngine) -> bool {
+    matches!(engine, TorchEngine::Eager | TorchEngine::Compile)
 }
 
 /// The engines' options.
@@ -72,6 +84,9 @@ pub(crate) struct Options {
     pub(crate) kv_cache: CacheKind,
     pub(crate) linear: LinearKind,
     pub(crate) logits: LogitsKept,
+    /// Whether a forward's outputs, logits in FP32 and KV cache, live until the next forward is done, as in the loop that the
+    /// published tables were measured with.
+    pub(crate) keep_outputs: bool,
 }
 
 impl Options {
@@ -95,7 +110,9 @@ impl Options {
             "all" => LogitsKept::All,
             _ => LogitsKept::Last,
         };
-        unknown_options(&left, &words.map(|(name, _)| name))?;
-        Ok(Self { attention, cudnn, kv_cache, linear, logits })
+        let keep_outputs = keeps_outputs(engine) && take_flag(&mut left, "keep_outputs", false)?;
+        let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+        unknown_options(&left, &names)?;
+        Ok(Self { attention, cudnn, kv_cache, linear, logits, keep_outputs })
     }
 }

@@ -80,3 +80,154 @@ unsafe extern "C" fn all_reduce(start: *mut c_void, len: usize, kind: c_int, gpu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, Mutex};
+
+    use collective::CollectiveError;
+    use llama::Weights;
+    use protocol::ModelSource;
+    use tch::no_grad;
+    use worker::Reporter;
+
+    use super::*;
+    use crate::TorchEngine;
+    use crate::kv_cache::KvCache;
+    use crate::model::{CausalLm, LlamaForCausalLm};
+    use crate::options::{CacheKind, Options};
+    use crate::script::ScriptedLlama;
+    use crate::weights::WeightTensors;
+
+    const RANKS: usize = 4;
+
+    /// What the ranks, threads of one process, share.
+    struct Threads {
+        barrier: Barrier,
+        terms: Mutex<Vec<Vec<f32>>>,
+    }
+
+    /// One of them, which writes down each sum's terms and the sum itself.
+    struct Rank {
+        rank: usize,
+        threads: Arc<Threads>,
+        /// This rank's terms, and the sums.
+        record: Mutex<Vec<(Vec<f32>, Vec<f32>)>>,
+    }
+
+    /// # Safety
+    /// The numbers are valid and used by nobody else until the sum is made.
+    unsafe fn numbers<'a>(numbers: &Numbers) -> &'a mut [f32] {
+        // SAFETY: the caller's promise; they are in one place, as `SumOverRanks` has them.
+        unsafe { std::slice::from_raw_parts_mut(numbers.sums.cast(), numbers.len) }
+    }
+
+    impl AllReduce for Rank {
+        unsafe fn all_reduce(&self, all: Numbers) -> Result<(), CollectiveError> {
+            // SAFETY: the caller's promise.
+            let numbers = unsafe { numbers(&all) };
+            let terms = numbers.to_vec();
+            self.threads.terms.lock().unwrap()[self.rank].clone_from(&terms);
+            self.threads.barrier.wait();
+            for (index, sum) in numbers.iter_mut().enumerate() {
+                *sum = self.threads.terms.lock().unwrap().iter().map(|terms| terms[index]).sum();
+            }
+            self.threads.barrier.wait();
+            self.record.lock().unwrap().push((terms, numbers.to_vec()));
+            Ok(())
+        }
+    }
+
+    /// In the place of the other ranks: what the sums were, one after the other; keeps the terms that they are given.
+    struct Replay {
+        sums: Mutex<std::vec::IntoIter<Vec<f32>>>,
+        terms: Mutex<Vec<Vec<f32>>>,
+    }
+
+    impl AllReduce for Replay {
+        unsafe fn all_reduce(&self, all: Numbers) -> Result<(), CollectiveError> {
+            // SAFETY: the caller's promise.
+            let numbers = unsafe { numbers(&all) };
+            self.terms.lock().unwrap().push(numbers.to_vec());
+            numbers.copy_from_slice(&self.sums.lock().unwrap().next().unwrap());
+            Ok(())
+        }
+    }
+
+    /// Leaves terms as they are, as no sum does, and keeps them.
+    struct Keep(Mutex<Vec<Vec<f32>>>);
+
+    impl AllReduce for Keep {
+        unsafe fn all_reduce(&self, all: Numbers) -> Result<(), CollectiveError> {
+            // SAFETY: the caller's promise.
+            self.0.lock().unwrap().push(unsafe { numbers(&all) }.to_vec());
+            Ok(())
+        }
+    }
+
+    /// Logits of a prefill and of two decode forwards of rank `rank`'s part.
+    fn logits(engine: TorchEngine, rank: usize, sum: Option<Arc<dyn AllReduce>>) -> Vec<Vec<f32>> {
+        tch::set_num_threads(1);
+        let config = serde_json::from_str(include_str!("../../../fixtures/tiny-tp/config.json")).unwrap();
+        let source = ModelSource::Seeded { config, seed: 1 };
+        let weights = Arc::new(Weights::open_part(&source, rank, RANKS).unwrap());
+        let config = weights.config();
+        let reporter = Reporter::silent();
+        let tensors = WeightTensors::load(&weights, Precision::Fp32, Device::Cpu, None, &reporter).unwrap();
+        let options = Options::read(engine, &protocol::Options::new()).unwrap();
+        let ranks = sum.map(SumOverRanks::new);
+        let model: Box<dyn CausalLm> = match engine {
+            TorchEngine::Compile => {
+                Box::new(ScriptedLlama::new(config, tensors, options, ranks.as_ref()).unwrap())
+            }
+            _ => Box::new(LlamaForCausalLm::new(config, tensors, options, ranks.as_ref()).unwrap()),
+        };
+        let numbers = (Kind::Float, Device::Cpu);
+        let mut cache = KvCache::new(CacheKind::Dynamic, config, (2, 11), numbers).unwrap();
+        let ids = Tensor::from_slice(&(0..22).map(|id| id * 11 % 256).collect::<Vec<i64>>()).view([2, 11]);
+        let mut all = Vec::new();
+        for (start, length) in [(0, 9), (9, 1), (10, 1)] {
+            let logits = no_grad(|| model.forward(&ids.narrow(1, start, length), &mut cache)).unwrap();
+            cache.length += length;
+            all.push(Vec::<f32>::try_from(logits.flatten(0, -1)).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn one_rank_alone_computes_what_rank_0_of_4_does_but_for_the_sums() {
+        let threads =
+            Arc::new(Threads { barrier: Barrier::new(RANKS), terms: Mutex::new(vec![vec![]; RANKS]) });
+        let ranks: Vec<Arc<Rank>> = (0..RANKS)
+            .map(|rank| Arc::new(Rank { rank, threads: Arc::clone(&threads), record: Mutex::default() }))
+            .collect();
+        let of_4: Vec<_> = std::thread::scope(|scope| {
+            let start = |rank: &Arc<Rank>| {
+                let sum = Arc::clone(rank);
+                scope.spawn(move || logits(TorchEngine::Eager, sum.rank, Some(sum.clone())))
+            };
+            let started: Vec<_> = ranks.iter().map(start).collect();
+            started.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(of_4.iter().all(|logits| *logits == of_4[0]));
+        let record = ranks[0].record.lock().unwrap();
+        let (terms, sums): (Vec<_>, Vec<_>) = record.iter().cloned().unzip();
+        // Two sums a layer and forward, of three layers.
+        assert_eq!(terms.len(), 3 * 2 * 3);
+        assert!(terms.iter().zip(&sums).all(|(terms, sums)| terms != sums));
+
+        for engine in [TorchEngine::Eager, TorchEngine::Compile] {
+            // Given the sums of the four, one process's partial outputs are rank 0's, bit for bit.
+            let sums = Mutex::new(sums.clone().into_iter());
+            let replay = Arc::new(Replay { sums, terms: Mutex::default() });
+            assert_eq!(logits(engine, 0, Some(replay.clone())), of_4[0], "{engine:?}");
+            assert_eq!(*replay.terms.lock().unwrap(), terms, "{engine:?}");
+            // Without any it goes on with its own partial outputs: the first is rank 0's still.
+            let keep = Arc::new(Keep(Mutex::default()));
+            let kept = logits(engine, 0, Some(keep.clone()));
+            assert_eq!(logits(engine, 0, None), kept, "{engine:?}");
+            assert_eq!(keep.0.lock().unwrap()[0], terms[0], "{engine:?}");
+            assert_ne!(kept, of_4[0], "{engine:?}");
+        }
+    }
+}

@@ -131,11 +131,21 @@ fn word_after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     rest.split([' ', ',', '-', '\n']).next()
 }
 
+/// The NVIDIA driver's library, `libcuda.so.1`, as the file that it is a link to, where it is loaded.
+pub(crate) fn driver_library() -> Option<PathBuf> {
+    loaded(|file| file.starts_with("libcuda.so."))
+}
+
 /// The file that the library `name` was loaded from.
 fn loaded_from(name: &str) -> Option<PathBuf> {
+    loaded(|file| file == name)
+}
+
+/// The first file in memory whose name is one of these.
+fn loaded(is_wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])));
-    files.find(|path| path.file_name().is_some_and(|file| file == name))
+    files.find(|path| path.file_name().and_then(|file| file.to_str()).is_some_and(&is_wanted))
 }
 
 #[cfg(test)]

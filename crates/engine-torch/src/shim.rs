@@ -59,6 +59,13 @@ unsafe extern "C" {
     fn shim_current_stream(device: c_int, stream: *mut *mut c_void) -> *mut c_char;
 
     fn shim_set_cudnn_attention(allowed: bool) -> *mut c_char;
+    fn shim_causal_attention(
+        query: *const CTensor,
+        key: *const CTensor,
+        value: *const CTensor,
+        scale: f64,
+        output: *mut *mut CTensor,
+    ) -> *mut c_char;
 
     fn shim_device_count() -> c_int;
     fn shim_device_synchronize(device: c_int) -> *mut c_char;
@@ -246,6 +253,18 @@ pub(crate) fn current_stream(device: usize) -> Result<*mut c_void> {
 pub(crate) fn set_cudnn_attention(allowed: bool) -> Result<()> {
     // SAFETY: no pointers.
     unsafe { check(shim_set_cudnn_attention(allowed)) }
+}
+
+/// Attention of several queries, the last of which attends to all keys, the one before it to all but the last key, and so on:
+/// on a GPU flash attention, which takes half precisions alone. `key` and `value` may have fewer heads.
+pub(crate) fn causal_attention(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Result<Tensor> {
+    let mut output = null_mut();
+    let [query, key, value] = [query, key, value].map(|tensor| tensor.as_ptr().cast());
+    // SAFETY: the tensors are alive; a null error means that `output` is a new tensor.
+    unsafe {
+        check(shim_causal_attention(query, key, value, scale, &raw mut output))?;
+        Ok(Tensor::from_ptr(output.cast()))
+    }
 }
 
 /// How many accelerators libtorch sees; `libtorch_cuda.so` must be loaded before the first call.

@@ -90,6 +90,21 @@ fn one_package_serves_other_weights_in_every_precision() {
     }
 }
 
+#[test]
+fn one_rank_of_several_is_compiled_in_its_own_shape() {
+    if !can_compile() {
+        return;
+    }
+    let request = LoadRequest {
+        one_rank_of: Some(2),
+        ..request(seeded(small_config()), Precision::Fp32, Options::new())
+    };
+    let [expected, found] = [TorchEngine::Eager, TorchEngine::Aoti]
+        .map(|engine| generate(&mut loaded(engine, &request), &some_prompt(2, 7), 5));
+    assert_eq!(found.0, expected.0);
+    assert!(largest_difference(&found.1.concat(), &expected.1.concat()) < 1e-5);
+}
+
 /// Compiled code says what went wrong to stderr alone; the engine's error has it all the same.
 #[test]
 fn memory_that_runs_out_is_an_error_and_the_next_cell_runs() {

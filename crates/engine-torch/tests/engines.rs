@@ -182,7 +182,7 @@ fn what_cannot_be_done_is_one_line() {
     };
     assert_eq!(
         failure(options(&[("fused", "yes")]), Device::Cpu, None),
-        "unknown option fused: this engine has attention, kv_cache, linear, logits"
+        "unknown option fused: this engine has attention, kv_cache, linear, logits, keep_outputs"
     );
     assert_eq!(
         failure(options(&[("attention", "flash")]), Device::Cpu, None),
@@ -190,10 +190,67 @@ fn what_cannot_be_done_is_one_line() {
     );
     let message = failure(Options::new(), Device::Cuda(99), None);
     assert!(message.starts_with("cuda:99 can't be used: ") && !message.contains('\n'), "{message}");
+    let request = parity::load_request("tiny-mha", Precision::Fp32, Options::new());
+    let request = LoadRequest { device_memory_limit_bytes: Some(1), ..request };
+    let error = Torch::new(TorchEngine::Eager, World::alone()).load(&request, &Reporter::silent());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
+    );
     assert_eq!(
         failure(Options::new(), Device::Cpu, Some(1000)),
         "out of memory: the memory-mapped weights need 484608 bytes, the limit is 1000"
     );
+}
+
+#[test]
+fn kept_outputs_and_a_static_cache_change_no_token_and_are_said() {
+    for engine in [TorchEngine::Eager, TorchEngine::Compile] {
+        let load = |words: &[(&str, serde_json::Value)]| {
+            let options = words.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            let mut torch = Torch::new(engine, World::alone());
+            let request = request(seeded(small_config()), Precision::Fp32, options);
+            let notes = torch.load(&request, &Reporter::silent()).unwrap().notes;
+            (generate(&mut torch, &some_prompt(3, 7), 9), notes)
+        };
+        let (plain, notes) = load(&[]);
+        assert!(!notes.iter().any(|note| note.contains("kept") || note.contains("KV cache")), "{notes:?}");
+        let (kept, notes) = load(&[("keep_outputs", true.into()), ("logits", "all".into())]);
+        assert_eq!(kept.0, plain.0);
+        assert!(largest_difference(&kept.1.concat(), &plain.1.concat()) < 1e-5);
+        assert!(notes.contains(
+            &"a forward's outputs (logits in FP32, KV cache) are kept until the next forward is done".into()
+        ));
+        let (fixed, notes) = load(&[("kv_cache", "static".into())]);
+        assert_eq!(fixed.0, plain.0);
+        assert!(
+            notes.contains(&"the KV cache is allocated for the whole generation and written in place".into())
+        );
+    }
+}
+
+#[test]
+fn one_rank_of_several_has_its_part_of_the_weights() {
+    for engine in ENGINES {
+        let request = LoadRequest {
+            one_rank_of: Some(2),
+            ..request(seeded(small_config()), Precision::Fp32, Options::new())
+        };
+        let mut torch = Torch::new(engine, World::alone());
+        assert!(torch.hello().one_rank);
+        let loaded = torch.load(&request, &Reporter::silent()).unwrap();
+        let whole = LlamaConfig::from_json(&small_config(), "").unwrap();
+        let part = llama::TensorParallel::new(&whole, 0, 2).unwrap().config(&whole);
+        assert_eq!(loaded.weights_bytes, cost::weights_bytes(&part, Precision::Fp32));
+        let note = "rank 0's part of 2, without the sums over ranks";
+        assert!(loaded.notes.iter().any(|found| found == note), "{:?}", loaded.notes);
+        let (tokens, _) = generate(&mut torch, &some_prompt(2, 5), 4);
+        assert_eq!(tokens.len(), 2);
+
+        let request = LoadRequest { one_rank_of: Some(3), ..request };
+        let error = torch.load(&request, &Reporter::silent()).unwrap_err();
+        assert!(error.to_string().starts_with("world_size 3: num_key_value_heads (2) can't"), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 """LlamaForCausalLM, exported by torch.export and compiled by AOTInductor into one package. Run by store.rs, in the peers'
 Python; the operators are those of model.rs, in its order. A line of stdout is a step done, one of `STEPS`.
 
-    python -c SCRIPT '{"config": {…}, "precision": "fp32", …}' PACKAGE
+    python -c SCRIPT '{"config": {…}, "precision": "fp32", …}' cpu|cuda:N PACKAGE
 """
 
 import json
@@ -200,10 +200,15 @@ def export(model, request, batch_size=None, length=None):
 
 
 def main():
-    request, package = json.loads(sys.argv[1]), sys.argv[2]
+    request, device, package = json.loads(sys.argv[1]), torch.device(sys.argv[2]), sys.argv[3]
     found = torch.__version__.partition("+")[0]
     if found != request["torch"]:
         sys.exit(f"torch is {found} there, and libtorch {request['torch']}: `make peers` installs that")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        capability = list(torch.cuda.get_device_capability())
+        if capability != request["capability"]:
+            sys.exit(f"{device} is of compute capability {capability} there, and {request['capability']} here")
     # Asked before the flags are in force: they would have its test program not be linked with libtorch, and fail.
     if not cpu_vec_isa.valid_vec_isa_list():
         sys.exit("no vector instructions that inductor knows, or g++ can't compile for them")
@@ -216,7 +221,7 @@ def main():
     for name, fixed in GRAPHS.items():
         program = export(model, request, **fixed)
         print(f"{name}: exported", flush=True)
-        options = {"aot_inductor.package": True, **request["flags"]}
+        options = {"aot_inductor.package": True, **request["flags"], **request["flags_of_graphs"].get(name, {})}
         args, kwargs = program.example_inputs
         files[name] = aot_compile(program.module(), args, kwargs, options=options)
         print(f"{name}: compiled", flush=True)

@@ -1,6 +1,7 @@
 //! `pytorch-aoti`: `LlamaForCausalLM`, exported and compiled once by torch's AOTInductor (`export.py`, run by `store.rs`) and
 //! run here with the engine's own weights.
 
+mod cuda_environment;
 mod graph;
 mod store;
 
@@ -15,7 +16,7 @@ use crate::options::LinearKind;
 use crate::weights::WeightTensors;
 use graph::Graph;
 
-pub(crate) use store::{Package, Recipe, Store};
+pub(crate) use store::{Gpu, Package, Recipe, Store};
 
 /// A package's graphs, which share their weights.
 pub(crate) struct CompiledLlama {

@@ -1,8 +1,11 @@
 //! Where compiled packages are kept, and how one is made that is not there yet: by `export.py`, in the Python that `make
 //! peers` installs.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -11,10 +14,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use llama::LlamaConfig;
 use protocol::{Phase, Precision};
 use serde_json::{Value, json};
-use tch::Device;
 use worker::Reporter;
 
+use super::cuda_environment::Search;
 use crate::options::{LinearKind, LogitsKept, Options};
+use crate::runtime;
 
 const SCRIPT: &str = include_str!("export.py");
 /// Lines that the script writes: for each of three graphs that it is exported, and that it is compiled.
@@ -24,12 +28,21 @@ const STEPS: u32 = 6;
 pub(crate) struct Recipe<'a> {
     pub(crate) config: &'a LlamaConfig,
     pub(crate) precision: Precision,
-    pub(crate) device: Device,
+    /// None for the CPU.
+    pub(crate) gpu: Option<Gpu>,
     pub(crate) options: Options,
     /// Compiled in: a kernel that asks how many there are starts all of them for whatever little it has to do.
     pub(crate) threads: u32,
     /// libtorch's version.
     pub(crate) torch: &'a str,
+}
+
+/// A GPU to compile for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gpu {
+    pub(crate) index: usize,
+    /// Its compute capability: (9, 0) is sm_90. Code for one runs on no other.
+    pub(crate) capability: (i32, i32),
 }
 
 impl Recipe<'_> {
@@ -48,12 +61,25 @@ impl Recipe<'_> {
                 "tie_word_embeddings": self.config.tie_word_embeddings,
             },
             "precision": self.precision,
-            "device": if self.device == Device::Cpu { "cpu" } else { "cuda" },
+            "device": if self.gpu.is_none() { "cpu" } else { "cuda" },
+            "capability": self.gpu.map(|gpu| [gpu.capability.0, gpu.capability.1]),
             "linear": if self.options.linear == LinearKind::Aten { "aten" } else { "onednn" },
             "logits": if self.options.logits == LogitsKept::All { "all" } else { "last" },
             "torch": self.torch,
             "flags": self.flags(),
+            "flags_of_graphs": self.flags_of_graphs(),
         })
+    }
+
+    /// Of one graph alone. For a single row inductor then computes matrix products by reductions, of which it tries out block sizes
+    /// one after the other: so gpt-fast gets most of a GPU's bandwidth.
+    fn flags_of_graphs(&self) -> Value {
+        match self.gpu {
+            None => json!({}),
+            Some(_) => json!({
+                "decode_one": { "coordinate_descent_tuning": true, "assert_indirect_indexing": false },
+            }),
+        }
     }
 
     /// Inductor's, where they are not its defaults. Without libtorch's name in it a package uses the one that is loaded, not the
@@ -73,7 +99,8 @@ impl Recipe<'_> {
         let Self { config, precision, torch, .. } = self;
         let key = llama::sha256_hex(format!("{}\n{}\n{SCRIPT}", self.request(), processor()).as_bytes());
         let shape = format!("{}x{}", config.num_hidden_layers, config.hidden_size);
-        format!("llama-{shape}-{precision}-torch-{torch}-{}.pt2", &key[..16])
+        let gpu = self.gpu.map(|Gpu { capability: (major, minor), .. }| format!("-sm_{major}{minor}"));
+        format!("llama-{shape}-{precision}{}-torch-{torch}-{}.pt2", gpu.unwrap_or_default(), &key[..16])
     }
 }
 
@@ -100,19 +127,27 @@ impl Package {
 
 /// The folder of packages, and the Python that makes them.
 pub(crate) struct Store {
+    runtime: PathBuf,
     packages: PathBuf,
     python: PathBuf,
+    /// Where the user says that CUDA is.
+    cuda_home: Option<OsString>,
+    /// The driver's library, where it is loaded.
+    driver: Option<PathBuf>,
 }
 
 impl Store {
     /// Those of the runtimes' folder.
     pub(crate) fn of_runtime() -> Self {
-        Self::in_folder(&worker::runtime_dir().unwrap_or_else(|| ".runtime".into()))
+        let store = Self::in_folder(&worker::runtime_dir().unwrap_or_else(|| ".runtime".into()));
+        let cuda_home = env::var_os("CUDA_HOME").or_else(|| env::var_os("CUDA_PATH"));
+        Self { cuda_home, driver: runtime::driver_library(), ..store }
     }
 
     fn in_folder(runtime: &Path) -> Self {
         let runtime = std::path::absolute(runtime).unwrap_or_else(|_| runtime.into());
-        Self { packages: runtime.join("aoti"), python: runtime.join("peers/bin/python") }
+        let (packages, python) = (runtime.join("aoti"), runtime.join("peers/bin/python"));
+        Self { runtime, packages, python, cuda_home: None, driver: None }
     }
 
     /// Why no model can be run, whichever it is.
@@ -132,7 +167,11 @@ impl Store {
         let path = self.packages.join(recipe.file_name());
         let note = |when: String| {
             let set = |(name, value): (&String, &Value)| format!("{name} = {value}");
-            let flags: Vec<_> = recipe.flags().as_object().into_iter().flatten().map(set).collect();
+            let mut flags: Vec<_> = recipe.flags().as_object().into_iter().flatten().map(set).collect();
+            for (graph, of_graph) in recipe.flags_of_graphs().as_object().into_iter().flatten() {
+                let set = of_graph.as_object().into_iter().flatten().map(set);
+                flags.extend(set.map(|flag| format!("{flag} ({graph})")));
+            }
             format!("compiled by AOTInductor {when}, with {}", flags.join(", "))
         };
         let earlier = |path: &Path| Package { path: path.into(), note: note("earlier".into()) };
@@ -163,9 +202,16 @@ impl Store {
         let stderr = File::create(&log).with_context(|| log.display().to_string())?;
         let mut python = Command::new(&self.python);
         // Of the user's own libraries none is looked at; `-B` writes no .pyc.
-        python.args(["-s", "-B", "-W", "ignore", "-c", SCRIPT, &recipe.request().to_string()]).arg(package);
+        let device = recipe.gpu.map_or("cpu".into(), |gpu| format!("cuda:{}", gpu.index));
+        python.args(["-s", "-B", "-W", "ignore", "-c", SCRIPT, &recipe.request().to_string(), &device]);
+        python.arg(package);
         python.env("TORCHINDUCTOR_CACHE_DIR", self.packages.join("inductor"));
-        python.env("TORCHINDUCTOR_COMPILE_THREADS", "1");
+        // For a CPU there is one file to compile.
+        let threads = if recipe.gpu.is_some() { cores() } else { 1 };
+        python.env("TORCHINDUCTOR_COMPILE_THREADS", threads.to_string());
+        if recipe.gpu.is_some() {
+            python.envs(self.cuda_environment()?);
+        }
         python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut python = python.spawn().with_context(|| self.python.display().to_string())?;
         reporter.phase(Phase::Load, STEPS);
@@ -186,6 +232,33 @@ impl Store {
         let _ = fs::remove_file(&log);
         Ok(())
     }
+
+    /// What the Python needs to compile for a GPU.
+    fn cuda_environment(&self) -> Result<Vec<(&'static str, OsString)>> {
+        let search = Search {
+            named: self.cuda_home.clone(),
+            site_packages: self.site_packages(),
+            runtime: &self.runtime,
+            installed: Path::new("/usr/local/cuda"),
+            driver: self.driver.clone(),
+            links: self.packages.join("driver"),
+        };
+        search.environment()
+    }
+
+    /// The folder that the Python finds torch in, which that is not imported for.
+    fn site_packages(&self) -> Option<PathBuf> {
+        let mut python = Command::new(&self.python);
+        python.args(["-s", "-c", "import importlib.util as util; print(util.find_spec('torch').origin)"]);
+        let found = python.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        // …/site-packages/torch/__init__.py
+        let origin = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim());
+        Some(origin.parent()?.parent()?.to_owned()).filter(|folder| folder.is_dir())
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 #[cfg(test)]
@@ -207,12 +280,14 @@ mod tests {
         Recipe {
             config,
             precision: Precision::Fp32,
-            device: Device::Cpu,
+            gpu: None,
             options: options("last"),
             threads: 2,
             torch: "2.11.0",
         }
     }
+
+    const H100: Gpu = Gpu { index: 0, capability: (9, 0) };
 
     fn options(logits: &str) -> Options {
         let options = protocol::Options::from([("logits".into(), logits.into())]);
@@ -240,14 +315,91 @@ mod tests {
         let others = [
             recipe(&wider),
             Recipe { precision: Precision::Fp16, ..recipe(&config) },
-            Recipe { device: Device::Cuda(0), ..recipe(&config) },
+            Recipe { gpu: Some(H100), ..recipe(&config) },
             Recipe { options: options("all"), ..recipe(&config) },
             Recipe { options: Options { linear: LinearKind::OneDnn, ..options("last") }, ..recipe(&config) },
             Recipe { threads: 1, ..recipe(&config) },
             Recipe { torch: "2.12.0", ..recipe(&config) },
         ];
         assert!(others.iter().all(|other| other.file_name() != name));
-        assert_eq!(Recipe { device: Device::Cuda(1), ..recipe(&config) }.file_name(), others[2].file_name());
+        assert_eq!(
+            Recipe { gpu: Some(Gpu { index: 1, ..H100 }), ..recipe(&config) }.file_name(),
+            others[2].file_name()
+        );
+    }
+
+    #[test]
+    fn a_gpu_of_another_compute_capability_has_a_package_of_its_own() {
+        let config = config();
+        let name = |capability| {
+            let gpu = Some(Gpu { index: 0, capability });
+            Recipe { gpu, ..recipe(&config) }.file_name()
+        };
+        let (hopper, ampere) = (name((9, 0)), name((8, 0)));
+        assert!(hopper.starts_with("llama-2x32-fp32-sm_90-torch-2.11.0-"), "{hopper}");
+        assert!(ampere.starts_with("llama-2x32-fp32-sm_80-torch-2.11.0-"), "{ampere}");
+        // The request is another, too: a renamed file is not taken for it.
+        assert_ne!(hopper.rsplit('-').next(), ampere.rsplit('-').next());
+
+        let (_dir, store) = store("exit 1");
+        fs::create_dir_all(&store.packages).unwrap();
+        fs::write(store.packages.join(&hopper), "").unwrap();
+        let taken = |capability| {
+            let gpu = Some(Gpu { index: 0, capability });
+            store.package(&Recipe { gpu, ..recipe(&config) }, &Reporter::silent())
+        };
+        assert!(taken((9, 0)).is_ok());
+        assert!(taken((8, 0)).is_err());
+    }
+
+    #[test]
+    fn only_a_gpu_s_graph_of_one_row_is_tuned() {
+        let config = config();
+        assert_eq!(recipe(&config).request()["flags_of_graphs"], json!({}));
+        assert_eq!(recipe(&config).request()["capability"], Value::Null);
+        let request = Recipe { gpu: Some(H100), ..recipe(&config) }.request();
+        let tuned = json!({ "coordinate_descent_tuning": true, "assert_indirect_indexing": false });
+        assert_eq!(request["flags_of_graphs"], json!({ "decode_one": tuned }));
+        assert_eq!(request["capability"], json!([9, 0]));
+    }
+
+    /// Asked where torch is, the Python says so; else it writes down what it was started with.
+    #[test]
+    fn python_is_told_of_the_gpu_of_cuda_and_of_threads() {
+        let (dir, mut store) = store(
+            "case $3 in *find_spec*) echo $(dirname $0)/../lib/torch/__init__.py; exit;; esac\n\
+             env > $package; echo device $8 >> $package",
+        );
+        let home = dir.path().join("peers/lib/nvidia/cu13");
+        fs::create_dir_all(home.join("include")).unwrap();
+        fs::create_dir_all(dir.path().join("peers/lib/torch")).unwrap();
+        fs::write(home.join("include/cuda_runtime_api.h"), "").unwrap();
+        let config = config();
+        let started = |store: &Store, gpu| {
+            let package = dir.path().join("package.pt2");
+            let recipe = Recipe { gpu, ..recipe(&config) };
+            store
+                .compile(&recipe, &package, &Reporter::silent())
+                .map(|()| fs::read_to_string(package).unwrap())
+        };
+        let cpu = started(&store, None).unwrap();
+        assert!(cpu.contains("TORCHINDUCTOR_COMPILE_THREADS=1\n") && cpu.ends_with("device cpu\n"), "{cpu}");
+
+        let gpu = Some(Gpu { index: 3, ..H100 });
+        let error = started(&store, gpu).unwrap_err().to_string();
+        assert!(error.starts_with("no libcuda.so.1 is loaded"), "{error}");
+        store.driver = Some("/lib/libcuda.so.580".into());
+        let gpu = started(&store, gpu).unwrap();
+        let value = |name: &str| {
+            let line = gpu.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_else(|| panic!("no {name}: {gpu}")).to_owned()
+        };
+        assert!(gpu.ends_with("device cuda:3\n"), "{gpu}");
+        assert_eq!(value("TORCHINDUCTOR_COMPILE_THREADS"), cores().to_string());
+        assert_eq!(fs::canonicalize(value("CUDA_HOME")).unwrap(), home);
+        let links = dir.path().join("aoti/driver");
+        assert!(value("LIBRARY_PATH").starts_with(links.to_str().unwrap()), "{gpu}");
+        assert_eq!(fs::read_link(links.join("libcuda.so")).unwrap(), Path::new("/lib/libcuda.so.580"));
     }
 
     #[test]
