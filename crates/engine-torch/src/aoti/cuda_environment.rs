@@ -48,7 +48,8 @@ impl Search<'_> {
                 .with_context(|| self.links.join(name).display().to_string())?;
         }
         // Headers that packages of their own bring (crt/, nv/) may be in one of these folders alone.
-        let includes = self.homes().map(|home| home.join("include")).filter(|folder| folder.is_dir());
+        let homes = self.homes().chain([self.installed.to_owned()]);
+        let includes = homes.map(|home| home.join("include")).filter(|folder| folder.is_dir());
         Ok(vec![
             ("CUDA_HOME", home.into()),
             ("CPLUS_INCLUDE_PATH", joined(includes, "CPLUS_INCLUDE_PATH")?),
@@ -162,6 +163,10 @@ mod tests {
         assert_eq!(get(&search().environment().unwrap(), "CUDA_HOME"), installed);
         touch(&dir.join("nvidia/cu13").join(HEADER));
         assert_eq!(get(&search().environment().unwrap(), "CUDA_HOME"), dir.join("nvidia/cu13"));
+        // It may have the headers that the packages leave out.
+        let includes = get(&search().environment().unwrap(), "CPLUS_INCLUDE_PATH").into_os_string();
+        let expected = [dir.join("nvidia/cu13/include"), installed.join("include")];
+        assert_eq!(env::split_paths(&includes).take(2).collect::<Vec<_>>(), expected);
         let named = Search { named: Some("/opt/cuda".into()), ..search() };
         assert_eq!(get(&named.environment().unwrap(), "CUDA_HOME"), Path::new("/opt/cuda"));
     }
