@@ -99,6 +99,7 @@ impl Progress {
             Event::MeasuredAgain { cell, attempt, attempts, why } => {
                 self.line(&measured_again(&cell, attempt, attempts, why));
             }
+            Event::RetryFailed { cell, why } => self.line(&retry_failed(&cell, why)),
             Event::CellEnded { cell, index, measurement } => {
                 if measurement.outcome == Outcome::Ok {
                     self.pace.add(index, self.started.elapsed());
@@ -175,6 +176,14 @@ pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String 
 /// One line on a cell that is measured again.
 pub(crate) fn measured_again(cell: &Cell<'_>, attempt: u32, attempts: u32, why: &str) -> String {
     format!("{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}", cell_name(cell))
+}
+
+/// What is said where a further try of a cell did not end well.
+pub(crate) fn retry_failed(cell: &Cell<'_>, why: &str) -> String {
+    format!(
+        "{}: the further try ended early: {why}: keeping the one before, marked as throttled",
+        cell_name(cell)
+    )
 }
 
 pub(crate) fn cell_name(cell: &Cell<'_>) -> String {

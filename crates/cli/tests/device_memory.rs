@@ -142,8 +142,7 @@ fn of_the_published_cells_exactly_those_that_ran_out_of_memory_do_not_fit_into_a
     assert_eq!((checked, out_of_memory.len()), (90, 6));
     assert_eq!(listed(&text, "(published: OOM)"), out_of_memory);
     assert!(text.ends_with(
-        "device memory: 79.15 GiB (device_memory_limit); a cell fits where its total and 20 % more do, for what allocators hold \
-         beyond it\n"
+        "device memory: 79.15 GiB (device_memory_limit); a cell fits if its total plus 20 % (allocator overhead) is within this\n"
     ));
     // An H200 has room for the two at 68 and 69 GiB, not for the third.
     assert_eq!(out_of_memory.intersection(&listed(&list("140.4GiB"), "  does not fit")).count(), 2);

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -165,6 +166,32 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
     assert!(!stderr.contains("measuring again") && stdout.contains("clocks were held down"), "{stderr}");
     let line = std::fs::read_to_string(machine.0.path("run/measurements.jsonl")).unwrap();
     assert!(!line.contains("throttled_tries"));
+}
+
+#[test]
+fn a_retry_that_is_interrupted_takes_nothing_away() {
+    let machine = Machine::new(&SWEEP.replace("cool_down_seconds = 0.001\n", ""));
+    let mut command = machine.command(&["--out", "run", "--no-ceilings"]);
+    let mut child = command.env("FAKE_NVIDIA_THROTTLED", "1000000").spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("measuring again, attempt 2 of 3")));
+    signal(child.id() as libc::pid_t, libc::SIGINT);
+    let kept = "the further try ended early: interrupted: keeping the one before, marked as throttled";
+    assert!(lines.any(|line| line.ends_with(kept)));
+    lines.for_each(drop);
+    child.wait().unwrap();
+    let [record] = &machine.0.records()[..] else { panic!("one record") };
+    let gpu = record.gpu.as_ref().unwrap();
+    assert_eq!((record.outcome, gpu.throttled_tries), (protocol::Outcome::Ok, 0));
+    assert!(gpu.unusual_throttling().count() > 0);
+}
+
+#[test]
+fn the_clocks_of_one_gpu_are_locked_for_one_rank_alone() {
+    let machine = Machine::new(&format!("world_size = 2\none_rank = true\n{SWEEP}"));
+    let output = machine.run(&["--lock-gpu-clocks", "base"], &[]);
+    assert!(output.status.success());
+    assert_eq!(machine.log(), [BASE, BY_KEEPER]);
 }
 
 #[test]

@@ -177,11 +177,12 @@ fn what_the_published_table_leaves_for_collectives_stands_under_it() {
 #[test]
 fn real_engines_compute_the_same_part() {
     let place = Place::new();
-    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-tp");
+    let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-tp/config.json");
+    place.bench(&["synth", "--model", config.to_str().unwrap(), "--out", "tiny-tp"]).assert().success();
     place.write(
         "sweep.toml",
         &format!(
-            "models = [{fixture:?}]\nengines = [\"onnxruntime\", \"pytorch-eager\"]\nbatch_sizes = [1, 2]\nprompt_lengths = [8]\n\
+            "models = [\"./tiny-tp\"]\nengines = [\"onnxruntime\", \"pytorch-eager\"]\nbatch_sizes = [1, 2]\nprompt_lengths = [8]\n\
              generation_length = 8\nworld_size = 4\none_rank = true\nthreads = 1\n[procedure]\nwarmup_runs = 1\nprompt_runs = 2\n"
         ),
     );

@@ -31,8 +31,8 @@ fn quiet_cells_stop_early_and_the_table_says_so() {
         (least, most) => format!("{least} to {most}"),
     };
     let note = format!(
-        "runs of a replicate stop once the 95 % interval of the mean is within ±0.5 %: {} of at most 40 prefills, \
-         {} of at most 40 generations (published: 100 and 1)",
+        "each replicate stops once its mean is known to ±0.5 % (95 % interval): {} of at most 40 prefills, \
+         {} of at most 40 generations (published: 100 prefills, 1 generation)",
         range(records.iter().map(|record| record.prompt_seconds.len()).collect()),
         range(records.iter().map(|record| record.generations.len()).collect()),
     );
@@ -48,7 +48,7 @@ fn cells_that_stay_unknown_have_the_most_runs_and_are_named() {
     let (code, stdout) = place.run(&sweep(0.2), &["--batch-size", "1", "--prompt-length", "64"]);
     assert_eq!(code, 0, "{stdout}");
     assert_eq!(place.records()[0].prompt_seconds.len(), 40);
-    assert!(stdout.contains("mock: prefill latency not known to ±0.5 %: 1×64 (±"), "{stdout}");
+    assert!(stdout.contains("mock: prefill latency did not reach ±0.5 %: 1×64 (±"), "{stdout}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn matched<'a>(baseline: &'a Subject, candidate: &'a Subject) -> Result<Vec<(&'a
         .any(|grid| candidate.grids.iter().any(|other| grid.identity.is_of_other_ranks(&other.identity)));
     if ranks_differ {
         return Err(Refused(format!(
-            "{} and {} are of one rank alone and of something else: {} and {}: such figures are of different things",
+            "can't compare {} with {}: one side is rank 0 only, the other is a whole model or another number of ranks: {} and {}",
             baseline.name,
             candidate.name,
             headings(baseline),

@@ -24,7 +24,7 @@ const PROCEDURE: [&str; 10] = [
 ];
 
 /// Settings that choose cells, or say how long and how often they are tried.
-const NO_DIFFERENCE: [&str; 8] = [
+const NO_DIFFERENCE: [&str; 9] = [
     "models",
     "engines",
     "batch_sizes",
@@ -33,6 +33,7 @@ const NO_DIFFERENCE: [&str; 8] = [
     "prune_oom",
     "timeout_seconds",
     "procedure.replicates",
+    "throttle_retries",
 ];
 
 /// Everything that differs.

@@ -67,6 +67,13 @@ pub enum Event<'a> {
         /// Why clocks were lower, with the share of the time.
         why: &'a str,
     },
+    /// A further try of a cell did not end well: the one before it is kept.
+    RetryFailed {
+        /// The cell.
+        cell: Cell<'a>,
+        /// Why, in one line.
+        why: &'a str,
+    },
     /// A cell ended, and its record is on disk.
     CellEnded {
         /// The cell.

@@ -72,8 +72,8 @@ impl Part {
     pub(crate) fn differences(&self, sweep: &Sweep, environment: &Environment) -> Vec<String> {
         let values = |text: &str| {
             let mut values = sweep_values(text);
-            // How long a cell may take changes no figure.
-            values.retain(|key, _| !key.contains("timeout_seconds"));
+            // How long a cell may take, and how often it is tried, changes no figure.
+            values.retain(|key, _| !key.contains("timeout_seconds") && key != "throttle_retries");
             values
         };
         let mut lines = different(&values(&self.sweep), &values(&sweep.to_toml()), true);

@@ -155,7 +155,8 @@ pub fn run(
     Ok(RunSummary { spent, ..RunSummary::of(contenders, false)? })
 }
 
-/// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try counts.
+/// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try that
+/// was measured counts: a retry that fails, or is interrupted, takes nothing away.
 fn measure_unthrottled(
     sweep: &Sweep,
     engines: &Engines,
@@ -166,8 +167,17 @@ fn measure_unthrottled(
     let cool_down = Duration::from_secs_f64(sweep.cool_down_seconds);
     let between_tries = if cool_down.is_zero() { PAUSE_BEFORE_RETRY } else { cool_down };
     let (mut throttled_tries, mut pause, mut load_seconds) = (0, cool_down, None);
+    let mut last_measured = None;
     loop {
         let (mut measured, mut beside) = seat.measure(sweep, engines, cell, pause, on_event);
+        if let (Err(error), Some(before)) = (&measured, last_measured.take()) {
+            let why = match error {
+                WorkerError::Evidence(evidence) => classify(evidence).error,
+                WorkerError::Interrupted => "interrupted".into(),
+            };
+            on_event(Event::RetryFailed { cell, why: &why });
+            return before;
+        }
         if let Ok(measured) = &mut measured {
             // Only the first try had to load the model.
             load_seconds = load_seconds.or(measured.load_seconds);
@@ -183,6 +193,7 @@ fn measure_unthrottled(
         throttled_tries += 1;
         let (attempt, attempts) = (throttled_tries + 1, sweep.throttle_retries + 1);
         on_event(Event::MeasuredAgain { cell, attempt, attempts, why: &why });
+        last_measured = Some((measured, beside));
         pause = between_tries;
     }
 }

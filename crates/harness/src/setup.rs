@@ -179,7 +179,7 @@ impl Setup {
     }
 
     /// The processes that a worker is started as: one alone where that is all that is measured.
-    pub(crate) fn processes(&self) -> Ranks {
+    pub fn processes(&self) -> Ranks {
         if self.one_rank { Ranks::ONE } else { self.ranks.clone() }
     }
 

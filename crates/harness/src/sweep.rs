@@ -297,8 +297,16 @@ fn take_procedure(settings: &mut Settings) -> Result<Procedure, SettingsError> {
     let warmup_runs = whole("warmup_runs", 0, 5)?;
     let prompt_runs = whole("prompt_runs", 1, 100)?;
     let generations = whole("generations", 1, if until.is_some() { prompt_runs } else { 1 })?;
-    let default = if until.is_some() { MIN_RUNS } else { 0 };
-    let min_runs = min_runs.map_or(Ok(default), |min_runs| min_runs.whole(2))?;
+    let min_runs = match min_runs {
+        None => until.map_or(0, |_| MIN_RUNS),
+        Some(setting) => {
+            let least = setting.whole(2)?;
+            if least > prompt_runs {
+                return Err(setting.error(format!("{least} is more than the {prompt_runs} of prompt_runs")));
+            }
+            least
+        }
+    };
     Ok(Procedure { warmup_runs, prompt_runs, generations, until, min_runs })
 }
 
@@ -605,7 +613,7 @@ mod tests {
         let known =
             Procedure { warmup_runs: 3, prompt_runs: 10, generations: 10, until: Some(0.005), min_runs: 5 };
         assert_eq!(procedure("until = \"0.5%\""), Ok(known));
-        assert_eq!(procedure("until = \"0.5 %\"\nmin_runs = 20"), Ok(Procedure { min_runs: 20, ..known }));
+        assert_eq!(procedure("until = \"0.5 %\"\nmin_runs = 8"), Ok(Procedure { min_runs: 8, ..known }));
         assert_eq!(procedure("until = 0.005\ngenerations = 1"), Ok(Procedure { generations: 1, ..known }));
         for (until, share) in [("\"0.7%\"", 0.7 / 100.0), ("\"10%\"", 0.1), ("\"1e-3%\"", 1e-5)] {
             let sweep = resolve(&format!("{quick}\nuntil = {until}")).unwrap();
@@ -625,6 +633,10 @@ mod tests {
         assert_eq!(
             procedure("until = \"1%\"\nmin_runs = 1").unwrap_err(),
             format!("a.toml:{}: procedure.min_runs: expected a whole number from 2, found 1", line + 1)
+        );
+        assert_eq!(
+            procedure("until = \"1%\"\nmin_runs = 11").unwrap_err(),
+            format!("a.toml:{}: procedure.min_runs: 11 is more than the 10 of prompt_runs", line + 1)
         );
         assert_eq!(
             procedure("min_runs = 5").unwrap_err(),

@@ -121,7 +121,7 @@ fn stopped_early(records: &[&Measurement]) -> Vec<String> {
         let prefills = least_and_most(records.clone().map(|record| record.prompt_seconds.len()))?;
         let generations = least_and_most(records.map(|record| record.generations.len()))?;
         Some(format!(
-            "runs of a replicate stop once the 95 % interval of the mean is within {}: {}, {} (published: {PUBLISHED_PROMPT_RUNS} and 1)",
+            "each replicate stops once its mean is known to {} (95 % interval): {}, {} (published: {PUBLISHED_PROMPT_RUNS} prefills, 1 generation)",
             plus_minus(share),
             counted(prefills, procedure.prompt_runs, "prefill"),
             counted(generations, procedure.generations, "generation"),
@@ -146,7 +146,7 @@ fn not_known_well_enough(records: &[&Measurement]) -> Vec<String> {
         for (record, _, share) in with_until(records) {
             let interval = MeanInterval::new(&series(record)).map(|interval| interval.relative());
             let Some(known) = interval.filter(|known| *known > share) else { continue };
-            let line = format!("{}: {what} not known to {}", record.engine, plus_minus(share));
+            let line = format!("{}: {what} did not reach {}", record.engine, plus_minus(share));
             let cell = format!("{}×{}", record.batch_size, record.prompt_length);
             let cells = match lines.iter_mut().find(|(other, _)| *other == line) {
                 Some((_, cells)) => cells,

@@ -176,23 +176,23 @@ fn how_many_runs_it_took_to_know_a_mean_is_said_and_where_it_is_not_known() {
     assert_eq!(
         notes(&[cell(1, &[0.1; 5], &[2.0; 12]), cell(4, &[0.1; 37], &[2.0; 5])]),
         [
-            "runs of a replicate stop once the 95 % interval of the mean is within ±0.5 %: 5 to 37 of at most 100 prefills, \
-             5 to 12 of at most 100 generations (published: 100 and 1)"
+            "each replicate stops once its mean is known to ±0.5 % (95 % interval): 5 to 37 of at most 100 prefills, \
+             5 to 12 of at most 100 generations (published: 100 prefills, 1 generation)"
         ]
     );
     let noisy: Vec<f64> = (0..100).map(|run| if run % 3 == 0 { 0.2 } else { 0.1 }).collect();
     assert_eq!(
         notes(&[cell(1, &noisy, &[2.0]), cell(4, &noisy, &[2.0]), cell(8, &[0.1; 5], &[2.0])]),
         [
-            "runs of a replicate stop once the 95 % interval of the mean is within ±0.5 %: 5 to 100 of at most 100 prefills, \
-             1 generation (published: 100 and 1)",
-            "onnxruntime: prefill latency not known to ±0.5 %: 1×16 (±7.1 %), 4×16 (±7.1 %)"
+            "each replicate stops once its mean is known to ±0.5 % (95 % interval): 5 to 100 of at most 100 prefills, \
+             1 generation (published: 100 prefills, 1 generation)",
+            "onnxruntime: prefill latency did not reach ±0.5 %: 1×16 (±7.1 %), 4×16 (±7.1 %)"
         ]
     );
     let walls = [noisy.clone(), noisy].concat();
     assert_eq!(
         notes(&[cell(1, &[0.1; 5], &walls)])[1],
-        "onnxruntime: wall clock not known to ±0.5 %: 1×16 (±4.9 %)"
+        "onnxruntime: wall clock did not reach ±0.5 %: 1×16 (±4.9 %)"
     );
 }
 

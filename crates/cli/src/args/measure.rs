@@ -50,10 +50,10 @@ pub(crate) struct SetupArgs {
     /// The most memory a worker may use (private memory and mapped weights), such as 1GiB.
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
-    /// Most device memory that an engine may use, such as 80GB; --memory-limit is the host's.
+    /// Limit an engine's GPU memory, such as 80GB (--memory-limit limits host memory).
     #[arg(long, value_name = "SIZE")]
     pub(crate) device_memory_limit: Option<String>,
-    /// Measure rank 0's part of --world-size ranks alone: one process, one GPU, no sums over ranks.
+    /// Measure only rank 0 of --world-size ranks: one process, one device, no all-reduce.
     #[arg(long)]
     pub(crate) one_rank: bool,
     /// The most seconds that loading, or a cell, may take [default: 3600].
@@ -171,8 +171,8 @@ pub(crate) struct Overrides {
     /// Timed generations.
     #[arg(long, value_name = "N")]
     pub(crate) generations: Option<u32>,
-    /// Stop a cell's prefills, and its generations, once the 95 % interval of their mean is within this share of it, such as
-    /// 0.5%; --prompt-runs is the most of both unless --generations, or the sweep, says otherwise.
+    /// Stop a cell's prefills and generations once the 95 % interval of the mean is within this share, such as 0.5%. At most
+    /// --prompt-runs prefills, and as many generations unless `generations` is set.
     #[arg(long, value_name = "SHARE")]
     pub(crate) until: Option<String>,
     /// Fewest prefills and generations with --until [default: 5].
@@ -202,7 +202,7 @@ pub(crate) struct Overrides {
     /// Measure a cell again, at most N times, if the GPU throttled for a reason other than its power limit [default: 2].
     #[arg(long, value_name = "N")]
     pub(crate) throttle_retries: Option<u32>,
-    /// Lock the GPU's clock while measuring: base, or a clock in MHz. Needs root; unlocked at the end, whatever that is.
+    /// Lock the GPU's clock while measuring: base, or a clock in MHz. Needs root; unlocked when the run ends, also after an error or a kill.
     #[arg(long, value_name = "base|MHZ")]
     pub(crate) lock_gpu_clocks: Option<String>,
 }

@@ -149,8 +149,7 @@ pub(crate) struct TableArgs {
     /// How to print [default: terminal on a screen, else markdown].
     #[arg(long)]
     pub(crate) format: Option<Format>,
-    /// Tables of whole models: what they leave for collectives is shown under a table of --one-rank [default: the published
-    /// tables, which are built in].
+    /// Published tables for the "left for collectives" comparison under a table of --one-rank [default: the built-in ones].
     #[arg(long, value_name = "FILE")]
     pub(crate) published: Option<PathBuf>,
 }

@@ -90,7 +90,7 @@ pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
     }
     if let Some(Bound { bytes, whose, is_device: true }) = &bound {
         text.push_str(&format!(
-            "device memory: {} ({whose}); a cell fits where its total and {:.0} % more do, for what allocators hold beyond it\n",
+            "device memory: {} ({whose}); a cell fits if its total plus {:.0} % (allocator overhead) is within this\n",
             format_size(*bytes),
             DEVICE_ALLOWANCE * 100.0
         ));
@@ -137,8 +137,8 @@ fn steps(sweep: &Sweep) -> String {
     let mut text = if alone {
         format!(
             "\nrank 0 of {ranks} alone, without the sums over ranks, {forwards}: bytes read and operations at least, and the share \
-             of the whole model's (operations of a prefill, bytes of a decode forward); the floor: the greater of the two at the \
-             device's peaks\n{:<46}{:^28}  {:^28}",
+             of the whole model's (operations of a prefill, bytes of a decode forward); the floor: the longer of reading and computing at \
+             the device's peaks\n{:<46}{:^28}  {:^28}",
             "", "prefill", "decode forward"
         )
     } else {

@@ -127,7 +127,7 @@ pub(crate) fn look_around(sweep: &Sweep, engines: &Engines) -> Result<Environmen
 /// Locks the GPU's clocks where the sweep asks for it, until the result is dropped.
 pub(crate) fn lock_clocks(sweep: &Sweep) -> Result<Option<ClockLock>> {
     let Some(setting) = &sweep.lock_gpu_clocks else { return Ok(None) };
-    Ok(Some(ClockLock::take(setting, sweep.setup.device, &sweep.setup.ranks)?))
+    Ok(Some(ClockLock::take(setting, sweep.setup.device, &sweep.setup.processes())?))
 }
 
 /// The environment with what the device can do at most, unless that is not to be measured.

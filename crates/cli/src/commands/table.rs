@@ -61,8 +61,8 @@ pub(crate) fn left_for_collectives(tables: &[Table], file: Option<&Path>) -> Res
         let least = least_of_sums(&heading, table.generation_length);
         let mut left = CollectivesLeft::of(there, table, least);
         left.notes.push(
-            "left is the published latency less that of rank 0 alone: the sums over ranks, and waiting for the slowest; at \
-             least is what a ring sends over NVLink in one direction"
+            "left is the published latency less that of rank 0 alone: the sums over ranks, and waiting for the slowest; \
+             \"at least\" is a ring all-reduce over NVLink, bandwidth only"
                 .into(),
         );
         left.notes.extend(Heading::parse(&table.heading).ok().and_then(|here| other_device(&heading, &here)));

@@ -8,7 +8,7 @@ use protocol::{Outcome, Phase, Progress};
 
 use crate::commands::run::describe;
 use crate::pace::Pace;
-use crate::progress::{cell_name, growing_row, measured_again};
+use crate::progress::{cell_name, growing_row, measured_again, retry_failed};
 
 /// Lines of the log, latencies and samples of the GPU that are kept.
 const KEPT: usize = 400;
@@ -118,6 +118,7 @@ impl State {
             Event::MeasuredAgain { cell, attempt, attempts, why } => {
                 self.say(&measured_again(&cell, attempt, attempts, why));
             }
+            Event::RetryFailed { cell, why } => self.say(&retry_failed(&cell, why)),
             Event::CellEnded { cell, index, measurement } => {
                 self.slots[index].standing = Standing::Ended(measurement.outcome);
                 if measurement.outcome == Outcome::Ok {
