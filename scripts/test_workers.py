@@ -506,6 +506,10 @@ class WithoutTheirPackages(unittest.TestCase):
         worker.device = "cpu"
         with self.assertRaisesRegex(ValueError, '"cudnn" computes on a GPU alone, not on cpu'):
             worker._allow_kernels("cudnn", "fp16")
+        self.assertIn("flash", worker.words["attention"])
+        with mock.patch.dict(sys.modules, {"transformers": mock.MagicMock()}):
+            compiled = self.worker("hf-worker").HuggingFace("hf-compile")
+        self.assertNotIn("flash", compiled.words["attention"])
 
 
 @unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")

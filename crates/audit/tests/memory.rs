@@ -7,7 +7,7 @@ use report::published::{Heading, Value};
 
 /// How HF's model of the documents' time computed, and how their script called it.
 const PUBLISHED: Footprint =
-    Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_outputs: true };
+    Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_logit_bytes: 4 };
 
 /// What an A100 of 80 GB leaves to a process.
 const USABLE_GIB: f64 = 79.15;

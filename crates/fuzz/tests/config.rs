@@ -19,7 +19,7 @@ fn costs(config: &LlamaConfig, size: u32) -> Outcome {
     let parameters: u64 = specs.iter().map(|spec| spec.len() as u64).sum();
     prop_assert_eq!(cost::parameters(config), parameters);
     let footprint =
-        Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_outputs: true };
+        Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_logit_bytes: 4 };
     for precision in [Precision::Fp32, Precision::Bf16] {
         let weights = cost::weights_bytes(config, precision);
         prop_assert_eq!(weights, parameters * precision.bytes());

@@ -2,7 +2,7 @@
 
 use llama::TensorParallel;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
-use protocol::Options;
+use protocol::{Options, Precision};
 
 use crate::{Isolation, Model, Sweep, SweepRow};
 
@@ -26,7 +26,7 @@ impl Cell<'_> {
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
-        let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine));
+        let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine), sweep.setup.precision);
         let world_size = sweep.setup.ranks.world_size as usize;
         let rank = TensorParallel::new(&self.model.config, 0, world_size)
             .map(|rank| rank.config(&self.model.config));
@@ -99,7 +99,7 @@ fn rows(sweep: &Sweep) -> Box<dyn Iterator<Item = (&str, u32, u32)> + '_> {
 }
 
 /// What is known of how an engine with these options holds what it computes with.
-pub fn footprint(engine: &str, options: &Options) -> Footprint {
+pub fn footprint(engine: &str, options: &Options, precision: Precision) -> Footprint {
     let is = |name: &str, word: &str| options.get(name).is_some_and(|value| value == word);
     Footprint {
         attention_scores: is("attention", "eager"),
@@ -108,7 +108,15 @@ pub fn footprint(engine: &str, options: &Options) -> Footprint {
             _ => engine.starts_with("pytorch") && !is("kv_cache", "static"),
         },
         all_logits: is("logits", "all"),
-        kept_outputs: options.get("keep_outputs").is_some_and(|value| *value == true || value == "true"),
+        kept_logit_bytes: if options.get("keep_outputs").is_none_or(|value| *value != true && value != "true")
+        {
+            0
+        } else if engine == "onnxruntime" {
+            // As they were computed; the other engines widen them.
+            precision.bytes()
+        } else {
+            Precision::Fp32.bytes()
+        },
     }
 }
 

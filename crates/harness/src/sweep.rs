@@ -268,7 +268,14 @@ impl Sweep {
             throttle_retries: self.throttle_retries,
             lock_gpu_clocks: self.lock_gpu_clocks.as_ref().map(|setting| setting.clock),
             phase_timeout_seconds: self.setup.phase_timeout_seconds,
-            procedure: ProcedureFile { procedure: self.procedure, replicates: self.replicates },
+            procedure: ProcedureFile {
+                // The default is left out: unlike a number that was written, it may be above prompt_runs.
+                procedure: Procedure {
+                    min_runs: if self.procedure.min_runs == MIN_RUNS { 0 } else { self.procedure.min_runs },
+                    ..self.procedure
+                },
+                replicates: self.replicates,
+            },
             options: &self.setup.options,
         };
         toml::to_string(&file).expect("a sweep is plain TOML")

@@ -63,9 +63,9 @@ pub struct Footprint {
     pub growing_cache: bool,
     /// Logits of every position of the prompt, not only of the last.
     pub all_logits: bool,
-    /// The last forward's logits, in FP32, and its KV cache are kept while the next one computes: what a loop of `outputs =
-    /// model(…)` does.
-    pub kept_outputs: bool,
+    /// Bytes of a logit of the last forward that is kept while the next one computes, as in a loop of `outputs = model(…)`; a growing
+    /// cache is kept with it. 0 where nothing is kept.
+    pub kept_logit_bytes: u64,
 }
 
 /// What a cell needs in memory, part by part. Bytes.
@@ -75,7 +75,7 @@ pub struct MemoryNeed {
     pub weights: u64,
     /// The KV cache at the end of the generation.
     pub kv_cache: u64,
-    /// The largest set of activations alive at once in the prefill, by the model in METHODOLOGY.md.
+    /// The largest set of activations and kept outputs alive at once, by the model in METHODOLOGY.md.
     pub activations: u64,
 }
 
@@ -122,17 +122,20 @@ pub fn memory_need(
     let rows = if footprint.all_logits { tokens } else { batch_size };
     let logits = rows.saturating_mul(config.vocab_size as u64).saturating_mul(width);
     let growth = if footprint.growing_cache { kv_cache / config.num_hidden_layers as u64 / 2 } else { 0 };
-    let kept = if footprint.kept_outputs {
-        let logits = rows.saturating_mul(config.vocab_size as u64).saturating_mul(Precision::Fp32.bytes());
-        kv_cache_bytes(config, precision, batch_size, prompt_length).saturating_add(logits)
-    } else {
-        0
-    };
+    // A static cache is one buffer, whatever is kept.
+    let keeps_cache = footprint.kept_logit_bytes > 0 && footprint.growing_cache;
+    let kept_cache =
+        |length| if keeps_cache { kv_cache_bytes(config, precision, batch_size, length) } else { 0 };
+    let kept_logits =
+        |rows: u64| rows.saturating_mul(config.vocab_size as u64).saturating_mul(footprint.kept_logit_bytes);
+    let widest = mlp.max(attention).max(logits).saturating_add(growth);
+    let in_prefill = widest.saturating_add(kept_cache(prompt_length)).saturating_add(kept_logits(rows));
+    let in_last_decode = growth.saturating_add(kept_cache(length)).saturating_add(kept_logits(batch_size));
 
     MemoryNeed {
         weights: weights_bytes(config, precision),
         kv_cache,
-        activations: mlp.max(attention).max(logits).saturating_add(growth).saturating_add(kept),
+        activations: in_prefill.max(in_last_decode),
     }
 }
 
@@ -209,5 +212,23 @@ mod tests {
         assert!(need(Footprint { attention_scores: true, ..Footprint::default() }) > plain);
         assert!(need(Footprint { growing_cache: true, ..Footprint::default() }) > plain);
         assert!(need(Footprint { all_logits: true, ..Footprint::default() }) >= plain);
+    }
+
+    #[test]
+    fn a_static_cache_is_not_kept_twice() {
+        let config = llama2_7b();
+        let need = |growing_cache, kept_logit_bytes| {
+            let footprint = Footprint { growing_cache, kept_logit_bytes, ..Footprint::default() };
+            memory_need(&config, Precision::Fp16, 4, 64, 256, footprint).total()
+        };
+        // One row of logits a sequence is kept in the widest moment.
+        assert_eq!(need(false, 4) - need(false, 0), 4 * 32_000 * 4);
+        assert_eq!(need(false, 2) - need(false, 0), 4 * 32_000 * 2);
+        // The last decode forward has the whole growing cache twice.
+        let cache = kv_cache_bytes(&config, Precision::Fp16, 4, 64 + 256);
+        assert!(
+            need(true, 4) - memory_need(&config, Precision::Fp16, 4, 64, 256, Footprint::default()).weights
+                >= 2 * cache
+        );
     }
 }

@@ -144,7 +144,7 @@
 //! | every 20th up to 4 % slower, 0 | 99.5 % (11) | 99.9 % (17) | 99.7 % (26) | 98.2 % (39) | 96.8 % (89) | 96.9 % (100–) | 96.9 % (100–) | 0.16 |
 //! | every 20th up to 4 % slower, 0.3 | 99.1 % (11) | 99.8 % (17) | 99.1 % (31) | 96.2 % (52) | 95.2 % (98) | 95.5 % (100–) | 95.5 % (100–) | 0.17 |
 //!
-//! From about 40 figures on the intervals hold the truth in 93 % to 98 % of series. Fewer figures do not say how alike
+//! From about 40 figures on the intervals hold the truth in 92.7 % to 98 % of series. Fewer figures do not say how alike
 //! neighbours are: an interval that holds for a correlation of 0.8 is too wide for one of 0, and measuring goes on for longer than
 //! independent figures need (22 figures instead of 7 at a deviation of 0.5 %). The alternative under-covers:
 //!
