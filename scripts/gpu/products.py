@@ -5,7 +5,8 @@
 
 Decode multiplies 1, 4 or 16 rows with weights that have to be read from memory, so each product is judged by bytes of
 weights per second. Every launch takes other weights, more together than the GPU's cache holds, and a CUDA graph launches
-them, so that neither cache nor launch overhead is timed. With `--device cpu` everything is small: that is a rehearsal.
+them, several times between two events of the GPU's clock, so that neither cache nor launch overhead is timed. With
+`--device cpu` everything is small and the host's clock is used: that is a rehearsal.
 """
 
 import argparse
@@ -27,7 +28,9 @@ PRODUCTS = (
 ROWS = (1, 4, 16)
 # Weights are rotated through this many bytes, several times a GPU's last cache.
 ROTATED_BYTES = 1 << 30
-REPEATS = 20
+REPEATS = 10
+# One run takes about 0.2 ms, a launch and a wait 15 to 30 µs: several runs are launched before the GPU is waited for.
+RUNS_BETWEEN_EVENTS = 10
 SUSTAINED_SIZE, SUSTAINED_SECONDS = 8192, 3.0
 SMI = ("clocks.sm", "power.draw", "temperature.gpu", "clocks_event_reasons.active")
 
@@ -62,13 +65,23 @@ def seconds_of_one(device, rows, outputs, inputs, count, dtype):
     run = launches(device, torch.randn(rows, inputs, device=device, dtype=dtype), weights)
     run()
     wait(device)
-    times = []
-    for _ in range(REPEATS if device.type == "cuda" else 2):
+    times = [seconds_of_run(device, run) for _ in range(REPEATS if device.type == "cuda" else 2)]
+    return sorted(times)[len(times) // 2] / count
+
+
+def seconds_of_run(device, run):
+    """Mean seconds of one run: on a GPU by its own clock, of several runs between two events."""
+    if device.type != "cuda":
         begin = time.perf_counter()
         run()
-        wait(device)
-        times.append(time.perf_counter() - begin)
-    return sorted(times)[len(times) // 2] / count
+        return time.perf_counter() - begin
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(RUNS_BETWEEN_EVENTS):
+        run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3 / RUNS_BETWEEN_EVENTS
 
 
 def libraries(device):
