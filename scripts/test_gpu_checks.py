@@ -496,15 +496,47 @@ class Steps(Temporary):
         next(step for step in plan.steps if step.name == "products").needs = ["no_such_module"]
         self.assertEqual(self.build(plan)["products"].skip, f"{sys.executable} has no no_such_module")
 
-    def test_out_of_memory_is_compared_with_the_plan(self):
-        line = '{{"engine":"{}","batch_size":{},"prompt_length":{},"outcome":"{}"}}\n'
-        good = line.format("a", 16, 3840, "out_of_memory") + line.format("a", 1, 16, "ok")
-        self.write("oom/measurements.jsonl", good + '{"half')
-        judge = lambda rows: steps.judge_run(self.top / "oom", rows)
-        self.assertEqual(judge([["a", 16, 3840]]), (None, "2 cells: 1 out of memory, 1 ok, as the plan has it"))
-        self.assertRegex(judge([["a", 1, 16]])[1], "unlike the plan's rows: a 1×16 fits, a 16×3840 does not fit$")
-        self.assertEqual(judge(None), (None, "2 cells: 1 out of memory, 1 ok"))
-        self.assertEqual(steps.judge_run(self.top / "none", None), (None, "no cell measured"))
+    def judge(self, outcomes, sweep, out_of_memory=None):
+        """What is said of a run with these rows and outcomes."""
+        lines = []
+        for (engine, batch_size, prompt_length), outcome in outcomes:
+            record = {"model": "m", "engine": engine, "batch_size": batch_size, "prompt_length": prompt_length}
+            if outcome == "inferred":
+                record |= {"outcome": "out_of_memory", "inferred_from": [1, 16]}
+            else:
+                record["outcome"] = outcome
+            lines.append(json.dumps(record))
+        self.write("judged/measurements.jsonl", "\n".join([*lines, '{"half']))
+        verdict, note = steps.judge_run(self.top / "judged", {"models": ["m"], **sweep}, out_of_memory)
+        self.assertIsNone(verdict)
+        return note
+
+    def test_a_run_is_as_planned_only_where_every_row_was_seen_so(self):
+        small, large = ("a", 1, 16), ("a", 16, 3840)
+        rows = {"rows": [list(small), list(large)]}
+        seen = [(small, "ok"), (large, "out_of_memory")]
+        judge = lambda outcomes, oom: self.judge(outcomes, rows, [list(row) for row in oom])
+        self.assertEqual(judge(seen, [large]), "2 cells: 1 ok, 1 out of memory, as the plan has it")
+        self.assertEqual(
+            judge(seen, [small]),
+            "2 cells: 1 ok, 1 out of memory; unlike the plan, fits: a 1×16; unlike the plan, out of memory: a 16×3840",
+        )
+        self.assertEqual(judge(seen[:1], [large]), "1 cells: 1 ok; not measured: a 16×3840")
+        self.assertEqual(judge([seen[0], (large, "failed")], [large]), "2 cells: 1 ok, 1 failed; failed: a 16×3840")
+        self.assertEqual(judge([seen[0], (large, "inferred")], [large]), "2 cells: 1 ok, 1 inferred; inferred: a 16×3840")
+        # A second replicate that ended otherwise counts, too.
+        self.assertRegex(judge([*seen, (large, "ok")], [large]), "; unlike the plan, fits: a 16×3840$")
+        self.assertEqual(judge([], [large]), "no cell measured")
+        self.assertEqual(steps.judge_run(self.top / "none", {"models": ["m"], **rows}), (None, "no cell measured"))
+
+    def test_rows_that_were_not_measured_are_named(self):
+        grid = {"engines": ["a", "b"], "batch_sizes": [1, 4], "prompt_lengths": [16, 64, 256]}
+        note = self.judge([(("a", 1, 16), "ok"), (("a", 1, 64), "out_of_memory"), (("b", 1, 16), "timeout")], grid)
+        self.assertEqual(
+            note,
+            "3 cells: 1 ok, 1 out of memory, 1 timeout; not measured: a 1×256, a 4×16, a 4×64, a 4×256, b 1×64, b 1×256, "
+            "b 4×16, b 4×64 and 1 more; timeout: b 1×16",
+        )
 
 
 class Program(Temporary):

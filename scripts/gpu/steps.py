@@ -1,6 +1,7 @@
 """Turns a plan's steps into commands, and judges what they left."""
 
 import importlib.util
+import itertools
 import shutil
 import sys
 
@@ -13,6 +14,8 @@ GPU_FACTS = (
     "mig.mode.current,pcie.link.gen.max"
 )
 GPU_SECTIONS = "MEMORY,UTILIZATION,ECC,TEMPERATURE,POWER,CLOCK,COMPUTE,PERFORMANCE"
+# Rows that a step's note names, before it only counts them.
+MOST_NAMES = 8
 
 
 def steps(plan, installation, out, device, unusable):
@@ -69,7 +72,7 @@ def run(step, planned, installation, out, device, engines_file):
     step.folder, step.can_be_stopped = out / planned.name, True
     words = [write_sweep(planned, out), *engines_file, "--out", step.folder, *planned.flags]
     step.commands = [[installation.program, "run", *words]]
-    step.judge = lambda result: judge_run(step.folder, planned.out_of_memory)
+    step.judge = lambda result: judge_run(step.folder, planned.sweep, planned.out_of_memory)
 
 
 def script(step, planned, installation, out, device, engines_file):
@@ -100,21 +103,55 @@ def judge_machine(unusable, device):
     return ("failed" if unusable and device != "cpu" else None, problems)
 
 
-def judge_run(folder, out_of_memory):
-    """Counts cells by outcome; where the plan says which rows run out of memory, compares."""
+def judge_run(folder, sweep, out_of_memory=None):
+    """Compare every row of the sweep with its outcome, and say what differs from the plan.
+
+    With `out_of_memory`, a list of rows, exactly those are expected to run out of memory.
+    """
+    expected_oom = {tuple(row) for row in out_of_memory or []}
+    measured, counts = {}, {}
     records = read_records(folder / "measurements.jsonl")
-    outcomes = {}
     for record in records:
-        outcomes.setdefault(record.get("outcome", "unknown"), []).append(
-            [record.get("engine"), record.get("batch_size"), record.get("prompt_length")]
-        )
-    counts = ", ".join(f"{len(rows)} {outcome.replace('_', ' ')}" for outcome, rows in outcomes.items())
-    note = f"{len(records)} cells: {counts}" if records else "no cell measured"
-    if out_of_memory is None:
-        return None, note
-    wrong = [f"{name(row)} fits" for row in out_of_memory if row in outcomes.get("ok", [])]
-    wrong += [f"{name(row)} does not fit" for row in outcomes.get("out_of_memory", []) if row not in out_of_memory]
-    return (None, f"{note}; unlike the plan's rows: {', '.join(wrong)}" if wrong else f"{note}, as the plan has it")
+        row = tuple(record.get(key) for key in ("model", "engine", "batch_size", "prompt_length"))
+        outcome = "inferred" if record.get("inferred_from") is not None else record.get("outcome") or "unknown"
+        measured.setdefault(row, set()).add(outcome)
+        counts[outcome] = counts.get(outcome, 0) + 1
+    differing = {}
+    for model, *row in sweep_rows(sweep):
+        for outcome in sorted(measured.get((model, *row), {"not measured"})):
+            if difference := difference_from_plan(outcome, tuple(row) in expected_oom, out_of_memory is not None):
+                differing.setdefault(difference, []).append(name(row))
+    summary = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.items())
+    parts = [f"{len(records)} cells: {summary}" if records else "no cell measured"]
+    if not records:
+        return None, parts[0]
+    parts += [f"{difference}: {shortened(rows)}" for difference, rows in differing.items()]
+    as_planned = out_of_memory is not None and not differing
+    return None, "; ".join(parts) + (", as the plan has it" if as_planned else "")
+
+
+def difference_from_plan(outcome, expects_oom, compares_oom):
+    """The words for an outcome that the plan does not have; None where it is as planned."""
+    if outcome == "ok":
+        return "unlike the plan, fits" if expects_oom else None
+    if outcome == "out_of_memory":
+        # Where the plan doesn't say which rows run out of memory, the count says enough.
+        return "unlike the plan, out of memory" if compares_oom and not expects_oom else None
+    return outcome.replace("_", " ")
+
+
+def sweep_rows(sweep):
+    """Yield every [model, engine, batch size, prompt length] of a sweep."""
+    rows = sweep.get("rows")
+    if rows is None:
+        rows = itertools.product(sweep["engines"], sweep["batch_sizes"], sweep["prompt_lengths"])
+    for model, row in itertools.product(sweep["models"], list(rows)):
+        yield [model, *row]
+
+
+def shortened(names):
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def name(row):
