@@ -14,7 +14,7 @@ from pathlib import Path
 import machine
 import plan as plans
 from installation import Unusable, find_torch, from_bundle, from_checkout, read_versions
-from rehearsal import GPU_ENGINES, SLOW_ENGINES, rehearse
+from rehearsal import SLOW_ENGINES, rehearse
 from results import PERIOD, Archive
 from runner import Killed, Runner, say
 from steps import steps as build_steps
@@ -144,7 +144,7 @@ def run(options, plan, scratch, begin):
     unusable = {}
     if options.rehearse:
         rehearse(plan)
-        unusable = GPU_ENGINES | ({} if options.slow else SLOW_ENGINES)
+        unusable = {} if options.slow else dict(SLOW_ENGINES)
     asked = [engine for engine in plan.engines() if engine not in unusable]
     unusable |= machine.unusable_engines(installation, plan.engines_file, asked, device)
     unusable = {engine: why for engine, why in unusable.items() if engine in plan.engines()}

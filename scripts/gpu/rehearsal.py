@@ -1,8 +1,6 @@
 """Changes a plan so that a CPU runs it in seconds: the same steps and rows, with the 15M model and tiny cells."""
 
 MODEL = "llama2-15m"
-# Engines that are an engine with an option that only a GPU has.
-GPU_ENGINES = {"onnxruntime-graph": "a CUDA graph needs a GPU"}
 # Engines that compile for minutes where Python has torch: left out unless --slow asks for them.
 SLOW_ENGINES = dict.fromkeys(("pytorch-aoti", "hf-compile"), "it compiles for minutes; --slow rehearses it, too")
 # Keys of a sweep that only a GPU has.
