@@ -357,7 +357,7 @@ class Plans(Temporary):
         self.assertEqual([(step.name, step.limit, step.least) for step in plan.steps], [("one", 60, 5), ("two", 30, 1.25)])
 
     def test_every_plan_fits_its_limit(self):
-        limits = {"first": 280, "7b": 480, "13b": 480, "70b-one-rank": 480, "peers": 480, "oom": 480}
+        limits = {"first": 280, "7b": 480, "13b": 480, "70b-one-rank": 480, "peers": 480, "aoti": 480, "oom": 480}
         self.assertEqual(set(plans.names()), set(limits))
         for name, most in limits.items():
             plan = plans.read(name)
@@ -380,6 +380,19 @@ class Plans(Temporary):
                     # Rows of one engine stand together: it loads its model once.
                     engines = [row[0] for row in step.sweep.get("rows", [])]
                     self.assertEqual(engines, sorted(engines, key=engines.index))
+
+    def test_no_cell_is_measured_again_where_seconds_are_counted(self):
+        for name in plans.names():
+            for step in plans.read(name).steps:
+                if step.sweep is not None:
+                    self.assertEqual(step.sweep.get("throttle_retries"), 0, f"{name}: {step.name}")
+
+    def test_aoti_has_steps_of_its_own(self):
+        for name in plans.names():
+            for step in plans.read(name).steps:
+                if "pytorch-aoti" in step.engines:
+                    self.assertEqual(step.engines, ["pytorch-aoti"], f"{name}: {step.name}")
+        self.assertEqual(plans.read("first").steps[-1].engines, ["pytorch-aoti"])
 
     def test_every_engine_of_a_plan_is_in_its_engines_file(self):
         for name in plans.names():
@@ -410,7 +423,7 @@ class Plans(Temporary):
                 self.assertIn(old, GOOD)
                 self.read(GOOD.replace(old, new, 1) if old != "expected_seconds = 5" else GOOD.replace(old, new))
             self.assertNotIn("\n", str(raised.exception))
-        with self.assertRaisesRegex(plans.PlanError, "no plan 3b: expected one of 13b, 70b-one-rank, 7b, first, oom, peers, or"):
+        with self.assertRaisesRegex(plans.PlanError, "no plan 3b: expected one of 13b, 70b-one-rank, 7b, aoti, first, oom, peers, or"):
             plans.read("3b")
         with self.assertRaisesRegex(plans.PlanError, "none.toml: no such file"):
             plans.read("none.toml")
@@ -471,8 +484,8 @@ class Steps(Temporary):
         gone = {"pytorch-compile": "no libtorch", "pytorch-aoti": "no Python"}
         built = self.build(plans.read("first"), gone)
         self.assertNotIn("pytorch-compile", self.words(built["verify"]))
-        self.assertEqual(built["verify"].note, "without pytorch-compile: no libtorch; without pytorch-aoti: no Python")
-        self.assertEqual(built["7b-aoti"].skip, "pytorch-aoti can't be used: no Python")
+        self.assertEqual(built["verify"].note, "without pytorch-compile: no libtorch")
+        self.assertEqual(built["verify-aoti"].skip, "pytorch-aoti can't be used: no Python")
         self.assertEqual(built["machine"].judge(None)[0], "failed")
         oom = self.build(plans.read("oom"), gone)
         self.assertIsNone(oom["7b"].skip)

@@ -115,6 +115,9 @@ class Rehearsal(Temporary):
     def test_peers(self):
         self.assertEqual(self.rehearse("peers")["peers"], "ok")
 
+    def test_aoti(self):
+        self.assertIn(self.rehearse("aoti")["7b"], ("ok", "skipped"))
+
     def test_what_ci_can_rehearse_may_not_be_left_out(self):
         with mock.patch.dict(os.environ, CI="true"), contextlib.redirect_stderr(io.StringIO()) as printed:
             self.check_left_out("aoti: 7b", ["pytorch-aoti"], "it compiles for minutes")
@@ -124,7 +127,7 @@ class Rehearsal(Temporary):
                     self.check_left_out("step", names, note)
 
     def test_every_plan_is_rehearsed(self):
-        self.assertEqual(set(plans.names()), {"first", "7b", "13b", "70b-one-rank", "oom", "peers"})
+        self.assertEqual(set(plans.names()), {"first", "7b", "13b", "70b-one-rank", "oom", "peers", "aoti"})
 
     def test_a_kill_at_any_moment_loses_at_most_one_period(self):
         seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
