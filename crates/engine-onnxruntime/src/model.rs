@@ -182,12 +182,11 @@ impl Model {
         let anew = device == Device::Cpu && (options.prepacking || precision == Precision::Fp16);
         let weights_bytes = held_bytes(&config, anew, precision);
         check_kernels(device, precision)?;
-        match device {
-            Device::Cpu => check_made(&weights, precision, fused, anew, request.memory_limit_bytes)?,
-            Device::Cuda(_) => check_device(device, weights_bytes, request.device_memory_limit_bytes)?,
+        if device == Device::Cpu {
+            check_made(&weights, precision, fused, anew, request.memory_limit_bytes)?;
         }
 
-        // Of one rank by itself there are no others to sum over.
+        // A single rank has no others to sum with.
         let all_reduce = world.all_reduce(device)?;
         let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
         let signature = Signature::of_graph(&config, interface, precision);
@@ -195,6 +194,8 @@ impl Model {
             fixed::check(signature.lengths, options.growth)?;
         }
         let mut model = graph::llama(&config, precision, interface, fused);
+        // Before weights are made, which takes longest.
+        check_device(device, &model, request.device_memory_limit_bytes)?;
         let initializers = Initializers::new(&weights, precision, fused, reporter);
         initializers.place(&mut model);
         let (lifetime, joined_bytes) = (initializers.lifetime(device, anew), initializers.joined_bytes());
@@ -269,6 +270,7 @@ impl Model {
         let model =
             ModelProto::decode(bytes.as_slice()).context("not an ONNX model").with_context(in_file)?;
         let growth = exported_growth(&model, request, options).with_context(in_file)?;
+        check_device(request.device, &model, request.device_memory_limit_bytes).with_context(in_file)?;
 
         let builder = settings.builder(library, true)?.with_config_entry(PARALLEL_PREPACKING, "1");
         let session =
@@ -341,12 +343,26 @@ fn device_memory_note(limit: u64) -> String {
     )
 }
 
-/// Checks that the weights fit into `limit` bytes of the device: the library checks what it allocates later, but not these.
-fn check_device(device: Device, bytes: u64, limit: Option<u64>) -> Result<()> {
+/// Checks that the initializers of `model` fit into `limit` bytes of the device.
+///
+/// ONNX Runtime places them without regard to its limit, but subtracts them from it for later allocations, in unsigned numbers
+/// (`core/framework/bfc_arena.cc`, `Reserve` and `Extend`): once they exceed the limit, nothing is limited any more.
+fn check_device(device: Device, model: &ModelProto, limit: Option<u64>) -> Result<()> {
+    let bytes = arena_bytes(model);
     if let Some(limit) = limit.filter(|&limit| bytes > limit) {
-        bail!("out of memory: {bytes} bytes of weights; device_memory_limit is {limit} on {device}");
+        bail!(
+            "out of memory: {bytes} bytes of weights and constants; device_memory_limit is {limit} on {device}"
+        );
     }
     Ok(())
+}
+
+/// Bytes of an arena that the initializers of `model` take: each starts at a multiple of 256.
+fn arena_bytes(model: &ModelProto) -> u64 {
+    const ALIGNMENT: u64 = 256;
+    let tensors = model.graph.iter().flat_map(|graph| &graph.initializer);
+    let aligned = tensors.map(|tensor| tensor.bytes().div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT));
+    aligned.fold(0, u64::saturating_add)
 }
 
 /// What ONNX Runtime has no kernels for, in words; it would say so in a page of its own.
@@ -380,15 +396,57 @@ fn held_bytes(config: &LlamaConfig, anew: bool, precision: Precision) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::{DataType, GraphProto};
+
+    fn model(initializer: Vec<TensorProto>) -> ModelProto {
+        let graph = GraphProto { name: "g".into(), initializer, ..GraphProto::default() };
+        ModelProto::new(graph, 18)
+    }
 
     #[test]
     fn weights_beyond_the_devices_limit_are_out_of_memory() {
-        let check = |limit| check_device(Device::Cuda(1), 2048, limit).map_err(|error| error.to_string());
+        let half = DataType::Float16.into();
+        // 1024 bytes elsewhere, 1000 that are not placed yet, and a scalar: 256 more.
+        let mut external = TensorProto { dims: vec![2, 256], data_type: half, ..TensorProto::default() };
+        external.place("model.onnx.data", 0, 1024);
+        let unplaced = TensorProto { dims: vec![500], data_type: half, ..TensorProto::default() };
+        let model = model(vec![external, unplaced, TensorProto::int64("one", &[], &[1])]);
+        let decoded = ModelProto::decode(model.encode_to_vec().as_slice()).unwrap();
+        let check = |limit| check_device(Device::Cuda(1), &decoded, limit).map_err(|error| error.to_string());
         assert_eq!(check(None), Ok(()));
-        assert_eq!(check(Some(2048)), Ok(()));
+        assert_eq!(check(Some(2304)), Ok(()));
         assert_eq!(
-            check(Some(1024)).unwrap_err(),
-            "out of memory: 2048 bytes of weights; device_memory_limit is 1024 on cuda:1"
+            check(Some(2303)).unwrap_err(),
+            "out of memory: 2304 bytes of weights and constants; device_memory_limit is 2303 on cuda:1"
+        );
+    }
+
+    #[test]
+    fn the_tables_of_positions_are_in_the_devices_memory_too() {
+        let text = include_str!("../../../configs/models/llama2-15m.json");
+        let config = LlamaConfig::parse(text, "llama2-15m.json").unwrap();
+        let interface = Interface::Engine { rows: LogitRows::Last, sums: false };
+        let model = graph::llama(&config, Precision::Fp16, interface, Fused::NONE);
+        let tables = 2 * (config.max_position_embeddings * graph::attention_head_dim(&config) / 2) as u64 * 2;
+        let weights = held_bytes(&config, false, Precision::Fp16);
+        let rest = arena_bytes(&model) - weights - tables;
+        // What is left are constants of the graph.
+        assert!(rest < 16 * 256, "{rest}");
+    }
+
+    #[test]
+    fn a_tensor_is_as_large_as_its_type_says_wherever_its_numbers_are() {
+        let bytes = |data_type, dims: &[i64]| {
+            TensorProto { dims: dims.into(), data_type, ..TensorProto::default() }.bytes()
+        };
+        assert_eq!([1, 7, 10, 16, 22].map(|data_type| bytes(data_type, &[3, 5])), [60, 120, 30, 30, 8]);
+        assert_eq!((bytes(10, &[]), bytes(10, &[0, 4]), bytes(10, &[-1])), (2, 0, 0));
+        assert_eq!(bytes(10, &[i64::MAX, 4]), u64::MAX / 8 + 1);
+        // Strings: as many bytes as there are.
+        assert_eq!(
+            TensorProto { data_type: 8, ..TensorProto::raw("s", DataType::Undefined, &[9], vec![0; 5]) }
+                .bytes(),
+            5
         );
     }
 }

@@ -198,12 +198,36 @@ impl TensorProto {
         self.data_location = Some(DataLocation::External.into());
     }
 
-    /// How many bytes there are, in the file or elsewhere; 0 for one that stores its numbers in another way.
+    /// Bytes of the tensor in memory: as its type and shape say, else as its data says.
     pub(crate) fn bytes(&self) -> u64 {
-        let length = self.external_data.iter().find(|entry| entry.key == "length");
-        let inside = || self.raw_data.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        length.and_then(|entry| entry.value.parse().ok()).unwrap_or_else(inside)
+        let Some(bits) = element_bits(self.data_type) else {
+            let length = self.external_data.iter().find(|entry| entry.key == "length");
+            let inside = || self.raw_data.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            return length.and_then(|entry| entry.value.parse().ok()).unwrap_or_else(inside);
+        };
+        // Negative or huge dimensions are ONNX Runtime's to refuse.
+        let numbers = self.dims.iter().map(|&dim| dim.max(0) as u64).fold(1, u64::saturating_mul);
+        numbers.saturating_mul(bits).div_ceil(8)
     }
+}
+
+/// Bits of a number of ONNX's `TensorProto.DataType`; `None` for strings and for types that came later.
+fn element_bits(data_type: i32) -> Option<u64> {
+    Some(match data_type {
+        // UINT4, INT4, FLOAT4E2M1.
+        21..=23 => 4,
+        // UINT8, INT8, BOOL, and the four of FLOAT8.
+        2 | 3 | 9 | 17..=20 => 8,
+        // UINT16, INT16, FLOAT16, BFLOAT16.
+        4 | 5 | 10 | 16 => 16,
+        // FLOAT, INT32, UINT32.
+        1 | 6 | 12 => 32,
+        // INT64, DOUBLE, UINT64, COMPLEX64.
+        7 | 11 | 13 | 14 => 64,
+        // COMPLEX128.
+        15 => 128,
+        _ => return None,
+    })
 }
 
 /// A key and its value.
