@@ -12,7 +12,7 @@ use crate::interface::Lengths;
 use crate::kv_cache::KvCache;
 use crate::memory::{download, download_f32, element};
 use crate::model::Model;
-use crate::select::Selection;
+use crate::select::{Selection, Selector};
 use crate::session::giving_back;
 
 /// The buffers of a cell, bound to the model's session once; what changes from forward to forward is bound anew
@@ -48,7 +48,8 @@ struct Forward {
     binding: IoBinding,
     /// `[batch, rows, vocab]`.
     logits: DynTensor,
-    selection: Selection,
+    /// The selection from them; with `keep_outputs` made by the first one from new logits, or its time would be the forward's.
+    selection: Option<Selection>,
 }
 
 impl Forward {
@@ -56,7 +57,7 @@ impl Forward {
         let mut logits = logits(model, batch_size, rows)?;
         let mut binding = model.session.create_binding()?;
         binding.bind_output("logits", &mut logits)?;
-        let selection = model.selector.bind(&logits)?;
+        let selection = (!model.keep_outputs).then(|| model.selector.bind(&logits)).transpose()?;
         Ok(Self { binding, logits, selection })
     }
 
@@ -66,10 +67,19 @@ impl Forward {
     }
 
     /// Makes `logits`, which are bound, those of the last run; the former ones go.
-    fn keep(&mut self, model: &Model, logits: DynTensor) -> ort::Result<()> {
-        self.selection = model.selector.bind(&logits)?;
+    fn keep(&mut self, logits: DynTensor) {
+        // A selection holds the logits that it reads.
+        self.selection = None;
         self.logits = logits;
-        Ok(())
+    }
+
+    /// Selects `tokens` from the logits of the last run.
+    fn select(&mut self, selector: &mut Selector, tokens: &mut DynTensor) -> ort::Result<()> {
+        let selection = match &mut self.selection {
+            Some(selection) => selection,
+            none => none.insert(selector.bind(&self.logits)?),
+        };
+        selector.select(selection, &self.logits, tokens)
     }
 }
 
@@ -151,7 +161,7 @@ impl Cell {
         let last = if self.last == Last::Prefill { &mut self.prefill } else { &mut self.decode };
         let room = self.tokens.len();
         let tokens = &mut self.tokens[self.selected];
-        model.selector.select(&mut last.selection, &last.logits, tokens)?;
+        last.select(&mut model.selector, tokens)?;
 
         self.selected += 1;
         if self.selected == room {
@@ -194,10 +204,10 @@ impl Cell {
         self.last = which;
         if let Some(next) = next {
             // Only now those of the forward before are let go.
-            forward.keep(model, next)?;
+            forward.keep(next);
             let mut none = logits(model, self.batch_size, 0)?;
             other.bind_logits(&mut none)?;
-            other.keep(model, none)?;
+            other.keep(none);
         }
         Ok(())
     }
@@ -292,8 +302,12 @@ mod tests {
             // Two that are there at once are in two places.
             assert_eq!(cell.prefill.logits.data_ptr() == first, !keep);
             assert_eq!(rows(&cell.prefill), 5);
+            // Nothing is bound within the forward that is timed, and nothing holds former logits.
+            assert_eq!(cell.prefill.selection.is_some(), !keep);
             cell.select(&mut model).unwrap();
+            assert!(cell.prefill.selection.is_some());
             cell.decode(&mut model).unwrap();
+            assert_eq!(cell.prefill.selection.is_some(), !keep);
             assert_eq!((rows(&cell.prefill), rows(&cell.decode)), (if keep { 0 } else { 5 }, 1));
         }
     }
