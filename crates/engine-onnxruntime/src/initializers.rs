@@ -31,7 +31,7 @@ pub(crate) struct Initializers<'a> {
 pub(crate) enum Lifetime {
     /// For as long as it lives.
     Session,
-    /// While it is made: it copies them to its device then.
+    /// While it is made: it copies them to its device then. Files stay mapped as long as it lives, as its contract asks.
     Load,
     /// While it is made: it copies them on the host, and frees each copy that it lays out anew.
     Copied,
@@ -131,6 +131,7 @@ impl<'a> Initializers<'a> {
     ///
     /// # Safety
     /// The source of the weights and what is made must outlive the making of the session; with [`Lifetime::Session`], the session.
+    /// With [`Lifetime::Load`] the source must outlive the session, and made weights all copies of them to the device.
     pub(crate) unsafe fn add_to(
         &self,
         builder: SessionBuilder,

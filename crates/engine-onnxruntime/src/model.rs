@@ -58,7 +58,7 @@ pub(crate) struct Model {
     pub(crate) notes: Vec<String>,
     /// Weights in memory that the session reads. It must come after the session: it is dropped later.
     _made: Vec<Values>,
-    /// What the session reads weights from. It must come after the session, too.
+    /// What the session reads weights from, or has copied them from. It must come after the session, too.
     _weights: Option<Weights>,
 }
 
@@ -200,7 +200,8 @@ impl Model {
         initializers.place(&mut model);
         let (lifetime, joined_bytes) = (initializers.lifetime(device, anew), initializers.joined_bytes());
         let mapped_bytes = initializers.mapped_bytes(anew);
-        // SAFETY: both are kept until the session is made, and beside it where it goes on reading them; they are dropped after it.
+        // SAFETY: both are kept until the session is made and its copies are done. Beside it, and dropped after it, are kept the
+        // source unless the session copies on the host, and made weights where the session goes on reading them.
         let mut builder = unsafe { initializers.add_to(settings.builder(library, false)?, lifetime) }?;
         let is_one_of_several = all_reduce.is_some();
         if let Some(all_reduce) = all_reduce {
@@ -210,13 +211,25 @@ impl Model {
         let session = builder.commit_from_memory(&model.encode_to_vec()).context("building the session")?;
         drop(builder);
         if let Some(stream) = &settings.stream {
-            // Copies of weights to the GPU are in another stream; then the weights may go.
+            // Copies of weights to the GPU are in another stream.
             stream.synchronize_device()?;
         }
-        let is_read = lifetime == Lifetime::Session;
-        let made = if is_read { initializers.into_made() } else { Vec::new() };
-        if is_read {
-            OutOfMemory::charge_mapped(mapped_bytes, request.memory_limit_bytes)?;
+        let made = match lifetime {
+            Lifetime::Session => {
+                OutOfMemory::charge_mapped(mapped_bytes, request.memory_limit_bytes)?;
+                initializers.into_made()
+            }
+            // The contract of `session.use_external_initializer_file_buffers_directly` is that all buffers outlive the session.
+            // Mapped files do: that takes address space only. Made weights would take as much host memory as the GPU holds. They
+            // go: the session has copied each to the GPU (`core/framework/session_state_utils.cc`, found by reading), the copies
+            // are done, and no node is on the host to read them later (`placement`).
+            Lifetime::Load | Lifetime::Copied => {
+                drop(initializers);
+                Vec::new()
+            }
+        };
+        let is_mapped = lifetime != Lifetime::Copied;
+        if is_mapped {
             weights.release_pages();
         }
         // On a CPU nodes can be nowhere else.
@@ -256,7 +269,7 @@ impl Model {
             weights_bytes,
             notes,
             _made: made,
-            _weights: is_read.then_some(weights),
+            _weights: is_mapped.then_some(weights),
         })
     }
 
