@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::OnceLock;
 
-use crate::device_memory::BoundedAllocator;
+use crate::device_memory::BoundedAllocators;
 use crate::error::{Result, TorchError};
 use crate::shim::check;
 
@@ -105,20 +105,20 @@ pub(crate) fn compute_capability(device: usize) -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
-/// The caching allocator of a GPU.
-pub(crate) struct GpuAllocator(pub(crate) usize);
+/// The caching allocators of the GPUs.
+pub(crate) struct GpuAllocators;
 
-impl BoundedAllocator for GpuAllocator {
-    fn total_bytes(&self) -> Result<u64> {
+impl BoundedAllocators for GpuAllocators {
+    fn total_bytes(&self, gpu: usize) -> Result<u64> {
         let mut bytes = 0;
         // SAFETY: the number is valid for the duration of the call.
-        unsafe { check((functions()?.total_bytes)(self.0 as c_int, &raw mut bytes))? };
+        unsafe { check((functions()?.total_bytes)(gpu as c_int, &raw mut bytes))? };
         Ok(bytes as u64)
     }
 
-    fn set_fraction(&mut self, fraction: f64) -> Result<()> {
+    fn set_fraction(&mut self, gpu: usize, fraction: f64) -> Result<()> {
         // SAFETY: no pointers.
-        unsafe { check((functions()?.set_memory_fraction)(self.0 as c_int, fraction)) }
+        unsafe { check((functions()?.set_memory_fraction)(gpu as c_int, fraction)) }
     }
 }
 

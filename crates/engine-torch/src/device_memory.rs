@@ -2,70 +2,76 @@
 
 use crate::error::Result;
 
-/// An allocator that a fraction of its device's memory bounds.
-pub(crate) trait BoundedAllocator {
-    /// Bytes of the device's memory, used or not.
-    fn total_bytes(&self) -> Result<u64>;
+/// The allocators of GPUs, each bounded by a fraction of its GPU's memory.
+pub(crate) trait BoundedAllocators {
+    /// Bytes of the GPU's memory, used or not.
+    fn total_bytes(&self, gpu: usize) -> Result<u64>;
 
     /// Holds no more than this fraction of them from now on.
-    fn set_fraction(&mut self, fraction: f64) -> Result<()>;
+    fn set_fraction(&mut self, gpu: usize, fraction: f64) -> Result<()>;
 }
 
-/// Bounds what `allocator` may hold to `limit` bytes, or takes the bound of an earlier model away (`was_bound`); returns what a
-/// reader should know.
-pub(crate) fn bound(
-    allocator: &mut dyn BoundedAllocator,
-    limit: Option<u64>,
-    was_bound: bool,
-) -> Result<Option<String>> {
-    let Some(limit) = limit else {
-        if was_bound {
-            allocator.set_fraction(1.0)?;
+/// The GPU whose memory is bounded for a model, if any.
+#[derive(Default)]
+pub(crate) struct Bound(Option<usize>);
+
+impl Bound {
+    /// Bounds what the allocator of `gpu` may hold to `limit` bytes, until [`Bound::lift`]; returns what a reader should know.
+    pub(crate) fn set(
+        &mut self,
+        allocators: &mut dyn BoundedAllocators,
+        gpu: usize,
+        limit: u64,
+    ) -> Result<String> {
+        self.lift(allocators)?;
+        let total = allocators.total_bytes(gpu)?;
+        allocators.set_fraction(gpu, (limit as f64 / total as f64).min(1.0))?;
+        self.0 = Some(gpu);
+        let beside = "libtorch's allocator; what CUDA itself holds comes on top";
+        Ok(if limit < total {
+            format!("device memory is limited to {limit} of {total} bytes ({beside})")
+        } else {
+            format!("the device memory limit of {limit} bytes bounds nothing: the GPU has {total} bytes")
+        })
+    }
+
+    /// Takes the bound away, if there is one.
+    pub(crate) fn lift(&mut self, allocators: &mut dyn BoundedAllocators) -> Result<()> {
+        if let Some(gpu) = self.0 {
+            allocators.set_fraction(gpu, 1.0)?;
+            self.0 = None;
         }
-        return Ok(None);
-    };
-    let total = allocator.total_bytes()?;
-    allocator.set_fraction((limit as f64 / total as f64).min(1.0))?;
-    let beside = "libtorch's allocator; what CUDA itself holds comes on top";
-    Ok(Some(if limit < total {
-        format!("device memory is limited to {limit} of {total} bytes ({beside})")
-    } else {
-        format!("the device memory limit of {limit} bytes bounds nothing: the GPU has {total} bytes")
-    }))
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Asked(Vec<f64>);
+    struct Asked(Vec<(usize, f64)>);
 
-    impl BoundedAllocator for Asked {
-        fn total_bytes(&self) -> Result<u64> {
+    impl BoundedAllocators for Asked {
+        fn total_bytes(&self, _: usize) -> Result<u64> {
             Ok(141 << 30)
         }
 
-        fn set_fraction(&mut self, fraction: f64) -> Result<()> {
-            self.0.push(fraction);
+        fn set_fraction(&mut self, gpu: usize, fraction: f64) -> Result<()> {
+            self.0.push((gpu, fraction));
             Ok(())
         }
-    }
-
-    fn asked(limit: Option<u64>, was_bound: bool) -> (Vec<f64>, Option<String>) {
-        let mut allocator = Asked(Vec::new());
-        let note = bound(&mut allocator, limit, was_bound).unwrap();
-        (allocator.0, note)
     }
 
     #[test]
     fn the_allocator_is_asked_for_the_fraction_that_the_limit_is() {
         let limit = 80 << 30;
-        let (fractions, note) = asked(Some(limit), false);
-        assert_eq!(fractions, [80.0 / 141.0]);
+        let mut asked = Asked(Vec::new());
+        let note = Bound::default().set(&mut asked, 1, limit).unwrap();
+        assert_eq!(asked.0, [(1, 80.0 / 141.0)]);
         // As the allocator computes its bound.
-        assert!(limit.abs_diff((fractions[0] * f64::from(141u32 << 10) * f64::from(1 << 20)) as u64) <= 1);
+        assert!(limit.abs_diff((asked.0[0].1 * f64::from(141u32 << 10) * f64::from(1 << 20)) as u64) <= 1);
         assert_eq!(
-            note.unwrap(),
+            note,
             "device memory is limited to 85899345920 of 151397597184 bytes \
              (libtorch's allocator; what CUDA itself holds comes on top)"
         );
@@ -73,14 +79,25 @@ mod tests {
 
     #[test]
     fn a_limit_above_what_there_is_is_all_of_it() {
-        let (fractions, note) = asked(Some(200 << 30), false);
-        assert_eq!(fractions, [1.0]);
-        assert!(note.unwrap().contains("bounds nothing"));
+        let mut asked = Asked(Vec::new());
+        let note = Bound::default().set(&mut asked, 0, 200 << 30).unwrap();
+        assert_eq!(asked.0, [(0, 1.0)]);
+        assert!(note.contains("bounds nothing"));
     }
 
     #[test]
-    fn the_next_model_without_a_limit_has_none() {
-        assert_eq!(asked(None, false), (vec![], None));
-        assert_eq!(asked(None, true), (vec![1.0], None));
+    fn a_bound_is_lifted_once_and_on_its_own_gpu() {
+        let (mut bound, mut asked) = (Bound::default(), Asked(Vec::new()));
+        bound.lift(&mut asked).unwrap();
+        assert_eq!(asked.0, []);
+        bound.set(&mut asked, 1, 141 << 29).unwrap();
+        bound.lift(&mut asked).unwrap();
+        bound.lift(&mut asked).unwrap();
+        assert_eq!(asked.0, [(1, 0.5), (1, 1.0)]);
+        // The next model's GPU is another one.
+        asked.0.clear();
+        bound.set(&mut asked, 1, 141 << 29).unwrap();
+        bound.set(&mut asked, 0, 141 << 28).unwrap();
+        assert_eq!(asked.0, [(1, 0.5), (1, 1.0), (0, 0.25)]);
     }
 }

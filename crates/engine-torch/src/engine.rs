@@ -10,15 +10,16 @@ use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::aoti::{CompiledLlama, Gpu, Recipe, Store};
-use crate::cuda_graph::{GpuAllocator, compute_capability};
+use crate::cuda_graph::{GpuAllocators, compute_capability};
 use crate::decode_graph::{DecodeGraphs, ROWS};
+use crate::device_memory::{Bound, BoundedAllocators};
 use crate::kv_cache::{Exclusion, KvCache};
 use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{ceilings, device_memory, onednn, options, runtime, shim};
+use crate::{ceilings, onednn, options, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +58,10 @@ pub struct Torch {
     marks: Option<[shim::Event; 2]>,
     /// The ranks that it is one of.
     world: World,
-    /// Whether the GPU's memory is bounded, for the model that is loaded or since an earlier one.
-    is_bounded: bool,
+    /// What a GPU's allocator may hold, as long as there is a model.
+    bound: Bound,
+    /// The allocators of the GPUs.
+    allocators: Box<dyn BoundedAllocators>,
 }
 
 struct Model {
@@ -91,7 +94,15 @@ struct Cell {
 impl Torch {
     /// An engine without a model, as one of the ranks of `world`.
     pub fn new(engine: TorchEngine, world: World) -> Self {
-        Self { engine, model: None, cell: None, marks: None, world, is_bounded: false }
+        let (bound, allocators) = (Bound::default(), Box::new(GpuAllocators));
+        Self { engine, model: None, cell: None, marks: None, world, bound, allocators }
+    }
+
+    /// Drops the model, and the bound on its GPU's memory with it.
+    fn unload(&mut self) -> Result<()> {
+        self.end()?;
+        self.model = None;
+        Ok(self.bound.lift(&mut *self.allocators)?)
     }
 
     fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
@@ -170,14 +181,12 @@ impl Engine for Torch {
     }
 
     fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
-        self.end()?;
-        self.model = None;
+        self.unload()?;
         ceilings::reached(request)
     }
 
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
-        self.end()?;
-        self.model = None;
+        self.unload()?;
         let options = Options::read(self.engine, &request.options)?;
         let world = &self.world;
         ensure!(
@@ -205,12 +214,8 @@ impl Engine for Torch {
         );
 
         let memory_note = match (device, request.device_memory_limit_bytes) {
-            (Device::Cuda(gpu), limit) => {
-                let note = device_memory::bound(&mut GpuAllocator(gpu), limit, self.is_bounded)?;
-                self.is_bounded = limit.is_some();
-                note
-            }
             (_, None) => None,
+            (Device::Cuda(gpu), Some(limit)) => Some(self.bound.set(&mut *self.allocators, gpu, limit)?),
             (_, Some(_)) => {
                 bail!(
                     "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
@@ -271,7 +276,8 @@ impl Engine for Torch {
             ));
             if !world.is_alone() {
                 notes.push(
-                    "collectives in a CUDA graph can't be timed one by one: no share of them is measured"
+                    "collectives in a CUDA graph can't be timed one by one: no share of them is measured, \
+                     neither of the prefill nor of decode"
                         .into(),
                 );
             }
@@ -519,6 +525,56 @@ mod tests {
                 *states = output(&[rows, 1, cache.length + length, 2])?;
             }
             output(&[rows, length, 8])
+        }
+    }
+
+    struct Asked(Rc<RefCell<Vec<(usize, f64)>>>);
+
+    impl BoundedAllocators for Asked {
+        fn total_bytes(&self, _: usize) -> error::Result<u64> {
+            Ok(2048)
+        }
+
+        fn set_fraction(&mut self, gpu: usize, fraction: f64) -> error::Result<()> {
+            self.0.borrow_mut().push((gpu, fraction));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bound_ends_with_its_model_before_the_next_one_and_before_ceilings() {
+        let ceilings = |torch: &mut Torch| {
+            let request = CeilingsRequest {
+                device: protocol::Device::Cuda(u32::MAX),
+                precisions: Vec::new(),
+                threads: Some(1),
+                sustained_seconds: None,
+                options: protocol::Options::new(),
+            };
+            torch.ceilings(&request).unwrap_err();
+        };
+        let load = |torch: &mut Torch| {
+            let request = LoadRequest {
+                model: protocol::ModelSource::Checkpoint { dir: "none".into() },
+                device: protocol::Device::Cpu,
+                precision: Precision::Fp32,
+                threads: Some(1),
+                memory_limit_bytes: None,
+                device_memory_limit_bytes: None,
+                one_rank_of: None,
+                options: protocol::Options::new(),
+            };
+            torch.load(&request, &Reporter::silent()).unwrap_err();
+        };
+        let ends: [fn(&mut Torch); 2] = [ceilings, load];
+        for end in ends {
+            let asked = Rc::new(RefCell::new(Vec::new()));
+            let mut torch = Torch::new(TorchEngine::Eager, World::alone());
+            torch.allocators = Box::new(Asked(Rc::clone(&asked)));
+            torch.bound.set(&mut *torch.allocators, 1, 1024).unwrap();
+            end(&mut torch);
+            end(&mut torch);
+            assert_eq!(*asked.borrow(), [(1, 0.5), (1, 1.0)]);
         }
     }
 
