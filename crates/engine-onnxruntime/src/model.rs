@@ -243,7 +243,9 @@ impl Model {
         notes.extend(request.device_memory_limit_bytes.map(device_memory_note));
         if options.cuda_graph && device != Device::Cpu && is_one_of_several {
             notes.push(
-                "collectives in a CUDA graph can't be timed one by one: no share of them is measured".into(),
+                "collectives in a CUDA graph can't be timed one by one: no share of them is measured, \
+                 neither of the prefill nor of decode"
+                    .into(),
             );
         }
         if options.cuda_graph && device == Device::Cpu {

@@ -81,7 +81,8 @@ pub trait Engine {
     }
 
     /// Whether the host can time each collective of a forward: not where decode forwards are replayed as a whole, as of a CUDA
-    /// graph. Where it can't, no share of collectives is measured, and a note of the engine's says why.
+    /// graph. Where it can't, no share of collectives is measured, neither of the prefill nor of decode, and a note of the engine's
+    /// says why.
     fn times_collectives(&self) -> bool {
         true
     }
