@@ -10,7 +10,7 @@ use crate::graph::attention_head_dim;
 /// The products that are made as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Fused {
-    /// q, k and v: `GroupQueryAttention` takes them packed.
+    /// q, k and v. Packed: key and value follow the query in one tensor.
     pub(crate) qkv: bool,
     /// The MLP's gate and up: their product is split after it.
     pub(crate) gate_up: bool,

@@ -131,7 +131,7 @@ impl Graph<'_> {
         let config = self.config;
         let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let [query, key, value] = if self.fused.qkv {
-            // Packed: what is left out is in the query, behind it.
+            // Packed: key and value follow the query in one tensor.
             [self.linear(normed, &qkv_name(layer)), String::new(), String::new()]
         } else {
             [(&names.q_proj, heads), (&names.k_proj, kv_heads), (&names.v_proj, kv_heads)].map(

@@ -71,8 +71,8 @@ impl Recipe<'_> {
         })
     }
 
-    /// Of one graph alone. For a single row inductor then computes matrix products by reductions, of which it tries out block sizes
-    /// one after the other: so gpt-fast gets most of a GPU's bandwidth.
+    /// Flags of one graph only: with them inductor computes single-row products as reductions, of which it tries out block sizes
+    /// one after the other. gpt-fast gets most of a GPU's bandwidth this way.
     fn flags_of_graphs(&self) -> Value {
         match self.gpu {
             None => json!({}),
