@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use harness::{Interrupt, QUICK_SWEEP, Sweep};
+use harness::{Event, Interrupt, QUICK_SWEEP, Sweep};
 use toml::Value;
 
 use crate::args::VerifyArgs;
@@ -30,7 +30,13 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
     let _interrupt = Interrupt::install();
     let mut verifications = Vec::new();
     for model in &sweep.models {
-        let verification = match harness::verify(&sweep, &engines, model, &mut |_| ()) {
+        // A log shows by these lines which engine a verification that was cut waited for.
+        let mut tell = |event: Event<'_>| {
+            if let Event::Verifying { engine, model } = event {
+                printer::line(&format!("verifying {engine} on {model}"));
+            }
+        };
+        let verification = match harness::verify(&sweep, &engines, model, &mut tell) {
             Ok(Some(verification)) => verification,
             Ok(None) => bail!("--engine: the mock engine computes nothing that could be verified"),
             Err(_) => return Ok(Ending::Interrupted),
