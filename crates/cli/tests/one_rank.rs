@@ -179,13 +179,21 @@ fn real_engines_compute_the_same_part() {
     let place = Place::new();
     let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-tp/config.json");
     place.bench(&["synth", "--model", config.to_str().unwrap(), "--out", "tiny-tp"]).assert().success();
-    place.write(
-        "sweep.toml",
-        &format!(
-            "models = [\"./tiny-tp\"]\nengines = [\"onnxruntime\", \"pytorch-eager\"]\nbatch_sizes = [1, 2]\nprompt_lengths = [8]\n\
-             generation_length = 8\nworld_size = 4\none_rank = true\nthreads = 1\n[procedure]\nwarmup_runs = 1\nprompt_runs = 2\n"
-        ),
-    );
+    let sweep = r#"
+models = ["./tiny-tp"]
+engines = ["onnxruntime", "pytorch-eager"]
+batch_sizes = [1, 2]
+prompt_lengths = [8]
+generation_length = 8
+world_size = 4
+one_rank = true
+threads = 1
+
+[procedure]
+warmup_runs = 1
+prompt_runs = 2
+"#;
+    place.write("sweep.toml", sweep);
     let output = place.bench(&["run", "sweep.toml", "--out", "run", "--no-ceilings"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
