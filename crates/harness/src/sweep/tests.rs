@@ -1,0 +1,276 @@
+use super::*;
+
+fn resolve(text: &str) -> Result<Sweep, String> {
+    Sweep::settings(text, "a.toml", Path::new(""))
+        .and_then(|settings| Sweep::resolve(settings, &Engines::built_in()))
+        .map_err(|error| error.to_string())
+}
+
+fn quick_with(line: &str) -> String {
+    let key = line.split(['=', ' ']).next().unwrap();
+    let kept = QUICK_SWEEP.lines().map(|old| if old.starts_with(key) { line } else { old });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_committed_sweep_resolves_and_reads_back_from_its_own_toml() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut count = 0;
+    for entry in std::fs::read_dir(configs).unwrap() {
+        let path = entry.unwrap().path();
+        let is_sweep = path.extension().is_some_and(|e| e == "toml");
+        if !is_sweep
+            || ["engines.toml", "peers.toml", "hardware.toml"].iter().any(|name| path.ends_with(name))
+        {
+            continue;
+        }
+        let peers = std::fs::read_to_string(path.with_file_name("peers.toml")).unwrap();
+        let peers = Engines::parse(&peers, "peers.toml", Path::new("")).unwrap();
+        let is_of_peers = path.file_stem().unwrap().to_str().unwrap().contains("peers");
+        let engines = if is_of_peers { peers } else { Engines::built_in() };
+        let resolve = |text: &str| {
+            let settings = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
+            Sweep::resolve(settings, &engines).unwrap()
+        };
+        let sweep = resolve(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(resolve(&sweep.to_toml()), sweep);
+        count += 1;
+    }
+    assert_eq!(count, 9);
+}
+
+#[test]
+fn the_condition_of_the_gpu_is_written_only_where_it_is_asked_for() {
+    let sweep = resolve(QUICK_SWEEP).unwrap();
+    assert_eq!((sweep.cool_down_seconds, sweep.throttle_retries), (0.0, 2));
+    let keys = ["cool_down_seconds", "throttle_retries", "lock_gpu_clocks"];
+    assert!(keys.iter().all(|key| !sweep.to_toml().contains(key)));
+    for (clock, written) in [("1410", "1410"), ("\"1410\"", "1410"), ("\"base\"", "\"base\"")] {
+        let on_gpu = quick_with("device = \"cuda\"");
+        let lines =
+            format!("cool_down_seconds = 2.5\nthrottle_retries = 0\nlock_gpu_clocks = {clock}\n{on_gpu}");
+        let sweep = resolve(&lines).unwrap();
+        let toml = sweep.to_toml();
+        for line in
+            ["cool_down_seconds = 2.5", "throttle_retries = 0", &format!("lock_gpu_clocks = {written}")]
+        {
+            assert!(toml.contains(line), "{toml}");
+        }
+        assert_eq!(resolve(&toml).unwrap(), sweep);
+    }
+}
+
+#[test]
+fn one_cell_is_left_of_a_sweep_of_any_cells() {
+    let mut sweep = resolve(QUICK_SWEEP).unwrap();
+    let cell = |batch_size, prompt_length| CellSize { batch_size, prompt_length };
+    sweep.narrow_to(cell(3, 7), "--profile").unwrap();
+    assert_eq!((&sweep.batch_sizes[..], &sweep.prompt_lengths[..]), (&[3][..], &[7][..]));
+    let refused = |cell| sweep.clone().narrow_to(cell, "--profile").unwrap_err().to_string();
+    assert!(
+        refused(cell(1, 1900)).starts_with("--profile: prompt_length 1900 and generation_length 256 need")
+    );
+    assert!(
+        refused(cell(1 << 20, 64)).starts_with("--profile: batch_size × prompt_length: expected at most")
+    );
+}
+
+#[test]
+fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
+    let cases = [
+        (
+            "batch_sizes = [1, 0]",
+            "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found [1, 0]",
+        ),
+        (
+            "batch_sizes = [4, 4]",
+            "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found [4, 4]",
+        ),
+        (
+            "batch_sizes = \"four\"",
+            "a.toml:5: batch_sizes: expected whole numbers from 1, each once, found \"four\"",
+        ),
+        (
+            "engines = [\"onnx\"]",
+            "a.toml:4: engines: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock",
+        ),
+        (
+            "prompt_lengths = [2000]",
+            "a.toml:6: prompt_lengths: prompt_length 2000 and generation_length 256 need 2256 positions: llama2-15m has 2048 (max_position_embeddings)",
+        ),
+        ("generation_length = 0", "a.toml:7: generation_length: expected a whole number from 1, found 0"),
+        (
+            "models = [\"llama2-8b\"]",
+            "a.toml:3: models: no such model \"llama2-8b\": expected a checkpoint's folder, or one of llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
+        ),
+        ("device = \"gpu\"", "a.toml:8: device: unknown device \"gpu\": expected cpu, cuda or cuda:N"),
+        ("precision = 16", "a.toml:9: precision: expected a text, found 16"),
+        ("warmup_runs = -1", "a.toml:12: procedure.warmup_runs: expected a whole number from 0, found -1"),
+    ];
+    for (line, message) in cases {
+        assert_eq!(resolve(&quick_with(line)).unwrap_err(), message);
+    }
+    let with = |line: &str| resolve(&format!("{line}\n{QUICK_SWEEP}")).unwrap_err();
+    assert!(
+        with("batchsizes = [1]")
+            .starts_with("a.toml:1: batchsizes: unknown key: expected one of models, engines")
+    );
+    for (line, message) in [
+        (
+            "cool_down_seconds = -1",
+            "a.toml:1: cool_down_seconds: expected a number of seconds from 0 to 3600, found -1",
+        ),
+        (
+            "lock_gpu_clocks = \"max\"",
+            "a.toml:1: lock_gpu_clocks: expected base or a clock in MHz, found \"max\"",
+        ),
+        (
+            "lock_gpu_clocks = \"base\"",
+            "a.toml:1: lock_gpu_clocks: device cpu has no GPU clocks: leave it out, or choose a GPU",
+        ),
+    ] {
+        assert_eq!(with(line), message);
+    }
+    assert_eq!(
+        with("memory_limit = \"lots\""),
+        "a.toml:1: memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"lots\""
+    );
+    assert_eq!(with("options.mock = 1"), "a.toml:1: options.mock: expected a table of an engine's options");
+    assert_eq!(with("options.mock.noise = nan"), "a.toml:1: options.mock.noise: expected a finite number");
+    assert_eq!(
+        with("isolation = \"none\""),
+        "a.toml:1: isolation: expected \"engine\" or \"cell\", found \"none\""
+    );
+    assert_eq!(
+        with("options.onnx.a = 1"),
+        "a.toml:1: options.onnx.a: unknown engine \"onnx\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock"
+    );
+    assert!(with("batch_sizes = [").starts_with("a.toml:"));
+    assert_eq!(
+        resolve(&format!("{QUICK_SWEEP}\nreplicates = 4294967295")).unwrap_err(),
+        "a.toml:16: procedure.replicates: a sweep has at most 100000 cells, this one would have 77309411310"
+    );
+    let twice = with("\"procedure.warmup_runs\" = 7");
+    assert_eq!(twice, "a.toml:13: procedure.warmup_runs: set twice: also in a.toml:1: procedure.warmup_runs");
+    let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
+    assert!(repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"), "{repeats}");
+    assert_eq!(resolve("").unwrap_err(), "a.toml: models is not set");
+}
+
+#[test]
+fn device_memory_has_a_limit_of_its_own() {
+    let on_gpu = quick_with("device = \"cuda:0\"");
+    let with = |lines: &str, sweep: &str| resolve(&format!("{lines}\n{sweep}"));
+    let sweep = with("device_memory_limit = \"80GB\"", &on_gpu).unwrap();
+    assert_eq!((sweep.setup.device_memory_limit, sweep.setup.memory_limit), (Some(80_000_000_000), None));
+    assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+    let binary = with("device_memory_limit = \"80 GiB\"", &on_gpu).unwrap();
+    assert_eq!(binary.setup.device_memory_limit, Some(80 << 30));
+    assert_eq!(
+        with("device_memory_limit = \"80GB\"", QUICK_SWEEP).unwrap_err(),
+        "a.toml:1: device_memory_limit: device cpu has no memory of its own: use memory_limit"
+    );
+    assert_eq!(
+        with("device_memory_limit = \"half\"", &on_gpu).unwrap_err(),
+        "a.toml:1: device_memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"half\""
+    );
+}
+
+#[test]
+fn one_rank_is_one_process_of_a_shared_model() {
+    let with = |lines: &str| resolve(&format!("{lines}\n{QUICK_SWEEP}"));
+    let sweep = with("one_rank = true\nworld_size = 2").unwrap();
+    assert_eq!((sweep.setup.one_rank_of(), sweep.setup.processes()), (Some(2), crate::Ranks::ONE));
+    assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+    let whole = with("one_rank = false\nworld_size = 2").unwrap();
+    assert_eq!((whole.setup.one_rank_of(), whole.setup.processes().world_size), (None, 2));
+    for (lines, why) in [
+        ("one_rank = true", "expected a world_size above 1: rank 0's part of that many is measured"),
+        ("one_rank = 1\nworld_size = 2", "expected true or false, found 1"),
+        (
+            "one_rank = true\nworld_size = 2\ncollectives = true",
+            "one rank alone has no collectives to time: leave `collectives` out",
+        ),
+    ] {
+        assert_eq!(with(lines).unwrap_err(), format!("a.toml:1: one_rank: {why}"));
+    }
+}
+
+#[test]
+fn a_procedure_may_say_when_a_mean_is_known_well_enough() {
+    let quick = QUICK_SWEEP.replace("generations = 1\n", "");
+    let procedure = |lines: &str| resolve(&format!("{quick}\n{lines}")).map(|sweep| sweep.procedure);
+    let known =
+        Procedure { warmup_runs: 3, prompt_runs: 10, generations: 10, until: Some(0.005), min_runs: 5 };
+    assert_eq!(procedure("until = \"0.5%\""), Ok(known));
+    assert_eq!(procedure("until = \"0.5 %\"\nmin_runs = 8"), Ok(Procedure { min_runs: 8, ..known }));
+    assert_eq!(procedure("until = 0.005\ngenerations = 1"), Ok(Procedure { generations: 1, ..known }));
+    for (until, share) in [("\"0.7%\"", 0.7 / 100.0), ("\"10%\"", 0.1), ("\"1e-3%\"", 1e-5)] {
+        let sweep = resolve(&format!("{quick}\nuntil = {until}")).unwrap();
+        assert_eq!(sweep.procedure.until, Some(share));
+        assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+    }
+
+    let line = quick.lines().count() + 2;
+    for bad in ["\"0%\"", "\"-1%\"", "\"0.5\"", "0.5", "\"11%\"", "1", "true", "\"nan%\"", "nan"] {
+        assert_eq!(
+            procedure(&format!("until = {bad}")).unwrap_err(),
+            format!(
+                "a.toml:{line}: procedure.until: expected a percentage above 0 and of at most 10%, such as \"0.5%\", found {bad}"
+            )
+        );
+    }
+    assert_eq!(
+        procedure("until = \"1%\"\nmin_runs = 1").unwrap_err(),
+        format!("a.toml:{}: procedure.min_runs: expected a whole number from 2, found 1", line + 1)
+    );
+    assert_eq!(
+        procedure("until = \"1%\"\nmin_runs = 11").unwrap_err(),
+        format!("a.toml:{}: procedure.min_runs: 11 is more than the 10 of prompt_runs", line + 1)
+    );
+    assert_eq!(
+        procedure("min_runs = 5").unwrap_err(),
+        format!(
+            "a.toml:{line}: procedure.min_runs: only with until (such as until = \"0.5%\"): without it, every run is measured"
+        )
+    );
+}
+
+#[test]
+fn rows_may_be_listed_one_by_one() {
+    let rows = |rows: &str| {
+        let grid = ["engines", "batch_sizes", "prompt_lengths"];
+        let rest = QUICK_SWEEP.lines().filter(|line| !grid.iter().any(|key| line.starts_with(key)));
+        resolve(&format!("rows = {rows}\n{}", rest.collect::<Vec<_>>().join("\n")))
+    };
+    let sweep = rows("[[\"mock\", 4, 64], [\"mock\", 1, 16], [\"reference\", 4, 16]]").unwrap();
+    let cells: Vec<_> =
+        crate::plan(&sweep).iter().map(|cell| (cell.engine, cell.batch_size, cell.prompt_length)).collect();
+    assert_eq!(cells, [("mock", 4, 64), ("mock", 1, 16), ("reference", 4, 16)]);
+    assert_eq!((&sweep.batch_sizes[..], &sweep.prompt_lengths[..]), (&[4, 1][..], &[64, 16][..]));
+    assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
+
+    let expected = "expected rows such as [\"onnxruntime\", 1, 16], each once, found ";
+    for bad in ["[]", "[[\"mock\", 1]]", "[[\"mock\", 0, 1]]", "[[\"mock\", 1, 1], [\"mock\", 1, 1]]", "3"] {
+        assert_eq!(rows(bad).unwrap_err(), format!("a.toml:1: rows: {expected}{bad}"));
+    }
+    assert!(rows("[[\"x\", 1, 1]]").unwrap_err().starts_with("a.toml:1: rows: unknown engine \"x\""));
+    let both = resolve(&format!("rows = [[\"mock\", 1, 16]]\n{QUICK_SWEEP}")).unwrap_err();
+    assert_eq!(both, "a.toml:5: engines: this sweep lists its rows: leave one of the two out");
+}
+
+#[test]
+fn flags_override_the_file_and_are_named_in_errors() {
+    let mut settings = Sweep::settings(QUICK_SWEEP, "a.toml", Path::new("")).unwrap();
+    settings.set("prompt_lengths", "--prompt-length", toml::Value::Array(vec![4000.into()]));
+    let error = Sweep::resolve(settings, &Engines::built_in()).unwrap_err().to_string();
+    assert!(error.starts_with("--prompt-length: prompt_length 4000"), "{error}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC*", line in "[a-z_.]{1,12} ?= ?[\\[\\]{}\"0-9a-z, .-]{0,20}") {
+        let _ = resolve(&text);
+        let _ = resolve(&format!("{line}\n{QUICK_SWEEP}"));
+    }
+}
