@@ -76,7 +76,7 @@ impl Work {
         })
     }
 
-    /// Of a cell of rank 0's part alone of a model that `ranks` share: what it reads and computes, and no sums.
+    /// The floors of a cell of rank 0 alone, of a model that `ranks` share: reading and computing, no sums.
     ///
     /// # Errors
     /// Where the model can't be shared by so many ranks.

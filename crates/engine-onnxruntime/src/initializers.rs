@@ -29,7 +29,7 @@ pub(crate) struct Initializers<'a> {
 /// How long a session reads weights where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifetime {
-    /// For as long as it lives.
+    /// The session reads them for as long as it lives.
     Session,
     /// While it is made: it copies them to its device then. Files stay mapped as long as it lives, as its contract asks.
     Load,
@@ -39,9 +39,9 @@ pub(crate) enum Lifetime {
 
 /// Where a weight's bytes are.
 enum Data<'a> {
-    /// In a checkpoint's file, as they are.
+    /// A part of a checkpoint's file, as it is.
     Stored { stored: StoredTensor, bytes: &'a [u8] },
-    /// In memory.
+    /// Made in memory.
     Made(Values),
 }
 

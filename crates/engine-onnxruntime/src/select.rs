@@ -128,7 +128,7 @@ fn largest(values: &[f32]) -> f32 {
 
 /// `logits` `[batch, rows, vocab_size]` to `ids` `[batch, 1]`: one `TopK` of the last row.
 ///
-/// Of equal values it takes the lowest id. ONNX's `TopK` does (since version 11), and so does the CUDA provider of ONNX Runtime
+/// It takes the lowest id of equal values. ONNX's `TopK` does (since version 11), and so does the CUDA provider of ONNX Runtime
 /// 1.31: for the last axis and up to 256 values it sorts parts of a row, then their best, by keys in which the value comes first and
 /// the id, inverted, second (`core/providers/cuda/math/topk_hybrid.cuh`, `FindPartitionTopK` and `CooperativeReduce`;
 /// `core/providers/cuda/cu_inc/topk_warp_sort.cuh`, `PackStableSortKey`). A row of 32000 is 14 parts, each a block of threads: three

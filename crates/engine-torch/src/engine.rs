@@ -69,7 +69,7 @@ struct Model {
     options: Options,
     /// Of activations and KV cache.
     numbers: (Kind, Device),
-    /// Of the decode forwards of `pytorch-cudagraph`.
+    /// How decode forwards of `pytorch-cudagraph` leave out positions that are not filled yet.
     exclusion: Exclusion,
     causal_lm: Box<dyn CausalLm>,
 }
