@@ -34,9 +34,9 @@ pub(crate) struct Window {
 /// How attention of one query leaves out the keys behind its position, which no kernel knows beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exclusion {
-    /// By a mask over all keys. Flash attention takes none.
+    /// A mask over all keys. Flash attention takes none.
     Mask,
-    /// By the row that the query is in: among [`ROWS`](crate::decode_graph::ROWS) queries that are causal and end with the last key,
+    /// The row that the query is in: among [`ROWS`](crate::decode_graph::ROWS) queries that are causal and end with the last key,
     /// row r attends to all but the last `ROWS - 1 - r` keys. Flash attention knows this by itself.
     CausalRow,
 }

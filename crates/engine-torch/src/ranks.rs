@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// In the place of the other ranks: what the sums were, one after the other; keeps the terms that they are given.
+    /// Stands in for the other ranks: returns the sums as they were, one after the other, and keeps the terms that it is given.
     struct Replay {
         sums: Mutex<std::vec::IntoIter<Vec<f32>>>,
         terms: Mutex<Vec<Vec<f32>>>,

@@ -13,9 +13,9 @@ const TOKEN: [usize; 2] = [4, 2];
 /// A forward's latency in both tables. Seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Left {
-    /// Of all ranks together, as published.
+    /// The published latency: all ranks together.
     pub published: f64,
-    /// Of rank 0's part alone.
+    /// The latency of rank 0's part alone.
     pub rank: f64,
     /// The least that the sums over ranks take on the published devices; `None` where that is not known.
     pub least: Option<f64>,

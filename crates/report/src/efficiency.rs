@@ -15,8 +15,8 @@ pub(crate) struct Scale<'a> {
 }
 
 impl<'a> Scale<'a> {
-    /// Of a run's part; `None` where ceilings or the model's config are not known. Where rank 0 of several was measured alone,
-    /// its part is what bytes and operations are of.
+    /// The efficiency of a part of a run; `None` if its peaks or the model's config are not known. Where rank 0 of several was
+    /// measured alone, bytes and operations are those of its part.
     pub(crate) fn of(
         environment: &'a Environment,
         model: &str,

@@ -1,10 +1,31 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
 use protocol::{Hello, LoadRequest, Loaded};
 
 use super::*;
 
-/// Keeps the order of calls.
+/// Keeps the order of calls. Forwards take as many milliseconds as the scripts say, one after the other, then as many as the last; no
+/// time passes without a script.
 #[derive(Default)]
-struct Log(Vec<&'static str>, usize);
+struct Log {
+    calls: Vec<&'static str>,
+    selected: usize,
+    clock: Rc<Cell<Duration>>,
+    prefills: Vec<u64>,
+    decodes: Vec<u64>,
+}
+
+impl Log {
+    fn count(&self, call: &str) -> usize {
+        self.calls.iter().filter(|other| **other == call).count()
+    }
+
+    fn pass(&self, script: &[u64], calls: usize) {
+        let milliseconds = script.get(calls).or(script.last()).copied().unwrap_or(0);
+        self.clock.set(self.clock.get() + Duration::from_millis(milliseconds));
+    }
+}
 
 impl Engine for Log {
     fn hello(&mut self) -> Hello {
@@ -20,41 +41,43 @@ impl Engine for Log {
         64
     }
     fn begin(&mut self, _: &Prompt, _: usize) -> Result<()> {
-        self.0.push("begin");
+        self.calls.push("begin");
         Ok(())
     }
     fn reset(&mut self) -> Result<()> {
-        self.0.push("reset");
-        self.1 = 0;
+        self.calls.push("reset");
+        self.selected = 0;
         Ok(())
     }
     fn prefill(&mut self) -> Result<()> {
-        self.0.push("prefill");
+        self.pass(&self.prefills, self.count("prefill"));
+        self.calls.push("prefill");
         Ok(())
     }
     fn select(&mut self) -> Result<()> {
-        self.0.push("select");
-        self.1 += 1;
+        self.calls.push("select");
+        self.selected += 1;
         Ok(())
     }
     fn decode(&mut self) -> Result<()> {
-        ensure!(self.1 > 0, "decode before select");
-        self.0.push("decode");
+        ensure!(self.selected > 0, "decode before select");
+        self.pass(&self.decodes, self.count("decode"));
+        self.calls.push("decode");
         Ok(())
     }
     fn synchronize(&mut self) -> Result<()> {
-        self.0.push("sync");
+        self.calls.push("sync");
         Ok(())
     }
     fn mark(&mut self) -> Result<()> {
-        self.0.push("mark");
+        self.calls.push("mark");
         Ok(())
     }
     fn device_seconds(&mut self) -> Result<Option<f64>> {
-        Ok(Some(self.0.len() as f64))
+        Ok(Some(self.calls.len() as f64))
     }
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
-        Ok(vec![vec![7; self.1]])
+        Ok(vec![vec![7; self.selected]])
     }
     fn logits(&mut self) -> Result<Vec<f32>> {
         Ok(vec![0.0; 8])
@@ -63,7 +86,7 @@ impl Engine for Log {
         None
     }
     fn end(&mut self) -> Result<()> {
-        self.0.push("end");
+        self.calls.push("end");
         Ok(())
     }
 }
@@ -98,25 +121,10 @@ fn forwards_are_counted_warmed_up_and_synchronised_on_both_sides() {
     };
     let expected =
         [vec!["begin"], prompt.repeat(5), generation(2), generation(4), generation(4), vec!["end"]].concat();
-    assert_eq!(log.0, expected);
+    assert_eq!(log.calls, expected);
 }
 
-/// Forwards take as long as the script says, one after the other, then as long as the last.
-struct Scripted {
-    log: Log,
-    clock: std::rc::Rc<std::cell::Cell<Duration>>,
-    prefills: Vec<u64>,
-    decodes: Vec<u64>,
-}
-
-impl Scripted {
-    fn pass(&self, script: &[u64], calls: usize) {
-        let milliseconds = script[calls.min(script.len() - 1)];
-        self.clock.set(self.clock.get() + Duration::from_millis(milliseconds));
-    }
-}
-
-struct ScriptedClock(std::rc::Rc<std::cell::Cell<Duration>>);
+struct ScriptedClock(Rc<Cell<Duration>>);
 
 impl Clock for ScriptedClock {
     fn now(&self) -> Duration {
@@ -124,67 +132,16 @@ impl Clock for ScriptedClock {
     }
 }
 
-impl Engine for Scripted {
-    fn hello(&mut self) -> Hello {
-        unreachable!()
-    }
-    fn load(&mut self, _: &LoadRequest, _: &Reporter) -> Result<Loaded> {
-        unreachable!()
-    }
-    fn vocab_size(&self) -> usize {
-        8
-    }
-    fn max_position_embeddings(&self) -> usize {
-        64
-    }
-    fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
-        self.log.begin(prompt, generation_length)
-    }
-    fn reset(&mut self) -> Result<()> {
-        self.log.reset()
-    }
-    fn prefill(&mut self) -> Result<()> {
-        let calls = self.log.0.iter().filter(|call| **call == "prefill").count();
-        self.pass(&self.prefills, calls);
-        self.log.prefill()
-    }
-    fn select(&mut self) -> Result<()> {
-        self.log.select()
-    }
-    fn decode(&mut self) -> Result<()> {
-        let calls = self.log.0.iter().filter(|call| **call == "decode").count();
-        self.pass(&self.decodes, calls);
-        self.log.decode()
-    }
-    fn synchronize(&mut self) -> Result<()> {
-        Ok(())
-    }
-    fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
-        self.log.tokens()
-    }
-    fn logits(&mut self) -> Result<Vec<f32>> {
-        self.log.logits()
-    }
-    fn kv_cache_bytes(&self) -> Option<u64> {
-        None
-    }
-    fn end(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Prefills and generations that were timed.
 fn counts(prefills: &[u64], decodes: &[u64], procedure: Procedure) -> [usize; 2] {
-    let clock = std::rc::Rc::default();
     let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
     let (prefills, decodes) = (prefills.to_vec(), decodes.to_vec());
-    let mut engine = Scripted { log: Log::default(), clock: std::rc::Rc::clone(&clock), prefills, decodes };
+    let mut engine = Log { prefills, decodes, ..Log::default() };
     let job = Job { prompt: &prompt, generation_length: 2, procedure, collectives: false };
-    let clock = ScriptedClock(clock);
+    let clock = ScriptedClock(Rc::clone(&engine.clock));
     let measured = measure(&mut engine, &clock, &job, &World::alone(), &Reporter::silent()).unwrap();
-    assert_eq!(engine.log.0.iter().filter(|call| **call == "decode").count(), {
-        2 * measured.generations.len() + 2.min(procedure.warmup_runs as usize)
-    });
+    let warm_up = 2.min(procedure.warmup_runs as usize);
+    assert_eq!(engine.count("decode"), 2 * measured.generations.len() + warm_up);
     [measured.prompt_seconds.len(), measured.generations.len()]
 }
 
