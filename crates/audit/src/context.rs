@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::Precision;
-use report::COLUMNS;
-use report::published::{Heading, Number, PublishedRow, Value};
+use results::COLUMNS;
+use results::published::{Heading, Number, PublishedRow, Value};
 
 use crate::{AuditedTable, Ceilings, Finding, Hardware, NotChecked, Severity};
 
@@ -153,7 +153,7 @@ impl<'a> Table<'a> {
     pub(crate) fn new(audited: &'a AuditedTable, hardware: &Hardware) -> Self {
         let AuditedTable { file, table, .. } = audited;
         let rows = table.rows.iter().map(|source| {
-            let values = source.cells.each_ref().map(report::published::Cell::value);
+            let values = source.cells.each_ref().map(results::published::Cell::value);
             Row { source, values }
         });
         let rows: Vec<Row<'a>> = rows.collect();

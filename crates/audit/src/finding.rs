@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use report::one_line;
+use results::one_line;
 use serde::Serialize;
 
 /// How bad a finding is.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocol::Precision;
-use report::published::{DeviceKind, Heading};
+use results::published::{DeviceKind, Heading};
 use serde::Deserialize;
 use toml::Spanned;
 

@@ -12,7 +12,7 @@ mod models;
 pub mod rules;
 
 use llama::LlamaConfig;
-use report::published::{Document, PublishedTable};
+use results::published::{Document, PublishedTable};
 
 pub use finding::{Finding, NotChecked, Report, Severity};
 pub use floor::{Floor, Step, Work};

@@ -3,8 +3,8 @@
 use audit::{Hardware, Work};
 use llama::LlamaConfig;
 use protocol::Precision;
-use report::COLUMNS;
-use report::published::{Heading, Value, markdown};
+use results::COLUMNS;
+use results::published::{Heading, Value, markdown};
 
 const FILE: &str = "results/published/llama2-a100.md";
 

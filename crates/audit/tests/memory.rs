@@ -3,7 +3,7 @@
 use llama::LlamaConfig;
 use llama::cost::{Footprint, memory_need};
 use protocol::Precision;
-use report::published::{Heading, Value};
+use results::published::{Heading, Value};
 
 /// How HF's model of the documents' time computed, and how their script called it.
 const PUBLISHED: Footprint =
@@ -15,7 +15,7 @@ const USABLE_GIB: f64 = 79.15;
 #[test]
 fn the_documents_out_of_memory_cells_are_those_that_need_most() {
     let text = include_str!("../../../results/published/llama2-a100.md");
-    let document = report::published::parse(text, "llama2-a100.md").unwrap();
+    let document = results::published::parse(text, "llama2-a100.md").unwrap();
     let (mut out_of_memory, mut fits) = (Vec::new(), Vec::new());
     for table in document.tables() {
         let heading = Heading::parse(&table.heading).unwrap();

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use audit::{AuditedTable, Ceilings, Finding, Hardware, Severity, audit, rules};
 use protocol::Precision;
-use report::published::{Cell, Document, Piece, PublishedTable, markdown};
-use report::{COLUMNS, format_g10};
+use results::published::{Cell, Document, Piece, PublishedTable, markdown};
+use results::{COLUMNS, format_g10};
 
 use common::{DEVICES, Engine, Sweep, models, read, table};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use audit::{AuditedTable, Hardware, Report, Severity, audit};
-use report::published::markdown;
+use results::published::markdown;
 
 const FILE: &str = "results/published/llama2-a100.md";
 

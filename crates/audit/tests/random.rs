@@ -75,7 +75,7 @@ proptest! {
 fn wild() -> impl Strategy<Value = String> {
     let size = prop_oneof![1u32..20, any::<u32>().prop_map(|size| size.max(1)), Just(u32::MAX)];
     let figure = prop_oneof![
-        (0f64..1e3).prop_map(report::format_g10),
+        (0f64..1e3).prop_map(results::format_g10),
         prop::sample::select(vec!["0", "1e308", "1e-308", "0.0", "OOM", "N/A", "", "FAILED"])
             .prop_map(str::to_owned),
     ];
@@ -94,8 +94,8 @@ fn wild() -> impl Strategy<Value = String> {
         (prop::sample::select(headings), prop::collection::vec(row, 0..8)).prop_map(|(heading, rows)| {
             format!(
                 "# {heading}\n{}\n{}\n{}\n",
-                report::markdown::header(),
-                report::markdown::SEPARATOR,
+                results::published::layout::header(),
+                results::published::layout::SEPARATOR,
                 rows.concat()
             )
         });

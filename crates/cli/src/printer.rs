@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use report::{one_line, plain};
+use results::{one_line, plain};
 
 /// Writes a result to stdout. A reader that closed the pipe (`| head`) has what it wanted.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use harness::{Cell, Contender, Event, interleaved};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use protocol::{Measurement, Outcome, Phase};
-use report::{Figures, format_short};
+use results::{Figures, format_short};
 
 use crate::commands::run::describe;
 use crate::pace::{Pace, clock};
@@ -135,7 +135,7 @@ impl Progress {
 
     fn message(&self, text: &str) {
         if let Some(live) = &self.live {
-            live.set_message(report::plain(text));
+            live.set_message(results::plain(text));
         }
     }
 

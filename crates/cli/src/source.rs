@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use audit::{AuditedTable, Hardware};
 use compare::{RunSubject, Subject};
-use harness::{Run, RunFacts};
 use llama::LlamaConfig;
-use report::Table;
-use report::published::{self, Document};
+use results::Table;
+use results::published::{self, Document};
+use results::{Run, RunFacts};
 
 /// Tables, and where they come from.
 pub(crate) enum Source {
@@ -34,8 +34,8 @@ pub(crate) fn read_run(dir: &Path) -> Result<(Vec<Table>, bool)> {
 
 /// Everything that is known of a run. Its name is its folder's.
 pub(crate) fn read_whole(dir: &Path) -> Result<page::Run> {
-    let run = harness::read_run(dir)?;
-    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
+    let run = results::read_run(dir)?;
+    let tables = results::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     let audited: Vec<AuditedTable> = tables.iter().map(|table| audited(dir, &run, table)).collect();
     let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
     let RunFacts { environments, verifications, expected, .. } = run.facts;
@@ -62,8 +62,8 @@ pub(crate) fn with_findings(run: &page::Run) -> Vec<Table> {
 
 /// The tables of a run, and the config that each model of it really had.
 pub(crate) fn read_run_with_configs(dir: &Path) -> Result<(Vec<Table>, BTreeMap<String, LlamaConfig>)> {
-    let run = harness::read_run(dir)?;
-    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
+    let run = results::read_run(dir)?;
+    let tables = results::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     let configs = tables.iter().filter_map(|table| Some((table.model.clone(), config(&run, table)?)));
     let configs = configs.collect();
     Ok((tables, configs))
@@ -75,8 +75,8 @@ pub(crate) fn read_audited(path: &Path) -> Result<Vec<AuditedTable>> {
         let file = path.display().to_string();
         return Ok(AuditedTable::of(&file, &read_file(path)?));
     }
-    let run = harness::read_run(path)?;
-    let tables = report::tables(&run.records, &run.facts.verifications, &run.facts.environments);
+    let run = results::read_run(path)?;
+    let tables = results::tables(&run.records, &run.facts.verifications, &run.facts.environments);
     Ok(tables.iter().map(|table| audited(path, &run, table)).collect())
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn read_subject(path: &Path) -> Result<Subject> {
     }
     let mut subject = RunSubject::new(&name);
     let RunFacts { environments, mut settings, expected, .. } =
-        harness::read_run_each(path, &mut |record| subject.add(record))?;
+        results::read_run_each(path, &mut |record| subject.add(record))?;
     let [environment] = &environments[..] else {
         bail!(
             "{name}: its cells were measured in {} different ways (--allow-mixed): they are no side of a comparison",

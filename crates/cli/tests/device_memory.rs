@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{MOCK, Place, worker};
 use predicates::str::contains;
 use protocol::Outcome;
-use report::published::{Heading, Value};
+use results::published::{Heading, Value};
 
 /// 60 MB of weights (FP32) beside what positions take: 1 MB each.
 const ON_GPU: &str = "device = \"cuda:0\"\ndevice_memory_limit = \"180MB\"\n";
@@ -127,7 +127,7 @@ fn of_the_published_cells_exactly_those_that_ran_out_of_memory_do_not_fit_into_a
     let text = list(A100);
     let (fit, too_large) = (listed(&text, "  fits"), listed(&text, "  does not fit"));
     let (mut checked, mut out_of_memory) = (0, BTreeSet::new());
-    for table in report::published::built_in().tables() {
+    for table in results::published::built_in().tables() {
         let heading = Heading::parse(&table.heading).unwrap();
         for row in table.rows.iter().filter(|_| heading.count == 1) {
             let cell = format!("{} {} {} {}", heading.model, row.engine, row.batch_size, row.prompt_length);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use report::one_line;
+use results::one_line;
 use stats::Verdict;
 
 use crate::words;

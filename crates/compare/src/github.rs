@@ -1,6 +1,6 @@
 //! A comparison as workflow commands of GitHub Actions, which it shows as annotations.
 
-use report::one_line;
+use results::one_line;
 use stats::Verdict;
 
 use crate::finding::{Finding, headings};

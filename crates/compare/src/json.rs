@@ -19,7 +19,7 @@ pub fn write(report: &Report) -> String {
         "notes": report.notes,
         "tables": array(&report.tables, table),
     });
-    report::escaped_json(&format!("{value:#}\n"))
+    results::escaped_json(&format!("{value:#}\n"))
 }
 
 fn array<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {

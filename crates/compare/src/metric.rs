@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use report::format_short;
+use results::format_short;
 
 /// A figure of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

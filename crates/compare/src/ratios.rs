@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use protocol::CellSize;
-use report::markdown::escape;
-use report::one_line;
+use results::one_line;
+use results::published::layout::escape;
 use serde_json::{Value, json};
 use stats::{Interval, Summary};
 
@@ -180,7 +180,7 @@ impl Ratios {
         };
         let tables: Value = self.tables.iter().map(table).collect();
         let value = json!({ "engine": self.engine, "tables": tables });
-        report::escaped_json(&format!("{value:#}\n"))
+        results::escaped_json(&format!("{value:#}\n"))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use protocol::{CellSize, Device, Environment, Measurement, Outcome, Pair, Precision, Throttle};
-use report::published::{Document, Heading, PublishedRow, PublishedTable, Value};
-use report::{Machine, heading, outcome_text};
+use results::published::{Document, Heading, PublishedRow, PublishedTable, Value};
+use results::{Machine, heading, outcome_text};
 
 use crate::{CellName, Metric};
 

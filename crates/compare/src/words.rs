@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocol::CellSize;
-use report::one_line;
+use results::one_line;
 use stats::Verdict;
 
 use crate::{CellName, Counts, Difference, Figure, Line, Metric};

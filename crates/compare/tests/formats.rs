@@ -31,7 +31,7 @@ fn a_terminal_of_20_columns_is_no_reason_to_panic() {
 #[test]
 fn without_colour_nothing_steers_a_terminal() {
     let text = compare::terminal::write(&sample::report(), Some(120), false);
-    assert_eq!(report::plain(&text), text);
+    assert_eq!(results::plain(&text), text);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn json() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["candidate"], sample::report().candidate);
     assert_eq!(value["tables"][0]["sections"][0]["cells"][0]["baseline"]["value"], 0.012_07);
-    assert_eq!(report::plain(&text), text, "nothing steers a terminal");
+    assert_eq!(results::plain(&text), text, "nothing steers a terminal");
     insta::assert_snapshot!(text);
 }
 
@@ -84,7 +84,7 @@ fn json() {
 fn junit() {
     let text = compare::junit::write(&sample::report());
     let document = roxmltree::Document::parse(&text).unwrap();
-    let hostile = report::one_line(sample::HOSTILE);
+    let hostile = results::one_line(sample::HOSTILE);
     let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
     let of_hostile = cases.filter(|case| case.attribute("classname").unwrap().ends_with(&hostile));
     assert_eq!(of_hostile.count(), 3);

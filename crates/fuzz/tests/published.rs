@@ -4,7 +4,7 @@
 use audit::{AuditedTable, Hardware};
 use fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 use proptest::prelude::*;
-use report::published::{Document, csv, json, markdown};
+use results::published::{Document, csv, json, markdown};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -23,8 +23,8 @@ fn excerpt() -> String {
 }
 
 fn texts(document: &Document) -> Vec<(String, Vec<[String; 11]>)> {
-    let rows = |table: &report::published::PublishedTable| {
-        table.rows.iter().map(report::published::PublishedRow::texts).collect()
+    let rows = |table: &results::published::PublishedTable| {
+        table.rows.iter().map(results::published::PublishedRow::texts).collect()
     };
     document.tables().map(|table| (table.heading.clone(), rows(table))).collect()
 }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
-use harness::{RecordReader, StoreError};
 use proptest::prelude::*;
 use protocol::{Environment, Measurement, Verification};
-use report::{Grid, Table, csv, json, markdown, tables, terminal};
+use report::{csv, json, markdown, terminal};
+use results::published::layout;
+use results::{Grid, Table, tables};
+use results::{RecordReader, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -105,8 +107,8 @@ fn check_markdown(tables: &[Table]) -> Outcome {
         }
         prop_assert!(next().starts_with("## "));
         prop_assert_eq!(next(), "");
-        prop_assert_eq!(next(), markdown::header());
-        prop_assert_eq!(next(), markdown::SEPARATOR);
+        prop_assert_eq!(next(), layout::header());
+        prop_assert_eq!(next(), layout::SEPARATOR);
         for _ in &table.rows {
             let line = next();
             prop_assert!(line.starts_with('|') && line.ends_with('|') && cells(line) == 11, "{}", line);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use audit::Severity;
 use protocol::{Environment, Measurement, Outcome};
-use report::{Row, one_line};
+use results::{Row, one_line};
 use stats::{Launches, Summary, Trend, changes};
 
 use crate::scene::Run;

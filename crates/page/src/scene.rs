@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{Device, Environment, Measurement, Precision, Verification};
-use report::{Figures, Row, Table, one_line};
+use results::{Figures, Row, Table, one_line};
 
 use crate::plot::palette::ENGINES;
 
@@ -12,7 +12,7 @@ use crate::plot::palette::ENGINES;
 pub struct Run {
     /// What readers know it by.
     pub name: String,
-    /// Its tables, as [`report::tables`] makes them of its records.
+    /// Its tables, as [`results::tables`] makes them of its records.
     pub tables: Vec<Table>,
     /// Its records.
     pub records: Vec<Measurement>,

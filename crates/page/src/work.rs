@@ -2,7 +2,7 @@
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredCeilings, Precision};
-use report::Table;
+use results::Table;
 
 use crate::scene::{Measured, Run};
 

@@ -142,7 +142,7 @@ fn the_picture_in_the_readme_is_of_the_kept_run() {
 #[test]
 fn what_the_audit_finds_stands_first() {
     let published = include_str!("../../../results/published/llama2-a100.md");
-    let document = report::published::parse(published, "llama2-a100.md").unwrap();
+    let document = results::published::parse(published, "llama2-a100.md").unwrap();
     let tables = audit::AuditedTable::of("llama2-a100.md", &document);
     let mut run = small();
     run.audit = audit::audit(&tables, &audit::Hardware::built_in());

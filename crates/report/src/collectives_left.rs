@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::markdown::escape;
-use crate::published::{DeviceKind, Document, Heading, PublishedRow, PublishedTable};
-use crate::{Row, Table, format_short};
+use results::published::layout::escape;
+use results::published::{DeviceKind, Document, Heading, PublishedRow, PublishedTable};
+use results::{Row, Table, format_short};
 
 /// The published columns of the prompt and of a token: the mean of the first 256, else of the first 128.
 const PROMPT: [usize; 1] = [0];

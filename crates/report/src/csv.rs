@@ -2,8 +2,8 @@
 
 use protocol::Outcome;
 
-use crate::text::one_line;
-use crate::{COLUMNS, Efficiency, Row, Table, format_g10};
+use results::one_line;
+use results::{COLUMNS, Efficiency, Row, Table, format_g10};
 
 /// What follows the documents' columns.
 const MORE: [&str; 23] = [

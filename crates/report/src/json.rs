@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stats::Summary;
 
-use crate::{Figures, Row, Table};
+use results::{Figures, Row, Table};
 
 /// An array of tables.
 pub fn write(tables: &[Table]) -> String {
@@ -15,7 +15,7 @@ pub fn write(tables: &[Table]) -> String {
             json!({"heading": table.heading, "model": table.model, "one_rank_of": table.one_rank_of, "rows": rows, "notes": notes, "efficiency_of": table.scale})
         })
         .collect();
-    crate::text::escaped_json(&format!("{:#}\n", Value::Array(tables)))
+    results::escaped_json(&format!("{:#}\n", Value::Array(tables)))
 }
 
 fn row(row: &Row) -> Value {

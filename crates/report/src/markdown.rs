@@ -2,19 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::efficiency::Grid;
-use crate::{COLUMNS, Row, Table};
-
-/// The documents' separator line.
-pub const SEPARATOR: &str = "|-----------------|------------|---------------|---------------------|-------------------------|---------------------------------------------|-------------------------------------------------|---------------------------------------------|-------------------------------------------------|------------------------|-----------------------------|";
-
-/// The documents' widths of the cells of a row.
-pub(crate) const WIDTHS: [usize; 11] = [16, 2, 5, 11, 15, 17, 12, 17, 12, 14, 19];
-
-/// The documents' header line.
-pub fn header() -> String {
-    format!("| {} |", COLUMNS.join(" | "))
-}
+use results::published::layout::{SEPARATOR, WIDTHS, escape, header};
+use results::{Grid, Row, Table};
 
 /// Tables with their headings; notes stand under them as a list.
 pub fn write(tables: &[Table]) -> String {
@@ -67,37 +56,4 @@ pub fn line(row: &Row) -> String {
     }
     line.push('\n');
     line
-}
-
-/// Text from elsewhere stays text: on one line, inside its cell, without markup.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in crate::text::one_line(text).chars() {
-        if matches!(c, '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn header_and_separator_are_the_published_ones() {
-        let published = include_str!("../../../results/published/llama2-a100.md");
-        let mut lines = published.lines().skip_while(|line| !line.starts_with("| Engine"));
-        assert_eq!(lines.next(), Some(header().as_str()));
-        assert_eq!(lines.next(), Some(SEPARATOR));
-        let row = lines.next().unwrap();
-        let widths: Vec<usize> = row.split('|').map(str::len).filter(|&len| len > 0).collect();
-        assert_eq!(widths, WIDTHS.map(|width| width + 1));
-    }
-
-    #[test]
-    fn hostile_text_stays_in_its_cell() {
-        assert_eq!(escape("a|b\n<script>"), "a\\|b \\<script\\>");
-    }
 }

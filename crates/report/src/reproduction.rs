@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use protocol::Outcome;
 
-use crate::markdown::escape;
-use crate::published::{PublishedRow, PublishedTable, Value};
-use crate::{Row, Table, format_g10};
+use results::published::layout::escape;
+use results::published::{PublishedRow, PublishedTable, Value};
+use results::{Row, Table, format_g10};
 
 /// The documents' four latencies, by their place among the eight figures.
 const LATENCIES: [usize; 4] = [0, 2, 4, 6];

@@ -2,10 +2,10 @@
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
-use crate::efficiency::Grid;
-use crate::published::{Cell, Document, PublishedRow};
-use crate::text::one_line;
-use crate::{Figures, Row, Table, format_short};
+use results::Grid;
+use results::one_line;
+use results::published::{Cell, Document, PublishedRow};
+use results::{Figures, Row, Table, format_short};
 
 /// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
 struct Column {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gpu::fake::Fake;
-use gpu::{Monitor, Sample};
 use llama::{LlamaConfig, cost};
+use machine::gpu::fake::Fake;
+use machine::gpu::{Monitor, Sample};
 use protocol::{
     Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling, MeasuredCeilings,
     Measurement, ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
 };
-use report::{Table, tables};
+use results::{Table, tables};
 
 mod measured;
 use measured::{ended, environment, measured};
@@ -133,7 +133,7 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     let scale = table.scale.as_deref().unwrap();
     assert!(scale.ends_with(", sustained 240.0 GFLOP/s (pytorch-eager) at 1410 MHz"), "{scale}");
     assert!(with(None).scale.unwrap().ends_with(", sustained 240.0 GFLOP/s (pytorch-eager)"));
-    assert!(report::Grid::of(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
+    assert!(results::Grid::of(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
     let csv = report::csv::write(std::slice::from_ref(&table));
     let (header, row) = csv.split_once('\n').unwrap();
     assert!(header.ends_with(",Prefill MFU of Sustained"));
@@ -141,7 +141,7 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     assert!(report::json::write(&[table]).contains("\"prefill_mfu_of_sustained\": 0."));
     // Where only a burst was measured there is no such column.
     let burst = tables(&[measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
-    assert!(!report::Grid::of(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
+    assert!(!results::Grid::of(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_second_table_stands_under_the_first() {
     let tables = tables(&records, &[], &[with_ceilings()]);
     insta::assert_snapshot!("efficiency_markdown", report::markdown::write(&tables));
     insta::assert_snapshot!("efficiency_terminal", report::terminal::write(&tables, Some(100)));
-    let document = report::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
+    let document = results::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
     assert_eq!(document.tables().count(), 1, "it is none of the documents' tables");
 }
 

@@ -3,7 +3,7 @@
 use protocol::{
     Agreement, CellSize, Environment, Generation, Measurement, Outcome, Precision, Procedure, Verification,
 };
-use report::{Table, tables};
+use results::{Table, tables};
 
 mod measured;
 use measured::{ended, environment, measured};

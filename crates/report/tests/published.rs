@@ -1,8 +1,9 @@
 //! Published tables are read and written back without a loss, whatever stands in and around them.
 
 use proptest::prelude::*;
-use report::published::{Document, Piece, PublishedTable, Value, csv, json, markdown};
-use report::{COLUMNS, markdown::SEPARATOR, markdown::header};
+use results::COLUMNS;
+use results::published::layout::{SEPARATOR, header};
+use results::published::{Document, Piece, PublishedTable, Value, csv, json, markdown};
 
 const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
 
@@ -45,7 +46,7 @@ fn a_changed_cell_changes_nothing_else() {
     let mut document = markdown::parse(PUBLISHED, "llama2-a100.md").unwrap();
     let table = document.tables_mut().next().unwrap();
     table.heading = "LLaMA-2 7B FP16 CUDA (1 H200 141GB)".into();
-    table.rows[0].cells[0] = report::published::Cell::parse("9.5").unwrap();
+    table.rows[0].cells[0] = results::published::Cell::parse("9.5").unwrap();
     table.rows[1].engine = "a|b".into();
     let expected = PUBLISHED
         .replacen("7B FP16 CUDA (1 A100 80GB)", "7B FP16 CUDA (1 H200 141GB)", 1)
@@ -74,7 +75,7 @@ fn windows_line_ends_text_around_and_odd_rows_come_back() {
     let odd = &tables[1].rows[1];
     assert_eq!((odd.engine.as_str(), odd.prompt_length), ("a|b \\", 16));
     assert_eq!([odd.cells[0].value(), odd.cells[7].value()], [Value::OutOfMemory, Value::Empty]);
-    let odd = tables[1].rows[2].cells.each_ref().map(report::published::Cell::value);
+    let odd = tables[1].rows[2].cells.each_ref().map(results::published::Cell::value);
     assert_eq!(odd[3], Value::NotAvailable);
     assert_eq!(odd[4], Value::Ended("TIMEOUT"));
 }
@@ -99,7 +100,7 @@ fn a_run_of_our_own_becomes_a_published_table() {
     let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
     let measurements: Vec<_> = measurements.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
-    let tables = report::tables(&measurements, &[], &[serde_json::from_str(environment).unwrap()]);
+    let tables = results::tables(&measurements, &[], &[serde_json::from_str(environment).unwrap()]);
     let document = Document::from(tables.as_slice());
     let expected = format!("## {}\n\n{}", tables[0].heading, report::markdown::rows(&tables[0]));
     assert_eq!((tables.len(), markdown::write(&document)), (1, expected.clone()));
@@ -211,7 +212,7 @@ fn a_million_lines_take_no_time() {
 /// A cell's text in a markdown file.
 fn figure() -> impl Strategy<Value = String> {
     prop_oneof![
-        (0f64..1e12).prop_map(report::format_g10),
+        (0f64..1e12).prop_map(results::format_g10),
         (0u32..1000, 0u32..1000).prop_map(|(whole, decimals)| format!("{whole}.{decimals:03}0")),
         prop::sample::select(vec![
             "OOM", "N/A", "", "-", "—", "TIMEOUT", "CRASHED", "FAILED", "SKIPPED", "oom"
@@ -286,7 +287,7 @@ proptest! {
         let text = table(&format!("{}\n", rows.join("\n")));
         let document = markdown::parse(&text, "a.md").unwrap();
         let texts = |document: &Document| -> Vec<[String; 11]> {
-            document.tables().flat_map(|table| table.rows.iter().map(report::published::PublishedRow::texts)).collect()
+            document.tables().flat_map(|table| table.rows.iter().map(results::published::PublishedRow::texts)).collect()
         };
         let mut bare = document.clone();
         for table in bare.tables_mut() {
@@ -296,7 +297,7 @@ proptest! {
         let again = markdown::parse(&markdown::write(&bare), "b.md").unwrap();
         prop_assert_eq!(texts(&csv::parse(&csv::write(&bare), "b.csv").unwrap()), texts(&document));
         prop_assert_eq!(texts(&json::parse(&json::write(&bare), "b.json").unwrap()), texts(&document));
-        let engines_are_plain = texts(&document).iter().all(|row| report::one_line(&row[0]) == row[0]);
+        let engines_are_plain = texts(&document).iter().all(|row| results::one_line(&row[0]) == row[0]);
         if engines_are_plain {
             prop_assert_eq!(texts(&again), texts(&document));
         }
@@ -308,8 +309,8 @@ proptest! {
         let _ = markdown::parse(&text, "a.md").map(|document| markdown::write(&document) == text || panic!());
         let _ = csv::parse(&text, "a.csv");
         let _ = json::parse(&text, "a.json");
-        let _ = report::published::splice(&text, &text);
-        let _ = report::published::Heading::parse(&text);
+        let _ = results::published::splice(&text, &text);
+        let _ = results::published::Heading::parse(&text);
     }
 }
 

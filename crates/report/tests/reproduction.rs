@@ -1,8 +1,8 @@
 //! Every verdict of a reproduction.
 
-use report::Table;
-use report::published::{PublishedRow, PublishedTable};
 use report::reproduction::{Known, Reproduction, Verdict};
+use results::Table;
+use results::published::{PublishedRow, PublishedTable};
 
 mod measured;
 use measured::{ended, environment, measured};
@@ -14,13 +14,13 @@ fn reproduce(
     other_kind: Option<&str>,
     known: impl Fn(&PublishedRow) -> Option<Known>,
 ) -> Reproduction {
-    let here = report::tables(records, &[], &[environment()]);
+    let here = results::tables(records, &[], &[environment()]);
     Reproduction::of(there, here.first(), 0.1, other_kind, known)
 }
 
 /// What this run would be as a published table.
 fn published(records: &[protocol::Measurement]) -> PublishedTable {
-    let tables: Vec<Table> = report::tables(records, &[], &[environment()]);
+    let tables: Vec<Table> = results::tables(records, &[], &[environment()]);
     PublishedTable::from(&tables[0])
 }
 

@@ -1,6 +1,6 @@
 //! What the times of a row say of each other.
 
-use report::published::Number;
+use results::published::Number;
 
 use super::{NOISE, Rule, each_row, short};
 use crate::context::{Column, Row, Table};

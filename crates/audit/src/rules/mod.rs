@@ -50,7 +50,7 @@ fn each_row(
 
 /// A number for a message: four digits.
 fn short(number: f64) -> String {
-    report::format_short(number)
+    results::format_short(number)
 }
 
 /// Bytes or operations for a message, the unit left to the caller: `25.68 G`, `2039 G` as datasheets say it, `312.0 T`.

@@ -4,7 +4,7 @@
 //! one position, causal attention; what the last cache can keep is not read again; bytes and operations are spread evenly
 //! over all devices. So a figure beyond them is wrong, whatever computed it.
 
-use report::published::Number;
+use results::published::Number;
 
 use super::{Rule, each_row, large, short};
 use crate::context::{Column, Row, Table};

@@ -261,7 +261,7 @@ fn missing_rows(table: &Table<'_>) -> Vec<Finding> {
 
 /// Rows of which some columns say something else than others. A column that does not apply (`N/A`) says nothing.
 fn missing_figures<'t>(table: &'t Table<'_>) -> impl Iterator<Item = Finding> + use<'t> {
-    use report::published::Value;
+    use results::published::Value;
     table.rows.iter().filter_map(move |row| {
         let says = |value: &&Value| !matches!(value, Value::NotAvailable);
         let kind = |value: &Value| std::mem::discriminant(value);
@@ -273,7 +273,7 @@ fn missing_figures<'t>(table: &'t Table<'_>) -> impl Iterator<Item = Finding> + 
             return None;
         }
         let odd = row.values.iter().position(|value| says(&value) && !matches!(value, Value::Number(_)))?;
-        let column = report::COLUMNS[3 + odd];
+        let column = results::COLUMNS[3 + odd];
         let text = row.source.cells[odd].text();
         let what = if text.is_empty() { "nothing".to_owned() } else { format!("\"{text}\"") };
         let message = match figures {

@@ -2,8 +2,8 @@
 
 use llama::{LlamaConfig, cost};
 use protocol::Precision;
-use report::format_g10;
-use report::published::{PublishedTable, markdown};
+use results::format_g10;
+use results::published::{PublishedTable, markdown};
 
 /// A model by its heading.
 #[derive(Debug, Clone)]
@@ -79,8 +79,11 @@ pub(crate) fn table(
 ) -> String {
     let precision = sweep.precision.to_string().to_uppercase();
     let heading = format!("{} {precision} CUDA ({} {})", model.display, sweep.count, sweep.device.name);
-    let mut text =
-        format!("## {heading}\n\n{}\n{}\n", report::markdown::header(), report::markdown::SEPARATOR);
+    let mut text = format!(
+        "## {heading}\n\n{}\n{}\n",
+        results::published::layout::header(),
+        results::published::layout::SEPARATOR
+    );
     for engine in engines {
         for &batch in &sweep.batches {
             for &prompt in &sweep.prompts {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use harness::{ClockLock, Contender, Engines, RunFolder, Settings, Sweep};
+use harness::{ClockLock, Contender, Engines, Settings, Sweep};
 use protocol::{Environment, Pair};
+use results::RunFolder;
 
 use crate::args::{RunArgs, read_engines, set_option};
 use crate::commands::run::{
@@ -87,9 +88,9 @@ fn begin(
         ceilings.clone_from(&its.ceilings);
         its
     };
-    let baseline = RunFolder::create(&dir.join(SIDES[0]), &first, its)?;
+    let baseline = RunFolder::create(&dir.join(SIDES[0]), &first.to_toml(), its)?;
     let others = || Environment { pair: pair(false), ceilings, ..others };
-    let candidate = RunFolder::create(&dir.join(SIDES[1]), &second, others)?;
+    let candidate = RunFolder::create(&dir.join(SIDES[1]), &second.to_toml(), others)?;
     let sides = [(first, baseline), (second, candidate)];
     Ok((dir, sides, clocks))
 }
@@ -112,7 +113,7 @@ fn resume(args: &RunArgs, dir: &Path, engines: &[Engines; 2]) -> Result<[Side; 2
     let mut sides = [(baseline, baseline_folder), (candidate, candidate_folder)];
     for ((sweep, folder), engines) in sides.iter_mut().zip(engines) {
         let environment = look_around(sweep, engines)?;
-        folder.resume(sweep, environment, args.allow_mixed)?;
+        folder.resume(&sweep.to_toml(), environment, args.allow_mixed)?;
     }
     Ok(sides)
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use harness::{
-    CeilingsPlan, Engines, GpuWatch, Gpus, Interrupt, MeasuredReach, QUICK_SWEEP, Setup, Sweep, interrupted,
+    CeilingsPlan, Engines, Interrupt, MeasuredReach, QUICK_SWEEP, Setup, Sweep, interrupted,
     measure_ceilings, sustained_seconds,
 };
+use machine::gpu::{GpuWatch, Gpus};
 use protocol::{Device, Hello, MeasuredCeilings, Precision, Reached, SustainedCeiling};
 use serde_json::json;
 use toml::Value;
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
             Err(why) => json!({"engine": engine, "error": why}),
         });
         let value = json!({"best": best, "engines": engines.collect::<Vec<_>>()});
-        printer::result(&report::escaped_json(&format!("{value:#}\n")))?;
+        printer::result(&results::escaped_json(&format!("{value:#}\n")))?;
     } else {
         printer::text(&table(&best, &answers, &precisions))?;
     }

@@ -1,7 +1,8 @@
 //! `doctor`: which engines can be used here, and why others can't.
 
 use anyhow::Result;
-use harness::{Gpus, Limits, WorkerError, classify};
+use harness::{Limits, WorkerError, classify};
+use machine::gpu::Gpus;
 use protocol::{Gpu, Hello};
 use serde_json::{Value, json};
 

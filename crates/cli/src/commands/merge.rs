@@ -7,7 +7,7 @@ use crate::commands::run::{quoted, show};
 use crate::{Ending, printer};
 
 pub(crate) fn run(args: &MergeArgs) -> Result<Ending> {
-    let merged = harness::merge(&args.runs, &args.out)?;
+    let merged = results::merge(&args.runs, &args.out)?;
     let dir = merged.folder.dir().display().to_string();
     let is_impossible = show(&merged.folder, true)?;
     if merged.missing > 0 {

@@ -1,11 +1,12 @@
 //! What a sweep will need, on paper: `run --list`.
 
 use audit::{Ceilings, Hardware, Work};
-use harness::{Cell, Gpus, Sweep, format_bytes, plan};
+use harness::{Cell, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
+use machine::gpu::Gpus;
 use protocol::Device;
-use report::format_size;
-use report::published::{Document, Heading, Value, built_in};
+use results::format_size;
+use results::published::{Document, Heading, Value, built_in};
 
 /// The devices of which floors are said.
 const DEVICES: [&str; 2] = ["A100 80GB", "H100 80GB"];
@@ -29,7 +30,7 @@ impl Bound {
         if setup.device == Device::Cpu {
             let (bytes, whose) = match setup.memory_limit {
                 Some(limit) => (limit, "the limit"),
-                None => (harness::memory_bytes(), "this machine's memory"),
+                None => (machine::memory_bytes(), "this machine's memory"),
             };
             return (bytes > 0).then(|| Self { bytes, whose: whose.into(), is_device: false });
         }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use ::report::published::splice;
 use anyhow::{Context, Result, anyhow, ensure};
 use compare::{Criteria, Thresholds};
 use page::{Comparison, Page, Run};
+use results::published::splice;
 
 use crate::args::ReportArgs;
 use crate::commands::table;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use audit::{AuditedTable, Hardware, Severity};
-use harness::{Engines, NAMED_MODELS, RunFolder, Settings, Sweep};
+use harness::{Engines, NAMED_MODELS, Settings, Sweep};
 use llama::LlamaConfig;
-use report::Table;
-use report::published::{DeviceKind, Heading, PublishedRow, PublishedTable};
 use report::reproduction::{Known, Reproduction};
+use results::RunFolder;
+use results::Table;
+use results::published::{DeviceKind, Heading, PublishedRow, PublishedTable};
 use toml::Value;
 
 use crate::args::{Overrides, ReproduceArgs};
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<Ending> {
         let environment = look_around(sweep, &engines)?;
         let gpu = watch(sweep, &args.measure)?;
         let _clocks = lock_clocks(sweep)?;
-        let folder = RunFolder::create(&dir, sweep, || {
+        let folder = RunFolder::create(&dir, &sweep.to_toml(), || {
             with_ceilings(environment, sweep, &engines, &args.measure, &mut stopwatch)
         })?;
         let ending = measure_one(sweep, &engines, folder, &args.measure, gpu, &stopwatch)?;
@@ -247,7 +248,7 @@ fn resolve(
 
 /// What would run here, and what can't.
 fn describe(plan: &Plan<'_>) -> String {
-    let mut text = format!("table {}: {}\n", plan.number, report::one_line(&plan.table.heading));
+    let mut text = format!("table {}: {}\n", plan.number, results::one_line(&plan.table.heading));
     if let Some(sweep) = &plan.sweep {
         text.push_str(&format!(
             "runs here, on {} in {}:\n{}",
@@ -260,7 +261,7 @@ fn describe(plan: &Plan<'_>) -> String {
     for row in &plan.table.rows {
         let Some(why) = plan.not_run.get(&row.line) else { continue };
         let (engine, batch_size, prompt_length) = cell(row);
-        let name = format!("{} {batch_size}×{prompt_length}", report::one_line(engine));
+        let name = format!("{} {batch_size}×{prompt_length}", results::one_line(engine));
         match reasons.iter_mut().find(|(other, _)| *other == why) {
             Some((_, rows)) => rows.push(name),
             None => reasons.push((why, vec![name])),

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    ClockLock, Contender, Engines, GpuWatch, Gpus, Interrupt, Model, QUICK_SWEEP, RunFolder, RunSummary,
-    Settings, Sweep, clocked, read_environment,
+    ClockLock, Contender, Engines, Interrupt, Model, QUICK_SWEEP, RunSummary, Settings, Sweep, clocked,
 };
+use machine::gpu::{GpuWatch, Gpus};
+use machine::read_environment;
 use protocol::{Device, Environment, ModelFacts, ProgramVersion, Verification};
+use results::RunFolder;
 
 use crate::args::{HistoryFlags, MeasureArgs, RunArgs};
 use crate::commands::report::{PAGE, html as page_of};
@@ -38,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         };
         let sweep = resolve(args, settings, &engines)?;
         let gpu = watch(&sweep, &args.measure)?;
-        folder.resume(&sweep, look_around(&sweep, &engines)?, args.allow_mixed)?;
+        folder.resume(&sweep.to_toml(), look_around(&sweep, &engines)?, args.allow_mixed)?;
         let _clocks = lock_clocks(&sweep)?;
         return finish(args, &sweep, &engines, folder, gpu, &stopwatch);
     }
@@ -60,7 +62,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending> {
         None => name,
     };
     let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-    let folder = RunFolder::create(&dir, &sweep, || {
+    let folder = RunFolder::create(&dir, &sweep.to_toml(), || {
         with_ceilings(environment, &sweep, &engines, &args.measure, &mut stopwatch)
     })?;
     finish(args, &sweep, &engines, folder, gpu, &stopwatch)

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use audit::{Hardware, Work};
 use llama::LlamaConfig;
-use report::published::{self, Document, Heading};
-use report::{CollectivesLeft, Table};
+use report::CollectivesLeft;
+use results::Table;
+use results::published::{self, Document, Heading};
 
 use crate::args::{Format, TableArgs};
 use crate::progress::screen_width;

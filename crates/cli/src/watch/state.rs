@@ -141,7 +141,7 @@ impl State {
 
     /// A line of the log, which is shown again when the picture is gone.
     pub(super) fn say(&mut self, text: &str) {
-        report::plain(text).lines().for_each(|line| push(&mut self.log, line.to_owned()));
+        results::plain(text).lines().for_each(|line| push(&mut self.log, line.to_owned()));
     }
 
     pub(super) fn left(&self) -> Option<Duration> {

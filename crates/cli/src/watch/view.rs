@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
     let (done, all) = state.done();
     let left = state.left().map_or_else(String::new, |left| format!(" · about {} left", clock(left)));
     let words = format!("{done} of {all} cells · {} passed{left}", clock(now));
-    frame.render_widget(two_sides(&report::one_line(&state.dirs), &words, head.width), head);
+    frame.render_widget(two_sides(&results::one_line(&state.dirs), &words, head.width), head);
 
     let block = Block::new().borders(Borders::ALL).title(" cells: batch size ↓ prompt length → ");
     frame.render_widget(Paragraph::new(grid).block(block), cells);
@@ -91,7 +91,7 @@ fn draw_current(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let ratio = state.progress.as_ref().filter(|progress| progress.phase != Phase::Load).map_or(0.0, share);
     let gauge = Gauge::default()
         .ratio(ratio)
-        .label(report::one_line(&words))
+        .label(results::one_line(&words))
         .gauge_style(Style::new().fg(Color::Blue));
     frame.render_widget(gauge, area);
 }
@@ -107,7 +107,7 @@ fn draw_tokens(frame: &mut Frame<'_>, state: &State, area: Rect) {
             " token latency: {} to {} ({}) ",
             duration(least),
             duration(largest),
-            report::one_line(&state.tokens_of)
+            results::one_line(&state.tokens_of)
         )
     };
     let block = Block::new().borders(Borders::ALL).title(title);
@@ -183,7 +183,7 @@ fn one_grid<'a>(state: &State, name: &str) -> Vec<Line<'a>> {
         sizes
     };
     let prompts = sizes(|slot| slot.prompt_length);
-    let mut lines = vec![Line::styled(report::one_line(name), Style::new().add_modifier(Modifier::BOLD))];
+    let mut lines = vec![Line::styled(results::one_line(name), Style::new().add_modifier(Modifier::BOLD))];
     let head = prompts.iter().map(|prompt| format!("{prompt:^5}")).collect::<String>();
     lines.push(Line::styled(format!("      {head}"), Style::new().fg(Color::DarkGray)));
     for batch in sizes(|slot| slot.batch_size) {

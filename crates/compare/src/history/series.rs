@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use report::one_line;
+use results::one_line;
 use serde_json::{Value, json};
 use stats::{Launches, Side, shifts};
 
@@ -109,7 +109,7 @@ impl History {
         });
         let value = json!({"schema": 1, "series": series.collect::<Vec<Value>>()});
         let text = serde_json::to_string_pretty(&value).expect("plain JSON") + "\n";
-        report::escaped_json(&text)
+        results::escaped_json(&text)
     }
 }
 

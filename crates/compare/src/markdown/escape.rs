@@ -1,6 +1,6 @@
 //! Text from elsewhere stays text, and calls nobody.
 
-use report::one_line;
+use results::one_line;
 
 /// More characters of one text than this are cut off.
 const LONGEST: usize = 400;
@@ -11,7 +11,7 @@ const BREAK: &str = "&#8203;";
 /// For markdown.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
-    for c in report::markdown::escape(&short(text)).chars() {
+    for c in results::published::layout::escape(&short(text)).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '_' | '~' | '$' => escaped.extend(['\\', c]),

@@ -4,7 +4,7 @@ mod grid;
 
 use std::fmt::Write as _;
 
-use report::one_line;
+use results::one_line;
 use stats::Verdict;
 
 use crate::words;

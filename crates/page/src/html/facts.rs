@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use report::Machine;
+use results::Machine;
 
 use crate::plot::grouped;
 use crate::plot::text::escape;
@@ -46,7 +46,7 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
         format!("{}, {} cores", machine.cpu, machine.cores)
     };
     facts.push(("Device", device));
-    let model = |table: &report::Table| {
+    let model = |table: &results::Table| {
         let parameters = Scale::of(run, table).map(|scale| {
             format!(" ({} M parameters)", grouped(&format!("{:.0}", scale.parameters() as f64 / 1e6)))
         });

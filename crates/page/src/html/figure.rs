@@ -63,7 +63,7 @@ impl DataTable {
     /// The figures as tab-separated values.
     pub fn tsv(&self) -> String {
         let line = |cells: &[String]| {
-            cells.iter().map(|cell| report::one_line(cell).replace('\t', " ")).collect::<Vec<_>>().join("\t")
+            cells.iter().map(|cell| results::one_line(cell).replace('\t', " ")).collect::<Vec<_>>().join("\t")
                 + "\n"
         };
         line(&self.columns) + &self.rows.iter().map(|row| line(row)).collect::<String>()

@@ -19,7 +19,7 @@ pub(super) fn section(runs: &[Run]) -> String {
     for (index, run) in runs.iter().enumerate() {
         let lines: String = run.records.iter().map(|record| format!("{}\n", line(record))).collect();
         let cells = run.records.iter().filter(|record| record.outcome == Outcome::Ok).count();
-        let name = escape(&report::one_line(&run.name));
+        let name = escape(&results::one_line(&run.name));
         let _ = write!(
             text,
             "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\"><bdi>{name}</bdi>: {cells} measured records. \

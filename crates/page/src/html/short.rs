@@ -22,7 +22,7 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
                 text,
                 "<li><svg class=\"sign\" width=\"22\" height=\"14\" viewBox=\"0 0 22 14\" aria-hidden=\"true\">{sign}</svg>\
                  <p><b><bdi>{}</bdi></b>{} {}</p></li>",
-                escape(&report::one_line(engine)),
+                escape(&results::one_line(engine)),
                 of_run(scene, run),
                 escape(&sentence(group, run, engine))
             );

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use report::{COLUMNS, Grid, Table, markdown};
+use report::markdown;
+use results::{COLUMNS, Grid, Table};
 
 use super::figure::table;
 use crate::plot::text::escape;
@@ -26,7 +27,7 @@ fn one(of: &Table, title: &str) -> String {
         .iter()
         .map(|row| {
             let head =
-                [report::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+                [results::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
             head.into_iter().chain(row.texts()).collect()
         })
         .collect();

@@ -59,7 +59,7 @@ impl Axis {
             ticks = ticks.into_iter().step_by(every).collect();
         }
         if ticks.len() < 2 {
-            ticks = [least, largest].map(|value| (value, report::format_short(value))).to_vec();
+            ticks = [least, largest].map(|value| (value, results::format_short(value))).to_vec();
             ticks.dedup_by(|one, other| one.1 == other.1);
         }
         Self { low, high, is_log: true, ticks }

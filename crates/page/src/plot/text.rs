@@ -9,7 +9,7 @@ pub(crate) fn width(text: &str, size: f64) -> f64 {
 
 /// The text, or its beginning and an ellipsis, in at most `room`.
 pub(crate) fn fit(text: &str, size: f64, room: f64) -> String {
-    let text = report::one_line(text);
+    let text = results::one_line(text);
     if width(&text, size) <= room {
         return text;
     }
@@ -27,7 +27,7 @@ pub(crate) fn fit(text: &str, size: f64, room: f64) -> String {
 /// Text as content or attribute of XML and HTML, without what would steer its reading.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in report::plain(text).chars() {
+    for c in results::plain(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use protocol::Outcome;
-use report::Row;
+use results::Row;
 
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;

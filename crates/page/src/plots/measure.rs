@@ -1,6 +1,6 @@
 //! What is shown of a cell, with its unit.
 
-use report::{Figures, Row, format_short};
+use results::{Figures, Row, format_short};
 
 use crate::plot::grouped;
 

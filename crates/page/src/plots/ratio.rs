@@ -2,7 +2,7 @@
 
 use compare::{Line, Metric, Report, Section};
 use plotters::prelude::*;
-use report::format_short;
+use results::format_short;
 use stats::Verdict;
 
 use crate::Error;
@@ -75,8 +75,8 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
         title: format!(
             "{}: {} over {}",
             section.metric.title(),
-            report::one_line(&report.candidate),
-            report::one_line(&report.baseline)
+            results::one_line(&report.candidate),
+            results::one_line(&report.baseline)
         ),
         caption: format!(
             "Below 1 the candidate is better. Bars are 95 % intervals, where the noise is known. The {LINES} most changed cells of each engine \
@@ -121,8 +121,8 @@ fn panel(engine: &str, section: &Section, reach: f64) -> Result<Panel, Error> {
         .map(|line| format!("{} {} ({})", name(line), format_short(line.ratio), look(line.verdict).2))
         .collect();
     let frame = Frame {
-        title: report::one_line(engine),
-        description: format!("Ratios of {}: {}", report::one_line(engine), description.join(", ")),
+        title: results::one_line(engine),
+        description: format!("Ratios of {}: {}", results::one_line(engine), description.join(", ")),
         unit: "batch × prompt",
         below: "candidate / baseline, logarithmic",
         x: ratio_axis(edge),
@@ -171,7 +171,7 @@ fn table(section: &Section) -> DataTable {
     let metric = section.metric;
     let row = |line: &Line| {
         vec![
-            report::one_line(&line.engine),
+            results::one_line(&line.engine),
             name(line),
             metric.format(line.baseline.value),
             metric.format(line.candidate.value),

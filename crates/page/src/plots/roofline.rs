@@ -62,7 +62,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     for engine in engines {
         for (class, what) in [("p full", "decode"), ("p", "prefill")] {
             let sign = sign(None, &format!("{class} {}", scene.colour(engine)), scene.slot(engine));
-            legend.push(Key::new(&sign, &format!("{}, {what}", report::one_line(engine))));
+            legend.push(Key::new(&sign, &format!("{}, {what}", results::one_line(engine))));
         }
     }
     let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
@@ -93,7 +93,7 @@ fn ceilings_in_words(scale: &Scale<'_>) -> Vec<String> {
         format!(
             "{} G{unit} ({})",
             number(ceiling.per_second * scale.devices / 1e9),
-            report::one_line(&ceiling.by)
+            results::one_line(&ceiling.by)
         )
     };
     let read = ceilings.read_bytes.as_ref().map(|read| by(read, "B/s"));

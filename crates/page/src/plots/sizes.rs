@@ -1,7 +1,7 @@
 //! A figure against batch size and against prompt length: a panel for each of the other size, a line an engine.
 
 use plotters::prelude::*;
-use report::Row;
+use results::Row;
 
 use super::PANELS;
 use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};

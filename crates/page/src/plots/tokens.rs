@@ -70,7 +70,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
             &band,
             &format!(
                 "{}: first token, median of neighbours, band of all",
-                report::one_line(&cell.row.engine)
+                results::one_line(&cell.row.engine)
             ),
         ));
     }

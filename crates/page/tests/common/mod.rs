@@ -154,7 +154,7 @@ pub(crate) fn run(name: &str, records: Vec<Measurement>) -> Run {
     let environments = vec![environment()];
     Run {
         name: name.into(),
-        tables: report::tables(&records, &[], &environments),
+        tables: results::tables(&records, &[], &environments),
         expected: records.len(),
         records,
         environments,
@@ -222,7 +222,7 @@ pub(crate) fn kept() -> Run {
         serde_json::from_str(&read("verification.json")).unwrap();
     Run {
         name: "llama2-15m-fp32-cpu".into(),
-        tables: report::tables(&records, &verifications, &environments),
+        tables: results::tables(&records, &verifications, &environments),
         expected: records.len(),
         records,
         environments,

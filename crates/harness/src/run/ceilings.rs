@@ -1,0 +1,228 @@
+//! What the device can do at most: each engine's worker is asked, before any model is loaded.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use machine::Reader;
+use machine::gpu::Monitor;
+use protocol::{
+    CeilingsRequest, Device, GpuSeries, Hello, Library, Phase, Precision, Reached, Reply, Request,
+};
+
+use crate::worker::process::PLAIN_REPLY;
+use crate::{Ceilings, Engines, Limits, Setup, Sweep, Worker, WorkerError, classify};
+use machine::gpu::GpuWatch;
+
+/// Far longer than it takes.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Beside a cell memory is read for this long.
+const BESIDE_A_CELL: Duration = Duration::from_millis(320);
+
+/// A GPU meets its power limit within a second or two: a burst says nothing of a prefill that takes longer.
+const SUSTAINED_SECONDS: f64 = 3.0;
+
+/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
+pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
+    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
+    // Where there is no memory for it, the run's ceiling stands.
+    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
+}
+
+/// Bytes a second that the processor reads from memory at this moment.
+pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
+    reader.bytes_per_second(BESIDE_A_CELL)
+}
+
+/// How long sustained products are measured on a device where nobody says: not at all on a CPU, whose clocks settle at once.
+pub fn sustained_seconds(device: Device) -> Option<f64> {
+    (device != Device::Cpu).then_some(SUSTAINED_SECONDS)
+}
+
+/// What one engine reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredReach {
+    /// What its worker said.
+    pub reached: Reached,
+    /// The mean clock of the GPU's multiprocessors during the sustained products, by precision.
+    pub sustained_sm_clock_mhz: BTreeMap<Precision, f64>,
+}
+
+/// What to measure.
+pub struct CeilingsPlan<'a> {
+    /// How workers are started, and the device.
+    pub setup: &'a Setup,
+    /// Whose matrix products.
+    pub precisions: &'a [Precision],
+    /// How long sustained products go on; `None` measures bursts alone.
+    pub sustained_seconds: Option<f64>,
+    /// A watch over the GPU that computes.
+    pub gpu: Option<&'a GpuWatch>,
+}
+
+/// What each of `names` reached, or why it measured nothing. Engines that are one program with the same libraries would reach
+/// the same: the first of them is asked for all, by what their workers say in `hellos`.
+pub fn measure_ceilings<'a>(
+    engines: &Engines,
+    names: impl IntoIterator<Item = &'a str>,
+    hellos: &BTreeMap<String, Hello>,
+    plan: &CeilingsPlan<'_>,
+) -> Vec<(&'a str, Result<MeasuredReach, String>)> {
+    let answer = |name| {
+        let answer = ask(engines, name, plan).map_err(|error| match error {
+            WorkerError::Evidence(evidence) => classify(&evidence).error,
+            WorkerError::Interrupted => "interrupted".into(),
+        });
+        (name, answer)
+    };
+    distinct(engines, names, hellos).into_iter().map(answer).collect()
+}
+
+/// The first engine of each program and set of libraries.
+fn distinct<'a>(
+    engines: &Engines,
+    names: impl IntoIterator<Item = &'a str>,
+    hellos: &BTreeMap<String, Hello>,
+) -> Vec<&'a str> {
+    let mut known: Vec<(PathBuf, Option<&[Library]>)> = Vec::new();
+    let mut first = Vec::new();
+    for name in names {
+        let command = engines.get(name).expect("a known engine");
+        let kind = (command.program.clone(), hellos.get(name).map(|hello| &*hello.libraries));
+        if !known.contains(&kind) {
+            known.push(kind);
+            first.push(name);
+        }
+    }
+    first
+}
+
+fn ask(engines: &Engines, name: &str, plan: &CeilingsPlan<'_>) -> Result<MeasuredReach, WorkerError> {
+    let command = engines.get(name).expect("a known engine");
+    let sustained = Duration::from_secs_f64(plan.sustained_seconds.unwrap_or(0.0));
+    let request = DEADLINE.saturating_add(sustained).min(plan.setup.limits().request);
+    let mut worker = Worker::spawn(command, Limits { request, ..Limits::default() })?;
+    let mut all = MeasuredReach { reached: Reached::default(), sustained_sm_clock_mhz: BTreeMap::new() };
+    // A request a precision, so that the clock at a request's end is that of its sustained products.
+    let each: Vec<&[Precision]> = match plan.sustained_seconds {
+        Some(_) => plan.precisions.chunks(1).collect(),
+        None => vec![plan.precisions],
+    };
+    for precisions in each {
+        let request = Request::Ceilings(CeilingsRequest {
+            device: plan.setup.device,
+            precisions: precisions.to_vec(),
+            threads: plan.setup.threads,
+            sustained_seconds: plan.sustained_seconds,
+            options: plan.setup.options_of(name),
+        });
+        let monitor = plan.sustained_seconds.and(plan.gpu).and_then(GpuWatch::start);
+        let reply = worker.ask(&request, PLAIN_REPLY, &mut |_| ())?;
+        let series = monitor.map(Monitor::stop).unwrap_or_default();
+        let Reply::Ceilings(reached) = reply else {
+            return Err(worker.protocol_error(Phase::Load, "expected ceilings".into()));
+        };
+        if let (Some(seconds), [precision]) = (plan.sustained_seconds, precisions)
+            && reached.sustained_flops_per_second.contains_key(precision)
+            && let Some(clock) = clock_at_end(&series, seconds)
+        {
+            all.sustained_sm_clock_mhz.insert(*precision, clock);
+        }
+        join(&mut all.reached, reached);
+    }
+    // How it ends matters when it has measured a cell.
+    let _ = worker.shutdown();
+    Ok(all)
+}
+
+/// The mean clock of the multiprocessors in the last `seconds` of a series.
+fn clock_at_end(series: &GpuSeries, seconds: f64) -> Option<f64> {
+    let from = series.seconds - seconds;
+    let samples = series.sample_seconds.iter().zip(&series.sm_clock_mhz);
+    let clocks: Vec<f64> =
+        samples.filter(|(at, _)| **at >= from).map(|(_, clock)| f64::from(*clock)).collect();
+    (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64)
+}
+
+fn join(all: &mut Reached, one: Reached) {
+    let read = [all.read_bytes_per_second, one.read_bytes_per_second];
+    all.read_bytes_per_second = read.into_iter().flatten().reduce(f64::max);
+    all.flops_per_second.extend(one.flops_per_second);
+    all.sustained_flops_per_second.extend(one.sustained_flops_per_second);
+    for note in one.notes {
+        if !all.notes.contains(&note) {
+            all.notes.push(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn hello(libraries: &[(&str, &str)]) -> Hello {
+        let library = |(version, path): &(&str, &str)| Library {
+            name: "libtorch".into(),
+            version: (*version).into(),
+            path: Some(path.into()),
+        };
+        Hello { libraries: libraries.iter().map(library).collect(), ..Hello::default() }
+    }
+
+    #[test]
+    fn engines_of_one_program_and_the_same_libraries_are_asked_once() {
+        let text = "[eager]\ncommand = [\"/a/torch\", \"--engine\", \"eager\"]\n\
+                    [compile]\ncommand = [\"/a/torch\", \"--engine\", \"compile\"]\n\
+                    [other-build]\ncommand = [\"/b/torch\"]\n\
+                    [other-library]\ncommand = [\"/a/torch\", \"--cuda-12\"]\n\
+                    [other-folder]\ncommand = [\"/a/torch\", \"--runtime\", \"elsewhere\"]\n";
+        let engines = Engines::parse(text, "engines.toml", Path::new("")).unwrap();
+        let same = hello(&[("2.11.0", "/lib/libtorch.so")]);
+        let hellos = BTreeMap::from([
+            ("eager".to_owned(), same.clone()),
+            ("compile".into(), Hello { engine: "pytorch-compile".into(), ..same.clone() }),
+            ("other-build".into(), same),
+            ("other-library".into(), hello(&[("2.10.0", "/lib/libtorch.so")])),
+            ("other-folder".into(), hello(&[("2.11.0", "/other/libtorch.so")])),
+        ]);
+        let asked = distinct(&engines, engines.names(), &hellos);
+        assert_eq!(asked, ["eager", "other-build", "other-library", "other-folder"]);
+    }
+
+    #[test]
+    fn the_clock_is_that_of_the_last_seconds() {
+        let series = GpuSeries {
+            seconds: 5.0,
+            sample_seconds: vec![0.0, 1.0, 2.5, 4.0],
+            sm_clock_mhz: vec![1980, 1900, 1500, 1400],
+            ..GpuSeries::default()
+        };
+        assert_eq!(clock_at_end(&series, 3.0), Some(1450.0));
+        assert_eq!(clock_at_end(&GpuSeries::default(), 3.0), None);
+    }
+
+    #[test]
+    fn answers_to_a_request_a_precision_become_one() {
+        let one = |precision, read, flops| Reached {
+            read_bytes_per_second: Some(read),
+            flops_per_second: BTreeMap::from([(precision, flops)]),
+            sustained_flops_per_second: BTreeMap::from([(precision, flops / 2.0)]),
+            notes: vec!["scripted".into()],
+        };
+        let mut all = Reached::default();
+        join(&mut all, one(Precision::Fp32, 2.0, 10.0));
+        join(&mut all, one(Precision::Fp16, 1.0, 20.0));
+        assert_eq!(all.read_bytes_per_second, Some(2.0));
+        assert_eq!((all.flops_per_second.len(), all.sustained_flops_per_second.len()), (2, 2));
+        assert_eq!(all.notes, ["scripted"]);
+    }
+
+    #[test]
+    fn only_a_gpu_s_peak_is_sustained_unless_asked_for() {
+        assert_eq!((sustained_seconds(Device::Cpu), sustained_seconds(Device::Cuda(1))), (None, Some(3.0)));
+    }
+}

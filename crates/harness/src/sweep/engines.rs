@@ -1,0 +1,243 @@
+//! `engines.toml`: which command is an engine's worker.
+
+use std::path::{Path, PathBuf};
+
+use protocol::{EngineProgram, Options};
+
+use crate::worker::launch::find_on_path;
+use crate::{Settings, SettingsError};
+
+/// The engines that come with the program.
+pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
+
+const KEYS: [&str; 3] = ["command", "also", "options"];
+
+/// An engine's worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineCommand {
+    /// The engine's name.
+    pub engine: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Further files and folders that it is made of.
+    pub also: Vec<PathBuf>,
+    /// Its own options, where a sweep does not say otherwise.
+    pub options: Options,
+}
+
+impl EngineCommand {
+    /// Which program this is, for the record.
+    ///
+    /// # Errors
+    /// Where one of [`EngineCommand::also`] can't be read.
+    pub fn facts(&self) -> Result<EngineProgram, SettingsError> {
+        let is_path = |word: &str| word.contains('/');
+        let name = |word: &str| match Path::new(word).file_name() {
+            Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
+            _ => word.to_owned(),
+        };
+        let program = self.program.to_string_lossy();
+        let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
+        // What is no file (an option) has no hash.
+        let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
+        let mut sha256: Vec<String> = files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
+        for path in &self.also {
+            let error = |error: std::io::Error| SettingsError {
+                origin: format!("engine {}: also", self.engine),
+                what: error.to_string(),
+            };
+            sha256.push(llama::sha256_of_tree(path).map_err(error)?);
+        }
+        Ok(EngineProgram { command: words.map(name).collect::<Vec<_>>().join(" "), sha256 })
+    }
+}
+
+/// The file that starting `program` starts.
+fn on_path(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.into());
+    }
+    find_on_path(program.to_str()?)
+}
+
+/// The engines that a sweep can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engines {
+    commands: Vec<EngineCommand>,
+}
+
+impl Engines {
+    /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
+    /// with a separator is relative to `base`.
+    pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
+        let table = toml::de::DeTable::parse(text).map(toml::Spanned::into_inner);
+        let names: Vec<String> =
+            table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
+        let sections: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut settings = Settings::parse(text, origin, base, &sections)?;
+        let known: Vec<String> =
+            names.iter().flat_map(|name| KEYS.map(|key| format!("{name}.{key}"))).collect();
+        settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let mut commands = Vec::new();
+        for engine in names {
+            let Some(setting) = settings.take(&format!("{engine}.command")) else {
+                return Err(SettingsError { origin: origin.into(), what: format!("{engine}: no command") });
+            };
+            let mut words = setting.value.as_array().cloned().unwrap_or_default().into_iter().map(|word| {
+                let word = word.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
+                word.ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))
+            });
+            let program = words
+                .next()
+                .ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))??;
+            let arguments = words.collect::<Result<_, _>>()?;
+            let also = match settings.take(&format!("{engine}.also")) {
+                Some(setting) => setting.words()?.into_iter().map(|path| base.join(path)).collect(),
+                None => Vec::new(),
+            };
+            let options = match settings.take(&format!("{engine}.options")) {
+                Some(setting) => setting.options()?,
+                None => Options::new(),
+            };
+            let program = find_program(&program, base);
+            commands.push(EngineCommand { engine, program, arguments, also, options });
+        }
+        Ok(Self { commands })
+    }
+
+    /// The same engines, with every program that `dir` has taken from there, and what else it is made of: another build's.
+    pub fn from_build(mut self, dir: &Path) -> Self {
+        let theirs = |path: &Path| path.file_name().map(|name| dir.join(name));
+        for command in &mut self.commands {
+            let Some(program) = theirs(&command.program).filter(|path| path.is_file()) else { continue };
+            command.program = program;
+            for path in &mut command.also {
+                *path = theirs(path).filter(|path| path.exists()).unwrap_or_else(|| path.clone());
+            }
+        }
+        self
+    }
+
+    /// The engines that come with the program.
+    ///
+    /// # Panics
+    /// Never: the file is compiled in, and a test reads it.
+    pub fn built_in() -> Self {
+        Self::parse(DEFAULT_ENGINES, "configs/engines.toml", Path::new(""))
+            .expect("the built-in engines.toml")
+    }
+
+    /// The worker of `engine`.
+    pub fn get(&self, engine: &str) -> Option<&EngineCommand> {
+        self.commands.iter().find(|command| command.engine == engine)
+    }
+
+    /// The worker of `engine`, or in words that there is none.
+    pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
+        self.get(engine).ok_or_else(|| {
+            let names: Vec<&str> = self.names().collect();
+            format!("unknown engine \"{engine}\": expected one of {}", names.join(", "))
+        })
+    }
+
+    /// All names, in the file's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.commands.iter().map(|command| command.engine.as_str())
+    }
+}
+
+fn find_program(program: &str, base: &Path) -> PathBuf {
+    if program.contains('/') {
+        return base.join(program);
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program)));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| program.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_engines_are_there_in_order() {
+        let names: Vec<_> = Engines::built_in().names().map(str::to_owned).collect();
+        assert_eq!(
+            names,
+            [
+                "onnxruntime",
+                "pytorch-eager",
+                "pytorch-compile",
+                "pytorch-cudagraph",
+                "pytorch-aoti",
+                "reference",
+                "mock"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_engine_may_be_another_with_options_of_its_own() {
+        let engines = |options: &str| {
+            let text = format!("[a]\ncommand = [\"a\"]\noptions = {options}");
+            Engines::parse(&text, "engines.toml", Path::new(""))
+        };
+        let named = engines("{ linear = \"onednn\", deep = { ubatch = 512 } }").unwrap();
+        let options = serde_json::to_string(&named.get("a").unwrap().options).unwrap();
+        assert_eq!(options, r#"{"deep":{"ubatch":512},"linear":"onednn"}"#);
+        for (text, what) in [
+            ("\"fast\"", "expected a table of an engine's options"),
+            ("{ share = nan }", "expected a finite number"),
+        ] {
+            let error = engines(text).unwrap_err().to_string();
+            assert_eq!(error, format!("engines.toml:3: a.options: {what}"));
+        }
+    }
+
+    #[test]
+    fn what_else_a_worker_is_made_of_is_hashed_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let text = "[a]\ncommand = [\"workers/a.py\"]\nalso = [\"workers/package\"]";
+        let engines = Engines::parse(text, "engines.toml", dir.path()).unwrap();
+        let facts = |engines: &Engines| engines.get("a").unwrap().facts();
+        write("workers/a.py", "import package");
+        let what = facts(&engines).unwrap_err().to_string();
+        assert!(what.starts_with("engine a: also: ") && what.contains("workers/package: No such"), "{what}");
+
+        write("workers/package/timing.py", "1");
+        let first = facts(&engines).unwrap();
+        assert_eq!((first.command.as_str(), first.sha256.len()), ("a.py", 2));
+        write("workers/package/timing.py", "2");
+        let second = facts(&engines).unwrap();
+        assert_eq!(second.sha256[0], first.sha256[0]);
+        assert_ne!(second.sha256[1], first.sha256[1]);
+
+        write("other/a.py", "import package");
+        write("other/package/timing.py", "1");
+        assert_eq!(facts(&engines.from_build(&dir.path().join("other"))).unwrap(), first);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let message = |text| Engines::parse(text, "engines.toml", Path::new("")).unwrap_err().to_string();
+        assert_eq!(
+            message("[a]\ncommand = []"),
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+        );
+        assert_eq!(
+            message("[a]\ncommand = [1]"),
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+        );
+        assert_eq!(
+            message("[a]\ncommand = [\"x\"]\nshell = true"),
+            "engines.toml:3: a.shell: unknown key: expected one of command, also, options"
+        );
+        assert!(message("[a\n").starts_with("engines.toml:1: "), "{}", message("[a\n"));
+    }
+}

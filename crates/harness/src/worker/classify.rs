@@ -1,0 +1,530 @@
+//! How a cell ended, from the evidence that its worker left.
+
+use std::time::Duration;
+
+use protocol::{Outcome, Phase, RankPlace};
+
+use crate::CellFailure;
+use crate::worker::ranks::{RankEnd, first_failure, stragglers};
+use machine::OomKills;
+
+/// How a worker's part in a request ended, when not with an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerEnd {
+    /// It could not be started.
+    NotStarted(String),
+    /// The engine reported an error.
+    Reported(String),
+    /// It exited.
+    Exited {
+        /// The exit code, if it exited by itself.
+        code: Option<i32>,
+        /// The signal, if one ended it.
+        signal: Option<i32>,
+    },
+    /// This deadline passed, after so long.
+    TimedOut(Deadline, Duration),
+    /// It closed its pipe, and did not end.
+    ClosedPipe,
+    /// It said something that is not of the protocol.
+    Garbage(String),
+}
+
+/// What a worker is given a time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Saying hello.
+    Hello,
+    /// Answering a request.
+    Request,
+    /// Ending a phase of it.
+    Phase,
+    /// Exiting.
+    Shutdown,
+}
+
+/// What is known of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The phase that the worker was in, as far as it told.
+    pub phase: Phase,
+    /// How it ended.
+    pub end: WorkerEnd,
+    /// The end of what it wrote to stderr during the request.
+    pub stderr: String,
+    /// Processes that the kernel killed for want of memory during the request.
+    pub oom_kills: OomKills,
+    /// Its pipe ended inside a line.
+    pub torn_line: bool,
+    /// The ranks that it was started as.
+    pub world_size: u32,
+    /// Where they are, as far as they told.
+    pub ranks: Vec<RankPlace>,
+}
+
+impl Evidence {
+    /// An end of which nothing else is known.
+    pub fn of(phase: Phase, end: WorkerEnd) -> Self {
+        Self {
+            phase,
+            end,
+            stderr: String::new(),
+            oom_kills: OomKills::default(),
+            torn_line: false,
+            world_size: 1,
+            ranks: Vec::new(),
+        }
+    }
+}
+
+/// What engines, allocators and drivers say when memory runs out. Compared in lower case.
+const OUT_OF_MEMORY: [&str; 17] = [
+    // Rust's and C++'s allocators
+    "memory allocation of",
+    "std::bad_alloc",
+    "bad allocation",
+    // this project's own limits, libtorch's and ONNX Runtime's CUDA errors, the kernel
+    "out of memory",
+    // Rust's threads and the dynamic loader, when there is no room for a stack or a segment
+    "failed to spawn thread",
+    "failed to map segment from shared object",
+    // ONNX Runtime (core/framework/bfc_arena.cc, allocator.cc)
+    "failed to allocate memory for requested buffer",
+    "is smaller than requested bytes",
+    // libtorch (c10/core/impl/alloc_cpu.cpp, c10/cuda/CUDACachingAllocator.cpp)
+    "can't allocate memory",
+    // CUDA, cuBLAS, cuDNN, NCCL
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cudnn_status_internal_error_device_allocation_failed",
+    "cudnn_status_internal_error_host_allocation_failed",
+    // C and Python
+    "cannot allocate memory",
+    "memoryerror",
+];
+
+/// How a cell with this evidence ended.
+pub fn classify(evidence: &Evidence) -> CellFailure {
+    if let Some(failure) = of_a_rank(evidence) {
+        return failure;
+    }
+    let (outcome, error) = match &evidence.end {
+        WorkerEnd::NotStarted(message) | WorkerEnd::Reported(message) => {
+            let out_of_memory = is_out_of_memory(message);
+            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(message))
+        }
+        WorkerEnd::TimedOut(deadline, after) => {
+            let text = timed_out(*deadline, evidence.phase, after.as_secs_f64());
+            let who = stragglers(&evidence.stderr, evidence.ranks.len());
+            (Outcome::TimedOut, who.map_or(text.clone(), |who| format!("{text}: {who}")))
+        }
+        WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
+        WorkerEnd::ClosedPipe => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => (Outcome::Failed, "the worker closed its pipe and lived on".into()),
+        },
+        WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
+    };
+    CellFailure { outcome, phase: evidence.phase, error }
+}
+
+/// Of several ranks, how the one that failed first did: a launcher's own end says little.
+fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
+    if evidence.world_size == 1 || !matches!(evidence.end, WorkerEnd::Exited { .. } | WorkerEnd::ClosedPipe) {
+        return None;
+    }
+    let (rank, end) = first_failure(&evidence.stderr, &evidence.ranks)?;
+    let host = rank.parse().ok().and_then(|rank: usize| evidence.ranks.get(rank));
+    let is_elsewhere = evidence.ranks.iter().any(|place| Some(&place.host) != host.map(|place| &place.host));
+    let host = host.filter(|_| is_elsewhere).map_or_else(String::new, |place| format!(" on {}", place.host));
+    let mut phase = evidence.phase;
+    let (outcome, error) = match end {
+        RankEnd::Reported { phase: its, message } => {
+            phase = its;
+            let out_of_memory = is_out_of_memory(&message);
+            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(&message))
+        }
+        RankEnd::Signal(signal) => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => ended_by(signal, "", evidence.oom_kills),
+        },
+        RankEnd::Exited(code) => match out_of_memory_words(&evidence.stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => (Outcome::Failed, format!("exited with code {code} without an answer")),
+        },
+    };
+    Some(CellFailure { outcome, phase, error: format!("rank {rank}{host}: {error}") })
+}
+
+fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
+    match deadline {
+        Deadline::Hello => format!("no hello within {seconds} s"),
+        Deadline::Request => format!("no answer within {seconds} s"),
+        Deadline::Phase => format!("{phase} did not end within {seconds} s"),
+        Deadline::Shutdown => format!("it did not exit within {seconds} s"),
+    }
+}
+
+fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Outcome, String) {
+    let stderr = &evidence.stderr;
+    let said = last_words(stderr);
+    if let Some(signal) = signal {
+        return match out_of_memory_words(stderr) {
+            Some(words) => (Outcome::OutOfMemory, words),
+            None => ended_by(signal, &said, evidence.oom_kills),
+        };
+    }
+    // What goes on to exit by itself may have warned of memory before: its last words count.
+    if is_out_of_memory(&said) {
+        return (Outcome::OutOfMemory, said);
+    }
+    // A launcher (a shell, mpirun) reports the death of what it started.
+    if code != Some(0) && evidence.oom_kills.cgroup.is_some_and(|kills| kills > 0) {
+        return (
+            Outcome::OutOfMemory,
+            "a process of the worker was killed by the kernel: its cgroup was out of memory".into(),
+        );
+    }
+    if let Some(library) = missing_library(stderr) {
+        return (Outcome::Failed, format!("{library} is not there: run `make setup`"));
+    }
+    let place = if evidence.torn_line { "inside a line of its answer" } else { "without an answer" };
+    let error = match code {
+        Some(code) if code != 0 && !said.is_empty() => said,
+        Some(code) => format!("the worker exited with code {code} {place}"),
+        None => return (Outcome::Crashed, "the worker ended in an unknown way".into()),
+    };
+    (Outcome::Failed, error)
+}
+
+/// SIGKILL alone does not say who sent it: the kernel's counters do.
+fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (Outcome, String) {
+    let name = signal_name(signal);
+    if signal == libc::SIGKILL {
+        // A cgroup counts what any out-of-memory killer killed of it: where it can be read, the machine's adds nothing.
+        match oom_kills.cgroup.or(oom_kills.machine) {
+            Some(0) => {}
+            Some(_) => {
+                let error = "killed by the kernel: its cgroup, or the machine, was out of memory";
+                return (Outcome::OutOfMemory, error.into());
+            }
+            None => {
+                let error =
+                    format!("ended by {name} (no counter can be read that would say if memory ran out)");
+                return (Outcome::Crashed, error);
+            }
+        }
+    }
+    let error = format!("ended by {name}");
+    (Outcome::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
+}
+
+/// The dynamic loader's words: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
+fn missing_library(stderr: &str) -> Option<&str> {
+    let (_, rest) = stderr.split_once("error while loading shared libraries: ")?;
+    let (library, why) = rest.split_once(':')?;
+    why.trim_start().starts_with("cannot open shared object file").then_some(library)
+}
+
+/// What a process said of memory before it was ended, among the last lines: the rest may be its backtrace.
+fn out_of_memory_words(stderr: &str) -> Option<String> {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let last = &lines[lines.len().saturating_sub(100)..];
+    last.iter().find(|line| is_out_of_memory(line)).map(|line| first_line(line))
+}
+
+fn is_out_of_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    OUT_OF_MEMORY.iter().any(|phrase| text.contains(phrase))
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    bounded(line.unwrap_or("an error without a message"))
+}
+
+/// What a dying process said, without its backtrace: a panic's message, else the last line that is not indented, as
+/// Python's exceptions and most others have it.
+fn last_words(text: &str) -> String {
+    let is_word = |line: &&str| !line.trim().is_empty() && !line.starts_with([' ', '\t']);
+    let is_note = |line: &str| line.starts_with("note: ") || line == "stack backtrace:";
+    let mut after_panic = text.lines().skip_while(|line| !line.contains(" panicked at "));
+    let panic = after_panic.next().and_then(|_| after_panic.next());
+    let last = || text.lines().filter(is_word).rfind(|line| !is_note(line));
+    bounded(panic.or_else(last).unwrap_or("").trim())
+}
+
+/// A line of a record, whatever a worker wrote.
+fn bounded(line: &str) -> String {
+    line.chars().take(1000).collect()
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_outcome() {
+        use Outcome::{Crashed, Failed, OutOfMemory, TimedOut};
+        let reported = |text: &str| WorkerEnd::Reported(text.into());
+        let exited = |code| WorkerEnd::Exited { code: Some(code), signal: None };
+        let signal = |signal| WorkerEnd::Exited { code: None, signal: Some(signal) };
+        let cases = [
+            (reported("std::bad_alloc"), "", OutOfMemory, "std::bad_alloc"),
+            (
+                reported(
+                    "Failed to allocate memory for requested buffer of size 8589934592\n at bfc_arena.cc",
+                ),
+                "",
+                OutOfMemory,
+                "Failed to allocate memory for requested buffer of size 8589934592",
+            ),
+            (
+                reported(
+                    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.",
+                ),
+                "",
+                OutOfMemory,
+                "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.",
+            ),
+            (
+                reported("forward: CUDA out of memory. Tried to allocate 2.00 GiB"),
+                "",
+                OutOfMemory,
+                "forward: CUDA out of memory. Tried to allocate 2.00 GiB",
+            ),
+            (reported("unknown option x\n  at a\n  at b"), "", Failed, "unknown option x"),
+            (reported(""), "", Failed, "an error without a message"),
+            (
+                signal(libc::SIGABRT),
+                "memory allocation of 1073741824 bytes failed\n",
+                OutOfMemory,
+                "memory allocation of 1073741824 bytes failed",
+            ),
+            (
+                signal(libc::SIGABRT),
+                "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n",
+                OutOfMemory,
+                "terminate called after throwing an instance of 'std::bad_alloc'",
+            ),
+            (signal(libc::SIGSEGV), "", Crashed, "ended by SIGSEGV"),
+            (signal(libc::SIGTERM), "last words\n\n", Crashed, "ended by SIGTERM: last words"),
+            (reported("CUDA error: out of memory"), "", OutOfMemory, "CUDA error: out of memory"),
+            (
+                reported("CUDA failure 2: out of memory ; GPU=0"),
+                "",
+                OutOfMemory,
+                "CUDA failure 2: out of memory ; GPU=0",
+            ),
+            (
+                reported("out of memory: 100 bytes of weights are made, then copied"),
+                "",
+                OutOfMemory,
+                "out of memory: 100 bytes of weights are made, then copied",
+            ),
+            (
+                exited(127),
+                "x: error while loading shared libraries: libc.so.6: failed to map segment from shared object",
+                OutOfMemory,
+                "x: error while loading shared libraries: libc.so.6: failed to map segment from shared object",
+            ),
+            (signal(63), "", Crashed, "ended by signal 63"),
+            (
+                WorkerEnd::NotStarted("x: Cannot allocate memory (os error 12)".into()),
+                "",
+                OutOfMemory,
+                "x: Cannot allocate memory (os error 12)",
+            ),
+            (exited(3), "", Failed, "the worker exited with code 3 without an answer"),
+            (exited(2), "first\nlast\n", Failed, "last"),
+            (
+                exited(101),
+                "\nthread 'main' (7) panicked at src/main.rs:3:5:\nno such thing\nstack backtrace:\n   0: main\nnote: run with\n",
+                Failed,
+                "no such thing",
+            ),
+            (
+                exited(1),
+                "Traceback (most recent call last):\n  File \"x.py\", line 1\nValueError: bad\n    hint\n",
+                Failed,
+                "ValueError: bad",
+            ),
+            (exited(1), "   only indented\n", Failed, "the worker exited with code 1 without an answer"),
+            (exited(0), "", Failed, "the worker exited with code 0 without an answer"),
+            (
+                exited(127),
+                "llama2-bench-torch: error while loading shared libraries: libtorch_cpu.so: cannot open shared object file: No such file or directory\n",
+                Failed,
+                "libtorch_cpu.so is not there: run `make setup`",
+            ),
+            (
+                WorkerEnd::TimedOut(Deadline::Request, Duration::from_millis(1500)),
+                "",
+                TimedOut,
+                "no answer within 1.5 s",
+            ),
+            (WorkerEnd::Garbage("not a reply".into()), "", Failed, "not a reply"),
+            (
+                WorkerEnd::NotStarted("no program x: run `make build`".into()),
+                "",
+                Failed,
+                "no program x: run `make build`",
+            ),
+        ];
+        for (end, stderr, outcome, error) in cases {
+            let evidence = Evidence { stderr: stderr.into(), ..Evidence::of(Phase::Decode, end) };
+            let expected = CellFailure { outcome, phase: Phase::Decode, error: error.into() };
+            assert_eq!(classify(&evidence), expected);
+        }
+    }
+
+    #[test]
+    fn every_error_of_cuda_has_its_outcome() {
+        use Outcome::{Failed, OutOfMemory};
+        let cases = [
+            // ONNX Runtime: bfc_arena.cc, cuda_call.cc
+            (
+                OutOfMemory,
+                "Non-zero status code returned while running FusedMatMul node. Name:'model.layers.0.mlp.up_proj' Status Message: /onnxruntime/core/framework/bfc_arena.cc:358 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 17179869184",
+            ),
+            (OutOfMemory, "Available memory of 1048576 is smaller than requested bytes of 4194304"),
+            (
+                OutOfMemory,
+                "CUDA failure 2: out of memory ; GPU=0 ; file=cuda_allocator.cc ; line=32 ; expr=cudaMalloc((void**)&p, size);",
+            ),
+            (
+                OutOfMemory,
+                "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; file=cuda_execution_provider.cc ; expr=cublasCreate(&cublas_handle_);",
+            ),
+            (OutOfMemory, "CUDNN failure 4002: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0"),
+            (Failed, "CUDA failure 700: an illegal memory access was encountered ; GPU=0"),
+            (Failed, "CUDA failure 209: no kernel image is available for execution on the device ; GPU=0"),
+            (Failed, "CUDA failure 214: uncorrectable ECC error encountered ; GPU=0"),
+            (Failed, "CUDA failure 719: unspecified launch failure ; GPU=0"),
+            (Failed, "CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
+            // libtorch: CUDACachingAllocator.cpp, CUDAException.cpp, CublasHandlePool.cpp
+            (
+                OutOfMemory,
+                "CUDA out of memory. Tried to allocate 32.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 12.35 GiB is free.",
+            ),
+            (
+                OutOfMemory,
+                "The following operation failed in the TorchScript interpreter. RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+            ),
+            (OutOfMemory, "CUDA error: out of memory"),
+            (OutOfMemory, "CUDA driver error: out of memory"),
+            (OutOfMemory, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            (OutOfMemory, "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            (Failed, "CUDA error: device-side assert triggered"),
+            (Failed, "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+            (Failed, "CUDA error: invalid device ordinal"),
+            (Failed, "CUDA error: operation not permitted when stream is capturing"),
+            // NCCL: checks.h
+            (OutOfMemory, "NCCL error: unhandled cuda error: Cuda failure 2 'out of memory'"),
+            (Failed, "NCCL error: remote process exited or there was a network error"),
+            // The driver
+            (OutOfMemory, "the NVIDIA driver: out of memory (2)"),
+            (
+                Failed,
+                "the NVIDIA driver: system has unsupported display driver / cuda driver combination (803)",
+            ),
+        ];
+        for (outcome, message) in cases {
+            let end = WorkerEnd::Reported(message.into());
+            let failure = classify(&Evidence::of(Phase::Prompt, end));
+            // The message names the bytes that were asked for, where the library does.
+            assert_eq!((failure.outcome, failure.phase, &*failure.error), (outcome, Phase::Prompt, message));
+        }
+    }
+
+    #[test]
+    fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
+        let end = WorkerEnd::Exited { code: None, signal: Some(libc::SIGKILL) };
+        let end_of = |cgroup, machine| {
+            let oom_kills = OomKills { cgroup, machine };
+            let failure = classify(&Evidence { oom_kills, ..Evidence::of(Phase::Load, end.clone()) });
+            (failure.outcome, failure.error)
+        };
+        let by_kernel = "killed by the kernel: its cgroup, or the machine, was out of memory";
+        let unknown = "ended by SIGKILL (no counter can be read that would say if memory ran out)";
+        let cases = [
+            (Some(1), Some(1), Outcome::OutOfMemory, by_kernel),
+            (None, Some(1), Outcome::OutOfMemory, by_kernel),
+            // Somebody else's process was killed.
+            (Some(0), Some(1), Outcome::Crashed, "ended by SIGKILL"),
+            (None, Some(0), Outcome::Crashed, "ended by SIGKILL"),
+            (None, None, Outcome::Crashed, unknown),
+        ];
+        for (cgroup, machine, outcome, error) in cases {
+            assert_eq!(end_of(cgroup, machine), (outcome, error.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
+        let exit = |code, stderr: &str, kills| {
+            let end = WorkerEnd::Exited { code: Some(code), signal: None };
+            let oom_kills = OomKills { cgroup: Some(kills), machine: None };
+            classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::of(Phase::Load, end) }).outcome
+        };
+        assert_eq!(exit(137, "Killed\n", 1), Outcome::OutOfMemory);
+        assert_eq!(exit(137, "Killed\n", 0), Outcome::Failed);
+        assert_eq!(exit(3, "warning: out of memory was avoided\nno such layer\n", 0), Outcome::Failed);
+        assert_eq!(exit(1, "MemoryError\n", 0), Outcome::OutOfMemory);
+        let closed = |stderr: &str| {
+            let stderr = stderr.into();
+            classify(&Evidence { stderr, ..Evidence::of(Phase::Load, WorkerEnd::ClosedPipe) }).outcome
+        };
+        assert_eq!((closed("std::bad_alloc\n"), closed("")), (Outcome::OutOfMemory, Outcome::Failed));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_told() {
+        let torn = |code, signal| {
+            let end = WorkerEnd::Exited { code, signal };
+            classify(&Evidence { torn_line: true, ..Evidence::of(Phase::Decode, end) })
+        };
+        assert_eq!(torn(Some(0), None).error, "the worker exited with code 0 inside a line of its answer");
+        assert_eq!(torn(None, Some(libc::SIGSEGV)).outcome, Outcome::Crashed);
+    }
+
+    #[test]
+    fn every_deadline_has_its_words() {
+        let error = |deadline| {
+            let end = WorkerEnd::TimedOut(deadline, Duration::from_secs(3));
+            classify(&Evidence::of(Phase::Decode, end)).error
+        };
+        assert_eq!(error(Deadline::Hello), "no hello within 3 s");
+        assert_eq!(error(Deadline::Request), "no answer within 3 s");
+        assert_eq!(error(Deadline::Phase), "decode did not end within 3 s");
+        assert_eq!(error(Deadline::Shutdown), "it did not exit within 3 s");
+    }
+
+    #[test]
+    fn an_error_is_one_line_of_bounded_length() {
+        let long = "x".repeat(100_000);
+        let exit = WorkerEnd::Exited { code: Some(1), signal: None };
+        let evidence = Evidence { stderr: long.clone(), ..Evidence::of(Phase::Load, exit) };
+        assert_eq!(classify(&evidence).error.len(), 1000);
+        assert_eq!(classify(&Evidence::of(Phase::Load, WorkerEnd::Reported(long))).error.len(), 1000);
+    }
+}

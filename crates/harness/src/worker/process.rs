@@ -1,0 +1,486 @@
+//! A worker process: spawn, ask, wait with deadlines, kill, reap. Linux.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
+
+use super::{guard, ranks};
+use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
+use crate::worker::launch::{Launch, Ranks};
+use crate::{EngineCommand, interrupted};
+use machine::OomKills;
+
+/// Bounds on a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Its private memory, in bytes (`RLIMIT_DATA`).
+    pub memory_bytes: Option<u64>,
+    /// The time of one request; of the hello too, which has two minutes at most.
+    pub request: Duration,
+    /// The time of a phase of it, where one is set.
+    pub phases: PhaseLimits,
+}
+
+impl Default for Limits {
+    /// Two minutes a request.
+    fn default() -> Self {
+        Self { memory_bytes: None, request: HELLO_DEADLINE, phases: PhaseLimits::default() }
+    }
+}
+
+/// The most time of each phase of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PhaseLimits {
+    /// Loading.
+    pub load: Option<Duration>,
+    /// The prefills.
+    pub prompt: Option<Duration>,
+    /// The generations.
+    pub decode: Option<Duration>,
+}
+
+impl PhaseLimits {
+    fn of(&self, phase: Phase) -> Option<Duration> {
+        match phase {
+            Phase::Load => self.load,
+            Phase::Prompt => self.prompt,
+            Phase::Decode => self.decode,
+        }
+    }
+}
+
+/// A request that was not answered as it should be.
+#[derive(Debug)]
+pub enum WorkerError {
+    /// What is known of the failure; the worker is dead, or reported it and can be asked again.
+    Evidence(Evidence),
+    /// The user asked to stop; the worker is dead.
+    Interrupted,
+}
+
+/// Bytes of a reply that is neither figures nor logits.
+pub(crate) const PLAIN_REPLY: usize = 1 << 20;
+const STDERR_KEPT: usize = 64 << 10;
+/// How often a waiting harness looks whether the user asked to stop.
+const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
+const HELLO_DEADLINE: Duration = Duration::from_secs(120);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// A guard has killed everything long before.
+const GUARD_DEADLINE: Duration = Duration::from_secs(30);
+/// A process that closed its pipe may take long to end: a core of memory to unmap, a device to close.
+const END_DEADLINE: Duration = Duration::from_secs(30);
+/// What was answered in time, but could not be read: this program was stopped (Ctrl-Z) meanwhile.
+const GRACE: Duration = Duration::from_millis(200);
+
+enum Line {
+    Reply(Box<Reply>),
+    Garbage(String),
+    /// The pipe ended inside a line.
+    Torn,
+}
+
+/// A running worker. Dropping it kills it, and everything that it started.
+pub struct Worker {
+    /// The worker's guard, which ends as the worker does.
+    child: Child,
+    /// A thread of its own writes the requests: a worker that does not read must not block this side.
+    requests: Option<Sender<Vec<u8>>>,
+    lines: Receiver<Line>,
+    /// Bytes that the next line may have.
+    longest_line: Arc<AtomicUsize>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    threads: Vec<JoinHandle<()>>,
+    limits: Limits,
+    /// When the request was sent.
+    oom_kills_before: OomKills,
+    /// The pipe ended inside a line.
+    torn_line: bool,
+    reaped: bool,
+    /// The ranks that it was started as.
+    world_size: u32,
+    /// What it said of itself.
+    pub hello: Hello,
+}
+
+impl Worker {
+    /// Starts the worker of an engine, as one process, and waits for its hello.
+    pub fn spawn(command: &EngineCommand, limits: Limits) -> Result<Self, WorkerError> {
+        Self::spawn_ranks(command, limits, &Ranks::ONE)
+    }
+
+    /// Starts the worker of an engine as these ranks, and waits for the hello of all of them; `limits` are each rank's.
+    pub fn spawn_ranks(command: &EngineCommand, limits: Limits, ranks: &Ranks) -> Result<Self, WorkerError> {
+        guard::adopt_orphans();
+        let not_started = |why| WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
+        let launch = Launch::of(command, ranks).map_err(not_started)?;
+        let mut child = guard::command(&launch, limits.memory_bytes)
+            .spawn()
+            .map_err(|error| not_started(error.to_string()))?;
+        let longest_line = Arc::new(AtomicUsize::new(PLAIN_REPLY));
+        let longest = Arc::clone(&longest_line);
+        let (sender, lines) = sync_channel(64);
+        let stdout =
+            child.stdout.take().map(|pipe| std::thread::spawn(move || read_replies(pipe, &longest, &sender)));
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&stderr);
+        let drain = child.stderr.take().map(|pipe| std::thread::spawn(move || keep_tail(pipe, &kept)));
+        let (requests, queue) = channel();
+        let writer = child.stdin.take().map(|pipe| std::thread::spawn(move || write_requests(pipe, &queue)));
+        let mut worker = Self {
+            requests: Some(requests),
+            child,
+            lines,
+            longest_line,
+            stderr,
+            threads: stdout.into_iter().chain(drain).chain(writer).collect(),
+            limits,
+            oom_kills_before: OomKills::now(),
+            torn_line: false,
+            reaped: false,
+            world_size: ranks.world_size,
+            hello: Hello::default(),
+        };
+        let deadline = HELLO_DEADLINE.min(limits.request);
+        let end = match worker.receive(Deadline::Hello, deadline, Phase::Load, &mut |_| ())? {
+            Reply::Hello(hello) if hello.protocol == PROTOCOL => {
+                worker.hello = hello;
+                return Ok(worker);
+            }
+            Reply::Hello(hello) => WorkerEnd::Garbage(format!(
+                "the worker speaks protocol {}, expected {PROTOCOL}",
+                hello.protocol
+            )),
+            Reply::Failed(failure) => WorkerEnd::NotStarted(failure.message),
+            other => WorkerEnd::Garbage(format!("expected hello, found {}", name(&other))),
+        };
+        Err(worker.end(Phase::Load, Some(end)))
+    }
+
+    /// Asks, and waits for the answer, of at most `longest` bytes; progress goes to `progress` meanwhile.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        longest: usize,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, WorkerError> {
+        let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.oom_kills_before = OomKills::now();
+        self.longest_line.store(longest, Ordering::Relaxed);
+        self.send(request);
+        match self.receive(Deadline::Request, self.limits.request, phase, progress)? {
+            Reply::Failed(failure) => {
+                if self.world_size > 1 {
+                    // The ranks may be anywhere: they can't be asked again.
+                    self.kill();
+                }
+                Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    /// Ends the worker in order; kills it where it does not end. What was not in order is told.
+    pub fn shutdown(mut self) -> Result<(), Evidence> {
+        if self.reaped {
+            return Ok(());
+        }
+        self.send(&Request::Shutdown);
+        self.requests = None;
+        let limit = SHUTDOWN_DEADLINE.min(self.limits.request);
+        let deadline = Instant::now() + limit;
+        let mut said = false;
+        let end = loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Line::Reply(reply)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(_) => said = true,
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) => break Some(WorkerEnd::TimedOut(Deadline::Shutdown, limit)),
+            }
+        };
+        match self.end(Phase::Decode, end) {
+            WorkerError::Evidence(evidence)
+                if evidence.end != (WorkerEnd::Exited { code: Some(0), signal: None }) =>
+            {
+                Err(evidence)
+            }
+            _ if said => Err(Evidence::of(
+                Phase::Decode,
+                WorkerEnd::Garbage("it said something after it was told to end".into()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A worker that died or closed its end is described by its end, not by this write.
+    fn send(&self, request: &Request) {
+        let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
+        line.push(b'\n');
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(line);
+        }
+    }
+
+    /// An answer of the wrong kind: the worker is killed.
+    pub(crate) fn protocol_error(&mut self, phase: Phase, what: String) -> WorkerError {
+        self.end(phase, Some(WorkerEnd::Garbage(what)))
+    }
+
+    fn receive(
+        &mut self,
+        what: Deadline,
+        limit: Duration,
+        mut phase: Phase,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, WorkerError> {
+        let start = Instant::now();
+        // Loading begins with its request; the phases of a cell begin when the worker says so.
+        let mut phase_start = (what == Deadline::Request && phase == Phase::Load).then_some(start);
+        loop {
+            if interrupted() {
+                self.kill();
+                return Err(WorkerError::Interrupted);
+            }
+            let elapsed = |start: Option<Instant>| start.map_or(Duration::ZERO, |start| start.elapsed());
+            let phase_limit = self.limits.phases.of(phase).filter(|_| phase_start.is_some());
+            let bounds = [(Deadline::Phase, phase_limit, phase_start), (what, Some(limit), Some(start))];
+            let mut wait = INTERRUPT_PERIOD;
+            for (deadline, limit, start) in bounds {
+                let Some(limit) = limit else { continue };
+                match limit.checked_sub(elapsed(start)) {
+                    Some(left) if !left.is_zero() => wait = wait.min(left),
+                    _ => {
+                        let end = WorkerEnd::TimedOut(deadline, limit);
+                        return self.late_reply().ok_or_else(|| self.end(phase, Some(end)));
+                    }
+                }
+            }
+            match self.lines.recv_timeout(wait) {
+                Ok(Line::Reply(reply)) => match *reply {
+                    Reply::Progress(update) => {
+                        if phase_start.is_none() || update.phase != phase {
+                            phase_start = Some(Instant::now());
+                        }
+                        phase = update.phase;
+                        progress(&update);
+                    }
+                    reply => return Ok(reply),
+                },
+                Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
+                Ok(Line::Torn) => {
+                    self.torn_line = true;
+                    return Err(self.end(phase, None));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.end(phase, None)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// The answer that lies in the pipe although its deadline has passed here.
+    fn late_reply(&self) -> Option<Reply> {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(wait).ok()? {
+                Line::Reply(reply) if matches!(*reply, Reply::Progress(_)) => {}
+                Line::Reply(reply) => return Some(*reply),
+                Line::Garbage(_) | Line::Torn => return None,
+            }
+        }
+    }
+
+    /// Has every rank say where it is, on stderr.
+    fn ask_ranks(&self) {
+        const DEADLINE: Duration = Duration::from_secs(1);
+        let size = self.hello.ranks.len();
+        if size == 0 || self.reaped {
+            return;
+        }
+        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the guard is not reaped yet, so its id is its own.
+        unsafe { libc::kill(guard, libc::SIGUSR1) };
+        let start = Instant::now();
+        let said = || {
+            let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            ranks::answers(&String::from_utf8_lossy(&stderr), size)
+        };
+        while said() < size && start.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills what is left of the worker and says how it ended: by `known`, else by its exit status.
+    fn end(&mut self, phase: Phase, known: Option<WorkerEnd>) -> WorkerError {
+        if matches!(known, Some(WorkerEnd::TimedOut(..))) {
+            self.ask_ranks();
+        }
+        let status = if known.is_some() { self.kill() } else { self.reap_soon() };
+        let end = known.unwrap_or_else(|| match status {
+            Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
+            None => WorkerEnd::ClosedPipe,
+        });
+        let oom_kills = OomKills::now().since(self.oom_kills_before);
+        let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        WorkerError::Evidence(Evidence {
+            stderr,
+            oom_kills,
+            torn_line: self.torn_line,
+            world_size: self.world_size,
+            ranks: self.hello.ranks.clone(),
+            ..Evidence::of(phase, end)
+        })
+    }
+
+    /// The exit status of a worker that closed its pipe; killed where it does not end by itself.
+    fn reap_soon(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + END_DEADLINE.min(self.limits.request);
+        while Instant::now() < deadline {
+            if self.has_exited() {
+                return self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+        None
+    }
+
+    /// Whether the worker has ended; it is not reaped by this.
+    fn has_exited(&self) -> bool {
+        // SAFETY: an all-zero `siginfo_t` is valid, and the call only writes to it.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, self.child.id(), &raw mut info, options) == 0 && info.si_pid() != 0
+        }
+    }
+
+    /// Has the guard kill everything below it, and reaps the guard.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if self.reaped {
+            return None;
+        }
+        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the guard is not reaped yet, so its id is its own.
+        unsafe {
+            libc::kill(guard, libc::SIGTERM);
+            libc::kill(guard, libc::SIGCONT);
+        }
+        let deadline = Instant::now() + GUARD_DEADLINE;
+        while !self.has_exited() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Without its guard the worker dies, too; what it started may not.
+        // SAFETY: as above.
+        unsafe { libc::kill(guard, libc::SIGKILL) };
+        let status = self.child.wait().ok();
+        if status.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
+            guard::sweep();
+        }
+        self.reaped = true;
+        self.requests = None;
+        // A process that can't be killed yet may hold the pipes: then their threads are left behind.
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                while self.lines.try_recv().is_ok() {}
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+        status
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
+    for line in requests {
+        if pipe.write_all(&line).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<Line>) {
+    let mut pipe = BufReader::new(pipe);
+    loop {
+        let line = match read_line(&mut pipe, longest) {
+            Ok(None) | Err(_) => return,
+            Ok(Some(line)) => line,
+        };
+        if lines.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// The next line; `None` at the pipe's end.
+fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
+    let mut line = Vec::new();
+    // A request may raise the bound while this waits for the first byte.
+    pipe.fill_buf()?;
+    let longest = longest.load(Ordering::Relaxed);
+    pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
+    Ok(match line.last() {
+        None => None,
+        Some(b'\n') => Some(match parse_reply(&line) {
+            Ok(reply) => Line::Reply(Box::new(reply)),
+            Err(what) => Line::Garbage(what),
+        }),
+        Some(_) if line.len() > longest => Some(Line::Garbage(format!(
+            "a line of more than {longest} bytes, which no answer to this request has: {}",
+            start_of(&line)
+        ))),
+        Some(_) => Some(Line::Torn),
+    })
+}
+
+/// Reads a line that a worker wrote.
+///
+/// # Errors
+/// In words, with the line's first characters.
+pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
+    serde_json::from_slice(line)
+        .map_err(|error| format!("not a reply of this protocol ({error}): {}", start_of(line)))
+}
+
+fn start_of(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(80)]).trim_end().into()
+}
+
+fn keep_tail(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&buffer[..count]);
+        let excess = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..excess);
+    }
+}
+
+fn name(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Hello(_) => "hello",
+        Reply::Progress(_) => "progress",
+        Reply::Loaded(_) => "loaded",
+        Reply::Measured(_) => "measured",
+        Reply::Generated(_) => "generated",
+        Reply::Ceilings(_) => "ceilings",
+        Reply::Profiled(_) => "profiled",
+        Reply::Failed(_) => "failed",
+    }
+}

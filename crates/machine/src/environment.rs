@@ -1,0 +1,72 @@
+//! Reads what a run's figures depend on of the machine. Linux.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use protocol::{EngineProgram, Environment, Gpu, Hello, ModelFacts, ProgramVersion};
+use sha2::{Digest, Sha256};
+
+/// Looks around; `engines` are what workers said of themselves, `programs` what was started, `models` what
+/// they will compute, `gpus` what the driver says. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+#[expect(clippy::disallowed_methods, reason = "the date of the run")]
+pub fn read_environment(
+    program: ProgramVersion,
+    mut engines: BTreeMap<String, Hello>,
+    programs: BTreeMap<String, EngineProgram>,
+    models: BTreeMap<String, ModelFacts>,
+    gpus: Vec<Gpu>,
+) -> Environment {
+    for library in engines.values_mut().flat_map(|hello| &mut hello.libraries) {
+        library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
+    }
+    for hello in engines.values_mut() {
+        // Of several machines the names say which; of one, nothing.
+        if hello.ranks.iter().all(|place| place.host == hello.ranks[0].host) {
+            hello.ranks.clear();
+        }
+    }
+    let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let load = line("/proc/loadavg");
+    Environment {
+        started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        program,
+        kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").split('-').next().unwrap_or_default()),
+        cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cores: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        cpu_governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+            .ok()
+            .map(|text| text.trim().to_owned()),
+        memory_bytes: memory_bytes(),
+        load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
+        gpus,
+        ceilings: None,
+        engines,
+        programs,
+        models,
+        machine: machine(),
+        sweep_sha256: String::new(),
+        pair: None,
+        shard: None,
+        locked_gpu_clocks: None,
+        differs_from_first_part: Vec::new(),
+    }
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// `man 5 machine-id`: the id itself is not to be shown, a hash of it with something of the program's own may be.
+fn machine() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").ok().filter(|id| !id.trim().is_empty())?;
+    let hash = Sha256::digest(format!("llama2-bench {}", id.trim()));
+    Some(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// RAM of this machine; 0 where that can't be read.
+pub fn memory_bytes() -> u64 {
+    let total = field("/proc/meminfo", "MemTotal").unwrap_or_default();
+    total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}

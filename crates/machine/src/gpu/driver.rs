@@ -1,0 +1,119 @@
+//! What is needed of the driver.
+
+use protocol::{Gpu, LockedClock, Throttle};
+
+/// What the driver says of its GPUs, by their index in the order of the PCI bus. `None` where it does not say.
+pub trait Driver: Send + Sync {
+    /// GPUs.
+    fn count(&self) -> u32;
+    /// What it is.
+    fn gpu(&self, index: u32) -> Option<Gpu>;
+    /// `GPU-…`.
+    fn uuid(&self, index: u32) -> Option<String>;
+    /// What it does now.
+    fn sample(&self, index: u32) -> Sample;
+    /// The energy that it has used since the driver was loaded.
+    fn energy_joules(&self, index: u32) -> Option<f64>;
+    /// Memory in use, by whomever.
+    fn used_bytes(&self, index: u32) -> Option<u64>;
+    /// Processes that compute or draw on it.
+    fn processes(&self, index: u32) -> Vec<Process>;
+    /// Locks the clock of its multiprocessors, for every program, until it is reset or the driver is loaded anew.
+    ///
+    /// # Errors
+    /// Where the driver refuses.
+    fn lock_clocks(&self, index: u32, clock: LockedClock) -> Result<(), ClockError>;
+    /// Lets the driver choose its clocks again.
+    ///
+    /// # Errors
+    /// Where the driver refuses.
+    fn reset_clocks(&self, index: u32) -> Result<(), ClockError>;
+}
+
+/// Why clocks were not locked or reset, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClockError {
+    /// Only root may do it.
+    #[error(
+        "this user may not set GPU clocks: run as root, in a container with the SYS_ADMIN capability, or leave it out"
+    )]
+    NoPermission,
+    /// The GPU can't do it.
+    #[error("this GPU can't lock its clocks: NVIDIA's driver supports it from Volta on")]
+    NotSupported,
+    /// The clock is not one that it can have.
+    #[error(
+        "the driver accepts no such clock: `nvidia-smi -q -d SUPPORTED_CLOCKS` lists those that there are"
+    )]
+    NotAccepted,
+    /// Anything else, in the driver's words.
+    #[error("NVIDIA's driver: {0}")]
+    Other(String),
+}
+
+/// What a GPU does at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// Power drawn.
+    pub power_watts: Option<f64>,
+    /// Temperature.
+    pub temperature_celsius: Option<u32>,
+    /// Clock of the multiprocessors.
+    pub sm_clock_mhz: Option<u32>,
+    /// Clock of the memory.
+    pub memory_clock_mhz: Option<u32>,
+    /// Why clocks are held down.
+    pub throttle: Vec<Throttle>,
+}
+
+/// A process on a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id; of another namespace, maybe.
+    pub id: u32,
+    /// Its program.
+    pub name: Option<String>,
+    /// Memory that it holds there.
+    pub used_bytes: Option<u64>,
+}
+
+/// Those of the GPU's processes that are not `own`, each once.
+pub fn others(driver: &dyn Driver, index: u32, own: &[u32]) -> Vec<Process> {
+    let mut others: Vec<Process> = Vec::new();
+    for process in driver.processes(index) {
+        if !own.contains(&process.id) && others.iter().all(|other| other.id != process.id) {
+            others.push(process);
+        }
+    }
+    others
+}
+
+/// `python (process 123, 4.20 GiB), Xorg (process 9)`.
+pub fn words(processes: &[Process]) -> String {
+    let words = processes.iter().map(|Process { id, name, used_bytes }| {
+        let held = used_bytes.map(|bytes| format!(", {:.2} GiB", bytes as f64 / f64::from(1 << 30)));
+        format!("{} (process {id}{})", name.as_deref().unwrap_or("a program"), held.unwrap_or_default())
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::fake::Fake;
+
+    #[test]
+    fn processes_of_others_are_named_once() {
+        let process =
+            |id, name: Option<&str>, used_bytes| Process { id, name: name.map(Into::into), used_bytes };
+        let fake = Fake::default();
+        fake.set_processes(vec![
+            process(7, Some("python"), Some(4509715660)),
+            process(9, None, None),
+            process(7, Some("python"), None),
+            process(8, Some("llama2-bench-torch"), None),
+        ]);
+        let others = others(&fake, 0, &[8]);
+        assert_eq!(words(&others), "python (process 7, 4.20 GiB), a program (process 9)");
+    }
+}

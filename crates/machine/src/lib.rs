@@ -1,0 +1,10 @@
+//! The machine that measures: its processor, memory and GPUs, and what the kernel killed on it. Linux.
+
+mod environment;
+pub mod gpu;
+mod memory_bandwidth;
+mod oom_kills;
+
+pub use environment::{memory_bytes, read_environment};
+pub use memory_bandwidth::Reader;
+pub use oom_kills::OomKills;

@@ -1,0 +1,393 @@
+//! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use protocol::{Environment, Measurement, Share, Verification};
+
+use super::provenance::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
+use super::records::{Checker, Known, RecordReader};
+
+const VERIFICATION: &str = "verification.json";
+const MEASUREMENTS: &str = "measurements.jsonl";
+
+/// A run's folder that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file can't be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}{}: {what}", line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        what: String,
+    },
+    /// The folder can't be used for this.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// An open run's folder; nobody else can write to it meanwhile.
+#[derive(Debug)]
+pub struct RunFolder {
+    dir: PathBuf,
+    measurements: File,
+    /// Bytes of whole records.
+    length: u64,
+    parts: Vec<Part>,
+    /// The part that is being measured, from 1.
+    part: u32,
+    known: Known,
+}
+
+impl RunFolder {
+    /// Creates the folder of a new run. Refused where there is a run already: then nobody looks for the `environment`.
+    pub fn create(
+        dir: &Path,
+        sweep: &str,
+        environment: impl FnOnce() -> Environment,
+    ) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let path = dir.join(MEASUREMENTS);
+        if !path.exists() {
+            refuse_foreign(dir)?;
+        }
+        let mut folder = Self::lock(dir)?;
+        let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
+        if !is_empty && !dir.join(environment_file(1)).exists() {
+            return Err(lost_environment(dir));
+        }
+        // The last file that is written here: without it a run was killed before it began.
+        if dir.join(environment_file(1)).exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"
+            )));
+        }
+        folder.add_part(sweep, environment())?;
+        Ok(folder)
+    }
+
+    /// Creates the folder of a run that was measured already, in `parts`.
+    pub(crate) fn create_merged(
+        dir: &Path,
+        parts: Vec<Part>,
+        verifications: &[Verification],
+        records: &[Measurement],
+    ) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        if dir.join(MEASUREMENTS).exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: there is a run already: --out starts elsewhere"
+            )));
+        }
+        refuse_foreign(dir)?;
+        let mut folder = Self::lock(dir)?;
+        // A run without its first environment is none: that is written last.
+        records.iter().try_for_each(|record| folder.append(record))?;
+        if !verifications.is_empty() {
+            folder.write_json(VERIFICATION, verifications)?;
+        }
+        for (index, Part { sweep, environment }) in parts.iter().enumerate().rev() {
+            let part = index as u32 + 1;
+            let sweep_sha256 = llama::sha256_hex(sweep.as_bytes());
+            folder.write(&sweep_file(part), sweep.as_bytes())?;
+            folder
+                .write_json(&environment_file(part), &Environment { sweep_sha256, ..environment.clone() })?;
+        }
+        folder.parts = parts;
+        Ok(folder)
+    }
+
+    /// The share of the sweep's cells that this run measures; `None` where it is all of them.
+    pub fn shard(&self) -> Option<Share> {
+        self.parts.get(self.part as usize - 1)?.environment.shard
+    }
+
+    /// Opens the folder of an earlier run, to go on with it; also gives a warning where its last record was torn.
+    pub fn open(dir: &Path) -> Result<(Self, Option<String>), StoreError> {
+        // Nothing is made where no run is.
+        let sweep = dir.join(sweep_file(1));
+        llama::open_regular(&sweep).map_err(at(&sweep))?;
+        let path = dir.join(MEASUREMENTS);
+        let mut folder = Self::lock(dir)?;
+        let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
+        if !is_empty && !dir.join(environment_file(1)).exists() {
+            return Err(lost_environment(dir));
+        }
+        folder.parts = read_parts(dir)?;
+        // Whatever is damaged is found before anything more is measured.
+        folder.verifications()?;
+        let known = &mut folder.known;
+        let (length, lost) = each_record(&path, folder.parts.len(), &mut |record| known.add(&record))?;
+        folder.length = length;
+        if lost == 0 {
+            return Ok((folder, None));
+        }
+        folder.measurements.set_len(folder.length).map_err(at(&path))?;
+        let path = path.display();
+        let warning = format!(
+            "{path}: the last record was cut off ({lost} bytes): dropped, its cell is measured again"
+        );
+        Ok((folder, Some(warning)))
+    }
+
+    /// What `sweep.toml` of the last part says, and the file's path.
+    pub fn last_sweep(&self) -> (&str, PathBuf) {
+        let number = self.parts.len() as u32;
+        (&self.parts[self.parts.len() - 1].sweep, self.dir.join(sweep_file(number)))
+    }
+
+    /// Goes on with the part that is of this sweep and environment.
+    ///
+    /// # Errors
+    /// Where there is none, and `allow_mixed` does not let another part begin.
+    pub fn resume(
+        &mut self,
+        sweep: &str,
+        environment: Environment,
+        allow_mixed: bool,
+    ) -> Result<(), StoreError> {
+        let differences: Vec<Vec<String>> =
+            self.parts.iter().map(|part| part.differences(sweep, &environment)).collect();
+        if let Some(index) = differences.iter().position(Vec::is_empty) {
+            self.part = index as u32 + 1;
+            return Ok(());
+        }
+        if !allow_mixed {
+            let fewest = differences.iter().min_by_key(|lines| lines.len()).expect("a first part");
+            return Err(StoreError::Refused(format!(
+                "{}: its cells were measured otherwise: {}: --allow-mixed measures the missing ones all the same, and \
+                 says under the table which they are",
+                self.dir.display(),
+                fewest.join("; ")
+            )));
+        }
+        let differs_from_first_part = differences.into_iter().next().unwrap_or_default();
+        self.add_part(sweep, Environment { differs_from_first_part, ..environment })
+    }
+
+    fn add_part(&mut self, sweep: &str, environment: Environment) -> Result<(), StoreError> {
+        let part = self.parts.len() as u32 + 1;
+        let environment = Environment { sweep_sha256: llama::sha256_hex(sweep.as_bytes()), ..environment };
+        self.write(&sweep_file(part), sweep.as_bytes())?;
+        self.write_json(&environment_file(part), &environment)?;
+        self.parts.push(Part { sweep: sweep.into(), environment });
+        self.part = part;
+        Ok(())
+    }
+
+    fn lock(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(MEASUREMENTS);
+        if path.exists() {
+            llama::open_regular(&path).map_err(at(&path))?;
+        }
+        let measurements = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(at(&path))?;
+        measurements.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                StoreError::Refused(format!("{}: another run is writing to this folder", dir.display()))
+            }
+            TryLockError::Error(error) => StoreError::Io { path: path.clone(), error },
+        })?;
+        let known = Known::default();
+        Ok(Self { dir: dir.into(), measurements, length: 0, parts: Vec::new(), part: 1, known })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The part that is being measured, from 1.
+    pub fn part(&self) -> u32 {
+        self.part
+    }
+
+    /// What is known of the records so far.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Whether nothing is measured yet.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Whether a cell ended otherwise than measured or out of memory.
+    pub fn has_failed(&self) -> bool {
+        self.known.failed() > 0
+    }
+
+    /// Appends a record. It is on the disk when this returns; where it can't be, nothing of it is left there.
+    pub fn append(&mut self, record: &Measurement) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(record).expect("a record is plain JSON");
+        line.push(b'\n');
+        let written = self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data());
+        if let Err(error) = written {
+            // Where this fails, too, the next reader drops the torn line.
+            let _ = self.measurements.set_len(self.length);
+            return Err(at(&self.dir.join(MEASUREMENTS))(error));
+        }
+        self.length += line.len() as u64;
+        self.known.add(record);
+        Ok(())
+    }
+
+    /// What `verification.json` says; nothing where there is none.
+    pub fn verifications(&self) -> Result<Vec<Verification>, StoreError> {
+        read_verifications(&self.dir)
+    }
+
+    /// Writes what this part's engines compute into `verification.json`; other parts' stays.
+    pub fn write_verifications(&self, verifications: &[Verification]) -> Result<(), StoreError> {
+        let mut all = self.verifications()?;
+        let is_new = |old: &Verification| verifications.iter().any(|one| one.model == old.model);
+        all.retain(|verification| verification.part != self.part || !is_new(verification));
+        all.extend(verifications.iter().map(|one| Verification { part: self.part, ..one.clone() }));
+        self.write_json(VERIFICATION, &all)
+    }
+
+    fn write_json<T: serde::Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+        let mut text = serde_json::to_string_pretty(value).expect("plain JSON");
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Writes a file of the folder: whole, or not at all.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let partial = self.dir.join(format!(".{name}.partial"));
+        // Whatever has this name, a link that leads elsewhere too, is not what is written to.
+        let _ = std::fs::remove_file(&partial);
+        let written = File::create_new(&partial).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_data()
+        });
+        // The name is on the disk when its folder is.
+        let renamed = written.and_then(|()| std::fs::rename(&partial, &path));
+        let synced = renamed.and_then(|()| File::open(&self.dir)?.sync_all());
+        synced.map_err(|error| {
+            let _ = std::fs::remove_file(&partial);
+            at(&path)(error)
+        })
+    }
+}
+
+/// Refuses a folder with files of a run's names that are no run's.
+fn refuse_foreign(dir: &Path) -> Result<(), StoreError> {
+    let names = ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv", "report.html"];
+    match names.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(name) => {
+            let dir = dir.display();
+            Err(StoreError::Refused(format!(
+                "{dir}: there is a {name} already, which a run would replace: --out starts elsewhere"
+            )))
+        }
+    }
+}
+
+fn lost_environment(dir: &Path) -> StoreError {
+    StoreError::Refused(format!(
+        "{}: there are records, and no environment.json that says what they were measured with: put it back, or start \
+         elsewhere with --out",
+        dir.display()
+    ))
+}
+
+/// An earlier run.
+#[derive(Debug)]
+pub struct Run {
+    /// What it was measured with.
+    pub facts: RunFacts,
+    /// Its records.
+    pub records: Vec<Measurement>,
+}
+
+/// What an earlier run was measured with.
+#[derive(Debug)]
+pub struct RunFacts {
+    /// Of each of its parts.
+    pub environments: Vec<Environment>,
+    /// Each part's sweep: its settings by dotted key.
+    pub settings: Vec<BTreeMap<String, String>>,
+    /// How its engines stood to each other.
+    pub verifications: Vec<Verification>,
+    /// How many records its last sweep asks for.
+    pub expected: usize,
+}
+
+/// Reads an earlier run. A torn last record is left out.
+pub fn read_run(dir: &Path) -> Result<Run, StoreError> {
+    let mut records = Vec::new();
+    let facts = read_run_each(dir, &mut |record| records.push(record))?;
+    Ok(Run { facts, records })
+}
+
+/// Like [`read_run`], with one record at a time in memory.
+pub fn read_run_each(dir: &Path, on_record: &mut dyn FnMut(Measurement)) -> Result<RunFacts, StoreError> {
+    let measurements = dir.join(MEASUREMENTS);
+    llama::open_regular(&measurements).map_err(at(&measurements))?;
+    let parts = read_parts(dir)?;
+    let verifications = read_verifications(dir)?;
+    each_record(&measurements, parts.len(), on_record)?;
+    let settings = parts.iter().map(|part| sweep_values(&part.sweep)).collect();
+    let expected = parts.last().map_or(0, |part| expected_records(&part.sweep));
+    let environments = parts.into_iter().map(|part| part.environment).collect();
+    Ok(RunFacts { environments, settings, verifications, expected })
+}
+
+/// Reads the checked records of a run; bytes of its whole records, and of a last one that was cut off.
+fn each_record(
+    path: &Path,
+    parts: usize,
+    on_record: &mut dyn FnMut(Measurement),
+) -> Result<(u64, usize), StoreError> {
+    let file = llama::open_regular(path).map_err(at(path))?;
+    let mut reader = RecordReader::new(BufReader::with_capacity(1 << 20, file), path);
+    let mut checker = Checker::new(parts);
+    while let Some(record) = reader.next() {
+        let record = record?;
+        checker.check(&record).map_err(|what| reader.error(what))?;
+        on_record(record);
+    }
+    Ok(reader.lengths())
+}
+
+fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
+    let path = dir.join(VERIFICATION);
+    if path.exists() { read_json(&path) } else { Ok(Vec::new()) }
+}
+
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let text = llama::read_text(path).map_err(at(path))?;
+    serde_json::from_str(&text).map_err(|error| StoreError::Content {
+        path: path.into(),
+        line: Some(error.line()),
+        what: error.to_string(),
+    })
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |error| StoreError::Io { path: path.into(), error }
+}

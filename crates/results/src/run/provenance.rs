@@ -1,0 +1,158 @@
+//! A run's parts: most have one. A run that was resumed on another machine, with other libraries or with another sweep
+//! (`--allow-mixed`) has one for each: `sweep-2.toml`, `environment-2.json`, and so on; records say which is theirs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use protocol::Environment;
+use toml::{Table, Value};
+
+use super::folder::read_json;
+use crate::StoreError;
+
+/// A part, as its files say.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its `sweep.toml`.
+    pub(crate) sweep: String,
+    /// Its `environment.json`.
+    pub(crate) environment: Environment,
+}
+
+/// `sweep.toml`, `sweep-2.toml`, …
+pub(crate) fn sweep_file(part: u32) -> String {
+    file("sweep", part, "toml")
+}
+
+/// `environment.json`, `environment-2.json`, …
+pub(crate) fn environment_file(part: u32) -> String {
+    file("environment", part, "json")
+}
+
+fn file(name: &str, part: u32, extension: &str) -> String {
+    if part == 1 { format!("{name}.{extension}") } else { format!("{name}-{part}.{extension}") }
+}
+
+/// Reads the parts of the run in `dir`: the first, and those after it without a gap.
+pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
+    let mut parts: Vec<Part> = Vec::new();
+    loop {
+        let number = parts.len() as u32 + 1;
+        let sweep_path = dir.join(sweep_file(number));
+        let environment_path = dir.join(environment_file(number));
+        // The environment is written last: a part without one was killed before it began.
+        if number > 1 && !environment_path.exists() {
+            return Ok(parts);
+        }
+        let sweep = read_text(&sweep_path)?;
+        if !environment_path.exists() {
+            let dir = dir.display();
+            return Err(StoreError::Refused(format!(
+                "{dir}: its run was stopped before it began, with nothing measured: --out {dir} begins it"
+            )));
+        }
+        let environment: Environment = read_json(&environment_path)?;
+        let was = &environment.sweep_sha256;
+        if !was.is_empty() && *was != llama::sha256_hex(sweep.as_bytes()) {
+            return Err(StoreError::Refused(format!(
+                "{}: changed since its cells were measured: put it back, and give what is to be otherwise as flags",
+                sweep_path.display()
+            )));
+        }
+        parts.push(Part { sweep, environment });
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, StoreError> {
+    llama::read_text(path).map_err(|error| StoreError::Io { path: PathBuf::from(path), error })
+}
+
+impl Part {
+    /// What would be otherwise if this part went on with `sweep` in `environment`: a line each.
+    pub(crate) fn differences(&self, sweep: &str, environment: &Environment) -> Vec<String> {
+        let values = |text: &str| {
+            let mut values = sweep_values(text);
+            // How long a cell may take, and how often it is tried, changes no figure.
+            values.retain(|key, _| !key.contains("timeout_seconds") && key != "throttle_retries");
+            values
+        };
+        let mut lines = different(&values(&self.sweep), &values(sweep), true);
+        lines.extend(different(&self.environment.facts(), &environment.facts(), false));
+        lines
+    }
+}
+
+/// Entries whose values differ; of entries that only one side has where `one_sided`.
+fn different(
+    then: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+    one_sided: bool,
+) -> Vec<String> {
+    let none = "none".to_owned();
+    let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
+    names
+        .filter(|name| one_sided || (then.contains_key(*name) && now.contains_key(*name)))
+        .filter(|name| then.get(*name) != now.get(*name))
+        .map(|name| {
+            let [then, now] = [then, now].map(|side| side.get(name).unwrap_or(&none));
+            format!("{name}: {then}, here {now}")
+        })
+        .collect()
+}
+
+/// The records that a sweep's file asks for; 0 where it does not say.
+pub(crate) fn expected_records(text: &str) -> usize {
+    let sweep: Table = text.parse().unwrap_or_default();
+    let length = |key: &str| sweep.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    let rows = match length("rows") {
+        0 => length("engines").saturating_mul(length("batch_sizes")).saturating_mul(length("prompt_lengths")),
+        rows => rows,
+    };
+    let replicates = sweep.get("procedure").and_then(|procedure| procedure.get("replicates")?.as_integer());
+    let replicates = usize::try_from(replicates.unwrap_or(1)).unwrap_or(0);
+    length("models").saturating_mul(rows).saturating_mul(replicates)
+}
+
+/// A sweep's settings by dotted key.
+pub(crate) fn sweep_values(text: &str) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut open = vec![(String::new(), text.parse::<Table>().unwrap_or_default())];
+    while let Some((prefix, table)) = open.pop() {
+        for (key, value) in table {
+            let key = format!("{prefix}{key}");
+            match value {
+                Value::Table(table) => open.push((format!("{key}."), table)),
+                value => {
+                    values.insert(key, value.to_string());
+                }
+            }
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_numbered_from_the_second_part() {
+        assert_eq!((sweep_file(1), environment_file(1)), ("sweep.toml".into(), "environment.json".into()));
+        assert_eq!(
+            (sweep_file(3), environment_file(3)),
+            ("sweep-3.toml".into(), "environment-3.json".into())
+        );
+    }
+
+    #[test]
+    fn differences_name_key_and_both_values() {
+        let then = sweep_values("batch_sizes = [1, 4]\nseed = 0\n[procedure]\nprompt_runs = 5\n");
+        let now = sweep_values("batch_sizes = [1]\nseed = 0\nthreads = 2\n[procedure]\nprompt_runs = 6\n");
+        let lines = different(&then, &now, true);
+        assert_eq!(
+            lines,
+            ["batch_sizes: [1, 4], here [1]", "procedure.prompt_runs: 5, here 6", "threads: none, here 2"]
+        );
+        assert_eq!(different(&then, &now, false).len(), 2);
+    }
+}
