@@ -127,6 +127,7 @@ mod tests {
     use worker::{Engine as _, Prompt, Reporter};
 
     use super::*;
+    use crate::cache_layout::{attention_head_dim, cache_names};
     use crate::engine::OnnxRuntime;
     use crate::fused::Fused;
     use crate::graph::{self, Interface, LogitRows};
@@ -180,9 +181,9 @@ mod tests {
             "seqlens_k" => Tensor::from_array(([batch], vec![length as i32 - 1; batch])).unwrap(),
             "total_sequence_length" => Tensor::from_array(((), vec![length as i32])).unwrap(),
         };
-        for (past, _) in (0..config.num_hidden_layers).flat_map(graph::cache_names) {
+        for (past, _) in (0..config.num_hidden_layers).flat_map(cache_names) {
             let memory = ort::memory::Allocator::default();
-            let shape = [batch, config.num_key_value_heads, 0, graph::attention_head_dim(config)];
+            let shape = [batch, config.num_key_value_heads, 0, attention_head_dim(config)];
             inputs.push((past.into(), Tensor::<f32>::new(&memory, shape).unwrap().into()));
         }
         let outputs = session.run(inputs).unwrap();

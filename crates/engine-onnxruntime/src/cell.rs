@@ -6,8 +6,8 @@ use ort::value::{DynTensor, Tensor, TensorElementType};
 use protocol::Device;
 use worker::Prompt;
 
-use crate::fixed::FixedInputs;
 use crate::graph::LogitRows;
+use crate::graph_inputs::FixedInputs;
 use crate::interface::Lengths;
 use crate::kv_cache::KvCache;
 use crate::memory::{download, download_f32, element};

@@ -10,7 +10,8 @@ use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 use crate::ceilings;
 use crate::cell::Cell;
 use crate::library::Library;
-use crate::model::{Model, WORDS};
+use crate::model::Model;
+use crate::options::WORDS;
 
 /// ONNX Runtime as a worker's engine.
 pub struct OnnxRuntime {

@@ -5,7 +5,7 @@
 
 use llama::{LayerNames, LlamaConfig, WeightKind, WeightSpec, weight_specs};
 
-use crate::graph::attention_head_dim;
+use crate::cache_layout::attention_head_dim;
 
 /// The products that are made as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,6 +8,7 @@ use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
 use protocol::Precision;
 
 use crate::all_reduce::{ALL_REDUCE, DOMAIN};
+use crate::cache_layout::{attention_head_dim, cache_names};
 use crate::fused::{Fused, gate_up_name, graph_weights, qkv_name};
 use crate::onnx::{
     AttributeProto, DataType, Dim, GraphProto, MICROSOFT, ModelProto, NodeProto, ONNX, TensorProto,
@@ -57,17 +58,6 @@ pub(crate) enum LogitRows {
     Last,
     /// Every new one: `rows` is `sequence`.
     All,
-}
-
-/// The names of a layer's keys, and of its values: the input, and the output.
-pub(crate) fn cache_names(layer: usize) -> [(String, String); 2] {
-    ["key", "value"]
-        .map(|part| (format!("past_key_values.{layer}.{part}"), format!("present.{layer}.{part}")))
-}
-
-/// The width of a head in attention and in its cache: `GroupQueryAttention` takes multiples of 16 only.
-pub(crate) fn attention_head_dim(config: &LlamaConfig) -> usize {
-    config.head_dim.next_multiple_of(16)
 }
 
 /// The graph of `config` in `precision`. Its weights, [`graph_weights`], have shapes but no data: the caller says where

@@ -8,7 +8,8 @@ use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType};
 use protocol::Precision;
 
-use crate::graph::{Interface, LogitRows, SEQLENS_K, TOTAL_SEQUENCE_LENGTH, attention_head_dim, cache_names};
+use crate::cache_layout::{attention_head_dim, cache_names};
+use crate::graph::{Interface, LogitRows, SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
 use crate::memory::{element, precision};
 use crate::onnx::{MICROSOFT, ModelProto};
 

@@ -8,7 +8,7 @@ use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, DynTensorValueType};
 use protocol::Precision;
 
-use crate::graph::cache_names;
+use crate::cache_layout::cache_names;
 use crate::memory::{Memory, element};
 use crate::session::run;
 

@@ -6,14 +6,15 @@
 //! holds the keys and values, `select` chooses the tokens.
 
 mod all_reduce;
+mod cache_layout;
 mod ceilings;
 mod cell;
 mod cuda;
 mod engine;
 mod export;
-mod fixed;
 mod fused;
 mod graph;
+mod graph_inputs;
 mod initializers;
 mod interface;
 mod kv_cache;
@@ -21,6 +22,7 @@ mod library;
 mod memory;
 mod model;
 mod onnx;
+mod options;
 mod rotary;
 mod select;
 mod session;

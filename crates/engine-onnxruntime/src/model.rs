@@ -9,21 +9,21 @@ use llama::{EMBED_TOKENS, LlamaConfig, Values, WeightKind, Weights, weight_specs
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
-use worker::{OutOfMemory, Reporter, move_to_huge_pages, take_flag, take_word, unknown_options};
+use worker::{OutOfMemory, Reporter, move_to_huge_pages};
 
 use crate::all_reduce;
 use crate::cuda::Stream;
-use crate::fixed;
 use crate::fused::Fused;
-use crate::graph::{self, Interface, LogitRows};
+use crate::graph::{self, Interface};
 use crate::initializers::{Initializers, Lifetime, PARALLEL_PREPACKING, check_made};
 use crate::interface::{Signature, cache_can_be_static};
 use crate::kv_cache::Growth;
 use crate::library::Library;
 use crate::memory::Memory;
 use crate::onnx::{ModelProto, TensorProto};
+use crate::options::{Options, check_capture};
 use crate::select::Selector;
-use crate::session::{Settings, placement, unsynchronized};
+use crate::session::{Settings, placement, unsynchronized, without_graph};
 
 /// The file that makes a folder an exported model.
 pub(crate) const MODEL_FILE: &str = "model.onnx";
@@ -60,53 +60,6 @@ pub(crate) struct Model {
     _made: Vec<Values>,
     /// What the session reads weights from, or has copied them from. It must come after the session, too.
     _weights: Option<Weights>,
-}
-
-const LOGITS: [&str; 2] = ["last", "all"];
-const KV_CACHE: [&str; 2] = ["static", "dynamic"];
-
-/// The engine's own options with their words, the default first.
-pub(crate) const WORDS: [(&str, &[&str]); 6] = [
-    ("prepacking", &["true", "false"]),
-    ("logits", &LOGITS),
-    ("kv_cache", &KV_CACHE),
-    ("cuda_graph", &["false", "true"]),
-    ("fused", &["false", "true"]),
-    ("keep_outputs", &["false", "true"]),
-];
-
-/// The engine's own options.
-struct Options {
-    prepacking: bool,
-    rows: LogitRows,
-    growth: Growth,
-    cuda_graph: bool,
-    fused: bool,
-    keep_outputs: bool,
-}
-
-impl Options {
-    fn take(request: &LoadRequest) -> Result<Self> {
-        let mut options = request.options.clone();
-        let prepacking = take_flag(&mut options, "prepacking", true)?;
-        let rows = match take_word(&mut options, "logits", &LOGITS)? {
-            "last" => LogitRows::Last,
-            _ => LogitRows::All,
-        };
-        let growth = match take_word(&mut options, "kv_cache", &KV_CACHE)? {
-            "static" => Growth::Static,
-            _ => Growth::Dynamic,
-        };
-        let cuda_graph = take_flag(&mut options, "cuda_graph", false)?;
-        let fused = take_flag(&mut options, "fused", false)?;
-        let keep_outputs = take_flag(&mut options, "keep_outputs", false)?;
-        unknown_options(&options, &WORDS.map(|(name, _)| name))?;
-        ensure!(
-            !(cuda_graph && keep_outputs),
-            "option keep_outputs: a CUDA graph writes to the same memory each time: use cuda_graph = false"
-        );
-        Ok(Self { prepacking, rows, growth, cuda_graph, fused, keep_outputs })
-    }
 }
 
 impl Model {
@@ -191,7 +144,7 @@ impl Model {
         let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
         let signature = Signature::of_graph(&config, interface, precision);
         if options.cuda_graph {
-            fixed::check(signature.lengths, options.growth)?;
+            check_capture(signature.lengths, options.growth)?;
         }
         let mut model = graph::llama(&config, precision, interface, fused);
         // Before weights are made, which takes longest.
@@ -264,7 +217,7 @@ impl Model {
             config,
             device,
             session,
-            run_options: if options.cuda_graph { fixed::without_graph()? } else { unsynchronized()? },
+            run_options: if options.cuda_graph { without_graph()? } else { unsynchronized()? },
             stream: settings.stream,
             cuda_graph: options.cuda_graph,
             keep_outputs: options.keep_outputs,
@@ -292,7 +245,7 @@ impl Model {
             builder.map_err(ort::Error::<()>::from)?.commit_from_file(&path).with_context(in_file)?;
         let signature = Signature::of_session(&session, &config).with_context(in_file)?;
         if options.cuda_graph {
-            fixed::check(signature.lengths, growth)?;
+            check_capture(signature.lengths, growth)?;
         }
         ensure!(
             signature.cache == request.precision,

@@ -14,7 +14,6 @@ use ort::{AsPointer, ortsys};
 use protocol::{Device, LoadRequest};
 
 use crate::cuda::Stream;
-use crate::fixed::without_graph;
 use crate::library::Library;
 
 /// How a session computes.
@@ -121,6 +120,24 @@ impl Settings {
 pub(crate) fn unsynchronized() -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
     options.disable_device_sync()?;
+    Ok(options)
+}
+
+/// The run option that says which captured graph a run is of; [`NO_GRAPH`] for none.
+const GRAPH: &str = "gpu_graph_id";
+const NO_GRAPH: &str = "-1";
+
+/// Options of a run that is captured as graph `id`, or launches it.
+pub(crate) fn in_graph(id: u32) -> ort::Result<RunOptions> {
+    let mut options = unsynchronized()?;
+    options.set(GRAPH, id.to_string())?;
+    Ok(options)
+}
+
+/// Options of a run that is captured in no graph.
+pub(crate) fn without_graph() -> ort::Result<RunOptions> {
+    let mut options = unsynchronized()?;
+    options.set(GRAPH, NO_GRAPH)?;
     Ok(options)
 }
 

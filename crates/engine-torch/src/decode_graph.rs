@@ -8,12 +8,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::cuda_graph::CudaGraph;
 use crate::error::{Result, TorchError};
-use crate::kv_cache::{Exclusion, KvCache, Window};
+use crate::kv_cache::{Exclusion, KvCache, ROWS, Window};
 use crate::model::CausalLm;
-
-/// Positions of a graph's token, and the rows among which [`Exclusion::CausalRow`] puts its query: as many as one matrix instruction of
-/// flash attention takes, so that fewer rows would not be faster.
-pub(crate) const ROWS: i64 = 16;
 
 /// The decode forwards of a cell, of which nothing moves: their inputs, their cache and their logits are where they were.
 pub(crate) struct DecodeGraphs {

@@ -11,9 +11,9 @@ use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::aoti::{CompiledLlama, Gpu, Recipe, Store};
 use crate::cuda_graph::{GpuAllocators, compute_capability};
-use crate::decode_graph::{DecodeGraphs, ROWS};
+use crate::decode_graph::DecodeGraphs;
 use crate::device_memory::{Bound, BoundedAllocators};
-use crate::kv_cache::{Exclusion, KvCache};
+use crate::kv_cache::{Exclusion, KvCache, ROWS};
 use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;

@@ -9,6 +9,10 @@ use crate::options::CacheKind;
 /// Dimension of the positions in `[batch_size, num_key_value_heads, length, head_dim]`.
 const POSITIONS: i64 = 2;
 
+/// Positions of a captured graph's token, and the rows among which [`Exclusion::CausalRow`] puts its query: as many as one matrix instruction of
+/// flash attention takes, so that fewer rows would not be faster.
+pub(crate) const ROWS: i64 = 16;
+
 /// One tensor of keys and one of values a layer.
 pub(crate) struct KvCache {
     pub(crate) keys: Vec<Tensor>,
@@ -36,7 +40,7 @@ pub(crate) struct Window {
 pub(crate) enum Exclusion {
     /// A mask over all keys. Flash attention takes none.
     Mask,
-    /// The row that the query is in: among [`ROWS`](crate::decode_graph::ROWS) queries that are causal and end with the last key,
+    /// The row that the query is in: among [`ROWS`] queries that are causal and end with the last key,
     /// row r attends to all but the last `ROWS - 1 - r` keys. Flash attention knows this by itself.
     CausalRow,
 }

@@ -3,9 +3,8 @@
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
 use tch::{Device, Kind, Tensor};
 
-use crate::decode_graph::ROWS;
 use crate::error::Result;
-use crate::kv_cache::{Exclusion, KvCache};
+use crate::kv_cache::{Exclusion, KvCache, ROWS};
 use crate::linear::Linear;
 use crate::options::{AttentionKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;

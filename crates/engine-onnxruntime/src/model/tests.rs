@@ -1,4 +1,6 @@
 use super::*;
+use crate::cache_layout::attention_head_dim;
+use crate::graph::LogitRows;
 use crate::onnx::{DataType, GraphProto};
 
 fn model(initializer: Vec<TensorProto>) -> ModelProto {
@@ -30,7 +32,7 @@ fn the_tables_of_positions_are_in_the_devices_memory_too() {
     let config = LlamaConfig::parse(text, "llama2-15m.json").unwrap();
     let interface = Interface::Engine { rows: LogitRows::Last, sums: false };
     let model = graph::llama(&config, Precision::Fp16, interface, Fused::NONE);
-    let tables = 2 * (config.max_position_embeddings * graph::attention_head_dim(&config) / 2) as u64 * 2;
+    let tables = 2 * (config.max_position_embeddings * attention_head_dim(&config) / 2) as u64 * 2;
     let weights = held_bytes(&config, false, Precision::Fp16);
     let rest = arena_bytes(&model) - weights - tables;
     // What is left are constants of the graph.

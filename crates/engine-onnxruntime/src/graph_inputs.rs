@@ -8,21 +8,15 @@
 
 use std::ptr::copy_nonoverlapping;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{DynTensor, TensorElementType};
 use protocol::Device;
 
 use crate::graph::{SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
-use crate::interface::Lengths;
-use crate::kv_cache::Growth;
 use crate::model::Model;
-use crate::session::unsynchronized;
-
-/// The run option that says which captured graph a run is of; [`NO_GRAPH`] for none.
-const GRAPH: &str = "gpu_graph_id";
-const NO_GRAPH: &str = "-1";
+use crate::session::{in_graph, unsynchronized};
 
 /// A decode forward's inputs, in one place for a whole cell.
 pub(crate) struct FixedInputs {
@@ -59,10 +53,7 @@ impl FixedInputs {
         // `seqlens_k`, on the device.
         set(&mut total, positions)?;
         binding.bind_input(TOTAL_SEQUENCE_LENGTH, &total)?;
-        let mut options = unsynchronized()?;
-        if captured && model.device != Device::Cpu {
-            options.set(GRAPH, id.to_string())?;
-        }
+        let options = if captured && model.device != Device::Cpu { in_graph(id)? } else { unsynchronized()? };
         Ok(Self { ids, seqlens_k, lengths: vec![0; batch_size], total, captured, options })
     }
 
@@ -93,22 +84,5 @@ impl FixedInputs {
 /// Sets a scalar in the host's memory.
 fn set(scalar: &mut DynTensor, value: usize) -> ort::Result<()> {
     scalar.try_extract_tensor_mut::<i32>()?.1[0] = value as i32;
-    Ok(())
-}
-
-/// Options of a run that is captured in no graph.
-pub(crate) fn without_graph() -> ort::Result<RunOptions> {
-    let mut options = unsynchronized()?;
-    options.set(GRAPH, NO_GRAPH)?;
-    Ok(options)
-}
-
-/// Whether a model's decode forwards can be captured.
-pub(crate) fn check(lengths: Lengths, growth: Growth) -> Result<()> {
-    ensure!(lengths == Lengths::Given, "option cuda_graph: a model file's inputs can't stay in one place");
-    ensure!(
-        growth == Growth::Static,
-        "option cuda_graph: of a graph nothing may move: use kv_cache = \"static\""
-    );
     Ok(())
 }
