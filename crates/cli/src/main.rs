@@ -32,7 +32,7 @@ enum Ending {
 
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
-    if let Some(code) = harness::guard_if_asked() {
+    if let Some(code) = harness::helper_if_asked() {
         return code;
     }
     let args = Args::parse();

@@ -2,39 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
-use machine::Reader;
 use machine::gpu::Monitor;
 use protocol::{
     CeilingsRequest, Device, GpuSeries, Hello, Library, Phase, Precision, Reached, Reply, Request,
 };
 
 use crate::worker::process::PLAIN_REPLY;
-use crate::{Ceilings, Engines, Limits, Setup, Sweep, Worker, WorkerError, classify};
+use crate::{Engines, Limits, Setup, Worker, WorkerError, classify};
 use machine::gpu::GpuWatch;
 
 /// Far longer than it takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Beside a cell memory is read for this long.
-const BESIDE_A_CELL: Duration = Duration::from_millis(320);
-
 /// A GPU meets its power limit within a second or two: a burst says nothing of a prefill that takes longer.
 const SUSTAINED_SECONDS: f64 = 3.0;
-
-/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
-pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
-    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
-    // Where there is no memory for it, the run's ceiling stands.
-    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
-}
-
-/// Bytes a second that the processor reads from memory at this moment.
-pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
-    reader.bytes_per_second(BESIDE_A_CELL)
-}
 
 /// How long sustained products are measured on a device where nobody says: not at all on a CPU, whose clocks settle at once.
 pub fn sustained_seconds(device: Device) -> Option<f64> {

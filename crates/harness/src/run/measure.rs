@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use protocol::{CellSize, GpuSeries, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
-use crate::run::ceilings::reader;
-use crate::run::time_breakdown::{Spent, clocked};
-use crate::worker::slot::{Beside, MeasuredCell, Seat, greet, greet_ranks};
+use crate::worker::slot::{Beside, MeasuredCell, Seat, greet, greet_ranks, reader};
+use crate::worker::time_breakdown::{Spent, clocked};
 use crate::{
     Cell, CellFailure, Engines, Event, SettingsError, Sweep, WorkerError, classify, interleaved, verify,
 };

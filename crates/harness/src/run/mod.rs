@@ -1,7 +1,5 @@
 //! A run: every cell of a sweep measured by a worker, every record kept.
 
 pub(crate) mod ceilings;
-pub(crate) mod events;
 pub(crate) mod measure;
-pub(crate) mod time_breakdown;
 pub(crate) mod verify;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use protocol::{Outcome, Phase, RankPlace};
 
-use crate::CellFailure;
 use crate::worker::ranks::{RankEnd, first_failure, stragglers};
 use machine::OomKills;
 
@@ -75,6 +74,17 @@ impl Evidence {
             ranks: Vec::new(),
         }
     }
+}
+
+/// How a cell that was not measured ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellFailure {
+    /// How.
+    pub outcome: Outcome,
+    /// Where.
+    pub phase: Phase,
+    /// What was reported: one line.
+    pub error: String,
 }
 
 /// What engines, allocators and drivers say when memory runs out. Compared in lower case.

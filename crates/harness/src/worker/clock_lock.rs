@@ -13,7 +13,7 @@ use machine::gpu::{ClockError, Driver, Nvml};
 use protocol::{Device, LockedClock};
 
 use crate::sweep::settings::Setting;
-use crate::worker::guard::{THIS_PROGRAM, spare};
+use crate::worker::children::{THIS_PROGRAM, spare};
 use crate::{Ranks, SettingsError};
 use machine::gpu::Gpus;
 

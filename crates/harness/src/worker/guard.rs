@@ -9,22 +9,15 @@ use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
 
-use protocol::{Failure, Phase, Reply};
-
-use crate::worker::clock_lock;
+use crate::worker::children::{THIS_PROGRAM, ended_child, kill_children, reap};
 use crate::worker::launch::Launch;
 
 /// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
 /// remove or `-`, and its command.
-const GUARD: &str = "__guard";
+pub(crate) const GUARD: &str = "__guard";
 /// In a worker's environment: this program's file, for what a worker may want of it (`synth`).
 const PROGRAM: &str = "LLAMA2_BENCH";
-/// The program that runs, although its file may have been replaced meanwhile.
-pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
-
 /// The guard of a worker, ready to be started.
 pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     let parent = std::process::id();
@@ -52,26 +45,11 @@ pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     command
 }
 
-/// What a program that starts workers does first in its `main`: where it was started as a guard, or to keep GPU clocks locked,
-/// it does that, and ends with this code.
-pub fn guard_if_asked() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    let first = arguments.next()?;
-    if first == clock_lock::KEEPER {
-        return Some(clock_lock::keep(arguments));
-    }
-    if first != GUARD {
-        return None;
-    }
-    Some(guard(arguments).unwrap_or_else(|why| {
-        let phase = Phase::Load;
-        let failed = Reply::Failed(Failure { phase, message: why });
-        println!("{}", serde_json::to_string(&failed).expect("a reply is plain JSON"));
-        ExitCode::FAILURE
-    }))
-}
-
-fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
+/// What a guard does, with the arguments behind [`GUARD`].
+///
+/// # Errors
+/// In words, where the worker can't be started.
+pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
     let [memory, scratch, program] = [arguments.next(), arguments.next(), arguments.next()];
     let (Some(memory), Some(scratch), Some(program)) = (memory, scratch, program) else {
         return Err("a guard is started by llama2-bench alone".into());
@@ -162,25 +140,6 @@ fn wait_for_an_end(signals: &libc::sigset_t, worker: libc::pid_t) {
     }
 }
 
-/// A child that ended; it is not reaped by this.
-fn ended_child() -> Option<libc::pid_t> {
-    // SAFETY: an all-zero `siginfo_t` is valid, and the call only writes to it.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        let found = libc::waitid(libc::P_ALL, 0, &raw mut info, options) == 0;
-        Some(info.si_pid()).filter(|&child| found && child != 0)
-    }
-}
-
-/// Waits for a child, or for any (-1), to end: its id and status. `None` where there is none.
-fn reap(child: libc::pid_t) -> Option<(libc::pid_t, ExitStatus)> {
-    let mut status = 0;
-    // SAFETY: the call only writes to `status`.
-    let child = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    (child > 0).then(|| (child, ExitStatus::from_raw(status)))
-}
-
 /// Kills the worker's group and everything below this process; the worker's status.
 fn kill_all(worker: libc::pid_t) -> Option<ExitStatus> {
     // SAFETY: the worker is not reaped yet, so its id still names its own group.
@@ -197,56 +156,6 @@ fn kill_all(worker: libc::pid_t) -> Option<ExitStatus> {
             }
         }
     }
-}
-
-fn kill_children() {
-    for child in children() {
-        // SAFETY: a child that is not reaped keeps its id.
-        unsafe { libc::kill(child, libc::SIGKILL) };
-    }
-}
-
-/// Lets orphans of a guard that is killed become children of this program.
-pub(crate) fn adopt_orphans() {
-    // SAFETY: this call takes plain numbers.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-}
-
-/// The child that [`sweep`] leaves alone; 0 for none.
-static SPARED: AtomicI32 = AtomicI32::new(0);
-
-/// Has [`sweep`] leave this child alone: the keeper of the GPU's clocks, which ends by itself.
-pub(crate) fn spare(child: Option<u32>) {
-    let child = child.and_then(|child| libc::pid_t::try_from(child).ok());
-    SPARED.store(child.unwrap_or(0), Ordering::Relaxed);
-}
-
-/// Kills what a guard that was killed itself has left: all of this program's children, for as long as a second.
-pub(crate) fn sweep() {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while !children().is_empty() && Instant::now() < deadline {
-        kill_children();
-        while ended_child().and_then(reap).is_some() {}
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// The children of this process, from `/proc`, but for the one that is spared.
-fn children() -> Vec<libc::pid_t> {
-    let me = std::process::id().to_string();
-    let is_mine = |pid: &libc::pid_t| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // `pid (name) state ppid …`; the name may hold anything.
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        rest.split(' ').nth(1) == Some(me.as_str())
-    };
-    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let spared = SPARED.load(Ordering::Relaxed);
-    names
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != spared)
-        .filter(is_mine)
-        .collect()
 }
 
 /// Ends as the worker did: with its code, or by its signal.

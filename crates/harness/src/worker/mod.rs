@@ -1,11 +1,15 @@
 //! Worker processes: how they are started, asked, bounded and ended, and what their end means.
 
+pub(crate) mod children;
 pub(crate) mod classify;
 pub(crate) mod clock_lock;
+pub(crate) mod events;
 pub(crate) mod guard;
+pub(crate) mod helper;
 pub(crate) mod interrupt;
 pub(crate) mod launch;
 pub(crate) mod process;
 pub(crate) mod ranks;
 pub(crate) mod slot;
+pub(crate) mod time_breakdown;
 pub(crate) mod validate;

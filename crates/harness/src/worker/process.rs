@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
 
-use super::{guard, ranks};
+use crate::worker::children::{adopt_orphans, sweep};
 use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
 use crate::worker::launch::{Launch, Ranks};
+use crate::worker::{guard, ranks};
 use crate::{EngineCommand, interrupted};
 use machine::OomKills;
 
@@ -117,7 +118,7 @@ impl Worker {
 
     /// Starts the worker of an engine as these ranks, and waits for the hello of all of them; `limits` are each rank's.
     pub fn spawn_ranks(command: &EngineCommand, limits: Limits, ranks: &Ranks) -> Result<Self, WorkerError> {
-        guard::adopt_orphans();
+        adopt_orphans();
         let not_started = |why| WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
         let launch = Launch::of(command, ranks).map_err(not_started)?;
         let mut child = guard::command(&launch, limits.memory_bytes)
@@ -383,7 +384,7 @@ impl Worker {
         unsafe { libc::kill(guard, libc::SIGKILL) };
         let status = self.child.wait().ok();
         if status.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
-            guard::sweep();
+            sweep();
         }
         self.reaped = true;
         self.requests = None;

@@ -7,22 +7,31 @@ use std::time::{Duration, Instant};
 use machine::Reader;
 use machine::gpu::{GpuWatch, Monitor};
 use protocol::{
-    CellSize, GenerateRequest, Generated, GpuSeries, Hello, LoadRequest, Loaded, MeasureRequest, Measured,
-    Outcome, Phase, Progress, Reply, Request,
+    CellSize, Device, GenerateRequest, Generated, GpuSeries, Hello, LoadRequest, Loaded, MeasureRequest,
+    Measured, Outcome, Phase, Progress, Reply, Request,
 };
 
-use crate::run::ceilings::read_beside_cell;
-use crate::run::time_breakdown::{Spent, clocked};
-use crate::sweep::Isolation;
+use crate::sweep::{Ceilings, Isolation};
 use crate::worker::interrupt::interrupted_within;
 use crate::worker::process::PLAIN_REPLY;
+use crate::worker::time_breakdown::{Spent, clocked};
 use crate::worker::validate::check_series;
 use crate::{
     Cell, CellFailure, Engines, Event, Limits, Model, Ranks, Setup, Sweep, Worker, WorkerError, classify,
 };
 
+/// Beside a cell memory is read for this long.
+const BESIDE_A_CELL: Duration = Duration::from_millis(320);
+
 /// JSON's longest number and a comma, with room to spare.
 const NUMBER_BYTES: usize = 40;
+
+/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
+pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
+    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
+    // Where there is no memory for it, the run's ceiling stands.
+    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
+}
 
 #[derive(Default)]
 pub(crate) struct Seat {
@@ -155,7 +164,9 @@ impl Seat {
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
         let reader = self.reader.as_deref();
-        let mut read_memory = || clocked(&mut self.spent.memory, || reader.map(read_beside_cell));
+        let mut read_memory = || {
+            clocked(&mut self.spent.memory, || reader.map(|reader| reader.bytes_per_second(BESIDE_A_CELL)))
+        };
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();

@@ -2,20 +2,9 @@
 
 use std::path::Path;
 
-use protocol::{Measurement, Outcome, Phase, Progress, Verification};
+use protocol::{Measurement, Progress, Verification};
 
 use crate::Cell;
-
-/// How a cell that was not measured ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CellFailure {
-    /// How.
-    pub outcome: Outcome,
-    /// Where.
-    pub phase: Phase,
-    /// What was reported: one line.
-    pub error: String,
-}
 
 /// Something that happened.
 #[derive(Debug)]

@@ -1,0 +1,27 @@
+//! What this program does where it was started again as a helper of itself: a guard, or the keeper of locked clocks.
+
+use std::process::ExitCode;
+
+use protocol::{Failure, Phase, Reply};
+
+use crate::worker::clock_lock::{self, KEEPER};
+use crate::worker::guard::{GUARD, guard};
+
+/// What a program that starts workers does first in its `main`: where it was started as a guard, or to keep GPU clocks locked,
+/// it does that, and ends with this code.
+pub fn helper_if_asked() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    if first == KEEPER {
+        return Some(clock_lock::keep(arguments));
+    }
+    if first != GUARD {
+        return None;
+    }
+    Some(guard(arguments).unwrap_or_else(|why| {
+        let phase = Phase::Load;
+        let failed = Reply::Failed(Failure { phase, message: why });
+        println!("{}", serde_json::to_string(&failed).expect("a reply is plain JSON"));
+        ExitCode::FAILURE
+    }))
+}
