@@ -14,6 +14,7 @@ use protocol::{Device, LockedClock};
 
 use crate::sweep::settings::Setting;
 use crate::worker::children::{THIS_PROGRAM, spare};
+use crate::worker::signals::ignore;
 use crate::{Ranks, SettingsError};
 use machine::gpu::Gpus;
 
@@ -91,7 +92,7 @@ impl ClockLock {
             .process_group(0)
             .spawn()
             .map_err(|error| format!("the process that would keep the clocks: {error}"))?;
-        spare(Some(keeper.id()));
+        spare(Some(&keeper));
         let said = keeper.stdout.take().map(|stdout| {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line);
@@ -131,8 +132,7 @@ impl Drop for ClockLock {
 /// What a keeper does, with the arguments behind [`KEEPER`].
 pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-        // SAFETY: no handler is installed.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+        ignore(signal);
     }
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
     let kept = Request::read(arguments).and_then(|request| match Nvml::load() {

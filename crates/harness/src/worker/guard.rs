@@ -6,12 +6,21 @@
 //! (its parent-death signal is SIGTERM), it kills whatever is left and ends as the worker did. It sleeps meanwhile. Linux.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-use crate::worker::children::{THIS_PROGRAM, ended_child, kill_children, reap};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, kill_process_group,
+    set_parent_process_death_signal, setrlimit,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::worker::children::{THIS_PROGRAM, adopt_orphans, ended_child, kill_children, reap};
 use crate::worker::launch::Launch;
+use crate::worker::signals::{Blocked, restore_default, unblock_all};
 
 /// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
 /// remove or `-`, and its command.
@@ -20,7 +29,7 @@ pub(crate) const GUARD: &str = "__guard";
 const PROGRAM: &str = "LLAMA2_BENCH";
 /// The guard of a worker, ready to be started.
 pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
-    let parent = std::process::id();
+    let parent = getpid();
     let mut command = Command::new(THIS_PROGRAM);
     command
         .arg(GUARD)
@@ -41,7 +50,7 @@ pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
         command.env(order, by_bus);
     }
     // SAFETY: between fork and exec only async-signal-safe calls are made.
-    unsafe { command.pre_exec(move || die_with(parent, libc::SIGTERM)) };
+    unsafe { command.pre_exec(move || die_with(parent, Signal::TERM)) };
     command
 }
 
@@ -57,13 +66,12 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
     let scratch = Some(PathBuf::from(scratch)).filter(|folder| folder.as_os_str() != "-");
     let memory: Option<u64> = memory.to_str().and_then(|bytes| bytes.parse().ok());
 
-    let signals = block_signals();
+    let signals = Blocked::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGUSR1]);
     if let Some(folder) = &scratch {
         std::fs::create_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
-    // SAFETY: this call takes plain numbers.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    let me = std::process::id();
+    adopt_orphans();
+    let me = getpid();
     let mut worker = Command::new(&program);
     worker.args(arguments).process_group(0);
     // SAFETY: between fork and exec this process has one thread, and only system calls are made.
@@ -76,7 +84,7 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
             _ => format!("{program}: {error}"),
         }
     })?;
-    let worker = libc::pid_t::try_from(worker.id()).expect("a process id");
+    let worker = Pid::from_child(&worker);
     release_standard_streams();
     wait_for_an_end(&signals, worker);
     let status = kill_all(worker);
@@ -91,42 +99,23 @@ fn remove(scratch: Option<&Path>) {
     }
 }
 
-/// SIGCHLD, SIGTERM and SIGUSR1 wait until they are asked for.
-fn block_signals() -> libc::sigset_t {
-    // SAFETY: an all-zero set is valid memory for `sigemptyset`; the rest only writes to it.
-    unsafe {
-        let mut signals: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut signals);
-        libc::sigaddset(&raw mut signals, libc::SIGCHLD);
-        libc::sigaddset(&raw mut signals, libc::SIGTERM);
-        libc::sigaddset(&raw mut signals, libc::SIGUSR1);
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
-        signals
-    }
-}
-
 /// The worker alone holds its pipes: their end is its end.
 fn release_standard_streams() {
-    // SAFETY: descriptors of this process, which uses them no more.
-    unsafe {
-        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        for stream in 0..3 {
-            libc::dup2(null, stream);
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        for onto in [dup2_stdin, dup2_stdout, dup2_stderr] {
+            let _ = onto(&null);
         }
-        libc::close(null);
     }
 }
 
 /// Returns when the worker ended, or when this process was asked to end it.
-fn wait_for_an_end(signals: &libc::sigset_t, worker: libc::pid_t) {
+fn wait_for_an_end(signals: &Blocked, worker: Pid) {
     loop {
-        // SAFETY: `signals` is a valid set; nothing is written.
-        match unsafe { libc::sigwaitinfo(signals, std::ptr::null_mut()) } {
+        match signals.wait() {
             libc::SIGTERM => return,
             // Launchers pass it on to their ranks.
             libc::SIGUSR1 => {
-                // SAFETY: the worker is not reaped yet.
-                unsafe { libc::kill(worker, libc::SIGUSR1) };
+                let _ = kill_process(worker, Signal::USR1);
             }
             _ => {}
         }
@@ -135,21 +124,21 @@ fn wait_for_an_end(signals: &libc::sigset_t, worker: libc::pid_t) {
             if child == worker {
                 return;
             }
-            reap(child);
+            reap(Some(child));
         }
     }
 }
 
 /// Kills the worker's group and everything below this process; the worker's status.
-fn kill_all(worker: libc::pid_t) -> Option<ExitStatus> {
-    // SAFETY: the worker is not reaped yet, so its id still names its own group.
-    unsafe { libc::kill(-worker, libc::SIGKILL) };
+fn kill_all(worker: Pid) -> Option<ExitStatus> {
+    // The worker is not reaped yet, so its id still names its own group.
+    let _ = kill_process_group(worker, Signal::KILL);
     let mut ended = None;
     loop {
         kill_children();
         // Their own children are ours once they are gone.
-        let Some(first) = reap(-1) else { return ended };
-        let more = std::iter::from_fn(|| ended_child().and_then(reap));
+        let Some(first) = reap(None) else { return ended };
+        let more = std::iter::from_fn(|| reap(Some(ended_child()?)));
         for (child, status) in std::iter::once(first).chain(more) {
             if child == worker {
                 ended = Some(status);
@@ -164,55 +153,40 @@ fn end_like(status: Option<ExitStatus>) -> ExitCode {
         let code = status.and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
         return ExitCode::from(code.unwrap_or(0));
     };
-    // SAFETY: plain calls on this process, which is to end.
-    unsafe {
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
-        libc::signal(signal, libc::SIG_DFL);
-        let mut signals: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut signals);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const signals, std::ptr::null_mut());
-        libc::kill(libc::getpid(), signal);
-    }
+    no_core();
+    restore_default(signal);
+    unblock_all();
+    // SAFETY: the signal has its default disposition: it runs nothing here.
+    unsafe { libc::raise(signal) };
     ExitCode::from(128u8.wrapping_add(signal as u8))
 }
 
+fn no_core() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
 /// Has the kernel send `signal` to this process when its parent ends.
-fn die_with(parent: u32, signal: libc::c_int) -> std::io::Result<()> {
-    // SAFETY: system calls on plain numbers.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, signal) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // The parent may have died before the call above.
-        if libc::getppid().cast_unsigned() != parent {
-            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-        }
+fn die_with(parent: Pid, signal: Signal) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(signal))?;
+    // The parent may have died before the call above.
+    if getppid() != Some(parent) {
+        return Err(Errno::SRCH.into());
     }
     Ok(())
 }
 
 /// Runs in the worker before `exec`.
-fn restrain(guard: u32, memory: Option<u64>) -> std::io::Result<()> {
-    die_with(guard, libc::SIGKILL)?;
+fn restrain(guard: Pid, memory: Option<u64>) -> std::io::Result<()> {
+    die_with(guard, Signal::KILL)?;
     // When memory runs out, the kernel should take the worker rather than this program, or somebody else's.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // SAFETY: system calls on values of this function.
-    unsafe {
-        // The program ignores it; a worker has the default.
-        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
-        // What the guard waits for must reach a worker: launchers pass SIGUSR1 on.
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
-        if let Some(bytes) = memory {
-            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-            if libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) != 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-        }
+    // The program ignores it; a worker has the default.
+    restore_default(libc::SIGXFSZ);
+    // What the guard waits for must reach a worker: launchers pass SIGUSR1 on.
+    unblock_all();
+    no_core();
+    if memory.is_some() {
+        setrlimit(Resource::Data, Rlimit { current: memory, maximum: memory })?;
     }
     Ok(())
 }

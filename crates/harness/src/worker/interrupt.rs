@@ -1,12 +1,15 @@
 //! Ctrl-C: the first asks the sweep to stop, the second ends the program at once.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+
+use crate::worker::signals::{ignore, restore_default};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// What is done before a second signal ends the program; 0 for nothing.
-static LAST: AtomicUsize = AtomicUsize::new(0);
+/// What is done before a second signal ends the program.
+static LAST: OnceLock<extern "C" fn()> = OnceLock::new();
 
 /// Proof that the handler is installed.
 #[derive(Debug)]
@@ -19,11 +22,10 @@ impl Interrupt {
     pub fn install() -> Self {
         let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: the handler only touches an atomic and calls `_exit`, both allowed in a signal handler.
-            unsafe {
-                if libc::signal(signal, handler) == libc::SIG_IGN {
-                    libc::signal(signal, libc::SIG_IGN);
-                }
+            // SAFETY: the handler only reads and changes atomics, does what was given to [`before_abrupt_end`] and calls `_exit`:
+            // all allowed in a signal handler.
+            if unsafe { libc::signal(signal, handler) } == libc::SIG_IGN {
+                ignore(signal);
             }
         }
         Self(())
@@ -32,11 +34,8 @@ impl Interrupt {
     /// What `main` does first. A file that may not grow (`ulimit -f`) is an error to report, like a full disk, and not the
     /// end of the program; and the ends of children are heard of, although some supervisors start programs deaf to them.
     pub fn set_up_signals() {
-        // SAFETY: no handler is installed.
-        unsafe {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        }
+        ignore(libc::SIGXFSZ);
+        restore_default(libc::SIGCHLD);
     }
 }
 
@@ -45,20 +44,17 @@ pub fn interrupt() {
     COUNT.fetch_add(1, SeqCst);
 }
 
-/// Does this before a second signal ends the program.
+/// Does this before a second signal ends the program; only the first that is given.
 ///
 /// # Safety
 /// `last` is called in a signal handler: it may do nothing that is not async-signal-safe.
 pub unsafe fn before_abrupt_end(last: extern "C" fn()) {
-    LAST.store(last as usize, SeqCst);
+    let _ = LAST.set(last);
 }
 
 extern "C" fn on_signal(_: libc::c_int) {
     if COUNT.fetch_add(1, SeqCst) > 0 {
-        let last = LAST.load(SeqCst);
-        if last != 0 {
-            // SAFETY: nothing but such functions is stored there.
-            let last: extern "C" fn() = unsafe { std::mem::transmute(last) };
+        if let Some(last) = LAST.get() {
             last();
         }
         // SAFETY: `_exit` is async-signal-safe. Workers die with this process (PR_SET_PDEATHSIG).

@@ -110,8 +110,7 @@ fn environment(ranks: &Ranks, scratch: Option<&Path>) -> Vec<(&'static str, OsSt
     if ranks.hostfile.is_none() && ranks.world_size as usize > cores {
         set(&["OMPI_MCA_mpi_yield_when_idle"], "1");
     }
-    // SAFETY: no arguments, no failure.
-    if unsafe { libc::geteuid() } == 0 {
+    if rustix::process::geteuid().is_root() {
         set(&["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"], "1");
         set(&["PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"], "1");
     }

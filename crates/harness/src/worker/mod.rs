@@ -10,6 +10,7 @@ pub(crate) mod interrupt;
 pub(crate) mod launch;
 pub(crate) mod process;
 pub(crate) mod ranks;
+mod signals;
 pub(crate) mod slot;
 pub(crate) mod time_breakdown;
 pub(crate) mod validate;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::worker::children::{adopt_orphans, sweep};
 use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
@@ -305,9 +306,7 @@ impl Worker {
         if size == 0 || self.reaped {
             return;
         }
-        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
-        // SAFETY: the guard is not reaped yet, so its id is its own.
-        unsafe { libc::kill(guard, libc::SIGUSR1) };
+        let _ = kill_process(Pid::from_child(&self.child), Signal::USR1);
         let start = Instant::now();
         let said = || {
             let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
@@ -356,12 +355,8 @@ impl Worker {
 
     /// Whether the worker has ended; it is not reaped by this.
     fn has_exited(&self) -> bool {
-        // SAFETY: an all-zero `siginfo_t` is valid, and the call only writes to it.
-        unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            libc::waitid(libc::P_PID, self.child.id(), &raw mut info, options) == 0 && info.si_pid() != 0
-        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), options).is_ok_and(|ended| ended.is_some())
     }
 
     /// Has the guard kill everything below it, and reaps the guard.
@@ -369,19 +364,16 @@ impl Worker {
         if self.reaped {
             return None;
         }
-        let guard = libc::pid_t::try_from(self.child.id()).expect("a process id");
-        // SAFETY: the guard is not reaped yet, so its id is its own.
-        unsafe {
-            libc::kill(guard, libc::SIGTERM);
-            libc::kill(guard, libc::SIGCONT);
-        }
+        // The guard is not reaped yet, so its id is its own.
+        let guard = Pid::from_child(&self.child);
+        let _ = kill_process(guard, Signal::TERM);
+        let _ = kill_process(guard, Signal::CONT);
         let deadline = Instant::now() + GUARD_DEADLINE;
         while !self.has_exited() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
         // Without its guard the worker dies, too; what it started may not.
-        // SAFETY: as above.
-        unsafe { libc::kill(guard, libc::SIGKILL) };
+        let _ = kill_process(guard, Signal::KILL);
         let status = self.child.wait().ok();
         if status.is_some_and(|status| status.signal() == Some(libc::SIGKILL)) {
             sweep();
