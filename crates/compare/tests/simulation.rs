@@ -12,7 +12,7 @@ use protocol::{
     Device, Environment, Generation, Measurement, Memory, Outcome, Precision, ProgramVersion, SCHEMA,
 };
 use stats::Verdict;
-use stats::simulate::{Noise, Rng};
+use testing::simulate::{Noise, Rng};
 
 const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
 const TOKENS: usize = 128;

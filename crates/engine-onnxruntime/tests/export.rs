@@ -9,7 +9,7 @@ use protocol::{Device, LoadRequest, Loaded, ModelSource, Options, Precision};
 use worker::{Engine, Reporter};
 
 fn export(fixture: &str, precision: Precision, out: &Path) -> anyhow::Result<()> {
-    let model = parity::fixture_dir(fixture);
+    let model = testing::parity::fixture_dir(fixture);
     Export { model, out: out.into(), precision, optimized: false }.run()
 }
 
@@ -35,21 +35,23 @@ fn option(name: &str, value: &str) -> Options {
 
 #[test]
 fn an_exported_model_runs_as_it_is_and_its_folder_is_a_checkpoint() {
-    for fixture in parity::FIXTURES {
-        for (precision, tolerance) in [(Precision::Fp32, parity::FP32_TOLERANCE), (Precision::Fp16, 3e-2)] {
+    for fixture in testing::parity::FIXTURES {
+        for (precision, tolerance) in
+            [(Precision::Fp32, testing::parity::FP32_TOLERANCE), (Precision::Fp16, 3e-2)]
+        {
             let parent = tempfile::tempdir().unwrap();
             let dir = parent.path().join("out");
             export(fixture, precision, &dir).unwrap();
             for way in [Options::new(), option("kv_cache", "dynamic")] {
                 let (mut engine, loaded) = load(&dir, precision, way).unwrap();
                 assert_eq!(loaded.notes[0], "model.onnx as it is, made by llama2-bench");
-                let error = parity::check_loaded(&mut engine, fixture, tolerance).unwrap();
+                let error = testing::parity::check_loaded(&mut engine, fixture, tolerance).unwrap();
                 println!("{fixture} {precision} {:?}: largest error of a logit {error:e}", loaded.notes);
             }
             fs::remove_file(dir.join("model.onnx")).unwrap();
             let (mut engine, loaded) = load(&dir, precision, Options::new()).unwrap();
             assert!(!loaded.notes[0].contains("as it is"));
-            parity::check_loaded(&mut engine, fixture, tolerance).unwrap();
+            testing::parity::check_loaded(&mut engine, fixture, tolerance).unwrap();
             // Nothing is left beside the folder.
             assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
         }
@@ -65,7 +67,7 @@ fn stored_files_are_copied_and_others_converted_and_the_config_says_so() {
     };
 
     export("tiny-mha", Precision::Fp32, &same).unwrap();
-    let original = parity::fixture_dir("tiny-mha");
+    let original = testing::parity::fixture_dir("tiny-mha");
     for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
         assert_eq!(fs::read(same.join(name)).unwrap(), fs::read(original.join(name)).unwrap(), "{name}");
     }
@@ -73,7 +75,7 @@ fn stored_files_are_copied_and_others_converted_and_the_config_says_so() {
 
     export("tiny-gqa", Precision::Fp16, &other).unwrap();
     assert!(!other.join("model.safetensors.index.json").exists());
-    let mut expected = config(&parity::fixture_dir("tiny-gqa"));
+    let mut expected = config(&testing::parity::fixture_dir("tiny-gqa"));
     expected["dtype"] = "float16".into();
     assert_eq!(config(&other), expected);
 }
@@ -127,7 +129,7 @@ fn the_command_writes_an_optimised_model_and_refuses_bad_input_in_one_line() {
         let output = Command::new(env!("CARGO_BIN_EXE_llama2-bench-onnxruntime"))
             .arg("export")
             .args(arguments)
-            .current_dir(parity::fixture_dir("tiny-mha"))
+            .current_dir(testing::parity::fixture_dir("tiny-mha"))
             .output()
             .unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -156,5 +158,5 @@ fn the_command_writes_an_optimised_model_and_refuses_bad_input_in_one_line() {
     for (arguments, why) in refused {
         assert_eq!(run(&arguments), (2, format!("llama2-bench-onnxruntime: {why}\n")));
     }
-    assert!(!parity::fixture_dir("tiny-mha").join("new").exists());
+    assert!(!testing::parity::fixture_dir("tiny-mha").join("new").exists());
 }

@@ -19,11 +19,12 @@ fn fp32_is_transformers() {
         options(&[("keep_outputs", true.into()), ("logits", "all".into()), ("kv_cache", "dynamic".into())]),
         options(&[("keep_outputs", true.into())]),
     ];
-    for name in parity::FIXTURES {
+    for name in testing::parity::FIXTURES {
         for way in &ways {
             let mut engine = OnnxRuntime::new().unwrap();
-            let tolerance = parity::FP32_TOLERANCE;
-            let error = parity::check(&mut engine, name, Precision::Fp32, way.clone(), tolerance).unwrap();
+            let tolerance = testing::parity::FP32_TOLERANCE;
+            let error =
+                testing::parity::check(&mut engine, name, Precision::Fp32, way.clone(), tolerance).unwrap();
             println!("{name} {way:?}: largest error of a logit {error:e}");
         }
     }
@@ -39,7 +40,8 @@ fn fp16_is_close_to_transformers() {
     ];
     for way in ways {
         let mut engine = OnnxRuntime::new().unwrap();
-        let error = parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), 2e-2).unwrap();
+        let error =
+            testing::parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), 2e-2).unwrap();
         println!("tiny-f16 {way:?}: largest error of a logit {error:e}");
     }
 }

@@ -154,10 +154,11 @@ mod tests {
 
     #[test]
     fn tokens_are_hf_s_and_logits_within_tolerance() {
-        for name in parity::FIXTURES {
+        for name in testing::parity::FIXTURES {
             let mut engine = Reference::default();
-            let tolerance = parity::FP32_TOLERANCE;
-            let error = parity::check(&mut engine, name, Precision::Fp32, Options::new(), tolerance).unwrap();
+            let tolerance = testing::parity::FP32_TOLERANCE;
+            let error = testing::parity::check(&mut engine, name, Precision::Fp32, Options::new(), tolerance)
+                .unwrap();
             println!("{name}: largest error of a logit {error:e}");
         }
     }

@@ -7,9 +7,9 @@ use collective::World;
 use common::{generate, largest_difference, loaded, options, request, seeded, small_config, some_prompt};
 use engine_torch::{Torch, TorchEngine};
 use llama::{Weights, write_checkpoint};
-use parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 use protocol::{LoadRequest, ModelSource, Options, Precision};
 use serde_json::json;
+use testing::parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 use worker::{Engine, Reporter};
 
 /// Whether there is a Python to compile with.

@@ -173,7 +173,7 @@ fn among_equals_the_lowest_id_is_selected() {
 #[test]
 fn what_cannot_be_done_is_one_line() {
     let failure = |options: Options, device, memory_limit_bytes| {
-        let request = parity::load_request("tiny-mha", Precision::Fp32, options);
+        let request = testing::parity::load_request("tiny-mha", Precision::Fp32, options);
         let request = LoadRequest { device, memory_limit_bytes, ..request };
         format!(
             "{:#}",
@@ -190,7 +190,7 @@ fn what_cannot_be_done_is_one_line() {
     );
     let message = failure(Options::new(), Device::Cuda(99), None);
     assert!(message.starts_with("cuda:99 can't be used: ") && !message.contains('\n'), "{message}");
-    let request = parity::load_request("tiny-mha", Precision::Fp32, Options::new());
+    let request = testing::parity::load_request("tiny-mha", Precision::Fp32, Options::new());
     let request = LoadRequest { device_memory_limit_bytes: Some(1), ..request };
     let error = Torch::new(TorchEngine::Eager, World::alone()).load(&request, &Reporter::silent());
     assert_eq!(

@@ -4,8 +4,8 @@ mod common;
 
 use common::{ENGINES, all_options, loaded, options};
 use engine_torch::TorchEngine;
-use parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 use protocol::{LoadRequest, Precision};
+use testing::parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 
 #[test]
 fn tokens_and_logits_are_those_of_transformers() {

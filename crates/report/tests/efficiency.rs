@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use llama::{LlamaConfig, cost};
-use machine::gpu::fake::Fake;
 use machine::gpu::{Monitor, Sample};
 use protocol::{
     Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling, MeasuredCeilings,
     Measurement, ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
 };
 use results::{Table, tables};
+use testing::FakeDriver;
 
 mod measured;
 use measured::{ended, environment, measured};
@@ -217,7 +217,7 @@ fn clocks_that_disagree_by_more_than_five_percent_are_noted() {
 
 #[test]
 fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
-    let driver = Arc::new(Fake::default());
+    let driver = Arc::new(FakeDriver::default());
     let throttle = vec![Throttle::SwPowerCap, Throttle::HwThermalSlowdown];
     driver.set_samples(vec![Sample { throttle, ..Sample::default() }]);
     let series = Monitor::start(driver, 0).unwrap().stop();

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use stats::simulate::{Between, Noise, Rng};
 use stats::{Comparison, Launches, Side, Trend, changes, judge, shifts};
+use testing::simulate::{Between, Noise, Rng};
 
 const CELLS: usize = 10_000;
 

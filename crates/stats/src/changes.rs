@@ -161,7 +161,7 @@ fn centred_ranks(series: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::{Noise, Rng};
+    use testing::simulate::{Noise, Rng};
 
     const LENGTH: usize = 256;
 

@@ -126,7 +126,7 @@ impl Level {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::Rng;
+    use testing::simulate::Rng;
 
     /// Runs of one launch each.
     fn history(centres: &[f64]) -> Vec<Launches> {

@@ -206,12 +206,12 @@ fn lock(driver: &dyn Driver, index: u32, clock: LockedClock) -> Result<(), Strin
 
 #[cfg(test)]
 mod tests {
-    use machine::gpu::fake::Fake;
     use protocol::Gpu;
+    use testing::FakeDriver;
 
     use super::*;
 
-    fn held(driver: &Fake, clock: LockedClock, indices: &[u32]) -> (Result<(), String>, String) {
+    fn held(driver: &FakeDriver, clock: LockedClock, indices: &[u32]) -> (Result<(), String>, String) {
         let request = Request { clock, indices: indices.to_vec() };
         let mut said = Vec::new();
         let result = hold(driver, &request, std::io::empty(), &mut said);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn clocks_are_locked_and_reset_at_the_end_of_the_pipe() {
-        let driver = Fake::default();
+        let driver = FakeDriver::default();
         let (result, said) = held(&driver, LockedClock::Base, &[0, 1]);
         assert_eq!((result, said.as_str()), (Ok(()), "locked\n"));
         let base = Some(LockedClock::Base);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_gpu_that_refuses_leaves_none_locked() {
-        let driver = Fake::default();
+        let driver = FakeDriver::default();
         driver.refuse_clocks(1, ClockError::NoPermission);
         let (result, said) = held(&driver, LockedClock::Mhz(1410), &[0, 1]);
         assert!(result.unwrap_err().starts_with("GPU 1: this user may not set GPU clocks: run as root"));
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_clock_beyond_the_gpu_s_own_is_refused() {
-        let driver = Fake::default();
+        let driver = FakeDriver::default();
         driver.set_gpu(Gpu { max_sm_clock_mhz: Some(1980), ..Gpu::default() });
         let (result, _) = held(&driver, LockedClock::Mhz(2000), &[0]);
         assert_eq!(result.unwrap_err(), "GPU 0: 2000 MHz is more than its 1980 MHz");

@@ -96,24 +96,3 @@ pub fn words(processes: &[Process]) -> String {
     });
     words.collect::<Vec<_>>().join(", ")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::fake::Fake;
-
-    #[test]
-    fn processes_of_others_are_named_once() {
-        let process =
-            |id, name: Option<&str>, used_bytes| Process { id, name: name.map(Into::into), used_bytes };
-        let fake = Fake::default();
-        fake.set_processes(vec![
-            process(7, Some("python"), Some(4509715660)),
-            process(9, None, None),
-            process(7, Some("python"), None),
-            process(8, Some("llama2-bench-torch"), None),
-        ]);
-        let others = others(&fake, 0, &[8]);
-        assert_eq!(words(&others), "python (process 7, 4.20 GiB), a program (process 9)");
-    }
-}

@@ -104,37 +104,3 @@ impl GpuWatch {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::gpu::Process;
-    use crate::gpu::fake::Fake;
-
-    use super::*;
-
-    #[test]
-    fn a_watch_is_of_the_gpu_that_cuda_shows() {
-        let driver = Arc::new(Fake::default());
-        driver.set_gpu(Gpu { name: "NVIDIA H200".into(), memory_bytes: 141 << 30, ..Gpu::default() });
-        let gpus = Gpus::new(Arc::clone(&driver) as Arc<dyn Driver>, None);
-        assert_eq!(gpus.facts()[0].name, "NVIDIA H200");
-        assert_eq!(gpus.watch(Device::Cuda(0)).unwrap().memory_bytes(), Some(141 << 30));
-        assert_eq!(gpus.indices(Device::Cuda(0), 1), Some(vec![0]));
-        assert_eq!((gpus.indices(Device::Cuda(0), 2), gpus.indices(Device::Cpu, 1)), (None, None));
-        assert!(gpus.watch(Device::Cuda(1)).is_none() && gpus.watch(Device::Cpu).is_none());
-        assert!(Gpus::new(driver, Some("-1")).facts().is_empty());
-    }
-
-    #[test]
-    fn others_and_what_is_left_are_told() {
-        let driver = Arc::new(Fake::default());
-        let watch = Gpus::new(Arc::clone(&driver) as Arc<dyn Driver>, None).watch(Device::Cuda(0)).unwrap();
-        assert_eq!(watch.other_processes(), None);
-        let process = |id| Process { id, name: Some("python".into()), used_bytes: Some(1 << 30) };
-        driver.set_processes(vec![process(std::process::id()), process(u32::MAX)]);
-        assert_eq!(watch.other_processes().unwrap(), format!("python (process {}, 1.00 GiB)", u32::MAX));
-        driver.set_used(vec![5 << 30, 1 << 30]);
-        assert_eq!(watch.used_bytes(), Some(5 << 30));
-        assert_eq!(watch.left_bytes(1 << 30), None);
-    }
-}

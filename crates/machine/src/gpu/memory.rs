@@ -23,27 +23,3 @@ pub fn memory_left(
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::fake::Fake;
-
-    #[test]
-    fn memory_comes_back_or_is_missed() {
-        let fake = Fake::default();
-        fake.set_used(vec![9 << 30, 5 << 30, 1 << 30]);
-        let mut waits = 0;
-        let wait = || {
-            waits += 1;
-            waits < 10
-        };
-        assert_eq!(memory_left(&fake, 0, 1 << 30, wait), None);
-        assert_eq!(waits, 2);
-
-        fake.set_used(vec![9 << 30]);
-        assert_eq!(memory_left(&fake, 0, 1 << 30, || false), Some(8 << 30));
-        fake.set_used(vec![(1 << 30) + 1000]);
-        assert_eq!(memory_left(&fake, 0, 1 << 30, || false), None);
-    }
-}

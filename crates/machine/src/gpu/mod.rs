@@ -5,8 +5,6 @@
 //! A driver that is not there, or does not say something, is no error of a run: its figures are absent.
 
 mod driver;
-#[cfg(any(test, feature = "fake"))]
-pub mod fake;
 mod gpus;
 mod memory;
 mod monitor;

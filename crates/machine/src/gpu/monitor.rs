@@ -64,29 +64,3 @@ fn watch(driver: &dyn Driver, index: u32, phases: &Receiver<Phase>) -> GpuSeries
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::Sample;
-    use crate::gpu::fake::Fake;
-
-    #[test]
-    fn it_samples_at_once_and_hears_phases_until_it_is_stopped() {
-        let fake = Arc::new(Fake::default());
-        fake.set_samples(vec![Sample { power_watts: Some(250.0), ..Sample::default() }]);
-        fake.set_energy(vec![5.0, 6.0, 7.0, 9.0]);
-        let monitor = Monitor::start(fake, 0).unwrap();
-        monitor.phase(Phase::Prompt);
-        monitor.phase(Phase::Decode);
-        let series = monitor.stop();
-        assert!(!series.power_watts.is_empty() && series.power_watts.iter().all(|watts| *watts == 250.0));
-        assert_eq!(series.sample_seconds.len(), series.power_watts.len());
-        assert_eq!(
-            series.phases.iter().map(|one| one.phase).collect::<Vec<_>>(),
-            [Phase::Prompt, Phase::Decode]
-        );
-        assert_eq!(series.energy_joules, Some(4.0));
-        assert!(series.phases.iter().all(|one| one.seconds <= series.seconds));
-    }
-}

@@ -1,6 +1,6 @@
 //! The intervals that were not chosen, to measure the choice against.
 
-use stats::simulate::Rng;
+use testing::simulate::Rng;
 
 const RESAMPLES: usize = 400;
 

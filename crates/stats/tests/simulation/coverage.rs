@@ -1,7 +1,7 @@
 //! How often a 95 % interval holds the true ratio.
 
-use stats::simulate::{Noise, Rng};
 use stats::{Comparison, Side};
+use testing::simulate::{Noise, Rng};
 
 use crate::{USUAL, bootstrap, experiments, is_long, launches, models, percent, tolerance};
 

@@ -1,7 +1,7 @@
 //! Drift: how often it is seen where there is none, and where there is.
 
-use stats::simulate::{Noise, Rng};
 use stats::{Change, Launches, Side, Trend, changes};
+use testing::simulate::{Noise, Rng};
 
 use crate::{USUAL, experiments, launches, percent, tolerance};
 

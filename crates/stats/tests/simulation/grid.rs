@@ -1,7 +1,7 @@
 //! Whole runs against themselves: how often anything is called a change.
 
-use stats::simulate::{Between, Noise, Rng};
 use stats::{Comparison, FAMILY_LEVEL, Side, Verdict, judge};
+use testing::simulate::{Between, Noise, Rng};
 
 use crate::{USUAL, experiments, is_long, launches, models, percent, tolerance};
 

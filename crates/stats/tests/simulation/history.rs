@@ -1,7 +1,7 @@
 //! Shifts in a history of runs: how often one is seen where there is none, and where there is.
 
-use stats::simulate::{Between, Noise, Rng};
 use stats::{Launches, Shift, shifts};
+use testing::simulate::{Between, Noise, Rng};
 
 use crate::{experiments, is_long, percent, tolerance};
 

@@ -13,7 +13,7 @@ mod power;
 mod until;
 
 use stats::Launches;
-use stats::simulate::{Between, Noise};
+use testing::simulate::{Between, Noise};
 
 /// A count of experiments: `quick` in a test, `long` for a table.
 fn experiments(quick: usize, long: usize) -> usize {

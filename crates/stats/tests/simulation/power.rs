@@ -1,7 +1,7 @@
 //! How often a true change is found, and whether the launches that are asked for do.
 
-use stats::simulate::{Noise, Rng};
 use stats::{Comparison, Side, Verdict, judge};
+use testing::simulate::{Noise, Rng};
 
 use crate::grid::{pair, verdicts};
 use crate::{USUAL, experiments, is_long, launches, percent};

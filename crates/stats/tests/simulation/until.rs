@@ -1,7 +1,7 @@
 //! How often the interval of a mean holds the truth where it also decided when to stop.
 
-use stats::simulate::Rng;
 use stats::{MeanInterval, Until};
+use testing::simulate::Rng;
 
 use crate::{experiments, is_long, percent, tolerance};
 

@@ -1,4 +1,5 @@
-//! Hostile input for everything that the program parses and that comes from elsewhere: one file under `tests/` a target.
+//! Hostile input for everything that the program parses and that comes from elsewhere. A file of this crate's `tests/` is a
+//! target.
 //!
 //! An input is a valid sample after some edits, sometimes noise. A target holds three things of the code that reads
 //! it: it does not panic, it does not believe a size before it has checked it ([`bounded`]), and what it accepts it can
@@ -7,8 +8,8 @@
 //! `make test` tries some hundred inputs a target. A million of each, of all targets or of one:
 //!
 //! ```sh
-//! PROPTEST_CASES=1000000 cargo test --profile fuzz -p fuzz
-//! PROPTEST_CASES=1000000 cargo test --profile fuzz -p fuzz --test checkpoint
+//! PROPTEST_CASES=1000000 cargo test --profile fuzz -p testing
+//! PROPTEST_CASES=1000000 cargo test --profile fuzz -p testing --test checkpoint
 //! ```
 //!
 //! A finding is printed as small as it could be made, and becomes a test of the crate that it was found in. To add a

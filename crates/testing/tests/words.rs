@@ -3,10 +3,10 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use fuzz::{BoundedAllocator, Corpus, Outcome, check};
 use harness::{format_bytes, parse_bytes};
 use proptest::prelude::*;
 use protocol::{Device, Precision};
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use protocol::{Gpu, LockedClock};
 
-use crate::gpu::{ClockError, Driver, Process, Sample};
+use machine::gpu::{ClockError, Driver, Process, Sample};
 
 /// One GPU that says what it is told to say.
 #[derive(Debug, Default)]
-pub struct Fake {
+pub struct FakeDriver {
     script: Mutex<Script>,
 }
 
@@ -23,7 +23,7 @@ struct Script {
     clock_error: Option<(u32, ClockError)>,
 }
 
-impl Fake {
+impl FakeDriver {
     /// What it is.
     pub fn set_gpu(&self, gpu: Gpu) {
         self.change(|script| script.gpu = gpu);
@@ -79,7 +79,7 @@ fn next<T: Clone>(values: &mut Vec<T>) -> Option<T> {
     if values.len() > 1 { Some(values.remove(0)) } else { values.first().cloned() }
 }
 
-impl Driver for Fake {
+impl Driver for FakeDriver {
     fn count(&self) -> u32 {
         1
     }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use fuzz::{BoundedAllocator, Corpus, Input, Outcome, check};
 use llama::{Checkpoint, Weights, fingerprint, weight_specs, write_checkpoint};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use protocol::{ModelSource, Precision};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

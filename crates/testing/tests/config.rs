@@ -1,11 +1,11 @@
 //! `config.json`: what is accepted can be written, and counted without overflow.
 
-use fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line, sample};
 use harness::NAMED_MODELS;
 use llama::cost::{self, Footprint};
 use llama::{LlamaConfig, weight_specs};
 use proptest::prelude::*;
 use protocol::Precision;
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

@@ -2,9 +2,9 @@
 //! rule of the audit is put out by what a table claims.
 
 use audit::{AuditedTable, Hardware};
-use fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 use proptest::prelude::*;
 use results::published::{Document, csv, json, markdown};
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

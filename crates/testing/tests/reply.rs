@@ -1,10 +1,10 @@
 //! Lines of the pipe, in both directions.
 
-use fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line};
 use harness::{Evidence, WorkerEnd, classify, parse_reply};
 use proptest::prelude::*;
 use protocol::{Phase, Reply, Request};
 use serde::Serialize;
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

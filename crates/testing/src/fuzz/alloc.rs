@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 
 use proptest::test_runner::TestCaseError;
 
-use crate::Outcome;
+use crate::fuzz::Outcome;
 
 /// The largest allocation of a case. Inputs have some ten thousand bytes.
 const LARGEST: usize = 16 << 20;
@@ -19,7 +19,7 @@ const REFUSED: usize = 1 << 30;
 ///
 /// ```ignore
 /// #[global_allocator]
-/// static ALLOCATOR: fuzz::BoundedAllocator = fuzz::BoundedAllocator;
+/// static ALLOCATOR: testing::fuzz::BoundedAllocator = testing::fuzz::BoundedAllocator;
 /// ```
 #[derive(Debug)]
 pub struct BoundedAllocator;

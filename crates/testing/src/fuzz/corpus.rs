@@ -5,8 +5,8 @@ use std::fmt;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::edit::{Edit, Material, edits};
-use crate::words::{values, words};
+use crate::fuzz::edit::{Edit, Material, edits};
+use crate::fuzz::words::{values, words};
 
 /// An input: bytes that look like text.
 #[derive(Clone, PartialEq, Eq)]

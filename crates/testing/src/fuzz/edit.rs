@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
-use crate::json::{add_entry, change_value, remove_entry};
+use crate::fuzz::json::{add_entry, change_value, remove_entry};
 
 /// One edit.
 #[derive(Debug, Clone)]

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use fuzz::{BoundedAllocator, Corpus, Outcome, check, repository, sample};
 use harness::{DEFAULT_ENGINES, Engines, QUICK_SWEEP, Settings, Sweep, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, repository, sample};
 use toml::Value;
 
 #[global_allocator]

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
 use proptest::prelude::*;
 use protocol::{Environment, Measurement, Verification};
 use report::{csv, json, markdown, terminal};
@@ -12,6 +11,7 @@ use results::{RecordReader, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;

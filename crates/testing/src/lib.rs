@@ -1,0 +1,8 @@
+//! What tests of several crates use. Only tests depend on it.
+
+mod fake_driver;
+pub mod fuzz;
+pub mod parity;
+pub mod simulate;
+
+pub use fake_driver::FakeDriver;
