@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Who may depend on whom (ARCHITECTURE.md's table), proved from Cargo's own graph.
+# Who may depend on whom (ARCHITECTURE.md's table), proved from Cargo's own graph; and that the files which the documents name exist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +31,20 @@ done < ARCHITECTURE.md
 missing=$(comm -23 <(echo "$crates") <(printf '%s\n' "${listed[@]}" | sort))
 if [ -n "$missing" ]; then
     echo "check_arrows: not in ARCHITECTURE.md's table: $(echo $missing)" >&2
+    exit 1
+fi
+
+# Paths in the documents' backquotes: from the root, or from `crates/`.
+stale=$(
+    grep -onE '`(crates|configs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
+        ARCHITECTURE.md CONTRIBUTING.md METHODOLOGY.md PROTOCOL.md README.md |
+        while IFS=: read -r document line path; do
+            path=$(tr -d '`' <<<"$path")
+            compgen -G "$path" >/dev/null || compgen -G "crates/$path" >/dev/null || echo "  $document:$line: $path"
+        done
+)
+if [ -n "$stale" ]; then
+    printf 'check_arrows: no such file:\n%s\n' "$stale" >&2
     exit 1
 fi
 echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as ARCHITECTURE.md has it"

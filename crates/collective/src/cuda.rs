@@ -1,22 +1,19 @@
 //! The little of CUDA's driver API that collectives need.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr::null;
+use std::ffi::{c_int, c_void};
 
-use libloading::os::unix::{Library, Symbol};
+use machine::gpu::{Code, CudaDriver, GetErrorString, check_cuda};
 
 use crate::CollectiveError;
 use crate::error::loader_words;
 
-type Code = c_int;
-
 /// NVIDIA's driver, opened.
 pub(crate) struct Driver {
-    stream_synchronize: Symbol<unsafe extern "C" fn(*mut c_void) -> Code>,
-    error_string: Symbol<unsafe extern "C" fn(Code, *mut *const c_char) -> Code>,
-    device_get: Symbol<unsafe extern "C" fn(*mut c_int, c_int) -> Code>,
-    primary_context: Symbol<unsafe extern "C" fn(*mut *mut c_void, c_int) -> Code>,
-    set_context: Symbol<unsafe extern "C" fn(*mut c_void) -> Code>,
+    stream_synchronize: unsafe extern "C" fn(*mut c_void) -> Code,
+    error_string: GetErrorString,
+    device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Code,
+    primary_context: unsafe extern "C" fn(*mut *mut c_void, c_int) -> Code,
+    set_context: unsafe extern "C" fn(*mut c_void) -> Code,
 }
 
 impl Driver {
@@ -25,19 +22,17 @@ impl Driver {
         let error = |error: libloading::Error| {
             CollectiveError::new(format_args!("no NVIDIA driver: {}", loader_words(&error)))
         };
-        // SAFETY: the symbols have the signatures of the CUDA driver API; the library is never closed, for the driver does not
-        // survive that.
+        let library = CudaDriver::open().map_err(error)?;
+        // SAFETY: the functions have these signatures in the CUDA driver API.
         unsafe {
-            let library = std::mem::ManuallyDrop::new(Library::new("libcuda.so.1").map_err(error)?);
             let driver = Self {
-                stream_synchronize: library.get(b"cuStreamSynchronize").map_err(error)?,
-                error_string: library.get(b"cuGetErrorString").map_err(error)?,
-                device_get: library.get(b"cuDeviceGet").map_err(error)?,
-                primary_context: library.get(b"cuDevicePrimaryCtxRetain").map_err(error)?,
-                set_context: library.get(b"cuCtxSetCurrent").map_err(error)?,
+                stream_synchronize: library.function("cuStreamSynchronize").map_err(error)?,
+                error_string: library.function("cuGetErrorString").map_err(error)?,
+                device_get: library.function("cuDeviceGet").map_err(error)?,
+                primary_context: library.function("cuDevicePrimaryCtxRetain").map_err(error)?,
+                set_context: library.function("cuCtxSetCurrent").map_err(error)?,
             };
-            let initialise: Symbol<unsafe extern "C" fn(u32) -> Code> =
-                library.get(b"cuInit").map_err(error)?;
+            let initialise: unsafe extern "C" fn(u32) -> Code = library.function("cuInit").map_err(error)?;
             driver.check("cuInit", initialise(0))?;
             Ok(driver)
         }
@@ -62,16 +57,7 @@ impl Driver {
     }
 
     fn check(&self, what: &str, code: Code) -> Result<(), CollectiveError> {
-        if code == 0 {
-            return Ok(());
-        }
-        let mut text = null();
-        // SAFETY: `text` is set to a static string, or stays null.
-        let text = unsafe {
-            (self.error_string)(code, &raw mut text);
-            if text.is_null() { "unknown error".into() } else { CStr::from_ptr(text).to_string_lossy() }
-        };
-        Err(CollectiveError::new(format_args!("{what}: the NVIDIA driver: {text} ({code})")))
+        check_cuda(self.error_string, code).map_err(|why| CollectiveError::new(format_args!("{what}: {why}")))
     }
 }
 

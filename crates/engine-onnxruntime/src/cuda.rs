@@ -4,15 +4,14 @@
 //! makes its work visible: in one of its own no event could be placed.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::mem::ManuallyDrop;
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
+use machine::gpu::{Code, CudaDriver, GetErrorString, check_cuda};
 
 type Handle = *mut c_void;
-type Code = c_int;
 /// In host or device memory: the driver tells one from the other.
 type Address = u64;
 
@@ -29,46 +28,34 @@ struct Functions {
     event_create: unsafe extern "C" fn(*mut Handle, c_uint) -> Code,
     event_record: unsafe extern "C" fn(Handle, Handle) -> Code,
     event_elapsed_time: unsafe extern "C" fn(*mut f32, Handle, Handle) -> Code,
-    get_error_string: unsafe extern "C" fn(c_int, *mut *const c_char) -> Code,
+    get_error_string: GetErrorString,
 }
 
 impl Functions {
     fn load() -> Result<Self> {
-        // SAFETY: the library is NVIDIA's; its initialisers may run at any time. It stays loaded: it does not survive being
-        // unloaded.
-        let driver = unsafe { libloading::Library::new("libcuda.so.1") };
-        let driver = ManuallyDrop::new(driver.context("no NVIDIA driver")?);
-        // SAFETY: the symbols have these signatures in the driver's interface.
+        let driver = CudaDriver::open().context("no NVIDIA driver")?;
+        // SAFETY: the functions have these signatures in the driver's interface.
         unsafe {
             Ok(Self {
-                init: *driver.get(b"cuInit")?,
-                device_get: *driver.get(b"cuDeviceGet")?,
-                primary_context_retain: *driver.get(b"cuDevicePrimaryCtxRetain")?,
-                context_set_current: *driver.get(b"cuCtxSetCurrent")?,
-                context_synchronize: *driver.get(b"cuCtxSynchronize")?,
-                stream_create: *driver.get(b"cuStreamCreate")?,
-                stream_synchronize: *driver.get(b"cuStreamSynchronize")?,
-                copy: *driver.get(b"cuMemcpyAsync")?,
-                event_create: *driver.get(b"cuEventCreate")?,
-                event_record: *driver.get(b"cuEventRecord")?,
-                event_elapsed_time: *driver.get(b"cuEventElapsedTime")?,
-                get_error_string: *driver.get(b"cuGetErrorString")?,
+                init: driver.function("cuInit")?,
+                device_get: driver.function("cuDeviceGet")?,
+                primary_context_retain: driver.function("cuDevicePrimaryCtxRetain")?,
+                context_set_current: driver.function("cuCtxSetCurrent")?,
+                context_synchronize: driver.function("cuCtxSynchronize")?,
+                stream_create: driver.function("cuStreamCreate")?,
+                stream_synchronize: driver.function("cuStreamSynchronize")?,
+                copy: driver.function("cuMemcpyAsync")?,
+                event_create: driver.function("cuEventCreate")?,
+                event_record: driver.function("cuEventRecord")?,
+                event_elapsed_time: driver.function("cuEventElapsedTime")?,
+                get_error_string: driver.function("cuGetErrorString")?,
             })
         }
     }
 
     /// An error of the driver in its own words.
     fn check(&self, code: Code) -> Result<()> {
-        if code == 0 {
-            return Ok(());
-        }
-        let mut text: *const c_char = std::ptr::null();
-        // SAFETY: `text` outlives the call, which sets it to a static string or leaves it.
-        let text = unsafe {
-            (self.get_error_string)(code, &raw mut text);
-            if text.is_null() { "unknown error".into() } else { CStr::from_ptr(text).to_string_lossy() }
-        };
-        bail!("the NVIDIA driver: {text} ({code})")
+        Ok(check_cuda(self.get_error_string, code)?)
     }
 
     /// What a call writes to the place that it is given.
@@ -165,6 +152,7 @@ mod tests {
     /// A driver with one GPU, on which an event has the time at which it was recorded: 1 ms, 3 ms, 6 ms, 10 ms, …
     #[expect(clippy::undocumented_unsafe_blocks, reason = "every pointer is the one that this file passes")]
     mod fake {
+        use std::ffi::c_char;
         use std::sync::atomic::{AtomicUsize, Ordering};
 
         use super::*;

@@ -1,8 +1,9 @@
 //! Whether NVIDIA's GPUs can be used by libraries of CUDA 13, and if not, why, and what to do about it.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::{c_int, c_uint};
 
 use anyhow::{Result, bail};
+use machine::gpu::{CudaDriver, check_cuda};
 
 /// Drivers say which CUDA they are for as 1000 · major + 10 · minor; from this one on CUDA 13's libraries run.
 const OLDEST_DRIVER: c_int = 13_000;
@@ -23,9 +24,8 @@ struct Facts {
 /// # Errors
 /// In one line: there is no driver, or it does not work, is too old, has no GPU, or one that is too old.
 pub fn usable_gpus() -> Result<usize> {
-    // SAFETY: the library is NVIDIA's; its initialisers may run at any time.
-    match unsafe { libloading::Library::new("libcuda.so.1") } {
-        Ok(driver) => judge(&ask(&std::mem::ManuallyDrop::new(driver))?),
+    match CudaDriver::open() {
+        Ok(driver) => judge(&ask(&driver)?),
         Err(error) => bail!("{}", no_driver(&format!("{:#}", anyhow::Error::from(error)))),
     }
 }
@@ -58,54 +58,39 @@ fn judge(facts: &Facts) -> Result<usize> {
     Ok(capabilities.len())
 }
 
-/// Asks the driver, whose functions have these signatures in the CUDA Driver API.
-fn ask(driver: &libloading::Library) -> Result<Facts> {
+/// Asks the driver.
+fn ask(driver: &CudaDriver) -> Result<Facts> {
     type Write = unsafe extern "C" fn(*mut c_int) -> c_int;
     const CAPABILITY: [c_int; 2] = [75, 76];
-    // SAFETY: as above; what is written to outlives each call.
+    // SAFETY: the functions have these signatures in the CUDA Driver API; what is written to outlives each call.
     unsafe {
-        let init = driver.get::<unsafe extern "C" fn(c_uint) -> c_int>(b"cuInit")?;
-        let version = driver.get::<Write>(b"cuDriverGetVersion")?;
-        let count = driver.get::<Write>(b"cuDeviceGetCount")?;
-        let attribute =
-            driver.get::<unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int>(b"cuDeviceGetAttribute")?;
+        let init: unsafe extern "C" fn(c_uint) -> c_int = driver.function("cuInit")?;
+        let version: Write = driver.function("cuDriverGetVersion")?;
+        let count: Write = driver.function("cuDeviceGetCount")?;
+        let attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int =
+            driver.function("cuDeviceGetAttribute")?;
+        let error_string = driver.function("cuGetErrorString")?;
         let mut facts = Facts { cuda: 0, capabilities: Vec::new() };
-        check(driver, version(&raw mut facts.cuda))?;
+        check_cuda(error_string, version(&raw mut facts.cuda))?;
         if facts.cuda < OLDEST_DRIVER {
             return Ok(facts);
         }
         const NO_DEVICE: c_int = 100;
         match init(0) {
             NO_DEVICE => return Ok(facts),
-            code => check(driver, code)?,
+            code => check_cuda(error_string, code)?,
         }
         let mut gpus = 0;
-        check(driver, count(&raw mut gpus))?;
+        check_cuda(error_string, count(&raw mut gpus))?;
         for gpu in 0..gpus {
             let mut parts = [0; 2];
             for (part, number) in parts.iter_mut().zip(CAPABILITY) {
-                check(driver, attribute(&raw mut *part, number, gpu))?;
+                check_cuda(error_string, attribute(&raw mut *part, number, gpu))?;
             }
             facts.capabilities.push((parts[0], parts[1]));
         }
         Ok(facts)
     }
-}
-
-/// An error of the driver in its own words.
-fn check(driver: &libloading::Library, code: c_int) -> Result<()> {
-    if code == 0 {
-        return Ok(());
-    }
-    let mut text: *const c_char = std::ptr::null();
-    // SAFETY: `text` outlives the call, which sets it to a static string or leaves it.
-    let text = unsafe {
-        let describe =
-            driver.get::<unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int>(b"cuGetErrorString")?;
-        describe(code, &raw mut text);
-        if text.is_null() { "unknown error".into() } else { CStr::from_ptr(text).to_string_lossy() }
-    };
-    bail!("the NVIDIA driver: {text} ({code})")
 }
 
 /// The package of Python's registry that brings a library of CUDA's.

@@ -10,7 +10,8 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use libloading::os::unix::{Library, Symbol};
+use libloading::os::unix::Library;
+use machine::gpu::CudaDriver;
 
 /// Names the tool's library.
 const INJECTION: &str = "NVTX_INJECTION64_PATH";
@@ -90,8 +91,8 @@ impl Marker for Profilers {
 
 /// `cuProfilerStart` and `cuProfilerStop` of the driver.
 struct Switch {
-    start: Symbol<unsafe extern "C" fn() -> c_int>,
-    stop: Symbol<unsafe extern "C" fn() -> c_int>,
+    start: unsafe extern "C" fn() -> c_int,
+    stop: unsafe extern "C" fn() -> c_int,
 }
 
 impl Switch {
@@ -99,12 +100,11 @@ impl Switch {
         let absent = |error: libloading::Error| {
             format!("no CUDA driver, so no profiler is switched on: {}", one_line(&error))
         };
-        // SAFETY: the symbols have these signatures in the CUDA driver API. The library is never closed: the driver does not survive
-        // that.
+        let driver = CudaDriver::open().map_err(absent)?;
+        // SAFETY: the functions have these signatures in the CUDA driver API.
         unsafe {
-            let driver = ManuallyDrop::new(Library::new("libcuda.so.1").map_err(absent)?);
-            let start = driver.get(b"cuProfilerStart").map_err(absent)?;
-            let stop = driver.get(b"cuProfilerStop").map_err(absent)?;
+            let start = driver.function("cuProfilerStart").map_err(absent)?;
+            let stop = driver.function("cuProfilerStop").map_err(absent)?;
             Ok(Self { start, stop })
         }
     }

@@ -4,6 +4,7 @@
 //! GPU that a sweep calls `cuda:N`, [`Monitor`] watches it, [`memory_left`] tells whether a worker gave back what it held.
 //! A driver that is not there, or does not say something, is no error of a run: its figures are absent.
 
+mod cuda;
 mod driver;
 mod gpus;
 mod memory;
@@ -18,6 +19,7 @@ pub const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 /// Which GPUs CUDA shows.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
+pub use cuda::{Code, CudaDriver, CudaError, GetErrorString, check_cuda};
 pub use driver::{ClockError, Driver, Process, Sample, others, words};
 pub use gpus::{GpuWatch, Gpus};
 pub use memory::memory_left;
