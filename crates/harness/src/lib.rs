@@ -25,6 +25,7 @@ pub use worker::events::Event;
 pub use worker::helper::helper_if_asked;
 pub use worker::interrupt::{Interrupt, before_abrupt_end, interrupt, interrupted};
 pub use worker::launch::Ranks;
-pub use worker::process::{Limits, PhaseLimits, Worker, WorkerError, parse_reply};
+pub use worker::pipes::parse_reply;
+pub use worker::process::{Limits, PhaseLimits, Worker, WorkerError};
 pub use worker::slot::{generate, greet, profile};
 pub use worker::time_breakdown::{Spent, clocked};

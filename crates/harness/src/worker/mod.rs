@@ -8,6 +8,7 @@ pub(crate) mod guard;
 pub(crate) mod helper;
 pub(crate) mod interrupt;
 pub(crate) mod launch;
+pub(crate) mod pipes;
 pub(crate) mod process;
 pub(crate) mod ranks;
 mod signals;

@@ -1,10 +1,9 @@
 //! A worker process: spawn, ask, wait with deadlines, kill, reap. Linux.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use crate::worker::children::{adopt_orphans, sweep};
 use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
 use crate::worker::launch::{Launch, Ranks};
+use crate::worker::pipes::{Line, keep_tail, read_replies, write_requests};
 use crate::worker::{guard, ranks};
 use crate::{EngineCommand, interrupted};
 use machine::OomKills;
@@ -69,7 +69,6 @@ pub enum WorkerError {
 
 /// Bytes of a reply that is neither figures nor logits.
 pub(crate) const PLAIN_REPLY: usize = 1 << 20;
-const STDERR_KEPT: usize = 64 << 10;
 /// How often a waiting harness looks whether the user asked to stop.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
 const HELLO_DEADLINE: Duration = Duration::from_secs(120);
@@ -80,13 +79,6 @@ const GUARD_DEADLINE: Duration = Duration::from_secs(30);
 const END_DEADLINE: Duration = Duration::from_secs(30);
 /// What was answered in time, but could not be read: this program was stopped (Ctrl-Z) meanwhile.
 const GRACE: Duration = Duration::from_millis(200);
-
-enum Line {
-    Reply(Box<Reply>),
-    Garbage(String),
-    /// The pipe ended inside a line.
-    Torn,
-}
 
 /// A running worker. Dropping it kills it, and everything that it started.
 pub struct Worker {
@@ -397,71 +389,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
-    for line in requests {
-        if pipe.write_all(&line).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<Line>) {
-    let mut pipe = BufReader::new(pipe);
-    loop {
-        let line = match read_line(&mut pipe, longest) {
-            Ok(None) | Err(_) => return,
-            Ok(Some(line)) => line,
-        };
-        if lines.send(line).is_err() {
-            return;
-        }
-    }
-}
-
-/// The next line; `None` at the pipe's end.
-fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
-    let mut line = Vec::new();
-    // A request may raise the bound while this waits for the first byte.
-    pipe.fill_buf()?;
-    let longest = longest.load(Ordering::Relaxed);
-    pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
-    Ok(match line.last() {
-        None => None,
-        Some(b'\n') => Some(match parse_reply(&line) {
-            Ok(reply) => Line::Reply(Box::new(reply)),
-            Err(what) => Line::Garbage(what),
-        }),
-        Some(_) if line.len() > longest => Some(Line::Garbage(format!(
-            "a line of more than {longest} bytes, which no answer to this request has: {}",
-            start_of(&line)
-        ))),
-        Some(_) => Some(Line::Torn),
-    })
-}
-
-/// Reads a line that a worker wrote.
-///
-/// # Errors
-/// In words, with the line's first characters.
-pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
-    serde_json::from_slice(line)
-        .map_err(|error| format!("not a reply of this protocol ({error}): {}", start_of(line)))
-}
-
-fn start_of(line: &[u8]) -> String {
-    String::from_utf8_lossy(&line[..line.len().min(80)]).trim_end().into()
-}
-
-fn keep_tail(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(&buffer[..count]);
-        let excess = kept.len().saturating_sub(STDERR_KEPT);
-        kept.drain(..excess);
     }
 }
 

@@ -1,0 +1,90 @@
+//! The pipes of a worker, each served by a thread: requests written, lines of replies read, the end of stderr kept.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::ChildStdin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+
+use protocol::Reply;
+
+/// Bytes of stderr that are kept.
+const STDERR_KEPT: usize = 64 << 10;
+
+/// A line that a worker wrote.
+pub(super) enum Line {
+    /// An answer, or progress.
+    Reply(Box<Reply>),
+    /// Not of the protocol; why.
+    Garbage(String),
+    /// The pipe ended inside a line.
+    Torn,
+}
+
+/// Writes requests to a worker until it reads no more.
+pub(super) fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
+    for line in requests {
+        if pipe.write_all(&line).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads lines until the pipe ends or nobody listens.
+pub(super) fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<Line>) {
+    let mut pipe = BufReader::new(pipe);
+    loop {
+        let line = match read_line(&mut pipe, longest) {
+            Ok(None) | Err(_) => return,
+            Ok(Some(line)) => line,
+        };
+        if lines.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// The next line; `None` at the pipe's end.
+fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
+    let mut line = Vec::new();
+    // A request may raise the bound while this waits for the first byte.
+    pipe.fill_buf()?;
+    let longest = longest.load(Ordering::Relaxed);
+    pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
+    Ok(match line.last() {
+        None => None,
+        Some(b'\n') => Some(match parse_reply(&line) {
+            Ok(reply) => Line::Reply(Box::new(reply)),
+            Err(what) => Line::Garbage(what),
+        }),
+        Some(_) if line.len() > longest => Some(Line::Garbage(format!(
+            "a line of more than {longest} bytes, which no answer to this request has: {}",
+            start_of(&line)
+        ))),
+        Some(_) => Some(Line::Torn),
+    })
+}
+
+/// Reads a line that a worker wrote.
+///
+/// # Errors
+/// In words, with the line's first characters.
+pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
+    serde_json::from_slice(line)
+        .map_err(|error| format!("not a reply of this protocol ({error}): {}", start_of(line)))
+}
+
+fn start_of(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(80)]).trim_end().into()
+}
+
+/// Keeps the end of what comes.
+pub(super) fn keep_tail(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&buffer[..count]);
+        let excess = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..excess);
+    }
+}
