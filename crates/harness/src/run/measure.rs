@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{CellSize, GpuSeries, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
 
-use crate::worker::slot::{Beside, MeasuredCell, Seat, greet, greet_ranks, reader};
+use crate::worker::slot::{MeasuredCell, SideMeasurements, WorkerSlot, greet, greet_ranks, reader};
 use crate::worker::time_breakdown::{Spent, clocked};
 use crate::{
     Cell, CellFailure, Engines, Event, SettingsError, Sweep, WorkerError, classify, interleaved, verify,
@@ -121,22 +121,22 @@ pub fn run(
     }
 
     let reader = if missing.is_empty() { None } else { clocked(&mut spent.memory, || reader(sweep)) };
-    let mut seats: Vec<Seat> =
-        contenders.iter().map(|one| Seat::new(one.gpu.clone(), reader.clone())).collect();
+    let mut slots: Vec<WorkerSlot> =
+        contenders.iter().map(|one| WorkerSlot::new(one.gpu.clone(), reader.clone())).collect();
     for (index, (side, cell)) in missing {
-        for (_, other) in seats.iter_mut().enumerate().filter(|(other, _)| *other != side) {
-            other.leave(on_event);
+        for (_, other) in slots.iter_mut().enumerate().filter(|(other, _)| *other != side) {
+            other.stop(on_event);
         }
-        let (Contender { sweep, engines, folder, .. }, seat) = (&mut contenders[side], &mut seats[side]);
+        let (Contender { sweep, engines, folder, .. }, slot) = (&mut contenders[side], &mut slots[side]);
         on_event(Event::CellStarted { cell, index, side });
         let empty = Measurement { part: folder.part(), ..empty_record(sweep, cell) };
         let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
             pruned(empty, from)
-        } else if let Some((failure, from)) = seat.known_failure(sweep, &cell) {
+        } else if let Some((failure, from)) = slot.known_failure(sweep, &cell) {
             fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
         } else {
-            let (measured, Beside { gpu, read_bytes_per_second }) =
-                measure_unthrottled(sweep, engines, seat, cell, on_event);
+            let (measured, SideMeasurements { gpu, read_bytes_per_second }) =
+                measure_unthrottled(sweep, engines, slot, cell, on_event);
             let empty = Measurement { gpu, read_bytes_per_second, ..empty };
             match measured {
                 Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
@@ -147,9 +147,9 @@ pub fn run(
         folder.append(&measurement)?;
         on_event(Event::CellEnded { cell, index, measurement: &measurement });
     }
-    for seat in &mut seats {
-        seat.leave(on_event);
-        spent += seat.spent;
+    for slot in &mut slots {
+        slot.stop(on_event);
+        spent += slot.spent;
     }
     Ok(RunSummary { spent, ..RunSummary::of(contenders, false)? })
 }
@@ -159,16 +159,16 @@ pub fn run(
 fn measure_unthrottled(
     sweep: &Sweep,
     engines: &Engines,
-    seat: &mut Seat,
+    slot: &mut WorkerSlot,
     cell: Cell<'_>,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> (Result<MeasuredCell, WorkerError>, Beside) {
+) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
     let cool_down = Duration::from_secs_f64(sweep.cool_down_seconds);
     let between_tries = if cool_down.is_zero() { PAUSE_BEFORE_RETRY } else { cool_down };
     let (mut throttled_tries, mut pause, mut load_seconds) = (0, cool_down, None);
     let mut last_measured = None;
     loop {
-        let (mut measured, mut beside) = seat.measure(sweep, engines, cell, pause, on_event);
+        let (mut measured, mut beside) = slot.measure(sweep, engines, cell, pause, on_event);
         if let (Err(error), Some(before)) = (&measured, last_measured.take()) {
             let why = match error {
                 WorkerError::Evidence(evidence) => classify(evidence).error,

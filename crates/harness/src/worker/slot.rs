@@ -34,8 +34,8 @@ pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
 }
 
 #[derive(Default)]
-pub(crate) struct Seat {
-    seated: Option<Seated>,
+pub(crate) struct WorkerSlot {
+    current: Option<LoadedWorker>,
     /// Over the GPU that computes.
     gpu: Option<GpuWatch>,
     /// What reads memory before and after a cell.
@@ -49,7 +49,7 @@ pub(crate) struct Seat {
     loaded: HashSet<(String, String)>,
 }
 
-struct Seated {
+struct LoadedWorker {
     engine: String,
     model: String,
     replicate: u32,
@@ -82,15 +82,15 @@ pub(crate) struct MeasuredCell {
 
 /// What went on beside a cell.
 #[derive(Default)]
-pub(crate) struct Beside {
+pub(crate) struct SideMeasurements {
     /// What the GPU did, if there is one.
     pub(crate) gpu: Option<GpuSeries>,
     /// How fast memory could be read right before and right after, the most, where that was asked for.
     pub(crate) read_bytes_per_second: Option<f64>,
 }
 
-impl Seat {
-    /// An empty seat, for workers on this GPU if any, beside which memory is read if there is a reader.
+impl WorkerSlot {
+    /// An empty slot, for workers on this GPU if any, beside which memory is read if there is a reader.
     pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<Reader>>) -> Self {
         Self { gpu, reader, ..Self::default() }
     }
@@ -117,11 +117,11 @@ impl Seat {
         cell: Cell<'_>,
         pause: Duration,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> (Result<MeasuredCell, WorkerError>, Beside) {
-        let mut beside = Beside::default();
+    ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
+        let mut beside = SideMeasurements::default();
         let measured = self.ask(sweep, engines, cell, pause, &mut beside, on_event);
         if measured.is_err() || sweep.isolation == Isolation::Cell {
-            self.leave(on_event);
+            self.stop(on_event);
             let left =
                 self.gpu.as_ref().zip(self.used_before).and_then(|(gpu, before)| gpu.left_bytes(before));
             if left.is_some() {
@@ -140,20 +140,11 @@ impl Seat {
         engines: &Engines,
         cell: Cell<'_>,
         pause: Duration,
-        beside: &mut Beside,
+        beside: &mut SideMeasurements,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<MeasuredCell, WorkerError> {
-        let fits = |seated: &Seated| {
-            seated.engine == cell.engine
-                && seated.model == cell.model.name
-                && seated.replicate == cell.replicate
-        };
-        let load_seconds = if self.seated.as_ref().is_some_and(fits) {
-            None
-        } else {
-            Some(self.sit(sweep, engines, cell, on_event)?)
-        };
-        let seated = self.seated.as_mut().expect("a worker is seated");
+        let load_seconds = self.ensure_loaded(sweep, engines, cell, on_event)?;
+        let current = self.current.as_mut().expect("a worker is loaded");
         if clocked(&mut self.spent.cool_down, || interrupted_within(pause)) {
             return Err(WorkerError::Interrupted);
         }
@@ -170,7 +161,7 @@ impl Seat {
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
-        let answer = seated.worker.ask(&request, longest, &mut |progress| {
+        let answer = current.worker.ask(&request, longest, &mut |progress| {
             if let Some(monitor) = &monitor {
                 monitor.phase(progress.phase);
             }
@@ -180,26 +171,34 @@ impl Seat {
         let passed = asked.elapsed();
         beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
         let measured = answer.and_then(|reply| {
-            let passed = (!seated.worker.hello.virtual_clock).then_some(passed);
+            let passed = (!current.worker.hello.virtual_clock).then_some(passed);
             match reply {
                 Reply::Measured(measured) => check_series(sweep, measured, passed),
                 _ => Err("expected measured".to_owned()),
             }
-            .map_err(|what| seated.worker.protocol_error(Phase::Decode, what))
+            .map_err(|what| current.worker.protocol_error(Phase::Decode, what))
         });
         self.spent.on_cell(passed, measured.as_ref().ok());
-        Ok(MeasuredCell { measured: measured?, load_seconds, loaded: seated.loaded.clone() })
+        Ok(MeasuredCell { measured: measured?, load_seconds, loaded: current.loaded.clone() })
     }
 
-    /// Seats a fresh worker that has the cell's model; the seconds that it took.
-    fn sit(
+    /// Starts a fresh worker that has the cell's model, unless the current one will do; the seconds that it took.
+    fn ensure_loaded(
         &mut self,
         sweep: &Sweep,
         engines: &Engines,
         cell: Cell<'_>,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<f64, WorkerError> {
-        self.leave(on_event);
+    ) -> Result<Option<f64>, WorkerError> {
+        let fits = |current: &LoadedWorker| {
+            current.engine == cell.engine
+                && current.model == cell.model.name
+                && current.replicate == cell.replicate
+        };
+        if self.current.as_ref().is_some_and(fits) {
+            return Ok(None);
+        }
+        self.stop(on_event);
         self.used_before = self.gpu.as_ref().and_then(GpuWatch::used_bytes);
         let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
         let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
@@ -219,13 +218,13 @@ impl Seat {
         })?;
         self.load_failure = None;
         self.loaded.insert((engine.clone(), model.clone()));
-        self.seated = Some(Seated { engine, model, replicate: cell.replicate, worker, loaded });
-        Ok(took.as_secs_f64())
+        self.current = Some(LoadedWorker { engine, model, replicate: cell.replicate, worker, loaded });
+        Ok(Some(took.as_secs_f64()))
     }
 
     /// Ends the worker; what was not in order then is told, and changes nothing of what it measured.
-    pub(crate) fn leave(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
-        let Some(Seated { engine, worker, .. }) = self.seated.take() else { return };
+    pub(crate) fn stop(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
+        let Some(LoadedWorker { engine, worker, .. }) = self.current.take() else { return };
         if let Err(evidence) = worker.shutdown() {
             on_event(Event::Farewell { engine: &engine, error: &classify(&evidence).error });
         }
