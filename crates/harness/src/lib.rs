@@ -1,7 +1,7 @@
 //! Sweeps over engine × batch size × prompt length.
 //!
 //! A [`Sweep`] is read from TOML and the command line and checked whole before anything is loaded; [`run()`] has each
-//! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`]. Nothing here prints: what
+//! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`](results::RunFolder). Nothing here prints: what
 //! happens is told as [`Event`]s.
 
 mod run;
