@@ -513,12 +513,13 @@ class Steps(Temporary):
         """What is said of a run with these rows and outcomes."""
         lines = []
         for (engine, batch_size, prompt_length), outcome in outcomes:
-            record = {"model": "m", "engine": engine, "batch_size": batch_size, "prompt_length": prompt_length}
+            key = {"model": "m", "engine": engine, "batch_size": batch_size, "prompt_length": prompt_length}
+            ended = {"ok": {}}
             if outcome == "inferred":
-                record |= {"outcome": "out_of_memory", "inferred_from": [1, 16]}
-            else:
-                record["outcome"] = outcome
-            lines.append(json.dumps(record))
+                ended = {"failed": {"kind": "out_of_memory", "inferred_from": {"batch_size": 1, "prompt_length": 16}}}
+            elif outcome != "ok":
+                ended = {"failed": {"kind": outcome}}
+            lines.append(json.dumps({"key": key, "outcome": ended}))
         self.write("judged/measurements.jsonl", "\n".join([*lines, '{"half']))
         verdict, note = steps.judge_run(self.top / "judged", {"models": ["m"], **sweep}, out_of_memory)
         self.assertIsNone(verdict)

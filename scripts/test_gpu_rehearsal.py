@@ -94,7 +94,8 @@ class Rehearsal(Temporary):
         self.assertEqual(set(step.engines) - set(used), gone)
         grid = [[engine, b, p] for engine in used for b in sweep.get("batch_sizes", []) for p in sweep["prompt_lengths"]]
         expected = [[*row, "ok"] for row in sweep.get("rows") or grid]
-        found = [[r["engine"], r["batch_size"], r["prompt_length"], r["outcome"]] for r in records]
+        cell = lambda key: [key["engine"], key["batch_size"], key["prompt_length"]]
+        found = [[*cell(record["key"]), results.outcome(record)] for record in records]
         self.assertEqual(sorted(found), sorted(expected))
 
     def test_first(self):

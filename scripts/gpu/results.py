@@ -75,7 +75,7 @@ def add(archive, path, name):
 
 
 def read_records(path):
-    """The records of a run's measurements.jsonl; none where there is no such file."""
+    """The records of a run's measurements.jsonl (schema 2); none where there is no such file."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -88,6 +88,14 @@ def read_records(path):
             # The last line of a run that was killed.
             continue
     return records
+
+
+def outcome(record):
+    """How a record's cell ended: ok, inferred, or the failure's word."""
+    failed = record["outcome"].get("failed")
+    if failed is None:
+        return "ok"
+    return "inferred" if failed.get("inferred_from") is not None else failed["kind"]
 
 
 class Summary:

@@ -6,7 +6,7 @@ import shutil
 import sys
 
 from plan import sweep_toml, without_engines
-from results import read_records
+from results import outcome, read_records
 from runner import Step
 
 GPU_FACTS = (
@@ -112,16 +112,16 @@ def judge_run(folder, sweep, out_of_memory=None):
     measured, counts = {}, {}
     records = read_records(folder / "measurements.jsonl")
     for record in records:
-        row = tuple(record.get(key) for key in ("model", "engine", "batch_size", "prompt_length"))
-        outcome = "inferred" if record.get("inferred_from") is not None else record.get("outcome") or "unknown"
-        measured.setdefault(row, set()).add(outcome)
-        counts[outcome] = counts.get(outcome, 0) + 1
+        row = tuple(record["key"][name] for name in ("model", "engine", "batch_size", "prompt_length"))
+        ended = outcome(record)
+        measured.setdefault(row, set()).add(ended)
+        counts[ended] = counts.get(ended, 0) + 1
     differing = {}
     for model, *row in sweep_rows(sweep):
-        for outcome in sorted(measured.get((model, *row), {"not measured"})):
-            if difference := difference_from_plan(outcome, tuple(row) in expected_oom, out_of_memory is not None):
+        for ended in sorted(measured.get((model, *row), {"not measured"})):
+            if difference := difference_from_plan(ended, tuple(row) in expected_oom, out_of_memory is not None):
                 differing.setdefault(difference, []).append(name(row))
-    summary = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.items())
+    summary = ", ".join(f"{count} {ended.replace('_', ' ')}" for ended, count in counts.items())
     parts = [f"{len(records)} cells: {summary}" if records else "no cell measured"]
     if not records:
         return None, parts[0]

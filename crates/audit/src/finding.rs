@@ -1,5 +1,6 @@
 //! What an audit says.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use results::one_line;
@@ -27,6 +28,9 @@ impl fmt::Display for Severity {
 /// A figure, row or table that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
+    /// The table's place among those that were audited, from 0.
+    #[serde(skip)]
+    pub table_index: usize,
     /// How bad it is.
     pub severity: Severity,
     /// The rule's name.
@@ -91,12 +95,12 @@ impl Report {
         self.count(Severity::Impossible) > 0
     }
 
-    /// Findings about the table of `file` that has this heading.
-    pub fn of_table<'a>(&'a self, file: &'a str, heading: &'a str) -> impl Iterator<Item = &'a Finding> {
-        self.findings.iter().filter(move |finding| finding.file == file && finding.table == heading)
+    /// Findings about the table at `index` of those that were audited.
+    pub fn of_table(&self, index: usize) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.table_index == index)
     }
 
-    /// For programs: the same, with a summary.
+    /// JSON for programs: the same, with a summary.
     pub fn to_json(&self) -> String {
         let summary = serde_json::json!({
             "tables": self.tables,
@@ -119,10 +123,7 @@ impl Report {
             _ => format!("{number} {what}s"),
         };
         let impossible = self.findings.iter().filter(|finding| finding.severity == Severity::Impossible);
-        let mut rows: Vec<_> =
-            impossible.map(|finding| (&finding.file, &finding.table, finding.line)).collect();
-        rows.sort();
-        rows.dedup();
+        let rows: BTreeSet<_> = impossible.map(|finding| (finding.table_index, finding.line)).collect();
         let words = match (self.count(Severity::Impossible), self.count(Severity::Remarkable)) {
             (0, 0) => "nothing to remark".to_owned(),
             (0, remarkable) => format!("nothing impossible, {remarkable} remarkable"),

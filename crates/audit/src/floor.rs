@@ -31,14 +31,14 @@ pub struct Work {
 /// The least seconds of a cell's forwards.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Floor {
-    /// Of the prefill.
+    /// Seconds of the prefill.
     pub prompt_seconds: f64,
-    /// Of a decode forward, in the mean.
+    /// Mean seconds of a decode forward.
     pub token_seconds: f64,
 }
 
 impl Work {
-    /// Of a cell of `batch_size` sequences with `prompt_length` tokens and `generation_length` decode forwards.
+    /// The work of a cell of `batch_size` sequences with `prompt_length` tokens and `generation_length` decode forwards.
     ///
     /// # Errors
     /// Where the model can't be shared by so many ranks.

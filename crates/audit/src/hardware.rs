@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocol::Precision;
-use results::published::{DeviceKind, Heading};
+use results::{DeviceKind, Heading};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -32,33 +32,6 @@ pub struct Ceilings {
     pub cache_bytes: u64,
     /// Bytes per second from one device to the others of its machine, in one direction.
     pub link_bytes_per_second: Option<Ceiling>,
-}
-
-/// What a machine was measured to do is not the most that it can: another run, another moment, another kernel.
-const MEASURED_MARGIN: f64 = 0.1;
-
-impl Ceilings {
-    /// Ceilings measured on the machine that the table is of. A tenth is added to bandwidth and FLOP/s: a measurement finds
-    /// what a program reached, not what the device can do. `cache_bytes` is the last cache's size, all of it.
-    pub fn measured(
-        bandwidth_bytes_per_second: Option<f64>,
-        flops: Option<f64>,
-        memory_bytes: Option<u64>,
-        cache_bytes: u64,
-    ) -> Self {
-        let with_margin = |value: f64| Ceiling {
-            value: value * (1.0 + MEASURED_MARGIN),
-            origin: "measured on this machine, plus 10 %".into(),
-        };
-        let memory = |bytes: u64| Ceiling { value: bytes as f64, origin: "this machine's".into() };
-        Self {
-            bandwidth_bytes_per_second: bandwidth_bytes_per_second.map(with_margin),
-            flops: flops.map(with_margin),
-            memory_bytes: memory_bytes.map(memory),
-            cache_bytes,
-            link_bytes_per_second: None,
-        }
-    }
 }
 
 /// A `hardware.toml` that can't be used.

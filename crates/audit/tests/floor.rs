@@ -3,8 +3,8 @@
 use audit::{Hardware, Work};
 use llama::LlamaConfig;
 use protocol::Precision;
-use results::COLUMNS;
-use results::published::{Heading, Value, markdown};
+use results::published::markdown;
+use results::{Column, Heading};
 
 const FILE: &str = "results/published/llama2-a100.md";
 
@@ -25,17 +25,14 @@ fn every_published_70b_row_stands_above_its_floor() {
         let cell = [row.batch_size.into(), row.prompt_length.into(), 256];
         let work = Work::of(&llama2_70b(), Precision::Fp16, heading.count, cell).unwrap();
         let floor = work.floor(&ceilings).unwrap();
-        for (column, floor) in [(3, floor.prompt_seconds), (7, floor.token_seconds)] {
-            let Value::Number(number) = row.cells[column - 3].value() else { continue };
-            let seconds = number.value / 1e3;
-            assert!(seconds > floor, "line {}: {}: {seconds} s, floor {floor} s", row.line, COLUMNS[column]);
+        let floors =
+            [(Column::PromptLatency, floor.prompt_seconds), (Column::First256Latency, floor.token_seconds)];
+        for (column, floor) in floors {
+            let Some(figure) = row.cells[column as usize].figure() else { continue };
+            let seconds = figure.value / 1e3;
+            let text = format!("line {}: {}: {seconds} s, floor {floor} s", row.line, column.header());
             // Nor is the floor so low that it says nothing.
-            assert!(
-                seconds < 20.0 * floor,
-                "line {}: {}: {seconds} s, floor {floor} s",
-                row.line,
-                COLUMNS[column]
-            );
+            assert!(seconds > floor && seconds < 20.0 * floor, "{text}");
             checked += 1;
         }
     }

@@ -2,8 +2,8 @@
 
 use llama::LlamaConfig;
 use llama::cost::{Footprint, memory_need};
-use protocol::Precision;
-use results::published::{Heading, Value};
+use protocol::{FailureKind, Precision};
+use results::{Heading, Value};
 
 /// How HF's model of the documents' time computed, and how their script called it.
 const PUBLISHED: Footprint =
@@ -31,7 +31,7 @@ fn the_documents_out_of_memory_cells_are_those_that_need_most() {
             let need = memory_need(&config, Precision::Fp16, batch, prompt, 256, PUBLISHED);
             let gib = need.total() as f64 / f64::from(1 << 30);
             let name = format!("{} {batch}×{prompt}", heading.model);
-            let is_oom = matches!(row.cells[0].value(), Value::OutOfMemory);
+            let is_oom = row.cells[0].value() == Value::Ended(FailureKind::OutOfMemory);
             let usable = (USABLE_GIB * f64::from(1 << 30)) as u64;
             assert_eq!(need.fits_device(usable), !is_oom, "{name}: {gib:.1} GiB");
             if is_oom { out_of_memory.push((name, gib)) } else { fits.push((name, gib)) }

@@ -4,12 +4,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use audit::{AuditedTable, Ceilings, Finding, Hardware, Severity, audit, rules};
+use audit::{Finding, Hardware, Report, Severity, audit, rules};
 use protocol::Precision;
 use results::published::{Cell, Document, Piece, PublishedTable, markdown};
-use results::{COLUMNS, format_g10};
+use results::{COLUMNS, ResultTable, format_g10};
 
-use common::{DEVICES, Engine, Sweep, models, read, table};
+use common::{DEVICES, Engine, Sweep, audited, models, read, table};
 
 const SMALL: usize = 2;
 const LARGE: usize = 3;
@@ -43,9 +43,7 @@ fn in_one_file(tables: &[PublishedTable]) -> Vec<PublishedTable> {
 }
 
 fn findings(tables: &[PublishedTable]) -> Vec<Finding> {
-    let tables: Vec<_> =
-        in_one_file(tables).into_iter().map(|table| AuditedTable::new("a.md", table)).collect();
-    let report = audit(&tables, &Hardware::built_in());
+    let report = audited(&in_one_file(tables));
     assert_eq!(report.not_checked, []);
     report.findings
 }
@@ -55,7 +53,7 @@ fn set(table: &mut PublishedTable, row: usize, column: usize, figure: f64) {
 }
 
 fn get(table: &PublishedTable, row: usize, column: usize) -> f64 {
-    table.rows[row].cells[column].number().unwrap().value
+    table.rows[row].cells[column].figure().unwrap().value
 }
 
 /// Sets a latency, and the throughput beside it so that they agree.
@@ -118,7 +116,7 @@ fn rounding_of_the_digits_is_no_fault() {
     let mut table = sound(SMALL);
     for row in &mut table.rows {
         for cell in &mut row.cells {
-            *cell = Cell::parse(&format!("{:.0}", cell.number().unwrap().value)).unwrap();
+            *cell = Cell::parse(&format!("{:.0}", cell.figure().unwrap().value)).unwrap();
         }
     }
     // Of a wall clock of some seconds, whole seconds leave nothing to check; latencies of some milliseconds little.
@@ -189,13 +187,18 @@ fn figures_beyond_the_peak() {
     let finding = assert_only(&table, Severity::Impossible, "prompt-compute", Some(COLUMNS[3]));
     assert!(finding.message.contains("at 312.0 TFLOP/s"), "{finding}");
     // Tokens are bound by arithmetic where the batch is large and the cache small: a device with much bandwidth.
-    let mut tables = vec![AuditedTable::new("a.md", sound(SMALL))];
-    let ceilings = Ceilings::measured(Some(1e15), Some(5e12), None, 0);
-    tables[0].ceilings = Some(ceilings);
-    let report = audit(&tables, &Hardware::built_in());
+    let report = audit(&[ResultTable::published("a.md", &sound(SMALL))], &a100(1e15, 5e12));
     assert!(report.findings.iter().any(|finding| finding.rule == "token-compute"));
     assert!(report.findings.iter().all(|finding| finding.rule.ends_with("-compute")));
-    assert!(report.findings[0].message.contains("(measured on this machine, plus 10 %)"));
+}
+
+/// Peaks of which an A100 has other ones.
+fn a100(bandwidth: f64, flops: f64) -> Hardware {
+    let text = format!(
+        "[[device]]\nchip = \"A100\"\nmemory_gb = 80\nbandwidth_bytes_per_second = {bandwidth:e}\ncache_bytes = 0\n\
+         flops = {{ fp32 = {flops:e}, fp16 = {flops:e} }}\nsource = \"made up\"\n"
+    );
+    Hardware::parse(&text, "hardware.toml").unwrap()
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn a_row_that_does_not_fit_into_memory() {
     for row in &mut table.rows {
         row.batch_size = 64;
         for column in [1, 3, 5, 7] {
-            let figure = row.cells[column].number().unwrap().value * 4.0;
+            let figure = row.cells[column].figure().unwrap().value * 4.0;
             row.cells[column] = Cell::parse(&format_g10(figure)).unwrap();
         }
     }
@@ -282,7 +285,7 @@ fn cells_that_are_missing_or_there_twice() {
     let row = table.rows.remove(4);
     let finding = assert_only(&table, Severity::Remarkable, "missing-cells", None);
     assert_eq!(finding.message, "no row for 4×256, of a grid of 9 cells");
-    let listed = AuditedTable { lists_rows: true, ..AuditedTable::new("a.md", table.clone()) };
+    let listed = ResultTable { lists_rows: true, ..ResultTable::published("a.md", &table) };
     assert_eq!(audit(&[listed], &Hardware::built_in()).findings, []);
     table.rows.push(row.clone());
     assert_eq!(findings(&[table.clone()]), [], "in any order");
@@ -326,7 +329,7 @@ fn another_generation_length_is_no_fault() {
 fn what_cannot_be_checked_is_said() {
     let mut table = sound(SMALL);
     let what = |table: &PublishedTable| {
-        let report = audit(&[AuditedTable::new("a.md", table.clone())], &Hardware::built_in());
+        let report = audited(std::slice::from_ref(table));
         report.not_checked.into_iter().map(|not_checked| not_checked.what).collect::<Vec<_>>()
     };
     table.heading = "Results".into();
@@ -342,12 +345,19 @@ fn what_cannot_be_checked_is_said() {
     );
     table.heading = "LLaMA-2 7B BF16 CUDA (1 T4 16GB)".into();
     assert_eq!(what(&table), ["physics: the device's FLOP/s in this precision is not known"]);
-    let mut audited = AuditedTable::new("a.md", sound(SMALL));
-    audited.table.heading = "LLaMA-2 7B FP32 CPU (AMD EPYC, 2 cores)".into();
-    audited.ceilings = Some(Ceilings::measured(Some(20e9), Some(1e11), Some(64 << 30), 0));
-    let report = audit(&[audited], &Hardware::built_in());
-    assert_eq!(report.not_checked, []);
-    assert!(report.is_impossible(), "an A100's figures on two cores");
+    table.heading = "LLaMA-2 7B FP32 CPU (AMD EPYC, 2 cores)".into();
+    assert_eq!(what(&table), ["physics: no peaks of \"AMD EPYC\": a processor's must be measured"]);
+}
+
+#[test]
+fn tables_of_equal_headings_keep_their_own_findings() {
+    let mut faulty = sound(SMALL);
+    let figure = get(&faulty, 5, 1) * 1.02;
+    set(&mut faulty, 5, 1, figure);
+    let report: Report = audited(&[sound(SMALL), faulty]);
+    assert_eq!(report.of_table(0).count(), 0);
+    let [finding] = report.of_table(1).collect::<Vec<_>>()[..] else { panic!("{report}") };
+    assert_eq!((finding.table_index, finding.rule), (1, "throughput"));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use audit::{AuditedTable, Hardware, Report, Severity, audit};
+use audit::{Hardware, Report, Severity, audit};
+use results::PublishedFile;
 use results::published::markdown;
 
 const FILE: &str = "results/published/llama2-a100.md";
@@ -10,7 +11,8 @@ const FILE: &str = "results/published/llama2-a100.md";
 fn report() -> Report {
     let text = include_str!("../../../results/published/llama2-a100.md");
     let document = markdown::parse(text, FILE).unwrap();
-    audit(&AuditedTable::of(FILE, &document), &Hardware::built_in())
+    let file = PublishedFile { name: FILE.into(), document };
+    audit(&file.tables(), &Hardware::built_in())
 }
 
 /// The lines of findings of a severity in a table whose heading has `table`.

@@ -2,11 +2,10 @@
 
 mod common;
 
-use audit::{AuditedTable, Hardware, audit};
 use proptest::prelude::*;
 use protocol::Precision;
 
-use common::{DEVICES, Engine, Sweep, models, read, table};
+use common::{DEVICES, Engine, Sweep, audited, models, read, table};
 
 fn engine() -> impl Strategy<Value = Engine> {
     (0.3f64..0.9, 0.2f64..0.8, 0f64..60e-6, 0f64..0.9e-3, 0.01f64..0.05).prop_map(
@@ -65,8 +64,7 @@ proptest! {
         let (models, mut noise) = (models(), noise(level, seed));
         let texts = drawn.iter().map(|&model| table(&sweep, &models[model], &engines, &mut noise));
         let text = texts.collect::<Vec<_>>().join("\n");
-        let tables: Vec<_> = read(&text).into_iter().map(|table| AuditedTable::new("a.md", table)).collect();
-        let report = audit(&tables, &Hardware::built_in());
+        let report = audited(&read(&text));
         prop_assert!(report.findings.is_empty(), "{text}\n{report}");
     }
 }
@@ -105,8 +103,7 @@ fn wild() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_figures_panic(text in wild()) {
-        let tables: Vec<_> = read(&text).into_iter().map(|table| AuditedTable::new("a.md", table)).collect();
-        let report = audit(&tables, &Hardware::built_in());
+        let report = audited(&read(&text));
         prop_assert_eq!(report.to_string().lines().count(), report.findings.len() + report.not_checked.len() + 1);
         serde_json::from_str::<serde_json::Value>(&report.to_json()).unwrap();
     }

@@ -9,7 +9,6 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod merge;
-pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod ratios;
 pub(crate) mod report;
@@ -28,7 +27,8 @@ pub(crate) fn worker_error(engine: &str, error: &WorkerError) -> Error {
         WorkerError::Interrupted => anyhow!("interrupted"),
         WorkerError::Evidence(evidence) => {
             let failure = classify(evidence);
-            anyhow!("{engine}: {} in {}: {}", failure.outcome.word(), failure.phase, failure.error)
+            let phase = failure.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
+            anyhow!("{engine}: {}{phase}: {}", failure.kind.word(), failure.error)
         }
     }
 }

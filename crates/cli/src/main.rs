@@ -1,12 +1,24 @@
 //! `llama2-bench`: sweeps inference engines over LLaMA-2 models and prints the documents' tables.
 
 mod args;
+mod audited;
+mod collectives;
 mod commands;
-mod pace;
+mod comparison;
+mod eta;
+mod event_lines;
+mod exit_status;
+mod files;
+mod format;
+mod history_folder;
+mod html_report;
+mod listing;
 mod printer;
 mod progress;
-mod source;
-mod spent;
+mod session;
+mod sweep_file;
+mod tables;
+mod time_breakdown;
 mod watch;
 
 use std::process::ExitCode;
@@ -15,28 +27,13 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
-/// What a command has to say when it ends, as in `--help`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// Nothing wrong.
-    Done = 0,
-    /// A regression, a cell that failed, or an engine that computes something else.
-    Finding = 1,
-    /// Bad input or a broken set-up, of which a worker has told the user already.
-    Refused = 2,
-    /// The noise does not say, or nothing could be compared.
-    Inconclusive = 3,
-    /// Ctrl-C.
-    Interrupted = 130,
-}
-
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
     if let Some(code) = harness::helper_if_asked() {
         return code;
     }
     let args = Args::parse();
-    let ending = match args.command {
+    let status = match args.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Table(args) => commands::table::run(&args),
@@ -53,8 +50,8 @@ fn main() -> ExitCode {
         Command::Ceilings(args) => commands::ceilings::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     };
-    match ending {
-        Ok(ending) => ExitCode::from(ending as u8),
+    match status {
+        Ok(status) => ExitCode::from(status as u8),
         Err(error) => {
             printer::error(&error);
             ExitCode::from(2)

@@ -35,6 +35,11 @@ pub(crate) fn is_screen() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Columns of the screen that stdout goes to, if it is one.
+pub(crate) fn screen_width() -> Option<u16> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns)
+}
+
 /// Whether results go to a screen that wants colours (<https://no-color.org>).
 pub(crate) fn is_coloured_screen() -> bool {
     is_screen() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

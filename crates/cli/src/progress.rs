@@ -3,39 +3,35 @@
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use harness::{Cell, Contender, Event, interleaved};
+use harness::{Event, Session, interleaved};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use protocol::{Measurement, Outcome, Phase};
-use results::{Figures, format_short};
+use protocol::{Measurement, Phase};
+use results::Figures;
 
-use crate::commands::run::describe;
-use crate::pace::{Pace, clock};
+use crate::eta::Eta;
+use crate::event_lines::{self, cell_name, growing_row, side_word};
+use crate::format::{clock, duration};
 use crate::printer;
-
-/// Columns of the screen that stdout goes to, if it is one.
-pub(crate) fn screen_width() -> Option<u16> {
-    console::Term::stdout().size_checked().map(|(_, columns)| columns)
-}
 
 /// Shows a sweep's events on stderr.
 pub(crate) struct Progress {
     /// Only on a terminal.
     live: Option<ProgressBar>,
-    pace: Pace,
+    eta: Eta,
     cells: usize,
     header_shown: bool,
     started: Instant,
-    /// Whether two runs are measured interleaved.
-    has_sides: bool,
+    /// How many runs are measured interleaved.
+    sides: usize,
     side: &'static str,
     current: String,
     current_index: usize,
 }
 
 impl Progress {
-    pub(crate) fn new(contenders: &[Contender<'_>]) -> Self {
-        let sweep = contenders[0].sweep;
-        let cells = interleaved(sweep, contenders.len());
+    pub(crate) fn new(session: &Session) -> Self {
+        let (sweep, sides) = (session.sweep(), session.folders().len());
+        let cells = interleaved(sweep, sides);
         let live = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(
                 Some(cells.len() as u64),
@@ -46,11 +42,11 @@ impl Progress {
         });
         Self {
             live,
-            pace: Pace::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
+            eta: Eta::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
             cells: cells.len(),
             header_shown: false,
             started: Instant::now(),
-            has_sides: contenders.len() > 1,
+            sides,
             side: "",
             current: String::new(),
             current_index: 0,
@@ -58,21 +54,13 @@ impl Progress {
     }
 
     pub(crate) fn show(&mut self, event: &Event<'_>) {
+        if let Some(line) = event_lines::line(event) {
+            self.line(&line);
+        }
         match *event {
-            Event::Opened { dirs, cells, done } => {
-                let resumed =
-                    if done > 0 { format!(", {done} of them measured already") } else { String::new() };
-                let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-                self.line(&format!("{}: {cells} cells{resumed}", dirs.join(" and ")));
-            }
             Event::Verifying { engine, model } => self.message(&format!("verifying {engine} on {model}")),
-            Event::Verified(verification) => self.line(&format!("verified {}", describe(verification))),
             Event::CellStarted { cell, index, side } => {
-                self.side = match side {
-                    _ if !self.has_sides => "",
-                    0 => " baseline",
-                    _ => " candidate",
-                };
+                self.side = side_word(side, self.sides);
                 self.current = format!("{}{}", cell_name(&cell), self.side);
                 self.current_index = index;
                 self.started = Instant::now();
@@ -85,7 +73,7 @@ impl Progress {
                     Phase::Load => format!("loading weight {}/{}", progress.done, progress.of),
                     phase => format!("{phase} {}/{}", progress.done, progress.of),
                 };
-                let left = self.pace.left(self.current_index, Some(progress));
+                let left = self.eta.left(self.current_index, Some(progress));
                 let left = left.map_or_else(String::new, |left| format!("  about {} left", clock(left)));
                 let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
                 self.message(&format!(
@@ -93,16 +81,9 @@ impl Progress {
                     latency.unwrap_or_default()
                 ));
             }
-            Event::Farewell { engine, error } => {
-                self.line(&format!("warning: {engine}: its worker did not end in order: {error}"));
-            }
-            Event::MeasuredAgain { cell, attempt, attempts, why } => {
-                self.line(&measured_again(&cell, attempt, attempts, why));
-            }
-            Event::RetryFailed { cell, why } => self.line(&retry_failed(&cell, why)),
             Event::CellEnded { cell, index, measurement } => {
-                if measurement.outcome == Outcome::Ok {
-                    self.pace.add(index, self.started.elapsed());
+                if measurement.failure().is_none() {
+                    self.eta.add(index, self.started.elapsed());
                 }
                 if self.live.is_some() && !self.header_shown {
                     self.header_shown = true;
@@ -117,6 +98,7 @@ impl Progress {
                 };
                 self.line(&row);
             }
+            _ => {}
         }
     }
 
@@ -141,63 +123,17 @@ impl Progress {
 
     fn plain_row(&self, index: usize, measurement: &Measurement) -> String {
         let place = format!("[{}/{}] {}", index + 1, self.cells, self.current);
-        match Figures::of(&[measurement]) {
-            Some(figures) if measurement.outcome == Outcome::Ok => format!(
+        match Figures::new(std::slice::from_ref(measurement)) {
+            Some(figures) => format!(
                 "{place}: prompt {}, token {}, wall {}",
                 duration(figures.prompt.mean),
                 duration(figures.token.mean),
                 duration(figures.wall.mean)
             ),
-            _ => format!(
-                "{place}: {}: {}",
-                measurement.outcome.word(),
-                measurement.error.as_deref().unwrap_or("")
-            ),
+            None => {
+                let error = measurement.failure().map_or("no figures", |failure| &failure.error);
+                format!("{place}: {}: {error}", measurement.outcome_word())
+            }
         }
     }
-}
-
-pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
-    let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
-    match Figures::of(&[measurement]) {
-        Some(figures) if measurement.outcome == Outcome::Ok => {
-            let [prompt, _, first_128, _, first_256, _, wall, _] =
-                figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_short));
-            format!("{name} {prompt:>12} {first_128:>13} {first_256:>13} {wall:>9}")
-        }
-        _ => {
-            let word =
-                if measurement.outcome == Outcome::OutOfMemory { "OOM" } else { measurement.outcome.word() };
-            format!("{name} {word:>12}  {}", measurement.error.as_deref().unwrap_or(""))
-        }
-    }
-}
-
-/// One line on a cell that is measured again.
-pub(crate) fn measured_again(cell: &Cell<'_>, attempt: u32, attempts: u32, why: &str) -> String {
-    format!("{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}", cell_name(cell))
-}
-
-/// What is said where a further try of a cell did not end well.
-pub(crate) fn retry_failed(cell: &Cell<'_>, why: &str) -> String {
-    format!(
-        "{}: the further try ended early: {why}: keeping the one before, marked as throttled",
-        cell_name(cell)
-    )
-}
-
-pub(crate) fn cell_name(cell: &Cell<'_>) -> String {
-    let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
-    let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };
-    format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.name)
-}
-
-/// Three or four digits and a unit.
-pub(crate) fn duration(seconds: f64) -> String {
-    let (value, unit) = match seconds {
-        s if s >= 1.0 => (s, "s"),
-        s if s >= 1e-3 => (s * 1e3, "ms"),
-        s => (s * 1e6, "µs"),
-    };
-    format!("{} {unit}", format_short(value))
 }

@@ -310,9 +310,10 @@ fn launches_of_one_replicate_are_held_against_each_other() {
             let replicate = record["replicate"].as_f64().unwrap();
             let slow =
                 |seconds: &mut Value| *seconds = (seconds.as_f64().unwrap() * (1.0 + replicate)).into();
-            record["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
-            record["generations"][0]["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
-            (record["engine"] == "other" || replicate > 0.0).then(|| format!("{record}\n"))
+            let series = &mut record["outcome"]["ok"]["series"];
+            series["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
+            series["generations"][0]["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
+            (record["key"]["engine"] == "other" || replicate > 0.0).then(|| format!("{record}\n"))
         });
     place.write("both/measurements.jsonl", &slower.collect::<String>());
     let printed = place.bench(&["ratios", "both", "mock"]).assert().success();

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use common::{MOCK, Place, worker};
 use predicates::str::contains;
-use protocol::Outcome;
-use results::published::{Heading, Value};
+use protocol::{CellSize, FailureKind};
+use results::PublishedFile;
 
 /// 60 MB of weights (FP32) beside what positions take: 1 MB each.
 const ON_GPU: &str = "device = \"cuda:0\"\ndevice_memory_limit = \"180MB\"\n";
@@ -35,18 +35,20 @@ fn cells_beyond_it_are_out_of_memory_and_the_next_ones_are_measured() {
     let (code, table) = place.run(&sweep, &["--engines-file", "engines.toml"]);
     assert_eq!(code, 0, "{table}");
     let records = place.records();
-    let ends: Vec<_> =
-        records.iter().map(|record| (record.batch_size, record.prompt_length, record.outcome)).collect();
-    use Outcome::{Ok, OutOfMemory};
+    let ends: Vec<_> = records
+        .iter()
+        .map(|record| (record.key.batch_size, record.key.prompt_length, record.failure_kind()))
+        .collect();
+    let (ok, out_of_memory) = (None, Some(FailureKind::OutOfMemory));
     assert_eq!(
         ends,
         [
-            (4, 16, Ok),
-            (4, 64, OutOfMemory),
-            (4, 256, OutOfMemory),
-            (1, 16, Ok),
-            (1, 64, Ok),
-            (1, 256, OutOfMemory)
+            (4, 16, ok),
+            (4, 64, out_of_memory),
+            (4, 256, out_of_memory),
+            (1, 16, ok),
+            (1, 64, ok),
+            (1, 256, out_of_memory)
         ]
     );
     assert!(records.iter().all(|record| record.device_memory_limit_bytes == Some(180_000_000)));
@@ -70,7 +72,8 @@ fn a_model_beyond_it_is_out_of_memory_when_it_is_loaded() {
     assert_eq!(code, 0);
     let records = place.records();
     let is_out = |record: &protocol::Measurement| {
-        (record.outcome, record.phase) == (Outcome::OutOfMemory, Some(protocol::Phase::Load))
+        (record.failure_kind(), record.failure().and_then(|failure| failure.phase))
+            == (Some(FailureKind::OutOfMemory), Some(protocol::Phase::Load))
     };
     assert!(records.len() == 3 && records.iter().all(is_out), "{records:?}");
 }
@@ -127,11 +130,12 @@ fn of_the_published_cells_exactly_those_that_ran_out_of_memory_do_not_fit_into_a
     let text = list(A100);
     let (fit, too_large) = (listed(&text, "  fits"), listed(&text, "  does not fit"));
     let (mut checked, mut out_of_memory) = (0, BTreeSet::new());
-    for table in results::published::built_in().tables() {
-        let heading = Heading::parse(&table.heading).unwrap();
+    for table in PublishedFile::built_in().tables() {
+        let heading = table.heading.unwrap();
         for row in table.rows.iter().filter(|_| heading.count == 1) {
-            let cell = format!("{} {} {} {}", heading.model, row.engine, row.batch_size, row.prompt_length);
-            let is_out = row.cells[0].value() == Value::OutOfMemory;
+            let CellSize { batch_size, prompt_length } = row.size;
+            let cell = format!("{} {} {batch_size} {prompt_length}", heading.model, row.engine);
+            let is_out = row.ended() == Some(FailureKind::OutOfMemory);
             assert_eq!((too_large.contains(&cell), fit.contains(&cell)), (is_out, !is_out), "{cell}");
             checked += 1;
             if is_out {

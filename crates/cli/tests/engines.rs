@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use common::Place;
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
-use protocol::Outcome;
+use protocol::FailureKind;
 use serde_json::Value;
 
 const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
@@ -115,12 +115,16 @@ fn a_sweep_of_the_three_engines_has_the_same_tokens_everywhere() {
     let records = place.records();
     assert_eq!(records.len(), 12);
     for record in &records {
-        assert_eq!(record.outcome, Outcome::Ok, "{record:?}");
+        assert_eq!(record.failure_kind(), None, "{record:?}");
         let first = records.iter().find(|other| {
-            other.batch_size == record.batch_size && other.prompt_length == record.prompt_length
+            other.key.batch_size == record.key.batch_size
+                && other.key.prompt_length == record.key.prompt_length
         });
-        assert_eq!(first.unwrap().tokens_sha256, record.tokens_sha256);
-        assert!(record.memory.kv_cache_bytes.is_some() && record.memory.peak_bytes.is_some());
+        assert_eq!(first.unwrap().series().unwrap().tokens_sha256, record.series().unwrap().tokens_sha256);
+        assert!(
+            record.series().unwrap().memory.kv_cache_bytes.is_some()
+                && record.series().unwrap().memory.peak_bytes.is_some()
+        );
     }
     let disagreement = ["tokens differ", "computes something else", "chooses other tokens"];
     assert!(!disagreement.iter().any(|words| stdout.contains(words)), "{stdout}");
@@ -138,9 +142,9 @@ fn an_engine_is_measured_until_its_means_are_known() {
     assert_eq!(code, 0);
     let counts = 4..=30;
     for record in place.records() {
-        assert_eq!(record.outcome, Outcome::Ok, "{record:?}");
-        assert!(counts.contains(&record.prompt_seconds.len()), "{record:?}");
-        assert!(counts.contains(&record.generations.len()), "{record:?}");
+        assert_eq!(record.failure_kind(), None, "{record:?}");
+        assert!(counts.contains(&record.series().unwrap().prompt_seconds.len()), "{record:?}");
+        assert!(counts.contains(&record.series().unwrap().generations.len()), "{record:?}");
     }
     assert!(
         stdout.contains("each replicate stops once its mean is known to ±10 % (95 % interval): "),
@@ -157,7 +161,7 @@ fn the_sweep_for_ci_measures_every_engine_and_memory_beside_it() {
     let records = place.records();
     assert_eq!(records.len(), 6);
     for record in records {
-        assert_eq!(record.outcome, Outcome::Ok, "{:?}", record.error);
+        assert_eq!(record.failure_kind(), None, "{:?}", record.failure());
         assert!(record.read_bytes_per_second > Some(0.0));
     }
 }
@@ -216,8 +220,9 @@ fn a_memory_limit_makes_real_engines_run_out_of_memory() {
         );
         let (code, stdout) = place.run(&sweep, &["--no-verify"]);
         assert_eq!(code, 0, "{stdout}");
-        let outcomes: Vec<Outcome> = place.records().iter().map(|record| record.outcome).collect();
-        assert_eq!(outcomes, [Outcome::OutOfMemory, Outcome::Ok], "{engine}: {stdout}");
+        let outcomes: Vec<Option<FailureKind>> =
+            place.records().iter().map(|record| record.failure_kind()).collect();
+        assert_eq!(outcomes, [Some(FailureKind::OutOfMemory), None], "{engine}: {stdout}");
         std::fs::remove_dir_all(place.path("run")).unwrap();
     }
 }

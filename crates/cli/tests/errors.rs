@@ -111,10 +111,10 @@ fn a_damaged_run_names_its_line() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(
         &path,
-        text.replacen("\"schema\":1", "\"schema\":2", 2).replacen("\"schema\":2", "\"schema\":1", 1),
+        text.replacen("\"schema\":2", "\"schema\":3", 2).replacen("\"schema\":3", "\"schema\":2", 1),
     )
     .unwrap();
-    refused(&place, &["table", "run"], "run/measurements.jsonl:2: schema: expected 1, found 2");
+    refused(&place, &["table", "run"], "run/measurements.jsonl:2: schema: expected 1 or 2, found 3");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{MOCK, Place, mock_with_fault};
-use protocol::{CellSize, Outcome, Phase};
+use protocol::{CellSize, FailureKind, Phase};
 
-type End = (Outcome, Option<Phase>, String);
+type End = (Option<FailureKind>, Option<Phase>, String);
 
 /// Runs [`MOCK`] with a fault in the cells of batch size 4 and prompt length 64 and more.
 fn run_with(fault: &str, more: &[&str]) -> (i32, String, Vec<End>) {
@@ -14,8 +14,14 @@ fn run_with(fault: &str, more: &[&str]) -> (i32, String, Vec<End>) {
     let (code, stdout) = place.run(&mock_with_fault(&fault), more);
     let records = place.records();
     assert_eq!(records.len(), 6);
-    assert!(records[..4].iter().all(|record| record.outcome == Outcome::Ok));
-    let ends = records[4..].iter().map(|r| (r.outcome, r.phase, r.error.clone().unwrap_or_default()));
+    assert!(records[..4].iter().all(|record| record.failure_kind().is_none()));
+    let ends = records[4..].iter().map(|r| {
+        (
+            r.failure_kind(),
+            r.failure().and_then(|failure| failure.phase),
+            r.failure().map(|failure| failure.error.clone()).unwrap_or_default(),
+        )
+    });
     (code, stdout, ends.collect())
 }
 
@@ -23,7 +29,7 @@ fn run_with(fault: &str, more: &[&str]) -> (i32, String, Vec<End>) {
 fn out_of_memory_is_a_result() {
     let (code, stdout, ends) = run_with("kind = \"out_of_memory\", phase = \"decode\"", &[]);
     assert_eq!(code, 0);
-    let end = (Outcome::OutOfMemory, Some(Phase::Decode), "std::bad_alloc".to_owned());
+    let end = (Some(FailureKind::OutOfMemory), Some(Phase::Decode), "std::bad_alloc".to_owned());
     assert_eq!(ends, [end.clone(), end]);
     assert!(stdout.contains("| mock            | 4 | 64   | OOM        | OOM            |"), "{stdout}");
     assert!(stdout.contains("- 4×64, 4×256: mock: OOM in decode: std::bad_alloc"), "{stdout}");
@@ -36,9 +42,11 @@ fn a_load_that_failed_twice_is_not_tried_again_and_the_rows_say_so() {
     assert_eq!(code, 1);
     let records = place.records();
     assert_eq!(records.len(), 6);
-    assert!(records.iter().all(|r| r.outcome == Outcome::Failed && r.phase == Some(Phase::Load)));
+    assert!(records.iter().all(|r| r.failure_kind() == Some(FailureKind::Failed)
+        && r.failure().and_then(|failure| failure.phase) == Some(Phase::Load)));
     let second = Some(CellSize { batch_size: 1, prompt_length: 64 });
-    let from: Vec<_> = records.iter().map(|record| record.inferred_from).collect();
+    let from: Vec<_> =
+        records.iter().map(|record| record.failure().and_then(|failure| failure.inferred_from)).collect();
     assert_eq!(from, [None, None, second, second, second, second]);
     let note = "- 1×256, 4×16, 4×64, 4×256: mock: FAILED inferred, not measured: load failed in 1×64, and is the same for every cell";
     assert!(stdout.contains(note), "{stdout}");
@@ -55,9 +63,9 @@ fn a_memory_limit_makes_a_cell_out_of_memory_and_the_next_ones_run() {
     let (code, stdout) = place.run(&sweep, &["--memory-limit", "200MiB"]);
     assert_eq!(code, 0);
     let outcomes: Vec<_> =
-        place.records().iter().map(|r| (r.batch_size, r.prompt_length, r.outcome)).collect();
-    assert_eq!(outcomes[2], (4, 256, Outcome::OutOfMemory));
-    assert!(outcomes[3..].iter().all(|&(_, _, outcome)| outcome == Outcome::Ok), "{outcomes:?}");
+        place.records().iter().map(|r| (r.key.batch_size, r.key.prompt_length, r.failure_kind())).collect();
+    assert_eq!(outcomes[2], (4, 256, Some(FailureKind::OutOfMemory)));
+    assert!(outcomes[3..].iter().all(|&(_, _, outcome)| outcome.is_none()), "{outcomes:?}");
     assert!(stdout.contains("memory allocation of 268435456 bytes failed"), "{stdout}");
 }
 
@@ -87,29 +95,29 @@ fn strange_workers_are_rows_too() {
         // A child that holds the pipe open does not hide that the worker is dead.
         (
             "read load; sleep 1000 & exit 7".to_owned(),
-            Outcome::Failed,
+            Some(FailureKind::Failed),
             "the worker exited with code 7 without an answer",
         ),
-        ("read load; sleep 1000 & kill -SEGV $$".to_owned(), Outcome::Crashed, "ended by SIGSEGV"),
+        ("read load; sleep 1000 & kill -SEGV $$".to_owned(), Some(FailureKind::Crashed), "ended by SIGSEGV"),
         // Its requests are larger than a pipe holds, and it reads none of them.
-        (format!("{load}; exec sleep 1000"), Outcome::TimedOut, "no answer within 3 s"),
+        (format!("{load}; exec sleep 1000"), Some(FailureKind::TimedOut), "no answer within 3 s"),
         (
             format!("{load}; read measure; echo '{{\"reply\":\"loaded\",\"weights_bytes\":1}}'"),
-            Outcome::Failed,
+            Some(FailureKind::Failed),
             "expected measured",
         ),
         (
             format!(
                 "{load}; read measure; echo '{{\"reply\":\"measured\",\"prompt_seconds\":[],\"generations\":[],\"memory\":{{}},\"tokens_sha256\":\"\"}}'"
             ),
-            Outcome::Failed,
+            Some(FailureKind::Failed),
             "another number of figures than was asked for",
         ),
         (
             format!(
                 "{load}; echo '{{\"reply\":\"progress\",\"phase\":\"decode\",\"done\":9,\"of\":2,\"last_seconds\":1}}'; exit 3"
             ),
-            Outcome::Failed,
+            Some(FailureKind::Failed),
             "the worker exited with code 3 without an answer",
         ),
     ];
@@ -124,7 +132,11 @@ fn strange_workers_are_rows_too() {
         let (code, _) = place.run(&sweep, &more);
         assert_eq!(code, 1);
         let record = &place.records()[0];
-        assert_eq!((record.outcome, record.error.as_deref()), (outcome, Some(error)), "{script}");
+        assert_eq!(
+            (record.failure_kind(), record.failure().map(|failure| failure.error.as_str())),
+            (outcome, Some(error)),
+            "{script}"
+        );
     }
 }
 
@@ -145,7 +157,12 @@ fn a_load_that_worked_once_is_tried_again_and_memory_is_not_inferred() {
     let place = Place::new();
     let fault = "kind = \"out_of_memory\", phase = \"load\"";
     assert_eq!(place.run(&mock_with_fault(fault), &[]).0, 0);
-    assert!(place.records().iter().all(|record| record.inferred_from.is_none()));
+    assert!(
+        place
+            .records()
+            .iter()
+            .all(|record| record.failure().and_then(|failure| failure.inferred_from).is_none())
+    );
 
     // The second worker can't load; the third can.
     let place = Place::new();
@@ -158,9 +175,16 @@ fn a_load_that_worked_once_is_tried_again_and_memory_is_not_inferred() {
     let crash = "\n[options.flaky]\nfault = { kind = \"segfault\", phase = \"prompt\", min_batch_size = 1, min_prompt_length = 64 }\n";
     let sweep = MOCK.replace("\"mock\"", "\"flaky\"").replace("[16, 64, 256]", "[16, 64]") + crash;
     place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify", "--no-ceilings"]);
-    let ends: Vec<_> = place.records().iter().map(|record| (record.outcome, record.inferred_from)).collect();
-    let outcomes: Vec<Outcome> = ends.iter().map(|end| end.0).collect();
-    assert_eq!(outcomes, [Outcome::Ok, Outcome::Crashed, Outcome::Failed, Outcome::Crashed]);
+    let ends: Vec<_> = place
+        .records()
+        .iter()
+        .map(|record| (record.failure_kind(), record.failure().and_then(|failure| failure.inferred_from)))
+        .collect();
+    let outcomes: Vec<Option<FailureKind>> = ends.iter().map(|end| end.0).collect();
+    assert_eq!(
+        outcomes,
+        [None, Some(FailureKind::Crashed), Some(FailureKind::Failed), Some(FailureKind::Crashed)]
+    );
     assert!(ends.iter().all(|end| end.1.is_none()), "{ends:?}");
 }
 

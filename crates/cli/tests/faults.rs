@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Place, processes_in, worker};
-use protocol::{Measurement, Outcome};
+use protocol::{FailureKind, Measurement};
 
 const KINDS: [&str; 20] = [
     "out_of_memory",
@@ -68,9 +68,9 @@ fn end_of(kind: &str, moment: &str) -> String {
     assert_eq!(records.len(), 2, "{kind} at {moment}: {stderr}");
     let last = &records[1];
     if !["hello", "load"].contains(&moment) {
-        assert_eq!(records[0].outcome, Outcome::Ok, "{kind} at {moment}: {stderr}");
+        assert_eq!(records[0].failure_kind(), None, "{kind} at {moment}: {stderr}");
     }
-    let fine = [Outcome::Ok, Outcome::OutOfMemory].contains(&last.outcome);
+    let fine = [None, Some(FailureKind::OutOfMemory)].contains(&last.failure_kind());
     assert_eq!(output.status.code(), Some(if fine { 0 } else { 1 }), "{kind} at {moment}: {stderr}");
     let warnings = stderr.lines().filter(|line| line.starts_with("warning: "));
     let warnings: String = warnings.map(|line| format!("\n{:28}{line}", "")).collect();
@@ -78,10 +78,11 @@ fn end_of(kind: &str, moment: &str) -> String {
 }
 
 fn describe(record: &Measurement) -> String {
-    let phase = record.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
-    let error = record.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+    let phase = record.failure().and_then(|failure| failure.phase);
+    let phase = phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
+    let error = record.failure().map(|failure| format!(": {}", failure.error)).unwrap_or_default();
     let temporary = std::env::temp_dir();
-    format!("{}{phase}{error}", record.outcome.word()).replace(&temporary.display().to_string(), "TMP")
+    format!("{}{phase}{error}", record.outcome_word()).replace(&temporary.display().to_string(), "TMP")
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn fifty_kills_lose_no_record_and_leave_no_worker() {
     place.bench(&["run", "--resume", "run"]).assert().success();
     let records = place.records();
     let cells: BTreeSet<(u32, u32)> =
-        records.iter().map(|record| (record.batch_size, record.prompt_length)).collect();
+        records.iter().map(|record| (record.key.batch_size, record.key.prompt_length)).collect();
     assert_eq!((records.len(), cells.len()), (CELLS, CELLS));
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{MOCK, Place, worker};
-use protocol::Outcome;
+use protocol::FailureKind;
 
 /// A cgroup of this test's own, bounded; removed when dropped.
 struct Cgroup(PathBuf);
@@ -77,11 +77,13 @@ fn a_worker_that_the_kernel_kills_for_its_memory_is_out_of_memory() {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let ends: Vec<_> = place.records().iter().map(|r| (r.batch_size, r.prompt_length, r.outcome)).collect();
-    let killed = [(4, 16), (4, 64), (4, 256)].map(|(batch, prompt)| (batch, prompt, Outcome::OutOfMemory));
+    let ends: Vec<_> =
+        place.records().iter().map(|r| (r.key.batch_size, r.key.prompt_length, r.failure_kind())).collect();
+    let killed =
+        [(4, 16), (4, 64), (4, 256)].map(|(batch, prompt)| (batch, prompt, Some(FailureKind::OutOfMemory)));
     assert_eq!(ends[3..], killed, "{stderr}");
-    assert!(ends[..3].iter().all(|end| end.2 == Outcome::Ok), "{stderr}");
-    let error = place.records()[5].error.clone().unwrap();
+    assert!(ends[..3].iter().all(|end| end.2.is_none()), "{stderr}");
+    let error = place.records()[5].failure().unwrap().error.clone();
     assert_eq!(error, "killed by the kernel: its cgroup, or the machine, was out of memory");
 }
 

@@ -33,7 +33,7 @@ fn shares_have_every_cell_once_and_are_merged_into_the_run_that_one_job_measures
     place.bench(&["run", "sweep.toml", "--out", "whole"]).assert().success();
     let sizes = |run: &str| {
         let records = read_records(&place.path(run)).into_iter();
-        records.map(|record| (record.batch_size, record.prompt_length)).collect::<Vec<_>>()
+        records.map(|record| (record.key.batch_size, record.key.prompt_length)).collect::<Vec<_>>()
     };
     assert_eq!(sizes("run-1"), [(1, 16), (4, 16)]);
     assert_eq!(sizes("run-2"), [(1, 64), (4, 64)]);

@@ -51,12 +51,15 @@ fn one_process_measures_rank_0_and_record_heading_and_note_say_so() {
     let stdout = String::from_utf8(run().success().get_output().stdout.clone()).unwrap();
     assert!(contains(NOTE).count(1).eval(&stdout), "{stdout}");
     let records = place.records();
-    assert!(records.iter().all(|record| (record.world_size, record.one_rank) == (2, true)), "{records:?}");
+    assert!(
+        records.iter().all(|record| (record.key.ranks.world_size, record.key.ranks.one_rank) == (2, true)),
+        "{records:?}"
+    );
     let whole =
         llama::LlamaConfig::parse(include_str!("../../../configs/models/llama2-15m.json"), "15m").unwrap();
     let first = llama::TensorParallel::first_of(&whole, Some(2)).unwrap();
     let bytes = |config| llama::cost::weights_bytes(config, protocol::Precision::Fp32);
-    assert_eq!(records[0].memory.weights_bytes, Some(bytes(&first)));
+    assert_eq!(records[0].series().unwrap().memory.weights_bytes, Some(bytes(&first)));
     assert!(bytes(&first) < bytes(&whole));
     for file in ["table.md", "report.html"] {
         let text = std::fs::read_to_string(place.path("run").join(file)).unwrap();
@@ -200,10 +203,10 @@ prompt_runs = 2
     let records = place.records();
     assert_eq!(records.len(), 4);
     for record in &records {
-        assert_eq!((record.outcome, record.one_rank_of()), (protocol::Outcome::Ok, Some(4)), "{record:?}");
-        let same = |other: &&protocol::Measurement| other.batch_size == record.batch_size;
-        let tokens = records.iter().filter(same).map(|other| &other.tokens_sha256);
-        assert!(tokens.clone().all(|hash| *hash == record.tokens_sha256), "{records:?}");
+        assert_eq!((record.failure_kind(), record.key.ranks.one_rank_of()), (None, Some(4)), "{record:?}");
+        let same = |other: &&protocol::Measurement| other.key.batch_size == record.key.batch_size;
+        let tokens = records.iter().filter(same).map(|other| &other.series().unwrap().tokens_sha256);
+        assert!(tokens.clone().all(|hash| *hash == record.series().unwrap().tokens_sha256), "{records:?}");
     }
     let verification = std::fs::read_to_string(place.path("run/verification.json")).unwrap();
     let verification: Vec<protocol::Verification> = serde_json::from_str(&verification).unwrap();

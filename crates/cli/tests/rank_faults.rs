@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Place, mpi, processes_in, worker};
-use protocol::{Measurement, Outcome};
+use protocol::{FailureKind, Measurement};
 
 const KINDS: [&str; 8] =
     ["kill", "segfault", "allocation", "out_of_memory", "error", "exit", "exit_zero", "hang_deaf"];
@@ -72,16 +72,17 @@ fn end_of(kind: &str, moment: &str, rank: usize) -> String {
     let records = place.records();
     assert_eq!(records.len(), 3, "{name}: {stderr}");
     if !["hello", "load"].contains(&moment) {
-        assert_eq!(records[0].outcome, Outcome::Ok, "{name}: {stderr}");
-        assert_eq!(records[2].outcome, Outcome::Ok, "the cell after {name}: {stderr}");
+        assert_eq!(records[0].failure_kind(), None, "{name}: {stderr}");
+        assert_eq!(records[2].failure_kind(), None, "the cell after {name}: {stderr}");
     }
     format!("{kind:15}{moment:8}{rank}  {}", describe(&records[1]))
 }
 
 fn describe(record: &Measurement) -> String {
-    let phase = record.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
-    let error = record.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-    format!("{}{phase}{error}", record.outcome.word())
+    let phase = record.failure().and_then(|failure| failure.phase);
+    let phase = phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
+    let error = record.failure().map(|failure| format!(": {}", failure.error)).unwrap_or_default();
+    format!("{}{phase}{error}", record.outcome_word())
 }
 
 #[test]
@@ -137,8 +138,8 @@ fn a_real_engine_s_rank_that_is_killed_or_stopped_is_named_and_the_next_cell_run
         return;
     }
     for (signal, outcome, error) in [
-        (libc::SIGKILL, Outcome::Crashed, "rank 1: ended by SIGKILL"),
-        (libc::SIGSTOP, Outcome::TimedOut, "no answer within 30 s: rank 1 does not react"),
+        (libc::SIGKILL, Some(FailureKind::Crashed), "rank 1: ended by SIGKILL"),
+        (libc::SIGSTOP, Some(FailureKind::TimedOut), "no answer within 30 s: rank 1 does not react"),
     ] {
         let place = Place::new();
         let sweep = "models = [\"llama2-15m\"]\nengines = [\"pytorch-eager\"]\nbatch_sizes = [16]\nprompt_lengths = [1024, 4]\n\
@@ -153,11 +154,14 @@ fn a_real_engine_s_rank_that_is_killed_or_stopped_is_named_and_the_next_cell_run
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         let records = place.records();
-        let first = (records[0].outcome, records[0].error.as_deref());
+        let first = (records[0].failure_kind(), records[0].failure().map(|failure| failure.error.as_str()));
         assert_eq!(first, (outcome, Some(error)), "{stderr}");
-        assert_eq!(records[1].outcome, Outcome::Ok, "{stderr}");
-        assert_eq!(records[1].ranks.len(), 2);
-        assert!(records[1].ranks.iter().all(|memory| memory.peak_bytes > Some(1 << 20)), "{records:?}");
+        assert_eq!(records[1].failure_kind(), None, "{stderr}");
+        assert_eq!(records[1].series().unwrap().ranks.len(), 2);
+        assert!(
+            records[1].series().unwrap().ranks.iter().all(|memory| memory.peak_bytes > Some(1 << 20)),
+            "{records:?}"
+        );
         assert_eq!((processes_in(&place), left_in_memory(pid)), (0, Vec::new()));
     }
 }

@@ -5,7 +5,6 @@ mod common;
 use common::{MOCK, Place, read_records, worker};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
-use protocol::Outcome;
 
 #[test]
 fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
@@ -92,13 +91,26 @@ fn flags_override_the_sweep() {
     );
     assert_eq!(code, 0);
     let records = place.records();
-    let cells: Vec<_> = records.iter().map(|r| (r.replicate, r.batch_size, r.prompt_length)).collect();
+    let cells: Vec<_> =
+        records.iter().map(|r| (r.replicate, r.key.batch_size, r.key.prompt_length)).collect();
     assert_eq!(cells, [(0, 2, 32), (0, 8, 32), (1, 2, 32), (1, 8, 32)]);
     for record in &records {
-        assert_eq!((record.prompt_seconds.len(), record.generations.len()), (3, 2));
-        assert!(record.generations.iter().all(|generation| generation.token_seconds.len() == 4));
-        let scripted = 2.0 * 20e-6 * f64::from(record.batch_size * 32);
-        assert!(record.prompt_seconds.iter().all(|seconds| (seconds / scripted - 1.0).abs() < 0.02));
+        assert_eq!(
+            (record.series().unwrap().prompt_seconds.len(), record.series().unwrap().generations.len()),
+            (3, 2)
+        );
+        assert!(
+            record.series().unwrap().generations.iter().all(|generation| generation.token_seconds.len() == 4)
+        );
+        let scripted = 2.0 * 20e-6 * f64::from(record.key.batch_size * 32);
+        assert!(
+            record
+                .series()
+                .unwrap()
+                .prompt_seconds
+                .iter()
+                .all(|seconds| (seconds / scripted - 1.0).abs() < 0.02)
+        );
     }
 }
 
@@ -205,7 +217,11 @@ fn a_closed_stdout_and_an_isolated_cell_are_fine() {
     let (code, _) = place.run(MOCK, &["--isolation", "cell"]);
     assert_eq!(code, 0);
     let records = place.records();
-    assert!(records.iter().all(|record| record.outcome == Outcome::Ok && record.load_seconds.is_some()));
+    assert!(
+        records.iter().all(
+            |record| record.failure_kind().is_none() && record.measured().unwrap().load_seconds.is_some()
+        )
+    );
 
     let script = format!("{} table run | head -n 1", worker("llama2-bench").display());
     let output = std::process::Command::new("bash")

@@ -178,8 +178,8 @@ fn deadlines_of_phases_end_them() {
         let record = &place.records()[0];
         let error = format!("{phase} did not end within 1 s");
         assert_eq!(
-            (record.outcome, record.error.as_deref()),
-            (protocol::Outcome::TimedOut, Some(error.as_str()))
+            (record.failure_kind(), record.failure().map(|failure| failure.error.as_str())),
+            (Some(protocol::FailureKind::TimedOut), Some(error.as_str()))
         );
     }
     let place = Place::new();

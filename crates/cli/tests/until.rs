@@ -23,8 +23,8 @@ fn quiet_cells_stop_early_and_the_table_says_so() {
     for record in &records {
         let procedure = record.procedure.expect("the procedure");
         assert_eq!((procedure.until, procedure.min_runs, procedure.generations), (Some(0.005), 5, 40));
-        assert!((5..40).contains(&record.prompt_seconds.len()), "{record:?}");
-        assert!((5..40).contains(&record.generations.len()), "{record:?}");
+        assert!((5..40).contains(&record.series().unwrap().prompt_seconds.len()), "{record:?}");
+        assert!((5..40).contains(&record.series().unwrap().generations.len()), "{record:?}");
     }
     let range = |counts: Vec<usize>| match (counts.iter().min().unwrap(), counts.iter().max().unwrap()) {
         (least, most) if least == most => least.to_string(),
@@ -33,8 +33,8 @@ fn quiet_cells_stop_early_and_the_table_says_so() {
     let note = format!(
         "each replicate stops once its mean is known to ±0.5 % (95 % interval): {} of at most 40 prefills, \
          {} of at most 40 generations (published: 100 prefills, 1 generation)",
-        range(records.iter().map(|record| record.prompt_seconds.len()).collect()),
-        range(records.iter().map(|record| record.generations.len()).collect()),
+        range(records.iter().map(|record| record.series().unwrap().prompt_seconds.len()).collect()),
+        range(records.iter().map(|record| record.series().unwrap().generations.len()).collect()),
     );
     assert!(stdout.contains(&note), "{note}\n{stdout}");
     for file in ["table.md", "report.html"] {
@@ -47,7 +47,7 @@ fn cells_that_stay_unknown_have_the_most_runs_and_are_named() {
     let place = Place::new();
     let (code, stdout) = place.run(&sweep(0.2), &["--batch-size", "1", "--prompt-length", "64"]);
     assert_eq!(code, 0, "{stdout}");
-    assert_eq!(place.records()[0].prompt_seconds.len(), 40);
+    assert_eq!(place.records()[0].series().unwrap().prompt_seconds.len(), 40);
     assert!(stdout.contains("mock: prefill latency did not reach ±0.5 %: 1×64 (±"), "{stdout}");
 }
 
@@ -63,7 +63,7 @@ fn until_is_a_flag_and_part_of_the_procedure() {
     place.bench(&flags("other", &["--until", "2%", "--min-runs", "7"])).assert().success();
     place.bench(&flags("fixed", &[])).assert().success();
     let records = common::read_records(&place.path("a"));
-    assert!(records.iter().all(|record| record.prompt_seconds.len() >= 7), "{records:?}");
+    assert!(records.iter().all(|record| record.series().unwrap().prompt_seconds.len() >= 7), "{records:?}");
 
     place.bench(&["compare", "a", "same"]).assert().stdout(contains("inconclusive"));
     let refused = |other: &str, why: &str| {

@@ -1,14 +1,17 @@
-//! From two subjects to a report: what is matched with what, judged all at once, and marked where it drifted.
+//! Compares two subjects: their tables are matched, all cells judged at once, and marked where they drifted.
 
 use std::collections::BTreeMap;
 
-use protocol::CellSize;
+use indexmap::IndexMap;
+use protocol::{CellSize, FailureKind};
+use results::{Metric, ResultRow};
 use stats::{Comparison, Side, Verdict, judge};
 
 use crate::difference::differences;
-use crate::sides::{Sides, sides, trends};
-use crate::subject::{Cell, Grid, Subject};
-use crate::{CellName, ComparedTable, EndLine, Figure, Line, Metric, Refused, Report, Section, Thresholds};
+use crate::matching::{TablePair, matched};
+use crate::sides::{sides, trends};
+use crate::subject::{Subject, ended, launches};
+use crate::{ComparedFigure, ComparedTable, EndLine, Refused, Report, Section, SideFigure, Thresholds};
 
 /// How to judge.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,14 +26,17 @@ pub struct Criteria {
 ///
 /// # Errors
 /// Where they have no cell in common, or model or procedure differ.
-pub fn compare(baseline: &Subject, candidate: &Subject, criteria: &Criteria) -> Result<Report, Refused> {
+pub fn compare(
+    baseline: &Subject<'_>,
+    candidate: &Subject<'_>,
+    criteria: &Criteria,
+) -> Result<Report, Refused> {
     let differences = differences(baseline, candidate)?;
     let pairs = matched(baseline, candidate)?;
     let is_pair = baseline.pair().zip(candidate.pair());
     let is_pair =
-        is_pair.is_some_and(|(its, others)| its.id == others.id && its.is_baseline != others.is_baseline);
-    let mut tables: Vec<Pending> =
-        pairs.iter().map(|(baseline, candidate)| pending(baseline, candidate, is_pair, criteria)).collect();
+        is_pair.is_some_and(|(one, other)| one.id == other.id && one.is_baseline != other.is_baseline);
+    let mut tables: Vec<Pending> = pairs.iter().map(|pair| pending(pair, is_pair, criteria)).collect();
     for table in &mut tables {
         table.lack(candidate.missing > 0);
     }
@@ -51,7 +57,7 @@ pub fn compare(baseline: &Subject, candidate: &Subject, criteria: &Criteria) -> 
             let overruled = is_adrift && moved;
             let verdict = if overruled { Verdict::Inconclusive } else { judgement.verdict };
             let launches_needed = judgement.launches.filter(|_| !is_adrift);
-            let finished = Line {
+            let finished = ComparedFigure {
                 engine: line.engine,
                 size: line.size,
                 baseline: figure(&line.baseline),
@@ -87,60 +93,20 @@ pub fn compare(baseline: &Subject, candidate: &Subject, criteria: &Criteria) -> 
     });
     let tables = tables.collect();
     Ok(Report {
-        baseline: baseline.name.clone(),
-        candidate: candidate.name.clone(),
+        baseline: baseline.name.into(),
+        candidate: candidate.name.into(),
         differences,
         notes: notes(baseline, candidate, &pairs, is_pair),
         tables,
     })
 }
 
-/// Tables of the same model and precision, both of it whole or both of the same rank alone.
-fn matched<'a>(baseline: &'a Subject, candidate: &'a Subject) -> Result<Vec<(&'a Grid, &'a Grid)>, Refused> {
-    let mut free: Vec<&Grid> = candidate.grids.iter().collect();
-    let mut pairs = Vec::new();
-    for grid in &baseline.grids {
-        let same = |other: &&Grid| other.identity == grid.identity;
-        let place = free.iter().position(|other| same(other) && other.heading == grid.heading);
-        if let Some(place) = place.or_else(|| free.iter().position(same)) {
-            pairs.push((grid, free.remove(place)));
-        }
-    }
-    if !pairs.is_empty() {
-        return Ok(pairs);
-    }
-    let headings = |subject: &Subject| {
-        let headings: Vec<&str> = subject.grids.iter().map(|grid| grid.heading.as_str()).collect();
-        if headings.is_empty() { "nothing".into() } else { headings.join(", ") }
-    };
-    let ranks_differ = baseline
-        .grids
-        .iter()
-        .any(|grid| candidate.grids.iter().any(|other| grid.identity.is_of_other_ranks(&other.identity)));
-    if ranks_differ {
-        return Err(Refused(format!(
-            "can't compare {} with {}: one side is rank 0 only, the other is a whole model or another number of ranks: {} and {}",
-            baseline.name,
-            candidate.name,
-            headings(baseline),
-            headings(candidate)
-        )));
-    }
-    Err(Refused(format!(
-        "{} and {} have no model and precision in common: {} and {}",
-        baseline.name,
-        candidate.name,
-        headings(baseline),
-        headings(candidate)
-    )))
-}
-
 struct Pending {
     headings: (String, String),
     lines: Vec<PendingLine>,
     ends: Vec<EndLine>,
-    only_baseline: Vec<CellName>,
-    only_candidate: Vec<CellName>,
+    only_baseline: Vec<(String, CellSize)>,
+    only_candidate: Vec<(String, CellSize)>,
 }
 
 struct PendingLine {
@@ -158,79 +124,72 @@ impl Pending {
         if !is_incomplete {
             return;
         }
-        let lacking = std::mem::take(&mut self.only_baseline).into_iter().map(|cell| EndLine {
-            cell,
-            baseline: "ok".into(),
-            candidate: "missing".into(),
+        let lacking = std::mem::take(&mut self.only_baseline).into_iter().map(|(engine, size)| EndLine {
+            engine,
+            size,
+            baseline: "ok",
+            candidate: "missing",
             verdict: Verdict::Inconclusive,
         });
         self.ends.extend(lacking);
     }
 }
 
-fn pending(baseline: &Grid, candidate: &Grid, is_pair: bool, criteria: &Criteria) -> Pending {
+fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Criteria) -> Pending {
     let thresholds = &criteria.thresholds;
     // To look for changes in every token series is what takes time here.
-    let (of_baseline, of_candidate) = std::thread::scope(|scope| {
+    let (baseline_cells, candidate_cells) = std::thread::scope(|scope| {
         let other = scope.spawn(|| sides(candidate, thresholds));
         (sides(baseline, thresholds), other.join().expect("no panic"))
     });
-    let of_candidate: BTreeMap<(&str, u32, u32), &Sides> =
-        candidate.cells.iter().map(|(name, _)| key(name)).zip(&of_candidate).collect();
+    let lone = candidate_cells.keys().filter(|cell| !baseline_cells.contains_key(*cell));
     let mut table = Pending {
-        headings: (baseline.heading.clone(), candidate.heading.clone()),
+        headings: (baseline.title.to_string(), candidate.title.to_string()),
         lines: Vec::new(),
         ends: Vec::new(),
         only_baseline: Vec::new(),
-        only_candidate: Vec::new(),
+        only_candidate: lone.map(|(engine, size)| ((*engine).into(), *size)).collect(),
     };
-    for ((name, cell), its) in baseline.cells.iter().zip(&of_baseline) {
-        let Some(other) = candidate.get(name) else {
-            table.only_baseline.push(name.clone());
+    let replicates = |row| launches(row).iter().map(|record| record.replicate).collect::<Vec<_>>();
+    for (cell @ (engine, size), sides) in &baseline_cells {
+        let engine = (*engine).to_owned();
+        let Some(other) = candidate_cells.get(cell) else {
+            table.only_baseline.push((engine, *size));
             continue;
         };
-        if let Some(end) = end_line(name, cell, other) {
-            table.ends.push(end);
+        let kinds = [ended(sides.row), ended(other.row)];
+        if let Some(verdict) = end_verdict(kinds) {
+            let [baseline, candidate] = kinds.map(|kind| kind.map_or("ok", FailureKind::table_word));
+            table.ends.push(EndLine { engine, size: *size, baseline, candidate, verdict });
             continue;
         }
-        let interleaved = is_pair && cell.replicates() == other.replicates();
-        let others = of_candidate[&key(name)];
-        for (metric, side) in &its.of {
-            let Some(other) = others.of.get(metric) else { continue };
-            let mut drift = trends(side, other, interleaved, thresholds.of(*metric));
-            for (who, sides) in [("baseline", its), ("candidate", others)] {
+        let interleaved = is_pair && replicates(sides.row) == replicates(other.row);
+        for (metric, side) in &sides.by_metric {
+            let Some(other_side) = other.by_metric.get(metric) else { continue };
+            let mut drift = trends(side, other_side, interleaved, thresholds.of(*metric));
+            for (who, sides) in [("baseline", sides), ("candidate", other)] {
                 let inside = sides.drift.get(metric).into_iter().flatten();
                 drift.extend(inside.map(|what| format!("{who}: {what}")));
             }
             table.lines.push(PendingLine {
                 metric: *metric,
-                engine: name.engine.clone(),
-                size: Some(name.size),
+                engine: engine.clone(),
+                size: Some(*size),
                 baseline: side.clone(),
-                candidate: other.clone(),
+                candidate: other_side.clone(),
                 drift,
             });
         }
     }
-    let lone = candidate.cells.iter().map(|(name, _)| name).filter(|name| baseline.get(name).is_none());
-    table.only_candidate.extend(lone.cloned());
     add_means(&mut table, is_pair, thresholds);
     table
 }
 
-fn key(name: &CellName) -> (&str, u32, u32) {
-    (&name.engine, name.size.batch_size, name.size.prompt_length)
-}
-
 /// The geometric mean of each engine's cells. Where it drifted, all of them did: it sees what no cell alone can.
 fn add_means(table: &mut Pending, is_pair: bool, thresholds: &Thresholds) {
-    let mut groups: Vec<((String, Metric), Vec<usize>)> = Vec::new();
+    let mut groups: IndexMap<(String, Metric), Vec<usize>> = IndexMap::new();
     for (place, line) in table.lines.iter().enumerate() {
-        match groups.iter_mut().find(|((engine, metric), _)| *engine == line.engine && *metric == line.metric)
-        {
-            Some((_, places)) => places.push(place),
-            None => groups.push(((line.engine.clone(), line.metric), vec![place])),
-        }
+        groups.entry((line.engine.clone(), line.metric)).or_default().push(place);
     }
     for ((engine, metric), places) in groups.into_iter().filter(|(_, places)| places.len() > 1) {
         let mean = |side: fn(&PendingLine) -> &Side| {
@@ -247,35 +206,34 @@ fn add_means(table: &mut Pending, is_pair: bool, thresholds: &Thresholds) {
     }
 }
 
-/// Where a side was not measured.
-fn end_line(name: &CellName, baseline: &Cell, candidate: &Cell) -> Option<EndLine> {
-    let word = |cell: &Cell| match cell {
-        Cell::Ended(word) => word.clone(),
-        _ => "ok".into(),
-    };
-    let (baseline, candidate) = (word(baseline), word(candidate));
-    let verdict = match (&*baseline, &*candidate) {
-        ("ok", "ok") => return None,
-        ("ok", _) => Verdict::Regressed,
-        (_, "ok") => Verdict::Improved,
-        ("OOM", "OOM") => Verdict::Unchanged,
-        _ => Verdict::Inconclusive,
-    };
-    Some(EndLine { cell: name.clone(), baseline, candidate, verdict })
+/// The verdict on a cell by how either side ended; `None` where both were measured.
+fn end_verdict(kinds: [Option<FailureKind>; 2]) -> Option<Verdict> {
+    match kinds {
+        [None, None] => None,
+        [None, Some(_)] => Some(Verdict::Regressed),
+        [Some(_), None] => Some(Verdict::Improved),
+        [Some(FailureKind::OutOfMemory), Some(FailureKind::OutOfMemory)] => Some(Verdict::Unchanged),
+        _ => Some(Verdict::Inconclusive),
+    }
 }
 
-fn figure(side: &Side) -> Figure {
+fn figure(side: &Side) -> SideFigure {
     let (half_width, launches) = match side {
         Side::Launches(launches) => (launches.half_width(), Some(launches.count())),
         Side::Figure(_) => (None, None),
     };
-    Figure { value: side.centre(), half_width, launches }
+    SideFigure { value: side.centre(), half_width, launches }
 }
 
-fn notes(baseline: &Subject, candidate: &Subject, pairs: &[(&Grid, &Grid)], is_pair: bool) -> Vec<String> {
+fn notes(
+    baseline: &Subject<'_>,
+    candidate: &Subject<'_>,
+    pairs: &[TablePair<'_>],
+    is_pair: bool,
+) -> Vec<String> {
     let mut notes = Vec::new();
     for subject in [baseline, candidate] {
-        let name = &subject.name;
+        let name = subject.name;
         if subject.run.is_none() {
             notes.push(format!(
                 "{name}: published figures have no spread, and their procedure is not known: the threshold alone decides"
@@ -291,26 +249,25 @@ fn notes(baseline: &Subject, candidate: &Subject, pairs: &[(&Grid, &Grid)], is_p
     if is_pair {
         notes.push("measured interleaved: drift that both share is none".into());
     }
-    let hash = |cell: &Cell| match cell {
-        Cell::Launches(launches) => launches.first().and_then(|launch| launch.tokens_sha256.clone()),
-        _ => None,
-    };
-    let both = pairs.iter().flat_map(|(baseline, candidate)| {
-        baseline
-            .cells
-            .iter()
-            .filter_map(|(name, cell)| Some((name, hash(cell)?, hash(candidate.get(name)?)?)))
-    });
-    let other: Vec<&CellName> =
-        both.filter(|(_, baseline, candidate)| baseline != candidate).map(|(name, ..)| name).collect();
-    if let Some(first) = other.first() {
-        let CellSize { batch_size, prompt_length } = first.size;
+    let other: Vec<(&str, CellSize)> = pairs.iter().flat_map(with_other_tokens).collect();
+    if let Some((engine, size)) = other.first() {
         notes.push(format!(
-            "other tokens than the baseline's in {} cells, {} {batch_size}×{prompt_length} first: rounding, or another \
-             computation: `llama2-bench verify` says how far the logits are",
-            other.len(),
-            first.engine
+            "other tokens than the baseline's in {} cells, {engine} {size} first: rounding, or another computation: \
+             `llama2-bench verify` says how far the logits are",
+            other.len()
         ));
     }
     notes
+}
+
+/// The cells whose greedy tokens are not the baseline's.
+fn with_other_tokens<'t>((baseline, candidate): &TablePair<'t>) -> Vec<(&'t str, CellSize)> {
+    let hash = |row: &ResultRow<'t>| launches(row).first()?.series().map(|series| &series.tokens_sha256);
+    let candidate = candidate.cells();
+    let differs = |(cell, row): (_, &ResultRow<'t>)| {
+        let hashes = [hash(row)?, hash(candidate.get(&cell)?)?];
+        let is_known = hashes.iter().all(|hash| !hash.is_empty());
+        (is_known && hashes[0] != hashes[1]).then_some(cell)
+    };
+    baseline.cells().into_iter().filter_map(differs).collect()
 }

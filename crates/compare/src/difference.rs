@@ -40,10 +40,13 @@ const NO_DIFFERENCE: [&str; 9] = [
 ///
 /// # Errors
 /// Where model or procedure do.
-pub(crate) fn differences(baseline: &Subject, candidate: &Subject) -> Result<Vec<Difference>, Refused> {
-    let (Some(its), Some(others)) = (&baseline.run, &candidate.run) else { return Ok(Vec::new()) };
-    let facts = different(&its.environment.facts(), &others.environment.facts(), false);
-    let settings = different(&its.settings, &others.settings, true);
+pub(crate) fn differences(
+    baseline: &Subject<'_>,
+    candidate: &Subject<'_>,
+) -> Result<Vec<Difference>, Refused> {
+    let (Some(one), Some(other)) = (&baseline.run, &candidate.run) else { return Ok(Vec::new()) };
+    let facts = different(&one.environment.facts(), &other.environment.facts(), false);
+    let settings = different(one.settings, other.settings, true);
     let refuses = |difference: &&Difference| {
         difference.what.starts_with("model ") || PROCEDURE.contains(&difference.what.as_str())
     };

@@ -1,10 +1,10 @@
 //! A comparison as workflow commands of GitHub Actions, which it shows as annotations.
 
-use results::one_line;
+use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::finding::{Finding, headings};
-use crate::{Metric, Report};
+use crate::Report;
+use crate::statement::{Statement, headings};
 
 /// GitHub shows no more annotations of a level than these in a step.
 const SHOWN: usize = 10;
@@ -12,25 +12,25 @@ const SHOWN: usize = 10;
 /// An error for each of what regressed, the worst first; a warning for all that is inconclusive; a notice with the counts.
 pub fn write(report: &Report) -> String {
     let headings = headings(report);
-    let findings: Vec<Finding> = Finding::all(report, &headings).collect();
-    let mut commands = errors(&findings);
-    commands.extend(warning(&findings));
+    let statements: Vec<Statement> = Statement::all(report, &headings).collect();
+    let mut commands = errors(&statements);
+    commands.extend(warning(&statements));
     let sides = format!("{} → {}", report.baseline, report.candidate);
     commands.push(command("notice", "llama2-bench", &format!("{sides}: {}", report.counts())));
     commands.concat()
 }
 
-fn errors(findings: &[Finding]) -> Vec<String> {
-    let mut regressed: Vec<&Finding> =
-        findings.iter().filter(|finding| finding.verdict == Verdict::Regressed).collect();
+fn errors(statements: &[Statement]) -> Vec<String> {
+    let mut regressed: Vec<&Statement> =
+        statements.iter().filter(|statement| statement.verdict == Verdict::Regressed).collect();
     regressed.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let shown = if regressed.len() > SHOWN { SHOWN - 1 } else { regressed.len() };
     let mut errors: Vec<String> = regressed[..shown]
         .iter()
-        .map(|finding| {
-            let what = finding.metric.map_or("Outcome", Metric::title);
-            let title = format!("{} {} regressed: {what}", finding.engine, finding.size);
-            command("error", &title, &format!("{}: {}", finding.heading, finding.sentence()))
+        .map(|statement| {
+            let what = statement.metric.map_or("Outcome", Metric::title);
+            let title = format!("{} {} regressed: {what}", statement.engine, statement.size);
+            command("error", &title, &format!("{}: {}", statement.heading, statement.sentence()))
         })
         .collect();
     if regressed.len() > shown {
@@ -40,15 +40,15 @@ fn errors(findings: &[Finding]) -> Vec<String> {
     errors
 }
 
-fn warning(findings: &[Finding]) -> Option<String> {
-    let inconclusive: Vec<&Finding> =
-        findings.iter().filter(|finding| finding.verdict == Verdict::Inconclusive).collect();
-    let needs: Vec<usize> = inconclusive.iter().filter_map(|finding| finding.launches_needed).collect();
+fn warning(statements: &[Statement]) -> Option<String> {
+    let inconclusive: Vec<&Statement> =
+        statements.iter().filter(|statement| statement.verdict == Verdict::Inconclusive).collect();
+    let needs: Vec<usize> = inconclusive.iter().filter_map(|statement| statement.launches_needed).collect();
     let enough =
         needs.iter().max().map(|launches| format!("{launches} launches a side would do for {}", needs.len()));
-    let drifted = inconclusive.iter().filter(|finding| finding.drifted).count();
+    let drifted = inconclusive.iter().filter(|statement| statement.drifted).count();
     let drifted = (drifted > 0).then(|| format!("{drifted} drifted"));
-    let count = format!("{} of {} are inconclusive", inconclusive.len(), findings.len());
+    let count = format!("{} of {} are inconclusive", inconclusive.len(), statements.len());
     let message = [Some(count), enough, drifted].into_iter().flatten().collect::<Vec<_>>().join("; ");
     (!inconclusive.is_empty()).then(|| command("warning", "llama2-bench", &message))
 }

@@ -1,9 +1,11 @@
 //! A comparison for programs: seconds and bytes, and everything that is known of them.
 
+use protocol::CellSize;
+use results::Metric;
 use serde_json::{Value, json};
 
-use crate::words;
-use crate::{CellName, ComparedTable, Counts, Difference, EndLine, Figure, Line, Metric, Report, Section};
+use crate::format;
+use crate::{ComparedFigure, ComparedTable, Counts, Difference, EndLine, Report, Section, SideFigure};
 
 /// The version of this format: a reader that knows it finds every key that it knew.
 pub const SCHEMA: u32 = 1;
@@ -65,7 +67,7 @@ fn section(section: &Section) -> Value {
     })
 }
 
-fn line(line: &Line) -> Value {
+fn line(line: &ComparedFigure) -> Value {
     json!({
         "engine": line.engine,
         "batch_size": line.size.map(|size| size.batch_size),
@@ -75,31 +77,27 @@ fn line(line: &Line) -> Value {
         "ratio": line.ratio,
         "interval": line.interval.map(|interval| json!({"low": interval.low, "high": interval.high})),
         "adjusted_p": line.adjusted_p,
-        "verdict": words::verdict(line.verdict),
+        "verdict": format::verdict(line.verdict),
         "launches_needed": line.launches_needed,
         "drift": line.drift,
     })
 }
 
-fn figure(figure: &Figure) -> Value {
+fn figure(figure: &SideFigure) -> Value {
     json!({"value": figure.value, "half_width": figure.half_width, "launches": figure.launches})
 }
 
 fn end(end: &EndLine) -> Value {
     json!({
-        "engine": end.cell.engine,
-        "batch_size": end.cell.size.batch_size,
-        "prompt_length": end.cell.size.prompt_length,
+        "engine": end.engine,
+        "batch_size": end.size.batch_size,
+        "prompt_length": end.size.prompt_length,
         "baseline": end.baseline,
         "candidate": end.candidate,
-        "verdict": words::verdict(end.verdict),
+        "verdict": format::verdict(end.verdict),
     })
 }
 
-fn cell(cell: &CellName) -> Value {
-    json!({
-        "engine": cell.engine,
-        "batch_size": cell.size.batch_size,
-        "prompt_length": cell.size.prompt_length,
-    })
+fn cell((engine, size): &(String, CellSize)) -> Value {
+    json!({"engine": engine, "batch_size": size.batch_size, "prompt_length": size.prompt_length})
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use results::one_line;
+use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::finding::{Finding, headings};
-use crate::words;
-use crate::{Counts, Metric, Report};
+use crate::format;
+use crate::statement::{Statement, headings};
+use crate::{Counts, Report};
 
 /// A suite for each metric of each table, and one for the cells of each table that were not measured on a side.
 pub fn write(report: &Report) -> String {
@@ -19,24 +19,25 @@ pub fn write(report: &Report) -> String {
     for (table, heading) in report.tables.iter().zip(&headings) {
         for section in &table.sections {
             let lines = section.cells.iter().chain(&section.means);
-            let findings: Vec<Finding> =
-                lines.map(|line| Finding::of_line(heading, section.metric, line)).collect();
-            suite(&mut text, &format!("{heading}: {}", section.metric.title()), several, &findings);
+            let statements: Vec<Statement> =
+                lines.map(|line| Statement::from_figure(heading, section.metric, line)).collect();
+            suite(&mut text, &format!("{heading}: {}", section.metric.title()), several, &statements);
         }
         if !table.ends.is_empty() {
-            let findings: Vec<Finding> = table.ends.iter().map(|end| Finding::of_end(heading, end)).collect();
-            suite(&mut text, &format!("{heading}: not measured on a side"), several, &findings);
+            let statements: Vec<Statement> =
+                table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
+            suite(&mut text, &format!("{heading}: not measured on a side"), several, &statements);
         }
     }
     text.push_str("</testsuites>\n");
     text
 }
 
-fn suite(text: &mut String, name: &str, several: bool, findings: &[Finding]) {
-    let counts = Counts::of(findings.iter().map(|finding| finding.verdict));
+fn suite(text: &mut String, name: &str, several: bool, statements: &[Statement]) {
+    let counts = Counts::of(statements.iter().map(|statement| statement.verdict));
     let _ = writeln!(text, "  <testsuite {}>", attributes(name, &counts));
-    for finding in findings {
-        case(text, several, finding);
+    for statement in statements {
+        case(text, several, statement);
     }
     text.push_str("  </testsuite>\n");
 }
@@ -53,18 +54,18 @@ fn attributes(name: &str, counts: &Counts) -> String {
 
 /// GitLab knows a case by its class and name alone: of several tables the class says which. It shows an element's text,
 /// Jenkins its message.
-fn case(text: &mut String, several: bool, finding: &Finding) {
-    let engine = escape(&finding.engine);
-    let class = if several { format!("{}: {engine}", escape(finding.heading)) } else { engine };
-    let metric = finding.metric.map_or("outcome", Metric::name);
-    let _ = write!(text, "    <testcase classname=\"{class}\" name=\"{} {metric}\"", finding.size);
-    let message = escape(&finding.sentence());
-    let _ = match finding.verdict {
+fn case(text: &mut String, several: bool, statement: &Statement) {
+    let engine = escape(&statement.engine);
+    let class = if several { format!("{}: {engine}", escape(statement.heading)) } else { engine };
+    let metric = statement.metric.map_or("outcome", Metric::name);
+    let _ = write!(text, "    <testcase classname=\"{class}\" name=\"{} {metric}\"", statement.size);
+    let message = escape(&statement.sentence());
+    let _ = match statement.verdict {
         Verdict::Improved | Verdict::Unchanged => writeln!(text, "/>"),
         Verdict::Regressed => writeln!(
             text,
             ">\n      <failure message=\"{message}\" type=\"{}\">{message}</failure>\n    </testcase>",
-            words::verdict(finding.verdict)
+            format::verdict(statement.verdict)
         ),
         Verdict::Inconclusive => {
             writeln!(text, ">\n      <skipped message=\"{message}\">{message}</skipped>\n    </testcase>")

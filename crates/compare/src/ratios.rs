@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use protocol::CellSize;
-use results::one_line;
+use indexmap::{IndexMap, IndexSet};
+use protocol::{CellSize, Measurement};
 use results::published::layout::escape;
+use results::{Metric, ResultRow, ResultTable, one_line};
 use serde_json::{Value, json};
 use stats::{Interval, Summary};
 
-use crate::sides::launches;
-use crate::subject::{Cell, Grid, Launch};
-use crate::{CellName, Metric, Subject};
+use crate::sides::samples;
+use crate::subject::{Subject, ended, launches, published_figure};
 
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
@@ -55,20 +55,21 @@ pub enum NoRatios {
 #[derive(Debug)]
 pub struct Ratios {
     engine: String,
-    tables: Vec<Lines>,
+    tables: Vec<RatioTable>,
 }
 
-/// Of one table of the subject's.
+/// The ratios of one table.
 #[derive(Debug)]
-struct Lines {
+struct RatioTable {
     heading: String,
-    lines: Vec<Line>,
-    /// Median seconds from a worker's start to its model being ready, of the engine and the others.
+    cells: Vec<EngineRatio>,
+    /// Median seconds from a worker's start to its model being ready, by engine.
     loads: Vec<(String, f64)>,
 }
 
+/// The ratios of one cell to another engine's.
 #[derive(Debug)]
-struct Line {
+struct EngineRatio {
     other: String,
     size: CellSize,
     prefill: Ratio,
@@ -96,43 +97,40 @@ impl Ratios {
     ///
     /// # Errors
     /// Where the subject lacks one of the engines, has no other, or no cell of both.
-    pub fn of(subject: &Subject, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
-        let mut known: Vec<String> = Vec::new();
-        for (name, _) in subject.grids.iter().flat_map(|grid| &grid.cells) {
-            if !known.contains(&name.engine) {
-                known.push(name.engine.clone());
-            }
+    pub fn of(subject: &Subject<'_>, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
+        let rows = subject.tables.iter().flat_map(|table| &table.rows);
+        let known: IndexSet<&str> = rows.map(|row| row.engine).collect();
+        let mut asked = [engine].into_iter().chain(others.iter().map(String::as_str));
+        let (name, engine_name) = (|| subject.name.to_owned(), || engine.to_owned());
+        if let Some(missing) = asked.find(|one| !known.contains(one)) {
+            let known = known.into_iter().map(str::to_owned).collect();
+            return Err(NoRatios::NoSuchEngine { subject: name(), engine: missing.into(), known });
         }
-        let is_missing = |one: &&str| !known.iter().any(|name| name == one);
-        if let Some(missing) = [engine].into_iter().chain(others.iter().map(String::as_str)).find(is_missing)
-        {
-            let (subject, engine) = (subject.name.clone(), missing.into());
-            return Err(NoRatios::NoSuchEngine { subject, engine, known });
-        }
-        let others: Vec<String> = if others.is_empty() {
-            known.into_iter().filter(|name| name != engine).collect()
+        let others: Vec<&str> = if others.is_empty() {
+            known.into_iter().filter(|name| *name != engine).collect()
         } else {
-            others.to_vec()
+            others.iter().map(String::as_str).collect()
         };
         if others.is_empty() {
-            return Err(NoRatios::NoOther { subject: subject.name.clone(), engine: engine.into() });
+            return Err(NoRatios::NoOther { subject: name(), engine: engine_name() });
         }
-        let tables = subject.grids.iter().map(|grid| Lines {
-            heading: grid.heading.clone(),
-            lines: lines(grid, engine, &others, subject.run.is_some()),
-            loads: loads(grid, [engine].into_iter().chain(others.iter().map(String::as_str))),
+        let engines: Vec<&str> = [engine].into_iter().chain(others.iter().copied()).collect();
+        let tables = subject.tables.iter().map(|table| RatioTable {
+            heading: table.title.to_string(),
+            cells: cells(&table.cells(), engine, &others, subject.run.is_some()),
+            loads: loads(table, &engines),
         });
-        let tables: Vec<Lines> = tables.filter(|table| !table.lines.is_empty()).collect();
+        let tables: Vec<RatioTable> = tables.filter(|table| !table.cells.is_empty()).collect();
         if tables.is_empty() {
-            return Err(NoRatios::NoCommonCell { subject: subject.name.clone(), engine: engine.into() });
+            return Err(NoRatios::NoCommonCell { subject: name(), engine: engine_name() });
         }
-        Ok(Self { engine: engine.into(), tables })
+        Ok(Self { engine: engine_name(), tables })
     }
 
     /// Markdown: a table for each of the subject's.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
-        for Lines { heading, lines, loads } in &self.tables {
+        for RatioTable { heading, cells, loads } in &self.tables {
             let _ = writeln!(text, "## {}\n", of_cell(heading));
             let engine = of_cell(&self.engine);
             let _ = writeln!(
@@ -140,8 +138,13 @@ impl Ratios {
                 "| {engine} against | Batch Size | Prompt Length | prefill | decode | launches |"
             );
             let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: |");
-            for Line { other, size: CellSize { batch_size, prompt_length }, prefill, decode, launches } in
-                lines
+            for EngineRatio {
+                other,
+                size: CellSize { batch_size, prompt_length },
+                prefill,
+                decode,
+                launches,
+            } in cells
             {
                 let (other, prefill, decode) = (of_cell(other), prefill.to_text(), decode.to_text());
                 let launches = launches.map_or_else(|| "published".into(), |launches| launches.to_string());
@@ -163,19 +166,19 @@ impl Ratios {
 
     /// One object.
     pub fn to_json(&self) -> String {
-        let line = |line: &Line| {
+        let cell = |cell: &EngineRatio| {
             json!({
-                "other": line.other,
-                "batch_size": line.size.batch_size,
-                "prompt_length": line.size.prompt_length,
-                "prefill": line.prefill.to_json(),
-                "decode": line.decode.to_json(),
-                "launches": line.launches,
+                "other": cell.other,
+                "batch_size": cell.size.batch_size,
+                "prompt_length": cell.size.prompt_length,
+                "prefill": cell.prefill.to_json(),
+                "decode": cell.decode.to_json(),
+                "launches": cell.launches,
             })
         };
-        let table = |Lines { heading, lines, loads }: &Lines| {
+        let table = |RatioTable { heading, cells, loads }: &RatioTable| {
             let loads: BTreeMap<_, _> = loads.iter().cloned().collect();
-            let lines: Value = lines.iter().map(line).collect();
+            let lines: Value = cells.iter().map(cell).collect();
             json!({ "heading": heading, "lines": lines, "load_seconds": loads })
         };
         let tables: Value = self.tables.iter().map(table).collect();
@@ -184,65 +187,74 @@ impl Ratios {
     }
 }
 
-fn lines(grid: &Grid, engine: &str, others: &[String], is_run: bool) -> Vec<Line> {
-    let of_engine = || grid.cells.iter().filter(|(name, _)| name.engine == engine);
-    let line = |other: &String, (name, ours): &(CellName, Cell)| {
-        let theirs = grid.get(&CellName { engine: other.clone(), size: name.size })?;
-        let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), metrics);
-        let compared = match (ours, theirs) {
-            (Cell::Launches(ours), Cell::Launches(theirs)) => Some(pairs(ours, theirs).count()),
-            _ => is_run.then_some(0),
-        };
+/// A table's rows by engine and size.
+type Cells<'t> = IndexMap<(&'t str, CellSize), &'t ResultRow<'t>>;
+
+fn cells<'t>(cells: &Cells<'t>, engine: &str, others: &[&str], is_run: bool) -> Vec<EngineRatio> {
+    let ratio = |other: &str, (size, ours): (CellSize, &ResultRow<'t>)| {
+        let theirs = cells.get(&(other, size))?;
+        let pairs = pairs(ours, theirs);
+        let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), &pairs, metrics);
         let (prefill, decode) = (ratio(&[Metric::Prompt]), ratio(&DECODE));
-        Some(Line { other: other.clone(), size: name.size, prefill, decode, launches: compared })
+        Some(EngineRatio {
+            other: other.into(),
+            size,
+            prefill,
+            decode,
+            launches: is_run.then_some(pairs.len()),
+        })
     };
-    others.iter().flat_map(|other| of_engine().filter_map(move |cell| line(other, cell))).collect()
+    let rows = || cells.iter().filter(|((name, _), _)| *name == engine).map(|((_, size), row)| (*size, *row));
+    others.iter().flat_map(|other| rows().filter_map(move |row| ratio(other, row))).collect()
 }
 
-/// Of the first metric in which both have figures.
-fn ratio(ours: (&str, &Cell), theirs: (&str, &Cell), metrics: &[Metric]) -> Ratio {
-    for (engine, cell) in [ours, theirs] {
-        if let Cell::Ended(end) = cell {
-            return Ratio::Missing(format!("{engine}: {end}"));
+/// The ratio in the first metric in which both have figures.
+fn ratio<'t>(
+    ours: (&str, &ResultRow<'t>),
+    theirs: (&str, &ResultRow<'t>),
+    pairs: &[[&'t Measurement; 2]],
+    metrics: &[Metric],
+) -> Ratio {
+    for (engine, row) in [ours, theirs] {
+        if let Some(kind) = ended(row) {
+            return Ratio::Missing(format!("{engine}: {}", kind.table_word()));
         }
     }
-    let ratio = metrics.iter().find_map(|metric| match (ours.1, theirs.1) {
-        (Cell::Launches(ours), Cell::Launches(theirs)) => {
-            let side = |which: usize| launches(pairs(ours, theirs).map(|pair| pair[which]), *metric);
-            let over = side(1)?.over(&side(0)?)?;
-            Some(Ratio::Of { metric: *metric, ratio: over.centre(), interval: over.interval() })
-        }
-        (Cell::Figures(ours), Cell::Figures(theirs)) => {
-            let of = |figures: &[(Metric, f64)]| Some(figures.iter().find(|(of, _)| of == metric)?.1);
-            Some(Ratio::Of { metric: *metric, ratio: of(theirs)? / of(ours)?, interval: None })
-        }
-        _ => None,
-    });
+    let measured = |metric| {
+        let side = |which: usize| samples(&pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>(), metric);
+        let over = side(1)?.over(&side(0)?)?;
+        Some(Ratio::Of { metric, ratio: over.centre(), interval: over.interval() })
+    };
+    let published = |metric| {
+        let ratio = published_figure(theirs.1, metric)? / published_figure(ours.1, metric)?;
+        Some(Ratio::Of { metric, ratio, interval: None })
+    };
+    let ratio = metrics.iter().find_map(|metric| measured(*metric).or_else(|| published(*metric)));
     ratio.unwrap_or_else(|| Ratio::Missing("N/A".into()))
+}
+
+/// Launches of one replicate.
+fn pairs<'t>(ours: &ResultRow<'t>, theirs: &ResultRow<'t>) -> Vec<[&'t Measurement; 2]> {
+    let theirs = launches(theirs);
+    let same = |ours: &'t Measurement| {
+        Some([ours, *theirs.iter().find(|theirs| theirs.replicate == ours.replicate)?])
+    };
+    launches(ours).into_iter().filter_map(same).collect()
+}
+
+/// Each engine's median seconds from a worker's start to its model being ready.
+fn loads(table: &ResultTable<'_>, engines: &[&str]) -> Vec<(String, f64)> {
+    let median = |engine: &&str| {
+        let records = table.rows.iter().filter(|row| row.engine == *engine).flat_map(launches);
+        let seconds: Vec<f64> = records.filter_map(|record| record.measured()?.load_seconds).collect();
+        Some(((*engine).to_owned(), Summary::of(&seconds)?.median))
+    };
+    engines.iter().filter_map(median).collect()
 }
 
 /// A text of markdown, on one line.
 fn of_cell(text: &str) -> String {
     escape(&one_line(text))
-}
-
-/// Launches of one replicate.
-fn pairs<'a>(ours: &'a [Launch], theirs: &'a [Launch]) -> impl Iterator<Item = [&'a Launch; 2]> {
-    ours.iter()
-        .filter_map(|ours| Some([ours, theirs.iter().find(|theirs| theirs.replicate == ours.replicate)?]))
-}
-
-fn loads<'a>(grid: &Grid, engines: impl Iterator<Item = &'a str>) -> Vec<(String, f64)> {
-    let median = |engine: &'a str| {
-        let cells = grid.cells.iter().filter(|(name, _)| name.engine == engine);
-        let launches = cells.filter_map(|(_, cell)| match cell {
-            Cell::Launches(launches) => Some(launches),
-            _ => None,
-        });
-        let seconds: Vec<f64> = launches.flatten().filter_map(|launch| launch.load_seconds).collect();
-        Some((engine.to_owned(), Summary::of(&seconds)?.median))
-    };
-    engines.filter_map(median).collect()
 }
 
 impl Ratio {

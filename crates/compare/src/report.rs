@@ -3,7 +3,7 @@
 use protocol::CellSize;
 use stats::{Interval, Verdict};
 
-use crate::Metric;
+use results::Metric;
 
 /// A candidate held against its baseline.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,9 +43,9 @@ pub struct ComparedTable {
     /// The cells that were not measured on a side: they ran out of memory, or failed.
     pub ends: Vec<EndLine>,
     /// Cells that only the baseline has.
-    pub only_baseline: Vec<CellName>,
+    pub only_baseline: Vec<(String, CellSize)>,
     /// Cells that only the candidate has.
-    pub only_candidate: Vec<CellName>,
+    pub only_candidate: Vec<(String, CellSize)>,
 }
 
 /// One metric of a table.
@@ -56,31 +56,22 @@ pub struct Section {
     /// The change that counts as none, a share such as 0.05.
     pub threshold: f64,
     /// The cells, in the order of the baseline's rows.
-    pub cells: Vec<Line>,
-    /// For each engine with more than one cell the geometric mean of its cells.
-    pub means: Vec<Line>,
-}
-
-/// A cell's name within its table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CellName {
-    /// The engine.
-    pub engine: String,
-    /// Its sizes.
-    pub size: CellSize,
+    pub cells: Vec<ComparedFigure>,
+    /// The geometric mean of the cells of each engine that has more than one.
+    pub means: Vec<ComparedFigure>,
 }
 
 /// One comparison: of a cell, or of the geometric mean of an engine's cells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub struct ComparedFigure {
     /// The engine.
     pub engine: String,
     /// The cell's sizes; `None` for a mean.
     pub size: Option<CellSize>,
     /// The baseline's figure.
-    pub baseline: Figure,
+    pub baseline: SideFigure,
     /// The candidate's figure.
-    pub candidate: Figure,
+    pub candidate: SideFigure,
     /// The candidate's figure over the baseline's.
     pub ratio: f64,
     /// The ratio's 95 % interval, where the noise is known.
@@ -89,7 +80,7 @@ pub struct Line {
     pub adjusted_p: Option<f64>,
     /// The verdict. [`Verdict::Inconclusive`] where there is a drift that is not allowed, however the figures are.
     pub verdict: Verdict,
-    /// Of an inconclusive one without drift: launches a side that would do.
+    /// Launches a side that would do, where it is inconclusive without drift.
     pub launches_needed: Option<usize>,
     /// What drifted, one line each; there also where drift is allowed.
     pub drift: Vec<String>,
@@ -97,8 +88,8 @@ pub struct Line {
 
 /// One side's figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
-    /// In seconds or bytes: the geometric mean of the launches' medians, or what was published.
+pub struct SideFigure {
+    /// The figure in seconds or bytes: the geometric mean of the launches' medians, or what was published.
     pub value: f64,
     /// Half its 95 % interval, as a share of it; `None` where the spread is not known.
     pub half_width: Option<f64>,
@@ -109,12 +100,14 @@ pub struct Figure {
 /// A cell that was not measured on at least one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndLine {
-    /// The cell.
-    pub cell: CellName,
+    /// The engine.
+    pub engine: String,
+    /// The cell's sizes.
+    pub size: CellSize,
     /// How the baseline's ended: `ok`, `OOM`, `TIMEOUT`, `CRASHED`, `FAILED`.
-    pub baseline: String,
-    /// How the candidate's ended.
-    pub candidate: String,
+    pub baseline: &'static str,
+    /// How the candidate's ended; `missing` where it may still come.
+    pub candidate: &'static str,
     /// Regressed where the baseline's alone ended well, improved where the candidate's alone did; unchanged where both ran
     /// out of memory; else inconclusive.
     pub verdict: Verdict,
@@ -135,7 +128,7 @@ pub struct Counts {
 
 impl Report {
     /// Every line of every metric, cells and means, with its metric.
-    pub fn lines(&self) -> impl Iterator<Item = (Metric, &Line)> {
+    pub fn lines(&self) -> impl Iterator<Item = (Metric, &ComparedFigure)> {
         let sections = self.tables.iter().flat_map(|table| &table.sections);
         sections.flat_map(|section| {
             section.cells.iter().chain(&section.means).map(move |line| (section.metric, line))

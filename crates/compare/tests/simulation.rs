@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use compare::{Criteria, Line, Report, RunSubject, Subject, Thresholds, compare};
+use compare::{ComparedFigure, Criteria, Report, Subject, Thresholds, compare};
 use protocol::{
-    Device, Environment, Generation, Measurement, Memory, Outcome, Precision, ProgramVersion, SCHEMA,
+    CellKey, Device, Environment, Generation, Measured, MeasuredCell, Measurement, Memory, Outcome,
+    Precision, ProgramVersion, Ranks, SCHEMA,
 };
+use results::Run;
 use stats::Verdict;
 use testing::simulate::{Noise, Rng};
 
@@ -42,11 +44,11 @@ fn environment() -> Environment {
 }
 
 /// A run of 3 engines × 3 batch sizes × 6 prompt lengths; `slower` is the second engine's factor.
-fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
+fn run(rng: &mut Rng, launches: u32, slower: f64) -> Run {
     let noise = Noise { correlation: 0.5, outliers: 0.02, ..Noise::plain(0.02, 0.05) };
     // A sum of forwards, and a peak: one figure a launch.
     let total = Noise::plain(0.02, 0.005);
-    let mut run = RunSubject::new("run");
+    let mut records = Vec::new();
     for engine in ENGINES {
         let factor = if engine == ENGINES[1] { slower } else { 1.0 };
         for (batch_size, prompt_length) in [1, 4, 16]
@@ -62,41 +64,52 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Subject {
                 let token_seconds = figures(&noise, 0.002, TOKENS);
                 let wall_seconds = figures(&total, 0.3, 1)[0];
                 let peak_bytes = Some(figures(&total, 1e9, 1)[0] as u64);
-                run.add(Measurement {
-                    schema: SCHEMA,
-                    engine: engine.into(),
-                    model: "llama2-7b".into(),
-                    precision: Precision::Fp16,
-                    device: Device::Cuda(0),
-                    world_size: 1,
-                    batch_size,
-                    prompt_length,
-                    generation_length: TOKENS as u32,
-                    replicate,
-                    outcome: Outcome::Ok,
-                    phase: None,
-                    error: None,
-                    inferred_from: None,
-                    part: 1,
-                    load_seconds: None,
-                    notes: Vec::new(),
+                let series = Measured {
                     prompt_seconds,
                     generations: vec![Generation { prompt_seconds: 0.01, token_seconds, wall_seconds }],
                     memory: Memory { peak_bytes, ..Memory::default() },
-                    procedure: None,
+                    tokens_sha256: String::new(),
                     device_seconds: None,
                     ranks: Vec::new(),
                     collectives: None,
-                    tokens_sha256: None,
-                    one_rank: false,
+                };
+                records.push(Measurement {
+                    schema: SCHEMA,
+                    key: CellKey {
+                        model: "llama2-7b".into(),
+                        precision: Precision::Fp16,
+                        device: Device::Cuda(0),
+                        ranks: Ranks::ONE,
+                        engine: engine.into(),
+                        batch_size,
+                        prompt_length,
+                        generation_length: TOKENS as u32,
+                    },
+                    replicate,
+                    part: 1,
                     device_memory_limit_bytes: None,
+                    procedure: None,
                     read_bytes_per_second: None,
                     gpu: None,
+                    outcome: Outcome::Ok(Box::new(MeasuredCell {
+                        load_seconds: None,
+                        notes: Vec::new(),
+                        series,
+                    })),
                 });
             }
         }
     }
-    run.finish(&environment(), BTreeMap::new(), 0)
+    let environments = vec![environment()];
+    Run {
+        dir: "run".into(),
+        name: "run".into(),
+        expected: records.len(),
+        tables: results::tables(records, &[], &environments),
+        environments,
+        settings: vec![BTreeMap::new()],
+        verifications: Vec::new(),
+    }
 }
 
 /// What `look` sees in `pairs` pairs of runs, compared on as many threads as there are.
@@ -108,6 +121,7 @@ fn reports<T: Send>(pairs: u64, launches: u32, slower: f64, look: impl Fn(&Repor
             let mut rng = Rng::new(pair);
             let baseline = run(&mut rng, launches, 1.0);
             let candidate = run(&mut rng, launches, slower);
+            let [baseline, candidate] = [&baseline, &candidate].map(|run| Subject::from_run(run).unwrap());
             look(&compare(&baseline, &candidate, &criteria).unwrap())
         };
         (thread..pairs).step_by(threads as usize).map(report).collect::<Vec<T>>()
@@ -124,7 +138,7 @@ fn share(hits: impl ExactSizeIterator<Item = bool>) -> f64 {
     hits.filter(|hit| *hit).count() as f64 / all as f64
 }
 
-fn cells(report: &Report) -> impl Iterator<Item = &Line> {
+fn cells(report: &Report) -> impl Iterator<Item = &ComparedFigure> {
     report.lines().map(|(_, line)| line).filter(|line| line.size.is_some())
 }
 
@@ -152,9 +166,9 @@ fn where_nothing_changed_hardly_a_pair_ends_in_a_regression_and_intervals_hold_w
 fn an_engine_that_became_slower_is_found() {
     for (slower, least) in [(1.05, 0.95), (1.10, 0.99)] {
         let seen = reports(200, 10, slower, |report| {
-            let is_regressed = |line: &Line| line.verdict == Verdict::Regressed;
-            let is_affected = |line: &Line| line.engine == ENGINES[1];
-            let affected: Vec<&Line> = cells(report).filter(|line| is_affected(line)).collect();
+            let is_regressed = |line: &ComparedFigure| line.verdict == Verdict::Regressed;
+            let is_affected = |line: &ComparedFigure| line.engine == ENGINES[1];
+            let affected: Vec<&ComparedFigure> = cells(report).filter(|line| is_affected(line)).collect();
             let found = share(affected.iter().map(|line| is_regressed(line)));
             let wrong = report.lines().any(|(_, line)| !is_affected(line) && is_regressed(line));
             (report.counts().regressed > 0, found, wrong)

@@ -1,31 +1,35 @@
 //! Sweeps over engine × batch size × prompt length.
 //!
-//! A [`Sweep`] is read from TOML and the command line and checked whole before anything is loaded; [`run()`] has each
-//! [`Cell`] measured by a [`Worker`] process and keeps every record in a [`RunFolder`](results::RunFolder). Nothing here prints: what
-//! happens is told as [`Event`]s.
+//! A [`Sweep`] is read from TOML and the command line and checked whole before anything is loaded; a [`Session`] has each
+//! [`Cell`] of a [`Variant`] measured by a [`Worker`] process and keeps every record in a run's folder. Nothing here prints:
+//! what happens is told as [`Event`]s.
 
 mod run;
 mod sweep;
 mod worker;
 
-pub use run::ceilings::{CeilingsPlan, MeasuredReach, measure_ceilings, sustained_seconds};
-pub use run::measure::{Contender, RunSummary, greet_all, greet_each, run};
+pub use run::ceilings::{CeilingsReport, MeasuredReach, measure_ceilings, sustained_seconds};
+pub use run::environment::{greet_all, greet_each};
+pub use run::error::SessionError;
+pub use run::events::{Event, Notice};
+pub use run::measure::RunSummary;
+pub use run::session::{Destination, Session, SessionOptions, lock_clocks};
+pub use run::time_breakdown::TimeBreakdown;
 pub use run::verify::verify;
 pub use sweep::cells::SweepRow;
 pub use sweep::engines::{DEFAULT_ENGINES, EngineCommand, Engines};
-pub use sweep::models::{Model, NAMED_MODELS};
+pub use sweep::models::Model;
 pub use sweep::plan::{Cell, footprint, interleaved, plan};
 pub use sweep::settings::{Settings, SettingsError};
 pub use sweep::setup::{PhaseTimeouts, Setup};
 pub use sweep::units::{format_bytes, parse_bytes};
+pub use sweep::variant::Variant;
 pub use sweep::{Ceilings, Isolation, QUICK_SWEEP, Sweep};
-pub use worker::classify::{CellFailure, Deadline, Evidence, WorkerEnd, classify};
+pub use worker::classify::{Deadline, Evidence, WorkerEnd, classify};
 pub use worker::clock_lock::{ClockLock, ClockSetting};
-pub use worker::events::Event;
 pub use worker::helper::helper_if_asked;
 pub use worker::interrupt::{Interrupt, before_abrupt_end, interrupt, interrupted};
 pub use worker::launch::Ranks;
 pub use worker::pipes::parse_reply;
 pub use worker::process::{Limits, PhaseLimits, Worker, WorkerError};
-pub use worker::slot::{generate, greet, profile};
-pub use worker::time_breakdown::{Spent, clocked};
+pub use worker::requests::{generate, greet, profile};

@@ -2,49 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Device, Environment, Measurement, Precision, Verification};
-use results::{Figures, Row, Table, one_line};
+use indexmap::{IndexMap, IndexSet};
+use results::{Figures, Row, Run, Table, one_line};
 
 use crate::plot::palette::ENGINES;
 
-/// A run, as the page takes it.
+/// A run with what its audit says.
 #[derive(Debug)]
-pub struct Run {
-    /// What readers know it by.
-    pub name: String,
-    /// Its tables, as [`results::tables`] makes them of its records.
-    pub tables: Vec<Table>,
-    /// Its records.
-    pub records: Vec<Measurement>,
-    /// Of each of its parts.
-    pub environments: Vec<Environment>,
-    /// How its engines stood to each other.
-    pub verifications: Vec<Verification>,
-    /// How many records its sweep asks for.
-    pub expected: usize,
+pub struct AuditedRun {
+    /// The run.
+    pub run: Run,
     /// What the audit says of its tables.
     pub audit: audit::Report,
-}
-
-impl Run {
-    /// The records that one of its tables is of.
-    pub(crate) fn records_of(&self, table: &Table) -> Vec<&Measurement> {
-        fn key(record: &Measurement) -> (&str, Precision, Device, (u32, bool), u32) {
-            let Measurement { precision, device, world_size, one_rank, generation_length, .. } = *record;
-            (&record.model, precision, device, (world_size, one_rank), generation_length)
-        }
-        // Tables stand in the order in which the first record of each was measured.
-        let mut keys = Vec::new();
-        for record in &self.records {
-            let its = key(record);
-            if !keys.contains(&its) {
-                keys.push(its);
-            }
-        }
-        let place = self.tables.iter().position(|other| std::ptr::eq(other, table));
-        let Some(its) = place.and_then(|place| keys.get(place)) else { return Vec::new() };
-        self.records.iter().filter(|record| key(record) == *its).collect()
-    }
 }
 
 /// A run held against another.
@@ -60,9 +29,9 @@ pub struct Comparison {
 
 /// The runs, with what is the same in all plots.
 pub(crate) struct Scene<'a> {
-    pub(crate) runs: &'a [Run],
+    pub(crate) runs: Vec<&'a Run>,
     /// In the order in which they are met first.
-    engines: Vec<&'a str>,
+    engines: IndexSet<&'a str>,
 }
 
 /// Tables of one model, of one or several runs.
@@ -84,19 +53,16 @@ pub(crate) struct Measured<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) fn new(runs: &'a [Run]) -> Self {
-        let mut engines: Vec<&str> = Vec::new();
-        for row in runs.iter().flat_map(|run| &run.tables).flat_map(|table| &table.rows) {
-            if !engines.contains(&row.engine.as_str()) {
-                engines.push(&row.engine);
-            }
-        }
+    pub(crate) fn new(runs: &'a [AuditedRun]) -> Self {
+        let runs: Vec<&Run> = runs.iter().map(|audited| &audited.run).collect();
+        let rows = runs.iter().flat_map(|run| &run.tables).flat_map(|table| &table.rows);
+        let engines = rows.map(|row| row.key.engine.as_str()).collect();
         Self { runs, engines }
     }
 
     /// An engine's place.
     pub(crate) fn slot(&self, engine: &str) -> usize {
-        self.engines.iter().position(|other| *other == engine).unwrap_or_default()
+        self.engines.get_index_of(engine).unwrap_or_default()
     }
 
     /// The class of an engine's colour.
@@ -124,32 +90,24 @@ impl<'a> Scene<'a> {
 
     /// The tables, those of one model side by side.
     pub(crate) fn groups(&self) -> Vec<Group<'a>> {
-        type Key<'a> = (&'a str, Option<u32>, usize);
-        let mut groups: Vec<(Key<'_>, Group<'a>)> = Vec::new();
+        // A run can have several tables of one model, on other devices or of other lengths: each is in a group of its own.
+        let mut groups: IndexMap<(&str, Option<u32>, usize), Vec<(usize, &'a Table)>> = IndexMap::new();
         for (index, run) in self.runs.iter().enumerate() {
             let mut met: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
             for table in &run.tables {
-                let (model, one_rank_of) = (table.model.as_str(), table.one_rank_of);
+                let (model, one_rank_of) = (table.key.model.as_str(), table.key.ranks.one_rank_of());
                 let count = met.entry((model, one_rank_of)).or_default();
-                let key = (model, one_rank_of, *count);
+                groups.entry((model, one_rank_of, *count)).or_default().push((index, table));
                 *count += 1;
-                match groups.iter_mut().find(|(other, _)| *other == key) {
-                    Some((_, group)) => group.tables.push((index, table)),
-                    None => {
-                        let id = format!("g{}", groups.len() + 1);
-                        groups.push((key, Group { title: String::new(), id, tables: vec![(index, table)] }));
-                    }
-                }
             }
         }
-        let mut groups: Vec<Group<'a>> = groups.into_iter().map(|(_, group)| group).collect();
-        for group in &mut groups {
-            let mut headings: Vec<&str> =
-                group.tables.iter().map(|(_, table)| table.heading.as_str()).collect();
+        let group = |(tables, number): (Vec<(usize, &'a Table)>, usize)| {
+            let mut headings: Vec<String> =
+                tables.iter().map(|(_, table)| table.heading.to_string()).collect();
             headings.dedup();
-            group.title = headings.join(" · ");
-        }
-        groups
+            Group { title: headings.join(" · "), id: format!("g{number}"), tables }
+        };
+        groups.into_values().zip(1..).map(group).collect()
     }
 }
 
@@ -162,16 +120,8 @@ impl<'a> Group<'a> {
 
     /// Its series: engine and run, in the order of the runs.
     pub(crate) fn series(&self) -> Vec<(usize, &'a str)> {
-        let mut series = Vec::new();
-        for (run, table) in &self.tables {
-            for row in &table.rows {
-                let one = (*run, row.engine.as_str());
-                if !series.contains(&one) {
-                    series.push(one);
-                }
-            }
-        }
-        series
+        let rows = self.tables.iter().flat_map(|(run, table)| table.rows.iter().map(move |row| (*run, row)));
+        rows.map(|(run, row)| (run, row.key.engine.as_str())).collect::<IndexSet<_>>().into_iter().collect()
     }
 
     /// Its batch sizes, or prompt lengths, rising.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use cdp::Browser;
 use common::{comparison, hostile, kept, large, small};
-use page::{Comparison, Page, Run};
+use page::{AuditedRun, Comparison, Page};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ struct Opened {
     file: PathBuf,
 }
 
-fn write(runs: &[Run], comparisons: &[Comparison]) -> Opened {
+fn write(runs: &[AuditedRun], comparisons: &[Comparison]) -> Opened {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("report.html");
     std::fs::write(&file, Page::new(runs, comparisons).unwrap().html()).unwrap();
@@ -111,7 +111,7 @@ fn assert_marks(marks: &BTreeMap<String, u64>, expected: &BTreeMap<&'static str,
 fn a_run_with_a_cell_that_ran_out_of_memory() {
     let Some(mut browser) = browser() else { return };
     let run = small();
-    let rows = || run.tables.iter().flat_map(|table| &table.rows);
+    let rows = || run.run.tables.iter().flat_map(|table| &table.rows);
     let measured = rows().filter(|row| row.figures.is_some()).count() as u64;
     let all = rows().count() as u64;
     assert_eq!((measured, all), (11, 12));
@@ -178,8 +178,13 @@ fn a_large_run() {
 fn tables_are_sorted_and_copied_and_series_downloaded() {
     let Some(mut browser) = browser() else { return };
     let run = small();
-    let markdown = report::markdown::rows(&run.tables[0]);
-    let tokens = run.records.iter().flat_map(|record| &record.generations).flat_map(|one| &one.token_seconds);
+    let markdown = report::markdown::rows(&run.run.tables[0]);
+    let tokens = run
+        .run
+        .records()
+        .filter_map(|record| record.series())
+        .flat_map(|series| &series.generations)
+        .flat_map(|one| &one.token_seconds);
     let (count, sum) =
         tokens.fold((0, 0), |(count, sum), seconds| (count + 1, sum + (seconds * 1e9).round() as i64));
     let page = write(&[run], &[]);

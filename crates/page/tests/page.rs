@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{HOSTILE, comparison, hostile, kept, large, measured, run, small};
-use page::Page;
+use common::{HOSTILE, comparison, hostile, kept, large, measured, run, series, small};
+use page::{AuditedRun, Page};
 
-fn html(runs: &[page::Run]) -> String {
+fn html(runs: &[AuditedRun]) -> String {
     Page::new(runs, &[]).unwrap().html()
 }
 
@@ -105,7 +105,7 @@ fn a_run_without_a_cell_has_a_page() {
 #[test]
 fn large_runs_fit() {
     let html = html(&[large()]);
-    assert_eq!(large().records.len(), 540);
+    assert_eq!(large().run.records().count(), 540);
     assert!(html.len() < 5_000_000, "{} bytes", html.len());
     eprintln!("540 cells: {} bytes", html.len());
 }
@@ -113,8 +113,8 @@ fn large_runs_fit() {
 #[test]
 fn what_speaks_against_a_run_is_said() {
     let mut run = kept();
-    run.expected = 20;
-    run.environments[0].load_average = 3.5;
+    run.run.expected = 20;
+    run.run.environments[0].load_average = 3.5;
     let html = html(&[run]);
     for words in ["18 of 20 records are there", "load average 3.50 on 2 cores", "vary by more than 10 %"] {
         assert!(html.contains(words), "{words}");
@@ -143,7 +143,8 @@ fn the_picture_in_the_readme_is_of_the_kept_run() {
 fn what_the_audit_finds_stands_first() {
     let published = include_str!("../../../results/published/llama2-a100.md");
     let document = results::published::parse(published, "llama2-a100.md").unwrap();
-    let tables = audit::AuditedTable::of("llama2-a100.md", &document);
+    let tables: Vec<_> =
+        document.tables().map(|table| results::ResultTable::published("llama2-a100.md", table)).collect();
     let mut run = small();
     run.audit = audit::audit(&tables, &audit::Hardware::built_in());
     let count = run.audit.findings.len();
@@ -163,16 +164,17 @@ fn whatever_the_figures_there_is_a_page() {
     for (batch, prompt) in [(1, 1), (1, u32::MAX), (u32::MAX, 1)] {
         for seconds in [1e-9, 1e9] {
             let mut record = measured(if seconds < 1.0 { "fast" } else { "slow" }, 1, 1, 0, 0.001);
-            (record.batch_size, record.prompt_length) = (batch, prompt);
-            record.prompt_seconds = vec![seconds; 3];
-            record.generations[0].token_seconds = vec![seconds; 256];
-            record.generations[0].wall_seconds = seconds * 300.0;
+            (record.key.batch_size, record.key.prompt_length) = (batch, prompt);
+            let series = series(&mut record);
+            series.prompt_seconds = vec![seconds; 3];
+            series.generations[0].token_seconds = vec![seconds; 256];
+            series.generations[0].wall_seconds = seconds * 300.0;
             records.push(record);
         }
     }
     let mut short = measured("short", 1, 1, 0, 0.001);
-    short.generations[0].token_seconds.truncate(1);
-    short.generation_length = 1;
+    series(&mut short).generations[0].token_seconds.truncate(1);
+    short.key.generation_length = 1;
     records.push(short);
     let html = html(&[run("extreme", records)]);
     let html = html.split("<script>").next().unwrap();
@@ -197,8 +199,10 @@ fn tables_of_a_run_are_told_apart_by_all_that_tells_them_apart() {
     let mut records = Vec::new();
     for (model, world_size) in [("llama2-15m", 1), ("llama2-15m", 2), ("other", 1)] {
         for batch in [1, 4] {
-            let record = measured("onnxruntime", batch, 16, 0, 0.002 / f64::from(world_size));
-            records.push(protocol::Measurement { model: model.into(), world_size, ..record });
+            let mut record = measured("onnxruntime", batch, 16, 0, 0.002 / f64::from(world_size));
+            record.key.model = model.into();
+            record.key.ranks.world_size = world_size;
+            records.push(record);
         }
     }
     let runs = [run("several", records)];

@@ -6,19 +6,24 @@
 //! pipe for those who write a worker in another language.
 
 mod ceilings;
+mod cell;
 mod environment;
 mod gpu;
+mod latency;
 mod measurement;
 mod message;
+mod read_measurement;
 mod share;
 mod verification;
 mod words;
 
 pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached, SustainedCeiling};
+pub use cell::{CellKey, CellSize, Ranks, TableKey};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, LockedClock, Throttle};
 pub use measurement::{
-    CellSize, CollectiveShares, DeviceSeconds, Generation, Measurement, Memory, Outcome, SCHEMA,
+    CellFailure, CollectiveShares, DeviceSeconds, FailureKind, Generation, MeasuredCell, Measurement, Memory,
+    Outcome, SCHEMA,
 };
 pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,

@@ -1,56 +1,24 @@
 //! The record of a cell.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, GpuSeries, Phase, Precision, Procedure};
+use crate::{CellKey, CellSize, GpuSeries, Measured, Phase, Procedure};
 
-/// The version of [`Measurement`]'s layout.
-pub const SCHEMA: u32 = 1;
-
-/// How a cell ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Measured.
-    Ok,
-    /// The cell needs more memory than there is: a result, printed as `OOM`.
-    OutOfMemory,
-    /// A deadline passed.
-    TimedOut,
-    /// The worker died.
-    Crashed,
-    /// The engine, or the worker's side of the pipe, reported an error.
-    Failed,
-    /// Not attempted.
-    Skipped,
-}
-
-impl Outcome {
-    /// The word of the record.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::OutOfMemory => "out_of_memory",
-            Self::TimedOut => "timed_out",
-            Self::Crashed => "crashed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
+/// The version of [`Measurement`]'s layout. Version 1 is still read.
+pub const SCHEMA: u32 = 2;
 
 /// One timed generation: one prefill and `generation_length` decode forwards. Seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
     /// The generation's own prefill.
+    #[serde(deserialize_with = "crate::latency::latency")]
     pub prompt_seconds: f64,
     /// Each decode forward, in order.
+    #[serde(deserialize_with = "crate::latency::latencies")]
     pub token_seconds: Vec<f64>,
     /// From before the prefill to after the last decode forward, with everything between.
+    #[serde(deserialize_with = "crate::latency::latency")]
     pub wall_seconds: f64,
 }
 
@@ -59,8 +27,10 @@ pub struct Generation {
 #[serde(deny_unknown_fields)]
 pub struct DeviceSeconds {
     /// Each timed prefill.
+    #[serde(deserialize_with = "crate::latency::device_latencies")]
     pub prompt: Vec<f64>,
     /// Each decode forward of each timed generation, in order.
+    #[serde(deserialize_with = "crate::latency::device_latencies_of_each")]
     pub tokens: Vec<Vec<f64>>,
 }
 
@@ -86,33 +56,89 @@ pub struct CollectiveShares {
     pub tokens: f64,
 }
 
-/// A cell as its sizes name it among those of its engine and model.
+/// How a cell ended that was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The cell needs more memory than there is: a result, printed as `OOM`.
+    OutOfMemory,
+    /// A deadline passed.
+    TimedOut,
+    /// The worker died.
+    Crashed,
+    /// The engine, or the worker's side of the pipe, reported an error.
+    Failed,
+    /// Not attempted.
+    Skipped,
+}
+
+impl FailureKind {
+    /// The word in records and in `summary.csv`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out_of_memory",
+            Self::TimedOut => "timed_out",
+            Self::Crashed => "crashed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The word that tables print instead of figures.
+    pub fn table_word(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "OOM",
+            Self::TimedOut => "TIMEOUT",
+            Self::Crashed => "CRASHED",
+            Self::Failed => "FAILED",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// Why a cell has no figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CellSize {
-    /// Sequences at once.
-    pub batch_size: u32,
-    /// Tokens of the prompt.
-    pub prompt_length: u32,
+pub struct CellFailure {
+    /// How it ended.
+    pub kind: FailureKind,
+    /// Where it ended; `None` where it was not tried.
+    pub phase: Option<Phase>,
+    /// What was reported: one line.
+    pub error: String,
+    /// The cell whose end this one repeats; `None` where the cell itself was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred_from: Option<CellSize>,
 }
 
-impl fmt::Display for CellSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{}", self.batch_size, self.prompt_length)
+impl CellFailure {
+    /// The end of a cell that was tried.
+    pub fn new(kind: FailureKind, phase: Phase, error: String) -> Self {
+        Self { kind, phase: Some(phase), error, inferred_from: None }
     }
 }
 
-impl FromStr for CellSize {
-    type Err = String;
+/// What a cell that was measured left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredCell {
+    /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
+    pub load_seconds: Option<f64>,
+    /// What the worker said of how it built the model, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The worker's series.
+    pub series: Measured,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let size = |text: &str| text.parse().ok().filter(|size| *size > 0);
-        let sizes =
-            text.split_once(['x', '×']).and_then(|(batch, prompt)| Some((size(batch)?, size(prompt)?)));
-        let (batch_size, prompt_length) = sizes
-            .ok_or_else(|| format!("expected a cell as BATCHxPROMPT, such as 1x256, found \"{text}\""))?;
-        Ok(Self { batch_size, prompt_length })
-    }
+/// How a cell ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Measured.
+    Ok(Box<MeasuredCell>),
+    /// Not measured.
+    Failed(CellFailure),
 }
 
 /// A line of `measurements.jsonl`: one cell, one replicate.
@@ -121,67 +147,18 @@ impl FromStr for CellSize {
 pub struct Measurement {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The engine's name in `engines.toml`.
-    pub engine: String,
-    /// The model's name.
-    pub model: String,
-    /// Precision of weights, activations and KV cache.
-    pub precision: Precision,
-    /// Where it ran.
-    pub device: Device,
-    /// Ranks of tensor parallelism.
-    pub world_size: u32,
-    /// Rank 0's part alone was measured, in one process and without the sums over the `world_size` ranks.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub one_rank: bool,
+    /// The cell.
+    pub key: CellKey,
+    /// Which measurement of the cell, from 0.
+    pub replicate: u32,
+    /// Which part of its run this belongs to, from 1: `environment.json`, `environment-2.json`, …
+    pub part: u32,
     /// The most device memory that the engine was allowed to use; `None` where nothing bounded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_memory_limit_bytes: Option<u64>,
-    /// Sequences at once.
-    pub batch_size: u32,
-    /// Tokens of the prompt.
-    pub prompt_length: u32,
-    /// Decode forwards of a generation.
-    pub generation_length: u32,
-    /// Which repetition of the cell, from 0.
-    pub replicate: u32,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Where it ended, when not `ok`.
-    pub phase: Option<Phase>,
-    /// What was reported, when not `ok`: one line.
-    pub error: Option<String>,
-    /// The cell whose end this record repeats; `None` where the cell itself was tried.
-    #[serde(default)]
-    pub inferred_from: Option<CellSize>,
-    /// Which part of its run this belongs to, from 1: `environment.json`, `environment-2.json`, …
-    #[serde(default = "first_part")]
-    pub part: u32,
-    /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
-    pub load_seconds: Option<f64>,
-    /// What the worker said of how it built the model, one line each; empty where the cell was not measured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
     /// The procedure, where it does not fix how many prefills and generations there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub procedure: Option<Procedure>,
-    /// Seconds of each timed prefill.
-    pub prompt_seconds: Vec<f64>,
-    /// The timed generations.
-    pub generations: Vec<Generation>,
-    /// Its forwards by the device's clock; `None` where the device has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_seconds: Option<DeviceSeconds>,
-    /// Memory of the cell; of several ranks, the most that one of them held.
-    pub memory: Memory,
-    /// Of several ranks: the memory of each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ranks: Vec<Memory>,
-    /// Of several ranks: the time in collectives, where it was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub collectives: Option<CollectiveShares>,
-    /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
-    pub tokens_sha256: Option<String>,
     /// Bytes a second that the processor read from memory right before or right after, the most; `None` where that was not
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,12 +166,40 @@ pub struct Measurement {
     /// What the GPU did; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSeries>,
+    /// How it ended, with the series where it was measured.
+    pub outcome: Outcome,
 }
 
 impl Measurement {
-    /// The ranks of which this is rank 0's part alone; `None` where the whole model was measured.
-    pub fn one_rank_of(&self) -> Option<u32> {
-        self.one_rank.then_some(self.world_size)
+    /// The kind of its end; `None` where the cell was measured.
+    pub fn failure_kind(&self) -> Option<FailureKind> {
+        self.failure().map(|failure| failure.kind)
+    }
+
+    /// How it ended: `ok`, or the failure's word.
+    pub fn outcome_word(&self) -> &'static str {
+        self.failure().map_or("ok", |failure| failure.kind.word())
+    }
+
+    /// What was measured; `None` where the cell ended otherwise.
+    pub fn measured(&self) -> Option<&MeasuredCell> {
+        match &self.outcome {
+            Outcome::Ok(measured) => Some(measured),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// The worker's series; `None` where the cell ended otherwise.
+    pub fn series(&self) -> Option<&Measured> {
+        self.measured().map(|measured| &measured.series)
+    }
+
+    /// Why there are no figures; `None` where the cell was measured.
+    pub fn failure(&self) -> Option<&CellFailure> {
+        match &self.outcome {
+            Outcome::Ok(_) => None,
+            Outcome::Failed(failure) => Some(failure),
+        }
     }
 }
 
@@ -207,24 +212,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_named_by_its_sizes() {
-        let cell = CellSize { batch_size: 4, prompt_length: 256 };
-        assert_eq!(
-            ("4x256".parse(), "4×256".parse(), cell.to_string()),
-            (Ok(cell), Ok(cell), "4×256".into())
-        );
-        for text in ["", "4", "x256", "4x", "0x256", "4x0", "4x256x1", "4 x 256", "-1x2", "99999999999x1"] {
-            let error = text.parse::<CellSize>().unwrap_err();
-            assert_eq!(error, format!("expected a cell as BATCHxPROMPT, such as 1x256, found \"{text}\""));
+    fn a_latency_is_read_as_it_was_written_to_the_last_bit() {
+        for wall_seconds in [0.007_457_659_223_156_506_5, 8.210_960_089_474_2e-7, 0.1 + 0.2] {
+            let one = Generation { prompt_seconds: 1.0, token_seconds: Vec::new(), wall_seconds };
+            let text = serde_json::to_string(&one).unwrap();
+            assert_eq!(serde_json::from_str::<Generation>(&text).unwrap(), one);
         }
     }
 
     #[test]
-    fn a_latency_is_read_as_it_was_written_to_the_last_bit() {
-        for wall_seconds in [0.007_457_659_223_156_506_5, 8.210_960_089_474_2e-7, 0.1 + 0.2] {
-            let one = Generation { prompt_seconds: 0.0, token_seconds: Vec::new(), wall_seconds };
-            let text = serde_json::to_string(&one).unwrap();
-            assert_eq!(serde_json::from_str::<Generation>(&text).unwrap(), one);
+    fn a_latency_that_can_be_none_is_refused_where_it_is_read() {
+        let read = |seconds: &str, on_device: &str| {
+            let json = format!(
+                r#"{{"prompt_seconds":[1.0,{seconds}],"generations":[],"memory":{{}},"tokens_sha256":"",
+                "device_seconds":{{"prompt":[{on_device}],"tokens":[[1.0,{on_device}]]}}}}"#
+            );
+            serde_json::from_str::<Measured>(&json).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("1e-9", "0"), Ok(()));
+        for bad in ["0.0", "-1.0"] {
+            let error = read(bad, "1").unwrap_err();
+            assert!(
+                error.starts_with(&format!("latency must be positive, found {}", bad.trim_end_matches(".0"))),
+                "{error}"
+            );
         }
+        assert!(read("1", "-1e-9").unwrap_err().starts_with("latency must not be negative, found"));
+        assert!(read("1e999", "0").is_err());
     }
 }

@@ -247,6 +247,7 @@ pub struct Loaded {
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     /// Seconds of each timed prefill.
+    #[serde(deserialize_with = "crate::latency::latencies")]
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.
     pub generations: Vec<Generation>,

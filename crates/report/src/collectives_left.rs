@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
+use protocol::CellSize;
 use results::published::layout::escape;
-use results::published::{DeviceKind, Document, Heading, PublishedRow, PublishedTable};
-use results::{Row, Table, format_short};
+use results::{Column, DeviceKind, Heading, ResultRow, ResultTable, format_short};
 
-/// The published columns of the prompt and of a token: the mean of the first 256, else of the first 128.
-const PROMPT: [usize; 1] = [0];
-const TOKEN: [usize; 2] = [4, 2];
+/// The columns of the prompt and of a token: the mean of the first 256, else of the first 128.
+const PROMPT: [Column; 1] = [Column::PromptLatency];
+const TOKEN: [Column; 2] = [Column::First256Latency, Column::First128Latency];
 
 /// A forward's latency in both tables. Seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,10 +33,8 @@ impl Left {
 pub struct LeftRow {
     /// The engine.
     pub engine: String,
-    /// Sequences at once.
-    pub batch_size: u32,
-    /// Tokens of the prompt.
-    pub prompt_length: u32,
+    /// Batch size and prompt length.
+    pub size: CellSize,
     /// The prefill.
     pub prompt: Option<Left>,
     /// A decode forward, in the mean.
@@ -55,50 +53,51 @@ pub struct CollectivesLeft {
 }
 
 impl CollectivesLeft {
-    /// The table of `document` with the whole model that `here` is rank 0's part of, on GPUs; `None` where it has none.
-    pub fn find_published<'a>(document: &'a Document, here: &Table) -> Option<(&'a PublishedTable, Heading)> {
-        let mine = Heading::parse(&here.heading).ok().filter(|mine| mine.kind == DeviceKind::Cuda)?;
-        let ranks = mine.one_rank_of?;
-        document.tables().find_map(|table| {
-            let heading = Heading::parse(&table.heading).ok()?;
+    /// The table among `published` with the whole model that a table headed `here` is rank 0's part of, on GPUs; `None` where
+    /// there is none.
+    pub fn find_published<'t, 'a>(
+        published: &'t [ResultTable<'a>],
+        here: &Heading,
+    ) -> Option<(&'t ResultTable<'a>, &'t Heading)> {
+        let ranks = here.one_rank_of.filter(|_| here.kind == DeviceKind::Cuda)?;
+        published.iter().find_map(|table| {
+            let heading = table.heading.as_ref().ok()?;
             let is_whole = heading.one_rank_of.is_none() && heading.count == ranks;
             let is_same =
-                (&heading.model, heading.precision, heading.kind) == (&mine.model, mine.precision, mine.kind);
+                (&heading.model, heading.precision, heading.kind) == (&here.model, here.precision, here.kind);
             (is_whole && is_same).then_some((table, heading))
         })
     }
 
     /// The cells of `here` that `there` has, too. `least` says the seconds that the sums of a cell's prefill and of a decode
     /// forward take at least.
-    pub fn of(there: &PublishedTable, here: &Table, least: impl Fn(u32, u32) -> Option<[f64; 2]>) -> Self {
-        let row = |mine: &Row| {
-            let same = |row: &&PublishedRow| {
-                (row.engine.as_str(), row.batch_size, row.prompt_length)
-                    == (mine.engine.as_str(), mine.batch_size, mine.prompt_length)
-            };
-            let published = there.rows.iter().find(same)?;
-            let figures = mine.figures.as_ref()?.columns();
-            let least = least(mine.batch_size, mine.prompt_length);
-            let left = |columns: &[usize], least: Option<f64>| {
+    pub fn new(
+        there: &ResultTable<'_>,
+        here: &ResultTable<'_>,
+        least: impl Fn(CellSize) -> Option<[f64; 2]>,
+    ) -> Self {
+        let cells = there.cells();
+        let row = |mine: &ResultRow<'_>| {
+            let published = cells.get(&(mine.engine, mine.size))?;
+            let least = least(mine.size);
+            let left = |columns: &[Column], least: Option<f64>| {
                 columns.iter().find_map(|&column| {
-                    let (published, rank) = (published.cells[column].number()?.value, figures[column]?);
-                    Some(Left { published: published / 1e3, rank: rank / 1e3, least })
+                    let (published, rank) = (published.seconds(column)?.value, mine.seconds(column)?.value);
+                    Some(Left { published, rank, least })
                 })
             };
-            let (prompt, token) =
-                (left(&PROMPT, least.map(|least| least[0])), left(&TOKEN, least.map(|least| least[1])));
-            let (engine, batch_size, prompt_length) =
-                (mine.engine.clone(), mine.batch_size, mine.prompt_length);
+            let prompt = left(&PROMPT, least.map(|least| least[0]));
+            let token = left(&TOKEN, least.map(|least| least[1]));
+            let engine = mine.engine.to_owned();
             (prompt.is_some() || token.is_some()).then_some(LeftRow {
                 engine,
-                batch_size,
-                prompt_length,
+                size: mine.size,
                 prompt,
                 token,
             })
         };
         Self {
-            there: there.heading.clone(),
+            there: there.title.to_string(),
             rows: here.rows.iter().filter_map(row).collect(),
             notes: Vec::new(),
         }
@@ -129,7 +128,7 @@ impl CollectivesLeft {
                 ]
             };
             let figures = [cells(row.prompt), cells(row.token)].concat().join(" | ");
-            let (batch_size, prompt_length) = (row.batch_size, row.prompt_length);
+            let CellSize { batch_size, prompt_length } = row.size;
             let _ =
                 writeln!(text, "| {batch_size} | {prompt_length} | {} | {figures} |", escape(&row.engine));
         }

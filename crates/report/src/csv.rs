@@ -1,11 +1,8 @@
-//! `summary.csv`: the documents' columns and texts, then how far they can be trusted.
+//! `summary.csv`: the published columns and texts, then how far they can be trusted.
 
-use protocol::Outcome;
+use results::{COLUMNS, Efficiency, Row, Table, format_g10, one_line};
 
-use results::one_line;
-use results::{COLUMNS, Efficiency, Row, Table, format_g10};
-
-/// What follows the documents' columns.
+/// What follows the published columns.
 const MORE: [&str; 23] = [
     "Outcome",
     "Phase",
@@ -38,29 +35,28 @@ pub fn write(tables: &[Table]) -> String {
     let header = ["Table"].into_iter().chain(COLUMNS).chain(MORE);
     writer.write_record(header).expect("memory takes every record");
     for table in tables {
+        let heading = table.heading.to_string();
         for row in &table.rows {
-            writer.write_record(record(&table.heading, row)).expect("memory takes every record");
+            writer.write_record(record(&heading, row)).expect("memory takes every record");
         }
     }
     String::from_utf8(writer.into_inner().expect("memory takes every record")).expect("text was written")
 }
 
 fn record(heading: &str, row: &Row) -> Vec<String> {
+    let (engine, size, failure) = (&row.key.engine, row.key.size(), row.failure());
     let mut record =
-        vec![defuse(heading), defuse(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+        vec![defuse(heading), defuse(engine), size.batch_size.to_string(), size.prompt_length.to_string()];
     record.extend(row.texts());
-    record.push(row.outcome.word().into());
-    record.push(row.phase.map(|phase| phase.to_string()).unwrap_or_default());
-    record.push(if row.outcome == Outcome::Ok {
-        String::new()
-    } else {
-        defuse(row.error.as_deref().unwrap_or(""))
-    });
-    let from = row.inferred_from.map(|from| format!("{}×{}", from.batch_size, from.prompt_length));
-    record.push(from.unwrap_or_default());
-    let parts: Vec<String> = row.parts.iter().map(ToString::to_string).collect();
+    record.push(row.outcome_word().into());
+    let phase = failure.and_then(|failure| failure.phase);
+    record.push(phase.map(|phase| phase.to_string()).unwrap_or_default());
+    record.push(failure.map(|failure| defuse(&failure.error)).unwrap_or_default());
+    let from = failure.and_then(|failure| failure.inferred_from);
+    record.push(from.map(|from| from.to_string()).unwrap_or_default());
+    let parts: Vec<String> = row.parts().iter().map(ToString::to_string).collect();
     record.push(parts.join(" "));
-    record.push(row.replicates.to_string());
+    record.push(row.replicates.len().to_string());
     match &row.figures {
         Some(figures) => {
             let milliseconds = |seconds: f64| format_g10(seconds * 1e3);
@@ -72,8 +68,8 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         }
         None => record.extend([(); 8].map(|()| String::new())),
     }
-    record.push(row.peak_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
-    record.push(defuse(row.tokens_sha256.as_deref().unwrap_or("")));
+    record.push(row.peak_bytes().map(|bytes| bytes.to_string()).unwrap_or_default());
+    record.push(defuse(row.tokens_sha256().unwrap_or("")));
     let Efficiency {
         decode_bandwidth,
         read_bytes_per_second,

@@ -1,9 +1,8 @@
 //! Tables for programs: seconds, bytes, and every summary.
 
+use results::{Figures, Row, Table};
 use serde_json::{Value, json};
 use stats::Summary;
-
-use results::{Figures, Row, Table};
 
 /// An array of tables.
 pub fn write(tables: &[Table]) -> String {
@@ -11,24 +10,32 @@ pub fn write(tables: &[Table]) -> String {
         .iter()
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
-            let notes: Vec<&str> = table.all_notes().collect();
-            json!({"heading": table.heading, "model": table.model, "one_rank_of": table.one_rank_of, "rows": rows, "notes": notes, "efficiency_of": table.scale})
+            let notes: Vec<&str> = table.notes.iter().map(|note| note.text.as_str()).collect();
+            json!({
+                "heading": table.heading.to_string(),
+                "model": table.key.model,
+                "one_rank_of": table.key.ranks.one_rank_of(),
+                "rows": rows,
+                "notes": notes,
+                "efficiency_of": table.scale,
+            })
         })
         .collect();
     results::escaped_json(&format!("{:#}\n", Value::Array(tables)))
 }
 
 fn row(row: &Row) -> Value {
+    let failure = row.failure();
     json!({
-        "engine": row.engine,
-        "batch_size": row.batch_size,
-        "prompt_length": row.prompt_length,
-        "outcome": row.outcome,
-        "phase": row.phase,
-        "error": row.error,
-        "inferred_from": row.inferred_from,
-        "parts": row.parts,
-        "replicates": row.replicates,
+        "engine": row.key.engine,
+        "batch_size": row.key.batch_size,
+        "prompt_length": row.key.prompt_length,
+        "outcome": row.outcome_word(),
+        "phase": failure.and_then(|failure| failure.phase),
+        "error": failure.map(|failure| &failure.error),
+        "inferred_from": failure.and_then(|failure| failure.inferred_from),
+        "parts": row.parts(),
+        "replicates": row.replicates.len(),
         "columns": row.figures.as_ref().map(Figures::columns),
         "prompt_seconds": row.figures.as_ref().map(|figures| summary(&figures.prompt)),
         "first_128_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_128.as_ref().map(summary)),
@@ -36,8 +43,8 @@ fn row(row: &Row) -> Value {
         "token_seconds": row.figures.as_ref().map(|figures| summary(&figures.token)),
         "wall_seconds": row.figures.as_ref().map(|figures| summary(&figures.wall)),
         "between_share": row.figures.as_ref().map(|figures| figures.between_share),
-        "peak_bytes": row.peak_bytes,
-        "tokens_sha256": row.tokens_sha256,
+        "peak_bytes": row.peak_bytes(),
+        "tokens_sha256": row.tokens_sha256(),
         "decode_mbu": row.efficiency.decode_bandwidth,
         "read_bytes_per_second": row.efficiency.read_bytes_per_second,
         "prefill_mfu": row.efficiency.prefill_flops,

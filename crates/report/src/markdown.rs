@@ -12,14 +12,14 @@ pub fn write(tables: &[Table]) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = write!(text, "## {}\n\n{}", escape(&table.heading), rows(table));
-        if table.all_notes().next().is_some() {
+        let _ = write!(text, "## {}\n\n{}", escape(&table.heading.to_string()), rows(table));
+        if !table.notes.is_empty() {
             text.push('\n');
         }
-        for note in table.all_notes() {
-            let _ = writeln!(text, "- {}", escape(note));
+        for note in &table.notes {
+            let _ = writeln!(text, "- {}", escape(&note.text));
         }
-        if let Some(grid) = Grid::of(table) {
+        if let Some(grid) = Grid::new(table) {
             text.push_str(&efficiency(&grid));
         }
     }
@@ -49,8 +49,9 @@ pub fn efficiency(grid: &Grid) -> String {
 /// A row as a line.
 pub fn line(row: &Row) -> String {
     let mut line = String::from("|");
-    let [batch_size, prompt_length] = [row.batch_size, row.prompt_length].map(|size| size.to_string());
-    let cells = [escape(&row.engine), batch_size, prompt_length].into_iter().chain(row.texts());
+    let [batch_size, prompt_length] =
+        [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
+    let cells = [escape(&row.key.engine), batch_size, prompt_length].into_iter().chain(row.texts());
     for (cell, width) in cells.zip(WIDTHS) {
         let _ = write!(line, " {cell:width$}|");
     }

@@ -3,14 +3,10 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use protocol::Outcome;
-
+use indexmap::IndexMap;
+use protocol::{CellSize, FailureKind};
 use results::published::layout::escape;
-use results::published::{PublishedRow, PublishedTable, Value};
-use results::{Row, Table, format_g10};
-
-/// The documents' four latencies, by their place among the eight figures.
-const LATENCIES: [usize; 4] = [0, 2, 4, 6];
+use results::{Column, ResultRow, ResultTable, format_g10};
 
 /// How a row measured here stands to the published one.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,10 +64,8 @@ pub struct Known {
 pub struct ReproducedRow {
     /// The engine.
     pub engine: String,
-    /// Sequences at once.
-    pub batch_size: u32,
-    /// Tokens of the prompt.
-    pub prompt_length: u32,
+    /// Batch size and prompt length.
+    pub size: CellSize,
     /// Latency here over latency there: prompt, first 128, first 256, wall clock.
     pub ratios: [Option<f64>; 4],
     /// The verdict.
@@ -96,32 +90,28 @@ pub struct Reproduction {
 impl Reproduction {
     /// Holds `here` against the rows of `there` that `known` knows of, the others are left out. `other_kind` says why
     /// ratios between the two are no verdict: another device, precision or model.
-    pub fn of(
-        there: &PublishedTable,
-        here: Option<&Table>,
+    pub fn new(
+        there: &ResultTable<'_>,
+        here: Option<&ResultTable<'_>>,
         tolerance: f64,
         other_kind: Option<&str>,
-        known: impl Fn(&PublishedRow) -> Option<Known>,
+        known: impl Fn(&ResultRow<'_>) -> Option<Known>,
     ) -> Self {
+        let cells = here.map(ResultTable::cells).unwrap_or_default();
         let rows = there.rows.iter().filter_map(|row| {
             let known = known(row)?;
-            let same = |mine: &&Row| {
-                (mine.engine.as_str(), mine.batch_size, mine.prompt_length)
-                    == (row.engine.as_str(), row.batch_size, row.prompt_length)
-            };
-            let mine = here.and_then(|table| table.rows.iter().find(same));
+            let mine = cells.get(&(row.engine, row.size)).copied();
             let ratios = mine.map_or([None; 4], |mine| ratios(row, mine));
             Some(ReproducedRow {
-                engine: row.engine.clone(),
-                batch_size: row.batch_size,
-                prompt_length: row.prompt_length,
+                engine: row.engine.to_owned(),
+                size: row.size,
                 ratios,
                 verdict: verdict(row, mine, &ratios, tolerance, other_kind, known),
             })
         });
         Self {
-            there: there.heading.clone(),
-            here: here.map(|table| table.heading.clone()),
+            there: there.title.to_string(),
+            here: here.map(|table| table.title.to_string()),
             tolerance,
             rows: rows.collect(),
             notes: Vec::new(),
@@ -153,7 +143,7 @@ impl Reproduction {
                 |ratio: &Option<f64>| ratio.map_or_else(|| "N/A".into(), |ratio| format!("{ratio:.3}"));
             let ratios: Vec<String> = row.ratios.iter().map(ratio).collect();
             let (engine, verdict) = (escape(&row.engine), escape(&row.verdict.to_string()));
-            let (batch_size, prompt_length) = (row.batch_size, row.prompt_length);
+            let CellSize { batch_size, prompt_length } = row.size;
             let _ = writeln!(
                 text,
                 "| {engine} | {batch_size} | {prompt_length} | {} | {verdict} |",
@@ -169,14 +159,11 @@ impl Reproduction {
 
     /// `3 reproduced, 1 slower`.
     fn counts(&self) -> String {
-        let mut counts: Vec<(String, usize)> = Vec::new();
+        let mut counts: IndexMap<String, usize> = IndexMap::new();
         for row in &self.rows {
             let verdict = row.verdict.to_string();
-            let word = verdict.split_once(':').map_or(verdict.as_str(), |(word, _)| word).to_owned();
-            match counts.iter_mut().find(|(other, _)| *other == word) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((word, 1)),
-            }
+            let word = verdict.split_once(':').map_or(verdict.as_str(), |(word, _)| word);
+            *counts.entry(word.to_owned()).or_default() += 1;
         }
         let words: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
         words.join(", ")
@@ -184,18 +171,16 @@ impl Reproduction {
 }
 
 /// Latency here over latency there, where both have one.
-fn ratios(there: &PublishedRow, here: &Row) -> [Option<f64>; 4] {
-    let Some(figures) = &here.figures else { return [None; 4] };
-    let mine = figures.columns();
-    LATENCIES.map(|column| {
-        let its = there.cells[column].number()?.value;
-        Some(mine[column]? / its).filter(|ratio| ratio.is_finite())
+fn ratios(there: &ResultRow<'_>, here: &ResultRow<'_>) -> [Option<f64>; 4] {
+    Column::LATENCIES.map(|column| {
+        let ratio = here.figure(column)?.value / there.figure(column)?.value;
+        Some(ratio).filter(|ratio| ratio.is_finite())
     })
 }
 
 fn verdict(
-    there: &PublishedRow,
-    here: Option<&Row>,
+    there: &ResultRow<'_>,
+    here: Option<&ResultRow<'_>>,
     ratios: &[Option<f64>; 4],
     tolerance: f64,
     other_kind: Option<&str>,
@@ -204,13 +189,13 @@ fn verdict(
     let Some(here) = here else {
         return Verdict::NotRun(known.not_run.unwrap_or_else(|| "no record of it".into()));
     };
-    let oom_there = there.cells.iter().any(|cell| cell.value() == Value::OutOfMemory);
-    match here.outcome {
-        Outcome::Ok if known.impossible => return Verdict::ImpossibleThere,
-        Outcome::Ok => {}
-        Outcome::OutOfMemory if oom_there && other_kind.is_none() => return Verdict::Reproduced,
-        Outcome::OutOfMemory => return Verdict::OomHere,
-        _ => return Verdict::Ended(here.outcome_text()),
+    let oom_there = there.ended() == Some(FailureKind::OutOfMemory);
+    match here.ended() {
+        None if known.impossible => return Verdict::ImpossibleThere,
+        None => {}
+        Some(FailureKind::OutOfMemory) if oom_there && other_kind.is_none() => return Verdict::Reproduced,
+        Some(FailureKind::OutOfMemory) => return Verdict::OomHere,
+        Some(kind) => return Verdict::Ended(kind.table_word()),
     }
     if oom_there {
         return Verdict::OomThere;

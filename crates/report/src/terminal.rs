@@ -2,13 +2,11 @@
 
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 
-use results::Grid;
-use results::one_line;
 use results::published::{Cell, Document, PublishedRow};
-use results::{Figures, Row, Table, format_short};
+use results::{Column, Figures, Grid, Row, Table, format_short, one_line};
 
 /// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
-struct Column {
+struct ScreenColumn {
     header: &'static str,
     rank: u8,
     shows: Shows,
@@ -16,28 +14,28 @@ struct Column {
 
 #[derive(Clone, Copy)]
 enum Shows {
-    /// One of the documents' eight figures.
-    Figure(usize),
+    /// A published column.
+    Figure(Column),
     /// The variation of the prefills.
     PromptSpread,
     /// The variation of the decode forwards.
     TokenSpread,
 }
 
-const COLUMNS: [Column; 9] = [
-    column("prompt ms", 0, Shows::Figure(0)),
+const COLUMNS: [ScreenColumn; 9] = [
+    column("prompt ms", 0, Shows::Figure(Column::PromptLatency)),
     column("±", 5, Shows::PromptSpread),
-    column("prompt tok/s", 3, Shows::Figure(1)),
-    column("128: ms/tok", 4, Shows::Figure(2)),
-    column("256: ms/tok", 0, Shows::Figure(4)),
+    column("prompt tok/s", 3, Shows::Figure(Column::PromptThroughput)),
+    column("128: ms/tok", 4, Shows::Figure(Column::First128Latency)),
+    column("256: ms/tok", 0, Shows::Figure(Column::First256Latency)),
     column("±", 5, Shows::TokenSpread),
-    column("tok/s", 1, Shows::Figure(5)),
-    column("wall s", 0, Shows::Figure(6)),
-    column("wall tok/s", 2, Shows::Figure(7)),
+    column("tok/s", 1, Shows::Figure(Column::First256Throughput)),
+    column("wall s", 0, Shows::Figure(Column::WallLatency)),
+    column("wall tok/s", 2, Shows::Figure(Column::WallThroughput)),
 ];
 
-const fn column(header: &'static str, rank: u8, shows: Shows) -> Column {
-    Column { header, rank, shows }
+const fn column(header: &'static str, rank: u8, shows: Shows) -> ScreenColumn {
+    ScreenColumn { header, rank, shows }
 }
 
 const STYLE: TableStyle = TableStyle::new()
@@ -58,7 +56,7 @@ impl ScreenRow {
 
     fn of(row: &Row) -> Self {
         let text = |figures: &Figures, shows: Shows| match shows {
-            Shows::Figure(index) => figures.columns()[index].map_or_else(|| "N/A".into(), format_short),
+            Shows::Figure(column) => figures.get(column).map_or_else(|| "N/A".into(), format_short),
             Shows::PromptSpread => share(figures.prompt.variation()),
             Shows::TokenSpread => share(figures.token.variation()),
         };
@@ -66,17 +64,17 @@ impl ScreenRow {
             Some(figures) => COLUMNS.iter().map(|column| text(figures, column.shows)).collect(),
             None => vec![row.outcome_text().to_owned()],
         };
-        Self::new(&row.engine, row.batch_size, row.prompt_length, texts)
+        Self::new(&row.key.engine, row.key.batch_size, row.key.prompt_length, texts)
     }
 
     /// A published row has no spread.
     fn of_published(row: &PublishedRow) -> Self {
-        let text = |cell: &Cell| match cell.number() {
-            Some(number) => format_short(number.value),
+        let text = |cell: &Cell| match cell.figure() {
+            Some(figure) => format_short(figure.value),
             None => one_line(cell.text()),
         };
-        let text = |column: &Column| match column.shows {
-            Shows::Figure(index) => text(&row.cells[index]),
+        let text = |column: &ScreenColumn| match column.shows {
+            Shows::Figure(column) => text(&row.cells[column as usize]),
             Shows::PromptSpread | Shows::TokenSpread => String::new(),
         };
         let texts = COLUMNS.iter().map(text).collect();
@@ -88,9 +86,9 @@ impl ScreenRow {
 pub fn write(tables: &[Table], width: Option<u16>) -> String {
     let tables = tables.iter().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
-        let notes: String = table.all_notes().map(|note| format!("! {}\n", one_line(note))).collect();
-        let efficiency = Grid::of(table).map(|grid| efficiency(&grid)).unwrap_or_default();
-        format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading), grid(&rows, width))
+        let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(&note.text))).collect();
+        let efficiency = Grid::new(table).map(|grid| efficiency(&grid)).unwrap_or_default();
+        format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading.to_string()), grid(&rows, width))
     });
     tables.collect::<Vec<_>>().join("\n")
 }
@@ -117,7 +115,7 @@ fn efficiency(grid: &Grid) -> String {
 pub fn write_published(document: &Document, width: Option<u16>) -> String {
     let tables = document.tables().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of_published).collect();
-        format!("{}\n{}\n", one_line(&table.heading), grid(&rows, width))
+        format!("{}\n{}\n", one_line(&table.heading.to_string()), grid(&rows, width))
     });
     tables.collect::<Vec<_>>().join("\n")
 }

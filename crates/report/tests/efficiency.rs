@@ -6,14 +6,14 @@ use std::sync::Arc;
 use llama::{LlamaConfig, cost};
 use machine::gpu::{Monitor, Sample};
 use protocol::{
-    Device, DeviceSeconds, Environment, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling, MeasuredCeilings,
-    Measurement, ModelFacts, Outcome, Phase, Precision, SustainedCeiling, Throttle,
+    Device, DeviceSeconds, Environment, FailureKind, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling,
+    MeasuredCeilings, Measurement, ModelFacts, Phase, Precision, Ranks, SustainedCeiling, Throttle,
 };
 use results::{Table, tables};
 use testing::FakeDriver;
 
 mod measured;
-use measured::{ended, environment, measured};
+use measured::{ended, environment, measured, texts, with_cell, with_key};
 
 const MODEL: &str = include_str!("../../../configs/models/llama2-15m.json");
 
@@ -37,17 +37,18 @@ fn shares_are_of_work_over_time_and_ceiling() {
     let config = LlamaConfig::parse(MODEL, "llama2-15m.json").unwrap();
     for (batch, prompt) in [(1, 16), (4, 256)] {
         let record = measured("onnxruntime", batch, prompt, 256);
-        let tokens = &record.generations[0].token_seconds;
+        let series = record.series().unwrap();
+        let tokens = &series.generations[0].token_seconds;
         let of_token = |index: u64| {
             let past = u64::from(prompt) + index;
             cost::decode_read_bytes(&config, Precision::Fp32, batch.into(), past) as f64
         };
         let read: f64 = (0..256).map(of_token).sum();
         let bandwidth = read / tokens.iter().sum::<f64>() / 40e9;
-        let seconds = record.prompt_seconds.iter().sum::<f64>() / 3.0;
+        let seconds = series.prompt_seconds.iter().sum::<f64>() / 3.0;
         let flops = cost::forward_flops(&config, batch.into(), prompt.into(), 0, 1) / seconds / 300e9;
 
-        let tables = tables(&[record], &[], &[with_ceilings()]);
+        let tables = tables(vec![record], &[], &[with_ceilings()]);
         let efficiency = tables[0].rows[0].efficiency;
         assert!((efficiency.decode_bandwidth.unwrap() / bandwidth - 1.0).abs() < 1e-9);
         assert!((efficiency.prefill_flops.unwrap() / flops - 1.0).abs() < 1e-9);
@@ -62,7 +63,7 @@ fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
         let ceilings = environment.ceilings.as_mut().unwrap();
         ceilings.read_bytes.as_mut().unwrap().per_second = read;
         ceilings.flops.get_mut(&Precision::Fp32).unwrap().per_second = flops;
-        tables(&records, &[], &[environment])[0].notes[1..].to_vec()
+        texts(&tables(records.to_vec(), &[], &[environment])[0])[1..].to_vec()
     };
     assert_eq!(notes(1e12, 1e15), Vec::<String>::new());
     assert_eq!(
@@ -78,8 +79,10 @@ fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
 #[test]
 fn several_devices_can_do_several_times_as_much() {
     let of = |device, world_size| {
-        let record = Measurement { device, world_size, ..measured("onnxruntime", 1, 16, 256) };
-        tables(&[record], &[], &[with_ceilings()])[0].rows[0].efficiency.decode_bandwidth.unwrap()
+        let ranks = Ranks { world_size, one_rank: false };
+        let record =
+            with_key(measured("onnxruntime", 1, 16, 256), |key| (key.device, key.ranks) = (device, ranks));
+        tables(vec![record], &[], &[with_ceilings()])[0].rows[0].efficiency.decode_bandwidth.unwrap()
     };
     let gpu = Device::Cuda(0);
     assert!((of(gpu, 1) / of(gpu, 4) - 4.0).abs() < 1e-9);
@@ -92,13 +95,10 @@ fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
     let config = LlamaConfig::parse(MODEL, "llama2-15m.json").unwrap();
     let first = llama::TensorParallel::first_of(&config, Some(2)).unwrap();
     let of = |one_rank, world_size| {
-        let record = Measurement {
-            device: Device::Cuda(0),
-            world_size,
-            one_rank,
-            ..measured("onnxruntime", 1, 16, 256)
-        };
-        tables(&[record], &[], &[with_ceilings()]).remove(0)
+        let record = with_key(measured("onnxruntime", 1, 16, 256), |key| {
+            (key.device, key.ranks) = (Device::Cuda(0), Ranks { world_size, one_rank });
+        });
+        tables(vec![record], &[], &[with_ceilings()]).remove(0)
     };
     let [alone, whole] = [of(true, 2), of(false, 1)];
     let [(bandwidth, flops), (whole_bandwidth, whole_flops)] = [&alone, &whole].map(|table| {
@@ -111,9 +111,9 @@ fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
         bandwidth < whole_bandwidth && bandwidth > 0.5 * whole_bandwidth,
         "norms, head and embedding are whole"
     );
-    assert_eq!((alone.one_rank_of, whole.one_rank_of), (Some(2), None));
-    assert!(alone.heading.contains("(rank 0 of 2, 1 "), "{}", alone.heading);
-    assert!(alone.notes[0].starts_with("rank 0 of 2 alone"), "{:?}", alone.notes);
+    assert_eq!((alone.key.ranks.one_rank_of(), whole.key.ranks.one_rank_of()), (Some(2), None));
+    assert!(alone.heading.to_string().contains("(rank 0 of 2, 1 "), "{}", alone.heading);
+    assert!(alone.notes[0].text.starts_with("rank 0 of 2 alone"), "{:?}", alone.notes);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     let mut with = |clock| {
         let ceilings = environment.ceilings.as_mut().unwrap();
         ceilings.sustained_flops = BTreeMap::from([(Precision::Fp32, sustained(clock))]);
-        tables(&[measured("onnxruntime", 1, 16, 256)], &[], &[environment.clone()]).remove(0)
+        tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[environment.clone()]).remove(0)
     };
     let table = with(Some(1410.4));
     let efficiency = table.rows[0].efficiency;
@@ -133,25 +133,25 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     let scale = table.scale.as_deref().unwrap();
     assert!(scale.ends_with(", sustained 240.0 GFLOP/s (pytorch-eager) at 1410 MHz"), "{scale}");
     assert!(with(None).scale.unwrap().ends_with(", sustained 240.0 GFLOP/s (pytorch-eager)"));
-    assert!(results::Grid::of(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
+    assert!(results::Grid::new(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
     let csv = report::csv::write(std::slice::from_ref(&table));
     let (header, row) = csv.split_once('\n').unwrap();
     assert!(header.ends_with(",Prefill MFU of Sustained"));
     assert!(!row.trim_end().ends_with(','), "{row}");
     assert!(report::json::write(&[table]).contains("\"prefill_mfu_of_sustained\": 0."));
     // Where only a burst was measured there is no such column.
-    let burst = tables(&[measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
-    assert!(!results::Grid::of(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
+    let burst = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
+    assert!(!results::Grid::new(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
 }
 
 #[test]
 fn a_second_table_stands_under_the_first() {
     let records = [
         measured("onnxruntime", 1, 16, 256),
-        ended("onnxruntime", 16, 2048, Outcome::OutOfMemory, "std::bad_alloc"),
+        ended("onnxruntime", 16, 2048, FailureKind::OutOfMemory, "std::bad_alloc"),
         measured("<b>|", 4, 16, 256),
     ];
-    let tables = tables(&records, &[], &[with_ceilings()]);
+    let tables = tables(records.to_vec(), &[], &[with_ceilings()]);
     insta::assert_snapshot!("efficiency_markdown", report::markdown::write(&tables));
     insta::assert_snapshot!("efficiency_terminal", report::terminal::write(&tables, Some(100)));
     let document = results::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
@@ -160,7 +160,8 @@ fn a_second_table_stands_under_the_first() {
 
 /// A cell that a GPU of 400 W decoded.
 fn on_gpu(gpu: GpuSeries) -> Measurement {
-    Measurement { device: Device::Cuda(0), gpu: Some(gpu), ..measured("onnxruntime", 4, 16, 256) }
+    let record = with_key(measured("onnxruntime", 4, 16, 256), |key| key.device = Device::Cuda(0));
+    Measurement { gpu: Some(gpu), ..record }
 }
 
 fn watched() -> GpuSeries {
@@ -178,7 +179,7 @@ fn watched() -> GpuSeries {
 
 #[test]
 fn energy_is_of_the_tokens_that_were_decoded() {
-    let tables = tables(&[on_gpu(watched())], &[], &[environment()]);
+    let tables = tables(vec![on_gpu(watched())], &[], &[environment()]);
     let row = &tables[0].rows[0];
     // 3200 J in 8 s; a forward of 2.1275 ms makes four tokens.
     assert_eq!(row.efficiency.power_watts, Some(400.0));
@@ -198,12 +199,13 @@ fn clocks_that_disagree_by_more_than_five_percent_are_noted() {
     let notes = |of_prompt: f64, of_token: f64| {
         let record = on_gpu(GpuSeries::default());
         let scaled = |series: &[f64], by: f64| series.iter().map(|seconds| seconds * by).collect();
-        let device_seconds = DeviceSeconds {
-            prompt: scaled(&record.prompt_seconds, of_prompt),
-            tokens: vec![scaled(&record.generations[0].token_seconds, of_token)],
-        };
-        let record = Measurement { device_seconds: Some(device_seconds), ..record };
-        tables(&[record], &[], &[environment()])[0].notes[1..].to_vec()
+        let record = with_cell(record, |cell| {
+            cell.series.device_seconds = Some(DeviceSeconds {
+                prompt: scaled(&cell.series.prompt_seconds, of_prompt),
+                tokens: vec![scaled(&cell.series.generations[0].token_seconds, of_token)],
+            });
+        });
+        texts(&tables(vec![record], &[], &[environment()])[0])[1..].to_vec()
     };
     assert_eq!(notes(0.951, 1.049), Vec::<String>::new());
     assert_eq!(
@@ -222,10 +224,10 @@ fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
     driver.set_samples(vec![Sample { throttle, ..Sample::default() }]);
     let series = Monitor::start(driver, 0).unwrap().stop();
     let hot = on_gpu(GpuSeries { left_bytes: Some(3 << 29), ..series });
-    let cool = Measurement { batch_size: 1, ..on_gpu(watched()) };
-    let notes = &tables(&[hot, cool], &[], &[environment()])[0].notes;
+    let cool = with_key(on_gpu(watched()), |key| key.batch_size = 1);
+    let notes = texts(&tables(vec![hot, cool], &[], &[environment()])[0]);
     assert_eq!(
-        notes[..],
+        notes,
         [
             "prompt latencies are of 3 forwards a launch (the documents': 100)".to_owned(),
             "4×16: onnxruntime: clocks were held down: temperature (hardware) (100 % of the time)".into(),
@@ -243,7 +245,7 @@ fn a_cell_that_was_measured_again_says_after_how_many_tries() {
             ..on_gpu(GpuSeries { throttled_tries, ..watched() })
         };
         let records: Vec<_> = (0..).zip(throttled_tries.iter().copied()).map(replicate).collect();
-        tables(&records, &[], &[environment()])[0].notes[1..].to_vec()
+        texts(&tables(records.to_vec(), &[], &[environment()])[0])[1..].to_vec()
     };
     assert_eq!(notes(&[0, 0]), Vec::<String>::new());
     let note = |tries: &str| {
@@ -258,7 +260,7 @@ fn a_cell_that_was_measured_again_says_after_how_many_tries() {
 #[test]
 fn locked_clocks_are_noted() {
     let locked = Environment { locked_gpu_clocks: Some(LockedClock::Base), ..environment() };
-    let notes = &tables(&[on_gpu(watched())], &[], &[locked])[0].notes;
+    let notes = texts(&tables(vec![on_gpu(watched())], &[], &[locked])[0]);
     assert_eq!(notes.last().unwrap(), "GPU clocks were locked: base (lock_gpu_clocks)");
 }
 
@@ -271,7 +273,7 @@ fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
     };
     let of = |second| {
         let records = [replicate(0, Some(20e9)), replicate(1, second)];
-        tables(&records, &[], &[with_ceilings()]).remove(0)
+        tables(records.to_vec(), &[], &[with_ceilings()]).remove(0)
     };
     let efficiency = |table: &Table| table.rows[0].efficiency;
     let of_run = efficiency(&of(None));

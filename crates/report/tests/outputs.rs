@@ -1,48 +1,46 @@
 //! Snapshots of every output format, over a run with every kind of row.
 
 use protocol::{
-    Agreement, CellSize, Environment, Generation, Measurement, Outcome, Precision, Procedure, Verification,
+    Agreement, CellFailure, CellSize, Environment, FailureKind, Generation, Measurement, Outcome, Precision,
+    Procedure, Verification,
 };
-use results::{Table, tables};
+use results::{NoteKind, Table, tables};
 
 mod measured;
-use measured::{ended, environment, measured};
+use measured::{ended, environment, measured, texts, with_cell, with_key};
 
 fn records() -> Vec<Measurement> {
     let other_tokens =
-        Measurement { tokens_sha256: Some("bb".into()), ..measured("pytorch-eager", 1, 16, 256) };
+        with_cell(measured("pytorch-eager", 1, 16, 256), |cell| cell.series.tokens_sha256 = "bb".into());
+    let inferred = CellFailure {
+        kind: FailureKind::OutOfMemory,
+        phase: None,
+        error: "16×2048 ran out of memory, and this needs at least as much".into(),
+        inferred_from: Some(CellSize { batch_size: 16, prompt_length: 2048 }),
+    };
     let notes = |notes: &[&str]| notes.iter().map(ToString::to_string).collect::<Vec<_>>();
     let in_place = notes(&["KV cache in place", "a | note\u{1b}[31m of `two`\nlines"]);
     vec![
-        Measurement { notes: in_place.clone(), ..measured("onnxruntime", 1, 16, 256) },
-        Measurement { notes: in_place, ..measured("onnxruntime", 16, 1024, 256) },
+        with_cell(measured("onnxruntime", 1, 16, 256), |cell| cell.notes = in_place.clone()),
+        with_cell(measured("onnxruntime", 16, 1024, 256), |cell| cell.notes = in_place),
         ended(
             "onnxruntime",
             16,
             2048,
-            Outcome::OutOfMemory,
+            FailureKind::OutOfMemory,
             "Failed to allocate memory for requested buffer",
         ),
         other_tokens,
-        ended("pytorch-eager", 16, 1024, Outcome::Crashed, "ended by SIGSEGV"),
-        ended("pytorch-eager", 16, 2048, Outcome::TimedOut, "no answer within 3600 s"),
-        Measurement {
-            phase: None,
-            inferred_from: Some(CellSize { batch_size: 16, prompt_length: 2048 }),
-            ..ended(
-                "onnxruntime",
-                16,
-                3840,
-                Outcome::OutOfMemory,
-                "16×2048 ran out of memory, and this needs at least as much",
-            )
-        },
+        ended("pytorch-eager", 16, 1024, FailureKind::Crashed, "ended by SIGSEGV"),
+        ended("pytorch-eager", 16, 2048, FailureKind::TimedOut, "no answer within 3600 s"),
+        Measurement { outcome: Outcome::Failed(inferred), ..measured("onnxruntime", 16, 3840, 256) },
         Measurement {
             part: 2,
-            notes: notes(&["4 threads, AVX512 kernels"]),
-            ..measured("pytorch-eager", 1, 64, 256)
+            ..with_cell(measured("pytorch-eager", 1, 64, 256), |cell| {
+                cell.notes = notes(&["4 threads, AVX512 kernels"]);
+            })
         },
-        ended("<script>|=1", 1, 16, Outcome::Failed, "an | error\u{1b}[31m with `marks`"),
+        ended("<script>|=1", 1, 16, FailureKind::Failed, "an | error\u{1b}[31m with `marks`"),
     ]
 }
 
@@ -76,7 +74,7 @@ fn run() -> Vec<Table> {
         ],
         ..environment()
     };
-    tables(&records(), &[verification()], &[environment(), second])
+    tables(records(), &[verification()], &[environment(), second])
 }
 
 #[test]
@@ -117,31 +115,33 @@ fn a_terminal_of_20_columns_is_no_reason_to_panic() {
 #[test]
 fn every_throughput_is_its_formula() {
     let record = measured("onnxruntime", 4, 64, 256);
-    let table = &tables(std::slice::from_ref(&record), &[], &[environment()])[0];
+    let table = &tables(vec![record.clone()], &[], &[environment()])[0];
+    let series = record.series().unwrap();
     let [prompt_ms, prompt_tps, first_128_ms, first_128_tps, first_256_ms, first_256_tps, wall, wall_tps] =
         table.rows[0].figures.as_ref().unwrap().columns().map(Option::unwrap);
 
-    let tokens = &record.generations[0].token_seconds;
+    let tokens = &series.generations[0].token_seconds;
     let mean = |series: &[f64]| series.iter().sum::<f64>() / series.len() as f64;
     let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-12, "{a} {b}");
-    close(prompt_ms, 1e3 * mean(&record.prompt_seconds));
+    close(prompt_ms, 1e3 * mean(&series.prompt_seconds));
     close(prompt_tps, 4.0 * 64.0 / (prompt_ms / 1e3));
     close(first_128_ms, 1e3 * mean(&tokens[..128]));
     close(first_128_tps, 4.0 / (first_128_ms / 1e3));
     close(first_256_ms, 1e3 * mean(tokens));
     close(first_256_tps, 4.0 / (first_256_ms / 1e3));
-    close(wall, record.generations[0].wall_seconds);
+    close(wall, series.generations[0].wall_seconds);
     close(wall_tps, 4.0 * (64.0 + 256.0) / wall);
 }
 
 #[test]
 fn fewer_prompt_runs_than_the_documents_are_said() {
     let notes = |runs: &[usize]| {
-        let cells = runs.iter().zip(1..).map(|(&runs, batch_size)| Measurement {
-            prompt_seconds: vec![0.1; runs],
-            ..measured("onnxruntime", batch_size, 16, 256)
+        let cells = runs.iter().zip(1..).map(|(&runs, batch_size)| {
+            with_cell(measured("onnxruntime", batch_size, 16, 256), |cell| {
+                cell.series.prompt_seconds = vec![0.1; runs]
+            })
         });
-        tables(&cells.collect::<Vec<_>>(), &[], &[environment()])[0].notes.clone()
+        texts(&tables(cells.collect(), &[], &[environment()])[0])
     };
     assert!(notes(&[100, 100]).is_empty());
     assert_eq!(notes(&[6, 6]), ["prompt latencies are of 6 forwards a launch (the documents': 100)"]);
@@ -162,17 +162,15 @@ fn how_many_runs_it_took_to_know_a_mean_is_said_and_where_it_is_not_known() {
         min_runs: 5,
     };
     let cell = |batch_size, prefills: &[f64], walls: &[f64]| {
-        let record = measured("onnxruntime", batch_size, 16, 256);
-        let generation =
-            |wall_seconds: &f64| Generation { wall_seconds: *wall_seconds, ..record.generations[0].clone() };
-        Measurement {
-            prompt_seconds: prefills.to_vec(),
-            generations: walls.iter().map(generation).collect(),
-            procedure: Some(procedure(if walls.len() == 1 { 1 } else { 100 })),
-            ..record
-        }
+        let record = with_cell(measured("onnxruntime", batch_size, 16, 256), |cell| {
+            let first = cell.series.generations.remove(0);
+            let generation = |wall_seconds: &f64| Generation { wall_seconds: *wall_seconds, ..first.clone() };
+            cell.series.prompt_seconds = prefills.to_vec();
+            cell.series.generations = walls.iter().map(generation).collect();
+        });
+        Measurement { procedure: Some(procedure(if walls.len() == 1 { 1 } else { 100 })), ..record }
     };
-    let notes = |records: &[Measurement]| tables(records, &[], &[environment()])[0].notes.clone();
+    let notes = |records: &[Measurement]| texts(&tables(records.to_vec(), &[], &[environment()])[0]);
     assert_eq!(
         notes(&[cell(1, &[0.1; 5], &[2.0; 12]), cell(4, &[0.1; 37], &[2.0; 5])]),
         [
@@ -198,20 +196,21 @@ fn how_many_runs_it_took_to_know_a_mean_is_said_and_where_it_is_not_known() {
 
 #[test]
 fn the_same_tokens_that_differ_everywhere_are_one_line() {
-    let cell = |engine: &str, prompt_length| Measurement {
-        prompt_seconds: vec![0.1; 100],
-        tokens_sha256: Some(engine.into()),
-        ..measured(engine, 1, prompt_length, 256)
+    let cell = |engine: &str, prompt_length| {
+        with_cell(measured(engine, 1, prompt_length, 256), |cell| {
+            cell.series.prompt_seconds = vec![0.1; 100];
+            cell.series.tokens_sha256 = engine.into();
+        })
     };
     let records: Vec<_> =
         ["a", "b"].iter().flat_map(|engine| (1..=3).map(move |n| cell(engine, n))).collect();
-    let notes = &tables(&records, &[], &[environment()])[0].notes;
-    assert_eq!(notes[..], ["1×1, 1×2, 1×3: the greedy tokens differ: a ≠ b"]);
+    let notes = texts(&tables(records.to_vec(), &[], &[environment()])[0]);
+    assert_eq!(notes, ["1×1, 1×2, 1×3: the greedy tokens differ: a ≠ b"]);
 }
 
 #[test]
 fn a_generation_shorter_than_a_column_leaves_it_empty() {
-    let table = &tables(&[measured("onnxruntime", 1, 16, 200)], &[], &[environment()])[0];
+    let table = &tables(vec![measured("onnxruntime", 1, 16, 200)], &[], &[environment()])[0];
     let texts = table.rows[0].texts();
     assert_ne!(texts[2], "N/A");
     assert_eq!((texts[4].as_str(), texts[5].as_str()), ("N/A", "N/A"));
@@ -221,12 +220,13 @@ fn a_generation_shorter_than_a_column_leaves_it_empty() {
 fn replicates_are_one_row_and_one_failure_among_them_shows() {
     let second = Measurement { replicate: 1, ..measured("onnxruntime", 1, 16, 256) };
     let rows = |second| {
-        tables(&[measured("onnxruntime", 1, 16, 256), second], &[], &[environment()])[0].rows.clone()
+        tables(vec![measured("onnxruntime", 1, 16, 256), second], &[], &[environment()])[0].rows.clone()
     };
     let good = rows(second);
-    assert_eq!((good.len(), good[0].replicates), (1, 2));
+    assert_eq!((good.len(), good[0].replicates.len()), (1, 2));
     assert_eq!(good[0].figures.as_ref().unwrap().prompt.count, 6);
-    let bad = rows(Measurement { replicate: 1, ..ended("onnxruntime", 1, 16, Outcome::OutOfMemory, "x") });
+    let bad =
+        rows(Measurement { replicate: 1, ..ended("onnxruntime", 1, 16, FailureKind::OutOfMemory, "x") });
     assert_eq!(bad[0].texts()[0], "OOM");
 }
 
@@ -234,16 +234,19 @@ fn replicates_are_one_row_and_one_failure_among_them_shows() {
 fn what_an_engine_says_of_all_its_cells_stands_under_them_once() {
     let said = |replicate, notes: &[&str]| Measurement {
         replicate,
-        notes: notes.iter().map(ToString::to_string).collect(),
-        ..measured("llama-cpp", 1, 16, 256)
+        ..with_cell(measured("llama-cpp", 1, 16, 256), |cell| {
+            cell.notes = notes.iter().map(ToString::to_string).collect();
+        })
     };
     let records = [
         said(0, &["KV cache in F32", "without flash attention"]),
         measured("onnxruntime", 1, 16, 256),
-        Measurement { prompt_length: 64, ..said(0, &["KV cache in F32", "without flash attention"]) },
+        with_key(said(0, &["KV cache in F32", "without flash attention"]), |key| key.prompt_length = 64),
         said(1, &["KV cache in F32", "without flash attention"]),
-        ended("llama-cpp", 4, 64, Outcome::OutOfMemory, "x"),
+        ended("llama-cpp", 4, 64, FailureKind::OutOfMemory, "x"),
     ];
-    let table = &tables(&records, &[], &[environment()])[0];
-    assert_eq!(table.engine_notes, ["llama-cpp: KV cache in F32; without flash attention"]);
+    let table = &tables(records.to_vec(), &[], &[environment()])[0];
+    let engine_notes = table.notes.iter().filter(|note| note.kind == NoteKind::Engine);
+    let engine_notes: Vec<&str> = engine_notes.map(|note| note.text.as_str()).collect();
+    assert_eq!(engine_notes, ["llama-cpp: KV cache in F32; without flash attention"]);
 }

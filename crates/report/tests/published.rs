@@ -1,9 +1,11 @@
 //! Published tables are read and written back without a loss, whatever stands in and around them.
 
 use proptest::prelude::*;
+use protocol::FailureKind;
 use results::COLUMNS;
+use results::Value;
 use results::published::layout::{SEPARATOR, header};
-use results::published::{Document, Piece, PublishedTable, Value, csv, json, markdown};
+use results::published::{Document, Piece, PublishedTable, csv, json, markdown};
 
 const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
 
@@ -74,10 +76,13 @@ fn windows_line_ends_text_around_and_odd_rows_come_back() {
     assert_eq!((tables[1].heading.as_str(), tables[1].rows.len()), ("", 3));
     let odd = &tables[1].rows[1];
     assert_eq!((odd.engine.as_str(), odd.prompt_length), ("a|b \\", 16));
-    assert_eq!([odd.cells[0].value(), odd.cells[7].value()], [Value::OutOfMemory, Value::Empty]);
+    assert_eq!(
+        [odd.cells[0].value(), odd.cells[7].value()],
+        [Value::Ended(FailureKind::OutOfMemory), Value::Empty]
+    );
     let odd = tables[1].rows[2].cells.each_ref().map(results::published::Cell::value);
     assert_eq!(odd[3], Value::NotAvailable);
-    assert_eq!(odd[4], Value::Ended("TIMEOUT"));
+    assert_eq!(odd[4], Value::Ended(FailureKind::TimedOut));
 }
 
 #[test]
@@ -98,9 +103,10 @@ fn a_run_s_summary_is_read() {
 #[test]
 fn a_run_of_our_own_becomes_a_published_table() {
     let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
-    let measurements: Vec<_> = measurements.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let measurements: Vec<_> =
+        measurements.lines().map(|line| protocol::Measurement::from_json(line.as_bytes()).unwrap()).collect();
     let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
-    let tables = results::tables(&measurements, &[], &[serde_json::from_str(environment).unwrap()]);
+    let tables = results::tables(measurements, &[], &[serde_json::from_str(environment).unwrap()]);
     let document = Document::from(tables.as_slice());
     let expected = format!("## {}\n\n{}", tables[0].heading, report::markdown::rows(&tables[0]));
     assert_eq!((tables.len(), markdown::write(&document)), (1, expected.clone()));
@@ -310,7 +316,7 @@ proptest! {
         let _ = csv::parse(&text, "a.csv");
         let _ = json::parse(&text, "a.json");
         let _ = results::published::splice(&text, &text);
-        let _ = results::published::Heading::parse(&text);
+        let _ = results::Heading::parse(&text);
     }
 }
 

@@ -1,40 +1,41 @@
 //! Every verdict of a reproduction.
 
+use protocol::Measurement;
 use report::reproduction::{Known, Reproduction, Verdict};
-use results::Table;
-use results::published::{PublishedRow, PublishedTable};
+use results::published::PublishedTable;
+use results::{ResultRow, ResultTable};
 
 mod measured;
-use measured::{ended, environment, measured};
+use measured::{ended, environment, measured, with_cell};
 
 /// Latencies of every forward 1 ms a token there; here as `records` have them.
 fn reproduce(
-    records: &[protocol::Measurement],
+    records: &[Measurement],
     there: &PublishedTable,
     other_kind: Option<&str>,
-    known: impl Fn(&PublishedRow) -> Option<Known>,
+    known: impl Fn(&ResultRow<'_>) -> Option<Known>,
 ) -> Reproduction {
-    let here = results::tables(records, &[], &[environment()]);
-    Reproduction::of(there, here.first(), 0.1, other_kind, known)
+    let here = results::tables(records.to_vec(), &[], &[environment()]);
+    let (here, there) = (ResultTable::measured("run", &here[0]), ResultTable::published("a.md", there));
+    Reproduction::new(&there, Some(&here), 0.1, other_kind, known)
 }
 
 /// What this run would be as a published table.
-fn published(records: &[protocol::Measurement]) -> PublishedTable {
-    let tables: Vec<Table> = results::tables(records, &[], &[environment()]);
-    PublishedTable::from(&tables[0])
+fn published(records: &[Measurement]) -> PublishedTable {
+    PublishedTable::from(&results::tables(records.to_vec(), &[], &[environment()])[0])
 }
 
-fn scaled(record: &protocol::Measurement, prompt: f64, rest: f64) -> protocol::Measurement {
-    let mut record = record.clone();
-    record.prompt_seconds.iter_mut().for_each(|seconds| *seconds *= prompt);
-    for generation in &mut record.generations {
-        generation.token_seconds.iter_mut().for_each(|seconds| *seconds *= rest);
-        generation.wall_seconds *= rest;
-    }
-    record
+fn scaled(record: &Measurement, prompt: f64, rest: f64) -> Measurement {
+    with_cell(record.clone(), |cell| {
+        cell.series.prompt_seconds.iter_mut().for_each(|seconds| *seconds *= prompt);
+        for generation in &mut cell.series.generations {
+            generation.token_seconds.iter_mut().for_each(|seconds| *seconds *= rest);
+            generation.wall_seconds *= rest;
+        }
+    })
 }
 
-fn verdict(here: &protocol::Measurement, there: &protocol::Measurement) -> Verdict {
+fn verdict(here: &Measurement, there: &Measurement) -> Verdict {
     let there = published(std::slice::from_ref(there));
     reproduce(std::slice::from_ref(here), &there, None, |_| Some(Known::default())).rows[0].verdict.clone()
 }
@@ -56,7 +57,7 @@ fn ratios_give_the_verdict_at_the_tolerance() {
 
 #[test]
 fn cells_without_figures_have_verdicts_of_their_own() {
-    use protocol::Outcome::{Crashed, OutOfMemory};
+    use protocol::FailureKind::{Crashed, OutOfMemory};
     let fine = measured("a", 1, 16, 256);
     let oom = ended("a", 1, 16, OutOfMemory, "std::bad_alloc");
     let crashed = ended("a", 1, 16, Crashed, "ended by SIGSEGV");
@@ -71,7 +72,7 @@ fn cells_without_figures_have_verdicts_of_their_own() {
 fn another_device_is_no_verdict_and_what_was_not_run_is_said() {
     let here = [measured("a", 1, 16, 256)];
     let there = published(&[measured("a", 1, 16, 256), measured("b", 1, 16, 256), measured("c", 1, 16, 256)]);
-    let known = |row: &PublishedRow| match row.engine.as_str() {
+    let known = |row: &ResultRow<'_>| match row.engine {
         "c" => None,
         engine => Some(Known { not_run: Some(format!("no {engine}")), impossible: false }),
     };

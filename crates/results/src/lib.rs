@@ -1,20 +1,28 @@
 //! Results as data: what a run's folder holds, and the published tables.
 //!
-//! [`run`] reads and writes a run's folder; [`tables`] groups its records into one [`Table`] a model, with the published
-//! figures; [`published`] reads such tables back, whoever wrote them.
+//! A [`RunFolder`] is written record by record; a [`Run`] is one that was read, its records grouped into one [`Table`] a model.
+//! [`published`] reads such tables back, whoever wrote them. A [`Source`] is either, and its [`ResultTable`]s are the one kind
+//! that comparisons and audits read.
 
+mod column;
+mod figure;
+mod heading;
+mod metric;
 mod number;
 pub mod published;
+mod result_table;
 mod run;
+mod source;
 mod table;
 mod text;
 
+pub use column::{COLUMNS, Column};
+pub use figure::{Figure, Statistic, Value};
+pub use heading::{DeviceKind, Heading, Machine, UnreadableHeading};
+pub use metric::{Metric, UnknownMetric};
 pub use number::{format_g10, format_short, format_size};
-pub use run::{
-    CellKey, Known, Merged, RecordReader, Run, RunFacts, RunFolder, StoreError, merge, read_run,
-    read_run_each,
-};
-pub use table::{
-    COLUMNS, Efficiency, Figures, Grid, GridColumn, Machine, Row, Table, heading, outcome_text, tables,
-};
+pub use result_table::{ResultRow, ResultTable};
+pub use run::{Differing, Known, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge};
+pub use source::{PublishedFile, Source, SourceError};
+pub use table::{Efficiency, Figures, Grid, GridColumn, Note, NoteKind, Row, Severity, Table, tables};
 pub use text::{escaped_json, one_line, plain};

@@ -23,7 +23,7 @@ impl Summary {
     /// Summarises a series; `None` where it is empty.
     pub fn of(series: &[f64]) -> Option<Self> {
         let mut sorted = series.to_vec();
-        sorted.sort_by(f64::total_cmp);
+        sorted.sort_unstable_by(f64::total_cmp);
         let (least, largest) = (*sorted.first()?, *sorted.last()?);
         let mean = mean(series)?;
         let squares: f64 = series.iter().map(|figure| (figure - mean).powi(2)).sum();

@@ -1,6 +1,6 @@
 //! `config.json`: what is accepted can be written, and counted without overflow.
 
-use harness::NAMED_MODELS;
+use llama::NAMED_MODELS;
 use llama::cost::{self, Footprint};
 use llama::{LlamaConfig, weight_specs};
 use proptest::prelude::*;

@@ -1,8 +1,9 @@
 //! Published tables: what is read comes back, byte for byte as markdown and with every text through csv and json; and no
 //! rule of the audit is put out by what a table claims.
 
-use audit::{AuditedTable, Hardware};
+use audit::Hardware;
 use proptest::prelude::*;
+use results::ResultTable;
 use results::published::{Document, csv, json, markdown};
 use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 
@@ -37,7 +38,9 @@ fn round(document: &Document) -> Outcome {
     for again in again {
         prop_assert_eq!(again.map(|again| texts(&again)), Ok(texts(document)));
     }
-    let report = audit::audit(&AuditedTable::of("a", document), &Hardware::built_in());
+    let tables: Vec<ResultTable<'_>> =
+        document.tables().map(|table| ResultTable::published("a", table)).collect();
+    let report = audit::audit(&tables, &Hardware::built_in());
     prop_assert!(report.to_string().lines().count() == report.findings.len() + report.not_checked.len() + 1);
     Ok(())
 }

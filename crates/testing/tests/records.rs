@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use protocol::{Environment, Measurement, Verification};
+use protocol::{
+    CellFailure, CellSize, Environment, FailureKind, Measurement, Outcome as CellOutcome, Phase, Verification,
+};
 use report::{csv, json, markdown, terminal};
 use results::published::layout;
 use results::{Grid, Table, tables};
@@ -23,23 +25,34 @@ const WORDS: &str = r#""ok" "out_of_memory" "crashed" "skipped" "load" "decode" 
 /// Three lines, one of each kind: measured, failed, inferred. Their series are short, so that edits find the rest.
 fn records() -> String {
     let first = sample(&format!("{RUN}/measurements.jsonl")).lines().next().unwrap().to_owned();
-    let mut measured: Measurement = serde_json::from_str(&first).unwrap();
-    measured.prompt_seconds.truncate(3);
-    measured.generations[0].token_seconds.truncate(3);
-    measured.generation_length = 3;
-    measured.notes = vec!["KV cache in place".into(), "without flash attention".into()];
-    let with = |changes: Value| {
-        let mut line = serde_json::to_value(&measured).unwrap();
-        for (key, value) in changes.as_object().unwrap() {
-            line[key] = value.clone();
-        }
-        format!("{line}\n")
+    let mut measured = Measurement::from_json(first.as_bytes()).unwrap();
+    measured.key.generation_length = 3;
+    let CellOutcome::Ok(cell) = &mut measured.outcome else { panic!("the first was measured") };
+    cell.series.prompt_seconds.truncate(3);
+    cell.series.generations[0].token_seconds.truncate(3);
+    cell.notes = vec!["KV cache in place".into(), "without flash attention".into()];
+    let failed = |kind, phase, inferred_from| {
+        let error = "signal 11".to_owned();
+        CellOutcome::Failed(CellFailure { kind, phase, error, inferred_from })
     };
-    let bad = json!({"engine": "mock", "outcome": "crashed", "phase": "decode", "error": "signal 11", "part": 2,
-        "prompt_seconds": [], "generations": [], "tokens_sha256": null});
-    let inferred = json!({"outcome": "out_of_memory", "batch_size": 4, "prompt_seconds": [], "generations": [],
-        "inferred_from": {"batch_size": 1, "prompt_length": 16}, "tokens_sha256": null});
-    with(json!({})) + &with(bad) + &with(inferred)
+    let mut bad = measured.clone();
+    (bad.part, bad.key.engine) = (2, "mock".into());
+    bad.outcome = failed(FailureKind::Crashed, Some(Phase::Decode), None);
+    let mut inferred = measured.clone();
+    inferred.key.batch_size = 4;
+    let from = Some(CellSize { batch_size: 1, prompt_length: 16 });
+    inferred.outcome = failed(FailureKind::OutOfMemory, None, from);
+    let line = |record: &Measurement| serde_json::to_string(record).unwrap() + "\n";
+    [measured, bad, inferred].iter().map(line).collect()
+}
+
+/// The run's own first line, as it was written in schema 1.
+fn old_record() -> String {
+    let mut record: Value =
+        serde_json::from_str(sample(&format!("{RUN}/measurements.jsonl")).lines().next().unwrap()).unwrap();
+    record["prompt_seconds"].as_array_mut().unwrap().truncate(3);
+    record["generations"][0]["token_seconds"].as_array_mut().unwrap().truncate(3);
+    format!("{record}\n")
 }
 
 fn environment() -> String {
@@ -113,13 +126,13 @@ fn check_markdown(tables: &[Table]) -> Outcome {
             let line = next();
             prop_assert!(line.starts_with('|') && line.ends_with('|') && cells(line) == 11, "{}", line);
         }
-        if table.all_notes().next().is_some() {
+        if !table.notes.is_empty() {
             prop_assert_eq!(next(), "");
         }
-        for _ in table.all_notes() {
+        for _ in &table.notes {
             prop_assert!(next().starts_with("- "));
         }
-        let Some(grid) = Grid::of(table) else { continue };
+        let Some(grid) = Grid::new(table) else { continue };
         prop_assert_eq!(next(), "");
         prop_assert!(next().starts_with("**Efficiency"));
         prop_assert_eq!(next(), "");
@@ -165,12 +178,24 @@ fn the_samples_are_a_run() {
     assert_eq!(records.len(), 3);
     let environment: Environment = serde_json::from_str(&environment()).unwrap();
     let verifications: Vec<Verification> = serde_json::from_str(&verification()).unwrap();
-    check_outputs(&tables(&records, &verifications, &[environment.clone(), environment])).unwrap();
+    check_outputs(&tables(records, &verifications, &[environment.clone(), environment])).unwrap();
 }
 
 #[test]
 fn any_measurements() {
     check(1500, inputs(records()), |input| {
+        let path = Path::new("m.jsonl");
+        let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
+        let lines: String =
+            records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
+        prop_assert_eq!(parse_records(lines.as_bytes(), path).unwrap(), records);
+        Ok(())
+    });
+}
+
+#[test]
+fn any_measurements_of_schema_1() {
+    check(1000, inputs(old_record()), |input| {
         let path = Path::new("m.jsonl");
         let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
         let lines: String =
@@ -201,6 +226,6 @@ fn any_run_makes_tables() {
         let environments: Vec<Environment> = serde_json::from_slice(&environment.0).into_iter().collect();
         let verifications: Vec<Verification> = serde_json::from_slice(&verification.0).unwrap_or_default();
         let environments = [environments.clone(), environments].concat();
-        check_outputs(&tables(&records, &verifications, &environments))
+        check_outputs(&tables(records, &verifications, &environments))
     });
 }

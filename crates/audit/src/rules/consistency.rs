@@ -1,9 +1,9 @@
 //! What the times of a row say of each other.
 
-use results::published::Number;
+use results::{Column, Figure, ResultRow};
 
 use super::{NOISE, Rule, each_row, short};
-use crate::context::{Column, Row, Table};
+use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
 /// Time between forwards, a step: an interpreter's loop, launching, preparing inputs. Published harnesses take 0.4 to 4 ms.
@@ -41,21 +41,21 @@ pub(super) const HALVES: Rule = Rule {
 /// Prompt + G · token latency, in seconds. `growth` is what later tokens than the column's can add: a forward costs a
 /// constant and a part in proportion to its position, so at most the ratio of the mean positions.
 struct Parts {
-    prompt: Number,
-    token: Number,
+    prompt: Figure,
+    token: Figure,
     steps: f64,
     growth: f64,
 }
 
 impl Parts {
-    fn of(table: &Table<'_>, row: &Row<'_>) -> Option<Self> {
-        let steps = table.generation_length as f64;
+    fn of(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Self> {
+        let steps = f64::from(table.source.generation_length);
         let columns = [(Column::First256Latency, 256.0), (Column::First128Latency, 128.0)];
         let mut columns = columns.into_iter().filter(|(_, tokens)| *tokens <= steps);
-        let (token, tokens) = columns.find_map(|(column, tokens)| Some((row.number(column)?, tokens)))?;
-        let prompt_length = row.prompt_length() as f64;
+        let (token, tokens) = columns.find_map(|(column, tokens)| Some((seconds(row, column)?, tokens)))?;
+        let prompt_length = f64::from(row.size.prompt_length);
         let growth = (prompt_length + (steps - 1.0) / 2.0) / (prompt_length + (tokens - 1.0) / 2.0);
-        Some(Self { prompt: row.number(Column::PromptLatency)?, token, steps, growth })
+        Some(Self { prompt: seconds(row, Column::PromptLatency)?, token, steps, growth })
     }
 
     fn value(&self) -> f64 {
@@ -76,8 +76,8 @@ impl Parts {
     }
 }
 
-fn wall_clock_short(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let (wall, parts) = (row.number(Column::WallLatency)?, Parts::of(table, row)?);
+fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::of(table, row)?);
     let limit = parts.least() * (1.0 - NOISE);
     if wall.most() >= limit {
         return None;
@@ -91,10 +91,10 @@ fn wall_clock_short(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
     Some(table.figure_finding(kind, row, Column::WallLatency, limit, message))
 }
 
-fn wall_clock_long(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let (wall, parts) = (row.number(Column::WallLatency)?, Parts::of(table, row)?);
-    let vocabulary = table.costs.as_ref().map_or(VOCABULARY, crate::context::Costs::vocabulary);
-    let logits = row.batch_size() as f64 * vocabulary * 4.0 / LOGITS_BANDWIDTH;
+fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::of(table, row)?);
+    let vocabulary = table.costs.as_ref().map_or(VOCABULARY, crate::costs::Costs::vocabulary);
+    let logits = f64::from(row.size.batch_size) * vocabulary * 4.0 / LOGITS_BANDWIDTH;
     let between = OVERHEAD_SHARE * parts.most() + parts.steps * (HOST_SECONDS + logits);
     let limit = parts.most() + between;
     if wall.least() <= limit {
@@ -112,8 +112,8 @@ fn wall_clock_long(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
     Some(table.figure_finding(kind, row, Column::WallLatency, limit, message))
 }
 
-fn halves(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let (first, all) = (row.number(Column::First128Latency)?, row.number(Column::First256Latency)?);
+fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let (first, all) = (seconds(row, Column::First128Latency)?, seconds(row, Column::First256Latency)?);
     if first.value <= first.half_width {
         return None;
     }
@@ -126,7 +126,7 @@ fn halves(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
         let kind = (Severity::Impossible, HALVES.name);
         return Some(table.figure_finding(kind, row, column, first.value / 2.0 * 1e3, message));
     }
-    let prompt_length = row.prompt_length() as f64;
+    let prompt_length = f64::from(row.size.prompt_length);
     let growth = (prompt_length + 191.5) / (prompt_length + 63.5);
     let range = [first.least() / (1.0 + HALVES_TOLERANCE), first.most() * growth * (1.0 + HALVES_TOLERANCE)];
     let second = [2.0 * all.least() - first.most(), 2.0 * all.most() - first.least()];

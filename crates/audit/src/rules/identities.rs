@@ -1,7 +1,9 @@
 //! What two columns of a row say of each other.
 
+use results::{Column, ResultRow};
+
 use super::{Rule, percent, short};
-use crate::context::{Column, Row, Table};
+use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
 /// Columns may be means of different kinds (the mean of throughputs is not the throughput of the mean): a percent.
@@ -14,14 +16,14 @@ pub(super) const THROUGHPUT: Rule = Rule {
     check: throughput,
 };
 
-fn throughput(tables: &[Table<'_>]) -> Vec<Finding> {
-    let rows = tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
+fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
+    let rows = tables.iter().flat_map(|table| table.source.rows.iter().map(move |row| (table, row)));
     rows.flat_map(|(table, row)| identities(table, row).into_iter().flatten()).collect()
 }
 
-fn identities(table: &Table<'_>, row: &Row<'_>) -> [Option<Finding>; 4] {
-    let [batch, prompt] = [row.source.batch_size, row.source.prompt_length].map(f64::from);
-    let (b, p, g) = (row.source.batch_size, row.source.prompt_length, table.generation_length);
+fn identities(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> [Option<Finding>; 4] {
+    let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
+    let (b, p, g) = (row.size.batch_size, row.size.prompt_length, table.source.generation_length);
     [
         (Column::PromptLatency, Column::PromptThroughput, batch * prompt, format!("{b} × {p}")),
         (Column::First128Latency, Column::First128Throughput, batch, b.to_string()),
@@ -29,12 +31,12 @@ fn identities(table: &Table<'_>, row: &Row<'_>) -> [Option<Finding>; 4] {
         (
             Column::WallLatency,
             Column::WallThroughput,
-            batch * (prompt + g as f64),
+            batch * (prompt + f64::from(g)),
             format!("{b} × ({p} + {g})"),
         ),
     ]
     .map(|(latency_column, column, tokens, formula)| {
-        let (latency, throughput) = (row.number(latency_column)?, row.number(column)?);
+        let (latency, throughput) = (seconds(row, latency_column)?, seconds(row, column)?);
         let product = [latency.least() * throughput.least(), latency.most() * throughput.most()];
         if product[1] >= tokens * (1.0 - TOLERANCE) && product[0] <= tokens * (1.0 + TOLERANCE) {
             return None;

@@ -5,8 +5,10 @@ mod identities;
 mod physics;
 mod shape;
 
+use results::ResultRow;
+
 use crate::Finding;
-use crate::context::Table;
+use crate::checked_table::CheckedTable;
 
 /// A rule.
 pub struct Rule {
@@ -14,7 +16,7 @@ pub struct Rule {
     pub name: &'static str,
     /// What holds where nothing is found, and by which tolerance.
     pub about: &'static str,
-    pub(crate) check: fn(&[Table<'_>]) -> Vec<Finding>,
+    pub(crate) check: fn(&[CheckedTable<'_>]) -> Vec<Finding>,
 }
 
 /// Every rule, in the order in which findings about one line stand.
@@ -41,10 +43,10 @@ const NOISE: f64 = 0.05;
 
 /// A finding for every row of every table for which `check` has one.
 fn each_row(
-    tables: &[Table<'_>],
-    check: impl Fn(&Table<'_>, &crate::context::Row<'_>) -> Option<Finding>,
+    tables: &[CheckedTable<'_>],
+    check: impl Fn(&CheckedTable<'_>, &ResultRow<'_>) -> Option<Finding>,
 ) -> Vec<Finding> {
-    let rows = tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
+    let rows = tables.iter().flat_map(|table| table.source.rows.iter().map(move |row| (table, row)));
     rows.filter_map(|(table, row)| check(table, row)).collect()
 }
 

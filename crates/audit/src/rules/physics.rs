@@ -4,10 +4,10 @@
 //! one position, causal attention; what the last cache can keep is not read again; bytes and operations are spread evenly
 //! over all devices. So a figure beyond them is wrong, whatever computed it.
 
-use results::published::Number;
+use results::{Column, Figure, ResultRow};
 
 use super::{Rule, each_row, large, short};
-use crate::context::{Column, Row, Table};
+use crate::checked_table::{CheckedTable, seconds};
 use crate::{Ceiling, Finding, Severity};
 
 pub(super) const TOKEN_BANDWIDTH: Rule = Rule {
@@ -42,30 +42,33 @@ pub(super) const MEMORY: Rule = Rule {
 
 const TOKEN_COLUMNS: [Column; 2] = [Column::First128Latency, Column::First256Latency];
 
-fn token_bandwidth(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let bytes = table.costs.as_ref()?.decode_read_bytes(row.batch_size(), row.prompt_length());
+fn token_bandwidth(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let [batch, prompt] = sizes(row);
+    let bytes = table.costs.as_ref()?.decode_read_bytes(batch, prompt);
     reading(table, row, TOKEN_BANDWIDTH.name, &TOKEN_COLUMNS, bytes, "weights and KV cache")
 }
 
-fn prompt_bandwidth(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
+fn prompt_bandwidth(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let bytes = table.costs.as_ref()?.decode_read_bytes(1, 0);
     reading(table, row, PROMPT_BANDWIDTH.name, &[Column::PromptLatency], bytes, "the weights")
 }
 
-fn token_compute(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let flops = table.costs.as_ref()?.forward_flops(row.batch_size(), 1, row.prompt_length());
+fn token_compute(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let [batch, prompt] = sizes(row);
+    let flops = table.costs.as_ref()?.forward_flops(batch, 1, prompt);
     computing(table, row, TOKEN_COMPUTE.name, &TOKEN_COLUMNS, flops)
 }
 
-fn prompt_compute(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
-    let flops = table.costs.as_ref()?.forward_flops(row.batch_size(), row.prompt_length(), 0);
+fn prompt_compute(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let [batch, prompt] = sizes(row);
+    let flops = table.costs.as_ref()?.forward_flops(batch, prompt, 0);
     computing(table, row, PROMPT_COMPUTE.name, &[Column::PromptLatency], flops)
 }
 
 /// Whether one of `columns` is below the time to read `bytes`.
 fn reading(
-    table: &Table<'_>,
-    row: &Row<'_>,
+    table: &CheckedTable<'_>,
+    row: &ResultRow<'_>,
     rule: &'static str,
     columns: &[Column],
     bytes: f64,
@@ -91,8 +94,8 @@ fn reading(
 
 /// Whether one of `columns` is below the time of `flops` operations.
 fn computing(
-    table: &Table<'_>,
-    row: &Row<'_>,
+    table: &CheckedTable<'_>,
+    row: &ResultRow<'_>,
     rule: &'static str,
     columns: &[Column],
     flops: f64,
@@ -114,18 +117,19 @@ fn computing(
 }
 
 /// The least of the latencies in `columns` that is below `limit` seconds even if it was rounded down.
-fn worst(row: &Row<'_>, columns: &[Column], limit: f64) -> Option<(Column, Number)> {
-    let latencies = columns.iter().filter_map(|column| Some((*column, row.number(*column)?)));
+fn worst(row: &ResultRow<'_>, columns: &[Column], limit: f64) -> Option<(Column, Figure)> {
+    let latencies = columns.iter().filter_map(|column| Some((*column, seconds(row, *column)?)));
     let below = latencies.filter(|(_, latency)| latency.most() < limit);
     below.min_by(|(_, one), (_, other)| one.value.total_cmp(&other.value))
 }
 
-fn memory(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
+fn memory(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let Ceiling { value, origin } = table.ceilings.memory_bytes.as_ref()?;
-    let tokens = row.prompt_length() + table.generation_length;
-    let need = table.costs.as_ref()?.memory_bytes(row.batch_size(), tokens);
+    let [batch, prompt] = sizes(row);
+    let tokens = prompt + u64::from(table.source.generation_length);
+    let need = table.costs.as_ref()?.memory_bytes(batch, tokens);
     let limit = value * table.count();
-    let has_figures = Column::LATENCIES.into_iter().any(|column| row.number(column).is_some());
+    let has_figures = Column::LATENCIES.into_iter().any(|column| seconds(row, column).is_some());
     if need <= limit || !has_figures {
         return None;
     }
@@ -139,7 +143,12 @@ fn memory(table: &Table<'_>, row: &Row<'_>) -> Option<Finding> {
     Some(Finding { figure: Some(need), limit: Some(limit), message, ..finding })
 }
 
+/// Batch size and prompt length.
+fn sizes(row: &ResultRow<'_>) -> [u64; 2] {
+    [row.size.batch_size, row.size.prompt_length].map(u64::from)
+}
+
 /// `4 × ` where several devices share the model.
-fn times(table: &Table<'_>) -> String {
+fn times(table: &CheckedTable<'_>) -> String {
     if table.count() > 1.0 { format!("{} × ", table.count()) } else { String::new() }
 }

@@ -1,9 +1,13 @@
 //! What rows say of each other: their order, their absence, their likeness.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::{IndexMap, IndexSet};
+use protocol::{CellSize, FailureKind};
+use results::{Column, ResultRow, Value};
 
 use super::{NOISE, Rule, percent, short};
-use crate::context::{Column, Row, Table};
+use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
 /// A model is larger when a forward has this many times the bytes to read: less could be lost in noise and launch times.
@@ -45,71 +49,60 @@ pub(super) const DUPLICATE_CELLS: Rule = Rule {
     check: duplicate_cells,
 };
 
-type Cells<'t> = HashMap<(&'t str, u32, u32), &'t Row<'t>>;
-
-/// Rows by cell; of duplicates the first.
-fn cells<'t>(table: &'t Table<'_>) -> Cells<'t> {
-    let mut cells = Cells::new();
-    for row in &table.rows {
-        cells.entry(row.cell()).or_insert(row);
-    }
-    cells
-}
-
 /// Bytes that one device must read for a token, where model and device are known.
-fn bytes_a_device(table: &Table<'_>) -> Option<f64> {
+fn bytes_a_device(table: &CheckedTable<'_>) -> Option<f64> {
     Some(table.costs.as_ref()?.decode_read_bytes(1, 0) / table.count())
 }
 
-/// The rows of `engine` in `table`, each with that of the same cell in another table.
-fn common<'t>(table: &'t Table<'t>, other: &Cells<'t>, engine: &str) -> Vec<(&'t Row<'t>, &'t Row<'t>)> {
-    let mut seen = BTreeSet::new();
-    let rows = table.rows.iter().filter(|row| row.cell().0 == engine && seen.insert(row.cell()));
-    rows.filter_map(|row| Some((row, *other.get(&row.cell())?))).collect()
+/// The rows of `engine` in a table, each with that of the same cell in another table.
+fn common<'t>(
+    table: &'t CheckedTable<'_>,
+    other: &'t CheckedTable<'_>,
+    engine: &str,
+) -> Vec<[&'t ResultRow<'t>; 2]> {
+    let cells = table.cells.iter().filter(|((name, _), _)| *name == engine);
+    cells.filter_map(|(cell, row)| Some([*row, *other.cells.get(cell)?])).collect()
+}
+
+/// The engines, in the order of their first rows.
+fn engines<'t>(table: &'t CheckedTable<'_>) -> IndexSet<&'t str> {
+    table.cells.keys().map(|(engine, _)| *engine).collect()
 }
 
 /// How many times as long a row takes as another, by prompt and token latency.
-fn ratios(row: &Row<'_>, other: &Row<'_>) -> Vec<f64> {
+fn ratios(row: &ResultRow<'_>, other: &ResultRow<'_>) -> Vec<f64> {
     let columns = [Column::PromptLatency, Column::First128Latency, Column::First256Latency];
     let ratio =
-        |column| Some(row.number(column)?.value / row.number(column).and(other.number(column))?.value);
+        |column| Some(seconds(row, column)?.value / seconds(row, column).and(seconds(other, column))?.value);
     columns.into_iter().filter_map(ratio).filter(|ratio| ratio.is_finite()).collect()
 }
 
 /// One finding a table and engine: against the first smaller model that it is as fast as.
-fn larger_model(tables: &[Table<'_>]) -> Vec<Finding> {
-    let all: Vec<Cells<'_>> = tables.iter().map(cells).collect();
+fn larger_model(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let findings = |larger| {
-        let smaller: Vec<_> = tables.iter().zip(&all).filter(|(other, _)| is_larger(larger, other)).collect();
-        let engines = larger.engines().into_iter();
-        engines.filter_map(move |engine| {
-            smaller.iter().find_map(|(other, cells)| as_fast(larger, other, cells, engine))
-        })
+        let smaller: Vec<_> = tables.iter().filter(|other| is_larger(larger, other)).collect();
+        let found = move |engine| smaller.iter().find_map(|other| as_fast(larger, other, engine));
+        engines(larger).into_iter().filter_map(found)
     };
     tables.iter().flat_map(findings).collect()
 }
 
 /// Whether two tables of one file differ in nothing but the model, and `table` has the larger one.
-fn is_larger(table: &Table<'_>, other: &Table<'_>) -> bool {
-    let device = |table: &Table<'_>| {
-        let parts = table.parts.as_ref()?;
-        Some((parts.kind, parts.count, parts.device.clone(), parts.cores, parts.precision))
+fn is_larger(table: &CheckedTable<'_>, other: &CheckedTable<'_>) -> bool {
+    let device = |table: &CheckedTable<'_>| {
+        let heading = table.source.heading.as_ref().ok()?;
+        Some((heading.kind, heading.count, heading.device.clone(), heading.cores, heading.precision))
     };
     let sizes = bytes_a_device(table).zip(bytes_a_device(other));
-    table.file == other.file
+    table.source.file == other.source.file
         && sizes.is_some_and(|(large, small)| large >= LARGER * small)
         && device(table) == device(other)
 }
 
-fn as_fast<'t>(
-    larger: &'t Table<'t>,
-    smaller: &Table<'_>,
-    cells: &Cells<'t>,
-    engine: &str,
-) -> Option<Finding> {
-    let pairs = common(larger, cells, engine).into_iter();
+fn as_fast(larger: &CheckedTable<'_>, smaller: &CheckedTable<'_>, engine: &str) -> Option<Finding> {
+    let pairs = common(larger, smaller, engine).into_iter();
     let compared: Vec<Vec<f64>> =
-        pairs.map(|(row, other)| ratios(row, other)).filter(|ratios| !ratios.is_empty()).collect();
+        pairs.map(|[row, other]| ratios(row, other)).filter(|ratios| !ratios.is_empty()).collect();
     let fast: Vec<&Vec<f64>> =
         compared.iter().filter(|ratios| ratios.iter().all(|ratio| *ratio <= 1.0 + NOISE)).collect();
     if fast.is_empty() || 2 * fast.len() < compared.len() {
@@ -121,8 +114,8 @@ fn as_fast<'t>(
         "{} of {} cells take {least:.2} to {most:.2} × what those of \"{}\" (line {}) take, with {:.2} × the bytes to read",
         fast.len(),
         compared.len(),
-        smaller.heading,
-        smaller.line,
+        smaller.source.title,
+        smaller.source.line,
         bytes_a_device(larger)? / bytes_a_device(smaller)?,
     );
     let finding = larger.finding(Severity::Remarkable, LARGER_MODEL.name, Some(engine));
@@ -130,72 +123,74 @@ fn as_fast<'t>(
 }
 
 /// One finding a table and engine: against the first earlier table that it repeats.
-fn repeated_rows(tables: &[Table<'_>]) -> Vec<Finding> {
-    let all: Vec<Cells<'_>> = tables.iter().map(cells).collect();
-    let findings = |(index, table): (usize, _)| {
+fn repeated_rows(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
+    let findings = |(index, table)| {
         let earlier = &tables[..index];
-        let engines = Table::engines(table).into_iter();
-        let all = &all;
-        engines.filter_map(move |engine| {
-            earlier.iter().zip(all).find_map(|(other, cells)| repeats(table, other, cells, engine))
-        })
+        let found = move |engine| earlier.iter().find_map(|other| repeats(table, other, engine));
+        engines(table).into_iter().filter_map(found)
     };
     tables.iter().enumerate().flat_map(findings).collect()
 }
 
-fn repeats<'t>(
-    table: &'t Table<'t>,
-    earlier: &Table<'_>,
-    cells: &Cells<'t>,
-    engine: &str,
-) -> Option<Finding> {
-    if table.heading == earlier.heading {
+fn repeats(table: &CheckedTable<'_>, earlier: &CheckedTable<'_>, engine: &str) -> Option<Finding> {
+    if table.source.title == earlier.source.title {
         return None;
     }
     let work = bytes_a_device(table).zip(bytes_a_device(earlier));
     let differs = work.is_some_and(|(one, other)| one.max(other) >= LARGER * one.min(other));
     let tolerance = if differs { NOISE } else { 0.0 };
-    let apart = |(row, other): (&Row<'_>, &Row<'_>)| {
-        let figures =
-            Column::LATENCIES.into_iter().filter_map(|column| row.number(column).zip(other.number(column)));
+    let apart = |[row, other]: [&ResultRow<'_>; 2]| {
+        let figures = Column::LATENCIES
+            .into_iter()
+            .filter_map(|column| seconds(row, column).zip(seconds(other, column)));
         figures.map(|(one, other)| (one.value / other.value - 1.0).abs()).reduce(f64::max)
     };
-    let compared: Vec<f64> = common(table, cells, engine).into_iter().filter_map(apart).collect();
+    let compared: Vec<f64> = common(table, earlier, engine).into_iter().filter_map(apart).collect();
     let repeated: Vec<f64> = compared.iter().copied().filter(|apart| *apart <= tolerance).collect();
     if repeated.is_empty() || 2 * repeated.len() < compared.len() {
         return None;
     }
     let most = repeated.iter().copied().fold(0.0, f64::max);
-    let place = if table.file == earlier.file { String::new() } else { format!("{}, ", earlier.file) };
+    let place = if table.source.file == earlier.source.file {
+        String::new()
+    } else {
+        format!("{}, ", earlier.source.file)
+    };
     let message = format!(
         "{} of {} rows repeat those of \"{}\" ({place}line {}): all their latencies are within {}",
         repeated.len(),
         compared.len(),
-        earlier.heading,
-        earlier.line,
+        earlier.source.title,
+        earlier.source.line,
         percent(most),
     );
     let finding = table.finding(Severity::Remarkable, REPEATED_ROWS.name, Some(engine));
     Some(Finding { figure: Some(most), limit: Some(tolerance), message, ..finding })
 }
 
-fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
+/// The mean of a token: over the first 256 where there is one, else over the first 128.
+fn token_column(row: &ResultRow<'_>) -> Option<Column> {
+    let columns = [Column::First256Latency, Column::First128Latency];
+    columns.into_iter().find(|column| row.figure(*column).is_some())
+}
+
+fn falling_latency(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in tables {
         // What a row is held against: the next smaller prompt of its batch, and the next smaller batch of its prompt.
-        let mut by_prompt: BTreeMap<(&str, u32, u32), &Row<'_>> = BTreeMap::new();
-        let mut by_batch: BTreeMap<(&str, u32, u32), &Row<'_>> = BTreeMap::new();
-        for row in &table.rows {
-            let (engine, batch, prompt) = row.cell();
+        let mut by_prompt: BTreeMap<(&str, u32, u32), &ResultRow<'_>> = BTreeMap::new();
+        let mut by_batch: BTreeMap<(&str, u32, u32), &ResultRow<'_>> = BTreeMap::new();
+        for row in &table.source.rows {
+            let (engine, CellSize { batch_size: batch, prompt_length: prompt }) = (row.engine, row.size);
             by_prompt.entry((engine, batch, prompt)).or_insert(row);
             by_batch.entry((engine, prompt, batch)).or_insert(row);
         }
-        for row in &table.rows {
-            let (engine, batch, prompt) = row.cell();
-            let columns = [Some(Column::PromptLatency), row.token().map(|(column, _)| column)];
+        for row in &table.source.rows {
+            let (engine, CellSize { batch_size: batch, prompt_length: prompt }) = (row.engine, row.size);
+            let columns = [Some(Column::PromptLatency), token_column(row)];
             for column in columns.into_iter().flatten() {
-                let Some(figure) = row.number(column) else { continue };
-                let has_figure = |row: &&&Row<'_>| row.number(column).is_some();
+                let Some(figure) = seconds(row, column) else { continue };
+                let has_figure = |row: &&&ResultRow<'_>| seconds(row, column).is_some();
                 let shorter = by_prompt.range((engine, batch, 0)..(engine, batch, prompt));
                 let fewer = by_batch.range((engine, prompt, 0)..(engine, prompt, batch));
                 let neighbours = [
@@ -203,7 +198,7 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
                     fewer.map(|(_, row)| row).rfind(has_figure),
                 ];
                 let figures =
-                    neighbours.into_iter().flatten().filter_map(|row| Some((row, row.number(column)?)));
+                    neighbours.into_iter().flatten().filter_map(|row| Some((row, seconds(row, column)?)));
                 let slowest = figures.max_by(|(_, one), (_, other)| one.value.total_cmp(&other.value));
                 let Some((other, before)) = slowest else { continue };
                 let limit = before.least() * (1.0 - FALL);
@@ -215,8 +210,8 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
                     short(figure.value / column.seconds()),
                     percent(1.0 - figure.value / before.value),
                     short(before.value / column.seconds()),
-                    other.source.batch_size,
-                    other.source.prompt_length,
+                    other.size.batch_size,
+                    other.size.prompt_length,
                     unit = column.unit(),
                 );
                 let kind = (Severity::Remarkable, FALLING_LATENCY.name);
@@ -227,29 +222,30 @@ fn falling_latency(tables: &[Table<'_>]) -> Vec<Finding> {
     findings
 }
 
-fn missing_cells(tables: &[Table<'_>]) -> Vec<Finding> {
-    let rows = |table: &Table<'_>| if table.lists_rows { Vec::new() } else { missing_rows(table) };
+fn missing_cells(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
+    let rows =
+        |table: &CheckedTable<'_>| if table.source.lists_rows { Vec::new() } else { missing_rows(table) };
     tables.iter().flat_map(|table| rows(table).into_iter().chain(missing_figures(table))).collect()
 }
 
 /// Rows that the table's grid has and an engine has not: one finding an engine.
-fn missing_rows(table: &Table<'_>) -> Vec<Finding> {
-    let batches: BTreeSet<u32> = table.rows.iter().map(|row| row.source.batch_size).collect();
-    let prompts: BTreeSet<u32> = table.rows.iter().map(|row| row.source.prompt_length).collect();
-    let cells = cells(table);
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for (engine, _, _) in cells.keys() {
+fn missing_rows(table: &CheckedTable<'_>) -> Vec<Finding> {
+    let batches: BTreeSet<u32> = table.source.rows.iter().map(|row| row.size.batch_size).collect();
+    let prompts: BTreeSet<u32> = table.source.rows.iter().map(|row| row.size.prompt_length).collect();
+    let mut counts: IndexMap<&str, usize> = IndexMap::new();
+    for (engine, _) in table.cells.keys() {
         *counts.entry(engine).or_default() += 1;
     }
     let whole = batches.len() * prompts.len();
-    let short_of = table.engines().into_iter().map(|engine| (engine, whole - counts[engine]));
-    short_of
+    counts
+        .into_iter()
+        .map(|(engine, count)| (engine, whole - count))
         .filter(|(_, missing)| *missing > 0)
         .map(|(engine, missing)| {
-            let grid = batches.iter().flat_map(|batch| prompts.iter().map(move |prompt| (*batch, *prompt)));
-            let absent = grid.filter(|(batch, prompt)| !cells.contains_key(&(engine, *batch, *prompt)));
-            let listed: Vec<String> =
-                absent.take(LISTED).map(|(batch, prompt)| format!("{batch}×{prompt}")).collect();
+            let size = |batch_size, prompt_length| CellSize { batch_size, prompt_length };
+            let grid = batches.iter().flat_map(|batch| prompts.iter().map(|prompt| size(*batch, *prompt)));
+            let absent = grid.filter(|size| !table.cells.contains_key(&(engine, *size)));
+            let listed: Vec<String> = absent.take(LISTED).map(|size| size.to_string()).collect();
             let more = missing.saturating_sub(LISTED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let message = format!("no row for {}{more}, of a grid of {whole} cells", listed.join(", "));
@@ -260,42 +256,41 @@ fn missing_rows(table: &Table<'_>) -> Vec<Finding> {
 }
 
 /// Rows of which some columns say something else than others. A column that does not apply (`N/A`) says nothing.
-fn missing_figures<'t>(table: &'t Table<'_>) -> impl Iterator<Item = Finding> + use<'t> {
-    use results::published::Value;
-    table.rows.iter().filter_map(move |row| {
+fn missing_figures<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
+    table.source.rows.iter().filter_map(move |row| {
         let says = |value: &&Value| !matches!(value, Value::NotAvailable);
-        let kind = |value: &Value| std::mem::discriminant(value);
-        let figures = row.values.iter().filter(|value| matches!(value, Value::Number(_))).count();
+        let out_of_memory = Value::Ended(FailureKind::OutOfMemory);
+        let kind = |value: &Value| (std::mem::discriminant(value), *value == out_of_memory);
+        let figures = row.values.iter().filter(|value| matches!(value, Value::Figure(_))).count();
         let mut values = row.values.iter().filter(says).map(kind);
         let first = values.next()?;
         let is_empty = matches!(row.values.iter().find(says), Some(Value::Empty));
         if values.all(|other| other == first) && !is_empty {
             return None;
         }
-        let odd = row.values.iter().position(|value| says(&value) && !matches!(value, Value::Number(_)))?;
-        let column = results::COLUMNS[3 + odd];
-        let text = row.source.cells[odd].text();
-        let what = if text.is_empty() { "nothing".to_owned() } else { format!("\"{text}\"") };
+        let odd = |column: &Column| !matches!(row.value(*column), Value::NotAvailable | Value::Figure(_));
+        let column = Column::ALL.into_iter().find(odd)?;
+        let what = match row.value(column) {
+            Value::Empty => "nothing".to_owned(),
+            _ => format!("\"{}\"", row.text(column)),
+        };
         let message = match figures {
             0 => format!("{what} stands here, and no column has a figure"),
             _ => format!("{what} stands here, and figures in {figures} other columns"),
         };
         let finding = table.row_finding(Severity::Remarkable, MISSING_CELLS.name, row);
-        Some(Finding { column: Some(column), message, ..finding })
+        Some(Finding { column: Some(column.header()), message, ..finding })
     })
 }
 
-fn duplicate_cells(tables: &[Table<'_>]) -> Vec<Finding> {
+fn duplicate_cells(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in tables {
-        let mut seen = Cells::new();
-        for row in &table.rows {
-            let Some(first) = seen.get(&row.cell()) else {
-                seen.insert(row.cell(), row);
-                continue;
-            };
+        let mut seen = BTreeSet::new();
+        for row in table.source.rows.iter().filter(|row| !seen.insert((row.engine, row.size))) {
+            let first = table.cells[&(row.engine, row.size)];
             let same = first.values == row.values;
-            let line = first.source.line;
+            let line = first.line;
             let message = format!(
                 "line {line} has this cell, with {} figures",
                 if same { "the same" } else { "other" }

@@ -1,9 +1,10 @@
 //! Tables made from the cost model: what an engine of a given efficiency would measure.
 
+use audit::{Hardware, Report, audit};
 use llama::{LlamaConfig, cost};
 use protocol::Precision;
-use results::format_g10;
 use results::published::{PublishedTable, markdown};
+use results::{ResultTable, format_g10};
 
 /// A model by its heading.
 #[derive(Debug, Clone)]
@@ -133,6 +134,12 @@ fn cells(
         batch * (prompt + 256.0) / wall,
     ]
     .map(format_g10)
+}
+
+/// What an audit of `tables`, as if they were of one file, finds.
+pub(crate) fn audited(tables: &[PublishedTable]) -> Report {
+    let tables: Vec<_> = tables.iter().map(|table| ResultTable::published("a.md", table)).collect();
+    audit(&tables, &Hardware::built_in())
 }
 
 /// The tables of a markdown text.

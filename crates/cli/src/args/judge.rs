@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgAction, ValueEnum};
-use compare::{Criteria, Metric, Thresholds};
+use compare::{Criteria, Thresholds};
+use results::Metric;
 
 /// How a comparison is judged, and where it is written.
 #[derive(Debug, clap::Args)]

@@ -29,6 +29,14 @@ pub(crate) struct MeasureArgs {
     pub(crate) setup: SetupArgs,
 }
 
+impl MeasureArgs {
+    /// Sets what was given over the sweep's settings.
+    pub(crate) fn overlay(&self, settings: &mut Settings) -> Result<()> {
+        self.overrides.overlay(settings);
+        self.setup.overlay(settings)
+    }
+}
+
 /// How workers are started and models loaded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetupArgs {

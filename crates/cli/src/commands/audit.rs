@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 use audit::Hardware;
+use results::{ResultTable, Source};
 
 use crate::args::AuditArgs;
-use crate::{Ending, printer, source};
+use crate::exit_status::ExitStatus;
+use crate::printer;
 
-pub(crate) fn run(args: &AuditArgs) -> Result<Ending> {
+pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     let hardware = match &args.hardware {
         None => Hardware::built_in(),
         Some(path) => {
@@ -14,11 +16,9 @@ pub(crate) fn run(args: &AuditArgs) -> Result<Ending> {
             Hardware::parse(&llama::read_text(path).context(origin.clone())?, &origin)?
         }
     };
-    let mut tables = Vec::new();
-    for path in &args.files {
-        tables.extend(source::read_audited(path)?);
-    }
+    let sources = args.files.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let tables: Vec<ResultTable<'_>> = sources.iter().flat_map(Source::tables).collect();
     let report = audit::audit(&tables, &hardware);
     printer::result(&if args.json { report.to_json() } else { report.to_string() })?;
-    Ok(if report.is_impossible() { Ending::Finding } else { Ending::Done })
+    Ok(if report.is_impossible() { ExitStatus::Finding } else { ExitStatus::Done })
 }

@@ -1,20 +1,20 @@
 //! `ceilings`: what a device can do at most.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use harness::{
-    CeilingsPlan, Engines, Interrupt, MeasuredReach, QUICK_SWEEP, Setup, Sweep, interrupted,
-    measure_ceilings, sustained_seconds,
+    CeilingsReport, Interrupt, MeasuredReach, QUICK_SWEEP, Sweep, Variant, interrupted, measure_ceilings,
+    sustained_seconds,
 };
-use machine::gpu::{GpuWatch, Gpus};
-use protocol::{Device, Hello, MeasuredCeilings, Precision, Reached, SustainedCeiling};
+use protocol::{MeasuredCeilings, Precision, Reached};
 use serde_json::json;
 use toml::Value;
 
 use crate::args::CeilingsArgs;
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::format::{at_clock, rate};
+use crate::printer;
 
 /// `pytorch-compile` multiplies with the same library as `pytorch-eager`.
 const DEFAULT: [&str; 2] = ["onnxruntime", "pytorch-eager"];
@@ -23,7 +23,7 @@ const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision:
 
 type Answer<'a> = (&'a str, Result<MeasuredReach, String>);
 
-pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
+pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
     let names: Vec<&str> = match &args.names[..] {
@@ -32,96 +32,28 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<Ending> {
     };
     settings.set("engines", "--engine", Value::Array(names.into_iter().map(Value::from).collect()));
     args.setup.overlay(&mut settings)?;
-    let sweep = Sweep::resolve(settings, &engines)?;
-    let hellos = harness::greet_all(&sweep, &engines)?;
+    let variant = Variant::resolve(settings, engines)?;
+    let hellos = harness::greet_all(&variant)?;
     let precisions = args.setup.precision.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision]);
 
     let _interrupt = Interrupt::install();
-    let device = sweep.setup.device;
-    let gpu = watch(device);
-    let sustained = args.sustained.map_or_else(|| sustained_seconds(device), Some);
-    let plan = CeilingsPlan {
-        setup: &sweep.setup,
-        precisions: &precisions,
-        sustained_seconds: sustained.filter(|seconds| *seconds > 0.0),
-        gpu: gpu.as_ref(),
-    };
-    let answers = measure_ceilings(&engines, sweep.engines.iter().map(String::as_str), &hellos, &plan);
+    let sustained = args.sustained.map_or_else(|| sustained_seconds(variant.sweep.setup.device), Some);
+    let sustained = sustained.filter(|seconds| *seconds > 0.0);
+    let CeilingsReport { best, engines } = measure_ceilings(&variant, &hellos, &precisions, sustained);
     if interrupted() {
-        return Ok(Ending::Interrupted);
+        return Ok(ExitStatus::Interrupted);
     }
-    let best = best(&sweep.setup, &answers);
     if args.json {
-        let engines = answers.iter().map(|(engine, answer)| match answer {
+        let engines = engines.iter().map(|(engine, answer)| match answer {
             Ok(MeasuredReach { reached, .. }) => json!({"engine": engine, "reached": reached}),
             Err(why) => json!({"engine": engine, "error": why}),
         });
         let value = json!({"best": best, "engines": engines.collect::<Vec<_>>()});
         printer::result(&results::escaped_json(&format!("{value:#}\n")))?;
     } else {
-        printer::text(&table(&best, &answers, &precisions))?;
+        printer::text(&table(&best, &engines, &precisions))?;
     }
-    if best.is_empty() { Err(anyhow!("{}: nothing was measured", best.device)) } else { Ok(Ending::Done) }
-}
-
-/// What is kept with a run: the best that its engines reached, in its precision. What each reached is told, and why one did not.
-pub(crate) fn of_run(
-    sweep: &Sweep,
-    engines: &Engines,
-    hellos: &BTreeMap<String, Hello>,
-) -> Option<MeasuredCeilings> {
-    let gpu = watch(sweep.setup.device);
-    let plan = CeilingsPlan {
-        setup: &sweep.setup,
-        precisions: &[sweep.setup.precision],
-        sustained_seconds: sustained_seconds(sweep.setup.device),
-        gpu: gpu.as_ref(),
-    };
-    let names = sweep.engines.iter().map(String::as_str);
-    let answers = measure_ceilings(engines, names, hellos, &plan);
-    for (engine, answer) in &answers {
-        if let Err(why) = answer {
-            printer::line(&format!("ceilings of {}: {engine}: {why}", sweep.setup.device));
-        }
-    }
-    let best = best(&sweep.setup, &answers);
-    if best.is_empty() {
-        return None;
-    }
-    let read =
-        best.read_bytes.as_ref().map(|read| format!("reads {} ({})", rate(read.per_second, "B/s"), read.by));
-    let flops = best
-        .flops
-        .iter()
-        .map(|(precision, flops)| format!("{precision} {} ({})", rate(flops.per_second, "FLOP/s"), flops.by));
-    let sustained = best.sustained_flops.iter().map(|(precision, sustained)| {
-        let (flops, clock) = (rate(sustained.per_second, "FLOP/s"), at_clock(sustained));
-        format!("{precision} sustained {flops}{clock} ({})", sustained.by)
-    });
-    let parts: Vec<String> = read.into_iter().chain(flops).chain(sustained).collect();
-    printer::line(&format!("ceilings of {}: {}", best.device, parts.join(", ")));
-    Some(best)
-}
-
-fn watch(device: Device) -> Option<GpuWatch> {
-    Gpus::find().ok().and_then(|gpus| gpus.watch(device))
-}
-
-/// ` at 1410 MHz`, where that is known.
-fn at_clock(sustained: &SustainedCeiling) -> String {
-    sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz")).unwrap_or_default()
-}
-
-fn best(setup: &Setup, answers: &[Answer<'_>]) -> MeasuredCeilings {
-    let answered = || answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?)));
-    let reached = answered().map(|(engine, answer)| (engine, &answer.reached));
-    let mut best = MeasuredCeilings::best(setup.device, reached);
-    for (precision, sustained) in &mut best.sustained_flops {
-        let answer = answered().find(|(engine, _)| *engine == sustained.by);
-        sustained.sm_clock_mhz =
-            answer.and_then(|(_, answer)| answer.sustained_sm_clock_mhz.get(precision).copied());
-    }
-    best
+    if best.is_empty() { Err(anyhow!("{}: nothing was measured", best.device)) } else { Ok(ExitStatus::Done) }
 }
 
 fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precision]) -> String {
@@ -164,29 +96,4 @@ fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precisio
         }
     }
     text
-}
-
-/// `45.3 GB/s`, `312 TFLOP/s`.
-fn rate(per_second: f64, unit: &str) -> String {
-    let (value, prefix) = if per_second >= 1e12 { (per_second / 1e12, "T") } else { (per_second / 1e9, "G") };
-    let decimals = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.decimals$} {prefix}{unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_have_three_digits() {
-        assert_eq!(rate(45.27e9, "B/s"), "45.3 GB/s");
-        assert_eq!(rate(3.35e12, "B/s"), "3.35 TB/s");
-        assert_eq!(rate(788e12, "FLOP/s"), "788 TFLOP/s");
-    }
 }

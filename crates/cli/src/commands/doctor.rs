@@ -7,16 +7,17 @@ use protocol::{Gpu, Hello};
 use serde_json::{Value, json};
 
 use crate::args::DoctorArgs;
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::printer;
 
-pub(crate) fn run(args: &DoctorArgs) -> Result<Ending> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<ExitStatus> {
     let engines = args.engines.read()?;
     let mut unusable = 0;
     let mut reports = Vec::new();
     for engine in engines.names() {
         let greeting = match harness::greet(&engines, engine, Limits::default()) {
             Ok(hello) => Ok(hello),
-            Err(WorkerError::Interrupted) => return Ok(Ending::Interrupted),
+            Err(WorkerError::Interrupted) => return Ok(ExitStatus::Interrupted),
             Err(WorkerError::Evidence(evidence)) => Err(classify(&evidence).error),
         };
         unusable += usize::from(greeting.is_err());
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Ending> {
     } else {
         printer::text(&gpus())?;
     }
-    Ok(if unusable == 0 { Ending::Done } else { Ending::Finding })
+    Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Finding })
 }
 
 /// The GPUs that a sweep can name, or why NVIDIA's management library knows of none: then their power and clocks are not watched.

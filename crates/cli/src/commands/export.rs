@@ -4,12 +4,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::Ending;
 use crate::args::ExportArgs;
+use crate::exit_status::ExitStatus;
 
 const ENGINE: &str = "onnxruntime";
 
-pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
+pub(crate) fn run(args: &ExportArgs) -> Result<ExitStatus> {
     let engines = args.engines.read()?;
     let worker = engines.get(ENGINE).context("no engine onnxruntime in the list of engines")?;
     let mut command = Command::new(&worker.program);
@@ -21,8 +21,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Ending> {
     let program = worker.program.display();
     let status = command.status().with_context(|| format!("{program}: run `make build`"))?;
     match status.code() {
-        Some(0) => Ok(Ending::Done),
-        Some(1 | 2) => Ok(Ending::Refused),
+        Some(0) => Ok(ExitStatus::Done),
+        Some(1 | 2) => Ok(ExitStatus::Refused),
         _ => bail!("{program} ended with {status}"),
     }
 }

@@ -9,9 +9,10 @@ use tokenizers::Tokenizer;
 
 use crate::args::GenerateArgs;
 use crate::commands::worker_error;
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::printer;
 
-pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let engine = args.engine.as_str();
     engines.find(engine).map_err(|what| anyhow!("--engine: {what}"))?;
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Ending> {
     } else {
         printer::result(&text)?;
     }
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn read_tokenizer(model: &Model) -> Result<Tokenizer> {

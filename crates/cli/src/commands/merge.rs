@@ -3,13 +3,15 @@
 use anyhow::Result;
 
 use crate::args::MergeArgs;
-use crate::commands::run::{quoted, show};
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::format::shell_command;
+use crate::printer;
+use crate::tables::write_run;
 
-pub(crate) fn run(args: &MergeArgs) -> Result<Ending> {
+pub(crate) fn run(args: &MergeArgs) -> Result<ExitStatus> {
     let merged = results::merge(&args.runs, &args.out)?;
     let dir = merged.folder.dir().display().to_string();
-    let is_impossible = show(&merged.folder, true)?;
+    let is_impossible = write_run(&merged.folder, true)?;
     if merged.missing > 0 {
         let absent: Vec<String> = merged.absent.iter().map(ToString::to_string).collect();
         let of = if absent.is_empty() {
@@ -21,10 +23,10 @@ pub(crate) fn run(args: &MergeArgs) -> Result<Ending> {
         printer::line(&format!(
             "warning: {} cells are missing{of}: `{}` measures them here",
             merged.missing,
-            quoted(&again)
+            shell_command(&again)
         ));
     }
     printer::line(&format!("the run's folder: {dir}"));
     let is_finding = is_impossible || merged.folder.has_failed();
-    Ok(if is_finding { Ending::Finding } else { Ending::Done })
+    Ok(if is_finding { ExitStatus::Finding } else { ExitStatus::Done })
 }

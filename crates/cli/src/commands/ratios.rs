@@ -1,13 +1,16 @@
 //! `ratios`: an engine against the others of the same run.
 
 use anyhow::Result;
-use compare::Ratios;
+use compare::{Ratios, Subject};
+use results::Source;
 
 use crate::args::RatiosArgs;
-use crate::{Ending, printer, source};
+use crate::exit_status::ExitStatus;
+use crate::printer;
 
-pub(crate) fn run(args: &RatiosArgs) -> Result<Ending> {
-    let ratios = Ratios::of(&source::read_subject(&args.run)?, &args.engine, &args.others)?;
+pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
+    let source = Source::read(&args.run)?;
+    let ratios = Ratios::of(&Subject::new(&source)?, &args.engine, &args.others)?;
     printer::result(&if args.json { ratios.to_json() } else { ratios.to_markdown() })?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use harness::{NAMED_MODELS, format_bytes};
+use harness::format_bytes;
+use llama::NAMED_MODELS;
 use llama::{LlamaConfig, Weights, cost};
 
 use crate::args::SynthArgs;
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::printer;
 
-pub(crate) fn run(args: &SynthArgs) -> Result<Ending> {
+pub(crate) fn run(args: &SynthArgs) -> Result<ExitStatus> {
     let named = NAMED_MODELS.iter().find(|(name, _)| *name == args.model);
     let config = match named {
         Some((name, text)) => LlamaConfig::parse(text, name)?,
@@ -32,5 +34,5 @@ pub(crate) fn run(args: &SynthArgs) -> Result<Ending> {
     printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));
     let weights = Weights::seeded(config, args.seed);
     llama::write_checkpoint(&weights, args.precision, &args.out).context("--out")?;
-    Ok(Ending::Done)
+    Ok(ExitStatus::Done)
 }

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use harness::{Event, Interrupt, QUICK_SWEEP, Sweep};
+use harness::{Event, Interrupt, QUICK_SWEEP, Sweep, Variant};
 use toml::Value;
 
 use crate::args::VerifyArgs;
-use crate::commands::run::describe;
-use crate::{Ending, printer};
+use crate::exit_status::ExitStatus;
+use crate::format::describe_verification;
+use crate::printer;
 
-pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
     for (key, flag, words) in [("engines", "--engine", &args.engines), ("models", "--model", &args.models)] {
@@ -25,24 +26,24 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
         settings.set("seed", "--seed", i64::from(seed));
     }
     args.setup.overlay(&mut settings)?;
-    let sweep = Sweep::resolve(settings, &engines)?;
+    let variant = Variant::resolve(settings, engines)?;
 
     let _interrupt = Interrupt::install();
     let mut verifications = Vec::new();
-    for model in &sweep.models {
+    for model in &variant.sweep.models {
         // A log shows by these lines which engine a verification that was cut waited for.
         let mut tell = |event: Event<'_>| {
             if let Event::Verifying { engine, model } = event {
                 printer::line(&format!("verifying {engine} on {model}"));
             }
         };
-        let verification = match harness::verify(&sweep, &engines, model, &mut tell) {
+        let verification = match harness::verify(&variant, model, &mut tell) {
             Ok(Some(verification)) => verification,
             Ok(None) => bail!("--engine: the mock engine computes nothing that could be verified"),
-            Err(_) => return Ok(Ending::Interrupted),
+            Err(_) => return Ok(ExitStatus::Interrupted),
         };
         if !args.json {
-            printer::text(&format!("{}\n", describe(&verification)))?;
+            printer::text(&format!("{}\n", describe_verification(&verification)))?;
         }
         verifications.push(verification);
     }
@@ -51,5 +52,5 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Ending> {
         printer::result(&format!("{json}\n"))?;
     }
     let holds = verifications.iter().all(protocol::Verification::holds);
-    Ok(if holds { Ending::Done } else { Ending::Finding })
+    Ok(if holds { ExitStatus::Done } else { ExitStatus::Finding })
 }

@@ -7,7 +7,7 @@ mod view;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use harness::{Contender, Event};
+use harness::{Event, Session};
 
 use crate::printer;
 use crate::progress::Progress;
@@ -31,15 +31,14 @@ pub(crate) struct Picture {
 
 impl Shown {
     /// A picture, where one is asked for and there is a terminal.
-    pub(crate) fn new(contenders: &[Contender<'_>], watch: bool) -> Self {
-        let lines = || Self::Lines(Box::new(Progress::new(contenders)));
+    pub(crate) fn new(session: &Session, watch: bool) -> Self {
+        let lines = || Self::Lines(Box::new(Progress::new(session)));
         if !watch || !terminal::is_there() {
             return lines();
         }
-        let Some(first) = contenders.first() else { return lines() };
-        let state = Arc::new(Mutex::new(State::new(first.sweep, contenders.len())));
+        let state = Arc::new(Mutex::new(State::new(session.sweep(), session.folders().len())));
         let started = Instant::now();
-        match Painter::start(Arc::clone(&state), started, first.gpu.clone()) {
+        match Painter::start(Arc::clone(&state), started, session.gpu().cloned()) {
             Ok(painter) => Self::Picture(Picture { state, started, painter: Some(painter) }),
             Err(error) => {
                 printer::line(&format!("warning: --watch: the terminal can't be drawn on: {error}"));

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use harness::{Event, Sweep, interleaved};
-use protocol::{Outcome, Phase, Progress};
+use protocol::{FailureKind, Phase, Progress};
 
-use crate::commands::run::describe;
-use crate::pace::Pace;
-use crate::progress::{cell_name, growing_row, measured_again, retry_failed};
+use crate::eta::Eta;
+use crate::event_lines::{self, cell_name, growing_row, joined, side_word};
 
 /// Lines of the log, latencies and samples of the GPU that are kept.
 const KEPT: usize = 400;
@@ -20,7 +19,7 @@ pub(super) enum Standing {
     /// In an earlier run of the same folder.
     Earlier,
     Running,
-    Ended(Outcome),
+    Ended(Option<FailureKind>),
 }
 
 /// A cell of the sweep.
@@ -37,7 +36,7 @@ pub(super) struct Slot {
 pub(super) struct State {
     pub(super) dirs: String,
     pub(super) slots: Vec<Slot>,
-    pace: Pace,
+    eta: Eta,
     pub(super) current: String,
     current_index: Option<usize>,
     /// When the current cell began, from the start on.
@@ -66,7 +65,7 @@ impl State {
         Self {
             dirs: String::new(),
             slots: slots.collect(),
-            pace: Pace::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
+            eta: Eta::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
             current: "starting".into(),
             current_index: None,
             began: Duration::ZERO,
@@ -82,16 +81,12 @@ impl State {
 
     /// Something happened, so long after the start.
     pub(super) fn hear(&mut self, event: &Event<'_>, now: Duration) {
+        if let Some(line) = event_lines::line(event) {
+            self.say(&line);
+        }
         match *event {
-            Event::Opened { dirs, cells, done } => {
-                let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-                self.dirs = dirs.join(" and ");
-                let earlier =
-                    if done > 0 { format!(", {done} of them measured already") } else { String::new() };
-                self.say(&format!("{}: {cells} cells{earlier}", self.dirs));
-            }
+            Event::Opened { dirs, .. } => self.dirs = joined(dirs),
             Event::Verifying { engine, model } => self.current = format!("verifying {engine} on {model}"),
-            Event::Verified(verification) => self.say(&format!("verified {}", describe(verification))),
             Event::CellStarted { cell, index, side } => {
                 for slot in &mut self.slots[..index] {
                     if slot.standing == Standing::Waiting {
@@ -112,18 +107,11 @@ impl State {
                 }
                 self.progress = Some(progress.clone());
             }
-            Event::Farewell { engine, error } => {
-                self.say(&format!("warning: {engine}: its worker did not end in order: {error}"));
-            }
-            Event::MeasuredAgain { cell, attempt, attempts, why } => {
-                self.say(&measured_again(&cell, attempt, attempts, why));
-            }
-            Event::RetryFailed { cell, why } => self.say(&retry_failed(&cell, why)),
             Event::CellEnded { cell, index, measurement } => {
-                self.slots[index].standing = Standing::Ended(measurement.outcome);
-                if measurement.outcome == Outcome::Ok {
-                    self.pace.add(index, now.saturating_sub(self.began));
-                    let all = measurement.generations.iter().flat_map(|one| &one.token_seconds).copied();
+                self.slots[index].standing = Standing::Ended(measurement.failure_kind());
+                if let Some(series) = measurement.series() {
+                    self.eta.add(index, now.saturating_sub(self.began));
+                    let all = series.generations.iter().flat_map(|one| &one.token_seconds).copied();
                     self.tokens = all.collect();
                     self.tokens_of = format!("{}, measured", self.current);
                 }
@@ -131,6 +119,7 @@ impl State {
                     self.current.rsplit_once(' ').filter(|_| self.sides > 1).map_or("", |(_, side)| side);
                 self.say(format!("{} {side}", growing_row(&cell, measurement)).trim_end());
             }
+            _ => {}
         }
     }
 
@@ -145,7 +134,7 @@ impl State {
     }
 
     pub(super) fn left(&self) -> Option<Duration> {
-        self.pace.left(self.current_index?, self.progress.as_ref())
+        self.eta.left(self.current_index?, self.progress.as_ref())
     }
 
     /// Cells that are done with, and all.
@@ -160,12 +149,4 @@ fn push<T>(kept: &mut VecDeque<T>, one: T) {
         kept.pop_front();
     }
     kept.push_back(one);
-}
-
-fn side_word(side: usize, sides: usize) -> &'static str {
-    match side {
-        _ if sides == 1 => "",
-        0 => " baseline",
-        _ => " candidate",
-    }
 }

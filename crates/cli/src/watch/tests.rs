@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use harness::{Engines, Event, QUICK_SWEEP, Sweep, interleaved};
-use protocol::{Generation, Measurement, Memory, Outcome, Phase, Progress, SCHEMA};
+use protocol::{
+    CellFailure, CellKey, FailureKind, Generation, Measured, MeasuredCell, Measurement, Memory, Outcome,
+    Phase, Progress, Ranks, SCHEMA,
+};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -27,49 +30,50 @@ fn picture(state: &State, now: u64, width: u16, height: u16) -> String {
     terminal.backend().to_string()
 }
 
-/// Of the sweep's cell with this index, one second and a half long.
-fn ended(sweep: &Sweep, index: usize, outcome: Outcome) -> Measurement {
+/// The record of the sweep's cell with this index, one second and a half long.
+fn ended(sweep: &Sweep, index: usize, failure: Option<FailureKind>) -> Measurement {
     let (_, cell) = interleaved(sweep, 1)[index];
     let token_seconds: Vec<f64> = (0..256).map(|token| 0.002 + f64::from(token % 64) * 1e-5).collect();
-    let one = Generation { prompt_seconds: 0.003, wall_seconds: 1.5, token_seconds };
-    let is_ok = outcome == Outcome::Ok;
-    Measurement {
-        schema: SCHEMA,
-        engine: cell.engine.into(),
-        model: cell.model.name.clone(),
-        precision: sweep.setup.precision,
-        device: sweep.setup.device,
-        world_size: 1,
-        batch_size: cell.batch_size,
-        prompt_length: cell.prompt_length,
-        generation_length: 256,
-        replicate: cell.replicate,
-        outcome,
-        phase: None,
-        error: (!is_ok).then(|| "std::bad_alloc\u{1b}[31m".into()),
-        inferred_from: None,
-        part: 1,
-        load_seconds: None,
-        notes: Vec::new(),
-        prompt_seconds: if is_ok { vec![0.003; 10] } else { Vec::new() },
-        generations: if is_ok { vec![one] } else { Vec::new() },
-        procedure: None,
+    let series = Measured {
+        prompt_seconds: vec![0.003; 10],
+        generations: vec![Generation { prompt_seconds: 0.003, wall_seconds: 1.5, token_seconds }],
         device_seconds: None,
         memory: Memory::default(),
         ranks: Vec::new(),
         collectives: None,
-        tokens_sha256: None,
-        one_rank: false,
+        tokens_sha256: String::new(),
+    };
+    let measured = MeasuredCell { load_seconds: None, notes: Vec::new(), series };
+    let outcome = failure.map_or_else(
+        || Outcome::Ok(Box::new(measured)),
+        |kind| Outcome::Failed(CellFailure::new(kind, Phase::Decode, "std::bad_alloc\u{1b}[31m".into())),
+    );
+    Measurement {
+        schema: SCHEMA,
+        key: CellKey {
+            model: cell.model.name.clone(),
+            precision: sweep.setup.precision,
+            device: sweep.setup.device,
+            ranks: Ranks::ONE,
+            engine: cell.engine.into(),
+            batch_size: cell.batch_size,
+            prompt_length: cell.prompt_length,
+            generation_length: 256,
+        },
+        replicate: cell.replicate,
+        part: 1,
         device_memory_limit_bytes: None,
+        procedure: None,
         read_bytes_per_second: None,
         gpu: None,
+        outcome,
     }
 }
 
-fn measure(state: &mut State, sweep: &Sweep, index: usize, outcome: Outcome, at: u64) {
+fn measure(state: &mut State, sweep: &Sweep, index: usize, failure: Option<FailureKind>, at: u64) {
     let (side, cell) = interleaved(sweep, 1)[index];
     state.hear(&Event::CellStarted { cell, index, side }, seconds(at));
-    let measurement = ended(sweep, index, outcome);
+    let measurement = ended(sweep, index, failure);
     state.hear(&Event::CellEnded { cell, index, measurement: &measurement }, seconds(at + 2));
 }
 
@@ -80,12 +84,12 @@ fn a_sweep_in_its_middle() {
     let dirs = [Path::new("runs/quick")];
     state.hear(&Event::Opened { dirs: &dirs, cells: 18, done: 0 }, seconds(0));
     for index in 0..7 {
-        let outcome = match index {
-            5 => Outcome::OutOfMemory,
-            6 => Outcome::Crashed,
-            _ => Outcome::Ok,
+        let failure = match index {
+            5 => Some(FailureKind::OutOfMemory),
+            6 => Some(FailureKind::Crashed),
+            _ => None,
         };
-        measure(&mut state, &sweep, index, outcome, 2 * index as u64);
+        measure(&mut state, &sweep, index, failure, 2 * index as u64);
     }
     let (side, cell) = interleaved(&sweep, 1)[7];
     state.hear(&Event::CellStarted { cell, index: 7, side }, seconds(14));
@@ -105,7 +109,7 @@ fn a_resumed_sweep_with_replicates_while_it_stops() {
     let sweep = sweep(3);
     let mut state = State::new(&sweep, 1);
     // The first 20 were measured earlier.
-    measure(&mut state, &sweep, 20, Outcome::Ok, 0);
+    measure(&mut state, &sweep, 20, None, 0);
     state.is_stopping = true;
     insta::assert_snapshot!(picture(&state, 3, 80, 26));
     assert_eq!(state.done(), (21, 54));
@@ -115,7 +119,7 @@ fn a_resumed_sweep_with_replicates_while_it_stops() {
 fn the_smallest_terminal_is_drawn_on() {
     let sweep = sweep(1);
     let mut state = State::new(&sweep, 1);
-    measure(&mut state, &sweep, 0, Outcome::Ok, 0);
+    measure(&mut state, &sweep, 0, None, 0);
     for (width, height) in [(1, 1), (10, 3), (40, 8), (300, 100)] {
         picture(&state, 0, width, height);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Outcome, Phase};
+use protocol::{FailureKind, Phase};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -10,8 +10,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline};
 
 use super::state::{Slot, Standing, State};
-use crate::pace::{clock, share};
-use crate::progress::duration;
+use crate::eta::share;
+use crate::format::{clock, duration};
 
 /// Draws what there is to see, so long after the start.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
@@ -204,7 +204,7 @@ fn one_grid<'a>(state: &State, name: &str) -> Vec<Line<'a>> {
 /// A cell by its replicates: what went wrong, what runs, how much is done.
 fn glyph<'a>(replicates: &[Standing]) -> Span<'a> {
     let failed = replicates.iter().find_map(|standing| match standing {
-        Standing::Ended(outcome) if *outcome != Outcome::Ok => Some(*outcome),
+        Standing::Ended(failure) => *failure,
         _ => None,
     });
     let done = replicates
@@ -212,7 +212,7 @@ fn glyph<'a>(replicates: &[Standing]) -> Span<'a> {
         .filter(|standing| matches!(standing, Standing::Ended(_) | Standing::Earlier))
         .count();
     let (text, colour) = match failed {
-        Some(Outcome::OutOfMemory) => ("OOM", Color::Yellow),
+        Some(FailureKind::OutOfMemory) => ("OOM", Color::Yellow),
         Some(_) => ("✗", Color::Red),
         None if replicates.contains(&Standing::Running) => ("▶", Color::Blue),
         None if replicates.is_empty() => ("", Color::Reset),

@@ -58,7 +58,7 @@ impl Place {
 
 pub(crate) fn read_records(run: &Path) -> Vec<Measurement> {
     let text = std::fs::read_to_string(run.join("measurements.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines().map(|line| Measurement::from_json(line.as_bytes()).unwrap()).collect()
 }
 
 /// One of the workspace's programs.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use results::{Metric, ResultTable};
 use serde::{Deserialize, Serialize};
-use stats::Launches;
 
-use crate::subject::{Cell, Grid};
-use crate::{Metric, Refused, Subject};
+use crate::sides::samples;
+use crate::subject::{ended, launches};
+use crate::{Refused, Subject};
 
 /// The version of the file's layout.
 const SCHEMA: u32 = 1;
@@ -40,7 +41,7 @@ pub(super) struct EntryCell {
     pub(super) engine: String,
     pub(super) batch_size: u32,
     pub(super) prompt_length: u32,
-    /// By metric's name each launch's median, in seconds or bytes.
+    /// Each launch's median by the metric's name, in seconds or bytes.
     pub(super) launches: BTreeMap<String, Vec<f64>>,
 }
 
@@ -54,19 +55,19 @@ impl Entry {
     ///
     /// # Errors
     /// Where it is no run.
-    pub fn of(subject: &Subject, revision: Option<&str>) -> Result<Self, Refused> {
+    pub fn of(subject: &Subject<'_>, revision: Option<&str>) -> Result<Self, Refused> {
         let Some(run) = &subject.run else {
             return Err(Refused(format!("{}: not a run's folder", subject.name)));
         };
-        let environment = &run.environment;
+        let environment = run.environment;
         let own = environment.program.git_revision.as_deref();
         Ok(Self {
             schema: SCHEMA,
             started: environment.started.clone(),
             revision: revision.or(own).unwrap_or("unknown").to_owned(),
             machine: environment.machine.clone().unwrap_or_else(|| "unknown".into()),
-            procedure: crate::difference::procedure(&run.settings),
-            tables: subject.grids.iter().map(table).collect(),
+            procedure: crate::difference::procedure(run.settings),
+            tables: subject.tables.iter().map(table).collect(),
         })
     }
 
@@ -107,20 +108,19 @@ impl Entry {
     }
 }
 
-fn table(grid: &Grid) -> EntryTable {
-    let cells = grid.cells.iter().filter_map(|(name, cell)| {
-        let Cell::Launches(launches) = cell else { return None };
+fn table(table: &ResultTable<'_>) -> EntryTable {
+    let cells = table.rows.iter().filter(|row| ended(row).is_none()).map(|row| {
+        let records = launches(row);
         let medians = |metric: Metric| {
-            let series: Vec<Vec<f64>> = launches.iter().map(|launch| launch.series(metric)).collect();
-            let side = Launches::of(series.iter().map(Vec::as_slice))?;
-            Some((metric.name().to_owned(), side.medians().collect()))
+            let medians = samples(&records, metric)?.medians().collect();
+            Some((metric.name().to_owned(), medians))
         };
-        Some(EntryCell {
-            engine: name.engine.clone(),
-            batch_size: name.size.batch_size,
-            prompt_length: name.size.prompt_length,
+        EntryCell {
+            engine: row.engine.into(),
+            batch_size: row.size.batch_size,
+            prompt_length: row.size.prompt_length,
             launches: Metric::ALL.into_iter().filter_map(medians).collect(),
-        })
+        }
     });
-    EntryTable { heading: grid.heading.clone(), cells: cells.collect() }
+    EntryTable { heading: table.title.to_string(), cells: cells.collect() }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use results::one_line;
+use indexmap::IndexMap;
+use results::{Metric, one_line};
 use serde_json::{Value, json};
 use stats::{Launches, Side, shifts};
 
 use super::Entry;
-use crate::Metric;
-use crate::words::percent;
+use crate::format::percent;
 
 /// Heights of a run in a small picture.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -46,21 +46,18 @@ type Size = (u32, u32);
 /// What runs must share to be one series.
 type Group<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
 
-/// By engine, metric and size, each run's launches; a run without the cell has none.
+/// Each run's launches by engine, metric and size; a run without the cell has none.
 type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Launches>>>;
 
 impl History {
-    /// Of entries in any order; a change of level counts from `threshold`, a share such as 0.05.
+    /// Makes series of entries in any order; a change of level counts from `threshold`, a share such as 0.05.
     pub fn of(mut entries: Vec<Entry>, threshold: f64) -> Self {
         entries.sort_by(|a, b| a.started.cmp(&b.started));
-        let mut groups: Vec<(Group<'_>, Vec<&Entry>)> = Vec::new();
+        let mut groups: IndexMap<Group<'_>, Vec<&Entry>> = IndexMap::new();
         for entry in &entries {
             for table in entry.tables() {
                 let group = (table.heading.as_str(), entry.machine.as_str(), &entry.procedure);
-                match groups.iter_mut().find(|(other, _)| *other == group) {
-                    Some((_, members)) => members.push(entry),
-                    None => groups.push((group, vec![entry])),
-                }
+                groups.entry(group).or_default().push(entry);
             }
         }
         let series =
@@ -68,7 +65,7 @@ impl History {
         Self { series, runs: entries.len() }
     }
 
-    /// For a screen: a line a series, of cells only where asked for.
+    /// Text for a screen: a line a series; those of cells only where asked for.
     pub fn to_text(&self, cells: bool) -> String {
         let mut text = String::new();
         let mut last = None;

@@ -8,7 +8,7 @@ const LONGEST: usize = 400;
 /// Breaks a mention or a reference, which GitHub looks for after markdown's escapes are gone, without being seen.
 const BREAK: &str = "&#8203;";
 
-/// For markdown.
+/// Escapes text for markdown.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in results::published::layout::escape(&short(text)).chars() {
@@ -21,7 +21,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// For the inside of an HTML element, where markdown is not read.
+/// Escapes text for the inside of an HTML element, where markdown is not read.
 pub(super) fn escape_html(text: &str) -> String {
     let mut escaped = String::new();
     for c in short(text).chars() {

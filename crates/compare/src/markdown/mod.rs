@@ -3,11 +3,12 @@
 mod escape;
 mod page;
 
+use results::Metric;
 use stats::Verdict;
 
-use crate::finding::{Finding, headings};
-use crate::words;
-use crate::{Counts, Metric, Report, Section};
+use crate::format;
+use crate::statement::{Statement, headings};
+use crate::{Counts, Report, Section};
 use escape::{escape, escape_html};
 use page::{Block, LIMIT, Page};
 
@@ -25,30 +26,31 @@ pub fn write(report: &Report) -> String {
         sentence(&report.counts())
     ));
     let headings = headings(report);
-    let differences = report.differences.iter().map(words::difference);
+    let differences = report.differences.iter().map(format::difference);
     page.push(list("\nDifferent beside the figures:\n\n", differences));
     page.push(list("\nTo be known:\n\n", report.notes.iter().cloned()));
     let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
-        let texts = words::only(&table.only_baseline, &table.only_candidate);
+        let texts = format::only(&table.only_baseline, &table.only_candidate);
         texts.into_iter().map(move |text| format!("{heading}: {text}"))
     });
     page.push(list("\nNot on both sides:\n\n", only));
 
-    let findings: Vec<Finding> = Finding::all(report, &headings).collect();
-    let of = |verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
+    let statements: Vec<Statement> = Statement::all(report, &headings).collect();
+    let of = |verdict| statements.iter().filter(move |statement| statement.verdict == verdict);
     let several = headings.len() > 1;
     let changed = of(Verdict::Regressed).chain(of(Verdict::Improved));
     page.push(table("\n### Regressed and improved\n\n", "", several, changed));
-    let inconclusive: Vec<&Finding> = of(Verdict::Inconclusive).collect();
+    let inconclusive: Vec<&Statement> = of(Verdict::Inconclusive).collect();
     page.push(details(&format!("{} inconclusive", inconclusive.len()), several, inconclusive.into_iter()));
     for (of_table, heading) in report.tables.iter().zip(&headings) {
         for section in &of_table.sections {
             let lines = section.cells.iter().chain(&section.means);
-            let findings: Vec<Finding> =
-                lines.map(|line| Finding::of_line(heading, section.metric, line)).collect();
-            page.push(details(&summary(heading, section), false, findings.iter()));
+            let statements: Vec<Statement> =
+                lines.map(|line| Statement::from_figure(heading, section.metric, line)).collect();
+            page.push(details(&summary(heading, section), false, statements.iter()));
         }
-        let ends: Vec<Finding> = of_table.ends.iter().map(|end| Finding::of_end(heading, end)).collect();
+        let ends: Vec<Statement> =
+            of_table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
         page.push(details(&format!("{heading}: not measured on a side"), false, ends.iter()));
     }
     page.finish()
@@ -63,7 +65,7 @@ fn sentence(counts: &Counts) -> String {
 
 fn summary(heading: &str, section: &Section) -> String {
     let verdicts = section.cells.iter().chain(&section.means).map(|line| line.verdict);
-    let threshold = words::threshold(section.threshold);
+    let threshold = format::threshold(section.threshold);
     format!("{heading}: {}, threshold {threshold}: {}", section.metric.title(), Counts::of(verdicts))
 }
 
@@ -72,42 +74,46 @@ fn list(before: &str, texts: impl Iterator<Item = String>) -> Block {
     Block { before: before.into(), rows, after: "", most: LIST }
 }
 
-fn details<'a>(summary: &str, with_heading: bool, findings: impl Iterator<Item = &'a Finding<'a>>) -> Block {
+fn details<'a>(
+    summary: &str,
+    with_heading: bool,
+    statements: impl Iterator<Item = &'a Statement<'a>>,
+) -> Block {
     let before = format!("\n<details><summary>{}</summary>\n\n", escape_html(summary));
-    table(&before, "\n</details>\n", with_heading, findings)
+    table(&before, "\n</details>\n", with_heading, statements)
 }
 
 fn table<'a>(
     before: &str,
     after: &'static str,
     with_heading: bool,
-    findings: impl Iterator<Item = &'a Finding<'a>>,
+    statements: impl Iterator<Item = &'a Statement<'a>>,
 ) -> Block {
     let (table, rule) = if with_heading { ("| Table ", "|---") } else { ("", "") };
     let head = "| Engine | Cell | Metric | Baseline | Candidate | Change | Basis | Verdict |\n";
     let rules = "|---|---:|---|---:|---:|---:|---|---|\n";
     Block {
         before: format!("{before}{table}{head}{rule}{rules}"),
-        rows: findings.map(|finding| row(finding, with_heading)).collect(),
+        rows: statements.map(|statement| row(statement, with_heading)).collect(),
         after,
         most: LIMIT,
     }
 }
 
-fn row(finding: &Finding, with_heading: bool) -> String {
-    let heading = with_heading.then_some(finding.heading);
-    let verdict = match finding.remark.as_str() {
-        "" => words::verdict(finding.verdict).to_owned(),
-        remark => format!("{}; {remark}", words::verdict(finding.verdict)),
+fn row(statement: &Statement, with_heading: bool) -> String {
+    let heading = with_heading.then_some(statement.heading);
+    let verdict = match statement.remark.as_str() {
+        "" => format::verdict(statement.verdict).to_owned(),
+        remark => format!("{}; {remark}", format::verdict(statement.verdict)),
     };
     let texts = [
-        finding.engine.as_str(),
-        &finding.size,
-        finding.metric.map_or("Outcome", Metric::title),
-        &finding.baseline,
-        &finding.candidate,
-        &finding.change,
-        &finding.basis,
+        statement.engine.as_str(),
+        &statement.size,
+        statement.metric.map_or("Outcome", Metric::title),
+        &statement.baseline,
+        &statement.candidate,
+        &statement.change,
+        &statement.basis,
         &verdict,
     ];
     let cells = heading.into_iter().chain(texts).map(|text| format!("| {} ", escape(text)));

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 /// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
-struct Column {
+struct ScreenColumn {
     header: &'static str,
     rank: u8,
     place: Place,
@@ -16,7 +16,7 @@ enum Place {
     Close,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [ScreenColumn; 10] = [
     column("engine", 0, Place::Left),
     column("batch", 0, Place::Right),
     column("prompt", 0, Place::Right),
@@ -29,8 +29,8 @@ const COLUMNS: [Column; 10] = [
     column("", 0, Place::Left),
 ];
 
-const fn column(header: &'static str, rank: u8, place: Place) -> Column {
-    Column { header, rank, place }
+const fn column(header: &'static str, rank: u8, place: Place) -> ScreenColumn {
+    ScreenColumn { header, rank, place }
 }
 
 const STYLE: TableStyle = TableStyle::new()

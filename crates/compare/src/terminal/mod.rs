@@ -4,11 +4,12 @@ mod grid;
 
 use std::fmt::Write as _;
 
-use results::one_line;
+use indexmap::IndexMap;
+use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::words;
-use crate::{CellName, ComparedTable, EndLine, Line, Metric, Report, Section};
+use crate::format;
+use crate::{ComparedFigure, ComparedTable, EndLine, Report, Section};
 use grid::{Paint, ScreenRow};
 
 /// What differs, then each table metric by metric, then how often each verdict was given. Without a width, every column;
@@ -16,7 +17,7 @@ use grid::{Paint, ScreenRow};
 pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
     let mut text = format!("{} → {}\n", one_line(&report.baseline), one_line(&report.candidate));
     for difference in &report.differences {
-        let _ = writeln!(text, "{}", words::difference(difference));
+        let _ = writeln!(text, "{}", format::difference(difference));
     }
     for note in &report.notes {
         let _ = writeln!(text, "! {}", one_line(note));
@@ -34,9 +35,9 @@ pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
 }
 
 fn of_table(table: &ComparedTable, width: Option<u16>, colour: bool) -> String {
-    let mut text = format!("{}\n", words::heading(&table.baseline, &table.candidate));
+    let mut text = format!("{}\n", format::heading(&table.baseline, &table.candidate));
     for section in &table.sections {
-        let threshold = words::threshold(section.threshold);
+        let threshold = format::threshold(section.threshold);
         let _ = writeln!(text, "\n{}, threshold {threshold}", section.metric.title());
         let lines = section.cells.iter().chain(&section.means);
         let rows: Vec<ScreenRow> = lines.map(|line| row(section.metric, line)).collect();
@@ -47,19 +48,19 @@ fn of_table(table: &ComparedTable, width: Option<u16>, colour: bool) -> String {
         let rows: Vec<ScreenRow> = table.ends.iter().map(end_row).collect();
         let _ = write!(text, "\nNot measured on a side\n{}", grid::write(&rows, width, colour));
     }
-    for cells in words::only(&table.only_baseline, &table.only_candidate) {
+    for cells in format::only(&table.only_baseline, &table.only_candidate) {
         let _ = writeln!(text, "{cells}");
     }
     text
 }
 
-fn row(metric: Metric, line: &Line) -> ScreenRow {
+fn row(metric: Metric, line: &ComparedFigure) -> ScreenRow {
     let engine = one_line(&line.engine);
     let [head, batch_size, prompt_length] = match line.size {
         Some(size) => [engine, size.batch_size.to_string(), size.prompt_length.to_string()],
         None => [format!("geomean {engine}"), String::new(), String::new()],
     };
-    let change = words::change(line);
+    let change = format::change(line);
     ScreenRow {
         paint: paint(line.verdict, &change),
         texts: [
@@ -67,19 +68,19 @@ fn row(metric: Metric, line: &Line) -> ScreenRow {
             batch_size,
             prompt_length,
             metric.format(line.baseline.value),
-            words::spread(&line.baseline),
+            format::spread(&line.baseline),
             metric.format(line.candidate.value),
-            words::spread(&line.candidate),
+            format::spread(&line.candidate),
             change,
-            format!("({})", words::basis(line)),
+            format!("({})", format::basis(line)),
             mark(line),
         ],
     }
 }
 
-fn mark(line: &Line) -> String {
+fn mark(line: &ComparedFigure) -> String {
     let word = match (line.verdict, line.launches_needed) {
-        (Verdict::Improved | Verdict::Regressed, _) => Some(words::verdict(line.verdict).to_owned()),
+        (Verdict::Improved | Verdict::Regressed, _) => Some(format::verdict(line.verdict).to_owned()),
         (Verdict::Inconclusive, Some(launches)) => Some(format!("needs {launches}")),
         _ => None,
     };
@@ -88,18 +89,17 @@ fn mark(line: &Line) -> String {
 }
 
 fn end_row(end: &EndLine) -> ScreenRow {
-    let word = words::verdict(end.verdict);
-    let CellName { engine, size } = &end.cell;
+    let word = format::verdict(end.verdict);
     let none = String::new;
     ScreenRow {
         paint: paint(end.verdict, word),
         texts: [
-            one_line(engine),
-            size.batch_size.to_string(),
-            size.prompt_length.to_string(),
-            one_line(&end.baseline),
+            one_line(&end.engine),
+            end.size.batch_size.to_string(),
+            end.size.prompt_length.to_string(),
+            end.baseline.into(),
             none(),
-            one_line(&end.candidate),
+            end.candidate.into(),
             none(),
             none(),
             none(),
@@ -119,18 +119,15 @@ fn paint(verdict: Verdict, from: &str) -> Option<Paint> {
 
 /// What drifted, each with the cells of which it is said.
 fn drifts(section: &Section) -> String {
-    let mut drifts: Vec<(&str, Vec<String>)> = vec![];
+    let mut drifts: IndexMap<&str, Vec<String>> = IndexMap::new();
     for line in section.cells.iter().chain(&section.means) {
-        let name = format!("{} {}", one_line(&line.engine), words::size_or_mean(line));
+        let name = format!("{} {}", one_line(&line.engine), format::size_or_mean(line));
         for drift in &line.drift {
-            match drifts.iter_mut().find(|(text, _)| text == drift) {
-                Some((_, names)) => names.push(name.clone()),
-                None => drifts.push((drift, vec![name.clone()])),
-            }
+            drifts.entry(drift).or_default().push(name.clone());
         }
     }
-    let line = |(text, names): &(&str, Vec<String>)| {
-        format!("drift of {}: {}\n", words::first_few(names), one_line(text))
+    let line = |(text, names): (&str, Vec<String>)| {
+        format!("drift of {}: {}\n", format::first_few(&names), one_line(text))
     };
-    drifts.iter().map(line).collect()
+    drifts.into_iter().map(line).collect()
 }

@@ -1,20 +1,27 @@
 //! A comparison with everything in it.
 
-use compare::{CellName, ComparedTable, Difference, EndLine, Figure, Line, Metric, Report, Section};
+use compare::{ComparedFigure, ComparedTable, Difference, EndLine, Report, Section, SideFigure};
 use protocol::CellSize;
+use results::Metric;
 use stats::{Interval, Verdict};
 
 /// A name that no format may let out of its place.
 pub(crate) const HOSTILE: &str = "<script>|\u{1b}[31m\n]]>";
 
-fn figure(value: f64, half_width: f64, launches: usize) -> Figure {
-    Figure { value, half_width: Some(half_width), launches: Some(launches) }
+fn figure(value: f64, half_width: f64, launches: usize) -> SideFigure {
+    SideFigure { value, half_width: Some(half_width), launches: Some(launches) }
 }
 
 /// A line of six launches a side.
-pub(crate) fn line(engine: &str, batch_size: u32, verdict: Verdict, values: [f64; 2], p: f64) -> Line {
+pub(crate) fn line(
+    engine: &str,
+    batch_size: u32,
+    verdict: Verdict,
+    values: [f64; 2],
+    p: f64,
+) -> ComparedFigure {
     let ratio = values[1] / values[0];
-    Line {
+    ComparedFigure {
         engine: engine.into(),
         size: Some(CellSize { batch_size, prompt_length: 16 * batch_size }),
         baseline: figure(values[0], 0.01, 6),
@@ -28,12 +35,17 @@ pub(crate) fn line(engine: &str, batch_size: u32, verdict: Verdict, values: [f64
     }
 }
 
-fn name(engine: &str, batch_size: u32, prompt_length: u32) -> CellName {
-    CellName { engine: engine.into(), size: CellSize { batch_size, prompt_length } }
+fn name(engine: &str, batch_size: u32, prompt_length: u32) -> (String, CellSize) {
+    (engine.into(), CellSize { batch_size, prompt_length })
 }
 
-fn end(cell: CellName, baseline: &str, candidate: &str, verdict: Verdict) -> EndLine {
-    EndLine { cell, baseline: baseline.into(), candidate: candidate.into(), verdict }
+fn end(
+    (engine, size): (String, CellSize),
+    baseline: &'static str,
+    candidate: &'static str,
+    verdict: Verdict,
+) -> EndLine {
+    EndLine { engine, size, baseline, candidate, verdict }
 }
 
 fn difference(what: &str, baseline: Option<&str>, candidate: Option<&str>) -> Difference {
@@ -41,9 +53,9 @@ fn difference(what: &str, baseline: Option<&str>, candidate: Option<&str>) -> Di
 }
 
 fn measured() -> ComparedTable {
-    let mean = |line: Line| Line { size: None, ..line };
-    let inconclusive = |line: Line, needed| Line { launches_needed: needed, ..line };
-    let drift = |line: Line, text: &str| Line { drift: vec![text.into()], ..line };
+    let mean = |line: ComparedFigure| ComparedFigure { size: None, ..line };
+    let inconclusive = |line: ComparedFigure, needed| ComparedFigure { launches_needed: needed, ..line };
+    let drift = |line: ComparedFigure, text: &str| ComparedFigure { drift: vec![text.into()], ..line };
     let clocks = "SM clock 1410 MHz → 1290 MHz";
     let prompt = Section {
         metric: Metric::Prompt,
@@ -61,8 +73,8 @@ fn measured() -> ComparedTable {
             mean(line("pytorch-eager", 1, Verdict::Regressed, [0.0478, 0.0528], 0.003)),
         ],
     };
-    let lone = Line {
-        baseline: Figure { launches: Some(1), half_width: None, value: 629_145_600.0 },
+    let lone = ComparedFigure {
+        baseline: SideFigure { launches: Some(1), half_width: None, value: 629_145_600.0 },
         interval: None,
         adjusted_p: None,
         launches_needed: Some(5),
@@ -91,8 +103,8 @@ fn measured() -> ComparedTable {
 
 /// Its baseline has neither spread nor launches.
 fn published() -> ComparedTable {
-    let published = |line: Line| Line {
-        baseline: Figure { half_width: None, launches: None, ..line.baseline },
+    let published = |line: ComparedFigure| ComparedFigure {
+        baseline: SideFigure { half_width: None, launches: None, ..line.baseline },
         interval: None,
         adjusted_p: None,
         ..line

@@ -2,22 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
-use machine::gpu::Monitor;
+use machine::Reader;
+use machine::gpu::{GpuWatch, Gpus, Monitor};
 use protocol::{
-    CeilingsRequest, Device, GpuSeries, Hello, Library, Phase, Precision, Reached, Reply, Request,
+    CeilingsRequest, Device, GpuSeries, Hello, Library, MeasuredCeilings, Phase, Precision, Reached, Reply,
+    Request,
 };
 
 use crate::worker::process::PLAIN_REPLY;
-use crate::{Engines, Limits, Setup, Worker, WorkerError, classify};
-use machine::gpu::GpuWatch;
+use crate::worker::requests::why;
+use crate::{Ceilings, Engines, Limits, Notice, Setup, Sweep, Variant, Worker, WorkerError};
 
 /// Far longer than it takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Beside a cell memory is read for this long.
+const BESIDE_A_CELL: Duration = Duration::from_millis(320);
+
 /// A GPU meets its power limit within a second or two: a burst says nothing of a prefill that takes longer.
 const SUSTAINED_SECONDS: f64 = 3.0;
+
+/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
+pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
+    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
+    // Where there is no memory for it, the run's ceiling stands.
+    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
+}
+
+/// Bytes a second that the processor reads from memory at this moment.
+pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
+    reader.bytes_per_second(BESIDE_A_CELL)
+}
 
 /// How long sustained products are measured on a device where nobody says: not at all on a CPU, whose clocks settle at once.
 pub fn sustained_seconds(device: Device) -> Option<f64> {
@@ -33,34 +51,68 @@ pub struct MeasuredReach {
     pub sustained_sm_clock_mhz: BTreeMap<Precision, f64>,
 }
 
-/// What to measure.
-pub struct CeilingsPlan<'a> {
-    /// How workers are started, and the device.
-    pub setup: &'a Setup,
-    /// Whose matrix products.
-    pub precisions: &'a [Precision],
-    /// How long sustained products go on; `None` measures bursts alone.
-    pub sustained_seconds: Option<f64>,
-    /// A watch over the GPU that computes.
-    pub gpu: Option<&'a GpuWatch>,
+/// What the engines of a sweep reached.
+pub struct CeilingsReport<'a> {
+    /// The best of all.
+    pub best: MeasuredCeilings,
+    /// What each engine reached, or why it measured nothing.
+    pub engines: Vec<(&'a str, Result<MeasuredReach, String>)>,
 }
 
-/// What each of `names` reached, or why it measured nothing. Engines that are one program with the same libraries would reach
-/// the same: the first of them is asked for all, by what their workers say in `hellos`.
+/// Measures the device's ceilings with the engines of a sweep: their matrix products in `precisions`, sustained ones for
+/// `sustained_seconds`, or bursts alone. Engines that are one program with the same libraries would reach the same: the first of
+/// them is asked for all, by what their workers say in `hellos`.
 pub fn measure_ceilings<'a>(
-    engines: &Engines,
-    names: impl IntoIterator<Item = &'a str>,
+    variant: &'a Variant,
     hellos: &BTreeMap<String, Hello>,
-    plan: &CeilingsPlan<'_>,
-) -> Vec<(&'a str, Result<MeasuredReach, String>)> {
-    let answer = |name| {
-        let answer = ask(engines, name, plan).map_err(|error| match error {
-            WorkerError::Evidence(evidence) => classify(&evidence).error,
-            WorkerError::Interrupted => "interrupted".into(),
-        });
-        (name, answer)
-    };
-    distinct(engines, names, hellos).into_iter().map(answer).collect()
+    precisions: &[Precision],
+    sustained_seconds: Option<f64>,
+) -> CeilingsReport<'a> {
+    let Variant { sweep, engines } = variant;
+    let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(sweep.setup.device));
+    let plan = Plan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
+    let answer = |name| (name, ask(engines, name, &plan).map_err(|error| why(&error)));
+    let names = sweep.engines.iter().map(String::as_str);
+    let answers: Vec<_> = distinct(engines, names, hellos).into_iter().map(answer).collect();
+    CeilingsReport { best: best(sweep.setup.device, &answers), engines: answers }
+}
+
+/// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything.
+pub(crate) fn ceilings_of_run(
+    variant: &Variant,
+    hellos: &BTreeMap<String, Hello>,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Option<MeasuredCeilings> {
+    let setup = &variant.sweep.setup;
+    let report = measure_ceilings(variant, hellos, &[setup.precision], sustained_seconds(setup.device));
+    for (engine, answer) in &report.engines {
+        if let Err(why) = answer {
+            notify(Notice::NoCeilings { device: setup.device, engine, why });
+        }
+    }
+    let best = Some(report.best).filter(|best| !best.is_empty())?;
+    notify(Notice::Ceilings(&best));
+    Some(best)
+}
+
+fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> MeasuredCeilings {
+    let answered = || answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?)));
+    let mut best =
+        MeasuredCeilings::best(device, answered().map(|(engine, answer)| (engine, &answer.reached)));
+    for (precision, sustained) in &mut best.sustained_flops {
+        let answer = answered().find(|(engine, _)| *engine == sustained.by);
+        sustained.sm_clock_mhz =
+            answer.and_then(|(_, answer)| answer.sustained_sm_clock_mhz.get(precision).copied());
+    }
+    best
+}
+
+/// What is asked of each engine.
+struct Plan<'a> {
+    setup: &'a Setup,
+    precisions: &'a [Precision],
+    sustained_seconds: Option<f64>,
+    gpu: Option<GpuWatch>,
 }
 
 /// The first engine of each program and set of libraries.
@@ -82,7 +134,7 @@ fn distinct<'a>(
     first
 }
 
-fn ask(engines: &Engines, name: &str, plan: &CeilingsPlan<'_>) -> Result<MeasuredReach, WorkerError> {
+fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, WorkerError> {
     let command = engines.get(name).expect("a known engine");
     let sustained = Duration::from_secs_f64(plan.sustained_seconds.unwrap_or(0.0));
     let request = DEADLINE.saturating_add(sustained).min(plan.setup.limits().request);
@@ -101,7 +153,7 @@ fn ask(engines: &Engines, name: &str, plan: &CeilingsPlan<'_>) -> Result<Measure
             sustained_seconds: plan.sustained_seconds,
             options: plan.setup.options_of(name),
         });
-        let monitor = plan.sustained_seconds.and(plan.gpu).and_then(GpuWatch::start);
+        let monitor = plan.sustained_seconds.and(plan.gpu.as_ref()).and_then(GpuWatch::start);
         let reply = worker.ask(&request, PLAIN_REPLY, &mut |_| ())?;
         let series = monitor.map(Monitor::stop).unwrap_or_default();
         let Reply::Ceilings(reached) = reply else {

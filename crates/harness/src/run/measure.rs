@@ -1,18 +1,19 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use protocol::{CellSize, GpuSeries, Hello, Measurement, Memory, Outcome, SCHEMA, Verification};
-
-use crate::worker::slot::{MeasuredCell, SideMeasurements, WorkerSlot, greet, greet_ranks, reader};
-use crate::worker::time_breakdown::{Spent, clocked};
-use crate::{
-    Cell, CellFailure, Engines, Event, SettingsError, Sweep, WorkerError, classify, interleaved, verify,
+use protocol::{
+    CellFailure, CellKey, CellSize, FailureKind, GpuSeries, MeasuredCell, Measurement, Outcome, Ranks,
+    SCHEMA, Verification,
 };
-use machine::gpu::GpuWatch;
-use results::{CellKey, RunFolder, StoreError};
+
+use crate::run::ceilings::reader;
+use crate::run::time_breakdown::{TimeBreakdown, clocked};
+use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
+use crate::worker::requests::why;
+use crate::{Cell, Event, Setup, Sweep, Variant, WorkerError, classify, interleaved, verify};
+use results::{RunFolder, StoreError};
 
 /// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
 /// sink under forced air loses most of what it holds in that time.
@@ -28,90 +29,50 @@ pub struct RunSummary {
     /// An engine computes something else than the others.
     pub disagreement: bool,
     /// Where the time went.
-    pub spent: Spent,
+    pub time: TimeBreakdown,
 }
 
-/// Hears every engine of `sweep` out: who it is, and whether it has the device and the options that it is given.
-///
-/// # Errors
-/// Where an engine can't be started, can't use the device or does not have an option: found before anything is loaded
-/// or written.
-pub fn greet_all(sweep: &Sweep, engines: &Engines) -> Result<BTreeMap<String, Hello>, SettingsError> {
-    greet_each(sweep, engines).into_iter().map(|(engine, hello)| Ok((engine, hello?))).collect()
+/// A variant that is measured, and where its records go.
+pub(crate) struct VariantRun<'a> {
+    pub(crate) variant: &'a Variant,
+    pub(crate) folder: &'a mut RunFolder,
+    pub(crate) slot: WorkerSlot,
 }
 
-/// Like [`greet_all`], with an answer for each engine, in the sweep's order.
-pub fn greet_each(sweep: &Sweep, engines: &Engines) -> Vec<(String, Result<Hello, SettingsError>)> {
-    let hello = |engine: &String| {
-        let error = |error: WorkerError| {
-            let what = match error {
-                WorkerError::Evidence(evidence) => classify(&evidence).error,
-                WorkerError::Interrupted => "interrupted".into(),
-            };
-            SettingsError { origin: format!("engine {engine}"), what }
-        };
-        let setup = &sweep.setup;
-        // One process first: what is no several would be as many workers.
-        let hello = greet(engines, engine, setup.limits()).map_err(error)?;
-        setup.check_device(engine, &hello)?;
-        setup.check_options(engine, &hello)?;
-        setup.check_ranks(engine, &hello)?;
-        setup.check_asked(engine, &hello)?;
-        let processes = setup.processes();
-        if processes.is_one() {
-            return Ok(hello);
-        }
-        greet_ranks(engines, engine, setup.limits(), &processes).map_err(error)
-    };
-    sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
-}
-
-/// What measures a sweep, and where its records go.
-pub struct Contender<'a> {
-    /// The sweep.
-    pub sweep: &'a Sweep,
-    /// Its engines.
-    pub engines: &'a Engines,
-    /// The run's folder.
-    pub folder: &'a mut RunFolder,
-    /// Over the GPU that computes, where there is one.
-    pub gpu: Option<GpuWatch>,
-}
-
-/// Measures every cell that a contender's folder lacks. Several contenders are measured interleaved; they have the same
-/// cells.
+/// Measures every cell that a run's folder lacks. Several runs are measured interleaved; they have the same cells.
 ///
 /// # Errors
 /// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
-pub fn run(
-    contenders: &mut [Contender<'_>],
+pub(crate) fn measure(
+    runs: &mut [VariantRun<'_>],
     check: bool,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
-    let Some(&Contender { sweep, .. }) = contenders.first() else { return Ok(RunSummary::default()) };
-    let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
-        contenders[*side].folder.shard().is_none_or(|share| share.has(*place))
+    let Some(&VariantRun { variant: Variant { sweep, .. }, .. }) = runs.first() else {
+        return Ok(RunSummary::default());
     };
-    let cells: Vec<_> =
-        interleaved(sweep, contenders.len()).into_iter().enumerate().filter(in_share).collect();
+    let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
+        runs[*side].folder.shard().is_none_or(|share| share.has(*place))
+    };
+    let cells: Vec<_> = interleaved(sweep, runs.len()).into_iter().enumerate().filter(in_share).collect();
     let is_missing = |(_, (side, cell)): &(usize, (usize, Cell<'_>))| {
-        let Contender { sweep, folder, .. } = &contenders[*side];
-        !folder.known().has(&CellKey::of(&empty_record(sweep, *cell)))
+        let VariantRun { variant, folder, .. } = &runs[*side];
+        !folder.known().has(&cell_key(&variant.sweep, cell), cell.replicate)
     };
     let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
-    let dirs: Vec<&Path> = contenders.iter().map(|one| one.folder.dir()).collect();
+    let dirs: Vec<&Path> = runs.iter().map(|run| run.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
-    let mut spent = Spent::default();
+    let mut time = TimeBreakdown::default();
     if check && !missing.is_empty() {
-        for Contender { sweep, engines, folder, .. } in contenders.iter_mut() {
+        for VariantRun { variant, folder, .. } in runs.iter_mut() {
             let mut verifications = Vec::new();
-            for model in &sweep.models {
-                let verified = clocked(&mut spent.verification, || verify(sweep, engines, model, on_event));
+            for model in &variant.sweep.models {
+                let verified = clocked(&mut time.verification, || verify(variant, model, on_event));
                 let verification = match verified {
                     Ok(Some(verification)) => verification,
                     Ok(None) => continue,
-                    Err(_) => return RunSummary::of(contenders, true),
+                    Err(_) => return RunSummary::read(runs, true),
                 };
                 on_event(Event::Verified(&verification));
                 verifications.push(verification);
@@ -120,61 +81,68 @@ pub fn run(
         }
     }
 
-    let reader = if missing.is_empty() { None } else { clocked(&mut spent.memory, || reader(sweep)) };
-    let mut slots: Vec<WorkerSlot> =
-        contenders.iter().map(|one| WorkerSlot::new(one.gpu.clone(), reader.clone())).collect();
+    if !missing.is_empty() {
+        let reader = clocked(&mut time.memory, || reader(sweep));
+        runs.iter_mut().for_each(|run| run.slot.read_memory_with(reader.clone()));
+    }
     for (index, (side, cell)) in missing {
-        for (_, other) in slots.iter_mut().enumerate().filter(|(other, _)| *other != side) {
-            other.stop(on_event);
+        for (_, other) in runs.iter_mut().enumerate().filter(|(other, _)| *other != side) {
+            other.slot.stop(on_event);
         }
-        let (Contender { sweep, engines, folder, .. }, slot) = (&mut contenders[side], &mut slots[side]);
+        let VariantRun { variant, folder, slot } = &mut runs[side];
+        let sweep = &variant.sweep;
         on_event(Event::CellStarted { cell, index, side });
-        let empty = Measurement { part: folder.part(), ..empty_record(sweep, cell) };
+        let record = |outcome, SideMeasurements { gpu, read_bytes_per_second }| Measurement {
+            schema: SCHEMA,
+            key: cell_key(sweep, &cell),
+            replicate: cell.replicate,
+            part: folder.part(),
+            device_memory_limit_bytes: sweep.setup.device_memory_limit,
+            procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
+            read_bytes_per_second,
+            gpu,
+            outcome,
+        };
         let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
-            pruned(empty, from)
+            record(Outcome::Failed(pruned(from)), SideMeasurements::default())
         } else if let Some((failure, from)) = slot.known_failure(sweep, &cell) {
-            fill(Measurement { inferred_from: Some(from), ..empty }, Err(failure))
+            let failure = CellFailure { inferred_from: Some(from), ..failure };
+            record(Outcome::Failed(failure), SideMeasurements::default())
         } else {
-            let (measured, SideMeasurements { gpu, read_bytes_per_second }) =
-                measure_unthrottled(sweep, engines, slot, cell, on_event);
-            let empty = Measurement { gpu, read_bytes_per_second, ..empty };
+            let (measured, beside) = measure_unthrottled(variant, slot, cell, on_event);
             match measured {
-                Err(WorkerError::Interrupted) => return RunSummary::of(contenders, true),
-                Err(WorkerError::Evidence(evidence)) => fill(empty, Err(classify(&evidence))),
-                Ok(measured) => fill(empty, Ok(measured)),
+                Err(WorkerError::Interrupted) => return RunSummary::read(runs, true),
+                Err(WorkerError::Evidence(evidence)) => record(Outcome::Failed(classify(&evidence)), beside),
+                Ok(measured) => record(Outcome::Ok(Box::new(measured)), beside),
             }
         };
         folder.append(&measurement)?;
         on_event(Event::CellEnded { cell, index, measurement: &measurement });
     }
-    for slot in &mut slots {
-        slot.stop(on_event);
-        spent += slot.spent;
+    for run in runs.iter_mut() {
+        run.slot.stop(on_event);
+        time += run.slot.time;
     }
-    Ok(RunSummary { spent, ..RunSummary::of(contenders, false)? })
+    Ok(RunSummary { time, ..RunSummary::read(runs, false)? })
 }
 
 /// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try that
 /// was measured counts: a retry that fails, or is interrupted, takes nothing away.
 fn measure_unthrottled(
-    sweep: &Sweep,
-    engines: &Engines,
+    variant: &Variant,
     slot: &mut WorkerSlot,
     cell: Cell<'_>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
+    let sweep = &variant.sweep;
     let cool_down = Duration::from_secs_f64(sweep.cool_down_seconds);
     let between_tries = if cool_down.is_zero() { PAUSE_BEFORE_RETRY } else { cool_down };
     let (mut throttled_tries, mut pause, mut load_seconds) = (0, cool_down, None);
     let mut last_measured = None;
     loop {
-        let (mut measured, mut beside) = slot.measure(sweep, engines, cell, pause, on_event);
+        let (mut measured, mut beside) = slot.measure(variant, cell, pause, on_event);
         if let (Err(error), Some(before)) = (&measured, last_measured.take()) {
-            let why = match error {
-                WorkerError::Evidence(evidence) => classify(evidence).error,
-                WorkerError::Interrupted => "interrupted".into(),
-            };
-            on_event(Event::RetryFailed { cell, why: &why });
+            on_event(Event::RetryFailed { cell, why: &why(error) });
             return before;
         }
         if let Ok(measured) = &mut measured {
@@ -209,22 +177,20 @@ fn throttling(series: &GpuSeries) -> Option<String> {
 
 /// Where the sweep asks for it: a cell that ran out of memory although it needs no more than this one.
 fn smaller_out_of_memory(sweep: &Sweep, folder: &RunFolder, cell: &Cell<'_>) -> Option<CellSize> {
-    let key = CellKey::of(&empty_record(sweep, *cell));
-    folder.known().smaller_out_of_memory(&key, folder.part()).filter(|_| sweep.prune_oom)
+    folder.known().smaller_out_of_memory(&cell_key(sweep, cell), folder.part()).filter(|_| sweep.prune_oom)
 }
 
-/// The record of a cell that is not tried.
-fn pruned(record: Measurement, from: CellSize) -> Measurement {
-    let CellSize { batch_size, prompt_length } = from;
-    let error = format!("{batch_size}×{prompt_length} ran out of memory, and this needs at least as much");
-    Measurement { outcome: Outcome::OutOfMemory, error: Some(error), inferred_from: Some(from), ..record }
+/// The end of a cell that is not tried.
+fn pruned(from: CellSize) -> CellFailure {
+    let error = format!("{from} ran out of memory, and this needs at least as much");
+    CellFailure { kind: FailureKind::OutOfMemory, phase: None, error, inferred_from: Some(from) }
 }
 
 impl RunSummary {
     /// What the folders hold, whichever run measured it.
-    fn of(contenders: &[Contender<'_>], interrupted: bool) -> Result<Self, StoreError> {
+    fn read(runs: &[VariantRun<'_>], interrupted: bool) -> Result<Self, StoreError> {
         let mut summary = Self { interrupted, ..Self::default() };
-        for Contender { folder, .. } in contenders {
+        for VariantRun { folder, .. } in runs {
             summary.disagreement |= folder.verifications()?.iter().any(verification_differs);
             summary.failed += folder.known().failed();
         }
@@ -238,58 +204,17 @@ fn verification_differs(verification: &Verification) -> bool {
     answered.into_iter().any(|agreement| !verification.agrees(agreement))
 }
 
-/// The record of a cell of which nothing is known.
-fn empty_record(sweep: &Sweep, cell: Cell<'_>) -> Measurement {
-    Measurement {
-        schema: SCHEMA,
-        engine: cell.engine.to_owned(),
+/// The key of a cell's records.
+fn cell_key(sweep: &Sweep, cell: &Cell<'_>) -> CellKey {
+    let Setup { precision, device, one_rank, ref ranks, .. } = sweep.setup;
+    CellKey {
         model: cell.model.name.clone(),
-        precision: sweep.setup.precision,
-        device: sweep.setup.device,
-        world_size: sweep.setup.ranks.world_size,
-        one_rank: sweep.setup.one_rank,
-        device_memory_limit_bytes: sweep.setup.device_memory_limit,
+        precision,
+        device,
+        ranks: Ranks { world_size: ranks.world_size, one_rank },
+        engine: cell.engine.to_owned(),
         batch_size: cell.batch_size,
         prompt_length: cell.prompt_length,
         generation_length: sweep.generation_length,
-        replicate: cell.replicate,
-        outcome: Outcome::Skipped,
-        phase: None,
-        error: None,
-        inferred_from: None,
-        part: 1,
-        load_seconds: None,
-        notes: Vec::new(),
-        procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
-        prompt_seconds: Vec::new(),
-        generations: Vec::new(),
-        memory: Memory::default(),
-        device_seconds: None,
-        ranks: Vec::new(),
-        collectives: None,
-        tokens_sha256: None,
-        read_bytes_per_second: None,
-        gpu: None,
-    }
-}
-
-fn fill(record: Measurement, result: Result<MeasuredCell, CellFailure>) -> Measurement {
-    match result {
-        Ok(MeasuredCell { measured, load_seconds, loaded }) => Measurement {
-            outcome: Outcome::Ok,
-            load_seconds,
-            notes: loaded.notes,
-            prompt_seconds: measured.prompt_seconds,
-            generations: measured.generations,
-            memory: Memory { weights_bytes: Some(loaded.weights_bytes), ..measured.memory },
-            device_seconds: measured.device_seconds,
-            ranks: measured.ranks,
-            collectives: measured.collectives,
-            tokens_sha256: Some(measured.tokens_sha256),
-            ..record
-        },
-        Err(CellFailure { outcome, phase, error }) => {
-            Measurement { outcome, phase: Some(phase), error: Some(error), ..record }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use protocol::{Agreement, Device, Generated, Precision, Verification};
 
-use crate::{Engines, Event, Model, Ranks, Setup, Sweep, WorkerError, classify, generate};
+use crate::{Event, Model, Ranks, Setup, Variant, WorkerError, classify, generate};
 
 /// The engine that the others are held against where the model is small enough for it.
 const REFERENCE: &str = "reference";
@@ -19,11 +19,11 @@ const NEW_TOKENS: u32 = 8;
 /// # Errors
 /// [`WorkerError::Interrupted`] alone: an engine that fails is a finding.
 pub fn verify(
-    sweep: &Sweep,
-    engines: &Engines,
+    variant: &Variant,
     model: &Model,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Verification>, WorkerError> {
+    let Variant { sweep, engines } = variant;
     let compared: Vec<&String> = sweep.engines.iter().filter(|engine| *engine != MOCK).collect();
     if compared.is_empty() {
         return Ok(None);

@@ -8,5 +8,6 @@ pub(crate) mod settings;
 pub(crate) mod setup;
 mod sweep;
 pub(crate) mod units;
+pub(crate) mod variant;
 
 pub use sweep::{Ceilings, Isolation, QUICK_SWEEP, Sweep};

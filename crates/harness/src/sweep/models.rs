@@ -2,18 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use llama::LlamaConfig;
+use llama::{LlamaConfig, NAMED_MODELS};
 use protocol::ModelSource;
-
-macro_rules! named {
-    ($($name:literal),*) => {
-        [$(($name, include_str!(concat!("../../../../configs/models/", $name, ".json")))),*]
-    };
-}
-
-/// The models of `configs/models`: name, and HF's `config.json`.
-pub const NAMED_MODELS: [(&str, &str); 5] =
-    named!["llama2-7b", "llama2-13b", "llama2-70b", "tinyllama-1.1b", "llama2-15m"];
 
 /// A model of a sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +17,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Finds `text`: a name of [`NAMED_MODELS`], with weights seeded by `seed`, or a checkpoint's folder, relative to
+    /// Finds `text`: a name of [`llama::NAMED_MODELS`], with weights seeded by `seed`, or a checkpoint's folder, relative to
     /// `base`. Reads no more of a checkpoint than its config.
     pub fn find(text: &str, seed: u64, base: &Path) -> Result<Self, String> {
         if let Some((name, config)) = NAMED_MODELS.iter().find(|(name, _)| *name == text) {

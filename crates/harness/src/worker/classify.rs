@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Outcome, Phase, RankPlace};
+use protocol::{CellFailure, FailureKind, Phase, RankPlace};
 
 use crate::worker::ranks::{RankEnd, first_failure, stragglers};
 use machine::OomKills;
@@ -76,17 +76,6 @@ impl Evidence {
     }
 }
 
-/// How a cell that was not measured ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CellFailure {
-    /// How.
-    pub outcome: Outcome,
-    /// Where.
-    pub phase: Phase,
-    /// What was reported: one line.
-    pub error: String,
-}
-
 /// What engines, allocators and drivers say when memory runs out. Compared in lower case.
 const OUT_OF_MEMORY: [&str; 17] = [
     // Rust's and C++'s allocators
@@ -120,24 +109,24 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
     if let Some(failure) = of_a_rank(evidence) {
         return failure;
     }
-    let (outcome, error) = match &evidence.end {
+    let (kind, error) = match &evidence.end {
         WorkerEnd::NotStarted(message) | WorkerEnd::Reported(message) => {
             let out_of_memory = is_out_of_memory(message);
-            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(message))
+            (if out_of_memory { FailureKind::OutOfMemory } else { FailureKind::Failed }, first_line(message))
         }
         WorkerEnd::TimedOut(deadline, after) => {
             let text = timed_out(*deadline, evidence.phase, after.as_secs_f64());
             let who = stragglers(&evidence.stderr, evidence.ranks.len());
-            (Outcome::TimedOut, who.map_or(text.clone(), |who| format!("{text}: {who}")))
+            (FailureKind::TimedOut, who.map_or(text.clone(), |who| format!("{text}: {who}")))
         }
-        WorkerEnd::Garbage(what) => (Outcome::Failed, first_line(what)),
+        WorkerEnd::Garbage(what) => (FailureKind::Failed, first_line(what)),
         WorkerEnd::ClosedPipe => match out_of_memory_words(&evidence.stderr) {
-            Some(words) => (Outcome::OutOfMemory, words),
-            None => (Outcome::Failed, "the worker closed its pipe and lived on".into()),
+            Some(words) => (FailureKind::OutOfMemory, words),
+            None => (FailureKind::Failed, "the worker closed its pipe and lived on".into()),
         },
         WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
     };
-    CellFailure { outcome, phase: evidence.phase, error }
+    CellFailure::new(kind, evidence.phase, error)
 }
 
 /// Of several ranks, how the one that failed first did: a launcher's own end says little.
@@ -150,22 +139,22 @@ fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
     let is_elsewhere = evidence.ranks.iter().any(|place| Some(&place.host) != host.map(|place| &place.host));
     let host = host.filter(|_| is_elsewhere).map_or_else(String::new, |place| format!(" on {}", place.host));
     let mut phase = evidence.phase;
-    let (outcome, error) = match end {
+    let (kind, error) = match end {
         RankEnd::Reported { phase: its, message } => {
             phase = its;
             let out_of_memory = is_out_of_memory(&message);
-            (if out_of_memory { Outcome::OutOfMemory } else { Outcome::Failed }, first_line(&message))
+            (if out_of_memory { FailureKind::OutOfMemory } else { FailureKind::Failed }, first_line(&message))
         }
         RankEnd::Signal(signal) => match out_of_memory_words(&evidence.stderr) {
-            Some(words) => (Outcome::OutOfMemory, words),
+            Some(words) => (FailureKind::OutOfMemory, words),
             None => ended_by(signal, "", evidence.oom_kills),
         },
         RankEnd::Exited(code) => match out_of_memory_words(&evidence.stderr) {
-            Some(words) => (Outcome::OutOfMemory, words),
-            None => (Outcome::Failed, format!("exited with code {code} without an answer")),
+            Some(words) => (FailureKind::OutOfMemory, words),
+            None => (FailureKind::Failed, format!("exited with code {code} without an answer")),
         },
     };
-    Some(CellFailure { outcome, phase, error: format!("rank {rank}{host}: {error}") })
+    Some(CellFailure::new(kind, phase, format!("rank {rank}{host}: {error}")))
 }
 
 fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
@@ -177,40 +166,40 @@ fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
     }
 }
 
-fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Outcome, String) {
+fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (FailureKind, String) {
     let stderr = &evidence.stderr;
     let said = last_words(stderr);
     if let Some(signal) = signal {
         return match out_of_memory_words(stderr) {
-            Some(words) => (Outcome::OutOfMemory, words),
+            Some(words) => (FailureKind::OutOfMemory, words),
             None => ended_by(signal, &said, evidence.oom_kills),
         };
     }
     // What goes on to exit by itself may have warned of memory before: its last words count.
     if is_out_of_memory(&said) {
-        return (Outcome::OutOfMemory, said);
+        return (FailureKind::OutOfMemory, said);
     }
     // A launcher (a shell, mpirun) reports the death of what it started.
     if code != Some(0) && evidence.oom_kills.cgroup.is_some_and(|kills| kills > 0) {
         return (
-            Outcome::OutOfMemory,
+            FailureKind::OutOfMemory,
             "a process of the worker was killed by the kernel: its cgroup was out of memory".into(),
         );
     }
     if let Some(library) = missing_library(stderr) {
-        return (Outcome::Failed, format!("{library} is not there: run `make setup`"));
+        return (FailureKind::Failed, format!("{library} is not there: run `make setup`"));
     }
     let place = if evidence.torn_line { "inside a line of its answer" } else { "without an answer" };
     let error = match code {
         Some(code) if code != 0 && !said.is_empty() => said,
         Some(code) => format!("the worker exited with code {code} {place}"),
-        None => return (Outcome::Crashed, "the worker ended in an unknown way".into()),
+        None => return (FailureKind::Crashed, "the worker ended in an unknown way".into()),
     };
-    (Outcome::Failed, error)
+    (FailureKind::Failed, error)
 }
 
 /// SIGKILL alone does not say who sent it: the kernel's counters do.
-fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (Outcome, String) {
+fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, String) {
     let name = signal_name(signal);
     if signal == libc::SIGKILL {
         // A cgroup counts what any out-of-memory killer killed of it: where it can be read, the machine's adds nothing.
@@ -218,17 +207,17 @@ fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (Outcome, String) {
             Some(0) => {}
             Some(_) => {
                 let error = "killed by the kernel: its cgroup, or the machine, was out of memory";
-                return (Outcome::OutOfMemory, error.into());
+                return (FailureKind::OutOfMemory, error.into());
             }
             None => {
                 let error =
                     format!("ended by {name} (no counter can be read that would say if memory ran out)");
-                return (Outcome::Crashed, error);
+                return (FailureKind::Crashed, error);
             }
         }
     }
     let error = format!("ended by {name}");
-    (Outcome::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
+    (FailureKind::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
 }
 
 /// The dynamic loader's words: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`

@@ -3,7 +3,6 @@
 pub(crate) mod children;
 pub(crate) mod classify;
 pub(crate) mod clock_lock;
-pub(crate) mod events;
 pub(crate) mod guard;
 pub(crate) mod helper;
 pub(crate) mod interrupt;
@@ -11,7 +10,6 @@ pub(crate) mod launch;
 pub(crate) mod pipes;
 pub(crate) mod process;
 pub(crate) mod ranks;
+pub(crate) mod requests;
 mod signals;
-pub(crate) mod slot;
-pub(crate) mod time_breakdown;
 pub(crate) mod validate;

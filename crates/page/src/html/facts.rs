@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use results::Machine;
+use results::{Machine, Run};
 
 use crate::plot::grouped;
 use crate::plot::text::escape;
-use crate::scene::{Group, Run, Scene};
-use crate::work::Scale;
+use crate::roofline_cost::Scale;
+use crate::scene::{Group, Scene};
 
 pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     let title = match groups {
@@ -17,7 +17,7 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
         [first, rest @ ..] => format!("{} and {} more", first.title, rest.len()),
     };
     let mut text = format!("<header><h1>{}</h1>\n", escape(&title));
-    for run in scene.runs {
+    for run in &scene.runs {
         text.push_str("<dl class=\"facts\">");
         for (name, fact) in of_run(run) {
             let _ = write!(text, "<div><dt>{name}</dt><dd><bdi>{}</bdi></dd></div>", escape(&fact));
@@ -35,31 +35,30 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
 fn of_run(run: &Run) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Run", run.name.clone())];
     let environment = run.environments.first();
-    let machine = environment.map(Machine::of).unwrap_or_default();
-    let on_gpu = run.records.iter().any(|record| record.device != protocol::Device::Cpu);
+    let machine = environment.map(Machine::from).unwrap_or_default();
+    let on_gpu = run.tables.iter().any(|table| table.key.device != protocol::Device::Cpu);
     let gpus: BTreeSet<&str> = machine.gpus.iter().map(|(name, _)| name.as_str()).collect();
     let device = if on_gpu && !gpus.is_empty() {
-        let devices = |record: &protocol::Measurement| if record.one_rank { 1 } else { record.world_size };
-        let world = run.records.iter().map(devices).max().unwrap_or(1);
+        let world = run.tables.iter().map(|table| table.key.ranks.measured()).max().unwrap_or(1);
         format!("{world} × {}", gpus.into_iter().collect::<Vec<_>>().join(", "))
     } else {
         format!("{}, {} cores", machine.cpu, machine.cores)
     };
     facts.push(("Device", device));
     let model = |table: &results::Table| {
-        let parameters = Scale::of(run, table).map(|scale| {
+        let parameters = Scale::new(run, table).map(|scale| {
             format!(" ({} M parameters)", grouped(&format!("{:.0}", scale.parameters() as f64 / 1e6)))
         });
-        format!("{}{}", table.model, parameters.unwrap_or_default())
+        format!("{}{}", table.key.model, parameters.unwrap_or_default())
     };
     let models: BTreeSet<String> = run.tables.iter().map(model).collect();
     facts.push(("Model", models.into_iter().collect::<Vec<_>>().join(", ")));
     let precisions: BTreeSet<String> =
-        run.records.iter().map(|record| record.precision.to_string().to_uppercase()).collect();
+        run.tables.iter().map(|table| table.key.precision.to_string().to_uppercase()).collect();
     facts.push(("Precision", precisions.into_iter().collect::<Vec<_>>().join(", ")));
     let rows: usize = run.tables.iter().map(|table| table.rows.len()).sum();
     let replicates =
-        run.tables.iter().flat_map(|table| &table.rows).map(|row| row.replicates).max().unwrap_or(0);
+        run.tables.iter().flat_map(|table| &table.rows).map(|row| row.replicates.len()).max().unwrap_or(0);
     let many = if replicates > 1 { format!(", {replicates} replicates") } else { String::new() };
     facts.push(("Cells", format!("{rows}{many}")));
     if let Some(environment) = environment {
@@ -71,7 +70,7 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
 /// Everything that figures depend on, to be opened.
 pub(super) fn details(scene: &Scene<'_>) -> String {
     let mut text = String::from("<section id=\"environment\"><h2>Measured with</h2>\n");
-    for run in scene.runs {
+    for run in &scene.runs {
         for (part, environment) in run.environments.iter().enumerate() {
             let part =
                 if run.environments.len() == 1 { String::new() } else { format!(", part {}", part + 1) };

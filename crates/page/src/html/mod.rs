@@ -3,16 +3,16 @@
 mod facts;
 mod figure;
 mod series;
-mod short;
+mod summary;
 mod tables;
 
 use std::fmt::Write as _;
 
-use crate::doubts;
+use crate::caveats::caveats;
 use crate::plot::palette;
 use crate::plot::text::escape;
 use crate::plots;
-use crate::scene::{Comparison, Run, Scene};
+use crate::scene::{AuditedRun, Comparison, Scene};
 use crate::{Error, Plot};
 
 const STYLE: &str = include_str!("page.css");
@@ -20,7 +20,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// Everything that can be shown of runs.
 pub struct Page<'a> {
-    runs: &'a [Run],
+    runs: &'a [AuditedRun],
     comparisons: &'a [Comparison],
     /// Of each group of tables.
     groups: Vec<Vec<Plot>>,
@@ -33,7 +33,7 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// Where a plot can't be drawn.
-    pub fn new(runs: &'a [Run], comparisons: &'a [Comparison]) -> Result<Self, Error> {
+    pub fn new(runs: &'a [AuditedRun], comparisons: &'a [Comparison]) -> Result<Self, Error> {
         let scene = Scene::new(runs);
         let groups = scene.groups();
         let is_one = groups.len() == 1;
@@ -61,8 +61,8 @@ impl<'a> Page<'a> {
         let groups = scene.groups();
         let title = groups.first().map_or("No cells", |group| group.title.as_str());
         let mut body = facts::header(&scene, &groups);
-        body.push_str(&short::section(&scene, &groups));
-        body.push_str(&doubts_section(&scene));
+        body.push_str(&summary::section(&scene, &groups));
+        body.push_str(&caveats_section(self.runs));
         for (comparison, plots) in self.comparisons.iter().zip(&self.ratios) {
             body.push_str(&compared(comparison, plots));
         }
@@ -97,25 +97,25 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-fn doubts_section(scene: &Scene<'_>) -> String {
+fn caveats_section(runs: &[AuditedRun]) -> String {
     let mut text = String::from("<section id=\"doubts\"><h2>Before you believe it</h2>\n");
-    for run in scene.runs {
-        if scene.runs.len() > 1 {
-            let _ = writeln!(text, "<h3>{}</h3>", escape(&run.name));
+    for audited in runs {
+        if runs.len() > 1 {
+            let _ = writeln!(text, "<h3>{}</h3>", escape(&audited.run.name));
         }
-        let _ = writeln!(text, "<p class=\"fine\">Audit: {}.</p>", escape(&run.audit.summary()));
-        let doubts = doubts::of(run);
-        if doubts.is_empty() {
+        let _ = writeln!(text, "<p class=\"fine\">Audit: {}.</p>", escape(&audited.audit.summary()));
+        let caveats = caveats(audited);
+        if caveats.is_empty() {
             text.push_str("<p class=\"fine\">Nothing speaks against this run.</p>\n");
             continue;
         }
         text.push_str("<ul class=\"doubts\">\n");
-        for doubt in doubts {
-            let (class, word) = (doubt.weight.class(), doubt.weight.word());
+        for caveat in caveats {
+            let (class, word) = (caveat.class(), caveat.word());
             let _ = writeln!(
                 text,
                 "<li class=\"{class}\"><b>{word}</b> <span>{}</span></li>",
-                escape(&doubt.words)
+                escape(&caveat.words)
             );
         }
         text.push_str("</ul>\n");

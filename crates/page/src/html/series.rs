@@ -6,19 +6,19 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
-use protocol::{Measurement, Outcome};
+use protocol::Measurement;
 use serde_json::{Value, json};
 
 use crate::plot::text::escape;
-use crate::scene::Run;
+use crate::scene::AuditedRun;
 
-pub(super) fn section(runs: &[Run]) -> String {
+pub(super) fn section(runs: &[AuditedRun]) -> String {
     let mut text = String::from(
         "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n",
     );
-    for (index, run) in runs.iter().enumerate() {
-        let lines: String = run.records.iter().map(|record| format!("{}\n", line(record))).collect();
-        let cells = run.records.iter().filter(|record| record.outcome == Outcome::Ok).count();
+    for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
+        let lines: String = run.records().map(|record| format!("{}\n", line(record))).collect();
+        let cells = run.records().filter(|record| record.series().is_some()).count();
         let name = escape(&results::one_line(&run.name));
         let _ = write!(
             text,
@@ -49,23 +49,25 @@ fn compressed(text: &str) -> String {
 }
 
 fn line(record: &Measurement) -> Value {
+    let series = record.series();
+    let generations = series.iter().flat_map(|series| &series.generations);
     let mut line = json!({
-        "engine": record.engine,
-        "model": record.model,
-        "precision": record.precision,
-        "device": record.device,
-        "batch_size": record.batch_size,
-        "prompt_length": record.prompt_length,
+        "engine": record.key.engine,
+        "model": record.key.model,
+        "precision": record.key.precision,
+        "device": record.key.device,
+        "batch_size": record.key.batch_size,
+        "prompt_length": record.key.prompt_length,
         "replicate": record.replicate,
-        "outcome": record.outcome,
-        "prompt_ns": whole(&record.prompt_seconds),
-        "generations": record.generations.iter().map(|one| json!({
+        "outcome": record.outcome_word(),
+        "prompt_ns": series.map(|series| whole(&series.prompt_seconds)).unwrap_or_default(),
+        "generations": generations.map(|one| json!({
             "prompt_ns": nanoseconds(one.prompt_seconds),
             "token_ns": whole(&one.token_seconds),
             "wall_ns": nanoseconds(one.wall_seconds),
         })).collect::<Vec<_>>(),
     });
-    if let Some(device) = &record.device_seconds {
+    if let Some(device) = series.and_then(|series| series.device_seconds.as_ref()) {
         line["device_prompt_ns"] = json!(whole(&device.prompt));
         line["device_token_ns"] = device.tokens.iter().map(|tokens| whole(tokens)).collect();
     }

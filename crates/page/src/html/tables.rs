@@ -26,15 +26,18 @@ fn one(of: &Table, title: &str) -> String {
         .rows
         .iter()
         .map(|row| {
-            let head =
-                [results::one_line(&row.engine), row.batch_size.to_string(), row.prompt_length.to_string()];
+            let head = [
+                results::one_line(&row.key.engine),
+                row.key.batch_size.to_string(),
+                row.key.prompt_length.to_string(),
+            ];
             head.into_iter().chain(row.texts()).collect()
         })
         .collect();
     let title = escape(title);
     let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(of)));
     text.push_str(&table(&COLUMNS, &rows, &title));
-    if let Some(grid) = Grid::of(of) {
+    if let Some(grid) = Grid::new(of) {
         let caption = escape(&grid.caption);
         let _ = write!(
             text,

@@ -1,7 +1,7 @@
 //! What the GPU did while the cells were measured, one after the other: power and clock.
 
 use plotters::prelude::*;
-use protocol::{GpuSeries, Measurement};
+use protocol::{CellKey, GpuSeries, Measurement};
 use stats::Summary;
 
 use super::measure::number;
@@ -21,15 +21,15 @@ struct Span<'a> {
 }
 
 /// What is drawn of a sample.
-struct Column {
+struct Curve {
     title: &'static str,
     unit: &'static str,
     of: fn(&GpuSeries) -> Vec<f64>,
 }
 
-const COLUMNS: [Column; 2] = [
-    Column { title: "Power", unit: "W drawn by the GPU", of: |gpu| gpu.power_watts.clone() },
-    Column {
+const CURVES: [Curve; 2] = [
+    Curve { title: "Power", unit: "W drawn by the GPU", of: |gpu| gpu.power_watts.clone() },
+    Curve {
         title: "Clock",
         unit: "MHz of the multiprocessors",
         of: |gpu| gpu.sm_clock_mhz.iter().map(|&clock| clock.into()).collect(),
@@ -43,19 +43,19 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     for (run, table) in &group.tables {
         let mut begin = 0.0;
         let mut spans = Vec::new();
-        for record in scene.runs[*run].records_of(table) {
+        for record in table.records() {
             let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
             spans.push(Span { record, gpu, begin });
             begin += gpu.seconds;
         }
-        for column in &COLUMNS {
-            if spans.iter().any(|span| !(column.of)(span.gpu).is_empty()) {
+        for curve in &CURVES {
+            if spans.iter().any(|span| !(curve.of)(span.gpu).is_empty()) {
                 let run_name = if scene.runs.len() == 1 {
                     String::new()
                 } else {
                     format!(", {}", scene.runs[*run].name)
                 };
-                panels.push(panel(scene, &format!("{}{run_name}", column.title), column, &spans, begin)?);
+                panels.push(panel(scene, &format!("{}{run_name}", curve.title), curve, &spans, begin)?);
             }
         }
         throttled |= spans.iter().any(|span| is_throttled(span.gpu));
@@ -99,11 +99,11 @@ fn is_throttled(gpu: &GpuSeries) -> bool {
 fn panel(
     scene: &Scene<'_>,
     title: &str,
-    column: &Column,
+    curve: &Curve,
     spans: &[Span<'_>],
     end: f64,
 ) -> Result<Panel, Error> {
-    let all: Vec<f64> = spans.iter().flat_map(|span| (column.of)(span.gpu)).collect();
+    let all: Vec<f64> = spans.iter().flat_map(|span| (curve.of)(span.gpu)).collect();
     let top = all.iter().copied().fold(0.0, f64::max);
     let summary = Summary::of(&all);
     let frame = Frame {
@@ -119,7 +119,7 @@ fn panel(
                 number(all.median)
             ))
         ),
-        unit: column.unit,
+        unit: curve.unit,
         below: "seconds of measuring",
         x: Axis::linear(0.0, end),
         y: Axis::linear(0.0, top),
@@ -130,12 +130,12 @@ fn panel(
     let bin = end / POINTS;
     frame.draw(|area, pen| {
         for span in spans {
-            let points = binned(&span.gpu.sample_seconds, &(column.of)(span.gpu), bin);
+            let points = binned(&span.gpu.sample_seconds, &(curve.of)(span.gpu), bin);
             let points: Vec<(f64, f64)> = points.into_iter().map(|(x, y)| (x + span.begin, y)).collect();
             if points.is_empty() {
                 continue;
             }
-            let Measurement { engine, batch_size, prompt_length, .. } = span.record;
+            let CellKey { engine, batch_size, prompt_length, .. } = &span.record.key;
             pen.mark(
                 &format!("l {}", scene.colour(engine)),
                 &format!("{engine} {batch_size}×{prompt_length}"),
@@ -182,9 +182,9 @@ fn row(scene: &Scene<'_>, run: usize, span: &Span<'_>) -> Vec<String> {
     let whole = |number: Option<u32>| number.map_or_else(none, |number| number.to_string());
     let reasons: Vec<&str> = gpu.throttled().map(|(reason, _)| reason.words()).collect();
     vec![
-        scene.series(&record.engine, run),
-        record.batch_size.to_string(),
-        record.prompt_length.to_string(),
+        scene.series(&record.key.engine, run),
+        record.key.batch_size.to_string(),
+        record.key.prompt_length.to_string(),
         record.replicate.to_string(),
         number(gpu.seconds),
         power.map_or_else(none, |power| number(power.mean)),

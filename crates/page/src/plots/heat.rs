@@ -2,7 +2,6 @@
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use protocol::Outcome;
 use results::Row;
 
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
@@ -19,9 +18,9 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Erro
 }
 
 /// The scale of one measure: the least and the largest figure.
-struct Scale(f64, f64);
+struct ColourScale(f64, f64);
 
-impl Scale {
+impl ColourScale {
     /// The step of a figure, evenly by logarithm.
     fn step(&self, value: f64) -> usize {
         let Self(least, largest) = *self;
@@ -35,7 +34,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
         group.measured().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = values.iter().copied().fold(0.0, f64::max);
-    let scale = Scale(least, largest);
+    let scale = ColourScale(least, largest);
     let mut panels = Vec::new();
     for (run, engine) in group.series() {
         panels.push(panel(scene, group, measure, &scale, run, engine)?);
@@ -71,18 +70,18 @@ fn panel(
     scene: &Scene<'_>,
     group: &Group<'_>,
     measure: &Measure,
-    scale: &Scale,
+    scale: &ColourScale,
     run: usize,
     engine: &str,
 ) -> Result<Panel, Error> {
-    let batches = group.sizes(|row| row.batch_size);
-    let prompts = group.sizes(|row| row.prompt_length);
+    let batches = group.sizes(|row| row.key.batch_size);
+    let prompts = group.sizes(|row| row.key.prompt_length);
     let rows: Vec<&Row> = group
         .tables
         .iter()
         .filter(|(its, _)| *its == run)
         .flat_map(|(_, table)| &table.rows)
-        .filter(|row| row.engine == engine)
+        .filter(|row| row.key.engine == engine)
         .collect();
     let without = rows.iter().filter(|row| row.figures.is_none()).count();
     let frame = Frame {
@@ -104,7 +103,7 @@ fn panel(
     frame.draw(|area, pen| {
         for row in &rows {
             let place = |sizes: &[u32], size: u32| sizes.iter().position(|other| *other == size).unwrap_or(0);
-            let at = (place(&prompts, row.prompt_length), place(&batches, row.batch_size));
+            let at = (place(&prompts, row.key.prompt_length), place(&batches, row.key.batch_size));
             draw_cell(area, pen, measure, scale, row, at, (prompts.len(), batches.len()))?;
         }
         Ok(())
@@ -115,7 +114,7 @@ fn draw_cell(
     area: &Area,
     pen: &Pen,
     measure: &Measure,
-    scale: &Scale,
+    scale: &ColourScale,
     row: &Row,
     (column, line): (usize, usize),
     (columns, lines): (usize, usize),
@@ -132,7 +131,7 @@ fn draw_cell(
     let unit = if value.is_some() { measure.short } else { "" };
     pen.mark(
         &class,
-        format!("{} {}×{}: {words} {unit}", row.engine, row.batch_size, row.prompt_length).trim(),
+        format!("{} {}×{}: {words} {unit}", row.key.engine, row.key.batch_size, row.key.prompt_length).trim(),
     );
     area.draw(&Rectangle::new([(x, y + 1.0), (x + 1.0, y)], BLACK.filled()))?;
     let room = f64::from(WIDTH - 60) / columns as f64;
@@ -154,10 +153,7 @@ fn draw_cell(
 }
 
 fn ended(row: &Row) -> &'static str {
-    match row.outcome {
-        Outcome::Ok => "parts",
-        _ => row.outcome_text(),
-    }
+    row.failure().map_or("parts", |failure| failure.kind.table_word())
 }
 
 fn categories(sizes: &[u32]) -> Axis {
@@ -166,23 +162,23 @@ fn categories(sizes: &[u32]) -> Axis {
 }
 
 fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> DataTable {
-    let prompts = group.sizes(|row| row.prompt_length);
+    let prompts = group.sizes(|row| row.key.prompt_length);
     let mut columns = vec!["Engine".to_owned(), "Batch Size".to_owned()];
     columns.extend(prompts.iter().map(|prompt| format!("Prompt {prompt} ({})", measure.short)));
     let mut rows = Vec::new();
     for (run, engine) in group.series() {
-        for batch in group.sizes(|row| row.batch_size) {
+        for batch in group.sizes(|row| row.key.batch_size) {
             let its: Vec<&Row> = group
                 .tables
                 .iter()
                 .filter(|(its, _)| *its == run)
                 .flat_map(|(_, table)| &table.rows)
-                .filter(|row| row.engine == engine && row.batch_size == batch)
+                .filter(|row| row.key.engine == engine && row.key.batch_size == batch)
                 .collect();
             if its.is_empty() {
                 continue;
             }
-            let cell = |prompt: &u32| match its.iter().find(|row| row.prompt_length == *prompt) {
+            let cell = |prompt: &u32| match its.iter().find(|row| row.key.prompt_length == *prompt) {
                 None => String::new(),
                 Some(row) => {
                     let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));

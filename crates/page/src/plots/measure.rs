@@ -44,7 +44,7 @@ pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     title: "Decode throughput",
     unit: "generated tokens a second",
     short: "tokens/s",
-    value: |row, figures| Some(f64::from(row.batch_size) / figures.token.mean),
+    value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
     spread: None,
     note: "Batch size over the mean latency of a decode forward. Higher is better.",
 };
@@ -56,7 +56,7 @@ pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
     unit: "prompt tokens a second",
     short: "tokens/s",
     value: |row, figures| {
-        Some(f64::from(row.batch_size) * f64::from(row.prompt_length) / figures.prompt.mean)
+        Some(f64::from(row.key.batch_size) * f64::from(row.key.prompt_length) / figures.prompt.mean)
     },
     spread: None,
     note: "Batch size × prompt length over the mean latency of a prefill. Higher is better.",

@@ -1,8 +1,9 @@
 //! A candidate over its baseline, cell by cell, with the ratio's interval.
 
-use compare::{Line, Metric, Report, Section};
+use compare::{ComparedFigure, Report, Section};
+use indexmap::IndexSet;
 use plotters::prelude::*;
-use results::format_short;
+use results::{Metric, format_short};
 use stats::Verdict;
 
 use crate::Error;
@@ -37,14 +38,9 @@ fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
 }
 
 fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error> {
-    let mut engines: Vec<&str> = Vec::new();
-    for line in &section.cells {
-        if !engines.contains(&line.engine.as_str()) {
-            engines.push(&line.engine);
-        }
-    }
+    let engines: IndexSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
     let all = || section.cells.iter().chain(&section.means);
-    let reach = |line: &Line| {
+    let reach = |line: &ComparedFigure| {
         let interval = line.interval.map_or([line.ratio; 2], |interval| [interval.low, interval.high]);
         interval
             .into_iter()
@@ -89,8 +85,8 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
 }
 
 /// An engine's mean, then its most changed cells in the order of the table.
-fn lines<'a>(engine: &str, section: &'a Section) -> Vec<&'a Line> {
-    let mut cells: Vec<(usize, &Line)> =
+fn lines<'a>(engine: &str, section: &'a Section) -> Vec<&'a ComparedFigure> {
+    let mut cells: Vec<(usize, &ComparedFigure)> =
         section.cells.iter().filter(|line| line.engine == engine).enumerate().collect();
     cells.sort_by(|(_, one), (_, other)| other.ratio.ln().abs().total_cmp(&one.ratio.ln().abs()));
     cells.truncate(LINES);
@@ -99,11 +95,11 @@ fn lines<'a>(engine: &str, section: &'a Section) -> Vec<&'a Line> {
     mean.chain(cells.into_iter().map(|(_, line)| line)).collect()
 }
 
-fn name(line: &Line) -> String {
+fn name(line: &ComparedFigure) -> String {
     line.size.map_or_else(|| "mean".into(), |size| format!("{}×{}", size.batch_size, size.prompt_length))
 }
 
-fn interval(line: &Line) -> String {
+fn interval(line: &ComparedFigure) -> String {
     line.interval.map_or_else(String::new, |interval| {
         format!("{} to {}", format_short(interval.low), format_short(interval.high))
     })
@@ -141,7 +137,7 @@ fn panel(engine: &str, section: &Section, reach: f64) -> Result<Panel, Error> {
     })
 }
 
-fn draw(area: &Area, pen: &Pen, line: &Line, y: f64) -> Drawn {
+fn draw(area: &Area, pen: &Pen, line: &ComparedFigure, y: f64) -> Drawn {
     let (class, slot, words) = look(line.verdict);
     if let Some(interval) = line.interval {
         pen.class(&format!("ci {class}"));
@@ -169,7 +165,7 @@ fn ratio_axis(edge: f64) -> Axis {
 
 fn table(section: &Section) -> DataTable {
     let metric = section.metric;
-    let row = |line: &Line| {
+    let row = |line: &ComparedFigure| {
         vec![
             results::one_line(&line.engine),
             name(line),

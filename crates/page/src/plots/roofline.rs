@@ -5,8 +5,8 @@ use plotters::prelude::*;
 use super::measure::number;
 use crate::Error;
 use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
+use crate::roofline_cost::{Scale, Work};
 use crate::scene::{Group, Measured, Scene};
-use crate::work::{Scale, Work};
 
 /// A forward of a cell: what it is, how much it does, and in which time.
 struct Forward<'a> {
@@ -31,11 +31,11 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     let mut rows = Vec::new();
     let mut words = Vec::new();
     for (run, table) in &group.tables {
-        let Some(scale) = Scale::of(&scene.runs[*run], table) else { continue };
+        let Some(scale) = Scale::new(scene.runs[*run], table) else { continue };
         let cells = group.measured().into_iter().filter(|cell| cell.run == *run);
         let forwards: Vec<Forward<'_>> = cells
             .flat_map(|cell| {
-                let decode = scale.decode(&cell, table.generation_length);
+                let decode = scale.decode(&cell, table.key.generation_length);
                 let prefill = scale.prefill(&cell);
                 [
                     Forward { cell, is_decode: true, work: decode, seconds: cell.figures.token.mean },
@@ -156,13 +156,13 @@ fn panel(
             area.draw(&PathElement::new(corners.clone(), BLACK))?;
         }
         forwards.iter().try_for_each(|forward| {
-            let engine = forward.cell.row.engine.as_str();
+            let engine = forward.cell.row.key.engine.as_str();
             let class = if forward.is_decode { "p full" } else { "p" };
             let words = format!(
                 "{} {}×{} {}: {} GFLOP/s at {} FLOP/byte",
                 scene.series(engine, forward.cell.run),
-                forward.cell.row.batch_size,
-                forward.cell.row.prompt_length,
+                forward.cell.row.key.batch_size,
+                forward.cell.row.key.prompt_length,
                 forward.name(),
                 number(forward.speed()),
                 number(forward.work.intensity())
@@ -175,9 +175,9 @@ fn panel(
 
 fn row(scene: &Scene<'_>, forward: &Forward<'_>) -> Vec<String> {
     vec![
-        scene.series(&forward.cell.row.engine, forward.cell.run),
-        forward.cell.row.batch_size.to_string(),
-        forward.cell.row.prompt_length.to_string(),
+        scene.series(&forward.cell.row.key.engine, forward.cell.run),
+        forward.cell.row.key.batch_size.to_string(),
+        forward.cell.row.key.prompt_length.to_string(),
         forward.name().to_owned(),
         number(forward.work.intensity()),
         number(forward.speed()),

@@ -16,8 +16,8 @@ struct Size {
     of: fn(&Row) -> u32,
 }
 
-const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.batch_size };
-const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.prompt_length };
+const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.key.batch_size };
+const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.key.prompt_length };
 
 pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
     let mut plots = Vec::new();
@@ -76,11 +76,11 @@ fn plot(
                 let mut points: Vec<Point> = cells
                     .iter()
                     .filter(|cell| {
-                        cell.run == run && cell.row.engine == engine && (other.of)(cell.row) == size
+                        cell.run == run && cell.row.key.engine == engine && (other.of)(cell.row) == size
                     })
                     .filter_map(|cell| {
                         let y = value(cell)?;
-                        let (batch, prompt) = (cell.row.batch_size, cell.row.prompt_length);
+                        let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
                         let words = format!(
                             "{} {batch}×{prompt}: {} {}",
                             scene.series(engine, run),
@@ -177,9 +177,9 @@ fn table(scene: &Scene<'_>, cells: &[Measured<'_>], measure: &Measure) -> DataTa
     let row = |cell: &Measured<'_>| {
         let value = (measure.value)(cell.row, cell.figures)?;
         let mut row = vec![
-            scene.series(&cell.row.engine, cell.run),
-            cell.row.batch_size.to_string(),
-            cell.row.prompt_length.to_string(),
+            scene.series(&cell.row.key.engine, cell.run),
+            cell.row.key.batch_size.to_string(),
+            cell.row.key.prompt_length.to_string(),
             number(value),
         ];
         if let Some((least, p95)) = measure.spread.map(|spread| spread(cell.figures)) {

@@ -1,7 +1,8 @@
 //! The latency of each generated token, with its band: drift, a throttle and a slow first token show.
 
+use indexmap::IndexSet;
 use plotters::prelude::*;
-use protocol::{Measurement, Outcome};
+use protocol::Measurement;
 use stats::Summary;
 
 use super::measure::{MILLISECONDS, number};
@@ -35,16 +36,16 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     for cell in &chosen {
-        let bins = bins(&series(scene, group, cell));
+        let bins = bins(&series(cell));
         if bins.len() < 2 {
             continue;
         }
         panels.push(panel(scene, cell, &bins)?);
         rows.extend(bins.iter().map(|bin| {
             vec![
-                scene.series(&cell.row.engine, cell.run),
-                cell.row.batch_size.to_string(),
-                cell.row.prompt_length.to_string(),
+                scene.series(&cell.row.key.engine, cell.run),
+                cell.row.key.batch_size.to_string(),
+                cell.row.key.prompt_length.to_string(),
                 format!("{}–{}", bin.tokens.0, bin.tokens.1),
                 number(bin.least),
                 number(bin.median),
@@ -55,25 +56,15 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     if panels.is_empty() {
         return Ok(None);
     }
-    let mut legend: Vec<Key> = Vec::new();
-    let mut met = Vec::new();
-    for cell in &chosen {
-        if met.contains(&cell.row.engine.as_str()) {
-            continue;
-        }
-        met.push(&cell.row.engine);
-        let colour = scene.colour(&cell.row.engine);
-        let line =
-            sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(&cell.row.engine));
+    let engines: IndexSet<&str> = chosen.iter().map(|cell| cell.row.key.engine.as_str()).collect();
+    let key = |engine: &str| {
+        let colour = scene.colour(engine);
+        let line = sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(engine));
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
-        legend.push(Key::new(
-            &band,
-            &format!(
-                "{}: first token, median of neighbours, band of all",
-                results::one_line(&cell.row.engine)
-            ),
-        ));
-    }
+        let words = format!("{}: first token, median of neighbours, band of all", results::one_line(engine));
+        Key::new(&band, &words)
+    };
+    let legend: Vec<Key> = engines.into_iter().map(key).collect();
     Ok(Some(Plot {
         id: "token-by-token".into(),
         title: "Latency of each generated token".into(),
@@ -109,14 +100,14 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
     let mut chosen: Vec<Measured<'a>> = Vec::new();
     let each = MOST / group.series().len().max(1);
     for (run, engine) in group.series() {
-        let its = || cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine);
-        let work = |cell: &Measured<'_>| (cell.row.batch_size, cell.row.prompt_length);
+        let its = || cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine);
+        let work = |cell: &Measured<'_>| (cell.row.key.batch_size, cell.row.key.prompt_length);
         let unsteady = its()
             .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
         let three = [unsteady, its().min_by_key(|cell| work(cell)), its().max_by_key(|cell| work(cell))];
         let mut own: Vec<&Measured<'a>> = Vec::new();
         for cell in three.into_iter().flatten() {
-            if !own.iter().any(|other| std::ptr::eq(other.row, cell.row)) {
+            if !own.iter().any(|other| other.row.key == cell.row.key) {
                 own.push(cell);
             }
         }
@@ -129,15 +120,9 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
 }
 
 /// The token latencies of every generation of a cell. Seconds.
-fn series<'a>(scene: &Scene<'a>, group: &Group<'a>, cell: &Measured<'a>) -> Vec<&'a [f64]> {
-    let Some((_, table)) = group.tables.iter().find(|(run, _)| *run == cell.run) else { return Vec::new() };
-    let is_its = |record: &&Measurement| {
-        record.engine == cell.row.engine
-            && (record.batch_size, record.prompt_length) == (cell.row.batch_size, cell.row.prompt_length)
-            && record.outcome == Outcome::Ok
-    };
-    let records = scene.runs[cell.run].records_of(table).into_iter().filter(is_its);
-    records.flat_map(|record| &record.generations).map(|one| one.token_seconds.as_slice()).collect()
+fn series<'a>(cell: &Measured<'a>) -> Vec<&'a [f64]> {
+    let series = cell.row.replicates.iter().filter_map(Measurement::series);
+    series.flat_map(|series| &series.generations).map(|one| one.token_seconds.as_slice()).collect()
 }
 
 fn bins(series: &[&[f64]]) -> Vec<Bin> {
@@ -160,8 +145,8 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
 }
 
 fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, Error> {
-    let slot = scene.slot(&cell.row.engine);
-    let colour = scene.colour(&cell.row.engine);
+    let slot = scene.slot(&cell.row.key.engine);
+    let colour = scene.colour(&cell.row.key.engine);
     let largest = bins.iter().map(|bin| bin.largest).fold(0.0, f64::max);
     let mut medians: Vec<f64> = bins.iter().map(|bin| bin.median).collect();
     medians.sort_by(f64::total_cmp);
@@ -174,8 +159,8 @@ fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, 
     } else {
         String::new()
     };
-    let series = scene.series(&cell.row.engine, cell.run);
-    let size = format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
+    let series = scene.series(&cell.row.key.engine, cell.run);
+    let size = format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
     let last = bins.last().map_or(1, |bin| bin.tokens.1);
     let frame = Frame {

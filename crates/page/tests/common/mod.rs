@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use page::Run;
+use page::AuditedRun;
 use protocol::{
-    Device, Environment, Generation, GpuPhase, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement,
-    Memory, ModelFacts, Outcome, Phase, Precision, ProgramVersion, SCHEMA, Throttle,
+    CellFailure, CellKey, Device, Environment, FailureKind, Generation, GpuPhase, GpuSeries, Measured,
+    MeasuredCeiling, MeasuredCeilings, MeasuredCell, Measurement, Memory, ModelFacts, Outcome, Phase,
+    Precision, ProgramVersion, Ranks, SCHEMA, Throttle,
 };
+use results::Run;
 
 const MODEL: &str = include_str!("../../../../configs/models/llama2-15m.json");
 
@@ -51,49 +53,47 @@ pub(crate) fn measured(
     let mut tokens = series(256, token_seconds * (1.0 + 0.05 * f64::from(batch)));
     tokens[0] *= 1.7;
     let wall = prompt_seconds + tokens.iter().sum::<f64>() * 1.01;
-    Measurement {
-        schema: SCHEMA,
-        engine: engine.into(),
-        model: "llama2-15m".into(),
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        world_size: 1,
-        batch_size: batch,
-        prompt_length: prompt,
-        generation_length: 256,
-        replicate,
-        outcome: Outcome::Ok,
-        phase: None,
-        error: None,
-        inferred_from: None,
-        part: 1,
-        load_seconds: None,
-        notes: Vec::new(),
+    let series = Measured {
         prompt_seconds: series(100, prompt_seconds),
         generations: vec![Generation { prompt_seconds, token_seconds: tokens, wall_seconds: wall }],
-        procedure: None,
         device_seconds: None,
         memory: Memory { peak_bytes: Some(100 << 20), ..Memory::default() },
         ranks: Vec::new(),
         collectives: None,
-        tokens_sha256: None,
-        one_rank: false,
+        tokens_sha256: String::new(),
+    };
+    Measurement {
+        schema: SCHEMA,
+        key: CellKey {
+            model: "llama2-15m".into(),
+            precision: Precision::Fp32,
+            device: Device::Cpu,
+            ranks: Ranks::ONE,
+            engine: engine.into(),
+            batch_size: batch,
+            prompt_length: prompt,
+            generation_length: 256,
+        },
+        replicate,
+        part: 1,
         device_memory_limit_bytes: None,
+        procedure: None,
         read_bytes_per_second: None,
         gpu: None,
+        outcome: Outcome::Ok(Box::new(MeasuredCell { load_seconds: None, notes: Vec::new(), series })),
     }
 }
 
 /// A cell without figures.
-pub(crate) fn ended(engine: &str, batch: u32, prompt: u32, outcome: Outcome, error: &str) -> Measurement {
-    Measurement {
-        outcome,
-        phase: Some(Phase::Prompt),
-        error: Some(error.into()),
-        prompt_seconds: Vec::new(),
-        generations: Vec::new(),
-        ..measured(engine, batch, prompt, 0, 0.001)
-    }
+pub(crate) fn ended(engine: &str, batch: u32, prompt: u32, kind: FailureKind, error: &str) -> Measurement {
+    let outcome = Outcome::Failed(CellFailure::new(kind, Phase::Prompt, error.into()));
+    Measurement { outcome, ..measured(engine, batch, prompt, 0, 0.001) }
+}
+
+/// The series of a measured cell, to change.
+pub(crate) fn series(record: &mut Measurement) -> &mut Measured {
+    let Outcome::Ok(cell) = &mut record.outcome else { panic!("not measured") };
+    &mut cell.series
 }
 
 /// The same on a GPU of 400 W, whose clocks sank.
@@ -150,28 +150,29 @@ pub(crate) fn environment() -> Environment {
     }
 }
 
-pub(crate) fn run(name: &str, records: Vec<Measurement>) -> Run {
+pub(crate) fn run(name: &str, records: Vec<Measurement>) -> AuditedRun {
     let environments = vec![environment()];
-    Run {
+    let run = Run {
+        dir: name.into(),
         name: name.into(),
-        tables: results::tables(&records, &[], &environments),
         expected: records.len(),
-        records,
+        tables: results::tables(records, &[], &environments),
         environments,
+        settings: vec![BTreeMap::new()],
         verifications: Vec::new(),
-        audit: audit::Report::default(),
-    }
+    };
+    AuditedRun { run, audit: audit::Report::default() }
 }
 
 /// Two engines over 3 × 2 cells, of which the last ran out of memory.
-pub(crate) fn small() -> Run {
+pub(crate) fn small() -> AuditedRun {
     let mut records = Vec::new();
     for (engine, token) in [("onnxruntime", 0.002), ("pytorch-eager", 0.008)] {
         for batch in [1, 4, 16] {
             for prompt in [16, 256] {
                 records.push(match (engine, batch, prompt) {
                     ("pytorch-eager", 16, 256) => {
-                        ended(engine, batch, prompt, Outcome::OutOfMemory, "std::bad_alloc")
+                        ended(engine, batch, prompt, FailureKind::OutOfMemory, "std::bad_alloc")
                     }
                     _ => measured(engine, batch, prompt, 0, token),
                 });
@@ -182,7 +183,7 @@ pub(crate) fn small() -> Run {
 }
 
 /// Engines whose names are none, on a GPU.
-pub(crate) fn hostile(name: &str, factor: f64) -> Run {
+pub(crate) fn hostile(name: &str, factor: f64) -> AuditedRun {
     let mut records = Vec::new();
     for replicate in 0..5 {
         for (engine, token) in [(HOSTILE, 0.002), (LONG, 0.003), (RIGHT_TO_LEFT, 0.004)] {
@@ -194,12 +195,12 @@ pub(crate) fn hostile(name: &str, factor: f64) -> Run {
             }
         }
     }
-    records.push(ended(HOSTILE, 64, 128, Outcome::Failed, HOSTILE));
+    records.push(ended(HOSTILE, 64, 128, FailureKind::Failed, HOSTILE));
     run(name, records)
 }
 
 /// 3 engines × 15 batch sizes × 12 prompt lengths, with 100 prefills and 256 tokens each.
-pub(crate) fn large() -> Run {
+pub(crate) fn large() -> AuditedRun {
     let mut records = Vec::new();
     for (engine, token) in [("onnxruntime", 0.002), ("pytorch-eager", 0.008), ("pytorch-compile", 0.007)] {
         for batch in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256] {
@@ -212,36 +213,18 @@ pub(crate) fn large() -> Run {
 }
 
 /// The run that is kept in the repository.
-pub(crate) fn kept() -> Run {
+pub(crate) fn kept() -> AuditedRun {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/llama2-15m-fp32-cpu");
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
-    let records: Vec<Measurement> =
-        read("measurements.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let environments: Vec<Environment> = vec![serde_json::from_str(&read("environment.json")).unwrap()];
-    let verifications: Vec<protocol::Verification> =
-        serde_json::from_str(&read("verification.json")).unwrap();
-    Run {
-        name: "llama2-15m-fp32-cpu".into(),
-        tables: results::tables(&records, &verifications, &environments),
-        expected: records.len(),
-        records,
-        environments,
-        verifications,
-        audit: audit::Report::default(),
-    }
+    AuditedRun { run: Run::read(&dir).unwrap(), audit: audit::Report::default() }
 }
 
 /// The second of two runs held against the first.
-pub(crate) fn comparison(baseline: &Run, candidate: &Run) -> page::Comparison {
-    let subject = |run: &Run| {
-        let mut subject = compare::RunSubject::new(&run.name);
-        run.records.iter().for_each(|record| subject.add(record.clone()));
-        subject.finish(&run.environments[0], BTreeMap::new(), run.records.len())
-    };
+pub(crate) fn comparison(baseline: &AuditedRun, candidate: &AuditedRun) -> page::Comparison {
+    let [baseline, candidate] = [&baseline.run, &candidate.run];
+    let [first, second] = [baseline, candidate].map(|run| compare::Subject::from_run(run).unwrap());
     let criteria = compare::Criteria { thresholds: compare::Thresholds::all(0.05), allow_drift: false };
-    let result = compare::compare(&subject(baseline), &subject(candidate), &criteria);
     page::Comparison {
-        result: result.map_err(|refused| refused.to_string()),
+        result: compare::compare(&first, &second, &criteria).map_err(|refused| refused.to_string()),
         baseline: baseline.name.clone(),
         candidate: candidate.name.clone(),
     }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Device, Environment, Generation, Measurement, Memory, Outcome, Phase, Precision, ProgramVersion, SCHEMA,
+    CellFailure, CellKey, Device, Environment, FailureKind, Generation, Measured, MeasuredCell, Measurement,
+    Memory, Outcome, Phase, Precision, ProgramVersion, Ranks, SCHEMA,
 };
 
 pub(crate) fn environment() -> Environment {
@@ -42,40 +43,38 @@ pub(crate) fn measured(
     let token = |index: u32| 0.002 + 1e-6 * f64::from(index);
     let token_seconds: Vec<f64> = (0..generation_length).map(token).collect();
     let wall_seconds = (prompt + token_seconds.iter().sum::<f64>()) * 1.001;
-    Measurement {
-        schema: SCHEMA,
-        engine: engine.into(),
-        model: "llama2-15m".into(),
-        precision: Precision::Fp32,
-        device: Device::Cpu,
-        world_size: 1,
-        batch_size,
-        prompt_length,
-        generation_length,
-        replicate: 0,
-        outcome: Outcome::Ok,
-        phase: None,
-        error: None,
-        inferred_from: None,
-        part: 1,
-        load_seconds: Some(0.5),
-        notes: Vec::new(),
+    let series = Measured {
         prompt_seconds: vec![prompt, prompt * 1.1, prompt * 0.9],
         generations: vec![Generation { prompt_seconds: prompt, token_seconds, wall_seconds }],
+        device_seconds: None,
         memory: Memory {
             weights_bytes: Some(60 << 20),
             kv_cache_bytes: Some(1 << 20),
             peak_bytes: Some(100 << 20),
         },
-        procedure: None,
-        device_seconds: None,
         ranks: Vec::new(),
         collectives: None,
-        tokens_sha256: Some("aa".into()),
-        one_rank: false,
+        tokens_sha256: "aa".into(),
+    };
+    Measurement {
+        schema: SCHEMA,
+        key: CellKey {
+            model: "llama2-15m".into(),
+            precision: Precision::Fp32,
+            device: Device::Cpu,
+            ranks: Ranks::ONE,
+            engine: engine.into(),
+            batch_size,
+            prompt_length,
+            generation_length,
+        },
+        replicate: 0,
+        part: 1,
         device_memory_limit_bytes: None,
+        procedure: None,
         read_bytes_per_second: None,
         gpu: None,
+        outcome: Outcome::Ok(Box::new(MeasuredCell { load_seconds: Some(0.5), notes: Vec::new(), series })),
     }
 }
 
@@ -83,17 +82,28 @@ pub(crate) fn ended(
     engine: &str,
     batch_size: u32,
     prompt_length: u32,
-    outcome: Outcome,
+    kind: FailureKind,
     error: &str,
 ) -> Measurement {
-    Measurement {
-        outcome,
-        phase: Some(Phase::Prompt),
-        error: Some(error.into()),
-        prompt_seconds: Vec::new(),
-        generations: Vec::new(),
-        memory: Memory::default(),
-        tokens_sha256: None,
-        ..measured(engine, batch_size, prompt_length, 256)
+    let outcome = Outcome::Failed(CellFailure::new(kind, Phase::Prompt, error.into()));
+    Measurement { outcome, ..measured(engine, batch_size, prompt_length, 256) }
+}
+
+/// The record with a change of its key.
+pub(crate) fn with_key(mut record: Measurement, change: impl FnOnce(&mut CellKey)) -> Measurement {
+    change(&mut record.key);
+    record
+}
+
+/// The record of a measured cell with a change of what was measured.
+pub(crate) fn with_cell(mut record: Measurement, change: impl FnOnce(&mut MeasuredCell)) -> Measurement {
+    if let Outcome::Ok(cell) = &mut record.outcome {
+        change(cell);
     }
+    record
+}
+
+/// The texts of a table's notes.
+pub(crate) fn texts(table: &results::Table) -> Vec<String> {
+    table.notes.iter().map(|note| note.text.clone()).collect()
 }

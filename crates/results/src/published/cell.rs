@@ -1,6 +1,9 @@
 //! One figure as it is printed, and what it says.
 
+use protocol::FailureKind;
+
 use super::error::brief;
+use crate::{Figure, Statistic, Value};
 
 /// A figure as printed; always one that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -8,44 +11,14 @@ pub struct Cell {
     text: String,
 }
 
-/// What a cell says.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
-    /// A figure.
-    Number(Number),
-    /// `OOM`: the cell needs more memory than there was.
-    OutOfMemory,
-    /// `N/A` or a dash: the column does not apply.
-    NotAvailable,
-    /// Nothing.
-    Empty,
-    /// `TIMEOUT`, `CRASHED`, `FAILED` or `SKIPPED`.
-    Ended(&'static str),
-}
-
-/// A printed number, and the interval in which the number was before it was rounded.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Number {
-    /// The number.
-    pub value: f64,
-    /// Half a unit of the last printed digit.
-    pub half_width: f64,
-}
-
-impl Number {
-    /// The least that rounds to this, not below 0.
-    pub fn least(self) -> f64 {
-        (self.value - self.half_width).max(0.0)
-    }
-
-    /// The most that rounds to this.
-    pub fn most(self) -> f64 {
-        self.value + self.half_width
-    }
-}
-
-/// Words of cells that ended otherwise; [`crate::Row::outcome_text`] writes them.
-const ENDED: [&str; 4] = ["TIMEOUT", "CRASHED", "FAILED", "SKIPPED"];
+/// How cells end without figures; [`FailureKind::table_word`] is what stands for it.
+const ENDED: [FailureKind; 5] = [
+    FailureKind::OutOfMemory,
+    FailureKind::TimedOut,
+    FailureKind::Crashed,
+    FailureKind::Failed,
+    FailureKind::Skipped,
+];
 
 impl Cell {
     /// Takes a printed text without blanks around it. A number is digits with at most one decimal point and an exponent
@@ -70,12 +43,9 @@ impl Cell {
         read(&self.text).unwrap_or(Value::Empty)
     }
 
-    /// The number, where it is one.
-    pub fn number(&self) -> Option<Number> {
-        match self.value() {
-            Value::Number(number) => Some(number),
-            _ => None,
-        }
+    /// The figure, where it is one.
+    pub fn figure(&self) -> Option<Figure> {
+        self.value().figure()
     }
 }
 
@@ -85,15 +55,14 @@ fn read(text: &str) -> Option<Value> {
         "" => Some(Value::Empty),
         "-" | "–" | "—" => Some(Value::NotAvailable),
         _ if is("N/A") => Some(Value::NotAvailable),
-        _ if is("OOM") => Some(Value::OutOfMemory),
         _ => {
-            let ended = ENDED.into_iter().find(|word| is(word)).map(Value::Ended);
-            ended.or_else(|| read_number(text).map(Value::Number))
+            let ended = ENDED.into_iter().find(|kind| is(kind.table_word())).map(Value::Ended);
+            ended.or_else(|| read_figure(text).map(Value::Figure))
         }
     }
 }
 
-fn read_number(text: &str) -> Option<Number> {
+fn read_figure(text: &str) -> Option<Figure> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
         None => (text, None),
@@ -113,7 +82,8 @@ fn read_number(text: &str) -> Option<Number> {
     let last_digit = exponent.checked_sub(i32::try_from(decimals.map_or(0, str::len)).ok()?)?;
     let value: f64 = text.parse().ok()?;
     let half_width = 0.5 * 10f64.powi(last_digit);
-    (value.is_finite() && half_width.is_finite()).then_some(Number { value, half_width })
+    let figure = Figure { value, half_width, statistic: Statistic::Unknown };
+    (value.is_finite() && half_width.is_finite()).then_some(figure)
 }
 
 #[cfg(test)]
@@ -131,7 +101,7 @@ mod tests {
             ("016", 16.0, 0.5),
         ];
         for (text, value, half_width) in cases {
-            let number = Cell::parse(text).unwrap().number().unwrap();
+            let number = Cell::parse(text).unwrap().figure().unwrap();
             assert_eq!(number.value, value);
             assert!((number.half_width / half_width - 1.0).abs() < 1e-12, "{text}");
         }
@@ -140,11 +110,11 @@ mod tests {
     #[test]
     fn words_are_read() {
         let value = |text| Cell::parse(text).unwrap().value();
-        assert_eq!(value("OOM"), Value::OutOfMemory);
-        assert_eq!(value("oom"), Value::OutOfMemory);
+        assert_eq!(value("OOM"), Value::Ended(FailureKind::OutOfMemory));
+        assert_eq!(value("oom"), Value::Ended(FailureKind::OutOfMemory));
         assert_eq!([value("N/A"), value("—")], [Value::NotAvailable; 2]);
         assert_eq!(value(""), Value::Empty);
-        assert_eq!(value("timeout"), Value::Ended("TIMEOUT"));
+        assert_eq!(value("timeout"), Value::Ended(FailureKind::TimedOut));
     }
 
     #[test]

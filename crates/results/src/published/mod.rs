@@ -7,7 +7,6 @@
 mod cell;
 pub mod csv;
 mod error;
-mod heading;
 pub mod json;
 pub mod layout;
 mod lines;
@@ -15,21 +14,23 @@ pub mod markdown;
 mod splice;
 mod table;
 
-pub use cell::{Cell, Number, Value};
+pub use cell::Cell;
 pub use error::PublishedError;
-pub use heading::{DeviceKind, Heading, UnreadableHeading};
 pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
 /// The published LLaMA-2 tables, of one and of four A100.
 pub const LLAMA2_A100: &str = include_str!("../../../../results/published/llama2-a100.md");
 
+/// Where [`LLAMA2_A100`] stands in the repository.
+pub const LLAMA2_A100_FILE: &str = "results/published/llama2-a100.md";
+
 /// The tables of [`LLAMA2_A100`].
 ///
 /// # Panics
 /// Never: the file is compiled in, and a test reads it.
 pub fn built_in() -> Document {
-    parse(LLAMA2_A100, "results/published/llama2-a100.md").expect("the built-in tables")
+    parse(LLAMA2_A100, LLAMA2_A100_FILE).expect("the built-in tables")
 }
 
 /// Reads `text` as what the name of its file says: csv (`.csv`), json (`.json`), else markdown.

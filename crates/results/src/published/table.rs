@@ -95,14 +95,14 @@ impl From<&Table> for PublishedTable {
     fn from(table: &Table) -> Self {
         let rows = table.rows.iter().map(|row| PublishedRow {
             line: 0,
-            engine: row.engine.clone(),
-            batch_size: row.batch_size,
-            prompt_length: row.prompt_length,
+            engine: row.key.engine.clone(),
+            batch_size: row.key.batch_size,
+            prompt_length: row.key.prompt_length,
             // A figure that is no number at all (an infinite throughput) is none.
             cells: row.texts().map(|text| Cell::parse(&text).unwrap_or_default()),
             markdown: None,
         });
-        Self { heading: table.heading.clone(), line: 0, markdown: None, rows: rows.collect() }
+        Self { heading: table.heading.to_string(), line: 0, markdown: None, rows: rows.collect() }
     }
 }
 

@@ -2,43 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Share, Verification};
 
+use super::error::{StoreError, at, read_json};
 use super::provenance::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
 use super::records::{Checker, Known, RecordReader};
 
 const VERIFICATION: &str = "verification.json";
 const MEASUREMENTS: &str = "measurements.jsonl";
-
-/// A run's folder that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A file can't be read or written.
-    #[error("{path}: {error}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{path}{}: {what}", line.map(|line| format!(":{line}")).unwrap_or_default())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: Option<usize>,
-        /// What is wrong.
-        what: String,
-    },
-    /// The folder can't be used for this.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// An open run's folder; nobody else can write to it meanwhile.
 #[derive(Debug)]
@@ -82,7 +57,7 @@ impl RunFolder {
     }
 
     /// Creates the folder of a run that was measured already, in `parts`.
-    pub(crate) fn create_merged(
+    pub(super) fn create_merged(
         dir: &Path,
         parts: Vec<Part>,
         verifications: &[Verification],
@@ -152,7 +127,8 @@ impl RunFolder {
         (&self.parts[self.parts.len() - 1].sweep, self.dir.join(sweep_file(number)))
     }
 
-    /// Goes on with the part that is of this sweep and environment.
+    /// Goes on with the part that is of this sweep and environment; says what can't be checked because an earlier version did
+    /// not record it.
     ///
     /// # Errors
     /// Where there is none, and `allow_mixed` does not let another part begin.
@@ -161,12 +137,19 @@ impl RunFolder {
         sweep: &str,
         environment: Environment,
         allow_mixed: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         let differences: Vec<Vec<String>> =
             self.parts.iter().map(|part| part.differences(sweep, &environment)).collect();
         if let Some(index) = differences.iter().position(Vec::is_empty) {
             self.part = index as u32 + 1;
-            return Ok(());
+            let unrecorded = self.parts[index].unrecorded(&environment);
+            return Ok((!unrecorded.is_empty()).then(|| {
+                format!(
+                    "{}: an earlier version did not record {}: whether they are the same now can't be checked",
+                    self.dir.display(),
+                    unrecorded.join(", ")
+                )
+            }));
         }
         if !allow_mixed {
             let fewest = differences.iter().min_by_key(|lines| lines.len()).expect("a first part");
@@ -178,7 +161,8 @@ impl RunFolder {
             )));
         }
         let differs_from_first_part = differences.into_iter().next().unwrap_or_default();
-        self.add_part(sweep, Environment { differs_from_first_part, ..environment })
+        self.add_part(sweep, Environment { differs_from_first_part, ..environment })?;
+        Ok(None)
     }
 
     fn add_part(&mut self, sweep: &str, environment: Environment) -> Result<(), StoreError> {
@@ -315,46 +299,30 @@ fn lost_environment(dir: &Path) -> StoreError {
     ))
 }
 
-/// An earlier run.
-#[derive(Debug)]
-pub struct Run {
-    /// What it was measured with.
-    pub facts: RunFacts,
-    /// Its records.
-    pub records: Vec<Measurement>,
-}
-
 /// What an earlier run was measured with.
 #[derive(Debug)]
-pub struct RunFacts {
-    /// Of each of its parts.
-    pub environments: Vec<Environment>,
+pub(super) struct RunFacts {
+    /// Those of its parts.
+    pub(super) environments: Vec<Environment>,
     /// Each part's sweep: its settings by dotted key.
-    pub settings: Vec<BTreeMap<String, String>>,
-    /// How its engines stood to each other.
-    pub verifications: Vec<Verification>,
+    pub(super) settings: Vec<BTreeMap<String, String>>,
+    pub(super) verifications: Vec<Verification>,
     /// How many records its last sweep asks for.
-    pub expected: usize,
+    pub(super) expected: usize,
 }
 
 /// Reads an earlier run. A torn last record is left out.
-pub fn read_run(dir: &Path) -> Result<Run, StoreError> {
-    let mut records = Vec::new();
-    let facts = read_run_each(dir, &mut |record| records.push(record))?;
-    Ok(Run { facts, records })
-}
-
-/// Like [`read_run`], with one record at a time in memory.
-pub fn read_run_each(dir: &Path, on_record: &mut dyn FnMut(Measurement)) -> Result<RunFacts, StoreError> {
+pub(super) fn read_run(dir: &Path) -> Result<(RunFacts, Vec<Measurement>), StoreError> {
     let measurements = dir.join(MEASUREMENTS);
     llama::open_regular(&measurements).map_err(at(&measurements))?;
     let parts = read_parts(dir)?;
     let verifications = read_verifications(dir)?;
-    each_record(&measurements, parts.len(), on_record)?;
+    let mut records = Vec::new();
+    each_record(&measurements, parts.len(), &mut |record| records.push(record))?;
     let settings = parts.iter().map(|part| sweep_values(&part.sweep)).collect();
     let expected = parts.last().map_or(0, |part| expected_records(&part.sweep));
     let environments = parts.into_iter().map(|part| part.environment).collect();
-    Ok(RunFacts { environments, settings, verifications, expected })
+    Ok((RunFacts { environments, settings, verifications, expected }, records))
 }
 
 /// Reads the checked records of a run; bytes of its whole records, and of a last one that was cut off.
@@ -377,17 +345,4 @@ fn each_record(
 fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
     let path = dir.join(VERIFICATION);
     if path.exists() { read_json(&path) } else { Ok(Vec::new()) }
-}
-
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let text = llama::read_text(path).map_err(at(path))?;
-    serde_json::from_str(&text).map_err(|error| StoreError::Content {
-        path: path.into(),
-        line: Some(error.line()),
-        what: error.to_string(),
-    })
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
-    move |error| StoreError::Io { path: path.into(), error }
 }

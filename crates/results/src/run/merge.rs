@@ -1,12 +1,13 @@
 //! Joins runs that each measured a share of one sweep into one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Share, Verification};
 
-use super::provenance::{Part, expected_records, sweep_values};
-use crate::{RunFolder, StoreError, read_run};
+use super::folder::read_run;
+use super::provenance::{Part, differing, expected_records, sweep_values};
+use crate::{RunFolder, StoreError};
 
 /// What may be otherwise in runs that are joined, beside the machine: it changes no figure.
 const FREE: &str = "timeout_seconds";
@@ -82,9 +83,9 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged, StoreError> {
 }
 
 fn read(dir: &Path) -> Result<Source, StoreError> {
-    let run = read_run(dir)?;
-    let count = run.facts.environments.len();
-    let mut environments = run.facts.environments.into_iter();
+    let (facts, records) = read_run(dir)?;
+    let count = facts.environments.len();
+    let mut environments = facts.environments.into_iter();
     let (Some(environment), None) = (environments.next(), environments.next()) else {
         return Err(StoreError::Refused(format!(
             "{}: its cells were measured in {count} different ways (--allow-mixed), or it is merged already",
@@ -93,8 +94,8 @@ fn read(dir: &Path) -> Result<Source, StoreError> {
     };
     let path = dir.join(super::provenance::sweep_file(1));
     let sweep = llama::read_text(&path).map_err(|error| StoreError::Io { path, error })?;
-    let verifications = run.facts.verifications;
-    Ok(Source { dir: dir.into(), sweep, environment, records: run.records, verifications })
+    let verifications = facts.verifications;
+    Ok(Source { dir: dir.into(), sweep, environment, records, verifications })
 }
 
 /// What makes two runs no shares of one.
@@ -109,20 +110,9 @@ fn differences(one: &Source, other: &Source) -> Vec<String> {
         facts.retain(|name, _| !OF_MACHINE.contains(&name.as_str()));
         facts
     };
-    let mut lines = different(&settings(one), &settings(other));
-    lines.extend(different(&facts(one), &facts(other)));
-    lines
-}
-
-fn different(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
-    let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
-    let text = |side: &BTreeMap<String, String>, name: &str| {
-        side.get(name).cloned().unwrap_or_else(|| "none".into())
-    };
-    names
-        .filter(|name| one.get(*name) != other.get(*name))
-        .map(|name| format!("{name}: {}, there {}", text(other, name), text(one, name)))
-        .collect()
+    let (first, second) = ((settings(other), facts(other)), (settings(one), facts(one)));
+    let differences = differing(&first.0, &second.0).chain(differing(&first.1, &second.1));
+    differences.map(|difference| difference.words("there")).collect()
 }
 
 fn machine(environment: &Environment) -> BTreeMap<String, String> {
@@ -132,15 +122,17 @@ fn machine(environment: &Environment) -> BTreeMap<String, String> {
 }
 
 fn refuse_twice(sources: &[Source]) -> Result<(), StoreError> {
-    let mut seen = BTreeMap::new();
+    let mut seen = HashMap::new();
     for source in sources {
         for record in &source.records {
-            let Measurement { model, engine, batch_size, prompt_length, replicate, .. } = record;
-            let key = (model, engine, *batch_size, *prompt_length, *replicate);
-            if let Some(earlier) = seen.insert(key, &source.dir) {
+            let Measurement { key, replicate, .. } = record;
+            if let Some(earlier) = seen.insert((key, *replicate), &source.dir) {
                 return Err(StoreError::Refused(format!(
-                    "{}: {model} {engine} {batch_size}×{prompt_length} (replicate {replicate}) was measured in {}, too",
+                    "{}: {} {} {} (replicate {replicate}) was measured in {}, too",
                     source.dir.display(),
+                    key.model,
+                    key.engine,
+                    key.size(),
                     earlier.display()
                 )));
             }
@@ -154,13 +146,9 @@ fn new_part(parts: &[Part], source: &Source) -> Part {
     let mut environment = Environment { shard: None, ..source.environment.clone() };
     if let Some(first) = parts.first() {
         let (then, now) = (machine(&first.environment), machine(&environment));
-        let differs = now.iter().filter(|(name, value)| then.get(*name) != Some(value));
-        environment.differs_from_first_part = differs
-            .map(|(name, value)| {
-                let then = then.get(name).map_or("none", String::as_str);
-                format!("{name}: {then}, here {value}")
-            })
-            .collect();
+        let differences = differing(&then, &now).filter(|difference| difference.second.is_some());
+        environment.differs_from_first_part =
+            differences.map(|difference| difference.words("here")).collect();
     }
     Part { sweep: source.sweep.clone(), environment }
 }
@@ -193,19 +181,18 @@ fn order(sweep: &str) -> Order {
 
 impl Order {
     fn place(&self, record: &Measurement) -> [usize; 5] {
-        let model = self
-            .models
-            .iter()
-            .position(|model| model.trim_end_matches('/').rsplit('/').next() == Some(record.model.as_str()));
-        let cell = (i64::from(record.batch_size), i64::from(record.prompt_length));
+        let model = self.models.iter().position(|model| {
+            model.trim_end_matches('/').rsplit('/').next() == Some(record.key.model.as_str())
+        });
+        let cell = (i64::from(record.key.batch_size), i64::from(record.key.prompt_length));
         let row = self
             .rows
             .iter()
-            .position(|(engine, batch, prompt)| *engine == record.engine && (*batch, *prompt) == cell);
-        let engine = self.engines.iter().position(|engine| *engine == record.engine);
+            .position(|(engine, batch, prompt)| *engine == record.key.engine && (*batch, *prompt) == cell);
+        let engine = self.engines.iter().position(|engine| *engine == record.key.engine);
         let place = |place: Option<usize>| place.unwrap_or(usize::MAX);
         // A grid is written in rising order, or it is put into one.
-        let [batch, prompt] = [record.batch_size, record.prompt_length].map(|size| size as usize);
+        let [batch, prompt] = [record.key.batch_size, record.key.prompt_length].map(|size| size as usize);
         match row {
             Some(row) => [place(model), record.replicate as usize, row, 0, 0],
             None => [place(model), record.replicate as usize, place(engine), batch, prompt],

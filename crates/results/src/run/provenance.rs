@@ -2,30 +2,29 @@
 //! (`--allow-mixed`) has one for each: `sweep-2.toml`, `environment-2.json`, and so on; records say which is theirs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::Environment;
 use toml::{Table, Value};
 
-use super::folder::read_json;
-use crate::StoreError;
+use super::error::{StoreError, at, read_json};
 
 /// A part, as its files say.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(super) struct Part {
     /// Its `sweep.toml`.
-    pub(crate) sweep: String,
+    pub(super) sweep: String,
     /// Its `environment.json`.
-    pub(crate) environment: Environment,
+    pub(super) environment: Environment,
 }
 
 /// `sweep.toml`, `sweep-2.toml`, …
-pub(crate) fn sweep_file(part: u32) -> String {
+pub(super) fn sweep_file(part: u32) -> String {
     file("sweep", part, "toml")
 }
 
 /// `environment.json`, `environment-2.json`, …
-pub(crate) fn environment_file(part: u32) -> String {
+pub(super) fn environment_file(part: u32) -> String {
     file("environment", part, "json")
 }
 
@@ -34,7 +33,7 @@ fn file(name: &str, part: u32, extension: &str) -> String {
 }
 
 /// Reads the parts of the run in `dir`: the first, and those after it without a gap.
-pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
+pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
     let mut parts: Vec<Part> = Vec::new();
     loop {
         let number = parts.len() as u32 + 1;
@@ -44,7 +43,7 @@ pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
         if number > 1 && !environment_path.exists() {
             return Ok(parts);
         }
-        let sweep = read_text(&sweep_path)?;
+        let sweep = llama::read_text(&sweep_path).map_err(at(&sweep_path))?;
         if !environment_path.exists() {
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
@@ -63,45 +62,68 @@ pub(crate) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, StoreError> {
-    llama::read_text(path).map_err(|error| StoreError::Io { path: PathBuf::from(path), error })
-}
-
 impl Part {
     /// What would be otherwise if this part went on with `sweep` in `environment`: a line each.
-    pub(crate) fn differences(&self, sweep: &str, environment: &Environment) -> Vec<String> {
+    pub(super) fn differences(&self, sweep: &str, environment: &Environment) -> Vec<String> {
         let values = |text: &str| {
             let mut values = sweep_values(text);
             // How long a cell may take, and how often it is tried, changes no figure.
             values.retain(|key, _| !key.contains("timeout_seconds") && key != "throttle_retries");
             values
         };
-        let mut lines = different(&values(&self.sweep), &values(sweep), true);
-        lines.extend(different(&self.environment.facts(), &environment.facts(), false));
-        lines
+        let (asked_then, asked_now) = (values(&self.sweep), values(sweep));
+        let settings = differing(&asked_then, &asked_now).map(|one| one.words("here"));
+        let (then, now) = (self.environment.facts(), environment.facts());
+        let facts = differing(&then, &now).filter(Differing::is_of_both).map(|one| one.words("here"));
+        settings.chain(facts).collect()
+    }
+
+    /// What `environment` says and this part's does not: an earlier version did not record it.
+    pub(super) fn unrecorded(&self, environment: &Environment) -> Vec<String> {
+        let (then, now) = (self.environment.facts(), environment.facts());
+        differing(&then, &now).filter(|one| one.first.is_none()).map(|one| one.name.to_owned()).collect()
     }
 }
 
-/// Entries whose values differ; of entries that only one side has where `one_sided`.
-fn different(
-    then: &BTreeMap<String, String>,
-    now: &BTreeMap<String, String>,
-    one_sided: bool,
-) -> Vec<String> {
-    let none = "none".to_owned();
-    let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
-    names
-        .filter(|name| one_sided || (then.contains_key(*name) && now.contains_key(*name)))
-        .filter(|name| then.get(*name) != now.get(*name))
-        .map(|name| {
-            let [then, now] = [then, now].map(|side| side.get(name).unwrap_or(&none));
-            format!("{name}: {then}, here {now}")
-        })
-        .collect()
+/// An entry whose value is not the same in two maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Differing<'a> {
+    /// The entry's name.
+    pub name: &'a str,
+    /// Its value in the first; `None` where it has none.
+    pub first: Option<&'a str>,
+    /// Its value in the second; `None` where it has none.
+    pub second: Option<&'a str>,
+}
+
+impl Differing<'_> {
+    /// Whether both have it.
+    pub fn is_of_both(&self) -> bool {
+        self.first.is_some() && self.second.is_some()
+    }
+
+    /// `seed: 0, here 1`; `place` is where the second is.
+    pub(super) fn words(&self, place: &str) -> String {
+        let word = |value: Option<&str>| value.unwrap_or("none").to_owned();
+        format!("{}: {}, {place} {}", self.name, word(self.first), word(self.second))
+    }
+}
+
+/// The entries whose values differ, or that only one of two maps has.
+pub fn differing<'a>(
+    first: &'a BTreeMap<String, String>,
+    second: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = Differing<'a>> {
+    let names = first.keys().chain(second.keys().filter(|name| !first.contains_key(*name)));
+    let entry = move |name: &'a String| {
+        let [first, second] = [first, second].map(|map| map.get(name).map(String::as_str));
+        Differing { name, first, second }
+    };
+    names.map(entry).filter(|one| one.first != one.second)
 }
 
 /// The records that a sweep's file asks for; 0 where it does not say.
-pub(crate) fn expected_records(text: &str) -> usize {
+pub(super) fn expected_records(text: &str) -> usize {
     let sweep: Table = text.parse().unwrap_or_default();
     let length = |key: &str| sweep.get(key).and_then(Value::as_array).map_or(0, Vec::len);
     let rows = match length("rows") {
@@ -114,7 +136,7 @@ pub(crate) fn expected_records(text: &str) -> usize {
 }
 
 /// A sweep's settings by dotted key.
-pub(crate) fn sweep_values(text: &str) -> BTreeMap<String, String> {
+pub(super) fn sweep_values(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut open = vec![(String::new(), text.parse::<Table>().unwrap_or_default())];
     while let Some((prefix, table)) = open.pop() {
@@ -148,11 +170,11 @@ mod tests {
     fn differences_name_key_and_both_values() {
         let then = sweep_values("batch_sizes = [1, 4]\nseed = 0\n[procedure]\nprompt_runs = 5\n");
         let now = sweep_values("batch_sizes = [1]\nseed = 0\nthreads = 2\n[procedure]\nprompt_runs = 6\n");
-        let lines = different(&then, &now, true);
+        let lines: Vec<String> = differing(&then, &now).map(|one| one.words("here")).collect();
         assert_eq!(
             lines,
             ["batch_sizes: [1, 4], here [1]", "procedure.prompt_runs: 5, here 6", "threads: none, here 2"]
         );
-        assert_eq!(different(&then, &now, false).len(), 2);
+        assert_eq!(differing(&then, &now).filter(Differing::is_of_both).count(), 2);
     }
 }

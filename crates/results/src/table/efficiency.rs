@@ -1,12 +1,16 @@
 //! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
 
 use llama::{LlamaConfig, TensorParallel, cost};
-use protocol::{Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase, Precision};
+use protocol::{
+    Device, Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase, Precision,
+    TableKey,
+};
 
-use crate::{Figures, Row, Table, format_short};
+use super::{Figures, Row, Table};
+use crate::format_short;
 
 /// What efficiencies are shares of, and of what they are.
-pub(crate) struct Scale<'a> {
+pub(super) struct Scale<'a> {
     config: LlamaConfig,
     precision: Precision,
     ceilings: &'a MeasuredCeilings,
@@ -15,24 +19,19 @@ pub(crate) struct Scale<'a> {
 }
 
 impl<'a> Scale<'a> {
-    /// The efficiency of a part of a run; `None` if its peaks or the model's config are not known. Where rank 0 of several was
-    /// measured alone, bytes and operations are those of its part.
-    pub(crate) fn of(
-        environment: &'a Environment,
-        model: &str,
-        precision: Precision,
-        devices: u32,
-        one_rank_of: Option<u32>,
-    ) -> Option<Self> {
-        let ceilings = environment.ceilings.as_ref()?;
-        let config = LlamaConfig::from_json(&environment.models.get(model)?.config, model).ok()?;
-        let config = TensorParallel::first_of(&config, one_rank_of).ok()?;
-        Some(Self { config, precision, ceilings, devices: devices.into() })
+    /// What the cells of a table are held against; `None` where no peaks were measured. Where rank 0 of several was measured
+    /// alone, bytes and operations are those of its part.
+    pub(super) fn new(environments: &'a [Environment], config: &LlamaConfig, key: &TableKey) -> Option<Self> {
+        let ceilings = environments.iter().find_map(|environment| environment.ceilings.as_ref())?;
+        let config = TensorParallel::first_of(config, key.ranks.one_rank_of()).ok()?;
+        // On a CPU ranks share the one processor.
+        let devices = if key.device == Device::Cpu { 1 } else { key.ranks.measured() };
+        Some(Self { config, precision: key.precision, ceilings, devices: devices.into() })
     }
 
     /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager)`; or where that was measured,
     /// decode of what memory gave beside each of `rows`.
-    pub(crate) fn words(&self, rows: &[Row]) -> String {
+    pub(super) fn words(&self, rows: &[Row]) -> String {
         let words = |what: &str, unit: &str, ceiling: &MeasuredCeiling| {
             let value = format_short(ceiling.per_second / 1e9);
             format!("{what} of {value} G{unit} ({})", ceiling.by)
@@ -77,8 +76,8 @@ pub struct Efficiency {
 }
 
 impl Efficiency {
-    pub(crate) fn of(replicates: &[&Measurement], figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
-        let first = replicates[0];
+    pub(super) fn new(replicates: &[Measurement], figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
+        let key = &replicates[0].key;
         let share =
             |work: f64, seconds: f64, ceiling: f64, devices: f64| work / seconds / (ceiling * devices);
         let beside: Option<Vec<f64>> = replicates.iter().map(|record| record.read_bytes_per_second).collect();
@@ -86,7 +85,7 @@ impl Efficiency {
         let of_scale = |scale: &Scale<'_>| {
             let Scale { config, precision, ceilings, devices } = scale;
             let [batch, prompt, generation] =
-                [first.batch_size, first.prompt_length, first.generation_length].map(u64::from);
+                [key.batch_size, key.prompt_length, key.generation_length].map(u64::from);
             // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
             let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
             let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
@@ -119,8 +118,7 @@ impl Efficiency {
             read_bytes_per_second,
             prefill_flops,
             prefill_sustained_flops,
-            joules_per_token: power_watts
-                .map(|watts| watts * figures.token.mean / f64::from(first.batch_size)),
+            joules_per_token: power_watts.map(|watts| watts * figures.token.mean / f64::from(key.batch_size)),
             power_watts,
             lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
         }
@@ -128,10 +126,10 @@ impl Efficiency {
 }
 
 /// The mean over replicates of the share that each used of what memory gave beside it.
-fn share_beside(replicates: &[&Measurement], bytes: f64, devices: f64) -> Option<f64> {
-    let share = |record: &&Measurement| {
+fn share_beside(replicates: &[Measurement], bytes: f64, devices: f64) -> Option<f64> {
+    let share = |record: &Measurement| {
         let tokens: Vec<f64> =
-            record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect();
+            record.series()?.generations.iter().flat_map(|one| &one.token_seconds).copied().collect();
         Some(bytes / stats::mean(&tokens)? / (record.read_bytes_per_second? * devices))
     };
     stats::mean(&replicates.iter().map(share).collect::<Option<Vec<f64>>>()?)
@@ -161,9 +159,9 @@ pub struct GridColumn {
 
 const COLUMNS: [GridColumn; 13] = [
     // A table whose first column is the engine is one of the documents'.
-    column("Batch Size", Some("batch"), |row, _| Some(row.batch_size.to_string())),
-    column("Prompt Length", Some("prompt"), |row, _| Some(row.prompt_length.to_string())),
-    column("Engine", Some("engine"), |row, _| Some(row.engine.clone())),
+    column("Batch Size", Some("batch"), |row, _| Some(row.key.batch_size.to_string())),
+    column("Prompt Length", Some("prompt"), |row, _| Some(row.key.prompt_length.to_string())),
+    column("Engine", Some("engine"), |row, _| Some(row.key.engine.clone())),
     column("Decode MBU (%)", Some("MBU %"), |row, _| row.efficiency.decode_bandwidth.map(percent)),
     column("Memory Beside (GB/s)", Some("beside GB/s"), |row, _| {
         row.efficiency.read_bytes_per_second.map(|read| format_short(read / 1e9))
@@ -173,7 +171,7 @@ const COLUMNS: [GridColumn; 13] = [
         row.efficiency.prefill_sustained_flops.map(percent)
     }),
     column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
-        row.peak_bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
+        row.peak_bytes().map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
     }),
     column("Energy (J/token)", Some("J/token"), |row, _| row.efficiency.joules_per_token.map(format_short)),
     column("Power (W)", Some("W"), |row, _| row.efficiency.power_watts.map(|watts| format!("{watts:.0}"))),
@@ -205,8 +203,8 @@ impl Grid {
         self.columns.iter().map(|column| column.name).collect()
     }
 
-    /// `None` where nothing is known of the device.
-    pub fn of(table: &Table) -> Option<Self> {
+    /// The efficiency of a table; `None` where nothing is known of the device.
+    pub fn new(table: &Table) -> Option<Self> {
         let is_watched = table.rows.iter().any(|row| row.efficiency != Efficiency::default());
         if table.scale.is_none() && !is_watched {
             return None;

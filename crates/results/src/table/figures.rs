@@ -1,22 +1,9 @@
-//! The documents' eight figures of a cell, from its raw series.
+//! The figures of a cell, from its raw series.
 
-use protocol::Measurement;
+use protocol::{CellKey, Measured, Measurement};
 use stats::Summary;
 
-/// The documents' column names, in order.
-pub const COLUMNS: [&str; 11] = [
-    "Engine",
-    "Batch Size",
-    "Prompt Length",
-    "Prompt Latency (ms)",
-    "Prompt Throughput (tps)",
-    "First 128 Tokens Generated Avg Latency (ms)",
-    "First 128 Tokens Generated Avg Throughput (tps)",
-    "First 256 Tokens Generated Avg Latency (ms)",
-    "First 256 Tokens Generated Avg Throughput (tps)",
-    "Wall-Clock Latency (s)",
-    "Wall-Clock Throughput (tps)",
-];
+use crate::Column;
 
 /// The figures of one cell. Seconds; METHODOLOGY.md defines each.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,11 +26,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Computes the figures of a cell's replicates, all measured; `None` where a series is empty.
-    pub fn of(replicates: &[&Measurement]) -> Option<Self> {
-        let first = replicates.first()?;
-        let prompt: Vec<f64> = replicates.iter().flat_map(|record| &record.prompt_seconds).copied().collect();
-        let generations: Vec<_> = replicates.iter().flat_map(|record| &record.generations).collect();
+    /// Computes the figures of a cell's replicates; `None` where one was not measured or a series is empty.
+    pub fn new(replicates: &[Measurement]) -> Option<Self> {
+        let series: Vec<&Measured> = replicates.iter().map(Measurement::series).collect::<Option<_>>()?;
+        let CellKey { batch_size, prompt_length, generation_length, .. } = replicates.first()?.key;
+        let prompt: Vec<f64> = series.iter().flat_map(|one| &one.prompt_seconds).copied().collect();
+        let generations: Vec<_> = series.iter().flat_map(|one| &one.generations).collect();
         let leading = |count: usize| {
             let long_enough = generations.iter().all(|one| one.token_seconds.len() >= count);
             let tokens = generations.iter().flat_map(|one| one.token_seconds.iter().take(count)).copied();
@@ -51,36 +39,50 @@ impl Figures {
         };
         let walls: Vec<f64> = generations.iter().map(|one| one.wall_seconds).collect();
         let between = generations.iter().map(|one| {
-            let parts = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
-            (one.wall_seconds - parts) / one.wall_seconds
+            let forwards = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
+            (one.wall_seconds - forwards) / one.wall_seconds
         });
+        let (first_128, first_256) = (leading(128), leading(256));
+        // Summaries sort their series: most generations are of a length that has one already.
+        let token = match generation_length {
+            128 => first_128,
+            256 => first_256,
+            other => leading(other as usize),
+        };
         Some(Self {
-            batch_size: first.batch_size.into(),
-            prompt_length: first.prompt_length.into(),
-            generation_length: first.generation_length.into(),
+            batch_size: batch_size.into(),
+            prompt_length: prompt_length.into(),
+            generation_length: generation_length.into(),
             prompt: Summary::of(&prompt)?,
-            first_128: leading(128),
-            first_256: leading(256),
-            token: leading(first.generation_length as usize)?,
+            first_128,
+            first_256,
+            token: token?,
             wall: Summary::of(&walls)?,
             between_share: between.fold(f64::NEG_INFINITY, f64::max),
         })
     }
 
-    /// The eight figures in the documents' order and units; `None` where a column does not apply.
-    pub fn columns(&self) -> [Option<f64>; 8] {
+    /// The figure of a published column, in its unit; `None` where the column does not apply.
+    pub fn get(&self, column: Column) -> Option<f64> {
         let Self { batch_size, prompt_length, generation_length, .. } = *self;
-        let milliseconds = |summary: &Summary| summary.mean * 1e3;
-        let per_token = |summary: &Summary| batch_size / summary.mean;
-        [
-            Some(milliseconds(&self.prompt)),
-            Some(batch_size * prompt_length / self.prompt.mean),
-            self.first_128.as_ref().map(milliseconds),
-            self.first_128.as_ref().map(per_token),
-            self.first_256.as_ref().map(milliseconds),
-            self.first_256.as_ref().map(per_token),
-            Some(self.wall.mean),
-            Some(batch_size * (prompt_length + generation_length) / self.wall.mean),
-        ]
+        let summary = match column {
+            Column::PromptLatency | Column::PromptThroughput => Some(&self.prompt),
+            Column::First128Latency | Column::First128Throughput => self.first_128.as_ref(),
+            Column::First256Latency | Column::First256Throughput => self.first_256.as_ref(),
+            Column::WallLatency | Column::WallThroughput => Some(&self.wall),
+        };
+        let mean = summary?.mean;
+        Some(match column {
+            Column::PromptLatency | Column::First128Latency | Column::First256Latency => mean * 1e3,
+            Column::WallLatency => mean,
+            Column::PromptThroughput => batch_size * prompt_length / mean,
+            Column::First128Throughput | Column::First256Throughput => batch_size / mean,
+            Column::WallThroughput => batch_size * (prompt_length + generation_length) / mean,
+        })
+    }
+
+    /// The figures of all published columns, in their order and units.
+    pub fn columns(&self) -> [Option<f64>; 8] {
+        Column::ALL.map(|column| self.get(column))
     }
 }

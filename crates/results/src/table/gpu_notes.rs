@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use protocol::{DeviceSeconds, Measurement, Throttle};
 
+use super::NoteKind;
+
 /// The host's clock and the GPU's may differ by this share.
 const CLOCKS_AGREE: f64 = 0.05;
 
 /// Where clocks were held down, where a cell was measured again for that, where the host's clock and the GPU's disagree, and where a worker's memory was not given
 /// back: one line each.
-pub(crate) fn of(replicates: &[&Measurement]) -> Vec<String> {
-    let mut notes: Vec<String> = throttled(replicates).into_iter().collect();
-    notes.extend(measured_again(replicates));
-    notes.extend(clocks(replicates));
-    notes.extend(left(replicates));
-    notes
+pub(super) fn notes(replicates: &[Measurement]) -> Vec<(NoteKind, String)> {
+    let clocks = clocks(replicates).into_iter().map(|text| (NoteKind::ClocksDisagree, text));
+    let throttled = throttled(replicates).map(|text| (NoteKind::Throttled, text));
+    let measured_again = measured_again(replicates).map(|text| (NoteKind::MeasuredAgain, text));
+    let left = left(replicates).map(|text| (NoteKind::MemoryLeft, text));
+    throttled.into_iter().chain(measured_again).chain(clocks).chain(left).collect()
 }
 
-fn throttled(replicates: &[&Measurement]) -> Option<String> {
+fn throttled(replicates: &[Measurement]) -> Option<String> {
     let mut shares: BTreeMap<Throttle, f64> = BTreeMap::new();
     for gpu in replicates.iter().filter_map(|record| record.gpu.as_ref()) {
         for (reason, share) in gpu.unusual_throttling() {
@@ -33,8 +35,8 @@ fn throttled(replicates: &[&Measurement]) -> Option<String> {
     (!words.is_empty()).then(|| format!("clocks were held down: {}", words.join(", ")))
 }
 
-/// Tries that were thrown away because the GPU throttled. Words of [`throttled`] are avoided: the figures are of a later try.
-fn measured_again(replicates: &[&Measurement]) -> Option<String> {
+/// Tries that were thrown away because the GPU throttled: the figures are of a later one.
+fn measured_again(replicates: &[Measurement]) -> Option<String> {
     let tries = replicates.iter().filter_map(|record| Some(record.gpu.as_ref()?.throttled_tries));
     let most = tries.max().filter(|tries| *tries > 0)?;
     let tries = if most == 1 { "1 earlier try".to_owned() } else { format!("{most} earlier tries") };
@@ -44,12 +46,14 @@ fn measured_again(replicates: &[&Measurement]) -> Option<String> {
 }
 
 /// Forwards that took another time by CUDA's events than by the host's clock, which the figures are of.
-fn clocks(replicates: &[&Measurement]) -> Vec<String> {
-    let pairs = replicates.iter().filter_map(|record| Some((*record, record.device_seconds.as_ref()?)));
+fn clocks(replicates: &[Measurement]) -> Vec<String> {
+    let pairs = replicates
+        .iter()
+        .filter_map(|record| Some((record.series()?, record.series()?.device_seconds.as_ref()?)));
     let [mut prompts, mut tokens] = [[0.0; 2]; 2];
-    for (record, DeviceSeconds { prompt, tokens: on_device }) in pairs {
-        add(&mut prompts, &record.prompt_seconds, prompt);
-        for (generation, on_device) in record.generations.iter().zip(on_device) {
+    for (series, DeviceSeconds { prompt, tokens: on_device }) in pairs {
+        add(&mut prompts, &series.prompt_seconds, prompt);
+        for (generation, on_device) in series.generations.iter().zip(on_device) {
             add(&mut tokens, &generation.token_seconds, on_device);
         }
     }
@@ -67,7 +71,7 @@ fn add([host, device]: &mut [f64; 2], by_host: &[f64], by_device: &[f64]) {
     *device += by_device.iter().sum::<f64>();
 }
 
-fn left(replicates: &[&Measurement]) -> Option<String> {
+fn left(replicates: &[Measurement]) -> Option<String> {
     let left = replicates.iter().filter_map(|record| record.gpu.as_ref()?.left_bytes).max().unwrap_or(0);
     let gib = left as f64 / f64::from(1 << 30);
     (left > 0)

@@ -1,45 +1,56 @@
 //! What stands under a table: findings that its columns can't show.
 
-use protocol::{CellSize, Environment, Measurement, Outcome, Procedure, Verification};
+use indexmap::IndexMap;
+use protocol::{CellSize, Environment, Measured, Measurement, Procedure, TableKey, Verification};
 use stats::MeanInterval;
 
-use crate::{Row, format_size};
+use super::gpu_notes;
+use super::note::{Note, NoteKind};
+use super::row::Row;
+use crate::format_size;
 
-/// The documents' generations.
+/// The published generations.
 const PUBLISHED_GENERATION: u32 = 256;
-/// Timed prefills of a cell there.
+/// Timed prefills of a published cell.
 const PUBLISHED_PROMPT_RUNS: usize = 100;
 
 /// Everything that a reader of these rows must know.
-pub(crate) fn of_table<'a>(
+pub(super) fn notes<'a>(
+    key: &TableKey,
     rows: &[Row],
-    records: &[&Measurement],
     verifications: impl Iterator<Item = &'a Verification>,
     environments: &[Environment],
     heading_part: u32,
-) -> Vec<String> {
+) -> Vec<Note> {
+    let records: Vec<&Measurement> = rows.iter().flat_map(|row| &row.replicates).collect();
     let mut notes = Vec::new();
-    notes.extend(one_rank(records));
-    notes.extend(device_memory_limit(records));
-    notes.extend(shorter_generations(records));
-    notes.extend(other_prompt_runs(records));
-    notes.extend(stopped_early(records));
-    notes.extend(not_known_well_enough(records));
-    notes.extend(verifications.flat_map(disagreements));
-    notes.extend(different_tokens(rows));
-    notes.extend(failures(rows));
-    notes.extend(inferred(rows));
-    notes.extend(collectives(rows));
-    notes.extend(above_ceilings(rows));
-    notes.extend(of_gpu(rows));
-    notes.extend(locked_clocks(environments, heading_part));
-    notes.extend(other_parts(rows, environments, heading_part));
+    let mut add =
+        |kind, texts: Vec<String>| notes.extend(texts.into_iter().map(|text| Note::new(kind, text)));
+    add(NoteKind::OneRank, one_rank(key).into_iter().collect());
+    add(NoteKind::DeviceMemoryLimit, device_memory_limit(&records));
+    add(NoteKind::GenerationLength, shorter_generations(key).into_iter().collect());
+    add(NoteKind::PromptRuns, other_prompt_runs(&records).into_iter().collect());
+    add(NoteKind::StoppedEarly, stopped_early(&records));
+    add(NoteKind::NotConverged, not_known_well_enough(&records));
+    add(NoteKind::Disagreement, verifications.flat_map(disagreements).collect());
+    add(NoteKind::DifferentTokens, different_tokens(rows));
+    add(NoteKind::Failure, failures(rows));
+    add(NoteKind::Inferred, inferred(rows));
+    add(NoteKind::Collectives, collectives(rows));
+    add(NoteKind::AbovePeak, above_peaks(rows));
+    for (kind, texts) in gpu(rows) {
+        add(kind, texts);
+    }
+    add(NoteKind::LockedClocks, locked_clocks(environments, heading_part).into_iter().collect());
+    add(NoteKind::MixedReplicates, mixed_replicates(rows));
+    add(NoteKind::Provenance, other_parts(rows, environments, heading_part));
+    add(NoteKind::Engine, engines(rows));
     notes
 }
 
 /// What a table of rank 0's part alone is not.
-fn one_rank(records: &[&Measurement]) -> Option<String> {
-    let ranks = records.first()?.one_rank_of()?;
+fn one_rank(key: &TableKey) -> Option<String> {
+    let ranks = key.ranks.one_rank_of()?;
     Some(format!(
         "rank 0 of {ranks} alone, without the sums over ranks: its logits and tokens are partial, and verified only \
          against other engines that compute the same rank"
@@ -48,22 +59,20 @@ fn one_rank(records: &[&Measurement]) -> Option<String> {
 
 /// The bounds on device memory: one, or with the cells that each was for.
 fn device_memory_limit(records: &[&Measurement]) -> Vec<String> {
-    let mut limits: Vec<(Option<u64>, u32)> = Vec::new();
+    let mut limits: IndexMap<Option<u64>, u32> = IndexMap::new();
     for record in records {
-        if !limits.iter().any(|(limit, _)| *limit == record.device_memory_limit_bytes) {
-            limits.push((record.device_memory_limit_bytes, record.part));
-        }
+        limits.entry(record.device_memory_limit_bytes).or_insert(record.part);
     }
     let is_one = limits.len() == 1;
-    let note = |(limit, part): &(Option<u64>, u32)| {
+    let note = |(limit, part): (&Option<u64>, &u32)| {
         let limited = format!("device memory limited to {}", format_size((*limit)?));
         Some(if is_one { limited } else { format!("part {part} of the run: {limited}") })
     };
     limits.iter().filter_map(note).collect()
 }
 
-fn shorter_generations(records: &[&Measurement]) -> Option<String> {
-    let length = records.first()?.generation_length;
+fn shorter_generations(key: &TableKey) -> Option<String> {
+    let length = key.generation_length;
     (length != PUBLISHED_GENERATION).then(|| {
         format!("generations are of {length} tokens (the documents': {PUBLISHED_GENERATION}): wall clocks are theirs")
     })
@@ -71,9 +80,9 @@ fn shorter_generations(records: &[&Measurement]) -> Option<String> {
 
 /// Of how many forwards a launch's mean prompt latency is, where that is not as in the documents.
 fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
-    let measured =
-        records.iter().filter(|record| record.outcome == Outcome::Ok && record.procedure.is_none());
-    let (least, most) = least_and_most(measured.map(|record| record.prompt_seconds.len()))?;
+    let series =
+        records.iter().filter(|record| record.procedure.is_none()).filter_map(|record| record.series());
+    let (least, most) = least_and_most(series.map(|series| series.prompt_seconds.len()))?;
     let many = range((least, most));
     let forwards = if most == 1 { "forward" } else { "forwards" };
     (most != PUBLISHED_PROMPT_RUNS || least != most).then(|| {
@@ -96,30 +105,36 @@ fn counted(counts: (usize, usize), most: u32, what: &str) -> String {
     if most == 1 { format!("1 {what}") } else { format!("{} of at most {most} {what}s", range(counts)) }
 }
 
-/// Cells whose procedure says when a mean is known well enough, each with the share that it asks for.
-fn with_until<'a>(
-    records: &'a [&Measurement],
-) -> impl Iterator<Item = (&'a Measurement, Procedure, f64)> + Clone {
+/// A measured cell whose procedure says when a mean is known well enough.
+struct WithUntil<'a> {
+    record: &'a Measurement,
+    series: &'a Measured,
+    procedure: Procedure,
+    /// Half the interval of a mean that is known well enough, as a share of it.
+    share: f64,
+}
+
+fn with_until<'a>(records: &[&'a Measurement]) -> Vec<WithUntil<'a>> {
     let with_until = |record: &&'a Measurement| {
-        let procedure = record.procedure.filter(|_| record.outcome == Outcome::Ok)?;
-        Some((*record, procedure, procedure.until?))
+        let procedure = record.procedure?;
+        Some(WithUntil { record, series: record.series()?, procedure, share: procedure.until? })
     };
-    records.iter().filter_map(with_until)
+    records.iter().filter_map(with_until).collect()
 }
 
 /// How many prefills and generations there are, one line for each procedure that leaves that open.
 fn stopped_early(records: &[&Measurement]) -> Vec<String> {
+    let cells = with_until(records);
     let mut procedures: Vec<(Procedure, f64)> = Vec::new();
-    for (_, procedure, share) in with_until(records) {
-        if !procedures.contains(&(procedure, share)) {
-            procedures.push((procedure, share));
+    for WithUntil { procedure, share, .. } in &cells {
+        if !procedures.contains(&(*procedure, *share)) {
+            procedures.push((*procedure, *share));
         }
     }
     let line = |(procedure, share): (Procedure, f64)| {
-        let records =
-            with_until(records).filter(|(_, other, _)| *other == procedure).map(|(record, ..)| record);
-        let prefills = least_and_most(records.clone().map(|record| record.prompt_seconds.len()))?;
-        let generations = least_and_most(records.map(|record| record.generations.len()))?;
+        let series = cells.iter().filter(|cell| cell.procedure == procedure).map(|cell| cell.series);
+        let prefills = least_and_most(series.clone().map(|series| series.prompt_seconds.len()))?;
+        let generations = least_and_most(series.map(|series| series.generations.len()))?;
         Some(format!(
             "each replicate stops once its mean is known to {} (95 % interval): {}, {} (published: {PUBLISHED_PROMPT_RUNS} prefills, 1 generation)",
             plus_minus(share),
@@ -133,35 +148,25 @@ fn stopped_early(records: &[&Measurement]) -> Vec<String> {
 /// Cells that had the most prefills or generations, and whose means are known less well than was asked for; a line for each
 /// engine. Nothing is said of a single generation, which has no interval.
 fn not_known_well_enough(records: &[&Measurement]) -> Vec<String> {
-    type Series = fn(&Measurement) -> Vec<f64>;
-    let series: [(&str, Series); 3] = [
-        ("prefill latency", |record| record.prompt_seconds.clone()),
-        ("wall clock", |record| record.generations.iter().map(|one| one.wall_seconds).collect()),
-        ("decode latency", |record| {
-            record.generations.iter().filter_map(|one| stats::mean(&one.token_seconds)).collect()
+    type Latencies = fn(&Measured) -> Vec<f64>;
+    let latencies: [(&str, Latencies); 3] = [
+        ("prefill latency", |series| series.prompt_seconds.clone()),
+        ("wall clock", |series| series.generations.iter().map(|one| one.wall_seconds).collect()),
+        ("decode latency", |series| {
+            series.generations.iter().filter_map(|one| stats::mean(&one.token_seconds)).collect()
         }),
     ];
-    let mut lines: Vec<(String, Vec<(String, f64)>)> = Vec::new();
-    for (what, series) in series {
-        for (record, _, share) in with_until(records) {
-            let interval = MeanInterval::new(&series(record)).map(|interval| interval.relative());
+    let mut lines: IndexMap<String, IndexMap<CellSize, f64>> = IndexMap::new();
+    for (what, latencies) in latencies {
+        for WithUntil { record, series, share, .. } in with_until(records) {
+            let interval = MeanInterval::new(&latencies(series)).map(|interval| interval.relative());
             let Some(known) = interval.filter(|known| *known > share) else { continue };
-            let line = format!("{}: {what} did not reach {}", record.engine, plus_minus(share));
-            let cell = format!("{}×{}", record.batch_size, record.prompt_length);
-            let cells = match lines.iter_mut().find(|(other, _)| *other == line) {
-                Some((_, cells)) => cells,
-                None => {
-                    lines.push((line, Vec::new()));
-                    &mut lines.last_mut().expect("just pushed").1
-                }
-            };
-            match cells.iter_mut().find(|(other, _)| *other == cell) {
-                Some((_, worst)) => *worst = worst.max(known),
-                None => cells.push((cell, known)),
-            }
+            let line = format!("{}: {what} did not reach {}", record.key.engine, plus_minus(share));
+            let worst = lines.entry(line).or_default().entry(record.key.size()).or_default();
+            *worst = worst.max(known);
         }
     }
-    let words = |(line, cells): (String, Vec<(String, f64)>)| {
+    let words = |(line, cells): (String, IndexMap<CellSize, f64>)| {
         let cells: Vec<String> =
             cells.iter().map(|(cell, known)| format!("{cell} ({})", plus_minus(*known))).collect();
         format!("{line}: {}", cells.join(", "))
@@ -180,13 +185,19 @@ fn plus_minus(share: f64) -> String {
 
 /// What the engines' workers said of how they built the model: a line for each engine, and the cells only where it did
 /// not say the same of all that were measured.
-pub(crate) fn of_engines(rows: &[Row]) -> Vec<String> {
-    let said = rows.iter().filter(|row| !row.engine_notes.is_empty());
-    let groups = groups(said.map(|row| (format!("{}: {}", row.engine, row.engine_notes.join("; ")), row)));
-    let line = |(what, its): (String, Vec<&Row>)| {
-        let first = its[0];
-        let mut measured = rows.iter().filter(|row| row.engine == first.engine && row.outcome == Outcome::Ok);
-        if measured.all(|row| row.engine_notes == first.engine_notes) { what } else { of_cells(&what, &its) }
+fn engines(rows: &[Row]) -> Vec<String> {
+    let said = rows.iter().filter(|row| !row.engine_notes().is_empty());
+    let groups =
+        groups(said.map(|row| (format!("{}: {}", row.key.engine, row.engine_notes().join("; ")), row)));
+    let line = |(what, cells): (String, Vec<&Row>)| {
+        let first = cells[0];
+        let mut measured =
+            rows.iter().filter(|row| row.key.engine == first.key.engine && row.failure().is_none());
+        if measured.all(|row| row.engine_notes() == first.engine_notes()) {
+            what
+        } else {
+            of_cells(&what, &cells)
+        }
     };
     groups.into_iter().map(line).collect()
 }
@@ -209,52 +220,42 @@ fn disagreements(verification: &Verification) -> Vec<String> {
 
 /// Cells whose greedy tokens are not those of the other engines. In half precision that can be every cell.
 fn different_tokens(rows: &[Row]) -> Vec<String> {
-    let mut differing = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        let same_cell =
-            |other: &&Row| other.batch_size == row.batch_size && other.prompt_length == row.prompt_length;
-        let hashed = |row: &Row| row.tokens_sha256.is_some();
-        if !hashed(row) || rows[..index].iter().filter(same_cell).any(hashed) {
-            continue;
-        }
-        let cell: Vec<&Row> = rows.iter().filter(same_cell).filter(|row| hashed(row)).collect();
-        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for row in cell {
-            let hash = row.tokens_sha256.as_deref().unwrap_or_default();
-            match groups.iter_mut().find(|(other, _)| *other == hash) {
-                Some((_, engines)) => engines.push(&row.engine),
-                None => groups.push((hash, vec![&row.engine])),
-            }
-        }
-        if groups.len() > 1 {
-            let engines: Vec<String> = groups.iter().map(|(_, engines)| engines.join(", ")).collect();
-            differing.push((format!("the greedy tokens differ: {}", engines.join(" ≠ ")), row));
-        }
+    let mut cells: IndexMap<CellSize, Vec<&Row>> = IndexMap::new();
+    for row in rows.iter().filter(|row| row.tokens_sha256().is_some()) {
+        cells.entry(row.key.size()).or_default().push(row);
     }
-    grouped(differing.into_iter())
+    let differing = cells.into_values().filter_map(|cell| {
+        let mut groups: IndexMap<Option<&str>, Vec<&str>> = IndexMap::new();
+        for row in &cell {
+            groups.entry(row.tokens_sha256()).or_default().push(&row.key.engine);
+        }
+        let engines: Vec<String> = groups.into_values().map(|engines| engines.join(", ")).collect();
+        let text = format!("the greedy tokens differ: {}", engines.join(" ≠ "));
+        (engines.len() > 1).then_some((text, cell[0]))
+    });
+    grouped(differing)
 }
 
 /// Cells that have no figures, with what was reported; equal reports of one engine in one note.
 fn failures(rows: &[Row]) -> Vec<String> {
-    let tried = rows.iter().filter(|row| row.outcome != Outcome::Ok && row.inferred_from.is_none());
     let what = |row: &Row| {
-        let phase = row.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
-        let error = row.error.as_deref().unwrap_or("no report");
-        format!("{}: {}{phase}: {error}", row.engine, row.outcome_text())
+        let failure = row.failure().filter(|failure| failure.inferred_from.is_none())?;
+        let phase = failure.phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
+        Some(format!("{}: {}{phase}: {}", row.key.engine, row.outcome_text(), failure.error))
     };
-    grouped(tried.map(|row| (what(row), row)))
+    grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
 /// Cells that were not tried, with the cell from which their end was inferred.
 fn inferred(rows: &[Row]) -> Vec<String> {
     let what = |row: &Row| {
-        let CellSize { batch_size, prompt_length } = row.inferred_from?;
-        let from = format!("{batch_size}×{prompt_length}");
-        let why = match row.phase {
+        let failure = row.failure()?;
+        let from = failure.inferred_from?;
+        let why = match failure.phase {
             Some(phase) => format!("{phase} failed in {from}, and is the same for every cell"),
             None => format!("{from} ran out of memory, and they need at least as much"),
         };
-        Some(format!("{}: {} inferred, not measured: {why}", row.engine, row.outcome_text()))
+        Some(format!("{}: {} inferred, not measured: {why}", row.key.engine, row.outcome_text()))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
@@ -262,21 +263,21 @@ fn inferred(rows: &[Row]) -> Vec<String> {
 /// What ranks spend in collectives, where that was measured.
 fn collectives(rows: &[Row]) -> Vec<String> {
     let what = |row: &Row| {
-        let shares = row.collectives?;
+        let shares = row.collectives()?;
         let [prompt, tokens] = [shares.prompt, shares.tokens].map(|share| 100.0 * share);
         Some(format!(
             "{}: {prompt:.1} % of a prefill and {tokens:.1} % of the decode forwards pass in collectives",
-            row.engine
+            row.key.engine
         ))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
 /// Cells that were faster than what the device was measured to do at most.
-fn above_ceilings(rows: &[Row]) -> Vec<String> {
+fn above_peaks(rows: &[Row]) -> Vec<String> {
     let above = |share: fn(&Row) -> Option<f64>, what: &str| {
         let its = rows.iter().filter(move |row| share(row).is_some_and(|share| share > 1.0));
-        its.map(|row| (format!("{}: {what}", row.engine), row)).collect::<Vec<_>>()
+        its.map(|row| (format!("{}: {what}", row.key.engine), row)).collect::<Vec<_>>()
     };
     let decode = above(
         |row| row.efficiency.decode_bandwidth,
@@ -291,10 +292,14 @@ fn above_ceilings(rows: &[Row]) -> Vec<String> {
 }
 
 /// Cells whose GPU was not as it should be.
-fn of_gpu(rows: &[Row]) -> Vec<String> {
-    let notes =
-        |row: &'_ Row| row.gpu_notes.iter().map(|note| format!("{}: {note}", row.engine)).collect::<Vec<_>>();
-    grouped(rows.iter().flat_map(|row| notes(row).into_iter().map(move |note| (note, row))))
+fn gpu(rows: &[Row]) -> Vec<(NoteKind, Vec<String>)> {
+    let mut kinds: IndexMap<(NoteKind, String), Vec<&Row>> = IndexMap::new();
+    for row in rows {
+        for (kind, text) in gpu_notes::notes(&row.replicates) {
+            kinds.entry((kind, format!("{}: {text}", row.key.engine))).or_default().push(row);
+        }
+    }
+    kinds.into_iter().map(|((kind, what), rows)| (kind, vec![of_cells(&what, &rows)])).collect()
 }
 
 /// The clock that the heading's part locked the GPUs to; of other parts it stands among their differences.
@@ -304,20 +309,22 @@ fn locked_clocks(environments: &[Environment], heading_part: u32) -> Option<Stri
     Some(format!("GPU clocks were locked: {clock} (lock_gpu_clocks)"))
 }
 
-/// Cells that were measured otherwise than those of the heading's part: where, and how.
+/// Cells without figures because their replicates were measured differently.
+fn mixed_replicates(rows: &[Row]) -> Vec<String> {
+    let what = |row: &Row| {
+        let parts: Vec<String> = row.parts().iter().map(ToString::to_string).collect();
+        let parts = (parts.len() > 1).then(|| parts.join(" and "))?;
+        let engine = &row.key.engine;
+        Some(format!(
+            "{engine}: no figures: its replicates are of parts {parts}, which were measured otherwise"
+        ))
+    };
+    grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
+}
+
+/// Cells that were measured differently from those of the heading's part: where, and how.
 fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) -> Vec<String> {
-    let mixed = rows.iter().filter(|row| row.parts.len() > 1).map(|row| {
-        let parts: Vec<String> = row.parts.iter().map(ToString::to_string).collect();
-        let parts = parts.join(" and ");
-        (
-            format!(
-                "{}: no figures: its replicates are of parts {parts}, which were measured otherwise",
-                row.engine
-            ),
-            row,
-        )
-    });
-    let mut notes = grouped(mixed);
+    let mut notes = Vec::new();
     for (index, environment) in environments.iter().enumerate() {
         let part = index as u32 + 1;
         let Environment { started, differs_from_first_part, .. } = environment;
@@ -329,8 +336,8 @@ fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) ->
                 differs_from_first_part.join("; ")
             ),
         };
-        let its = rows.iter().filter(|row| row.parts.contains(&part));
-        notes.extend(grouped(its.map(|row| (format!("{}: {what}", row.engine), row))));
+        let of_part = rows.iter().filter(|row| row.parts().contains(&part));
+        notes.extend(grouped(of_part.map(|row| (format!("{}: {what}", row.key.engine), row))));
     }
     notes
 }
@@ -340,18 +347,15 @@ fn grouped<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<String> {
     groups(cells).iter().map(|(what, rows)| of_cells(what, rows)).collect()
 }
 
-fn groups<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<(String, Vec<&'a Row>)> {
-    let mut groups: Vec<(String, Vec<&Row>)> = Vec::new();
+fn groups<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> IndexMap<String, Vec<&'a Row>> {
+    let mut groups: IndexMap<String, Vec<&Row>> = IndexMap::new();
     for (what, row) in cells {
-        match groups.iter_mut().find(|(other, _)| *other == what) {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((what, vec![row])),
-        }
+        groups.entry(what).or_default().push(row);
     }
     groups
 }
 
 fn of_cells(what: &str, rows: &[&Row]) -> String {
-    let cells: Vec<String> = rows.iter().map(|row| row.cell_name()).collect();
+    let cells: Vec<String> = rows.iter().map(|row| row.key.size().to_string()).collect();
     format!("{}: {what}", cells.join(", "))
 }

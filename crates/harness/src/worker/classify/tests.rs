@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn every_end_has_its_outcome() {
-    use Outcome::{Crashed, Failed, OutOfMemory, TimedOut};
+    use FailureKind::{Crashed, Failed, OutOfMemory, TimedOut};
     let reported = |text: &str| WorkerEnd::Reported(text.into());
     let exited = |code| WorkerEnd::Exited { code: Some(code), signal: None };
     let signal = |signal| WorkerEnd::Exited { code: None, signal: Some(signal) };
@@ -106,16 +106,16 @@ fn every_end_has_its_outcome() {
             "no program x: run `make build`",
         ),
     ];
-    for (end, stderr, outcome, error) in cases {
+    for (end, stderr, kind, error) in cases {
         let evidence = Evidence { stderr: stderr.into(), ..Evidence::of(Phase::Decode, end) };
-        let expected = CellFailure { outcome, phase: Phase::Decode, error: error.into() };
+        let expected = CellFailure::new(kind, Phase::Decode, error.into());
         assert_eq!(classify(&evidence), expected);
     }
 }
 
 #[test]
 fn every_error_of_cuda_has_its_outcome() {
-    use Outcome::{Failed, OutOfMemory};
+    use FailureKind::{Failed, OutOfMemory};
     let cases = [
         // ONNX Runtime: bfc_arena.cc, cuda_call.cc
         (
@@ -165,7 +165,7 @@ fn every_error_of_cuda_has_its_outcome() {
         let end = WorkerEnd::Reported(message.into());
         let failure = classify(&Evidence::of(Phase::Prompt, end));
         // The message names the bytes that were asked for, where the library does.
-        assert_eq!((failure.outcome, failure.phase, &*failure.error), (outcome, Phase::Prompt, message));
+        assert_eq!((failure.kind, failure.phase, &*failure.error), (outcome, Some(Phase::Prompt), message));
     }
 }
 
@@ -175,17 +175,17 @@ fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
     let end_of = |cgroup, machine| {
         let oom_kills = OomKills { cgroup, machine };
         let failure = classify(&Evidence { oom_kills, ..Evidence::of(Phase::Load, end.clone()) });
-        (failure.outcome, failure.error)
+        (failure.kind, failure.error)
     };
     let by_kernel = "killed by the kernel: its cgroup, or the machine, was out of memory";
     let unknown = "ended by SIGKILL (no counter can be read that would say if memory ran out)";
     let cases = [
-        (Some(1), Some(1), Outcome::OutOfMemory, by_kernel),
-        (None, Some(1), Outcome::OutOfMemory, by_kernel),
+        (Some(1), Some(1), FailureKind::OutOfMemory, by_kernel),
+        (None, Some(1), FailureKind::OutOfMemory, by_kernel),
         // Somebody else's process was killed.
-        (Some(0), Some(1), Outcome::Crashed, "ended by SIGKILL"),
-        (None, Some(0), Outcome::Crashed, "ended by SIGKILL"),
-        (None, None, Outcome::Crashed, unknown),
+        (Some(0), Some(1), FailureKind::Crashed, "ended by SIGKILL"),
+        (None, Some(0), FailureKind::Crashed, "ended by SIGKILL"),
+        (None, None, FailureKind::Crashed, unknown),
     ];
     for (cgroup, machine, outcome, error) in cases {
         assert_eq!(end_of(cgroup, machine), (outcome, error.to_owned()));
@@ -197,17 +197,17 @@ fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
     let exit = |code, stderr: &str, kills| {
         let end = WorkerEnd::Exited { code: Some(code), signal: None };
         let oom_kills = OomKills { cgroup: Some(kills), machine: None };
-        classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::of(Phase::Load, end) }).outcome
+        classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::of(Phase::Load, end) }).kind
     };
-    assert_eq!(exit(137, "Killed\n", 1), Outcome::OutOfMemory);
-    assert_eq!(exit(137, "Killed\n", 0), Outcome::Failed);
-    assert_eq!(exit(3, "warning: out of memory was avoided\nno such layer\n", 0), Outcome::Failed);
-    assert_eq!(exit(1, "MemoryError\n", 0), Outcome::OutOfMemory);
+    assert_eq!(exit(137, "Killed\n", 1), FailureKind::OutOfMemory);
+    assert_eq!(exit(137, "Killed\n", 0), FailureKind::Failed);
+    assert_eq!(exit(3, "warning: out of memory was avoided\nno such layer\n", 0), FailureKind::Failed);
+    assert_eq!(exit(1, "MemoryError\n", 0), FailureKind::OutOfMemory);
     let closed = |stderr: &str| {
         let stderr = stderr.into();
-        classify(&Evidence { stderr, ..Evidence::of(Phase::Load, WorkerEnd::ClosedPipe) }).outcome
+        classify(&Evidence { stderr, ..Evidence::of(Phase::Load, WorkerEnd::ClosedPipe) }).kind
     };
-    assert_eq!((closed("std::bad_alloc\n"), closed("")), (Outcome::OutOfMemory, Outcome::Failed));
+    assert_eq!((closed("std::bad_alloc\n"), closed("")), (FailureKind::OutOfMemory, FailureKind::Failed));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_line_that_was_cut_off_is_told() {
         classify(&Evidence { torn_line: true, ..Evidence::of(Phase::Decode, end) })
     };
     assert_eq!(torn(Some(0), None).error, "the worker exited with code 0 inside a line of its answer");
-    assert_eq!(torn(None, Some(libc::SIGSEGV)).outcome, Outcome::Crashed);
+    assert_eq!(torn(None, Some(libc::SIGSEGV)).kind, FailureKind::Crashed);
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use protocol::Measured;
 
-/// What [`run()`](crate::run()) spent its time on; what is in none of these is its own.
+/// What a session spent its time on; what is in none of these is its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct TimeBreakdown {
+    /// Measuring what the device can do at most.
+    pub ceilings: Duration,
     /// Holding the engines against each other, their loading included.
     pub verification: Duration,
     /// From a worker's start to its model being ready.
@@ -22,7 +24,7 @@ pub struct Spent {
     pub cool_down: Duration,
 }
 
-impl Spent {
+impl TimeBreakdown {
     /// A worker was asked for a cell, and ended with this after so long.
     pub(crate) fn on_cell(&mut self, passed: Duration, measured: Option<&Measured>) {
         let timed = measured.map_or(Duration::ZERO, timed).min(passed);
@@ -31,8 +33,9 @@ impl Spent {
     }
 }
 
-impl AddAssign for Spent {
+impl AddAssign for TimeBreakdown {
     fn add_assign(&mut self, other: Self) {
+        self.ceilings += other.ceilings;
         self.verification += other.verification;
         self.loading += other.loading;
         self.warm_up += other.warm_up;
@@ -48,11 +51,11 @@ fn timed(measured: &Measured) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// What `work` gives, its time added to `spent`.
-pub fn clocked<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
+/// What `work` gives, its time added to `total`.
+pub(crate) fn clocked<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
-    *spent += start.elapsed();
+    *total += start.elapsed();
     result
 }
 
@@ -78,12 +81,12 @@ mod tests {
             tokens_sha256: String::new(),
         };
         let seconds = Duration::from_secs_f64;
-        let mut spent = Spent::default();
-        spent.on_cell(seconds(6.0), Some(&measured));
-        assert_eq!((spent.timed, spent.warm_up), (seconds(4.5), seconds(1.5)));
+        let mut time = TimeBreakdown::default();
+        time.on_cell(seconds(6.0), Some(&measured));
+        assert_eq!((time.timed, time.warm_up), (seconds(4.5), seconds(1.5)));
         // A cell that failed, and one on a virtual clock, which is faster than ours.
-        spent.on_cell(seconds(2.0), None);
-        spent.on_cell(seconds(0.5), Some(&measured));
-        assert_eq!((spent.timed, spent.warm_up), (seconds(5.0), seconds(3.5)));
+        time.on_cell(seconds(2.0), None);
+        time.on_cell(seconds(0.5), Some(&measured));
+        assert_eq!((time.timed, time.warm_up), (seconds(5.0), seconds(3.5)));
     }
 }

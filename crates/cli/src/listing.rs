@@ -4,9 +4,8 @@ use audit::{Ceilings, Hardware, Work};
 use harness::{Cell, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
-use protocol::Device;
-use results::format_size;
-use results::published::{Document, Heading, Value, built_in};
+use protocol::{CellSize, Device, FailureKind};
+use results::{DeviceKind, Heading, PublishedFile, format_size};
 
 /// The devices of which floors are said.
 const DEVICES: [&str; 2] = ["A100 80GB", "H100 80GB"];
@@ -61,7 +60,7 @@ impl Bound {
 /// heading of the table whose rows these are, where they are one's.
 pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
     let bound = Bound::of(sweep, published);
-    let tables = built_in();
+    let published_tables = PublishedFile::built_in();
     let ranks = sweep.setup.ranks.world_size;
     let mut text = match sweep.setup.one_rank_of() {
         Some(ranks) => format!("memory of rank 0 of {ranks} alone\n"),
@@ -77,7 +76,7 @@ pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
         let [weights, cache, activations, total] =
             [need.weights, need.kv_cache, need.activations, need.total()].map(format_bytes);
         let mut mark = bound.as_ref().map(|bound| bound.words(&need)).unwrap_or_default();
-        if is_published_out_of_memory(&tables, sweep, cell) {
+        if is_published_out_of_memory(&published_tables, sweep, cell) {
             mark.push_str("  (published: OOM)");
         }
         text.push_str(&format!(
@@ -103,7 +102,7 @@ pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
 }
 
 /// Whether a GPU ran out of memory in this cell when the published tables were measured.
-fn is_published_out_of_memory(tables: &Document, sweep: &Sweep, cell: &Cell<'_>) -> bool {
+fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &Cell<'_>) -> bool {
     let setup = &sweep.setup;
     if setup.device == Device::Cpu || setup.one_rank {
         return false;
@@ -112,12 +111,11 @@ fn is_published_out_of_memory(tables: &Document, sweep: &Sweep, cell: &Cell<'_>)
         (heading.model.as_str(), heading.precision, heading.count)
             == (cell.model.name.as_str(), setup.precision, setup.ranks.world_size)
     };
-    let same =
-        tables.tables().filter(|table| Heading::parse(&table.heading).is_ok_and(|heading| is_its(&heading)));
+    let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
+    let tables = published.tables();
+    let same = tables.iter().filter(|table| table.heading.as_ref().is_ok_and(is_its));
     same.flat_map(|table| &table.rows).any(|row| {
-        (row.engine.as_str(), row.batch_size, row.prompt_length)
-            == (cell.engine, cell.batch_size, cell.prompt_length)
-            && row.cells.iter().any(|figure| figure.value() == Value::OutOfMemory)
+        (row.engine, row.size) == (cell.engine, size) && row.ended() == Some(FailureKind::OutOfMemory)
     })
 }
 
@@ -128,8 +126,16 @@ fn steps(sweep: &Sweep) -> String {
     let (names, count) = if alone { (&DEVICES_OF_ONE[..], 1) } else { (&DEVICES[..], ranks) };
     let hardware = Hardware::built_in();
     let ceilings = |device: &str| -> Option<Ceilings> {
-        let precision = sweep.setup.precision.to_string().to_uppercase();
-        let heading = Heading::parse(&format!("LLaMA-2 7B {precision} CUDA ({count} {device})")).ok()?;
+        let heading = Heading {
+            model: String::new(),
+            precision: sweep.setup.precision,
+            kind: DeviceKind::Cuda,
+            count,
+            cpu_ranks: 1,
+            device: device.into(),
+            cores: None,
+            one_rank_of: None,
+        };
         hardware.ceilings(&heading).ok()
     };
     let devices: Vec<(&str, Ceilings)> =

@@ -5,14 +5,14 @@ use std::time::Duration;
 use protocol::{Phase, Progress};
 
 /// The work of a sweep's cells, by floating-point operations, and how fast it went.
-pub(crate) struct Pace {
+pub(crate) struct Eta {
     work: Vec<f64>,
     /// Seconds and work of the cells measured here.
     spent: (f64, f64),
 }
 
-impl Pace {
-    /// Of cells with so much work each.
+impl Eta {
+    /// Cells with this much work each.
     pub(crate) fn new(work: Vec<f64>) -> Self {
         Self { work, spent: (0.0, 0.0) }
     }
@@ -45,25 +45,17 @@ pub(crate) fn share(progress: &Progress) -> f64 {
     (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0)
 }
 
-/// `1:05`, `2:03:04`.
-pub(crate) fn clock(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_left_is_by_what_was_done() {
-        let mut pace = Pace::new(vec![1.0, 2.0, 3.0]);
-        assert_eq!(pace.left(0, None), None);
-        pace.add(0, Duration::from_secs(10));
-        assert_eq!(pace.left(1, None), Some(Duration::from_secs(50)));
+        let mut eta = Eta::new(vec![1.0, 2.0, 3.0]);
+        assert_eq!(eta.left(0, None), None);
+        eta.add(0, Duration::from_secs(10));
+        assert_eq!(eta.left(1, None), Some(Duration::from_secs(50)));
         let half = Progress { phase: Phase::Decode, done: 5, of: 10, last_seconds: None };
-        assert_eq!(pace.left(1, Some(&half)), Some(Duration::from_secs(35)));
-        assert_eq!([65, 7384].map(|seconds| clock(Duration::from_secs(seconds))), ["1:05", "2:03:04"]);
+        assert_eq!(eta.left(1, Some(&half)), Some(Duration::from_secs(35)));
     }
 }

@@ -1,9 +1,11 @@
-//! What is compared of a cell. Of all of it less is better.
+//! What is measured of a cell. Less is better in all of it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use results::format_short;
+use protocol::Measurement;
+
+use crate::format_short;
 
 /// A figure of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +30,7 @@ pub enum Metric {
 pub struct UnknownMetric(String);
 
 impl Metric {
-    /// All of them, in the order of the documents' columns.
+    /// All of them, in the order of the published columns.
     pub const ALL: [Self; 6] =
         [Self::Prompt, Self::First128, Self::First256, Self::Token, Self::Wall, Self::Memory];
 
@@ -67,6 +69,27 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// A record's samples of it, in seconds or bytes; none where it does not apply or the cell was not measured.
+    pub fn samples(self, record: &Measurement) -> Vec<f64> {
+        let Some(series) = record.series() else { return Vec::new() };
+        let length = record.key.generation_length as usize;
+        let first = |count: usize| {
+            let generations = series.generations.iter().filter(|_| length >= count);
+            generations.flat_map(|one| one.token_seconds.iter().take(count)).copied().collect()
+        };
+        match self {
+            Self::Prompt => series.prompt_seconds.clone(),
+            Self::First128 => first(128),
+            Self::First256 => first(256),
+            Self::Token if length < 128 => first(length),
+            Self::Token => Vec::new(),
+            Self::Wall => series.generations.iter().map(|one| one.wall_seconds).collect(),
+            Self::Memory => series.memory.peak_bytes.into_iter().map(|bytes| bytes as f64).collect(),
+        }
+    }
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -78,29 +101,6 @@ impl FromStr for Metric {
 
     fn from_str(word: &str) -> Result<Self, UnknownMetric> {
         Self::ALL.into_iter().find(|metric| metric.name() == word).ok_or_else(|| UnknownMetric(word.into()))
-    }
-}
-
-/// For each metric the change that counts as none, a share such as 0.05.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds([f64; Metric::ALL.len()]);
-
-impl Thresholds {
-    /// The same for all.
-    pub fn all(threshold: f64) -> Self {
-        Self([threshold; Metric::ALL.len()])
-    }
-
-    /// With another one for `metric`.
-    #[must_use]
-    pub fn with(mut self, metric: Metric, threshold: f64) -> Self {
-        self.0[metric as usize] = threshold;
-        self
-    }
-
-    /// That of `metric`.
-    pub fn of(&self, metric: Metric) -> f64 {
-        self.0[metric as usize]
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use protocol::CellSize;
-use results::one_line;
+use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::{CellName, Counts, Difference, Figure, Line, Metric};
+use crate::{ComparedFigure, Counts, Difference, SideFigure};
 
 /// A verdict's word.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
@@ -25,7 +25,7 @@ pub(crate) fn percent(ratio: f64) -> String {
 }
 
 /// What became of a line: `+4.2%`, `~` where nothing did, `? +4.2%` where that is not known.
-pub(crate) fn change(line: &Line) -> String {
+pub(crate) fn change(line: &ComparedFigure) -> String {
     match line.verdict {
         Verdict::Improved | Verdict::Regressed => percent(line.ratio),
         Verdict::Unchanged => "~".into(),
@@ -34,7 +34,7 @@ pub(crate) fn change(line: &Line) -> String {
 }
 
 /// What a line's verdict rests on: `p=0.002 n=6+6`, or `threshold alone` where a side was published.
-pub(crate) fn basis(line: &Line) -> String {
+pub(crate) fn basis(line: &ComparedFigure) -> String {
     let (Some(baseline), Some(candidate)) = (line.baseline.launches, line.candidate.launches) else {
         return "threshold alone".into();
     };
@@ -47,7 +47,7 @@ fn p_value(p: f64) -> String {
 }
 
 /// Half an interval: `± 1%`; nothing where it is not known.
-pub(crate) fn spread(figure: &Figure) -> String {
+pub(crate) fn spread(figure: &SideFigure) -> String {
     match figure.half_width {
         Some(share) if share < 9.995 => format!("± {:.0}%", share * 100.0),
         Some(_) => "± >999%".into(),
@@ -56,18 +56,13 @@ pub(crate) fn spread(figure: &Figure) -> String {
 }
 
 /// A figure with its spread: `12.07 ms ± 1%`.
-pub(crate) fn figure(metric: Metric, figure: &Figure) -> String {
+pub(crate) fn figure(metric: Metric, figure: &SideFigure) -> String {
     format!("{} {}", metric.format(figure.value), spread(figure)).trim_end().to_owned()
 }
 
-/// A cell's sizes: `1×16`.
-pub(crate) fn size(size: CellSize) -> String {
-    format!("{}×{}", size.batch_size, size.prompt_length)
-}
-
 /// A line's sizes, or that it is a mean.
-pub(crate) fn size_or_mean(line: &Line) -> String {
-    line.size.map_or_else(|| "geomean".into(), size)
+pub(crate) fn size_or_mean(line: &ComparedFigure) -> String {
+    line.size.map_or_else(|| "geomean".into(), |size| size.to_string())
 }
 
 /// A table's name: both headings, where they differ.
@@ -97,19 +92,15 @@ pub(crate) fn first_few(names: &[String]) -> String {
     }
 }
 
-/// A cell: `onnxruntime 1×16`.
-pub(crate) fn cell(cell: &CellName) -> String {
-    format!("{} {}", one_line(&cell.engine), size(cell.size))
-}
-
 /// Cells that one side alone has, one text for each side that has any.
-pub(crate) fn only(baseline: &[CellName], candidate: &[CellName]) -> Vec<String> {
+pub(crate) fn only(baseline: &[(String, CellSize)], candidate: &[(String, CellSize)]) -> Vec<String> {
     let sides = [("baseline", baseline), ("candidate", candidate)];
     let sides = sides.into_iter().filter(|(_, cells)| !cells.is_empty());
     sides
         .map(|(side, cells)| {
             let noun = if cells.len() == 1 { "cell" } else { "cells" };
-            let names: Vec<String> = cells.iter().map(cell).collect();
+            let name = |(engine, size): &(String, CellSize)| format!("{} {size}", one_line(engine));
+            let names: Vec<String> = cells.iter().map(name).collect();
             format!("only in the {side}: {} {noun} ({})", cells.len(), first_few(&names))
         })
         .collect()
@@ -170,17 +161,14 @@ mod tests {
 
     #[test]
     fn a_spread_beyond_all_measure_is_said_so() {
-        let spread = |half_width| spread(&Figure { value: 1.0, half_width, launches: None });
+        let spread = |half_width| spread(&SideFigure { value: 1.0, half_width, launches: None });
         assert_eq!([Some(0.012), Some(f64::INFINITY), None].map(spread), ["± 1%", "± >999%", ""]);
     }
 
     #[test]
     fn of_many_cells_a_few_are_named() {
-        let cell = |batch_size| CellName {
-            engine: "onnxruntime".into(),
-            size: CellSize { batch_size, prompt_length: 16 },
-        };
-        let cells: Vec<CellName> = (1..=6).map(cell).collect();
+        let cell = |batch_size| ("onnxruntime".into(), CellSize { batch_size, prompt_length: 16 });
+        let cells: Vec<(String, CellSize)> = (1..=6).map(cell).collect();
         assert_eq!(only(&[], &cells[..1]), ["only in the candidate: 1 cell (onnxruntime 1×16)"]);
         assert_eq!(
             only(&cells, &[]),

@@ -2,9 +2,9 @@
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredCeilings, Precision};
-use results::Table;
+use results::{Run, Table};
 
-use crate::scene::{Measured, Run};
+use crate::scene::Measured;
 
 /// What a table's cells are held against.
 pub(crate) struct Scale<'a> {
@@ -32,21 +32,16 @@ impl Work {
 }
 
 impl<'a> Scale<'a> {
-    /// Of a run's table; `None` where the model's config is not known.
-    pub(crate) fn of(run: &'a Run, table: &Table) -> Option<Self> {
-        let record = *run.records_of(table).first()?;
-        let facts = run.environments.iter().find_map(|one| one.models.get(&table.model))?;
-        let config = LlamaConfig::from_json(&facts.config, &table.model).ok()?;
-        let config = TensorParallel::first_of(&config, table.one_rank_of).ok()?;
-        let ceilings = run.environments.iter().find_map(|one| one.ceilings.as_ref());
-        let beside = run.records_of(table).into_iter().filter_map(|record| record.read_bytes_per_second);
-        let beside = beside.reduce(f64::max);
+    /// What a run's table is held against; `None` where the model's config is not known.
+    pub(crate) fn new(run: &'a Run, table: &Table) -> Option<Self> {
+        let config = TensorParallel::first_of(table.config.as_ref()?, table.key.ranks.one_rank_of()).ok()?;
+        let beside = table.records().filter_map(|record| record.read_bytes_per_second);
         Some(Self {
             config,
-            precision: record.precision,
-            devices: if record.one_rank { 1.0 } else { record.world_size.max(1).into() },
-            ceilings,
-            beside,
+            precision: table.key.precision,
+            devices: table.key.ranks.measured().max(1).into(),
+            ceilings: run.environments.iter().find_map(|one| one.ceilings.as_ref()),
+            beside: beside.reduce(f64::max),
         })
     }
 
@@ -68,7 +63,7 @@ impl<'a> Scale<'a> {
 
     /// A decode forward in the middle of a generation.
     pub(crate) fn decode(&self, cell: &Measured<'_>, generation_length: u32) -> Work {
-        let [batch, prompt] = [cell.row.batch_size, cell.row.prompt_length].map(u64::from);
+        let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let read = |past| cost::decode_read_bytes(&self.config, self.precision, batch, past) as f64;
         let last = prompt + u64::from(generation_length).saturating_sub(1);
         let operations = |past| cost::forward_flops(&self.config, batch, 1, past, 1);
@@ -80,7 +75,7 @@ impl<'a> Scale<'a> {
 
     /// A prefill: every weight is read once, of the embedding each token's row, and the KV cache is written.
     pub(crate) fn prefill(&self, cell: &Measured<'_>) -> Work {
-        let [batch, prompt] = [cell.row.batch_size, cell.row.prompt_length].map(u64::from);
+        let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let weights = cost::decode_read_bytes(&self.config, self.precision, batch.saturating_mul(prompt), 0);
         let cache = cost::kv_cache_bytes(&self.config, self.precision, batch, prompt);
         Work {

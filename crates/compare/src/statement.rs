@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use results::one_line;
+use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::words;
-use crate::{EndLine, Line, Metric, Report};
+use crate::format;
+use crate::{ComparedFigure, EndLine, Report};
 
 /// What is said of one cell or mean. Its texts are on one line, and not escaped for any format.
-pub(crate) struct Finding<'a> {
+pub(crate) struct Statement<'a> {
     /// The table's heading.
     pub(crate) heading: &'a str,
     /// The engine.
@@ -38,20 +38,20 @@ pub(crate) struct Finding<'a> {
     pub(crate) verdict: Verdict,
 }
 
-impl<'a> Finding<'a> {
-    pub(crate) fn of_line(heading: &'a str, metric: Metric, line: &Line) -> Self {
+impl<'a> Statement<'a> {
+    pub(crate) fn from_figure(heading: &'a str, metric: Metric, line: &ComparedFigure) -> Self {
         let needed = line.launches_needed.map(|launches| format!("needs {launches} launches a side"));
         let drift = line.drift.iter().map(|drift| format!("drift: {}", one_line(drift)));
         Self {
             heading,
             engine: one_line(&line.engine),
-            size: words::size_or_mean(line),
+            size: format::size_or_mean(line),
             metric: Some(metric),
-            baseline: words::figure(metric, &line.baseline),
-            candidate: words::figure(metric, &line.candidate),
+            baseline: format::figure(metric, &line.baseline),
+            candidate: format::figure(metric, &line.candidate),
             ratio: line.ratio,
-            change: words::change(line),
-            basis: words::basis(line),
+            change: format::change(line),
+            basis: format::basis(line),
             remark: needed.into_iter().chain(drift).collect::<Vec<_>>().join("; "),
             launches_needed: line.launches_needed,
             drifted: !line.drift.is_empty(),
@@ -59,14 +59,14 @@ impl<'a> Finding<'a> {
         }
     }
 
-    pub(crate) fn of_end(heading: &'a str, end: &EndLine) -> Self {
+    pub(crate) fn from_end(heading: &'a str, end: &EndLine) -> Self {
         Self {
             heading,
-            engine: one_line(&end.cell.engine),
-            size: words::size(end.cell.size),
+            engine: one_line(&end.engine),
+            size: end.size.to_string(),
             metric: None,
-            baseline: one_line(&end.baseline),
-            candidate: one_line(&end.candidate),
+            baseline: end.baseline.into(),
+            candidate: end.candidate.into(),
             ratio: f64::INFINITY,
             change: String::new(),
             basis: String::new(),
@@ -89,22 +89,22 @@ impl<'a> Finding<'a> {
         sentence
     }
 
-    /// Of all tables.
+    /// The statements of all tables.
     pub(crate) fn all<'r>(
         report: &'r Report,
         headings: &'a [String],
-    ) -> impl Iterator<Item = Finding<'a>> + use<'r, 'a> {
+    ) -> impl Iterator<Item = Statement<'a>> + use<'r, 'a> {
         report.tables.iter().zip(headings).flat_map(|(table, heading)| {
             let lines = table.sections.iter().flat_map(move |section| {
                 let lines = section.cells.iter().chain(&section.means);
-                lines.map(move |line| Self::of_line(heading, section.metric, line))
+                lines.map(move |line| Self::from_figure(heading, section.metric, line))
             });
-            lines.chain(table.ends.iter().map(move |end| Self::of_end(heading, end)))
+            lines.chain(table.ends.iter().map(move |end| Self::from_end(heading, end)))
         })
     }
 }
 
 /// The tables' headings, on one line.
 pub(crate) fn headings(report: &Report) -> Vec<String> {
-    report.tables.iter().map(|table| words::heading(&table.baseline, &table.candidate)).collect()
+    report.tables.iter().map(|table| format::heading(&table.baseline, &table.candidate)).collect()
 }

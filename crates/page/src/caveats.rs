@@ -1,13 +1,11 @@
 //! What a reader must know before believing a run.
 
-use std::collections::BTreeMap;
-
-use audit::Severity;
-use protocol::{Environment, Measurement, Outcome};
-use results::{Row, one_line};
+use indexmap::IndexSet;
+use protocol::{Environment, Measured, Measurement};
+use results::{NoteKind, Row, Run, Severity, one_line};
 use stats::{Launches, Summary, Trend, changes};
 
-use crate::scene::Run;
+use crate::scene::AuditedRun;
 
 /// A cell whose decode forwards vary by more than this share is named.
 const SPREAD: f64 = 0.10;
@@ -18,94 +16,73 @@ const SLOW_FIRST: f64 = 2.0;
 /// A machine that is busier than this share of its cores when a run begins is not ours alone.
 const BUSY: f64 = 0.5;
 
-/// How much it weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Weight {
-    /// A figure can't be true, or an engine computes something else.
-    Wrong,
-    /// Figures may not be what they seem.
-    Doubt,
-    /// To be known.
-    Note,
-}
-
-/// Something that speaks against a run.
+/// A reason to doubt a run's figures, or something to know of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Doubt {
-    pub(crate) weight: Weight,
+pub(crate) struct Caveat {
+    pub(crate) severity: Severity,
     pub(crate) words: String,
 }
 
-impl Weight {
-    pub(crate) fn class(self) -> &'static str {
-        match self {
-            Self::Wrong => "wrong",
-            Self::Doubt => "doubt",
-            Self::Note => "note",
+impl Caveat {
+    pub(crate) fn class(&self) -> &'static str {
+        match self.severity {
+            Severity::Wrong => "wrong",
+            Severity::Caveat => "doubt",
+            Severity::Info => "note",
         }
     }
 
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Wrong => "Wrong",
-            Self::Doubt => "Doubtful",
-            Self::Note => "Note",
+    pub(crate) fn word(&self) -> &'static str {
+        match self.severity {
+            Severity::Wrong => "Wrong",
+            Severity::Caveat => "Doubtful",
+            Severity::Info => "Note",
         }
     }
 }
 
-/// Everything that speaks against a run, the worst first.
-pub(crate) fn of(run: &Run) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
-    let mut say = |weight, words: String| doubts.push(Doubt { weight, words });
-    for finding in &run.audit.findings {
-        let weight = if finding.severity == Severity::Impossible { Weight::Wrong } else { Weight::Doubt };
-        say(weight, format!("audit: {}", finding.words()));
+/// Everything that a reader must know of a run, the worst first.
+pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
+    let mut caveats = Vec::new();
+    let mut say = |severity, words: String| caveats.push(Caveat { severity, words });
+    for finding in &audit.findings {
+        let is_wrong = finding.severity == audit::Severity::Impossible;
+        let severity = if is_wrong { Severity::Wrong } else { Severity::Caveat };
+        say(severity, format!("audit: {}", finding.words()));
     }
     verified(run, &mut say);
-    if run.environments.len() > 1 {
-        say(
-            Weight::Doubt,
-            format!("the run has {} parts, which were measured otherwise", run.environments.len()),
-        );
+    let parts = run.environments.len();
+    if parts > 1 {
+        say(Severity::Caveat, format!("the run has {parts} parts, which were measured otherwise"));
     }
-    if run.records.len() < run.expected {
+    if run.missing() > 0 {
+        let (expected, there) = (run.expected, run.expected - run.missing());
         say(
-            Weight::Doubt,
-            format!(
-                "{} of {} records are there: the run did not go to its end",
-                run.records.len(),
-                run.expected
-            ),
+            Severity::Caveat,
+            format!("{there} of {expected} records are there: the run did not go to its end"),
         );
     }
     run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
     cells(run, &mut say);
-    for note in run.tables.iter().flat_map(|table| &table.notes) {
-        let is_wrong = note.contains("computes something else") || note.contains("chooses other tokens");
-        let is_doubt = note.contains("held down") || note.contains("own clock") || note.contains("parts");
-        let weight = match () {
-            () if is_wrong => Weight::Wrong,
-            () if is_doubt => Weight::Doubt,
-            () => Weight::Note,
-        };
-        say(weight, note.clone());
+    let notes = || run.tables.iter().flat_map(|table| &table.notes);
+    for note in notes().filter(|note| !matches!(note.kind, NoteKind::Audit | NoteKind::Engine)) {
+        say(note.severity, note.text.clone());
     }
-    for note in run.tables.iter().flat_map(|table| &table.engine_notes) {
-        say(Weight::Note, note.clone());
+    for note in notes().filter(|note| note.kind == NoteKind::Engine) {
+        say(note.severity, note.text.clone());
     }
-    for not_checked in &run.audit.not_checked {
-        say(Weight::Note, format!("audit: not checked: {}", one_line(&not_checked.what)));
+    for not_checked in &audit.not_checked {
+        say(Severity::Info, format!("audit: not checked: {}", one_line(&not_checked.what)));
     }
-    doubts.sort_by_key(|doubt| doubt.weight);
-    doubts
+    caveats.sort_by_key(|caveat| caveat.severity);
+    caveats
 }
 
 /// Engines that nobody held against others.
-fn verified(run: &Run, say: &mut impl FnMut(Weight, String)) {
-    let mut engines: Vec<&str> = run.records.iter().map(|record| record.engine.as_str()).collect();
+fn verified(run: &Run, say: &mut impl FnMut(Severity, String)) {
+    let rows = run.tables.iter().flat_map(|table| &table.rows);
+    let mut engines: IndexSet<&str> = rows.map(|row| row.key.engine.as_str()).collect();
     engines.sort_unstable();
-    engines.dedup();
     let of_engine = |engine: &str| {
         let agreements = run.verifications.iter().flat_map(|one| &one.agreements);
         let answered = agreements.clone().any(|one| one.engine == engine && one.error.is_none());
@@ -119,7 +96,7 @@ fn verified(run: &Run, say: &mut impl FnMut(Weight, String)) {
         engines.iter().filter(|engine| !of_engine(engine)).map(|engine| one_line(engine)).collect();
     if !not.is_empty() {
         say(
-            Weight::Doubt,
+            Severity::Caveat,
             format!("nobody checked that these engines compute the same as another: {}", not.join(", ")),
         );
     }
@@ -132,51 +109,42 @@ fn verified(run: &Run, say: &mut impl FnMut(Weight, String)) {
         .collect();
     if !scripted.is_empty() {
         say(
-            Weight::Wrong,
+            Severity::Wrong,
             format!("latencies of {} are scripted, not measured", one_line(&scripted.join(", "))),
         );
     }
 }
 
-fn machine(environment: &Environment, say: &mut impl FnMut(Weight, String)) {
+fn machine(environment: &Environment, say: &mut impl FnMut(Severity, String)) {
     let Environment { load_average, cores, cpu_governor, .. } = environment;
     if *load_average > BUSY * f64::from(*cores) {
         say(
-            Weight::Doubt,
+            Severity::Caveat,
             format!(
                 "the machine was busy when the run began: load average {load_average:.2} on {cores} cores"
             ),
         );
     }
     if let Some(governor) = cpu_governor.as_deref().filter(|governor| *governor != "performance") {
-        say(Weight::Note, format!("the processor's frequency governor is \"{}\"", one_line(governor)));
+        say(Severity::Info, format!("the processor's frequency governor is \"{}\"", one_line(governor)));
     }
     if environment.program.git_revision.as_deref().is_some_and(|revision| revision.ends_with("-dirty")) {
-        say(Weight::Note, "the program was built from a tree with changes that no commit has".into());
+        say(Severity::Info, "the program was built from a tree with changes that no commit has".into());
     }
 }
 
 /// Spread, drift and slow first tokens, with the cells that have them.
-fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
-    /// The table's place, engine, batch size, prompt length.
-    type Key<'a> = (usize, &'a str, u32, u32);
-    let mut launches: BTreeMap<Key<'_>, Vec<&Measurement>> = BTreeMap::new();
-    for (place, table) in run.tables.iter().enumerate() {
-        for record in run.records_of(table).into_iter().filter(|record| record.outcome == Outcome::Ok) {
-            let key = (place, record.engine.as_str(), record.batch_size, record.prompt_length);
-            launches.entry(key).or_default().push(record);
-        }
-    }
+fn cells(run: &Run, say: &mut impl FnMut(Severity, String)) {
     let rows: Vec<&Row> = run.tables.iter().flat_map(|table| &table.rows).collect();
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();
 
     let unsteady = rows.iter().filter_map(|row| {
         let variation = row.figures.as_ref()?.token.variation();
-        (variation > SPREAD).then(|| (variation, cell(&row.engine, row.batch_size, row.prompt_length)))
+        (variation > SPREAD).then(|| (variation, name(row)))
     });
     if let Some((count, worst, name)) = worst(unsteady) {
         say(
-            Weight::Doubt,
+            Severity::Caveat,
             format!(
                 "token latencies vary by more than {:.0} % of their mean in {count} of {measured} cells; most in {name}: {:.0} %",
                 SPREAD * 100.0,
@@ -185,28 +153,28 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
         );
     }
 
-    let slow = launches.iter().filter_map(|((_, engine, batch, prompt), records)| {
-        let generations = records.iter().flat_map(|record| &record.generations);
+    let slow = rows.iter().filter_map(|row| {
+        let generations = series(row).flat_map(|series| &series.generations);
         let firsts: Vec<f64> =
             generations.clone().filter_map(|one| one.token_seconds.first().copied()).collect();
         let all: Vec<f64> = generations.flat_map(|one| &one.token_seconds).copied().collect();
         let ratio = Summary::of(&firsts)?.median / Summary::of(&all)?.median;
-        (ratio > SLOW_FIRST).then(|| (ratio, cell(engine, *batch, *prompt)))
+        (ratio > SLOW_FIRST).then(|| (ratio, name(row)))
     });
     if let Some((count, worst, name)) = worst(slow) {
         say(
-            Weight::Note,
+            Severity::Info,
             format!(
                 "the first token takes more than {SLOW_FIRST:.0} times the median in {count} of {measured} cells; most in {name}: {worst:.1} times"
             ),
         );
     }
 
-    let drifts = launches.iter().filter_map(|((_, engine, batch, prompt), records)| {
-        let series: Vec<Vec<f64>> = records
-            .iter()
-            .map(|record| record.generations.iter().flat_map(|one| &one.token_seconds).copied().collect())
-            .collect();
+    let drifts = rows.iter().filter_map(|row| {
+        let tokens = |series: &Measured| {
+            series.generations.iter().flat_map(|one| &one.token_seconds).copied().collect::<Vec<f64>>()
+        };
+        let series: Vec<Vec<f64>> = series(row).map(tokens).collect();
         let slices: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
         let within =
             changes(&slices).into_iter().filter(|change| change.exceeds(DRIFT)).map(|change| change.ratio);
@@ -216,14 +184,14 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
             .filter(|trend| trend.is_drift(DRIFT))
             .map(|trend| trend.ratio);
         let most = within.chain(across).max_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()))?;
-        Some((most, cell(engine, *batch, *prompt)))
+        Some((most, name(row)))
     });
     let drifts: Vec<(f64, String)> = drifts.collect();
     if let Some((most, name)) =
         drifts.iter().max_by(|one, other| one.0.ln().abs().total_cmp(&other.0.ln().abs()))
     {
         say(
-            Weight::Doubt,
+            Severity::Caveat,
             format!(
                 "latencies drift in {} of {measured} cells; most in {name}: {:+.1} %",
                 drifts.len(),
@@ -233,8 +201,12 @@ fn cells(run: &Run, say: &mut impl FnMut(Weight, String)) {
     }
 }
 
-fn cell(engine: &str, batch: u32, prompt: u32) -> String {
-    format!("{} {batch}×{prompt}", one_line(engine))
+fn series(row: &Row) -> impl Iterator<Item = &Measured> + Clone {
+    row.replicates.iter().filter_map(Measurement::series)
+}
+
+fn name(row: &Row) -> String {
+    format!("{} {}", one_line(&row.key.engine), row.key.size())
 }
 
 /// How many there are, and the largest.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use protocol::Outcome;
+use protocol::FailureKind;
 
 use crate::plot::sign;
 use crate::plot::text::escape;
@@ -45,23 +45,21 @@ fn of_run(scene: &Scene<'_>, run: usize) -> String {
 pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
     let its: Vec<&Measured<'_>> =
-        cells.iter().filter(|cell| cell.run == run && cell.row.engine == engine).collect();
+        cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
-    let ended: Vec<Outcome> = rows
-        .filter(|row| row.engine == engine && row.outcome != Outcome::Ok)
-        .map(|row| row.outcome)
-        .collect();
+    let ended: Vec<FailureKind> =
+        rows.filter(|row| row.key.engine == engine).filter_map(|row| Some(row.failure()?.kind)).collect();
     let mut parts = Vec::new();
-    if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.batch_size, cell.row.prompt_length)) {
+    if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length)) {
         parts.push(format!(
             "takes {} ms a token at batch {} (prompt {})",
             number(cell.figures.token.mean * MILLISECONDS),
-            cell.row.batch_size,
-            cell.row.prompt_length
+            cell.row.key.batch_size,
+            cell.row.key.prompt_length
         ));
     }
-    let decode = |cell: &Measured<'_>| f64::from(cell.row.batch_size) / cell.figures.token.mean;
-    let name = |cell: &Measured<'_>| format!("{}×{}", cell.row.batch_size, cell.row.prompt_length);
+    let decode = |cell: &Measured<'_>| f64::from(cell.row.key.batch_size) / cell.figures.token.mean;
+    let name = |cell: &Measured<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
         parts.push(format!("generates {} tokens a second at best ({})", number(decode(best)), name(best)));
     }
@@ -85,7 +83,7 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     } else if !its.is_empty() {
         parts.push("its share of the hardware's limit is not known: no ceilings were measured".into());
     }
-    let out_of_memory = ended.iter().filter(|outcome| **outcome == Outcome::OutOfMemory).count();
+    let out_of_memory = ended.iter().filter(|kind| **kind == FailureKind::OutOfMemory).count();
     if out_of_memory > 0 {
         parts.push(format!("ran out of memory in {}", cells_of(out_of_memory, its.len() + ended.len())));
     }

@@ -2,16 +2,39 @@
 
 use std::path::Path;
 
-use protocol::{Measurement, Progress, Verification};
+use protocol::{Device, MeasuredCeilings, Measurement, Progress, Verification};
 
 use crate::Cell;
+
+/// Something that is said before a session's first cell.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// Other programs use the GPU that computes: figures may be theirs, too.
+    SharedGpu {
+        /// The GPU.
+        device: Device,
+        /// Their processes, in words.
+        others: &'a str,
+    },
+    /// An engine measured no ceilings.
+    NoCeilings {
+        /// The device.
+        device: Device,
+        /// The engine.
+        engine: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+    /// The ceilings were measured.
+    Ceilings(&'a MeasuredCeilings),
+}
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The folders are ready; so many of their cells are measured already.
     Opened {
-        /// The folder of each contender.
+        /// The folder of each side.
         dirs: &'a [&'a Path],
         /// Cells of all of them.
         cells: usize,
@@ -33,7 +56,7 @@ pub enum Event<'a> {
         cell: Cell<'a>,
         /// Its place in the sweep, from 0.
         index: usize,
-        /// Which contender's it is, from 0.
+        /// Which side's it is, from 0.
         side: usize,
     },
     /// A worker said where it stands.

@@ -1,31 +1,14 @@
 //! Where a run's time went, as a line.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use harness::Spent;
+use harness::TimeBreakdown;
 
-use crate::pace::clock;
+use crate::format::clock;
 
-/// Runs from a command's start.
-pub(crate) struct Stopwatch {
-    started: Instant,
-    /// Of it, what the run's ceilings took.
-    pub(crate) ceilings: Duration,
-}
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), ceilings: Duration::ZERO }
-    }
-
-    /// Of a run that ends now.
-    pub(crate) fn line(&self, spent: &Spent) -> String {
-        line(self.started.elapsed(), self.ceilings, spent)
-    }
-}
-
-fn line(passed: Duration, ceilings: Duration, spent: &Spent) -> String {
-    let Spent { verification, loading, warm_up, timed, memory, cool_down } = *spent;
+/// A session's time, in shares; `passed` is all of it.
+pub(crate) fn line(passed: Duration, time: &TimeBreakdown) -> String {
+    let TimeBreakdown { ceilings, verification, loading, warm_up, timed, memory, cool_down } = *time;
     let known = [
         (timed, "timed"),
         (warm_up, "warm-ups"),
@@ -52,7 +35,8 @@ mod tests {
     #[test]
     fn every_second_is_in_one_part() {
         let seconds = Duration::from_secs;
-        let spent = Spent {
+        let time = TimeBreakdown {
+            ceilings: seconds(14),
             verification: seconds(10),
             loading: seconds(15),
             warm_up: seconds(40),
@@ -61,7 +45,7 @@ mod tests {
             cool_down: seconds(0),
         };
         assert_eq!(
-            line(seconds(200), seconds(14), &spent),
+            line(seconds(200), &time),
             "took 3:20: 60.0 % timed, 20.0 % warm-ups, 7.5 % loading, 5.0 % verification, \
              7.0 % ceilings, 0.5 % the rest"
         );

@@ -1,0 +1,130 @@
+//! A table prepared for the rules: its model's costs and its device's peaks.
+
+use indexmap::IndexMap;
+use llama::{LlamaConfig, NAMED_MODELS, TensorParallel};
+use protocol::CellSize;
+use results::{Column, Figure, ResultRow, ResultTable};
+
+use crate::costs::Costs;
+use crate::{Ceilings, Finding, Hardware, NotChecked, Severity};
+
+/// Adding up series in another order moves a computed figure by less than this share.
+const FLOATING_POINT: f64 = 1e-9;
+
+/// A figure; times in seconds. A computed one gets an interval as a printed one has.
+pub(crate) fn seconds(row: &ResultRow<'_>, column: Column) -> Option<Figure> {
+    let figure = row.seconds(column)?;
+    let exact = figure.half_width == 0.0;
+    let half_width = if exact { figure.value * FLOATING_POINT } else { figure.half_width };
+    Some(Figure { half_width, ..figure })
+}
+
+/// A table, and what is known of what it was measured on.
+pub(crate) struct CheckedTable<'a> {
+    pub(crate) source: &'a ResultTable<'a>,
+    index: usize,
+    /// Its rows by engine and size; of duplicates the first.
+    pub(crate) cells: IndexMap<(&'a str, CellSize), &'a ResultRow<'a>>,
+    pub(crate) costs: Option<Costs>,
+    pub(crate) ceilings: Ceilings,
+    /// What can't be checked, and why.
+    blind: Vec<String>,
+}
+
+impl<'a> CheckedTable<'a> {
+    /// Prepares the table at `index` of those that are audited.
+    pub(crate) fn new(index: usize, source: &'a ResultTable<'a>, hardware: &Hardware) -> Self {
+        let mut blind = Vec::new();
+        let heading = known(source.heading.as_ref().map_err(ToString::to_string), &mut blind);
+        let config = match source.config {
+            Some(config) => Some(config.clone()),
+            None => heading.and_then(|heading| known(named_config(&heading.model), &mut blind)),
+        };
+        // Rank 0 alone reads, computes and holds its part.
+        let one_rank_of = heading.and_then(|heading| heading.one_rank_of);
+        let first =
+            |config| TensorParallel::first_of(&config, one_rank_of).map_err(|error| error.to_string());
+        let config = config.and_then(|config| known(first(config), &mut blind));
+        let ceilings = heading.and_then(|heading| known(hardware.ceilings(heading), &mut blind));
+        let peaks = ceilings.iter().flat_map(|ceilings| {
+            let Ceilings { bandwidth_bytes_per_second, flops, memory_bytes, .. } = ceilings;
+            [("bandwidth", bandwidth_bytes_per_second), ("FLOP/s", flops), ("memory", memory_bytes)]
+        });
+        let absent = peaks.filter(|(_, peak)| peak.is_none());
+        blind.extend(absent.map(|(what, _)| format!("the device's {what} in this precision is not known")));
+        let costs = config.zip(heading).map(|(config, heading)| Costs::new(config, heading.precision));
+        Self { source, index, cells: source.cells(), costs, ceilings: ceilings.unwrap_or_default(), blind }
+    }
+
+    /// What of physics could not be checked, and why.
+    pub(crate) fn not_checked(&self) -> impl Iterator<Item = NotChecked> {
+        self.blind.iter().map(|why| NotChecked {
+            file: self.source.file.into(),
+            line: self.source.line,
+            table: self.source.title.to_string(),
+            what: format!("physics: {why}"),
+        })
+    }
+
+    /// Devices that share the model.
+    pub(crate) fn count(&self) -> f64 {
+        self.source.heading.as_ref().map_or(1.0, |heading| f64::from(heading.count))
+    }
+
+    /// A finding about the table, or about an engine in it.
+    pub(crate) fn finding(&self, severity: Severity, rule: &'static str, engine: Option<&str>) -> Finding {
+        Finding {
+            table_index: self.index,
+            severity,
+            rule,
+            file: self.source.file.into(),
+            line: self.source.line,
+            table: self.source.title.to_string(),
+            engine: engine.map(str::to_owned),
+            batch_size: None,
+            prompt_length: None,
+            column: None,
+            figure: None,
+            limit: None,
+            message: String::new(),
+        }
+    }
+
+    /// A finding about a row.
+    pub(crate) fn row_finding(&self, severity: Severity, rule: &'static str, row: &ResultRow<'_>) -> Finding {
+        Finding {
+            line: row.line,
+            batch_size: Some(row.size.batch_size),
+            prompt_length: Some(row.size.prompt_length),
+            ..self.finding(severity, rule, Some(row.engine))
+        }
+    }
+
+    /// A finding about a figure, `limit` in the column's unit.
+    pub(crate) fn figure_finding(
+        &self,
+        (severity, rule): (Severity, &'static str),
+        row: &ResultRow<'_>,
+        column: Column,
+        limit: f64,
+        message: String,
+    ) -> Finding {
+        let figure = row.seconds(column).map(|figure| figure.value / column.seconds());
+        let finding = self.row_finding(severity, rule, row);
+        Finding { column: Some(column.header()), figure, limit: Some(limit), message, ..finding }
+    }
+}
+
+/// What was found, or a note of why it was not.
+fn known<T>(found: Result<T, String>, blind: &mut Vec<String>) -> Option<T> {
+    found.map_err(|why| blind.push(why)).ok()
+}
+
+/// The config of the model called `name`, or in words that there is none.
+fn named_config(name: &str) -> Result<LlamaConfig, String> {
+    let Some((_, text)) = NAMED_MODELS.iter().find(|(known, _)| *known == name) else {
+        let names = NAMED_MODELS.map(|(name, _)| name).join(", ");
+        return Err(format!("no config of the model \"{name}\": known are {names}"));
+    };
+    LlamaConfig::parse(text, name).map_err(|error| error.to_string())
+}

@@ -1,0 +1,29 @@
+//! A run with what its audit says, also under its tables.
+
+use std::path::Path;
+
+use anyhow::Result;
+use audit::Hardware;
+use page::AuditedRun;
+use results::{Note, NoteKind, Run, Severity};
+
+/// Reads the run in `dir` and audits it.
+///
+/// # Errors
+/// Where a file of it can't be read, or is not what it should be.
+pub(crate) fn read(dir: &Path) -> Result<AuditedRun> {
+    let mut run = Run::read(dir)?;
+    let audit = audit::audit(&run.result_tables(), &Hardware::built_in());
+    for (index, table) in run.tables.iter_mut().enumerate() {
+        table.add_notes(audit.of_table(index).map(note));
+    }
+    Ok(AuditedRun { run, audit })
+}
+
+fn note(finding: &audit::Finding) -> Note {
+    let severity = match finding.severity {
+        audit::Severity::Impossible => Severity::Wrong,
+        audit::Severity::Remarkable => Severity::Caveat,
+    };
+    Note { kind: NoteKind::Audit, severity, text: format!("audit: {}", finding.words()) }
+}

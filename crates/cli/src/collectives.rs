@@ -1,0 +1,80 @@
+//! What the published tables leave for collectives beside one rank measured alone.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use audit::{Hardware, Work};
+use llama::LlamaConfig;
+use protocol::CellSize;
+use report::CollectivesLeft;
+use results::{Heading, PublishedFile, ResultTable};
+
+/// What `file`, or the built-in published tables, leave for collectives, for each table of one rank alone. Empty where there is
+/// none, or where nothing of its model is published.
+///
+/// # Errors
+/// Where a `file` was given that can't be read or has no table for one of them.
+pub(crate) fn left_for_collectives(tables: &[ResultTable<'_>], file: Option<&Path>) -> Result<String> {
+    let of_one_rank = tables.iter().filter_map(|table| {
+        let heading = table.heading.as_ref().ok()?;
+        heading.one_rank_of.is_some().then_some((table, heading))
+    });
+    let of_one_rank: Vec<_> = of_one_rank.collect();
+    if of_one_rank.is_empty() {
+        ensure!(file.is_none(), "--published: no table here is of one rank alone (run --one-rank)");
+        return Ok(String::new());
+    }
+    let published = file.map_or_else(|| Ok(PublishedFile::built_in()), PublishedFile::read)?;
+    let published = published.tables();
+    let mut text = String::new();
+    for (table, here) in of_one_rank {
+        let Some((there, heading)) = CollectivesLeft::find_published(&published, here) else {
+            if let Some(file) = file {
+                bail!("--published: {} has no table of the whole of \"{}\"", file.display(), table.title);
+            }
+            continue;
+        };
+        let least = least_of_sums(heading, table.generation_length);
+        let mut left = CollectivesLeft::new(there, table, least);
+        left.notes.push(
+            "left is the published latency less that of rank 0 alone: the sums over ranks, and waiting for the slowest; \
+             \"at least\" is a ring all-reduce over NVLink, bandwidth only"
+                .into(),
+        );
+        left.notes.extend(other_device(heading, here));
+        text.push_str(&left.to_markdown());
+    }
+    Ok(text)
+}
+
+/// The least seconds of the sums of a cell's prefill and of a decode forward, on the devices of `heading`.
+fn least_of_sums(heading: &Heading, generation_length: u32) -> impl Fn(CellSize) -> Option<[f64; 2]> {
+    let named = llama::NAMED_MODELS.iter().find(|(name, _)| *name == heading.model);
+    let config = named.and_then(|(name, text)| LlamaConfig::parse(text, name).ok());
+    let ceilings = Hardware::built_in().ceilings(heading).ok();
+    let (precision, count) = (heading.precision, heading.count);
+    move |CellSize { batch_size, prompt_length }| {
+        let sizes = [batch_size, prompt_length, generation_length].map(u64::from);
+        Work::of(config.as_ref()?, precision, count, sizes).ok()?.sums_seconds(ceilings.as_ref()?)
+    }
+}
+
+/// Where rank 0 was measured on another device than the published one: what that does to the difference.
+fn other_device(there: &Heading, here: &Heading) -> Option<String> {
+    if there.device == here.device {
+        return None;
+    }
+    let hardware = Hardware::built_in();
+    let peaks = hardware.ceilings(there).ok().zip(hardware.ceilings(here).ok()).and_then(|(theirs, ours)| {
+        let bandwidth = ours.bandwidth_bytes_per_second?.value / theirs.bandwidth_bytes_per_second?.value;
+        Some((bandwidth, ours.flops?.value / theirs.flops?.value))
+    });
+    let devices = format!("rank 0 was measured on {}, the published ranks on {}", here.device, there.device);
+    Some(match peaks {
+        Some((bandwidth, flops)) if bandwidth >= 1.0 && flops >= 1.0 => format!(
+            "{devices}: its part takes longer there (peaks here / there: bandwidth {bandwidth:.2}, FLOP/s {flops:.2}), so \
+             collectives take less than what is left; nothing is scaled"
+        ),
+        _ => format!("{devices}: what is left is also the difference between the devices; nothing is scaled"),
+    })
+}

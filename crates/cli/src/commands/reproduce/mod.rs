@@ -1,0 +1,97 @@
+//! `reproduce`: the table is the sweep.
+
+mod beside;
+mod plan;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use audit::{Hardware, Severity};
+use harness::Destination;
+use report::reproduction::Reproduction;
+use results::PublishedFile;
+
+use crate::args::ReproduceArgs;
+use crate::exit_status::ExitStatus;
+use crate::printer;
+use crate::session::{begin, measure, resume_command};
+use crate::sweep_file::default_dir;
+use beside::compare;
+use plan::{describe, plans};
+
+pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
+    let engines = args.measure.setup.engines.read()?;
+    let published = PublishedFile::read(&args.file)?;
+    let (file, tables) = (&published.name, published.tables());
+    let plans = plans(args, &engines, &tables)?;
+    if args.list {
+        printer::text(&plans.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
+        return Ok(ExitStatus::Done);
+    }
+    let impossible: Vec<usize> = audit::audit(&tables, &Hardware::built_in())
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Impossible)
+        .map(|finding| finding.line)
+        .collect();
+    if let Some(dir) = &args.from {
+        let [plan] = &plans[..] else {
+            bail!("--from: {file} has {} tables: --table names one", plans.len())
+        };
+        return conclude(&[compare(args, plan, dir, &impossible)?]);
+    }
+    if plans.iter().all(|plan| plan.variant.is_none()) {
+        plans.iter().for_each(|plan| printer::line(&describe(plan)));
+        bail!("no row of {file} can run here");
+    }
+
+    let mut reproductions = Vec::new();
+    let mut is_finding = false;
+    for plan in &plans {
+        let Some(variant) = plan.variant.clone() else {
+            printer::line(&describe(plan));
+            continue;
+        };
+        let dir = folder(args, plan.number, plans.len());
+        let destination = Destination::New { dir: dir.clone(), shard: None };
+        let mut session = begin(vec![(variant, destination)], &args.measure)?;
+        let again = resume_command(&dir, &args.measure, &[]);
+        let status = measure(&mut session, args.measure.watch, &again)?;
+        if status == ExitStatus::Interrupted {
+            let (number, dir) = (plan.number, dir.display());
+            printer::line(&format!(
+                "then `llama2-bench reproduce {file} --table {number} --from {dir}` compares"
+            ));
+            return Ok(status);
+        }
+        is_finding |= status == ExitStatus::Finding;
+        let reproduction = compare(args, plan, &dir, &impossible)?;
+        std::fs::write(dir.join("reproduction.md"), reproduction.to_markdown())?;
+        reproductions.push(reproduction);
+    }
+    let status = conclude(&reproductions)?;
+    Ok(if is_finding { ExitStatus::Finding } else { status })
+}
+
+fn conclude(reproductions: &[Reproduction]) -> Result<ExitStatus> {
+    for reproduction in reproductions {
+        printer::result(&format!("\n{}", reproduction.to_markdown()))?;
+    }
+    let verdicts: Vec<bool> = reproductions.iter().filter_map(Reproduction::holds).collect();
+    Ok(match verdicts.iter().all(|&holds| holds) {
+        _ if verdicts.is_empty() => ExitStatus::Inconclusive,
+        true => ExitStatus::Done,
+        false => ExitStatus::Finding,
+    })
+}
+
+fn folder(args: &ReproduceArgs, number: usize, tables: usize) -> PathBuf {
+    match &args.out {
+        Some(dir) if tables == 1 => dir.clone(),
+        Some(dir) => dir.join(format!("table-{number}")),
+        None => {
+            let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
+            default_dir(&format!("{stem}-{number}"))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What of published tables can run here: each table as a sweep, and why rows of it can't be measured.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use harness::{Engines, Settings, Variant};
+use indexmap::IndexMap;
+use llama::NAMED_MODELS;
+use protocol::CellSize;
+use results::{DeviceKind, Heading, ResultRow, ResultTable};
+use toml::Value;
+
+use crate::args::{Overrides, ReproduceArgs};
+use crate::listing::list;
+
+/// What of a published table can run here.
+pub(super) struct Plan<'t, 'a> {
+    /// Its place in the file, from 1.
+    pub(super) number: usize,
+    pub(super) table: &'t ResultTable<'a>,
+    /// `None` where no row can.
+    pub(super) variant: Option<Variant>,
+    /// By line, why a row can't; rows that were not asked for are in neither.
+    pub(super) not_run: BTreeMap<usize, String>,
+}
+
+/// Plans the tables of the file that are asked for.
+///
+/// # Errors
+/// Where there is no such table, or a flag suits none.
+pub(super) fn plans<'t, 'a>(
+    args: &ReproduceArgs,
+    engines: &Engines,
+    tables: &'t [ResultTable<'a>],
+) -> Result<Vec<Plan<'t, 'a>>> {
+    let file = args.file.display().to_string();
+    if let Some(number) = args.table {
+        ensure!(
+            (1..=tables.len()).contains(&number),
+            "--table: {file} has tables 1 to {}, not {number}",
+            tables.len()
+        );
+    }
+    let is_of_one_rank =
+        |table: &ResultTable<'_>| table.heading.as_ref().is_ok_and(|heading| heading.one_rank_of.is_some());
+    ensure!(
+        !args.measure.setup.one_rank || tables.iter().all(is_of_one_rank),
+        "--one-rank: {file} is of whole models, which one rank is never compared with: `llama2-bench run --one-rank`, then \
+         `llama2-bench table RUN --published {file}`"
+    );
+    let chosen =
+        tables.iter().enumerate().filter(|(index, _)| args.table.is_none_or(|number| number == index + 1));
+    chosen.map(|(index, table)| plan(args, engines, index + 1, table)).collect()
+}
+
+/// Which rows can run here, and why others can't.
+fn plan<'t, 'a>(
+    args: &ReproduceArgs,
+    engines: &Engines,
+    number: usize,
+    table: &'t ResultTable<'a>,
+) -> Result<Plan<'t, 'a>> {
+    let mut plan = Plan { number, table, variant: None, not_run: BTreeMap::new() };
+    let mut rows: Vec<&ResultRow<'_>> =
+        table.rows.iter().filter(|row| is_asked_for(&args.measure.overrides, row)).collect();
+    let mut refuse = |rows: &mut Vec<&ResultRow<'_>>, why: &dyn Fn(&ResultRow<'_>) -> Option<String>| {
+        rows.retain(|row| match why(row) {
+            Some(why) => {
+                plan.not_run.insert(row.line, why);
+                false
+            }
+            None => true,
+        });
+    };
+    refuse(&mut rows, &|_| table.heading.as_ref().err().map(ToString::to_string));
+    refuse(&mut rows, &|row| engines.find(row.engine).err());
+    let lines: Vec<(usize, (&str, CellSize))> = rows.iter().map(|row| (row.line, cell(row))).collect();
+    refuse(&mut rows, &|row| {
+        let first = lines.iter().find(|(_, other)| *other == cell(row))?.0;
+        (first != row.line).then(|| format!("line {first} has this cell, too"))
+    });
+    let Ok(heading) = &table.heading else { return Ok(plan) };
+    loop {
+        if rows.is_empty() {
+            return Ok(plan);
+        }
+        let origin = format!("{}:{}", table.file, table.line);
+        let variant = match resolve(args, engines, &origin, heading, &rows)? {
+            Ok(variant) => variant,
+            Err(why) => {
+                refuse(&mut rows, &|_| Some(why.clone()));
+                return Ok(plan);
+            }
+        };
+        if args.from.is_some() {
+            plan.variant = Some(variant);
+            return Ok(plan);
+        }
+        let unusable: BTreeMap<String, String> = harness::greet_each(&variant)
+            .into_iter()
+            .filter_map(|(engine, hello)| Some((engine, hello.err()?.to_string())))
+            .collect();
+        if unusable.is_empty() {
+            plan.variant = Some(variant);
+            return Ok(plan);
+        }
+        refuse(&mut rows, &|row| unusable.get(row.engine).cloned());
+    }
+}
+
+fn cell<'a>(row: &ResultRow<'a>) -> (&'a str, CellSize) {
+    (row.engine, row.size)
+}
+
+/// Flags choose among the table's rows.
+pub(super) fn is_asked_for(overrides: &Overrides, row: &ResultRow<'_>) -> bool {
+    let among = |sizes: &[u32], size: u32| sizes.is_empty() || sizes.contains(&size);
+    (overrides.engines.is_empty() || overrides.engines.iter().any(|engine| engine == row.engine))
+        && among(&overrides.batch_sizes, row.size.batch_size)
+        && among(&overrides.prompt_lengths, row.size.prompt_length)
+}
+
+/// The sweep of these rows; the inner error is why they can't run here.
+fn resolve(
+    args: &ReproduceArgs,
+    engines: &Engines,
+    origin: &str,
+    heading: &Heading,
+    rows: &[&ResultRow<'_>],
+) -> Result<Result<Variant, String>> {
+    let mut settings = Settings::default();
+    let size = |size: u32| Value::from(i64::from(size));
+    let row = |row: &&ResultRow<'_>| {
+        Value::Array(vec![row.engine.into(), size(row.size.batch_size), size(row.size.prompt_length)])
+    };
+    let device = match heading.kind {
+        DeviceKind::Cuda => "cuda:0",
+        DeviceKind::Cpu => "cpu",
+    };
+    settings.set("rows", origin, Value::Array(rows.iter().map(row).collect()));
+    settings.set("models", origin, Value::Array(vec![heading.model.clone().into()]));
+    settings.set("device", origin, device);
+    settings.set("precision", origin, heading.precision.to_string());
+    // Devices that share the model.
+    settings.set("world_size", origin, i64::from(heading.one_rank_of.unwrap_or(heading.count)));
+    if heading.one_rank_of.is_some() {
+        settings.set("one_rank", origin, true);
+    }
+    if args.measure.overrides.models.is_empty()
+        && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
+    {
+        return Ok(Err(format!("no model named {}: --model gives a checkpoint of it", heading.model)));
+    }
+    let overrides = Overrides {
+        engines: Vec::new(),
+        batch_sizes: Vec::new(),
+        prompt_lengths: Vec::new(),
+        ..args.measure.overrides.clone()
+    };
+    overrides.overlay(&mut settings);
+    args.measure.setup.overlay(&mut settings)?;
+    Ok(Variant::resolve(settings, engines.clone()).map_err(|error| error.to_string()))
+}
+
+/// What would run here, and what can't.
+pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
+    let mut text = format!("table {}: {}\n", plan.number, results::one_line(&plan.table.title));
+    if let Some(Variant { sweep, .. }) = &plan.variant {
+        text.push_str(&format!(
+            "runs here, on {} in {}:\n{}",
+            sweep.setup.device,
+            sweep.setup.precision,
+            list(sweep, plan.table.heading.as_ref().ok())
+        ));
+    }
+    let mut reasons: IndexMap<&String, Vec<String>> = IndexMap::new();
+    for row in &plan.table.rows {
+        let Some(why) = plan.not_run.get(&row.line) else { continue };
+        reasons.entry(why).or_default().push(format!("{} {}", results::one_line(row.engine), row.size));
+    }
+    for (why, rows) in reasons {
+        let rows = match &rows[..] {
+            [first, .., last] if rows.len() > 4 => format!("{} rows, {first} to {last}", rows.len()),
+            rows => rows.join(", "),
+        };
+        text.push_str(&format!("can't run here: {rows}: {why}\n"));
+    }
+    text
+}

@@ -1,0 +1,66 @@
+//! Two runs compared: the report as it was asked for, and its verdict as an exit status.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use compare::{Report, Subject, github, json, junit, markdown, terminal};
+use results::Source;
+
+use crate::args::{Inconclusive, JudgeArgs, Output, OutputFormat};
+use crate::exit_status::ExitStatus;
+use crate::printer;
+use crate::printer::screen_width;
+
+/// Compares `candidate` with `baseline`.
+pub(crate) fn read_and_compare(baseline: &Path, candidate: &Path, judge: &JudgeArgs) -> Result<Report> {
+    let (baseline, candidate) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| Source::read(candidate));
+        (Source::read(baseline), other.join())
+    });
+    let candidate = candidate.map_err(|_| anyhow!("reading the candidate failed"))?;
+    let (baseline, candidate) = (baseline?, candidate?);
+    Ok(compare::compare(&Subject::new(&baseline)?, &Subject::new(&candidate)?, &judge.criteria())?)
+}
+
+/// Writes the report as it was asked for. Its verdicts are the exit status.
+pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus> {
+    for Output { format, file } in judge.outputs() {
+        let text = match (format, &file) {
+            (OutputFormat::Terminal, None) => {
+                terminal::write(report, screen_width(), printer::is_coloured_screen())
+            }
+            (OutputFormat::Terminal, Some(_)) => terminal::write(report, None, false),
+            (OutputFormat::Markdown, _) => markdown::write(report),
+            (OutputFormat::Json, _) => json::write(report),
+            (OutputFormat::Junit, _) => junit::write(report),
+            (OutputFormat::Github, _) => github::write(report),
+        };
+        match file {
+            None => printer::result(&text)?,
+            Some(path) => std::fs::write(&path, text).with_context(|| path.display().to_string())?,
+        }
+        if format == OutputFormat::Github {
+            add_step_summary(report)?;
+        }
+    }
+    let counts = report.counts();
+    Ok(match judge.inconclusive {
+        _ if counts.regressed > 0 => ExitStatus::Finding,
+        _ if counts.inconclusive == 0 => ExitStatus::Done,
+        None => ExitStatus::Inconclusive,
+        Some(Inconclusive::Pass) => ExitStatus::Done,
+        Some(Inconclusive::Fail) => ExitStatus::Finding,
+    })
+}
+
+/// In a step of GitHub Actions: the page of the job shows it.
+fn add_step_summary(report: &Report) -> Result<()> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let written = file.and_then(|mut file| file.write_all(markdown::write(report).as_bytes()));
+    written.with_context(|| format!("GITHUB_STEP_SUMMARY: {}", Path::new(&path).display()))
+}

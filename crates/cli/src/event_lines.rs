@@ -1,0 +1,70 @@
+//! A session's events as lines, for whoever shows them.
+
+use std::path::Path;
+
+use harness::{Cell, Event};
+use protocol::{CellFailure, FailureKind, Measurement};
+use results::{Figures, format_short};
+
+use crate::format::describe_verification;
+
+/// The line of an event that everybody shows alike; `None` for others.
+pub(crate) fn line(event: &Event<'_>) -> Option<String> {
+    Some(match *event {
+        Event::Opened { dirs, cells, done } => {
+            let resumed = if done > 0 { format!(", {done} of them measured already") } else { String::new() };
+            format!("{}: {cells} cells{resumed}", joined(dirs))
+        }
+        Event::Verified(verification) => format!("verified {}", describe_verification(verification)),
+        Event::Farewell { engine, error } => {
+            format!("warning: {engine}: its worker did not end in order: {error}")
+        }
+        Event::MeasuredAgain { cell, attempt, attempts, why } => format!(
+            "{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}",
+            cell_name(&cell)
+        ),
+        Event::RetryFailed { cell, why } => format!(
+            "{}: the further try ended early: {why}: keeping the one before, marked as throttled",
+            cell_name(&cell)
+        ),
+        _ => return None,
+    })
+}
+
+/// The folders of a session.
+pub(crate) fn joined(dirs: &[&Path]) -> String {
+    dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Which side of so many this is, after a space; nothing where there is one.
+pub(crate) fn side_word(side: usize, sides: usize) -> &'static str {
+    match side {
+        _ if sides == 1 => "",
+        0 => " baseline",
+        _ => " candidate",
+    }
+}
+
+/// A measured cell, under the header of the growing table.
+pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
+    let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
+    match (Figures::new(std::slice::from_ref(measurement)), measurement.failure()) {
+        (Some(figures), _) => {
+            let [prompt, _, first_128, _, first_256, _, wall, _] =
+                figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_short));
+            format!("{name} {prompt:>12} {first_128:>13} {first_256:>13} {wall:>9}")
+        }
+        (None, Some(CellFailure { kind, error, .. })) => {
+            let word = if *kind == FailureKind::OutOfMemory { kind.table_word() } else { kind.word() };
+            format!("{name} {word:>12}  {error}")
+        }
+        (None, None) => format!("{name} {:>12}  no figures", measurement.outcome_word()),
+    }
+}
+
+/// A cell, by its model, engine and sizes.
+pub(crate) fn cell_name(cell: &Cell<'_>) -> String {
+    let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
+    let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };
+    format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.name)
+}

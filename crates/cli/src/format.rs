@@ -1,0 +1,119 @@
+//! How durations, rates, commands and verifications are written for people.
+
+use std::time::Duration;
+
+use protocol::{MeasuredCeilings, SustainedCeiling, Verification};
+use results::format_short;
+
+/// `1:05`, `2:03:04`.
+pub(crate) fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// Three or four digits and a unit.
+pub(crate) fn duration(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        s if s >= 1.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    format!("{} {unit}", format_short(value))
+}
+
+/// What the best of a device's engines reach, in one line.
+pub(crate) fn describe_ceilings(best: &MeasuredCeilings) -> String {
+    let read =
+        best.read_bytes.as_ref().map(|read| format!("reads {} ({})", rate(read.per_second, "B/s"), read.by));
+    let flops = best
+        .flops
+        .iter()
+        .map(|(precision, flops)| format!("{precision} {} ({})", rate(flops.per_second, "FLOP/s"), flops.by));
+    let sustained = best.sustained_flops.iter().map(|(precision, sustained)| {
+        let (flops, clock) = (rate(sustained.per_second, "FLOP/s"), at_clock(sustained));
+        format!("{precision} sustained {flops}{clock} ({})", sustained.by)
+    });
+    let parts: Vec<String> = read.into_iter().chain(flops).chain(sustained).collect();
+    format!("ceilings of {}: {}", best.device, parts.join(", "))
+}
+
+/// ` at 1410 MHz`, where that is known.
+pub(crate) fn at_clock(sustained: &SustainedCeiling) -> String {
+    sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz")).unwrap_or_default()
+}
+
+/// `45.3 GB/s`, `312 TFLOP/s`.
+pub(crate) fn rate(per_second: f64, unit: &str) -> String {
+    let (value, prefix) = if per_second >= 1e12 { (per_second / 1e12, "T") } else { (per_second / 1e9, "G") };
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$} {prefix}{unit}")
+}
+
+/// A command for a shell.
+pub(crate) fn shell_command(words: &[String]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a POSIX shell reads it back.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:+=,@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// One line on how the engines stand to each other.
+pub(crate) fn describe_verification(verification: &Verification) -> String {
+    let Verification { model, tolerance, .. } = verification;
+    let against = verification.against.as_deref().unwrap_or("nothing");
+    let engines: Vec<String> = verification
+        .agreements
+        .iter()
+        .map(|one| {
+            let engine = &one.engine;
+            if let Some(error) = &one.error {
+                return format!("{engine} did not answer: {error}");
+            }
+            let tokens = if one.same_tokens { "same tokens" } else { "other tokens" };
+            let verdict = if verification.agrees(one) { "" } else { " — DIFFERS" };
+            let place = one.largest_error_at.map_or_else(String::new, |(step, row, id)| {
+                format!(" at step {step}, row {row}, token {id}")
+            });
+            format!("{engine}: {tokens}, largest error of a logit {:.2e}{place}{verdict}", one.largest_error)
+        })
+        .collect();
+    let missing =
+        verification.reference_error.as_ref().map(|error| format!("the reference did not answer: {error}"));
+    if engines.is_empty() {
+        return format!(
+            "{model}: only {against} computes it here, and there is nothing to hold that against"
+        );
+    }
+    let lines: Vec<String> = missing.into_iter().chain(engines).collect();
+    format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", lines.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_three_digits() {
+        assert_eq!(rate(45.27e9, "B/s"), "45.3 GB/s");
+        assert_eq!(rate(3.35e12, "B/s"), "3.35 TB/s");
+        assert_eq!(rate(788e12, "FLOP/s"), "788 TFLOP/s");
+    }
+
+    #[test]
+    fn hours_are_shown_where_there_are_any() {
+        assert_eq!([65, 7384].map(|seconds| clock(Duration::from_secs(seconds))), ["1:05", "2:03:04"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! The HTML report of runs, and its plots as files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use compare::{Criteria, Subject, Thresholds};
+use page::{AuditedRun, Comparison, Page};
+use results::Run;
+
+use crate::files::write_whole;
+use crate::{audited, printer};
+
+/// The page in a run's folder.
+pub(crate) const PAGE: &str = "report.html";
+
+/// The change that counts as none, as it is for `compare`.
+const THRESHOLD: f64 = 0.05;
+
+/// Writes the page of `dirs`, which are held against the first of them; and its plots, where that is asked for.
+pub(crate) fn write_page(dirs: &[PathBuf], out: &Path, plots: Option<&Path>) -> Result<()> {
+    let mut runs = Vec::new();
+    for dir in dirs {
+        ensure!(
+            !dir.is_file(),
+            "{}: a page is made of a run's folder: a file of tables has no series (`table` prints it, `compare` holds a run \
+             against it)",
+            dir.display()
+        );
+        runs.push(audited::read(dir)?);
+    }
+    let names: BTreeSet<&str> = runs.iter().map(|audited| audited.run.name.as_str()).collect();
+    if names.len() < runs.len() {
+        runs.iter_mut().for_each(|audited| audited.run.name.clone_from(&audited.run.dir));
+    }
+    let comparisons: Vec<Comparison> =
+        runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
+    let page = Page::new(&runs, &comparisons)?;
+    write_whole(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
+    printer::line(&format!("the page: {}", out.display()));
+    if let Some(dir) = plots {
+        write_plots(&page, dir)?;
+    }
+    Ok(())
+}
+
+/// The page of a single run.
+pub(crate) fn html(run: &AuditedRun) -> Result<String> {
+    Ok(Page::new(std::slice::from_ref(run), &[])?.html())
+}
+
+fn compared(baseline: &Run, candidate: &Run) -> Comparison {
+    let criteria = Criteria { thresholds: Thresholds::all(THRESHOLD), allow_drift: false };
+    let names = (baseline.name.clone(), candidate.name.clone());
+    let result = Subject::from_run(baseline)
+        .and_then(|baseline| compare::compare(&baseline, &Subject::from_run(candidate)?, &criteria))
+        .map(|report| compare::Report { baseline: names.0.clone(), candidate: names.1.clone(), ..report });
+    Comparison {
+        result: result.map_err(|refused| refused.to_string()),
+        baseline: names.0,
+        candidate: names.1,
+    }
+}
+
+fn write_plots(page: &Page<'_>, dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let mut count = 0;
+    for plot in page.plots() {
+        for (ending, bytes) in [("svg", plot.svg().into_bytes()), ("png", plot.png()?)] {
+            let path = dir.join(format!("{}.{ending}", plot.id));
+            write_whole(&path, &bytes).with_context(|| path.display().to_string())?;
+        }
+        count += 1;
+    }
+    printer::line(&format!("{count} plots, .svg and .png each: {}", dir.display()));
+    Ok(())
+}

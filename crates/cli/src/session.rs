@@ -1,0 +1,95 @@
+//! A session from the command line: what is told before and while it measures, and what follows.
+
+use std::path::Path;
+
+use anyhow::Result;
+use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant};
+use protocol::ProgramVersion;
+
+use crate::args::{HistoryFlags, MeasureArgs};
+use crate::exit_status::ExitStatus;
+use crate::format::{describe_ceilings, shell_command};
+use crate::tables::write_run;
+use crate::watch::Shown;
+use crate::{history_folder, printer, time_breakdown};
+
+/// Makes ready to measure the variants, and tells what is found out meanwhile.
+pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -> Result<Session> {
+    let program = ProgramVersion {
+        version: env!("CARGO_PKG_VERSION").into(),
+        git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),
+    };
+    let options = SessionOptions {
+        program,
+        ceilings: !args.no_ceilings,
+        verify: !args.no_verify,
+        exclusive: args.exclusive,
+    };
+    Ok(Session::begin(variants, &options, &mut |notice| tell(&notice))?)
+}
+
+fn tell(notice: &Notice<'_>) {
+    printer::line(&match notice {
+        Notice::SharedGpu { device, others } => {
+            format!("warning: {device} is also used by {others}: figures may be theirs, too")
+        }
+        Notice::NoCeilings { device, engine, why } => format!("ceilings of {device}: {engine}: {why}"),
+        Notice::Ceilings(best) => describe_ceilings(best),
+    });
+}
+
+/// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
+/// its end, `again` is shown, the command that goes on; else where the time went.
+pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result<ExitStatus> {
+    let mut shown = Shown::new(session, watch);
+    let outcome = session.measure(&mut |event| shown.show(&event));
+    shown.finish();
+
+    let folders = session.folders();
+    let is_alone = folders.len() == 1;
+    let written = folders.iter().try_fold(false, |found, folder| Ok(write_run(folder, is_alone)? | found));
+    if !matches!(outcome, Ok(RunSummary { interrupted: false, .. }))
+        && let Err(error) = &written
+    {
+        printer::error(error);
+    }
+    match outcome {
+        Ok(RunSummary { interrupted: true, .. }) => {
+            printer::line(&format!("interrupted: `{again}` measures the rest"));
+            Ok(ExitStatus::Interrupted)
+        }
+        Ok(summary) => {
+            let is_impossible = written?;
+            printer::line(&time_breakdown::line(session.elapsed(), &summary.time));
+            let is_finding = summary.failed > 0 || summary.disagreement || is_impossible;
+            Ok(if is_finding { ExitStatus::Finding } else { ExitStatus::Done })
+        }
+        Err(error) => {
+            printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
+            Err(error.into())
+        }
+    }
+}
+
+/// Where it is asked for, keeps what the run in `dir` measured for `history`.
+pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
+    if let Some(history) = &flags.dir {
+        let file = history_folder::add(history, dir, flags.revision.as_deref())?;
+        printer::line(&format!("kept in {}", file.display()));
+    }
+    Ok(())
+}
+
+/// The command that measures what the folder of a session lacks; `more` are the flags of its variants.
+pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[[String; 2]]) -> String {
+    let mut words = ["llama2-bench", "run", "--resume"].map(str::to_owned).to_vec();
+    words.push(dir.display().to_string());
+    if let Some(file) = args.setup.engines.file() {
+        words.extend(["--engines-file".into(), file.display().to_string()]);
+    }
+    if args.no_verify {
+        words.push("--no-verify".into());
+    }
+    words.extend(more.iter().flatten().cloned());
+    shell_command(&words)
+}

@@ -1,0 +1,65 @@
+//! Which table of one subject is compared with which of another.
+
+use protocol::Precision;
+use results::ResultTable;
+
+use crate::{Refused, Subject};
+
+/// Tables that are compared, the baseline's first.
+pub(crate) type TablePair<'t> = (&'t ResultTable<'t>, &'t ResultTable<'t>);
+
+/// Pairs tables of the same model and precision, both of it whole or both of the same rank alone.
+///
+/// # Errors
+/// Where there is no such pair.
+pub(crate) fn matched<'t>(
+    baseline: &'t Subject<'_>,
+    candidate: &'t Subject<'_>,
+) -> Result<Vec<TablePair<'t>>, Refused> {
+    let mut free: Vec<&ResultTable<'_>> = candidate.tables.iter().collect();
+    let mut pairs = Vec::new();
+    for table in &baseline.tables {
+        let same = |other: &&ResultTable<'_>| identity(other) == identity(table);
+        let place = free.iter().position(|other| same(other) && other.title == table.title);
+        if let Some(place) = place.or_else(|| free.iter().position(same)) {
+            pairs.push((table, free.remove(place)));
+        }
+    }
+    if !pairs.is_empty() {
+        return Ok(pairs);
+    }
+    let titles = |subject: &Subject<'_>| {
+        let titles: Vec<&str> = subject.tables.iter().map(|table| &*table.title).collect();
+        if titles.is_empty() { "nothing".into() } else { titles.join(", ") }
+    };
+    let (names, titles) = ([baseline.name, candidate.name], [titles(baseline), titles(candidate)]);
+    let ranks_differ = |table| candidate.tables.iter().any(|other| differ_in_ranks(table, other));
+    Err(Refused(if baseline.tables.iter().any(ranks_differ) {
+        format!(
+            "can't compare {} with {}: one side is rank 0 only, the other is a whole model or another number of ranks: {} and {}",
+            names[0], names[1], titles[0], titles[1]
+        )
+    } else {
+        format!(
+            "{} and {} have no model and precision in common: {} and {}",
+            names[0], names[1], titles[0], titles[1]
+        )
+    }))
+}
+
+/// What two tables must share to be compared: model, precision and the ranks of which it is rank 0's part alone; the title
+/// where the heading does not say them.
+fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, Precision, Option<u32>), &'t str> {
+    let heading = table.heading.as_ref().map_err(|_| &*table.title)?;
+    Ok((&heading.model, heading.precision, heading.one_rank_of))
+}
+
+/// Whether two tables differ only in the ranks of which they are the first alone.
+fn differ_in_ranks(table: &ResultTable<'_>, other: &ResultTable<'_>) -> bool {
+    match (identity(table), identity(other)) {
+        (Ok((model, precision, ranks)), Ok((other_model, other_precision, other_ranks))) => {
+            (model, precision) == (other_model, other_precision) && ranks != other_ranks
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,61 @@
+//! What a run is measured with: engines as their workers describe themselves, programs, models, the machine.
+
+use std::collections::BTreeMap;
+
+use machine::gpu::Gpus;
+use machine::read_environment;
+use protocol::{Environment, Hello, ModelFacts, ProgramVersion};
+
+use crate::worker::requests::{greet, greet_ranks, why};
+use crate::{Model, SessionError, SettingsError, Variant, WorkerError};
+
+/// Hears every engine of the sweep out: who it is, and whether it has the device and the options that it is given.
+///
+/// # Errors
+/// Where an engine can't be started, can't use the device or does not have an option: found before anything is loaded
+/// or written.
+pub fn greet_all(variant: &Variant) -> Result<BTreeMap<String, Hello>, SettingsError> {
+    greet_each(variant).into_iter().map(|(engine, hello)| Ok((engine, hello?))).collect()
+}
+
+/// Like [`greet_all`], with an answer for each engine, in the sweep's order.
+pub fn greet_each(variant: &Variant) -> Vec<(String, Result<Hello, SettingsError>)> {
+    let Variant { sweep, engines } = variant;
+    let hello = |engine: &String| {
+        let error =
+            |error: WorkerError| SettingsError { origin: format!("engine {engine}"), what: why(&error) };
+        let setup = &sweep.setup;
+        // One process first: what is no several would be as many workers.
+        let hello = greet(engines, engine, setup.limits()).map_err(error)?;
+        setup.check_device(engine, &hello)?;
+        setup.check_options(engine, &hello)?;
+        setup.check_ranks(engine, &hello)?;
+        setup.check_asked(engine, &hello)?;
+        let processes = setup.processes();
+        if processes.is_one() {
+            return Ok(hello);
+        }
+        greet_ranks(engines, engine, setup.limits(), &processes).map_err(error)
+    };
+    sweep.engines.iter().map(|engine| (engine.clone(), hello(engine))).collect()
+}
+
+/// Starts every engine's worker once and reads the machine; `program` is the one that measures.
+pub(crate) fn collect_environment(
+    variant: &Variant,
+    program: &ProgramVersion,
+) -> Result<Environment, SessionError> {
+    let Variant { sweep, engines } = variant;
+    let hellos = greet_all(variant)?;
+    let facts = |model: &Model| {
+        let fingerprint = llama::fingerprint(&model.source)?;
+        Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))
+    };
+    let models = sweep.models.iter().map(facts).collect::<Result<_, SessionError>>()?;
+    let of_engine = |engine: &String| Some(engines.get(engine)?.facts().map(|facts| (engine.clone(), facts)));
+    let programs = sweep.engines.iter().filter_map(of_engine).collect::<Result<_, _>>()?;
+    let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();
+    let locked_gpu_clocks = sweep.lock_gpu_clocks.as_ref().map(|setting| setting.clock);
+    let environment = read_environment(program.clone(), hellos, programs, models, gpus);
+    Ok(Environment { locked_gpu_clocks, ..environment })
+}

@@ -1,0 +1,217 @@
+//! The worker of the moment, kept from cell to cell while all is well.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use machine::Reader;
+use machine::gpu::{GpuWatch, Monitor};
+use protocol::{
+    CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MeasuredCell, Phase, Progress, Reply, Request,
+};
+
+use crate::run::ceilings::read_beside_cell;
+use crate::run::time_breakdown::{TimeBreakdown, clocked};
+use crate::worker::interrupt::interrupted_within;
+use crate::worker::process::PLAIN_REPLY;
+use crate::worker::requests::{NUMBER_BYTES, load, measure_request};
+use crate::worker::validate::check_series;
+use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
+
+/// Where a run's workers take turns: at most one is there.
+#[derive(Default)]
+pub(crate) struct WorkerSlot {
+    worker: Option<LoadedWorker>,
+    /// A watch over the GPU that computes.
+    gpu: Option<GpuWatch>,
+    /// What reads memory before and after a cell.
+    reader: Option<Rc<Reader>>,
+    /// GPU memory in use before the worker was started.
+    used_before: Option<u64>,
+    /// Where the time of its cells went.
+    pub(crate) time: TimeBreakdown,
+    load_failure: Option<LoadFailure>,
+    /// Engines that have loaded a model in this run: where it fails later, it is not for good.
+    loaded: HashSet<(String, String)>,
+}
+
+/// A worker that has a model, for the cells of one replicate.
+struct LoadedWorker {
+    engine: String,
+    model: String,
+    replicate: u32,
+    worker: Worker,
+    loaded: Loaded,
+}
+
+/// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
+/// again for every cell, unless it has worked in this run. What ran out of memory is tried again, but where pruning is asked for.
+struct LoadFailure {
+    engine: String,
+    model: String,
+    failure: CellFailure,
+    cell: CellSize,
+    tries: u32,
+}
+
+impl LoadFailure {
+    fn is_of(&self, cell: &Cell<'_>) -> bool {
+        self.engine == cell.engine && self.model == cell.model.name
+    }
+}
+
+/// What was measured beside a cell.
+#[derive(Default)]
+pub(crate) struct SideMeasurements {
+    /// What the GPU did, if there is one.
+    pub(crate) gpu: Option<GpuSeries>,
+    /// How fast memory could be read right before and right after, the most, where that was asked for.
+    pub(crate) read_bytes_per_second: Option<f64>,
+}
+
+impl WorkerSlot {
+    /// An empty slot, for workers on this GPU if any.
+    pub(crate) fn new(gpu: Option<GpuWatch>) -> Self {
+        Self { gpu, ..Self::default() }
+    }
+
+    /// Has memory read before and after each cell, where there is a reader.
+    pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<Reader>>) {
+        self.reader = reader;
+    }
+
+    /// How the cell would end because its model can't be loaded, and in which cell that was found.
+    pub(crate) fn known_failure(&self, sweep: &Sweep, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
+        let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
+        if self.loaded.contains(&(cell.engine.to_owned(), cell.model.name.clone())) {
+            return None;
+        }
+        let certain = match known.failure.kind {
+            FailureKind::TimedOut => true,
+            FailureKind::OutOfMemory => sweep.prune_oom,
+            _ => known.tries > 1,
+        };
+        certain.then(|| (known.failure.clone(), known.cell))
+    }
+
+    /// Measures a cell, after a pause with the model loaded and the device idle.
+    pub(crate) fn measure(
+        &mut self,
+        variant: &Variant,
+        cell: Cell<'_>,
+        pause: Duration,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
+        let mut beside = SideMeasurements::default();
+        let measured = self.ask(variant, cell, pause, &mut beside, on_event);
+        if measured.is_err() || variant.sweep.isolation == Isolation::Cell {
+            self.stop(on_event);
+            let left =
+                self.gpu.as_ref().zip(self.used_before).and_then(|(gpu, before)| gpu.left_bytes(before));
+            if left.is_some() {
+                beside.gpu.get_or_insert_with(GpuSeries::default).left_bytes = left;
+            }
+        }
+        if let Some(series) = &mut beside.gpu {
+            series.used_before_bytes = self.used_before;
+        }
+        (measured, beside)
+    }
+
+    fn ask(
+        &mut self,
+        variant: &Variant,
+        cell: Cell<'_>,
+        pause: Duration,
+        beside: &mut SideMeasurements,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<MeasuredCell, WorkerError> {
+        let sweep = &variant.sweep;
+        let load_seconds = self.ensure_loaded(variant, cell, on_event)?;
+        let current = self.worker.as_mut().expect("a worker is loaded");
+        if clocked(&mut self.time.cool_down, || interrupted_within(pause)) {
+            return Err(WorkerError::Interrupted);
+        }
+
+        let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
+        let request = Request::Measure(measure_request(sweep, cell.model, size));
+        let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
+        let figures = series + u64::from(sweep.procedure.prompt_runs);
+        let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
+        let reader = self.reader.as_deref();
+        let mut read_memory = || clocked(&mut self.time.memory, || reader.map(read_beside_cell));
+        let read_before = read_memory();
+        let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
+        let asked = Instant::now();
+        let answer = current.worker.ask(&request, longest, &mut |progress| {
+            if let Some(monitor) = &monitor {
+                monitor.phase(progress.phase);
+            }
+            on_event(Event::Progress(progress));
+        });
+        beside.gpu = monitor.map(Monitor::stop);
+        let passed = asked.elapsed();
+        beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
+        let measured = answer.and_then(|reply| {
+            let passed = (!current.worker.hello.virtual_clock).then_some(passed);
+            match reply {
+                Reply::Measured(measured) => check_series(sweep, measured, passed),
+                _ => Err("expected measured".to_owned()),
+            }
+            .map_err(|what| current.worker.protocol_error(Phase::Decode, what))
+        });
+        self.time.on_cell(passed, measured.as_ref().ok());
+        let Loaded { weights_bytes, notes } = current.loaded.clone();
+        let mut series = measured?;
+        series.memory.weights_bytes = Some(weights_bytes);
+        Ok(MeasuredCell { load_seconds, notes, series })
+    }
+
+    /// Starts a fresh worker and loads the cell's model, unless the worker at hand has it; the seconds that it took.
+    fn ensure_loaded(
+        &mut self,
+        variant: &Variant,
+        cell: Cell<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<f64>, WorkerError> {
+        let fits = |loaded: &LoadedWorker| {
+            loaded.engine == cell.engine
+                && loaded.model == cell.model.name
+                && loaded.replicate == cell.replicate
+        };
+        if self.worker.as_ref().is_some_and(fits) {
+            return Ok(None);
+        }
+        self.stop(on_event);
+        self.used_before = self.gpu.as_ref().and_then(GpuWatch::used_bytes);
+        let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
+        let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
+        let mut took = Duration::ZERO;
+        let Variant { sweep, engines } = variant;
+        let loaded = clocked(&mut took, || load(&sweep.setup, engines, cell.model, cell.engine, tell));
+        self.time.loading += took;
+        let (worker, loaded) = loaded.inspect_err(|error| {
+            let WorkerError::Evidence(evidence) = error else { return };
+            let before = self.load_failure.take().filter(|known| known.is_of(&cell));
+            self.load_failure = Some(LoadFailure {
+                engine: engine.clone(),
+                model: model.clone(),
+                failure: classify(evidence),
+                cell: CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length },
+                tries: 1 + before.map_or(0, |known| known.tries),
+            });
+        })?;
+        self.load_failure = None;
+        self.loaded.insert((engine.clone(), model.clone()));
+        self.worker = Some(LoadedWorker { engine, model, replicate: cell.replicate, worker, loaded });
+        Ok(Some(took.as_secs_f64()))
+    }
+
+    /// Ends the worker; what was not in order then is told, and changes nothing of what it measured.
+    pub(crate) fn stop(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
+        let Some(LoadedWorker { engine, worker, .. }) = self.worker.take() else { return };
+        if let Err(evidence) = worker.shutdown() {
+            on_event(Event::Farewell { engine: &engine, error: &classify(&evidence).error });
+        }
+    }
+}

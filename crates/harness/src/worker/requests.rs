@@ -1,0 +1,127 @@
+//! What a worker is asked for: who it is, to load a model, to generate, to run one cell for a profiler.
+
+use protocol::{
+    CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Phase, Progress, Reply,
+    Request,
+};
+
+use crate::worker::process::PLAIN_REPLY;
+use crate::{Engines, Limits, Model, Ranks, Setup, Sweep, Variant, Worker, WorkerError, classify};
+
+/// JSON's longest number and a comma, with room to spare.
+pub(crate) const NUMBER_BYTES: usize = 40;
+
+/// Starts the worker of `engine` only to hear who it is.
+pub fn greet(engines: &Engines, engine: &str, limits: Limits) -> Result<Hello, WorkerError> {
+    greet_ranks(engines, engine, limits, &Ranks::ONE)
+}
+
+/// Starts the ranks of `engine`'s worker only to hear who they are.
+pub(crate) fn greet_ranks(
+    engines: &Engines,
+    engine: &str,
+    limits: Limits,
+    ranks: &Ranks,
+) -> Result<Hello, WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let worker = Worker::spawn_ranks(command, Limits { memory_bytes: None, ..limits }, ranks)?;
+    let mut hello = worker.hello.clone();
+    hello.ranks.iter_mut().for_each(|place| place.process = None);
+    // How it ends matters when it has measured something.
+    let _ = worker.shutdown();
+    Ok(hello)
+}
+
+/// Starts the worker of `engine`, loads `model` and generates greedily.
+pub fn generate(
+    setup: &Setup,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    prompt_ids: &[Vec<u32>],
+    max_new_tokens: u32,
+    logits: bool,
+) -> Result<Generated, WorkerError> {
+    let (mut worker, _) = load(setup, engines, model, engine, &mut |_| ())?;
+    let numbers = if logits { model.config.vocab_size } else { 1 };
+    let rows = prompt_ids.len().saturating_mul(max_new_tokens as usize);
+    let longest = PLAIN_REPLY.saturating_add(rows.saturating_mul(numbers).saturating_mul(NUMBER_BYTES));
+    let request =
+        Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
+    match worker.ask(&request, longest, &mut |_| ())? {
+        Reply::Generated(generated) => {
+            let _ = worker.shutdown();
+            Ok(generated)
+        }
+        _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
+    }
+}
+
+/// Starts the worker of `engine`, loads the model and runs one forward of each kind of `cell` for a profiler; what kept a
+/// profiler from seeing them.
+pub fn profile(
+    variant: &Variant,
+    model: &Model,
+    engine: &str,
+    cell: CellSize,
+) -> Result<Vec<String>, WorkerError> {
+    let Variant { sweep, engines } = variant;
+    let (mut worker, _) = load(&sweep.setup, engines, model, engine, &mut |_| ())?;
+    let request = Request::Profile(measure_request(sweep, model, cell));
+    match worker.ask(&request, PLAIN_REPLY, &mut |_| ())? {
+        Reply::Profiled(profiled) => {
+            let _ = worker.shutdown();
+            Ok(profiled.notes)
+        }
+        _ => Err(worker.protocol_error(Phase::Decode, "expected profiled".into())),
+    }
+}
+
+/// The request to measure or profile a cell of this size.
+pub(crate) fn measure_request(sweep: &Sweep, model: &Model, cell: CellSize) -> MeasureRequest {
+    let vocab_size = model.config.vocab_size as u32;
+    MeasureRequest {
+        prompt_ids: llama::prompt::seeded_prompt(cell.batch_size, cell.prompt_length, vocab_size, sweep.seed),
+        generation_length: sweep.generation_length,
+        procedure: sweep.procedure,
+        collectives: sweep.collectives,
+    }
+}
+
+/// Starts the worker of `engine` and loads the model.
+pub(crate) fn load(
+    setup: &Setup,
+    engines: &Engines,
+    model: &Model,
+    engine: &str,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Worker, Loaded), WorkerError> {
+    let command = engines.get(engine).expect("a known engine");
+    let mut worker = Worker::spawn_ranks(command, setup.limits(), &setup.processes())?;
+    // A worker that does not know these would take no notice of them.
+    setup
+        .check_asked(engine, &worker.hello)
+        .map_err(|error| worker.protocol_error(Phase::Load, error.to_string()))?;
+    let request = Request::Load(LoadRequest {
+        model: model.source.clone(),
+        device: setup.device,
+        precision: setup.precision,
+        threads: setup.threads,
+        memory_limit_bytes: setup.memory_limit,
+        device_memory_limit_bytes: setup.device_memory_limit,
+        one_rank_of: setup.one_rank_of(),
+        options: setup.options_of(engine),
+    });
+    match worker.ask(&request, PLAIN_REPLY, progress)? {
+        Reply::Loaded(loaded) => Ok((worker, loaded)),
+        _ => Err(worker.protocol_error(Phase::Load, "expected loaded".into())),
+    }
+}
+
+/// Why a worker did not answer, in one line.
+pub(crate) fn why(error: &WorkerError) -> String {
+    match error {
+        WorkerError::Evidence(evidence) => classify(evidence).error,
+        WorkerError::Interrupted => "interrupted".into(),
+    }
+}
