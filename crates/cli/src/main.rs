@@ -23,16 +23,18 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, join_lists};
 
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
     if let Some(code) = harness::helper_if_asked() {
         return code;
     }
-    let args = Args::parse();
+    let matches = Args::command().get_matches_from(join_lists(std::env::args_os()));
+    // Not `parse_from`: a setting that can't be used is one line, whether a flag gives it or a file.
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let status = match args.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Merge(args) => commands::merge::run(&args),

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::{Destination, QUICK_SWEEP, Settings, Sweep};
+use harness::{Destination, QUICK_SWEEP, Sweep, SweepKeys};
 use results::RunFolder;
 
 use crate::printer;
 
 /// The sweep's settings, and its name for the run's folder; the built-in sweep where no file is given.
-pub(crate) fn read_settings(path: Option<&Path>) -> Result<(Settings, String)> {
+pub(crate) fn read_settings(path: Option<&Path>) -> Result<(SweepKeys, String)> {
     let Some(path) = path else {
         return Ok((Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?, "quick".into()));
     };
@@ -24,7 +24,7 @@ pub(crate) fn open_earlier(
     dir: &Path,
     sweep: Option<&Path>,
     allow_mixed: bool,
-) -> Result<(Settings, Destination)> {
+) -> Result<(SweepKeys, Destination)> {
     let (folder, warning) = RunFolder::open(dir)?;
     if let Some(warning) = warning {
         printer::line(&format!("warning: {warning}"));

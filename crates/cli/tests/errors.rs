@@ -48,7 +48,7 @@ fn malformed_sweeps() {
         .bench(&["run", "sweep.toml"])
         .assert()
         .code(2)
-        .stderr(contains("sweep.toml:4: batch_size: unknown key"));
+        .stderr(contains("sweep.toml:4: batch_size: unknown key: did you mean batch_sizes?"));
     place.write("sweep.toml", &MOCK.replace("batch_sizes = [1, 4]", ""));
     refused(&place, &["run", "sweep.toml"], "sweep.toml: batch_sizes is not set");
     place.write("sweep.toml", &format!("{MOCK}\n[options.mock]\nnoise = 0.1\nlatency = 3\n"));
@@ -75,6 +75,16 @@ fn missing_files_and_bad_flags() {
         &place,
         &["run", "--prompt-length", "4000"],
         "--prompt-length: prompt_length 4000 and generation_length 256 need 4256 positions: llama2-15m has 2048 (max_position_embeddings)",
+    );
+    refused(
+        &place,
+        &["run", "--batch-size", "1,", "4,", "1"],
+        "--batch-size: expected whole numbers from 1, each once, found [1, 4, 1]",
+    );
+    refused(
+        &place,
+        &["run", "--model", "llama2-15m, ./a,b"],
+        "--model: no such model \"./a,b\": expected a checkpoint's folder, or one of llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
     );
     refused(
         &place,

@@ -184,7 +184,7 @@ fn deadlines_of_phases_end_them() {
     }
     let place = Place::new();
     place.bench(&["run", "--phase-timeout", "warmup=1"]).assert().code(2).stderr(starts_with(
-        "error: --phase-timeout: expected load, prompt or decode, =, and seconds, found \"warmup=1\"",
+        "error: --phase-timeout: expected KEY=VALUE with a KEY of load, prompt, decode, found \"warmup=1\"",
     ));
     place
         .bench(&["run", "--phase-timeout", "load=-1"])

@@ -79,7 +79,7 @@ fn until_is_a_flag_and_part_of_the_procedure() {
         .code(2)
         .stderr(contains("procedure.until: 0.01, here 0.02"));
     place.bench(&flags("b", &["--until", "0.5"])).assert().code(2).stderr(contains(
-        "--until: expected a percentage above 0 and of at most 10%, such as \"0.5%\", found \"0.5\"",
+        "--until: expected a percentage above 0 and of at most 10%, such as \"0.5%\", found 0.5",
     ));
     place
         .bench(&flags("b", &["--min-runs", "7"]))

@@ -2,11 +2,10 @@
 
 use std::sync::LazyLock;
 
-use harness::{DEFAULT_ENGINES, Engines, QUICK_SWEEP, Settings, Sweep, plan};
+use harness::{DEFAULT_ENGINES, Engines, QUICK_SWEEP, Sweep, SweepKeys, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, repository, sample};
-use toml::Value;
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -49,7 +48,7 @@ script = { a = [1, [2.5, "x"], { b = true }], c.d = -1 }
 threads = 1
 "#;
 
-/// What flags set.
+/// What a mutated file may have for a key.
 const KEYS: &str =
     "models engines batch_sizes prompt_lengths generation_length device precision world_size threads seed
     memory_limit device_memory_limit one_rank timeout_seconds phase_timeout_seconds.decode isolation prune_oom procedure.warmup_runs
@@ -60,7 +59,7 @@ const WORDS: &str = r#"procedure prompt_runs replicates until min_runs "0.5%" [o
     "./fixtures/../fixtures/tiny-mha" "mock" "reference" "4096" "2GB" "cell" "cuda" "fp16" [1,2] [[1],{}] {a=1} 1.5 1e9
     0xff 0b1 1979-05-27T07:32:00Z 07:32:00 '''"#;
 
-fn resolve(settings: Settings) -> Option<Sweep> {
+fn resolve(settings: &SweepKeys) -> Option<Sweep> {
     match Sweep::resolve(settings, &ENGINES) {
         Ok(sweep) => Some(sweep),
         Err(error) => {
@@ -70,14 +69,14 @@ fn resolve(settings: Settings) -> Option<Sweep> {
     }
 }
 
-fn read(text: &str) -> Option<Settings> {
+fn read(text: &str) -> Option<SweepKeys> {
     Sweep::settings(text, "a.toml", &repository("")).ok()
 }
 
 /// A resolved sweep's own file is the same sweep, and its cells can be counted and costed.
 fn holds(sweep: &Sweep) -> Outcome {
     let text = sweep.to_toml();
-    let again = read(&text).and_then(resolve);
+    let again = read(&text).and_then(|keys| resolve(&keys));
     prop_assert_eq!(again.as_ref(), Some(sweep), "{}", text);
     for cell in plan(sweep).iter().take(2) {
         prop_assert!(cell.memory_need(sweep).total() > 0);
@@ -96,41 +95,55 @@ fn corpus() -> Corpus {
 #[test]
 fn the_samples_are_sweeps() {
     for text in [FULL_SWEEP, QUICK_SWEEP] {
-        holds(&read(text).and_then(resolve).unwrap()).unwrap();
+        holds(&read(text).and_then(|keys| resolve(&keys)).unwrap()).unwrap();
     }
 }
 
 #[test]
 fn any_file() {
     check(1000, corpus().inputs(), |input| {
-        read(&input.text()).and_then(resolve).as_ref().map_or(Ok(()), holds)
+        read(&input.text()).and_then(|keys| resolve(&keys)).as_ref().map_or(Ok(()), holds)
     });
 }
 
 #[test]
 fn any_flags_over_a_file() {
-    let keys: Vec<&str> = KEYS.split_whitespace().collect();
+    let keys: Vec<String> = SweepKeys::keys().into_iter().map(|key| key.path).collect();
     let number = prop_oneof![any::<i64>(), -2i64..100, select(vec![i64::from(u32::MAX), 1 << 32, 1 << 24])];
-    let text =
-        select(vec!["", "mock", "reference", "llama2-7b", "cpu", "cuda:1", "fp16", "8GiB", "engine", "a\nb"]);
-    let one = prop_oneof![
-        number.prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<bool>().prop_map(Value::from),
-        text.prop_map(Value::from),
+    let text = select(vec![
+        "",
+        "mock",
+        "reference",
+        "llama2-7b",
+        "cpu",
+        "cuda:1",
+        "fp16",
+        "8GiB",
+        "engine",
+        "a\nb",
+        "0.5%",
+        "1, 4",
+        "mock.a=1",
+        "mock.a.b=[1, nan]",
+        "decode=1e3",
+        "=",
+        ",",
+    ]);
+    let word = prop_oneof![
+        number.prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| number.to_string()),
+        text.prop_map(str::to_owned),
     ];
-    let value = prop_oneof![
-        3 => one.clone(),
-        1 => prop::collection::vec(one, 0..4).prop_map(Value::Array),
-    ];
-    let flags = prop::collection::vec((select(keys), value), 0..4);
+    let words = prop::collection::vec(word, 0..4);
+    let flags = prop::collection::vec((select(keys), words), 0..4);
     let file = prop_oneof![Just(FULL_SWEEP), Just(QUICK_SWEEP), Just("")];
     check(1000, (file, flags), |(file, flags)| {
-        let mut settings = read(file).expect("a sample");
-        for (key, value) in flags {
-            settings.set(key, "--flag", value);
+        let mut given = SweepKeys::default();
+        for (key, words) in flags {
+            // A flag that is no value of its key leaves nothing.
+            let _ = given.set_flag(&key, "--flag", &words);
         }
-        resolve(settings).as_ref().map_or(Ok(()), holds)
+        resolve(&given.over(read(file).expect("a sample"))).as_ref().map_or(Ok(()), holds)
     });
 }
 

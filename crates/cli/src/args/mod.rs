@@ -1,6 +1,7 @@
 //! The command line.
 
 mod judge;
+mod lists;
 mod measure;
 
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use protocol::{CellSize, Precision, Share};
 
 pub(crate) use judge::{Inconclusive, JudgeArgs, Output, OutputFormat, parse_share};
-pub(crate) use measure::{EnginesArgs, MeasureArgs, Overrides, SetupArgs, read_engines, set_option};
+pub(crate) use lists::join_lists;
+pub(crate) use measure::{EnginesArgs, MeasureArgs, SetupArgs, read_engines};
 
 /// Regenerates the published LLaMA-2 latency and throughput tables: sweeps engine × batch size × prompt length,
 /// each engine in a worker process of its own, every record on disk when it is shown.
@@ -300,10 +302,10 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Engines [default: onnxruntime, pytorch-eager, pytorch-compile].
-    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    #[arg(long = "engine", value_name = "ENGINE")]
     pub(crate) engines: Vec<String>,
     /// Models: names, or checkpoints' folders [default: llama2-15m].
-    #[arg(long = "model", value_name = "NAME|DIR", value_delimiter = ',')]
+    #[arg(long = "model", value_name = "NAME|DIR")]
     pub(crate) models: Vec<String>,
     /// Of seeded weights and prompts.
     #[arg(long, value_name = "N")]
@@ -318,7 +320,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CeilingsArgs {
     /// Engines whose libraries to measure with [default: onnxruntime, pytorch-eager].
-    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    #[arg(long = "engine", value_name = "ENGINE")]
     pub(crate) names: Vec<String>,
     /// Also repeat the fastest product this long, for a sustained peak; 0 measures a burst alone [default: 3 on a GPU, else 0].
     #[arg(long, value_name = "SECONDS", value_parser = parse_sustained)]

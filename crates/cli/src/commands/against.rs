@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use harness::{Destination, Engines, Settings, Variant};
+use harness::{Destination, Engines, Setting, SweepKeys, Variant, Whole};
 
-use crate::args::{RunArgs, read_engines, set_option};
+use crate::args::{RunArgs, read_engines};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, keep_history, measure, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
@@ -14,7 +14,7 @@ use crate::{comparison, html_report, printer};
 const SIDES: [&str; 2] = ["baseline", "candidate"];
 
 /// What a launch count is where none is given: the fewest that a verdict of change rests on.
-const REPLICATES: i64 = compare::FEWEST_LAUNCHES as i64;
+const REPLICATES: u32 = compare::FEWEST_LAUNCHES as u32;
 
 pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
     args.against.is_some() || !args.against_options.is_empty()
@@ -22,7 +22,7 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
 
 pub(crate) fn run(args: &RunArgs, engines: Engines) -> Result<ExitStatus> {
     let (dir, [(baseline_settings, baseline_to), (candidate_settings, candidate_to)]) = open(args)?;
-    let candidate = Variant::resolve(candidate_settings, engines.clone())?;
+    let candidate = Variant::resolve(&candidate_settings, engines.clone())?;
     let baseline = baseline(args, baseline_settings, engines)?;
     let variants = vec![(baseline, baseline_to), (candidate, candidate_to)];
     let mut session = begin(variants, &args.measure)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &RunArgs, engines: Engines) -> Result<ExitStatus> {
 }
 
 /// The settings of both sides, but for what the baseline alone has, and their folders in the session's.
-fn open(args: &RunArgs) -> Result<(PathBuf, [(Settings, Destination); 2])> {
+fn open(args: &RunArgs) -> Result<(PathBuf, [(SweepKeys, Destination); 2])> {
     let sweep = args.sweep.as_deref();
     let (dir, mut sides) = match &args.resume {
         Some(dir) => {
@@ -57,24 +57,21 @@ fn open(args: &RunArgs) -> Result<(PathBuf, [(Settings, Destination); 2])> {
         }
     };
     for (settings, _) in &mut sides {
-        if !settings.has("procedure.replicates") {
-            settings.set("procedure.replicates", "--against", REPLICATES);
-        }
-        args.measure.overlay(settings)?;
+        let replicates = &mut settings.procedure.replicates;
+        replicates.get_or_insert_with(|| Setting::new(Whole(REPLICATES), "--against"));
+        *settings = args.measure.keys().over(std::mem::take(settings));
     }
     Ok((dir, sides))
 }
 
 /// The baseline: other options, engines of another file, or the workers of another build.
-fn baseline(args: &RunArgs, mut settings: Settings, engines: Engines) -> Result<Variant> {
-    for option in &args.against_options {
-        set_option(&mut settings, "--against-option", option)?;
-    }
+fn baseline(args: &RunArgs, mut settings: SweepKeys, engines: Engines) -> Result<Variant> {
+    settings.set_flag("options", "--against-option", &args.against_options)?;
     Ok(match &args.against {
-        None => Variant::resolve(settings, engines)?,
-        Some(path) if path.is_dir() => Variant::resolve(settings, engines)?
+        None => Variant::resolve(&settings, engines)?,
+        Some(path) if path.is_dir() => Variant::resolve(&settings, engines)?
             .with_workers_of(path, &format!("--against {}", path.display()))?,
-        Some(path) => Variant::resolve(settings, read_engines(path)?)?,
+        Some(path) => Variant::resolve(&settings, read_engines(path)?)?,
     })
 }
 

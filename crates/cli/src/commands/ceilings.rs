@@ -4,12 +4,11 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use harness::{
-    CeilingsReport, Interrupt, MeasuredReach, QUICK_SWEEP, Sweep, Variant, interrupted, measure_ceilings,
-    sustained_seconds,
+    CeilingsReport, Interrupt, MeasuredReach, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
+    measure_ceilings, sustained_seconds,
 };
 use protocol::{MeasuredCeilings, Precision, Reached};
 use serde_json::json;
-use toml::Value;
 
 use crate::args::CeilingsArgs;
 use crate::exit_status::ExitStatus;
@@ -26,15 +25,15 @@ type Answer<'a> = (&'a str, Result<MeasuredReach, String>);
 pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
-    let names: Vec<&str> = match &args.names[..] {
-        [] => DEFAULT.to_vec(),
-        names => names.iter().map(String::as_str).collect(),
-    };
-    settings.set("engines", "--engine", Value::Array(names.into_iter().map(Value::from).collect()));
-    args.setup.overlay(&mut settings)?;
-    let variant = Variant::resolve(settings, engines)?;
+    settings.engines = Some(Setting::new(DEFAULT.map(str::to_owned).to_vec(), "--engine"));
+    if !args.names.is_empty() {
+        settings.set_flag("engines", "--engine", &args.names)?;
+    }
+    let flags = &args.setup.flags.0;
+    let variant = Variant::resolve(&flags.clone().over(settings), engines)?;
     let hellos = harness::greet_all(&variant)?;
-    let precisions = args.setup.precision.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision]);
+    let precisions =
+        flags.precision.as_ref().map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision.value]);
 
     let _interrupt = Interrupt::install();
     let sustained = args.sustained.map_or_else(|| sustained_seconds(variant.sweep.setup.device), Some);

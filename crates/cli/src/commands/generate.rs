@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use harness::{Interrupt, Model, Settings, Setup};
+use harness::{Interrupt, Model, Setup};
 use serde_json::json;
 use tokenizers::Tokenizer;
 
@@ -16,9 +16,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let engine = args.engine.as_str();
     engines.find(engine).map_err(|what| anyhow!("--engine: {what}"))?;
-    let mut settings = Settings::default();
-    args.setup.overlay(&mut settings)?;
-    let setup = Setup::take(&mut settings, &engines, &[engine.to_owned()])?;
+    let setup = Setup::resolve(&args.setup.flags.0, &engines, &[engine.to_owned()])?;
     let model = Model::find(&args.model, args.seed.into(), Path::new(""))
         .map_err(|what| anyhow!("--model: {what}"))?;
 

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         !args.judge.is_given(),
         "--threshold, --allow-drift, --inconclusive and --format are for a comparison: --against says with what"
     );
-    let (mut settings, destination) = match &args.resume {
+    let (settings, destination) = match &args.resume {
         Some(dir) => open_earlier(dir, args.sweep.as_deref(), args.allow_mixed)?,
         None => {
             let (settings, name) = read_settings(args.sweep.as_deref())?;
@@ -31,8 +31,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
             (settings, Destination::New { dir, shard: args.shard })
         }
     };
-    args.measure.overlay(&mut settings)?;
-    let variant = Variant::resolve(settings, engines)?;
+    let variant = Variant::resolve(&args.measure.keys().over(settings), engines)?;
     if args.list {
         printer::text(&listing::list(&variant.sweep, None))?;
         return Ok(ExitStatus::Done);

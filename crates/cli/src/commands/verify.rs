@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use harness::{Event, Interrupt, QUICK_SWEEP, Sweep, Variant};
-use toml::Value;
+use harness::{Event, Interrupt, QUICK_SWEEP, Setting, Sweep, Variant, Whole};
 
 use crate::args::VerifyArgs;
 use crate::exit_status::ExitStatus;
@@ -16,17 +15,16 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
     for (key, flag, words) in [("engines", "--engine", &args.engines), ("models", "--model", &args.models)] {
         if !words.is_empty() {
-            settings.set(key, flag, Value::Array(words.iter().cloned().map(Value::from).collect()));
+            settings.set_flag(key, flag, words)?;
         }
     }
     // The lengths of the sweep are not used: the shortest suit every model.
-    settings.set("prompt_lengths", "verify", Value::Array(vec![1.into()]));
-    settings.set("generation_length", "verify", 1);
+    settings.prompt_lengths = Some(Setting::new(vec![1], "verify"));
+    settings.generation_length = Some(Setting::new(Whole(1), "verify"));
     if let Some(seed) = args.seed {
-        settings.set("seed", "--seed", i64::from(seed));
+        settings.seed = Some(Setting::new(Whole(seed), "--seed"));
     }
-    args.setup.overlay(&mut settings)?;
-    let variant = Variant::resolve(settings, engines)?;
+    let variant = Variant::resolve(&args.setup.flags.0.clone().over(settings), engines)?;
 
     let _interrupt = Interrupt::install();
     let mut verifications = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Engines, Event, QUICK_SWEEP, Sweep, interleaved};
+use harness::{Engines, Event, QUICK_SWEEP, Setting, Sweep, Whole, interleaved};
 use protocol::{
     CellFailure, CellKey, FailureKind, Generation, Measured, MeasuredCell, Measurement, Memory, Outcome,
     Phase, Progress, Ranks, SCHEMA,
@@ -14,10 +14,10 @@ use ratatui::backend::TestBackend;
 use super::state::State;
 use super::view;
 
-fn sweep(replicates: i64) -> Sweep {
+fn sweep(replicates: u32) -> Sweep {
     let mut settings = Sweep::settings(QUICK_SWEEP, "quick.toml", Path::new("")).unwrap();
-    settings.set("procedure.replicates", "the test", toml::Value::Integer(replicates));
-    Sweep::resolve(settings, &Engines::built_in()).unwrap()
+    settings.procedure.replicates = Some(Setting::new(Whole(replicates), "the test"));
+    Sweep::resolve(&settings, &Engines::built_in()).unwrap()
 }
 
 fn seconds(seconds: u64) -> Duration {

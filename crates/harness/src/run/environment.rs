@@ -55,7 +55,7 @@ pub(crate) fn collect_environment(
     let of_engine = |engine: &String| Some(engines.get(engine)?.facts().map(|facts| (engine.clone(), facts)));
     let programs = sweep.engines.iter().filter_map(of_engine).collect::<Result<_, _>>()?;
     let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();
-    let locked_gpu_clocks = sweep.lock_gpu_clocks.as_ref().map(|setting| setting.clock);
+    let locked_gpu_clocks = sweep.lock_gpu_clocks.as_ref().map(|setting| setting.value);
     let environment = read_environment(program.clone(), hellos, programs, models, gpus);
     Ok(Environment { locked_gpu_clocks, ..environment })
 }

@@ -31,7 +31,8 @@ pub fn verify(
     let context = model.config.max_position_embeddings as u32;
     let length = PROMPT_LENGTH.min(context / 2).max(1);
     let new_tokens = NEW_TOKENS.min(context - length).max(1);
-    let prompt = llama::prompt::seeded_prompt(BATCH_SIZE, length, model.config.vocab_size as u32, sweep.seed);
+    let prompt =
+        llama::prompt::seeded_prompt(BATCH_SIZE, length, model.config.vocab_size as u32, sweep.seed.into());
 
     let answer = |setup: &Setup, engine: &str, on_event: &mut dyn FnMut(Event<'_>)| {
         on_event(Event::Verifying { engine, model: &model.name });

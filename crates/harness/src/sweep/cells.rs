@@ -1,16 +1,9 @@
 //! Which cells a sweep has: a grid of engines, batch sizes and prompt lengths, or rows listed one by one.
 
-use serde::Serialize;
-use toml::Value;
-
-use crate::sweep::settings::Setting;
-use crate::{Engines, Settings, SettingsError};
-
-const GRID: [&str; 3] = ["engines", "batch_sizes", "prompt_lengths"];
-
-/// A row of a table: `["onnxruntime", 1, 16]` in TOML.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SweepRow(pub String, pub u32, pub u32);
+use crate::sweep::engines::Engines;
+use crate::sweep::keys::SweepKeys;
+use crate::sweep::setting::{Origin, Setting, SettingsError};
+use crate::sweep::values::SweepRow;
 
 /// What a sweep says of its cells.
 pub(crate) struct Cells {
@@ -19,43 +12,47 @@ pub(crate) struct Cells {
     pub(crate) prompt_lengths: Vec<u32>,
     /// `None` where it is the whole grid.
     pub(crate) rows: Option<Vec<SweepRow>>,
-    pub(crate) batch_setting: Setting,
-    pub(crate) lengths_setting: Setting,
+    pub(crate) batch_origin: Origin,
+    pub(crate) lengths_origin: Origin,
 }
 
 impl Cells {
     /// Takes `rows`, or `engines`, `batch_sizes` and `prompt_lengths`.
-    pub(crate) fn take(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
-        let Some(setting) = settings.take("rows") else { return Self::take_grid(settings, engines) };
-        if let Some(grid) = GRID.iter().find_map(|key| settings.take(key)) {
+    pub(crate) fn read(keys: &SweepKeys, engines: &Engines) -> Result<Self, SettingsError> {
+        let Some(Setting { value: rows, origin }) = &keys.rows else { return Self::read_grid(keys, engines) };
+        let of_engines = keys.engines.as_ref().map(|setting| &setting.origin);
+        let of_batches = keys.batch_sizes.as_ref().map(|setting| &setting.origin);
+        let of_lengths = keys.prompt_lengths.as_ref().map(|setting| &setting.origin);
+        if let Some(grid) = of_engines.or(of_batches).or(of_lengths) {
             return Err(grid.error("this sweep lists its rows: leave one of the two out"));
         }
-        let rows = read_rows(&setting, engines)?;
+        for SweepRow(engine, ..) in rows {
+            engines.find(engine).map_err(|what| origin.error(what))?;
+        }
         Ok(Self {
             engines: once(rows.iter().map(|row| row.0.clone())),
             batch_sizes: once(rows.iter().map(|row| row.1)),
             prompt_lengths: once(rows.iter().map(|row| row.2)),
-            rows: Some(rows),
-            batch_setting: setting.clone(),
-            lengths_setting: setting,
+            rows: Some(rows.clone()),
+            batch_origin: origin.clone(),
+            lengths_origin: origin.clone(),
         })
     }
 
-    fn take_grid(settings: &mut Settings, engines: &Engines) -> Result<Self, SettingsError> {
-        let engine_setting = settings.need("engines")?;
-        let names = engine_setting.words()?;
-        for name in &names {
-            engines.find(name).map_err(|what| engine_setting.error(what))?;
+    fn read_grid(keys: &SweepKeys, engines: &Engines) -> Result<Self, SettingsError> {
+        let names = keys.needed("engines", &keys.engines)?;
+        for name in &names.value {
+            engines.find(name).map_err(|what| names.error(what))?;
         }
-        let [batch_setting, lengths_setting] =
-            [settings.need("batch_sizes")?, settings.need("prompt_lengths")?];
+        let batch_sizes = keys.needed("batch_sizes", &keys.batch_sizes)?;
+        let prompt_lengths = keys.needed("prompt_lengths", &keys.prompt_lengths)?;
         Ok(Self {
-            engines: names,
-            batch_sizes: batch_setting.sizes()?,
-            prompt_lengths: lengths_setting.sizes()?,
+            engines: names.value.clone(),
+            batch_sizes: batch_sizes.value.clone(),
+            prompt_lengths: prompt_lengths.value.clone(),
             rows: None,
-            batch_setting,
-            lengths_setting,
+            batch_origin: batch_sizes.origin.clone(),
+            lengths_origin: prompt_lengths.origin.clone(),
         })
     }
 
@@ -65,33 +62,6 @@ impl Cells {
         let product = || grid.iter().fold(1, |product: usize, &length| product.saturating_mul(length));
         self.rows.as_ref().map_or_else(product, Vec::len)
     }
-}
-
-fn read_rows(setting: &Setting, engines: &Engines) -> Result<Vec<SweepRow>, SettingsError> {
-    let expected = || {
-        setting.error(format!(
-            "expected rows such as [\"onnxruntime\", 1, 16], each once, found {}",
-            setting.value
-        ))
-    };
-    let size = |value: &Value| {
-        let size = value.as_integer().and_then(|number| u32::try_from(number).ok());
-        size.filter(|&size| size > 0).ok_or_else(expected)
-    };
-    let mut rows: Vec<SweepRow> = Vec::new();
-    for row in setting.value.as_array().ok_or_else(expected)? {
-        let [engine, batch_size, prompt_length] = row.as_array().map_or(&[][..], Vec::as_slice) else {
-            return Err(expected());
-        };
-        let engine = engine.as_str().ok_or_else(expected)?;
-        engines.find(engine).map_err(|what| setting.error(what))?;
-        rows.push(SweepRow(engine.to_owned(), size(batch_size)?, size(prompt_length)?));
-    }
-    let mut sorted: Vec<_> =
-        rows.iter().map(|SweepRow(engine, batch, prompt)| (engine, batch, prompt)).collect();
-    sorted.sort_unstable();
-    let repeated = sorted.windows(2).any(|pair| pair[0] == pair[1]);
-    if rows.is_empty() || repeated { Err(expected()) } else { Ok(rows) }
 }
 
 /// The items, each at its first place.

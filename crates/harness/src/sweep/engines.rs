@@ -4,13 +4,25 @@ use std::path::{Path, PathBuf};
 
 use protocol::{EngineProgram, Options};
 
-use crate::worker::launch::find_on_path;
-use crate::{Settings, SettingsError};
+use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
+use crate::sweep::ranks::find_on_path;
+use crate::sweep::setting::{Origin, Setting, SettingsError};
+use crate::sweep::values::CommandLine;
 
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
 
-const KEYS: [&str; 3] = ["command", "also", "options"];
+layer! {
+    /// An engine of an `engines.toml`.
+    pub(crate) struct EngineKeys {
+        /// The worker's program and its arguments.
+        pub command: Option<Setting<CommandLine>> = Spec::FILE_ONLY,
+        /// Further files and folders that it is made of.
+        pub also: Option<Setting<Vec<String>>> = Spec::FILE_ONLY,
+        /// Its own options, where a sweep does not say otherwise.
+        pub options: Option<Setting<Options>> = Spec::FILE_ONLY,
+    }
+}
 
 /// An engine's worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,39 +84,23 @@ impl Engines {
     /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
     /// with a separator is relative to `base`.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
-        let table = toml::de::DeTable::parse(text).map(toml::Spanned::into_inner);
-        let names: Vec<String> =
-            table.iter().flatten().map(|(name, _)| name.get_ref().clone().into_owned()).collect();
-        let sections: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut settings = Settings::parse(text, origin, base, &sections)?;
-        let known: Vec<String> =
-            names.iter().flat_map(|name| KEYS.map(|key| format!("{name}.{key}"))).collect();
-        settings.refuse_unknown(&known.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut commands = Vec::new();
-        for engine in names {
-            let Some(setting) = settings.take(&format!("{engine}.command")) else {
+        let file = File { name: origin, text, folder: base };
+        let engines = file.parse()?.entries().unwrap_or_default();
+        let command = |(engine, entry)| {
+            let keys = EngineKeys::read(&file, entry)?;
+            let Some(Setting { value: command, .. }) = keys.command else {
                 return Err(SettingsError { origin: origin.into(), what: format!("{engine}: no command") });
             };
-            let mut words = setting.value.as_array().cloned().unwrap_or_default().into_iter().map(|word| {
-                let word = word.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
-                word.ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))
-            });
-            let program = words
-                .next()
-                .ok_or_else(|| setting.error("expected a list of texts: a program and its arguments"))??;
-            let arguments = words.collect::<Result<_, _>>()?;
-            let also = match settings.take(&format!("{engine}.also")) {
-                Some(setting) => setting.words()?.into_iter().map(|path| base.join(path)).collect(),
-                None => Vec::new(),
-            };
-            let options = match settings.take(&format!("{engine}.options")) {
-                Some(setting) => setting.options()?,
-                None => Options::new(),
-            };
-            let program = find_program(&program, base);
-            commands.push(EngineCommand { engine, program, arguments, also, options });
-        }
-        Ok(Self { commands })
+            let also = keys.also.map(|also| also.value).unwrap_or_default();
+            Ok(EngineCommand {
+                engine,
+                program: find_program(&command.program, base),
+                arguments: command.arguments,
+                also: also.into_iter().map(|path| base.join(path)).collect(),
+                options: keys.options.map(|options| options.value).unwrap_or_default(),
+            })
+        };
+        Ok(Self { commands: engines.into_iter().map(command).collect::<Result<_, _>>()? })
     }
 
     /// The same engines, with every program that `dir` has taken from there, and what else it is made of: another build's.
@@ -186,12 +182,14 @@ mod tests {
         let named = engines("{ linear = \"onednn\", deep = { ubatch = 512 } }").unwrap();
         let options = serde_json::to_string(&named.get("a").unwrap().options).unwrap();
         assert_eq!(options, r#"{"deep":{"ubatch":512},"linear":"onednn"}"#);
-        for (text, what) in [
-            ("\"fast\"", "expected a table of an engine's options"),
-            ("{ share = nan }", "expected a finite number"),
-        ] {
+        for (text, what) in [("\"fast\"", "found \"fast\""), ("{ share = nan }", "found { share = nan }")] {
             let error = engines(text).unwrap_err().to_string();
-            assert_eq!(error, format!("engines.toml:3: a.options: {what}"));
+            assert_eq!(
+                error,
+                format!(
+                    "engines.toml:3: a.options: expected a table of an engine's options, of finite numbers, {what}"
+                )
+            );
         }
     }
 
@@ -228,11 +226,11 @@ mod tests {
         let message = |text| Engines::parse(text, "engines.toml", Path::new("")).unwrap_err().to_string();
         assert_eq!(
             message("[a]\ncommand = []"),
-            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments, found []"
         );
         assert_eq!(
             message("[a]\ncommand = [1]"),
-            "engines.toml:2: a.command: expected a list of texts: a program and its arguments"
+            "engines.toml:2: a.command: expected a list of texts: a program and its arguments, found [1]"
         );
         assert_eq!(
             message("[a]\ncommand = [\"x\"]\nshell = true"),

@@ -2,12 +2,17 @@
 
 pub(crate) mod cells;
 pub(crate) mod engines;
+pub(crate) mod keys;
+pub(crate) mod layer;
+pub(crate) mod limits;
 pub(crate) mod models;
 pub(crate) mod plan;
-pub(crate) mod settings;
+pub(crate) mod ranks;
+#[cfg(test)]
+mod reference;
+pub(crate) mod resolve;
+pub(crate) mod setting;
 pub(crate) mod setup;
-mod sweep;
 pub(crate) mod units;
+pub(crate) mod values;
 pub(crate) mod variant;
-
-pub use sweep::{Ceilings, Isolation, QUICK_SWEEP, Sweep};

@@ -4,7 +4,9 @@ use llama::TensorParallel;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use protocol::{Options, Precision};
 
-use crate::{Isolation, Model, Sweep, SweepRow};
+use crate::sweep::models::Model;
+use crate::sweep::resolve::Sweep;
+use crate::sweep::values::{Isolation, SweepRow};
 
 /// One cell of a sweep, one replicate of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,7 +131,7 @@ mod tests {
 
     fn sweep(text: &str) -> Sweep {
         let settings = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
-        Sweep::resolve(settings, &Engines::built_in()).unwrap()
+        Sweep::resolve(&settings, &Engines::built_in()).unwrap()
     }
 
     #[test]

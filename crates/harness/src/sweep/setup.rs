@@ -1,16 +1,16 @@
 //! How a worker is started and its model loaded: the part of a sweep that `generate` and `verify` share.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::{Device, Hello, Options, Precision};
-use serde::Serialize;
 
-use crate::sweep::settings::Setting;
-use crate::worker::launch::find_launcher;
-use crate::{Engines, Limits, PhaseLimits, Ranks, Settings, SettingsError, parse_bytes};
+use crate::sweep::engines::Engines;
+use crate::sweep::keys::SweepKeys;
+use crate::sweep::limits::{Limits, PhaseLimits};
+use crate::sweep::ranks::Ranks;
+use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 
 const WORLD_SIZE: &str = "world_size";
 const DEVICE_MEMORY_LIMIT: &str = "device_memory_limit";
@@ -40,11 +40,11 @@ pub struct Setup {
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
     /// Where each option (`ENGINE.KEY`) was written, `world_size`, `one_rank` and `device_memory_limit`.
-    option_origins: Origins,
+    origins: Origins,
 }
 
 /// The most seconds of each phase, where they are bounded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PhaseTimeouts {
     /// Loading.
     pub load: Option<f64>,
@@ -56,7 +56,7 @@ pub struct PhaseTimeouts {
 
 /// Where settings were written. Settings are the same wherever they were.
 #[derive(Debug, Clone, Default)]
-struct Origins(BTreeMap<String, String>);
+struct Origins(BTreeMap<String, Origin>);
 
 impl PartialEq for Origins {
     fn eq(&self, _: &Self) -> bool {
@@ -65,41 +65,71 @@ impl PartialEq for Origins {
 }
 
 impl Setup {
-    /// Takes its keys from the settings, for the engines `used`: what `engines` says of their options stands where the settings
-    /// say nothing.
-    pub fn take(settings: &mut Settings, engines: &Engines, used: &[String]) -> Result<Self, SettingsError> {
-        let (mut options, mut option_origins) = read_options(settings.take_below("options"), engines)?;
+    /// Checks the keys of a setup, for the engines `used`: what `engines` says of their options stands where the keys say nothing.
+    ///
+    /// # Errors
+    /// The first setting that can't be used.
+    pub fn resolve(written: &SweepKeys, engines: &Engines, used: &[String]) -> Result<Self, SettingsError> {
+        let keys = written.over_defaults();
+        let mut origins = BTreeMap::new();
+        let mut options = BTreeMap::<String, Options>::new();
+        for (engine, settings) in keys.options.0 {
+            for (key, Setting { value, origin }) in settings {
+                engines.find(&engine).map_err(|what| origin.error(what))?;
+                origins.insert(format!("{engine}.{key}"), origin);
+                options.entry(engine.clone()).or_default().insert(key, value);
+            }
+        }
         for command in used.iter().filter_map(|engine| engines.get(engine)) {
             for (key, value) in &command.options {
                 let known = options.entry(command.engine.clone()).or_default();
                 known.entry(key.clone()).or_insert_with(|| value.clone());
             }
         }
-        let ranks = read_ranks(settings, &mut option_origins)?;
-        let one_rank = read_one_rank(settings, &ranks, &mut option_origins)?;
-        let device = settings.take("device").map_or(Ok(Device::Cpu), |device| parse_word(&device))?;
-        let device_memory_limit = read_device_memory_limit(settings, device, &mut option_origins)?;
-        let mut take = |key: &str| settings.take(key);
-        let mut seconds = |key: &str| take(key).map(|seconds| seconds.seconds()).transpose();
-        let phase_timeout_seconds = PhaseTimeouts {
-            load: seconds("phase_timeout_seconds.load")?,
-            prompt: seconds("phase_timeout_seconds.prompt")?,
-            decode: seconds("phase_timeout_seconds.decode")?,
-        };
-        let timeout_seconds = seconds("timeout_seconds")?.unwrap_or(3600.0);
-        Ok(Self {
-            device,
-            precision: take("precision").map_or(Ok(Precision::Fp32), |precision| parse_word(&precision))?,
-            ranks,
-            one_rank,
-            threads: take("threads").map(|threads| threads.whole(1)).transpose()?,
-            memory_limit: take("memory_limit").map(|limit| read_bytes(&limit)).transpose()?,
-            device_memory_limit,
-            timeout_seconds,
-            phase_timeout_seconds,
+        let of_key = [
+            (WORLD_SIZE, written.world_size.as_ref().map(|setting| &setting.origin)),
+            (ONE_RANK, written.one_rank.as_ref().map(|setting| &setting.origin)),
+            (DEVICE_MEMORY_LIMIT, written.device_memory_limit.as_ref().map(|setting| &setting.origin)),
+        ];
+        origins
+            .extend(of_key.into_iter().filter_map(|(key, origin)| Some((key.to_owned(), origin?.clone()))));
+
+        let setup = Self {
+            device: value_of(&keys.device),
+            precision: value_of(&keys.precision),
+            ranks: Ranks {
+                world_size: value_of(&keys.world_size).0,
+                hostfile: keys.hostfile.as_ref().map(find_hostfile).transpose()?,
+            },
+            one_rank: value_of(&keys.one_rank),
+            threads: keys.threads.map(|threads| threads.value.0),
+            memory_limit: keys.memory_limit.map(|limit| limit.value.0),
+            device_memory_limit: keys.device_memory_limit.map(|limit| limit.value.0),
+            timeout_seconds: value_of(&keys.timeout_seconds).0,
+            phase_timeout_seconds: PhaseTimeouts {
+                load: keys.phase_timeout_seconds.load.map(|seconds| seconds.value.0),
+                prompt: keys.phase_timeout_seconds.prompt.map(|seconds| seconds.value.0),
+                decode: keys.phase_timeout_seconds.decode.map(|seconds| seconds.value.0),
+            },
             options,
-            option_origins,
-        })
+            origins: Origins(origins),
+        };
+        setup.check()
+    }
+
+    /// Refuses keys that can't be had together.
+    fn check(self) -> Result<Self, SettingsError> {
+        let error = |key, what: &str| Err(self.error(key, what.into()));
+        if self.one_rank && self.ranks.is_one() {
+            return error(ONE_RANK, "expected a world_size above 1: rank 0's part of that many is measured");
+        }
+        if self.one_rank && self.ranks.hostfile.is_some() {
+            return error(ONE_RANK, "one rank alone runs on this machine: leave `hostfile` out");
+        }
+        if self.device_memory_limit.is_some() && self.device == Device::Cpu {
+            return error(DEVICE_MEMORY_LIMIT, "device cpu has no memory of its own: use memory_limit");
+        }
+        Ok(self)
     }
 
     /// Refuses a device that `engine` can't use here, by what its worker says of itself.
@@ -132,8 +162,8 @@ impl Setup {
                     format!("expected one of {values}, found {value}")
                 }
             };
-            let origin = self.option_origins.0.get(&format!("{engine}.{key}"));
-            let origin = origin.cloned().unwrap_or_else(|| format!("options.{engine}.{key}"));
+            let origin = self.origins.0.get(&format!("{engine}.{key}"));
+            let origin = origin.map_or_else(|| format!("options.{engine}.{key}"), ToString::to_string);
             return Err(SettingsError { origin, what });
         }
         Ok(())
@@ -151,7 +181,7 @@ impl Setup {
         if !hello.tensor_parallel {
             return error(format!("{engine}: it has no tensor parallelism: it is one process always"));
         }
-        find_launcher(&self.ranks).or_else(error)
+        self.ranks.find_launcher().map(drop).or_else(error)
     }
 
     /// Refuses `device_memory_limit` where `engine` can't bound the device memory that it uses, and `one_rank` where it can't
@@ -194,7 +224,7 @@ impl Setup {
     }
 
     fn origin(&self, key: &str) -> String {
-        self.option_origins.0.get(key).cloned().unwrap_or_else(|| key.into())
+        self.origins.0.get(key).map_or_else(|| key.into(), ToString::to_string)
     }
 
     fn error(&self, key: &str, what: String) -> SettingsError {
@@ -219,76 +249,9 @@ impl Setup {
     }
 }
 
-fn read_ranks(settings: &mut Settings, origins: &mut Origins) -> Result<Ranks, SettingsError> {
-    let world_size = settings.take(WORLD_SIZE);
-    if let Some(setting) = &world_size {
-        origins.0.insert(WORLD_SIZE.into(), setting.origin.clone());
-    }
-    let world_size = world_size.map_or(Ok(1), |size| size.whole(1))?;
-    let Some(setting) = settings.take("hostfile") else { return Ok(Ranks { world_size, hostfile: None }) };
-    let path = setting.base.join(setting.word()?);
+/// The hostfile's path from any working folder.
+fn find_hostfile(setting: &Setting<PathBuf>) -> Result<PathBuf, SettingsError> {
+    let path = setting.origin.folder().join(&setting.value);
     llama::open_regular(&path).map_err(|error| setting.error(format!("{}: {error}", path.display())))?;
-    let path = std::path::absolute(&path).unwrap_or(path);
-    Ok(Ranks { world_size, hostfile: Some(path) })
-}
-
-fn read_one_rank(
-    settings: &mut Settings,
-    ranks: &Ranks,
-    origins: &mut Origins,
-) -> Result<bool, SettingsError> {
-    let Some(setting) = settings.take(ONE_RANK) else { return Ok(false) };
-    if !setting.flag()? {
-        return Ok(false);
-    }
-    if ranks.is_one() {
-        return Err(setting.error("expected a world_size above 1: rank 0's part of that many is measured"));
-    }
-    if ranks.hostfile.is_some() {
-        return Err(setting.error("one rank alone runs on this machine: leave `hostfile` out"));
-    }
-    origins.0.insert(ONE_RANK.into(), setting.origin);
-    Ok(true)
-}
-
-fn read_device_memory_limit(
-    settings: &mut Settings,
-    device: Device,
-    origins: &mut Origins,
-) -> Result<Option<u64>, SettingsError> {
-    let Some(setting) = settings.take(DEVICE_MEMORY_LIMIT) else { return Ok(None) };
-    let limit = read_bytes(&setting)?;
-    if device == Device::Cpu {
-        return Err(setting.error("device cpu has no memory of its own: use memory_limit"));
-    }
-    origins.0.insert(DEVICE_MEMORY_LIMIT.into(), setting.origin);
-    Ok(Some(limit))
-}
-
-fn parse_word<T: FromStr<Err: fmt::Display>>(setting: &Setting) -> Result<T, SettingsError> {
-    setting.word()?.parse().map_err(|error| setting.error(error))
-}
-
-fn read_bytes(setting: &Setting) -> Result<u64, SettingsError> {
-    match setting.value.as_integer() {
-        Some(bytes) => parse_bytes(&bytes.to_string()),
-        None => parse_bytes(setting.word()?),
-    }
-    .map_err(|what| setting.error(what))
-}
-
-fn read_options(
-    settings: Vec<(String, Setting)>,
-    engines: &Engines,
-) -> Result<(BTreeMap<String, Options>, Origins), SettingsError> {
-    let (mut options, mut origins) = (BTreeMap::<String, Options>::new(), BTreeMap::new());
-    for (name, setting) in settings {
-        let Some((engine, key)) = name.rsplit_once('.') else {
-            return Err(setting.error("expected a table of an engine's options"));
-        };
-        engines.find(engine).map_err(|what| setting.error(what))?;
-        options.entry(engine.into()).or_default().insert(key.into(), setting.option()?);
-        origins.insert(name, setting.origin);
-    }
-    Ok((options, Origins(origins)))
+    Ok(std::path::absolute(&path).unwrap_or(path))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Engines, Settings, SettingsError, Sweep};
+use crate::{Engines, SettingsError, Sweep, SweepKeys};
 
 /// A sweep, and the engines that measure it.
 ///
@@ -21,7 +21,7 @@ impl Variant {
     ///
     /// # Errors
     /// Where a setting can't be used, with where it was written.
-    pub fn resolve(settings: Settings, engines: Engines) -> Result<Self, SettingsError> {
+    pub fn resolve(settings: &SweepKeys, engines: Engines) -> Result<Self, SettingsError> {
         Ok(Self { sweep: Sweep::resolve(settings, &engines)?, engines })
     }
 

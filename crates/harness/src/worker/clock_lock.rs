@@ -12,50 +12,15 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use machine::gpu::{ClockError, Driver, Nvml};
 use protocol::{Device, LockedClock};
 
-use crate::sweep::settings::Setting;
 use crate::worker::children::{THIS_PROGRAM, spare};
 use crate::worker::signals::ignore;
-use crate::{Ranks, SettingsError};
+use crate::{Ranks, Setting, SettingsError};
 use machine::gpu::Gpus;
 
 /// The first argument of a program that is to be a keeper; then the clock, and the driver's indices of the GPUs.
 pub(crate) const KEEPER: &str = "__lock_gpu_clocks";
 /// What a keeper says when the clocks are locked. Anything else is why they are not.
 const LOCKED: &str = "locked";
-
-/// The clock that a sweep asks for, and where.
-#[derive(Debug, Clone)]
-pub struct ClockSetting {
-    /// The clock.
-    pub clock: LockedClock,
-    origin: String,
-}
-
-/// Settings are the same wherever they were written.
-impl PartialEq for ClockSetting {
-    fn eq(&self, other: &Self) -> bool {
-        self.clock == other.clock
-    }
-}
-
-impl ClockSetting {
-    /// Reads `lock_gpu_clocks`.
-    pub(crate) fn read(setting: &Setting, device: Device, ranks: &Ranks) -> Result<Self, SettingsError> {
-        let clock = match setting.value.as_integer() {
-            Some(mhz) => mhz.to_string().parse(),
-            None => setting.word()?.parse(),
-        };
-        let clock = clock.map_err(|what: String| setting.error(what))?;
-        if device == Device::Cpu {
-            return Err(setting.error("device cpu has no GPU clocks: leave it out, or choose a GPU"));
-        }
-        if ranks.hostfile.is_some() {
-            return Err(setting
-                .error("only this machine's GPUs can be locked, and hostfile names others: use `nvidia-smi -lgc` there"));
-        }
-        Ok(Self { clock, origin: setting.origin.clone() })
-    }
-}
 
 /// Locked clocks. Dropping it unlocks them.
 #[derive(Debug)]
@@ -70,13 +35,17 @@ impl ClockLock {
     ///
     /// # Errors
     /// Where the driver does not do it: nothing is locked then.
-    pub fn take(setting: &ClockSetting, device: Device, ranks: &Ranks) -> Result<Self, SettingsError> {
-        let error = |what: String| SettingsError { origin: setting.origin.clone(), what };
+    pub fn take(
+        setting: &Setting<LockedClock>,
+        device: Device,
+        ranks: &Ranks,
+    ) -> Result<Self, SettingsError> {
+        let error = |what: String| setting.error(what);
         let gpus = Gpus::find().map_err(|absent| error(absent.to_string()))?;
         let indices = gpus.indices(device, ranks.world_size).ok_or_else(|| {
             error(format!("{device}: the driver does not say which GPU that is: see `llama2-bench doctor`"))
         })?;
-        Self::start(setting.clock, &indices).map_err(error)
+        Self::start(setting.value, &indices).map_err(error)
     }
 
     fn start(clock: LockedClock, indices: &[u32]) -> Result<Self, String> {

@@ -3,33 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::EngineCommand;
+use crate::{EngineCommand, Ranks};
 
-/// The launcher.
-const MPIRUN: &str = "mpirun";
 /// Tells a worker how many ranks there are (`collective::WORLD_SIZE_VARIABLE`).
 const WORLD_SIZE: &str = "LLAMA2_BENCH_WORLD_SIZE";
 /// What a worker on another machine should know, too, where it is set here.
 const PASSED_ON: [&str; 3] = ["LLAMA2_BENCH_RUNTIME", "LLAMA2_BENCH_MPI_LIBRARY", "LD_LIBRARY_PATH"];
-
-/// How many processes a worker is, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranks {
-    /// Ranks of tensor parallelism.
-    pub world_size: u32,
-    /// The machines, as `mpirun --hostfile` reads it; this one alone where not given.
-    pub hostfile: Option<PathBuf>,
-}
-
-impl Ranks {
-    /// One process, here.
-    pub const ONE: Self = Self { world_size: 1, hostfile: None };
-
-    /// Whether it is one process, without a launcher.
-    pub fn is_one(&self) -> bool {
-        self.world_size == 1
-    }
-}
 
 /// A command and what it is started in.
 #[derive(Debug)]
@@ -52,7 +31,7 @@ impl Launch {
             let (program, arguments) = (worker.program.clone(), words.collect());
             return Ok(Self { program, arguments, environment: Vec::new(), scratch: None });
         }
-        let program = find_on_path(MPIRUN).ok_or_else(|| missing(ranks.world_size))?;
+        let program = ranks.find_launcher()?;
         let mut arguments: Vec<OsString> = vec!["-n".into(), ranks.world_size.to_string().into()];
         if let Some(hostfile) = &ranks.hostfile {
             arguments.extend(["--hostfile".into(), hostfile.into()]);
@@ -71,24 +50,6 @@ impl Launch {
         let scratch = ranks.hostfile.is_none().then(scratch_folder).flatten();
         Ok(Self { program, arguments, environment: environment(ranks, scratch.as_deref()), scratch })
     }
-}
-
-fn missing(world_size: u32) -> String {
-    format!(
-        "world_size {world_size} needs {MPIRUN}, which is not on the PATH: install Open MPI (Debian: apt-get install \
-         openmpi-bin) or MPICH (apt-get install mpich), the one that llama2-bench was built with"
-    )
-}
-
-/// The launcher, or in words that there is none.
-pub(crate) fn find_launcher(ranks: &Ranks) -> Result<(), String> {
-    if ranks.is_one() || find_on_path(MPIRUN).is_some() { Ok(()) } else { Err(missing(ranks.world_size)) }
-}
-
-/// The file that starting `program` starts.
-pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Settings of Open MPI 4 and of its successor's launcher; MPICH does by itself what they ask for.
@@ -167,8 +128,7 @@ mod tests {
                 assert!(words.ends_with(" /opt/worker --engine a"), "{words}");
                 assert!(launch.scratch.is_none(), "other machines have no such folder");
             }
-            Err(error) => assert_eq!(error, missing(4)),
+            Err(error) => assert!(error.contains("apt-get install openmpi-bin"), "{error}"),
         }
-        assert!(missing(4).contains("apt-get install openmpi-bin"));
     }
 }

@@ -11,52 +11,14 @@ use std::time::{Duration, Instant};
 use protocol::{Hello, PROTOCOL, Phase, Progress, Reply, Request};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use crate::sweep::limits::HELLO_DEADLINE;
 use crate::worker::children::{adopt_orphans, sweep};
 use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
-use crate::worker::launch::{Launch, Ranks};
+use crate::worker::launch::Launch;
 use crate::worker::pipes::{Line, keep_tail, read_replies, write_requests};
 use crate::worker::{guard, ranks};
-use crate::{EngineCommand, interrupted};
+use crate::{EngineCommand, Limits, Ranks, interrupted};
 use machine::OomKills;
-
-/// Bounds on a worker.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Its private memory, in bytes (`RLIMIT_DATA`).
-    pub memory_bytes: Option<u64>,
-    /// The time of one request; of the hello too, which has two minutes at most.
-    pub request: Duration,
-    /// The time of a phase of it, where one is set.
-    pub phases: PhaseLimits,
-}
-
-impl Default for Limits {
-    /// Two minutes a request.
-    fn default() -> Self {
-        Self { memory_bytes: None, request: HELLO_DEADLINE, phases: PhaseLimits::default() }
-    }
-}
-
-/// The most time of each phase of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PhaseLimits {
-    /// Loading.
-    pub load: Option<Duration>,
-    /// The prefills.
-    pub prompt: Option<Duration>,
-    /// The generations.
-    pub decode: Option<Duration>,
-}
-
-impl PhaseLimits {
-    fn of(&self, phase: Phase) -> Option<Duration> {
-        match phase {
-            Phase::Load => self.load,
-            Phase::Prompt => self.prompt,
-            Phase::Decode => self.decode,
-        }
-    }
-}
 
 /// A request that was not answered as it should be.
 #[derive(Debug)]
@@ -71,7 +33,6 @@ pub enum WorkerError {
 pub(crate) const PLAIN_REPLY: usize = 1 << 20;
 /// How often a waiting harness looks whether the user asked to stop.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
-const HELLO_DEADLINE: Duration = Duration::from_secs(120);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// A guard has killed everything long before.
 const GUARD_DEADLINE: Duration = Duration::from_secs(30);

@@ -81,7 +81,12 @@ pub fn profile(
 pub(crate) fn measure_request(sweep: &Sweep, model: &Model, cell: CellSize) -> MeasureRequest {
     let vocab_size = model.config.vocab_size as u32;
     MeasureRequest {
-        prompt_ids: llama::prompt::seeded_prompt(cell.batch_size, cell.prompt_length, vocab_size, sweep.seed),
+        prompt_ids: llama::prompt::seeded_prompt(
+            cell.batch_size,
+            cell.prompt_length,
+            vocab_size,
+            sweep.seed.into(),
+        ),
         generation_length: sweep.generation_length,
         procedure: sweep.procedure,
         collectives: sweep.collectives,

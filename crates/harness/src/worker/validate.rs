@@ -70,7 +70,7 @@ mod tests {
             })
             .collect::<Vec<_>>();
         let settings = Sweep::settings(&text.join("\n"), "a.toml", Path::new("")).unwrap();
-        Sweep::resolve(settings, &Engines::built_in()).unwrap()
+        Sweep::resolve(&settings, &Engines::built_in()).unwrap()
     }
 
     fn measured() -> Measured {

@@ -52,7 +52,7 @@ pub(super) fn compare(
     let known = |row: &ResultRow<'_>| {
         let not_run = plan.not_run.get(&row.line).cloned();
         let known = Known { not_run, impossible: impossible.contains(&row.line) };
-        is_asked_for(&args.measure.overrides, row).then_some(known)
+        is_asked_for(&args.measure.overrides.0, row).then_some(known)
     };
     let why = other.as_ref().map(|(why, _)| why.as_str());
     let mut reproduction = Reproduction::new(plan.table, Some(here), args.tolerance, why, known);

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use harness::{Engines, Settings, Variant};
+use harness::{Engines, Setting, SweepKeys, SweepRow, Variant, Whole};
 use indexmap::IndexMap;
 use llama::NAMED_MODELS;
-use protocol::CellSize;
+use protocol::{CellSize, Device};
 use results::{DeviceKind, Heading, ResultRow, ResultTable};
-use toml::Value;
 
-use crate::args::{Overrides, ReproduceArgs};
+use crate::args::ReproduceArgs;
 use crate::listing::list;
 
 /// What of a published table can run here.
@@ -44,7 +43,7 @@ pub(super) fn plans<'t, 'a>(
     let is_of_one_rank =
         |table: &ResultTable<'_>| table.heading.as_ref().is_ok_and(|heading| heading.one_rank_of.is_some());
     ensure!(
-        !args.measure.setup.one_rank || tables.iter().all(is_of_one_rank),
+        args.measure.setup.flags.0.one_rank.is_none() || tables.iter().all(is_of_one_rank),
         "--one-rank: {file} is of whole models, which one rank is never compared with: `llama2-bench run --one-rank`, then \
          `llama2-bench table RUN --published {file}`"
     );
@@ -62,7 +61,7 @@ fn plan<'t, 'a>(
 ) -> Result<Plan<'t, 'a>> {
     let mut plan = Plan { number, table, variant: None, not_run: BTreeMap::new() };
     let mut rows: Vec<&ResultRow<'_>> =
-        table.rows.iter().filter(|row| is_asked_for(&args.measure.overrides, row)).collect();
+        table.rows.iter().filter(|row| is_asked_for(&args.measure.overrides.0, row)).collect();
     let mut refuse = |rows: &mut Vec<&ResultRow<'_>>, why: &dyn Fn(&ResultRow<'_>) -> Option<String>| {
         rows.retain(|row| match why(row) {
             Some(why) => {
@@ -85,7 +84,7 @@ fn plan<'t, 'a>(
             return Ok(plan);
         }
         let origin = format!("{}:{}", table.file, table.line);
-        let variant = match resolve(args, engines, &origin, heading, &rows)? {
+        let variant = match resolve(args, engines, &origin, heading, &rows) {
             Ok(variant) => variant,
             Err(why) => {
                 refuse(&mut rows, &|_| Some(why.clone()));
@@ -113,11 +112,13 @@ fn cell<'a>(row: &ResultRow<'a>) -> (&'a str, CellSize) {
 }
 
 /// Flags choose among the table's rows.
-pub(super) fn is_asked_for(overrides: &Overrides, row: &ResultRow<'_>) -> bool {
-    let among = |sizes: &[u32], size: u32| sizes.is_empty() || sizes.contains(&size);
-    (overrides.engines.is_empty() || overrides.engines.iter().any(|engine| engine == row.engine))
-        && among(&overrides.batch_sizes, row.size.batch_size)
-        && among(&overrides.prompt_lengths, row.size.prompt_length)
+pub(super) fn is_asked_for(flags: &SweepKeys, row: &ResultRow<'_>) -> bool {
+    let among = |sizes: &Option<Setting<Vec<u32>>>, size: u32| {
+        sizes.as_ref().is_none_or(|sizes| sizes.value.contains(&size))
+    };
+    flags.engines.as_ref().is_none_or(|engines| engines.value.iter().any(|engine| engine == row.engine))
+        && among(&flags.batch_sizes, row.size.batch_size)
+        && among(&flags.prompt_lengths, row.size.prompt_length)
 }
 
 /// The sweep of these rows; the inner error is why they can't run here.
@@ -127,39 +128,31 @@ fn resolve(
     origin: &str,
     heading: &Heading,
     rows: &[&ResultRow<'_>],
-) -> Result<Result<Variant, String>> {
-    let mut settings = Settings::default();
-    let size = |size: u32| Value::from(i64::from(size));
-    let row = |row: &&ResultRow<'_>| {
-        Value::Array(vec![row.engine.into(), size(row.size.batch_size), size(row.size.prompt_length)])
-    };
+) -> Result<Variant, String> {
+    let flags = args.measure.keys();
+    if flags.models.is_none() && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model) {
+        return Err(format!("no model named {}: --model gives a checkpoint of it", heading.model));
+    }
     let device = match heading.kind {
-        DeviceKind::Cuda => "cuda:0",
-        DeviceKind::Cpu => "cpu",
+        DeviceKind::Cuda => Device::Cuda(0),
+        DeviceKind::Cpu => Device::Cpu,
     };
-    settings.set("rows", origin, Value::Array(rows.iter().map(row).collect()));
-    settings.set("models", origin, Value::Array(vec![heading.model.clone().into()]));
-    settings.set("device", origin, device);
-    settings.set("precision", origin, heading.precision.to_string());
+    let row =
+        |row: &&ResultRow<'_>| SweepRow(row.engine.to_owned(), row.size.batch_size, row.size.prompt_length);
     // Devices that share the model.
-    settings.set("world_size", origin, i64::from(heading.one_rank_of.unwrap_or(heading.count)));
-    if heading.one_rank_of.is_some() {
-        settings.set("one_rank", origin, true);
-    }
-    if args.measure.overrides.models.is_empty()
-        && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model)
-    {
-        return Ok(Err(format!("no model named {}: --model gives a checkpoint of it", heading.model)));
-    }
-    let overrides = Overrides {
-        engines: Vec::new(),
-        batch_sizes: Vec::new(),
-        prompt_lengths: Vec::new(),
-        ..args.measure.overrides.clone()
+    let world_size = heading.one_rank_of.unwrap_or(heading.count);
+    let published = SweepKeys {
+        rows: Some(Setting::new(rows.iter().map(row).collect(), origin)),
+        models: Some(Setting::new(vec![heading.model.clone()], origin)),
+        device: Some(Setting::new(device, origin)),
+        precision: Some(Setting::new(heading.precision, origin)),
+        world_size: Some(Setting::new(Whole(world_size), origin)),
+        one_rank: heading.one_rank_of.map(|_| Setting::new(true, origin)),
+        ..SweepKeys::default()
     };
-    overrides.overlay(&mut settings);
-    args.measure.setup.overlay(&mut settings)?;
-    Ok(Variant::resolve(settings, engines.clone()).map_err(|error| error.to_string()))
+    // They choose among the table's rows.
+    let flags = SweepKeys { engines: None, batch_sizes: None, prompt_lengths: None, ..flags };
+    Variant::resolve(&flags.over(published), engines.clone()).map_err(|error| error.to_string())
 }
 
 /// What would run here, and what can't.

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn resolve(text: &str) -> Result<Sweep, String> {
     Sweep::settings(text, "a.toml", Path::new(""))
-        .and_then(|settings| Sweep::resolve(settings, &Engines::built_in()))
+        .and_then(|settings| Sweep::resolve(&settings, &Engines::built_in()))
         .map_err(|error| error.to_string())
 }
 
@@ -30,13 +32,97 @@ fn every_committed_sweep_resolves_and_reads_back_from_its_own_toml() {
         let engines = if is_of_peers { peers } else { Engines::built_in() };
         let resolve = |text: &str| {
             let settings = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
-            Sweep::resolve(settings, &engines).unwrap()
+            Sweep::resolve(&settings, &engines).unwrap()
         };
         let sweep = resolve(&std::fs::read_to_string(&path).unwrap());
         assert_eq!(resolve(&sweep.to_toml()), sweep);
         count += 1;
     }
     assert_eq!(count, 9);
+}
+
+#[test]
+fn the_sweep_of_every_kept_run_is_written_as_it_was() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("sweep.toml") {
+                // Their checkpoints and engines are not here.
+                let text = std::fs::read_to_string(&path).unwrap().replace("/checkpoints/", "");
+                let keys = Sweep::settings(&text, "a.toml", Path::new("")).unwrap();
+                let of_rows = keys.rows.iter().flat_map(|rows| rows.value.iter().map(|row| &row.0));
+                let names: BTreeSet<&String> =
+                    keys.engines.iter().flat_map(|engines| &engines.value).chain(of_rows).collect();
+                let engines: String =
+                    names.iter().map(|name| format!("[{name}]\ncommand = [\"worker\"]\n")).collect();
+                let engines = Engines::parse(&engines, "engines.toml", Path::new("")).unwrap();
+                assert_eq!(Sweep::resolve(&keys, &engines).unwrap().to_toml(), text, "{}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 13);
+}
+
+#[test]
+fn every_key_is_kept() {
+    let text = "batch_sizes = 4\nengines = [\"mock\", \"reference\"]\nmodels = \"llama2-15m\"\nprompt_lengths = [16, 8]
+        generation_length = 9\ndevice = \"cuda:1\"\nprecision = \"bf16\"\nworld_size = 2\none_rank = true\nthreads = 3
+        seed = 7\nmemory_limit = \"1.5GiB\"\ndevice_memory_limit = \"80GB\"\ntimeout_seconds = 60\nisolation = \"cell\"
+        ceilings = \"cell\"\nprune_oom = true\ncool_down_seconds = 1\nthrottle_retries = 0\nlock_gpu_clocks = \"base\"
+        phase_timeout_seconds = { load = 1.5, prompt = 2, decode = 3 }
+        procedure = { warmup_runs = 0, prompt_runs = 8, generations = 2, until = \"1%\", min_runs = 3, replicates = 4 }
+        options.mock = { noise = 0.25, script = { a = [1, [2.5, \"x\"], { b = true }] } }\n";
+    let alone = [
+        (
+            "rows",
+            text.replacen("batch_sizes = 4\nengines", "rows = [[\"mock\", 1, 16]]\n#", 1)
+                .replace("prompt_lengths", "#"),
+        ),
+        ("collectives", text.replace("one_rank", "collectives")),
+        ("hostfile", text.replace("one_rank = true", "hostfile = \"Cargo.toml\"").replace("lock_gpu", "#")),
+    ];
+    let mut kept = String::new();
+    for text in alone.iter().map(|(_, text)| text.as_str()).chain([text]) {
+        let sweep = resolve(text).unwrap();
+        kept += &sweep.to_toml();
+        assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep, "{}", sweep.to_toml());
+    }
+    for key in SweepKeys::keys() {
+        let name = key.path.rsplit('.').next().unwrap().to_owned();
+        assert!(kept.contains(&format!("\n{name} = ")) || kept.contains(&format!("[{name}")), "{}", key.path);
+    }
+}
+
+#[test]
+fn a_list_may_have_spaces_and_a_path_commas() {
+    let flags = |path: &str, words: &[&str]| {
+        let mut keys = SweepKeys::default();
+        let words: Vec<String> = words.iter().map(|&word| word.into()).collect();
+        keys.set_flag(path, "--flag", &words).map(|()| keys).map_err(|error| error.to_string())
+    };
+    let sizes = |words: &[&str]| flags("batch_sizes", words).map(|keys| keys.batch_sizes.unwrap().value);
+    assert_eq!(sizes(&["1, 4 ,16"]), Ok(vec![1, 4, 16]));
+    assert_eq!(sizes(&["1,4", "16"]), Ok(vec![1, 4, 16]));
+    for (word, found) in [("1,,4", "[1, \"\", 4]"), ("1,x", "[1, \"x\"]"), ("4, 4", "[4, 4]")] {
+        let what = format!("--flag: expected whole numbers from 1, each once, found {found}");
+        assert_eq!(sizes(&[word]), Err(what));
+    }
+    let models = |word: &str| flags("models", &[word]).unwrap().models.unwrap().value;
+    assert_eq!(models("/data/a,b"), ["/data/a,b"]);
+    assert_eq!(models("./a, b"), ["./a, b"]);
+    assert_eq!(models("llama2-15m, path/to/a,b"), ["llama2-15m", "path/to/a,b"]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("a")).unwrap();
+    assert_eq!(models(&path("a,b")), [path("a"), "b".into()]);
+    std::fs::create_dir(path("a,b")).unwrap();
+    assert_eq!(models(&path("a,b")), [path("a,b")]);
+    assert_eq!(models("src/sweep, src/run,mock"), ["src/sweep", "src/run", "mock"]);
 }
 
 #[test]
@@ -103,18 +189,14 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
             "models = [\"llama2-8b\"]",
             "a.toml:3: models: no such model \"llama2-8b\": expected a checkpoint's folder, or one of llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
         ),
-        ("device = \"gpu\"", "a.toml:8: device: unknown device \"gpu\": expected cpu, cuda or cuda:N"),
-        ("precision = 16", "a.toml:9: precision: expected a text, found 16"),
+        ("device = \"gpu\"", "a.toml:8: device: expected cpu, cuda or cuda:N, found \"gpu\""),
+        ("precision = 16", "a.toml:9: precision: expected fp32, fp16 or bf16, found 16"),
         ("warmup_runs = -1", "a.toml:12: procedure.warmup_runs: expected a whole number from 0, found -1"),
     ];
     for (line, message) in cases {
         assert_eq!(resolve(&quick_with(line)).unwrap_err(), message);
     }
     let with = |line: &str| resolve(&format!("{line}\n{QUICK_SWEEP}")).unwrap_err();
-    assert!(
-        with("batchsizes = [1]")
-            .starts_with("a.toml:1: batchsizes: unknown key: expected one of models, engines")
-    );
     for (line, message) in [
         (
             "cool_down_seconds = -1",
@@ -136,7 +218,10 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
         "a.toml:1: memory_limit: expected a size such as \"1GiB\" or \"512MiB\", found \"lots\""
     );
     assert_eq!(with("options.mock = 1"), "a.toml:1: options.mock: expected a table of an engine's options");
-    assert_eq!(with("options.mock.noise = nan"), "a.toml:1: options.mock.noise: expected a finite number");
+    assert_eq!(
+        with("options.mock.noise = nan"),
+        "a.toml:1: options.mock.noise: expected a value of finite numbers, found nan"
+    );
     assert_eq!(
         with("isolation = \"none\""),
         "a.toml:1: isolation: expected \"engine\" or \"cell\", found \"none\""
@@ -150,11 +235,58 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
         resolve(&format!("{QUICK_SWEEP}\nreplicates = 4294967295")).unwrap_err(),
         "a.toml:16: procedure.replicates: a sweep has at most 100000 cells, this one would have 77309411310"
     );
-    let twice = with("\"procedure.warmup_runs\" = 7");
-    assert_eq!(twice, "a.toml:13: procedure.warmup_runs: set twice: also in a.toml:1: procedure.warmup_runs");
-    let repeats = resolve(&format!("{QUICK_SWEEP}\nrepeats = 1")).unwrap_err();
-    assert!(repeats.contains(": procedure.repeats: unknown key: expected one of warmup_runs"), "{repeats}");
+    assert!(with("models = [\"mock\"]").starts_with("a.toml:4:"), "a key may be there once");
     assert_eq!(resolve("").unwrap_err(), "a.toml: models is not set");
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_one_that_was_meant() {
+    let first = |line: &str| resolve(&format!("{line}\n{QUICK_SWEEP}")).unwrap_err();
+    let last = |line: &str| resolve(&format!("{QUICK_SWEEP}{line}")).unwrap_err();
+    for (line, key) in
+        [("batch_size = [1]", "batch_sizes"), ("batchsizes = 1", "batch_sizes"), ("egnines = 1", "engines")]
+    {
+        let written = line.split(' ').next().unwrap();
+        assert_eq!(first(line), format!("a.toml:1: {written}: unknown key: did you mean {key}?"));
+    }
+    assert_eq!(
+        last("warmup_run = 1"),
+        "a.toml:15: procedure.warmup_run: unknown key: did you mean warmup_runs?"
+    );
+    assert_eq!(
+        first("phase_timeout_seconds.prompts = 1"),
+        "a.toml:1: phase_timeout_seconds.prompts: unknown key: did you mean prompt?"
+    );
+    assert_eq!(
+        last("repeats = 1"),
+        "a.toml:15: procedure.repeats: unknown key: expected one of warmup_runs, prompt_runs, generations, until, min_runs, replicates"
+    );
+    assert!(first("gpus = 2").starts_with("a.toml:1: gpus: unknown key: expected one of models, engines,"));
+    // To TOML it is another key than `warmup_runs` of the table `procedure`.
+    let quoted = first("\"procedure.warmup_runs\" = 7");
+    assert!(
+        quoted.starts_with("a.toml:1: \"procedure.warmup_runs\": unknown key: expected one of"),
+        "{quoted}"
+    );
+    assert_eq!(first("procedure = 7").replace(|c: char| c.is_ascii_digit(), "N"), "a.toml:NN: duplicate key");
+}
+
+#[test]
+fn errors_have_the_line_of_the_key() {
+    let text = String::from(
+        "# first\n\nmodels = [\n  \"llama2-15m\",\n]\nengines = [\n  \"mock\",\n]\nbatch_sizes = [\n  1,\n  0,\n]\n",
+    );
+    for text in [text.clone(), text.replace('\n', "\r\n"), format!("\u{feff}{text}")] {
+        assert_eq!(
+            resolve(&text).unwrap_err(),
+            "a.toml:9: batch_sizes: expected whole numbers from 1, each once, found [1, 0]"
+        );
+    }
+    let nested = format!("{QUICK_SWEEP}\n[options.mock]\nnoise = 1\nscript = {{ a = [\n  1,\n  nan,\n] }}\n");
+    assert_eq!(
+        resolve(&nested).unwrap_err(),
+        "a.toml:18: options.mock.script: expected a value of finite numbers, found { a = [1, nan] }"
+    );
 }
 
 #[test]
@@ -262,9 +394,33 @@ fn rows_may_be_listed_one_by_one() {
 #[test]
 fn flags_override_the_file_and_are_named_in_errors() {
     let mut settings = Sweep::settings(QUICK_SWEEP, "a.toml", Path::new("")).unwrap();
-    settings.set("prompt_lengths", "--prompt-length", toml::Value::Array(vec![4000.into()]));
-    let error = Sweep::resolve(settings, &Engines::built_in()).unwrap_err().to_string();
+    settings.set_flag("prompt_lengths", "--prompt-length", &["4000".into()]).unwrap();
+    let error = Sweep::resolve(&settings, &Engines::built_in()).unwrap_err().to_string();
     assert!(error.starts_with("--prompt-length: prompt_length 4000"), "{error}");
+}
+
+#[test]
+fn every_default_is_a_value_of_its_key() {
+    let defaults = toml::Value::try_from(SweepKeys::default().over_defaults()).unwrap();
+    for key in SweepKeys::keys() {
+        let value = key.path.split('.').try_fold(&defaults, |table, name| table.get(name));
+        assert_eq!(value.is_some_and(|value| !value.is_table()), key.default.is_some(), "{}", key.path);
+    }
+}
+
+#[test]
+fn what_the_program_gives_is_checked_as_what_is_written() {
+    let row = || SweepRow("mock".into(), 1, 16);
+    let keys = SweepKeys {
+        models: Some(Setting::new(vec!["llama2-15m".into()], "table.md:3")),
+        rows: Some(Setting::new(vec![row(), row()], "table.md:3")),
+        ..SweepKeys::default()
+    };
+    let refused = |keys: &SweepKeys| Sweep::resolve(keys, &Engines::built_in()).unwrap_err().to_string();
+    let expected = "table.md:3: expected rows such as [\"onnxruntime\", 1, 16], each once, found ";
+    assert!(refused(&keys).starts_with(expected), "{}", refused(&keys));
+    let none = SweepKeys { world_size: Some(Setting::new(Whole(0), "table.md:3")), ..keys };
+    assert!(refused(&SweepKeys { rows: None, ..none }).contains("expected a whole number from 1, found 0"));
 }
 
 proptest::proptest! {

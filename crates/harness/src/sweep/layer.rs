@@ -1,0 +1,341 @@
+//! A layer of settings, as a file or flags give them. [`layer!`] declares the keys of one; from that one
+//! declaration come its reading, its flags, its merging with a layer below, its JSON Schema and its reference page.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
+
+use crate::sweep::setting::{Origin, Setting, SettingsError};
+use crate::sweep::values::{FlagKind, SettingValue};
+
+/// A key, for flags and for documentation.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its name in a file, with those of its tables: `procedure.warmup_runs`.
+    pub path: String,
+    /// What it means.
+    pub help: String,
+    /// What is accepted, in words.
+    pub expected: String,
+    /// The flag that sets it, where there is one.
+    pub flag: Option<Flag>,
+    /// How that flag is written.
+    pub kind: FlagKind,
+    /// The value where nothing is said, as TOML.
+    pub default: Option<&'static str>,
+}
+
+/// The flag of a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What the help calls its value.
+    pub value_name: &'static str,
+    /// Whether it also counts for a worker alone, as `generate` starts one.
+    pub is_setup: bool,
+}
+
+/// What the declaration of a key says beside its name, type and meaning.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spec {
+    flag: Option<Flag>,
+    default: Option<&'static str>,
+}
+
+impl Spec {
+    /// A key without a flag.
+    pub(crate) const FILE_ONLY: Self = Self { flag: None, default: None };
+
+    /// A key with a flag.
+    pub(crate) const fn flag(name: &'static str, value_name: &'static str) -> Self {
+        Self { flag: Some(Flag { name, value_name, is_setup: false }), default: None }
+    }
+
+    /// A key with a flag that also counts for a worker alone.
+    pub(crate) const fn setup(name: &'static str, value_name: &'static str) -> Self {
+        Self { flag: Some(Flag { name, value_name, is_setup: true }), default: None }
+    }
+
+    /// The value where nothing is said, as TOML.
+    pub(crate) const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+}
+
+/// A file that is being read.
+pub(crate) struct File<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) text: &'a str,
+    /// What its relative paths are relative to.
+    pub(crate) folder: &'a Path,
+}
+
+impl<'a> File<'a> {
+    /// The whole file as an entry.
+    pub(crate) fn parse(&self) -> Result<Entry<'a>, SettingsError> {
+        let table = DeTable::parse(self.text).map_err(|error| SettingsError {
+            origin: format!("{}:{}", self.name, self.line(error.span().map_or(0, |span| span.start))),
+            what: error.message().trim().replace('\n', ", "),
+        })?;
+        let span = table.span();
+        let value = Spanned::new(span.clone(), DeValue::Table(table.into_inner()));
+        Ok(Entry { path: String::new(), offset: span.start, value })
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&b| b == b'\n').count()
+    }
+
+    pub(crate) fn origin(&self, entry: &Entry<'_>) -> Origin {
+        let place = format!("{}:{}: {}", self.name, self.line(entry.offset), entry.path);
+        Origin::file(place, self.folder)
+    }
+}
+
+/// A key of a file and its value.
+pub(crate) struct Entry<'a> {
+    /// The key, with those of its tables.
+    pub(crate) path: String,
+    /// Where the key begins in the file's text.
+    offset: usize,
+    value: Spanned<DeValue<'a>>,
+}
+
+impl<'a> Entry<'a> {
+    /// The entries of this table, in the file's order; `None` where it is none.
+    pub(crate) fn entries(self) -> Option<Vec<(String, Entry<'a>)>> {
+        let DeValue::Table(table) = self.value.into_inner() else { return None };
+        let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
+        let entry = |(key, value): (Spanned<DeString<'a>>, _)| {
+            let offset = key.span().start;
+            let key = key.into_inner().into_owned();
+            let path =
+                if key.contains('.') { format!("{prefix}\"{key}\"") } else { format!("{prefix}{key}") };
+            (key, Entry { path, offset, value })
+        };
+        Some(table.into_iter().map(entry).collect())
+    }
+
+    /// The entries of a table that has no keys but `known`.
+    pub(crate) fn known_entries(
+        self,
+        file: &File<'_>,
+        known: &[&str],
+    ) -> Result<Vec<(String, Entry<'a>)>, SettingsError> {
+        let origin = file.origin(&self);
+        let Some(entries) = self.entries() else {
+            return Err(origin.error(format!("expected a table of {}", known.join(", "))));
+        };
+        let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.as_str()));
+        match unknown.min_by_key(|(_, entry)| entry.offset) {
+            None => Ok(entries),
+            Some((key, entry)) => {
+                Err(file.origin(entry).error(format!("unknown key: {}", suggestion(key, known))))
+            }
+        }
+    }
+}
+
+/// The key that was probably meant by `key`, or all that there are.
+fn suggestion(key: &str, known: &[&str]) -> String {
+    let near = known.iter().map(|known| (strsim::damerau_levenshtein(key, known), known));
+    match near.filter(|(edits, _)| *edits <= (key.chars().count() / 3).min(3)).min() {
+        Some((_, nearest)) => format!("did you mean {nearest}?"),
+        None => format!("expected one of {}", known.join(", ")),
+    }
+}
+
+/// The settings that a file or flags give: of one key, or of a table of keys.
+pub(crate) trait Layer: Sized + Default {
+    /// Reads a key's entry.
+    fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError>;
+
+    /// Sets what a flag says: `path` is below this layer, `""` is the layer itself.
+    fn set(&mut self, path: &str, flag: &str, words: &[String]) -> Result<(), SettingsError>;
+
+    /// Refuses a value that its key can't have: one that the program gave may be.
+    fn check(&self) -> Result<(), SettingsError>;
+
+    /// This layer over another one.
+    #[must_use]
+    fn over(self, under: Self) -> Self;
+
+    /// What is there where nothing is said.
+    fn defaults(spec: &Spec) -> Self;
+
+    /// Tells the keys, and the schema of their value.
+    fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> Json;
+}
+
+impl<T: SettingValue> Layer for Option<Setting<T>> {
+    fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError> {
+        let origin = file.origin(&entry);
+        let value = Value::deserialize(ValueDeserializer::from(entry.value))
+            .map_err(|error| origin.error(error.message()))?;
+        let value = T::read(&value).map_err(|what| origin.error(what))?;
+        Ok(Some(Setting { value, origin }))
+    }
+
+    fn set(&mut self, _path: &str, flag: &str, words: &[String]) -> Result<(), SettingsError> {
+        let origin = Origin::flag(flag);
+        let value = T::read_words(words).map_err(|what| origin.error(what))?;
+        *self = Some(Setting { value, origin });
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let Some(Setting { value, origin }) = self else { return Ok(()) };
+        let value = Value::try_from(value).map_err(|error| origin.error(error))?;
+        T::read(&value).map(drop).map_err(|what| origin.error(what))
+    }
+
+    fn over(self, under: Self) -> Self {
+        self.or(under)
+    }
+
+    fn defaults(spec: &Spec) -> Self {
+        let value = spec.default?.parse::<Value>().ok()?;
+        Some(Setting::new(T::read(&value).ok()?, "the default"))
+    }
+
+    fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> Json {
+        let mut schema = T::schema();
+        schema["description"] = help.into();
+        if let Some(value) = spec.default.and_then(|default| default.parse::<Value>().ok()) {
+            schema["default"] = json!(value);
+        }
+        keys.push(Key {
+            path: path.into(),
+            help: help.into(),
+            expected: T::expected(),
+            flag: spec.flag,
+            kind: T::FLAG,
+            default: spec.default,
+        });
+        schema
+    }
+}
+
+/// The rest of `path` below a table's key.
+pub(crate) fn first_key(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
+}
+
+/// The text of a doc comment, without its final stop, as a flag's help has it.
+pub(crate) fn help(lines: &[&str]) -> String {
+    lines.concat().trim().trim_end_matches('.').to_owned()
+}
+
+/// Declares a layer: each key once, with its meaning, its type, and its flag and default.
+macro_rules! layer {
+    (
+        $(#[$outer:meta])*
+        $vis:vis struct $name:ident {
+            $( $(#[doc = $doc:literal])+ pub $key:ident: $type:ty = $spec:expr, )+
+        }
+    ) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, Default, serde::Serialize)]
+        $vis struct $name {
+            /// The file that it was read from.
+            #[serde(skip)]
+            pub file: Option<String>,
+            $( $(#[doc = $doc])+ pub $key: $type, )+
+        }
+
+        impl $name {
+            const KEYS: &[&str] = &[$(stringify!($key)),+];
+        }
+
+        impl $crate::sweep::layer::Layer for $name {
+            fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError> {
+                let mut layer = Self { file: Some(file.name.into()), ..Self::default() };
+                for (key, entry) in entry.known_entries(file, Self::KEYS)? {
+                    match key.as_str() {
+                        $( stringify!($key) => layer.$key = Layer::read(file, entry)?, )+
+                        _ => {}
+                    }
+                }
+                Ok(layer)
+            }
+
+            fn set(&mut self, path: &str, flag: &str, words: &[String]) -> Result<(), SettingsError> {
+                if path.is_empty() {
+                    return $crate::sweep::layer::set_pairs(self, flag, words, Self::KEYS);
+                }
+                let (key, rest) = $crate::sweep::layer::first_key(path);
+                match key {
+                    $( stringify!($key) => self.$key.set(rest, flag, words), )+
+                    _ => Err(Origin::flag(flag).error(format!("no key {path}"))),
+                }
+            }
+
+            fn check(&self) -> Result<(), SettingsError> {
+                $( self.$key.check()?; )+
+                Ok(())
+            }
+
+            fn over(self, under: Self) -> Self {
+                Self { file: self.file.or(under.file), $( $key: self.$key.over(under.$key), )+ }
+            }
+
+            fn defaults(_: &Spec) -> Self {
+                Self { file: None, $( $key: Layer::defaults(&$spec), )+ }
+            }
+
+            fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> serde_json::Value {
+                let mut properties = serde_json::Map::new();
+                $crate::sweep::layer::describe_table(path, help, spec, &format!("a table of {}", Self::KEYS.join(", ")), keys);
+                let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
+                $({
+                    let path = format!("{prefix}{}", stringify!($key));
+                    let help = $crate::sweep::layer::help(&[$($doc),+]);
+                    let schema = <$type as Layer>::describe(&path, &help, &$spec, keys);
+                    properties.insert(stringify!($key).into(), schema);
+                })+
+                serde_json::json!({
+                    "type": "object",
+                    "description": help,
+                    "properties": properties,
+                    "additionalProperties": false,
+                })
+            }
+        }
+    };
+}
+pub(crate) use layer;
+
+/// Sets keys of a table from words such as `load=600`.
+pub(crate) fn set_pairs(
+    layer: &mut impl Layer,
+    flag: &str,
+    words: &[String],
+    known: &[&str],
+) -> Result<(), SettingsError> {
+    for word in words {
+        let Some((key, value)) = word.split_once('=').filter(|(key, _)| known.contains(key)) else {
+            let what = format!("expected KEY=VALUE with a KEY of {}, found \"{word}\"", known.join(", "));
+            return Err(Origin::flag(flag).error(what));
+        };
+        layer.set(key, &format!("{flag} {key}"), &[value.into()])?;
+    }
+    Ok(())
+}
+
+/// Tells a table that a flag sets as a whole.
+pub(crate) fn describe_table(path: &str, help: &str, spec: &Spec, expected: &str, keys: &mut Vec<Key>) {
+    if spec.flag.is_some() {
+        keys.push(Key {
+            path: path.into(),
+            help: help.into(),
+            expected: expected.into(),
+            flag: spec.flag,
+            kind: FlagKind::Pairs,
+            default: None,
+        });
+    }
+}

@@ -1,0 +1,45 @@
+//! How many processes a worker is, where they run, and which program starts them.
+
+use std::path::PathBuf;
+
+/// The launcher.
+const MPIRUN: &str = "mpirun";
+
+/// How many processes a worker is, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranks {
+    /// Ranks of tensor parallelism.
+    pub world_size: u32,
+    /// The machines, as `mpirun --hostfile` reads it; this one alone where not given.
+    pub hostfile: Option<PathBuf>,
+}
+
+impl Ranks {
+    /// One process, here.
+    pub const ONE: Self = Self { world_size: 1, hostfile: None };
+
+    /// Whether it is one process, without a launcher.
+    pub fn is_one(&self) -> bool {
+        self.world_size == 1
+    }
+
+    /// The program that starts several processes.
+    ///
+    /// # Errors
+    /// In words, where there is none.
+    pub(crate) fn find_launcher(&self) -> Result<PathBuf, String> {
+        find_on_path(MPIRUN).ok_or_else(|| {
+            format!(
+                "world_size {} needs {MPIRUN}, which is not on the PATH: install Open MPI (Debian: apt-get install \
+                 openmpi-bin) or MPICH (apt-get install mpich), the one that llama2-bench was built with",
+                self.world_size
+            )
+        })
+    }
+}
+
+/// The file that starting `program` starts.
+pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
