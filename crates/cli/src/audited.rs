@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use audit::Hardware;
 use page::AuditedRun;
-use results::{Note, NoteKind, Run, Severity};
+use results::{Note, NoteKind, NoteSeverity, Run};
 
 /// Reads the run in `dir` and audits it.
 ///
@@ -22,8 +22,8 @@ pub(crate) fn read(dir: &Path) -> Result<AuditedRun> {
 
 fn note(finding: &audit::Finding) -> Note {
     let severity = match finding.severity {
-        audit::Severity::Impossible => Severity::Wrong,
-        audit::Severity::Remarkable => Severity::Caveat,
+        audit::Severity::Impossible => NoteSeverity::Wrong,
+        audit::Severity::Remarkable => NoteSeverity::Caveat,
     };
     Note { kind: NoteKind::Audit, severity, text: format!("audit: {}", finding.words()) }
 }

@@ -55,7 +55,7 @@ pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus>
     })
 }
 
-/// In a step of GitHub Actions: the page of the job shows it.
+/// Adds the comparison to the summary page of a GitHub Actions job.
 fn add_step_summary(report: &Report) -> Result<()> {
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
         return Ok(());

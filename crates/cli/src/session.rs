@@ -33,6 +33,7 @@ fn tell(notice: &Notice<'_>) {
         Notice::SharedGpu { device, others } => {
             format!("warning: {device} is also used by {others}: figures may be theirs, too")
         }
+        Notice::Unrecorded(what) => format!("warning: {what}"),
         Notice::NoCeilings { device, engine, why } => format!("ceilings of {device}: {engine}: {why}"),
         Notice::Ceilings(best) => describe_ceilings(best),
     });

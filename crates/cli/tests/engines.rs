@@ -221,7 +221,7 @@ fn a_memory_limit_makes_real_engines_run_out_of_memory() {
         let (code, stdout) = place.run(&sweep, &["--no-verify"]);
         assert_eq!(code, 0, "{stdout}");
         let outcomes: Vec<Option<FailureKind>> =
-            place.records().iter().map(|record| record.failure_kind()).collect();
+            place.records().iter().map(protocol::Measurement::failure_kind).collect();
         assert_eq!(outcomes, [Some(FailureKind::OutOfMemory), None], "{engine}: {stdout}");
         std::fs::remove_dir_all(place.path("run")).unwrap();
     }

@@ -316,3 +316,52 @@ fn a_worker_whose_package_changed_is_another_one() {
         .code(2)
         .stderr(starts_with(message));
 }
+
+/// A record as schema 1 had it.
+fn in_schema_1(line: &str) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+    let mut old = serde_json::json!({"schema": 1, "phase": null, "error": null});
+    for (name, value) in record["key"].as_object().unwrap() {
+        match name.as_str() {
+            "ranks" => old["world_size"] = value["world_size"].clone(),
+            _ => old[name] = value.clone(),
+        }
+    }
+    let cell = record["outcome"]["ok"].as_object_mut().unwrap();
+    for (name, value) in cell.remove("series").unwrap().as_object().unwrap() {
+        old[name] = value.clone();
+    }
+    (old["outcome"], old["load_seconds"]) = ("ok".into(), cell["load_seconds"].clone());
+    (old["replicate"], old["part"]) = (record["replicate"].clone(), record["part"].clone());
+    format!("{old}\n")
+}
+
+#[test]
+fn a_run_of_an_earlier_version_goes_on_and_says_what_can_t_be_checked() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    let table = std::fs::read_to_string(place.path("run/table.md")).unwrap();
+    let path = place.path("run/measurements.jsonl");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.lines().take(4).map(in_schema_1).collect::<String>()).unwrap();
+    let environment = place.path("run/environment.json");
+    let mut facts: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&environment).unwrap()).unwrap();
+    for unrecorded in ["programs", "models"] {
+        facts.as_object_mut().unwrap().remove(unrecorded).unwrap();
+    }
+    std::fs::write(&environment, facts.to_string()).unwrap();
+    place.bench(&["table", "run"]).assert().success();
+    place.bench(&["run", "--resume", "run"]).assert().success().stderr(
+        contains("6 cells, 4 of them measured already").and(contains(
+            "warning: run: an earlier version did not record model llama2-15m, worker of mock: whether they are the same now \
+             can't be checked\n",
+        )),
+    );
+    let cells = |table: &str| table.lines().filter(|line| line.starts_with("| mock")).count();
+    let now = std::fs::read_to_string(place.path("run/table.md")).unwrap();
+    assert_eq!((cells(&now), place.records().len()), (cells(&table), 6));
+    let schemas: Vec<bool> =
+        std::fs::read_to_string(&path).unwrap().lines().map(|line| line.contains("\"schema\":1")).collect();
+    assert_eq!(schemas, [true, true, true, true, false, false], "what was measured stays as it was written");
+}

@@ -160,7 +160,10 @@ fn a_clock_that_jumps_gives_no_figure() {
     let place = Place::new();
     let (code, stdout) = place.run(&format!("{MOCK}\n[options.mock]\nclock_jumps = true\n"), &[]);
     assert_eq!(code, 1);
-    assert!(stdout.contains("FAILED in decode: a latency that is not a number above 0"), "{stdout}");
+    assert!(
+        stdout.contains("FAILED in decode: not a reply of this protocol (latency must be positive, found 0)"),
+        "{stdout}"
+    );
 }
 
 #[test]

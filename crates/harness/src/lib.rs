@@ -22,13 +22,13 @@ pub use sweep::layer::{Flag, Key};
 pub use sweep::limits::{Limits, PhaseLimits};
 pub use sweep::models::Model;
 pub use sweep::plan::{Cell, footprint, interleaved, plan};
-pub use sweep::ranks::Ranks;
+pub use sweep::ranks::WorkerProcesses;
 pub use sweep::resolve::{QUICK_SWEEP, Sweep};
 pub use sweep::setting::{Origin, Setting, SettingsError};
 pub use sweep::setup::{PhaseTimeouts, Setup};
 pub use sweep::units::{format_bytes, parse_bytes};
 pub use sweep::values::{
-    Bytes, Ceilings, FlagKind, Isolation, PauseSeconds, Seconds, Share, SweepRow, Whole,
+    Bytes, Ceilings, FlagKind, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
 };
 pub use sweep::variant::Variant;
 pub use worker::classify::{Deadline, Evidence, WorkerEnd, classify};

@@ -2,7 +2,7 @@
 
 use indexmap::IndexSet;
 use protocol::{Environment, Measured, Measurement};
-use results::{NoteKind, Row, Run, Severity, one_line};
+use results::{NoteKind, NoteSeverity, Row, Run, one_line};
 use stats::{Launches, Summary, Trend, changes};
 
 use crate::scene::AuditedRun;
@@ -19,24 +19,24 @@ const BUSY: f64 = 0.5;
 /// A reason to doubt a run's figures, or something to know of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caveat {
-    pub(crate) severity: Severity,
+    pub(crate) severity: NoteSeverity,
     pub(crate) words: String,
 }
 
 impl Caveat {
     pub(crate) fn class(&self) -> &'static str {
         match self.severity {
-            Severity::Wrong => "wrong",
-            Severity::Caveat => "doubt",
-            Severity::Info => "note",
+            NoteSeverity::Wrong => "wrong",
+            NoteSeverity::Caveat => "doubt",
+            NoteSeverity::Info => "note",
         }
     }
 
     pub(crate) fn word(&self) -> &'static str {
         match self.severity {
-            Severity::Wrong => "Wrong",
-            Severity::Caveat => "Doubtful",
-            Severity::Info => "Note",
+            NoteSeverity::Wrong => "Wrong",
+            NoteSeverity::Caveat => "Doubtful",
+            NoteSeverity::Info => "Note",
         }
     }
 }
@@ -47,18 +47,18 @@ pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     let mut say = |severity, words: String| caveats.push(Caveat { severity, words });
     for finding in &audit.findings {
         let is_wrong = finding.severity == audit::Severity::Impossible;
-        let severity = if is_wrong { Severity::Wrong } else { Severity::Caveat };
+        let severity = if is_wrong { NoteSeverity::Wrong } else { NoteSeverity::Caveat };
         say(severity, format!("audit: {}", finding.words()));
     }
     verified(run, &mut say);
     let parts = run.environments.len();
     if parts > 1 {
-        say(Severity::Caveat, format!("the run has {parts} parts, which were measured otherwise"));
+        say(NoteSeverity::Caveat, format!("the run has {parts} parts, which were measured otherwise"));
     }
     if run.missing() > 0 {
         let (expected, there) = (run.expected, run.expected - run.missing());
         say(
-            Severity::Caveat,
+            NoteSeverity::Caveat,
             format!("{there} of {expected} records are there: the run did not go to its end"),
         );
     }
@@ -72,14 +72,14 @@ pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
         say(note.severity, note.text.clone());
     }
     for not_checked in &audit.not_checked {
-        say(Severity::Info, format!("audit: not checked: {}", one_line(&not_checked.what)));
+        say(NoteSeverity::Info, format!("audit: not checked: {}", one_line(&not_checked.what)));
     }
     caveats.sort_by_key(|caveat| caveat.severity);
     caveats
 }
 
 /// Engines that nobody held against others.
-fn verified(run: &Run, say: &mut impl FnMut(Severity, String)) {
+fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     let rows = run.tables.iter().flat_map(|table| &table.rows);
     let mut engines: IndexSet<&str> = rows.map(|row| row.key.engine.as_str()).collect();
     engines.sort_unstable();
@@ -96,7 +96,7 @@ fn verified(run: &Run, say: &mut impl FnMut(Severity, String)) {
         engines.iter().filter(|engine| !of_engine(engine)).map(|engine| one_line(engine)).collect();
     if !not.is_empty() {
         say(
-            Severity::Caveat,
+            NoteSeverity::Caveat,
             format!("nobody checked that these engines compute the same as another: {}", not.join(", ")),
         );
     }
@@ -109,32 +109,32 @@ fn verified(run: &Run, say: &mut impl FnMut(Severity, String)) {
         .collect();
     if !scripted.is_empty() {
         say(
-            Severity::Wrong,
+            NoteSeverity::Wrong,
             format!("latencies of {} are scripted, not measured", one_line(&scripted.join(", "))),
         );
     }
 }
 
-fn machine(environment: &Environment, say: &mut impl FnMut(Severity, String)) {
+fn machine(environment: &Environment, say: &mut impl FnMut(NoteSeverity, String)) {
     let Environment { load_average, cores, cpu_governor, .. } = environment;
     if *load_average > BUSY * f64::from(*cores) {
         say(
-            Severity::Caveat,
+            NoteSeverity::Caveat,
             format!(
                 "the machine was busy when the run began: load average {load_average:.2} on {cores} cores"
             ),
         );
     }
     if let Some(governor) = cpu_governor.as_deref().filter(|governor| *governor != "performance") {
-        say(Severity::Info, format!("the processor's frequency governor is \"{}\"", one_line(governor)));
+        say(NoteSeverity::Info, format!("the processor's frequency governor is \"{}\"", one_line(governor)));
     }
     if environment.program.git_revision.as_deref().is_some_and(|revision| revision.ends_with("-dirty")) {
-        say(Severity::Info, "the program was built from a tree with changes that no commit has".into());
+        say(NoteSeverity::Info, "the program was built from a tree with changes that no commit has".into());
     }
 }
 
 /// Spread, drift and slow first tokens, with the cells that have them.
-fn cells(run: &Run, say: &mut impl FnMut(Severity, String)) {
+fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     let rows: Vec<&Row> = run.tables.iter().flat_map(|table| &table.rows).collect();
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();
 
@@ -144,7 +144,7 @@ fn cells(run: &Run, say: &mut impl FnMut(Severity, String)) {
     });
     if let Some((count, worst, name)) = worst(unsteady) {
         say(
-            Severity::Caveat,
+            NoteSeverity::Caveat,
             format!(
                 "token latencies vary by more than {:.0} % of their mean in {count} of {measured} cells; most in {name}: {:.0} %",
                 SPREAD * 100.0,
@@ -163,7 +163,7 @@ fn cells(run: &Run, say: &mut impl FnMut(Severity, String)) {
     });
     if let Some((count, worst, name)) = worst(slow) {
         say(
-            Severity::Info,
+            NoteSeverity::Info,
             format!(
                 "the first token takes more than {SLOW_FIRST:.0} times the median in {count} of {measured} cells; most in {name}: {worst:.1} times"
             ),
@@ -191,7 +191,7 @@ fn cells(run: &Run, say: &mut impl FnMut(Severity, String)) {
         drifts.iter().max_by(|one, other| one.0.ln().abs().total_cmp(&other.0.ln().abs()))
     {
         say(
-            Severity::Caveat,
+            NoteSeverity::Caveat,
             format!(
                 "latencies drift in {} of {measured} cells; most in {name}: {:+.1} %",
                 drifts.len(),

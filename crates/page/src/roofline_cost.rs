@@ -4,10 +4,10 @@ use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredCeilings, Precision};
 use results::{Run, Table};
 
-use crate::scene::Measured;
+use crate::scene::MeasuredRow;
 
 /// What a table's cells are held against.
-pub(crate) struct Scale<'a> {
+pub(crate) struct RooflineScale<'a> {
     config: LlamaConfig,
     pub(crate) precision: Precision,
     /// Devices that share the model.
@@ -31,7 +31,7 @@ impl Work {
     }
 }
 
-impl<'a> Scale<'a> {
+impl<'a> RooflineScale<'a> {
     /// What a run's table is held against; `None` where the model's config is not known.
     pub(crate) fn new(run: &'a Run, table: &Table) -> Option<Self> {
         let config = TensorParallel::first_of(table.config.as_ref()?, table.key.ranks.one_rank_of()).ok()?;
@@ -62,7 +62,7 @@ impl<'a> Scale<'a> {
     }
 
     /// A decode forward in the middle of a generation.
-    pub(crate) fn decode(&self, cell: &Measured<'_>, generation_length: u32) -> Work {
+    pub(crate) fn decode(&self, cell: &MeasuredRow<'_>, generation_length: u32) -> Work {
         let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let read = |past| cost::decode_read_bytes(&self.config, self.precision, batch, past) as f64;
         let last = prompt + u64::from(generation_length).saturating_sub(1);
@@ -74,7 +74,7 @@ impl<'a> Scale<'a> {
     }
 
     /// A prefill: every weight is read once, of the embedding each token's row, and the KV cache is written.
-    pub(crate) fn prefill(&self, cell: &Measured<'_>) -> Work {
+    pub(crate) fn prefill(&self, cell: &MeasuredRow<'_>) -> Work {
         let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let weights = cost::decode_read_bytes(&self.config, self.precision, batch.saturating_mul(prompt), 0);
         let cache = cost::kv_cache_bytes(&self.config, self.precision, batch, prompt);

@@ -46,7 +46,7 @@ pub(crate) struct Group<'a> {
 
 /// A measured cell.
 #[derive(Clone, Copy)]
-pub(crate) struct Measured<'a> {
+pub(crate) struct MeasuredRow<'a> {
     pub(crate) run: usize,
     pub(crate) row: &'a Row,
     pub(crate) figures: &'a Figures,
@@ -91,7 +91,8 @@ impl<'a> Scene<'a> {
     /// The tables, those of one model side by side.
     pub(crate) fn groups(&self) -> Vec<Group<'a>> {
         // A run can have several tables of one model, on other devices or of other lengths: each is in a group of its own.
-        let mut groups: IndexMap<(&str, Option<u32>, usize), Vec<(usize, &'a Table)>> = IndexMap::new();
+        type Key<'k> = (&'k str, Option<u32>, usize);
+        let mut groups: IndexMap<Key<'_>, Vec<(usize, &'a Table)>> = IndexMap::new();
         for (index, run) in self.runs.iter().enumerate() {
             let mut met: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
             for table in &run.tables {
@@ -113,9 +114,9 @@ impl<'a> Scene<'a> {
 
 impl<'a> Group<'a> {
     /// Its cells that have figures.
-    pub(crate) fn measured(&self) -> Vec<Measured<'a>> {
+    pub(crate) fn measured(&self) -> Vec<MeasuredRow<'a>> {
         let rows = self.tables.iter().flat_map(|(run, table)| table.rows.iter().map(move |row| (*run, row)));
-        rows.filter_map(|(run, row)| Some(Measured { run, row, figures: row.figures.as_ref()? })).collect()
+        rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
     }
 
     /// Its series: engine and run, in the order of the runs.

@@ -138,7 +138,7 @@ fn fewer_prompt_runs_than_the_documents_are_said() {
     let notes = |runs: &[usize]| {
         let cells = runs.iter().zip(1..).map(|(&runs, batch_size)| {
             with_cell(measured("onnxruntime", batch_size, 16, 256), |cell| {
-                cell.series.prompt_seconds = vec![0.1; runs]
+                cell.series.prompt_seconds = vec![0.1; runs];
             })
         });
         texts(&tables(cells.collect(), &[], &[environment()])[0])

@@ -181,28 +181,22 @@ fn the_samples_are_a_run() {
     check_outputs(&tables(records, &verifications, &[environment.clone(), environment])).unwrap();
 }
 
+fn read_and_written_back(input: &Input) -> Outcome {
+    let path = Path::new("m.jsonl");
+    let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
+    let lines: String = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
+    prop_assert_eq!(parse_records(lines.as_bytes(), path).unwrap(), records);
+    Ok(())
+}
+
 #[test]
 fn any_measurements() {
-    check(1500, inputs(records()), |input| {
-        let path = Path::new("m.jsonl");
-        let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
-        let lines: String =
-            records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
-        prop_assert_eq!(parse_records(lines.as_bytes(), path).unwrap(), records);
-        Ok(())
-    });
+    check(1500, inputs(records()), |input| read_and_written_back(&input));
 }
 
 #[test]
 fn any_measurements_of_schema_1() {
-    check(1000, inputs(old_record()), |input| {
-        let path = Path::new("m.jsonl");
-        let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
-        let lines: String =
-            records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
-        prop_assert_eq!(parse_records(lines.as_bytes(), path).unwrap(), records);
-        Ok(())
-    });
+    check(1000, inputs(old_record()), |input| read_and_written_back(&input));
 }
 
 #[test]

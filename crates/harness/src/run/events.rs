@@ -16,6 +16,8 @@ pub enum Notice<'a> {
         /// Their processes, in words.
         others: &'a str,
     },
+    /// An earlier version did not record everything that a resumed run is checked against; which, in words.
+    Unrecorded(&'a str),
     /// An engine measured no ceilings.
     NoCeilings {
         /// The device.

@@ -66,7 +66,7 @@ impl Session {
     /// Where an engine, the GPU or a folder can't be used: found before a cell is measured.
     ///
     /// # Panics
-    /// Without a variant.
+    /// Where there is no variant.
     pub fn begin(
         mut variants: Vec<(Variant, Destination)>,
         options: &SessionOptions,
@@ -82,7 +82,10 @@ impl Session {
         let gpu = watch_gpu(sweep.setup.device, options.exclusive, notify)?;
         for ((variant, destination), environment) in variants.iter_mut().zip(&environments) {
             if let Destination::Earlier { folder, allow_mixed } = destination {
-                folder.resume(&variant.sweep.to_toml(), environment.clone(), *allow_mixed)?;
+                let sweep = variant.sweep.to_toml();
+                if let Some(unrecorded) = folder.resume(&sweep, environment.clone(), *allow_mixed)? {
+                    notify(Notice::Unrecorded(&unrecorded));
+                }
             }
         }
         // After the folders: a run that is refused leaves the clocks alone.

@@ -2,7 +2,7 @@
 
 use protocol::{Agreement, Device, Generated, Precision, Verification};
 
-use crate::{Event, Model, Ranks, Setup, Variant, WorkerError, classify, generate};
+use crate::{Event, Model, Setup, Variant, WorkerError, WorkerProcesses, classify, generate};
 
 /// The engine that the others are held against where the model is small enough for it.
 const REFERENCE: &str = "reference";
@@ -51,7 +51,7 @@ pub fn verify(
     if use_reference {
         // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
         let mut setup = sweep.setup.clone();
-        (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, Ranks::ONE);
+        (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, WorkerProcesses::ONE);
         setup.device_memory_limit = None;
         match answer(&setup, REFERENCE, on_event)? {
             Ok(generated) => against = Some((REFERENCE.to_owned(), generated)),

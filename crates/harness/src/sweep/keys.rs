@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
-    Bytes, Ceilings, Isolation, PauseSeconds, Seconds, SettingValue, Share, SweepRow, Whole,
+    Bytes, Ceilings, Isolation, PauseSeconds, Percentage, Seconds, SettingValue, SweepRow, Whole,
 };
 
 layer! {
@@ -97,7 +97,7 @@ layer! {
         pub generations: Option<Setting<Whole<1>>> = Spec::flag("generations", "N"),
         /// Stop a cell's prefills and generations once the 95 % interval of the mean is within this share, such as 0.5%. At most
         /// --prompt-runs prefills, and as many generations unless `generations` is set.
-        pub until: Option<Setting<Share>> = Spec::flag("until", "SHARE"),
+        pub until: Option<Setting<Percentage>> = Spec::flag("until", "SHARE"),
         /// Fewest prefills and generations with --until [default: 5].
         pub min_runs: Option<Setting<Whole<2>>> = Spec::flag("min-runs", "N"),
         /// Measure every cell in so many fresh workers.

@@ -7,14 +7,14 @@ const MPIRUN: &str = "mpirun";
 
 /// How many processes a worker is, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranks {
-    /// Ranks of tensor parallelism.
+pub struct WorkerProcesses {
+    /// WorkerProcesses of tensor parallelism.
     pub world_size: u32,
     /// The machines, as `mpirun --hostfile` reads it; this one alone where not given.
     pub hostfile: Option<PathBuf>,
 }
 
-impl Ranks {
+impl WorkerProcesses {
     /// One process, here.
     pub const ONE: Self = Self { world_size: 1, hostfile: None };
 
@@ -26,7 +26,7 @@ impl Ranks {
     /// The program that starts several processes.
     ///
     /// # Errors
-    /// In words, where there is none.
+    /// Words that say what to install, where there is none.
     pub(crate) fn find_launcher(&self) -> Result<PathBuf, String> {
         find_on_path(MPIRUN).ok_or_else(|| {
             format!(

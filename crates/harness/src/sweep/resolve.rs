@@ -12,7 +12,7 @@ use crate::sweep::layer::{File, Layer};
 use crate::sweep::models::Model;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
-use crate::sweep::values::{Bytes, Ceilings, Isolation, PauseSeconds, Seconds, Share, SweepRow, Whole};
+use crate::sweep::values::{Bytes, Ceilings, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole};
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../../configs/quick.toml");
@@ -182,7 +182,7 @@ impl Sweep {
                 warmup_runs: saved(Whole(procedure.warmup_runs)),
                 prompt_runs: saved(Whole(procedure.prompt_runs)),
                 generations: saved(Whole(procedure.generations)),
-                until: procedure.until.map(Share).and_then(saved),
+                until: procedure.until.map(Percentage).and_then(saved),
                 // The default is left out: unlike a number that was written, it may be above prompt_runs.
                 min_runs: Some(procedure.min_runs)
                     .filter(|runs| procedure.until.is_some() && *runs != MIN_RUNS)

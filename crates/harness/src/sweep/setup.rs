@@ -9,7 +9,7 @@ use protocol::{Device, Hello, Options, Precision};
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::SweepKeys;
 use crate::sweep::limits::{Limits, PhaseLimits};
-use crate::sweep::ranks::Ranks;
+use crate::sweep::ranks::WorkerProcesses;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 
 const WORLD_SIZE: &str = "world_size";
@@ -24,7 +24,7 @@ pub struct Setup {
     /// In which precision.
     pub precision: Precision,
     /// How many processes share a model, and where.
-    pub ranks: Ranks,
+    pub ranks: WorkerProcesses,
     /// Measure rank 0's part of these ranks alone: one process, and no sums over ranks.
     pub one_rank: bool,
     /// Threads of an engine's pool; one a core where not given.
@@ -97,7 +97,7 @@ impl Setup {
         let setup = Self {
             device: value_of(&keys.device),
             precision: value_of(&keys.precision),
-            ranks: Ranks {
+            ranks: WorkerProcesses {
                 world_size: value_of(&keys.world_size).0,
                 hostfile: keys.hostfile.as_ref().map(find_hostfile).transpose()?,
             },
@@ -209,8 +209,8 @@ impl Setup {
     }
 
     /// The processes that a worker is started as: one alone where that is all that is measured.
-    pub fn processes(&self) -> Ranks {
-        if self.one_rank { Ranks::ONE } else { self.ranks.clone() }
+    pub fn processes(&self) -> WorkerProcesses {
+        if self.one_rank { WorkerProcesses::ONE } else { self.ranks.clone() }
     }
 
     /// The ranks of which rank 0's part alone is measured; `None` where the whole model is.

@@ -144,7 +144,7 @@ pub struct PauseSeconds(pub f64);
 
 /// A share above 0 and of at most 10 %: `"0.5%"`, or the number 0.005.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Share(pub f64);
+pub struct Percentage(pub f64);
 
 /// The largest share: above it, a number is more likely a percentage without its sign.
 const MOST_SHARE: f64 = 0.1;
@@ -264,7 +264,7 @@ setting_value!(
 );
 
 setting_value!(
-    Share,
+    Percentage,
     One,
     format!("a percentage above 0 and of at most {}%, such as \"0.5%\"", MOST_SHARE * 100.0),
     json!({ "anyOf": [

@@ -14,7 +14,7 @@ use protocol::{Device, LockedClock};
 
 use crate::worker::children::{THIS_PROGRAM, spare};
 use crate::worker::signals::ignore;
-use crate::{Ranks, Setting, SettingsError};
+use crate::{Setting, SettingsError, WorkerProcesses};
 use machine::gpu::Gpus;
 
 /// The first argument of a program that is to be a keeper; then the clock, and the driver's indices of the GPUs.
@@ -38,7 +38,7 @@ impl ClockLock {
     pub fn take(
         setting: &Setting<LockedClock>,
         device: Device,
-        ranks: &Ranks,
+        ranks: &WorkerProcesses,
     ) -> Result<Self, SettingsError> {
         let error = |what: String| setting.error(what);
         let gpus = Gpus::find().map_err(|absent| error(absent.to_string()))?;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::{EngineCommand, Ranks};
+use crate::{EngineCommand, WorkerProcesses};
 
 /// Tells a worker how many ranks there are (`collective::WORLD_SIZE_VARIABLE`).
 const WORLD_SIZE: &str = "LLAMA2_BENCH_WORLD_SIZE";
@@ -25,7 +25,7 @@ impl Launch {
     ///
     /// # Errors
     /// In words, where there is no launcher.
-    pub(crate) fn of(worker: &EngineCommand, ranks: &Ranks) -> Result<Self, String> {
+    pub(crate) fn of(worker: &EngineCommand, ranks: &WorkerProcesses) -> Result<Self, String> {
         let words = worker.arguments.iter().map(OsString::from);
         if ranks.is_one() {
             let (program, arguments) = (worker.program.clone(), words.collect());
@@ -53,7 +53,7 @@ impl Launch {
 }
 
 /// Settings of Open MPI 4 and of its successor's launcher; MPICH does by itself what they ask for.
-fn environment(ranks: &Ranks, scratch: Option<&Path>) -> Vec<(&'static str, OsString)> {
+fn environment(ranks: &WorkerProcesses, scratch: Option<&Path>) -> Vec<(&'static str, OsString)> {
     let mut settings: Vec<(&'static str, OsString)> = Vec::new();
     let mut set = |names: &[&'static str], value: &str| {
         for name in names {
@@ -112,14 +112,14 @@ mod tests {
 
     #[test]
     fn one_process_is_started_as_it_is() {
-        let launch = Launch::of(&worker(), &Ranks::ONE).unwrap();
+        let launch = Launch::of(&worker(), &WorkerProcesses::ONE).unwrap();
         assert_eq!((launch.program.as_path(), &*words(&launch)), (Path::new("/opt/worker"), "--engine a"));
         assert!(launch.environment.is_empty() && launch.scratch.is_none());
     }
 
     #[test]
     fn several_are_started_by_mpirun_or_it_is_said_what_to_install() {
-        let ranks = Ranks { world_size: 4, hostfile: Some("hosts".into()) };
+        let ranks = WorkerProcesses { world_size: 4, hostfile: Some("hosts".into()) };
         match Launch::of(&worker(), &ranks) {
             Ok(launch) => {
                 assert!(launch.program.ends_with("mpirun"));

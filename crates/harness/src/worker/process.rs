@@ -17,7 +17,7 @@ use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
 use crate::worker::launch::Launch;
 use crate::worker::pipes::{Line, keep_tail, read_replies, write_requests};
 use crate::worker::{guard, ranks};
-use crate::{EngineCommand, Limits, Ranks, interrupted};
+use crate::{EngineCommand, Limits, WorkerProcesses, interrupted};
 use machine::OomKills;
 
 /// A request that was not answered as it should be.
@@ -67,11 +67,15 @@ pub struct Worker {
 impl Worker {
     /// Starts the worker of an engine, as one process, and waits for its hello.
     pub fn spawn(command: &EngineCommand, limits: Limits) -> Result<Self, WorkerError> {
-        Self::spawn_ranks(command, limits, &Ranks::ONE)
+        Self::spawn_ranks(command, limits, &WorkerProcesses::ONE)
     }
 
     /// Starts the worker of an engine as these ranks, and waits for the hello of all of them; `limits` are each rank's.
-    pub fn spawn_ranks(command: &EngineCommand, limits: Limits, ranks: &Ranks) -> Result<Self, WorkerError> {
+    pub fn spawn_ranks(
+        command: &EngineCommand,
+        limits: Limits,
+        ranks: &WorkerProcesses,
+    ) -> Result<Self, WorkerError> {
         adopt_orphans();
         let not_started = |why| WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
         let launch = Launch::of(command, ranks).map_err(not_started)?;

@@ -6,14 +6,14 @@ use protocol::{
 };
 
 use crate::worker::process::PLAIN_REPLY;
-use crate::{Engines, Limits, Model, Ranks, Setup, Sweep, Variant, Worker, WorkerError, classify};
+use crate::{Engines, Limits, Model, Setup, Sweep, Variant, Worker, WorkerError, WorkerProcesses, classify};
 
 /// JSON's longest number and a comma, with room to spare.
 pub(crate) const NUMBER_BYTES: usize = 40;
 
 /// Starts the worker of `engine` only to hear who it is.
 pub fn greet(engines: &Engines, engine: &str, limits: Limits) -> Result<Hello, WorkerError> {
-    greet_ranks(engines, engine, limits, &Ranks::ONE)
+    greet_ranks(engines, engine, limits, &WorkerProcesses::ONE)
 }
 
 /// Starts the ranks of `engine`'s worker only to hear who they are.
@@ -21,7 +21,7 @@ pub(crate) fn greet_ranks(
     engines: &Engines,
     engine: &str,
     limits: Limits,
-    ranks: &Ranks,
+    ranks: &WorkerProcesses,
 ) -> Result<Hello, WorkerError> {
     let command = engines.get(engine).expect("a known engine");
     let worker = Worker::spawn_ranks(command, Limits { memory_bytes: None, ..limits }, ranks)?;

@@ -7,7 +7,7 @@ use results::{Machine, Run};
 
 use crate::plot::grouped;
 use crate::plot::text::escape;
-use crate::roofline_cost::Scale;
+use crate::roofline_cost::RooflineScale;
 use crate::scene::{Group, Scene};
 
 pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
@@ -46,7 +46,7 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
     };
     facts.push(("Device", device));
     let model = |table: &results::Table| {
-        let parameters = Scale::new(run, table).map(|scale| {
+        let parameters = RooflineScale::new(run, table).map(|scale| {
             format!(" ({} M parameters)", grouped(&format!("{:.0}", scale.parameters() as f64 / 1e6)))
         });
         format!("{}{}", table.key.model, parameters.unwrap_or_default())

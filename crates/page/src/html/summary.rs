@@ -7,7 +7,7 @@ use protocol::FailureKind;
 use crate::plot::sign;
 use crate::plot::text::escape;
 use crate::plots::{MILLISECONDS, number};
-use crate::scene::{Group, Measured, Scene};
+use crate::scene::{Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     let mut text = String::from("<section id=\"short\"><h2>In short</h2>\n");
@@ -44,7 +44,7 @@ fn of_run(scene: &Scene<'_>, run: usize) -> String {
 /// How an engine did in a run's table.
 pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
-    let its: Vec<&Measured<'_>> =
+    let its: Vec<&MeasuredRow<'_>> =
         cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
     let ended: Vec<FailureKind> =
@@ -58,12 +58,12 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
             cell.row.key.prompt_length
         ));
     }
-    let decode = |cell: &Measured<'_>| f64::from(cell.row.key.batch_size) / cell.figures.token.mean;
-    let name = |cell: &Measured<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
+    let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.token.mean;
+    let name = |cell: &MeasuredRow<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
         parts.push(format!("generates {} tokens a second at best ({})", number(decode(best)), name(best)));
     }
-    let share = |of: fn(&Measured<'_>) -> Option<f64>| {
+    let share = |of: fn(&MeasuredRow<'_>) -> Option<f64>| {
         its.iter()
             .filter_map(|cell| Some((of(cell)?, name(cell))))
             .max_by(|(one, _), (other, _)| one.total_cmp(other))

@@ -5,12 +5,12 @@ use plotters::prelude::*;
 use super::measure::number;
 use crate::Error;
 use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
-use crate::roofline_cost::{Scale, Work};
-use crate::scene::{Group, Measured, Scene};
+use crate::roofline_cost::{RooflineScale, Work};
+use crate::scene::{Group, MeasuredRow, Scene};
 
 /// A forward of a cell: what it is, how much it does, and in which time.
 struct Forward<'a> {
-    cell: Measured<'a>,
+    cell: MeasuredRow<'a>,
     is_decode: bool,
     work: Work,
     seconds: f64,
@@ -31,7 +31,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     let mut rows = Vec::new();
     let mut words = Vec::new();
     for (run, table) in &group.tables {
-        let Some(scale) = Scale::new(scene.runs[*run], table) else { continue };
+        let Some(scale) = RooflineScale::new(scene.runs[*run], table) else { continue };
         let cells = group.measured().into_iter().filter(|cell| cell.run == *run);
         let forwards: Vec<Forward<'_>> = cells
             .flat_map(|cell| {
@@ -87,7 +87,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     }))
 }
 
-fn ceilings_in_words(scale: &Scale<'_>) -> Vec<String> {
+fn ceilings_in_words(scale: &RooflineScale<'_>) -> Vec<String> {
     let Some(ceilings) = scale.ceilings else { return Vec::new() };
     let by = |ceiling: &protocol::MeasuredCeiling, unit: &str| {
         format!(
@@ -104,7 +104,7 @@ fn ceilings_in_words(scale: &Scale<'_>) -> Vec<String> {
 fn panel(
     scene: &Scene<'_>,
     title: String,
-    scale: &Scale<'_>,
+    scale: &RooflineScale<'_>,
     forwards: &[Forward<'_>],
 ) -> Result<Panel, Error> {
     let (bandwidth, most) =

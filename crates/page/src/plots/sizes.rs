@@ -7,7 +7,7 @@ use super::PANELS;
 use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;
 use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Legend, Pen, Plot, mark};
-use crate::scene::{Group, Measured, Scene, thinned};
+use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
 /// A size of a cell.
 struct Size {
@@ -49,8 +49,8 @@ fn plot(
     other: &Size,
 ) -> Result<Option<Plot>, Error> {
     let cells = group.measured();
-    let value = |cell: &Measured<'_>| (measure.value)(cell.row, cell.figures);
-    let spread = |cell: &Measured<'_>| measure.spread.map(|spread| spread(cell.figures));
+    let value = |cell: &MeasuredRow<'_>| (measure.value)(cell.row, cell.figures);
+    let spread = |cell: &MeasuredRow<'_>| measure.spread.map(|spread| spread(cell.figures));
     let tops = cells.iter().filter_map(|cell| {
         Some(spread(cell).map_or(value(cell)?, |(_, high)| high.max(value(cell).unwrap_or(high))))
     });
@@ -166,7 +166,7 @@ fn draw_line(scene: &Scene<'_>, area: &Area, pen: &Pen, engine: &str, run: usize
     Ok(())
 }
 
-fn table(scene: &Scene<'_>, cells: &[Measured<'_>], measure: &Measure) -> DataTable {
+fn table(scene: &Scene<'_>, cells: &[MeasuredRow<'_>], measure: &Measure) -> DataTable {
     let mut columns: Vec<String> =
         ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).into_iter().collect();
     columns.push(format!("{} ({})", measure.title, measure.short));
@@ -174,7 +174,7 @@ fn table(scene: &Scene<'_>, cells: &[Measured<'_>], measure: &Measure) -> DataTa
         columns
             .extend([format!("Least ({})", measure.short), format!("95th percentile ({})", measure.short)]);
     }
-    let row = |cell: &Measured<'_>| {
+    let row = |cell: &MeasuredRow<'_>| {
         let value = (measure.value)(cell.row, cell.figures)?;
         let mut row = vec![
             scene.series(&cell.row.key.engine, cell.run),

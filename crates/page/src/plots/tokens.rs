@@ -8,7 +8,7 @@ use stats::Summary;
 use super::measure::{MILLISECONDS, number};
 use crate::Error;
 use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
-use crate::scene::{Group, Measured, Scene};
+use crate::scene::{Group, MeasuredRow, Scene};
 
 /// The most panels.
 const MOST: usize = 12;
@@ -95,17 +95,17 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
 }
 
 /// Of each series the smallest cell, the largest, and the least steady one.
-fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
+fn chosen<'a>(group: &Group<'a>) -> Vec<MeasuredRow<'a>> {
     let cells = group.measured();
-    let mut chosen: Vec<Measured<'a>> = Vec::new();
+    let mut chosen: Vec<MeasuredRow<'a>> = Vec::new();
     let each = MOST / group.series().len().max(1);
     for (run, engine) in group.series() {
         let its = || cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine);
-        let work = |cell: &Measured<'_>| (cell.row.key.batch_size, cell.row.key.prompt_length);
+        let work = |cell: &MeasuredRow<'_>| (cell.row.key.batch_size, cell.row.key.prompt_length);
         let unsteady = its()
             .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
         let three = [unsteady, its().min_by_key(|cell| work(cell)), its().max_by_key(|cell| work(cell))];
-        let mut own: Vec<&Measured<'a>> = Vec::new();
+        let mut own: Vec<&MeasuredRow<'a>> = Vec::new();
         for cell in three.into_iter().flatten() {
             if !own.iter().any(|other| other.row.key == cell.row.key) {
                 own.push(cell);
@@ -120,7 +120,7 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<Measured<'a>> {
 }
 
 /// The token latencies of every generation of a cell. Seconds.
-fn series<'a>(cell: &Measured<'a>) -> Vec<&'a [f64]> {
+fn series<'a>(cell: &MeasuredRow<'a>) -> Vec<&'a [f64]> {
     let series = cell.row.replicates.iter().filter_map(Measurement::series);
     series.flat_map(|series| &series.generations).map(|one| one.token_seconds.as_slice()).collect()
 }
@@ -144,7 +144,7 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
     first.into_iter().chain(rest).filter_map(bin).collect()
 }
 
-fn panel(scene: &Scene<'_>, cell: &Measured<'_>, bins: &[Bin]) -> Result<Panel, Error> {
+fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Panel, Error> {
     let slot = scene.slot(&cell.row.key.engine);
     let colour = scene.colour(&cell.row.key.engine);
     let largest = bins.iter().map(|bin| bin.largest).fold(0.0, f64::max);

@@ -1,6 +1,6 @@
 //! The tables as csv: the heading in the first column, then the documents' eleven.
 //!
-//! Where a document does not look as [`crate::markdown`] would write it, two more columns keep what it looked like, so
+//! Where a document does not look as [`super::markdown`] would write it, two more columns keep what it looked like, so
 //! that markdown comes back byte for byte: `Markdown Before` (what stands above a row's line; in a record without an
 //! engine, at the end of the file) and `Markdown Row` (the line). An empty one means: as it would be written.
 

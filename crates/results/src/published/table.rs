@@ -90,7 +90,7 @@ impl PublishedRow {
     }
 }
 
-/// A table of our own run, in no file: `markdown::write` of it is what [`crate::markdown::write`] prints, without what stands below.
+/// A table of our own run, in no file, as its markdown would be read back.
 impl From<&Table> for PublishedTable {
     fn from(table: &Table) -> Self {
         let rows = table.rows.iter().map(|row| PublishedRow {

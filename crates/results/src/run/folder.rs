@@ -10,7 +10,7 @@ use protocol::{Environment, Measurement, Share, Verification};
 
 use super::error::{StoreError, at, read_json};
 use super::provenance::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
-use super::records::{Checker, Known, RecordReader};
+use super::records::{Checker, KnownRecords, RecordReader};
 
 const VERIFICATION: &str = "verification.json";
 const MEASUREMENTS: &str = "measurements.jsonl";
@@ -25,7 +25,7 @@ pub struct RunFolder {
     parts: Vec<Part>,
     /// The part that is being measured, from 1.
     part: u32,
-    known: Known,
+    known: KnownRecords,
 }
 
 impl RunFolder {
@@ -193,7 +193,7 @@ impl RunFolder {
             }
             TryLockError::Error(error) => StoreError::Io { path: path.clone(), error },
         })?;
-        let known = Known::default();
+        let known = KnownRecords::default();
         Ok(Self { dir: dir.into(), measurements, length: 0, parts: Vec::new(), part: 1, known })
     }
 
@@ -208,7 +208,7 @@ impl RunFolder {
     }
 
     /// What is known of the records so far.
-    pub fn known(&self) -> &Known {
+    pub fn known(&self) -> &KnownRecords {
         &self.known
     }
 

@@ -25,7 +25,7 @@ pub struct Merged {
     pub absent: Vec<Share>,
 }
 
-struct Source {
+struct ShareRun {
     dir: PathBuf,
     sweep: String,
     environment: Environment,
@@ -82,7 +82,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged, StoreError> {
     Ok(Merged { folder, missing, absent })
 }
 
-fn read(dir: &Path) -> Result<Source, StoreError> {
+fn read(dir: &Path) -> Result<ShareRun, StoreError> {
     let (facts, records) = read_run(dir)?;
     let count = facts.environments.len();
     let mut environments = facts.environments.into_iter();
@@ -95,17 +95,17 @@ fn read(dir: &Path) -> Result<Source, StoreError> {
     let path = dir.join(super::provenance::sweep_file(1));
     let sweep = llama::read_text(&path).map_err(|error| StoreError::Io { path, error })?;
     let verifications = facts.verifications;
-    Ok(Source { dir: dir.into(), sweep, environment, records, verifications })
+    Ok(ShareRun { dir: dir.into(), sweep, environment, records, verifications })
 }
 
 /// What makes two runs no shares of one.
-fn differences(one: &Source, other: &Source) -> Vec<String> {
-    let settings = |source: &Source| {
+fn differences(one: &ShareRun, other: &ShareRun) -> Vec<String> {
+    let settings = |source: &ShareRun| {
         let mut values = sweep_values(&source.sweep);
         values.retain(|key, _| !key.contains(FREE));
         values
     };
-    let facts = |source: &Source| {
+    let facts = |source: &ShareRun| {
         let mut facts = source.environment.facts();
         facts.retain(|name, _| !OF_MACHINE.contains(&name.as_str()));
         facts
@@ -121,7 +121,7 @@ fn machine(environment: &Environment) -> BTreeMap<String, String> {
     facts
 }
 
-fn refuse_twice(sources: &[Source]) -> Result<(), StoreError> {
+fn refuse_twice(sources: &[ShareRun]) -> Result<(), StoreError> {
     let mut seen = HashMap::new();
     for source in sources {
         for record in &source.records {
@@ -142,7 +142,7 @@ fn refuse_twice(sources: &[Source]) -> Result<(), StoreError> {
 }
 
 /// The first run of a machine.
-fn new_part(parts: &[Part], source: &Source) -> Part {
+fn new_part(parts: &[Part], source: &ShareRun) -> Part {
     let mut environment = Environment { shard: None, ..source.environment.clone() };
     if let Some(first) = parts.first() {
         let (then, now) = (machine(&first.environment), machine(&environment));
@@ -153,7 +153,7 @@ fn new_part(parts: &[Part], source: &Source) -> Part {
     Part { sweep: source.sweep.clone(), environment }
 }
 
-fn absent_shares(sources: &[Source]) -> Vec<Share> {
+fn absent_shares(sources: &[ShareRun]) -> Vec<Share> {
     let shares: Vec<Share> = sources.iter().filter_map(|source| source.environment.shard).collect();
     let Some(count) = shares.first().map(|share| share.count()) else { return Vec::new() };
     let all = (1..=count).filter_map(|index| format!("{index}/{count}").parse().ok());

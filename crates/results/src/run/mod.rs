@@ -16,7 +16,7 @@ pub use error::StoreError;
 pub use folder::RunFolder;
 pub use merge::{Merged, merge};
 pub use provenance::{Differing, differing};
-pub use records::{Known, RecordReader};
+pub use records::{KnownRecords, RecordReader};
 
 /// An earlier run.
 #[derive(Debug)]

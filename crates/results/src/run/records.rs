@@ -10,7 +10,7 @@ use crate::StoreError;
 
 /// What a run has to know of its records: their series stay on the disk.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownRecords {
     /// Cells with their replicate.
     cells: HashSet<(CellKey, u32)>,
     /// Cells that were tried and ran out of memory, with the part in which they did.
@@ -18,7 +18,7 @@ pub struct Known {
     failed: usize,
 }
 
-impl Known {
+impl KnownRecords {
     /// Takes in a record.
     pub fn add(&mut self, record: &Measurement) {
         match record.failure() {

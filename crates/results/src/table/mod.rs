@@ -9,7 +9,7 @@ mod row;
 
 pub use efficiency::{Efficiency, Grid, GridColumn};
 pub use figures::Figures;
-pub use note::{Note, NoteKind, Severity};
+pub use note::{Note, NoteKind, NoteSeverity};
 pub use row::Row;
 
 use indexmap::IndexMap;

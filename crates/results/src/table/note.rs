@@ -2,7 +2,7 @@
 
 /// How much a note weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
+pub enum NoteSeverity {
     /// A figure can't be true, or an engine computes something else.
     Wrong,
     /// Figures may not be what they seem.
@@ -64,7 +64,7 @@ pub struct Note {
     /// What it is about.
     pub kind: NoteKind,
     /// How much it weighs.
-    pub severity: Severity,
+    pub severity: NoteSeverity,
     /// Its text, one line.
     pub text: String,
 }
@@ -72,9 +72,11 @@ pub struct Note {
 impl Note {
     pub(super) fn new(kind: NoteKind, text: String) -> Self {
         let severity = match kind {
-            NoteKind::Disagreement => Severity::Wrong,
-            NoteKind::Throttled | NoteKind::ClocksDisagree | NoteKind::MixedReplicates => Severity::Caveat,
-            _ => Severity::Info,
+            NoteKind::Disagreement => NoteSeverity::Wrong,
+            NoteKind::Throttled | NoteKind::ClocksDisagree | NoteKind::MixedReplicates => {
+                NoteSeverity::Caveat
+            }
+            _ => NoteSeverity::Info,
         };
         Self { kind, severity, text }
     }

@@ -19,7 +19,7 @@ pub(super) struct Plan<'t, 'a> {
     pub(super) table: &'t ResultTable<'a>,
     /// `None` where no row can.
     pub(super) variant: Option<Variant>,
-    /// By line, why a row can't; rows that were not asked for are in neither.
+    /// Why a row can't run, by its line; rows that were not asked for are in neither.
     pub(super) not_run: BTreeMap<usize, String>,
 }
 

@@ -312,7 +312,7 @@ fn device_memory_has_a_limit_of_its_own() {
 fn one_rank_is_one_process_of_a_shared_model() {
     let with = |lines: &str| resolve(&format!("{lines}\n{QUICK_SWEEP}"));
     let sweep = with("one_rank = true\nworld_size = 2").unwrap();
-    assert_eq!((sweep.setup.one_rank_of(), sweep.setup.processes()), (Some(2), crate::Ranks::ONE));
+    assert_eq!((sweep.setup.one_rank_of(), sweep.setup.processes()), (Some(2), crate::WorkerProcesses::ONE));
     assert_eq!(resolve(&sweep.to_toml()).unwrap(), sweep);
     let whole = with("one_rank = false\nworld_size = 2").unwrap();
     assert_eq!((whole.setup.one_rank_of(), whole.setup.processes().world_size), (None, 2));
