@@ -10,7 +10,7 @@ use stats::{Comparison, Side, Verdict, judge};
 use crate::difference::differences;
 use crate::matching::{TablePair, matched};
 use crate::sides::{sides, trends};
-use crate::subject::{Subject, ended, launches};
+use crate::subject::{Subject, launches};
 use crate::{ComparedFigure, ComparedTable, EndLine, Refused, Report, Section, SideFigure, Thresholds};
 
 /// How to judge.
@@ -157,7 +157,7 @@ fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Crit
             table.only_baseline.push((engine, *size));
             continue;
         };
-        let kinds = [ended(sides.row), ended(other.row)];
+        let kinds = [sides.row.ended(), other.row.ended()];
         if let Some(verdict) = end_verdict(kinds) {
             let [baseline, candidate] = kinds.map(|kind| kind.map_or("ok", FailureKind::table_word));
             table.ends.push(EndLine { engine, size: *size, baseline, candidate, verdict });

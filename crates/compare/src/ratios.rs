@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stats::{Interval, Summary};
 
 use crate::sides::samples;
-use crate::subject::{Subject, ended, launches, published_figure};
+use crate::subject::{Subject, launches, published_figure};
 
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
@@ -216,7 +216,7 @@ fn ratio<'t>(
     metrics: &[Metric],
 ) -> Ratio {
     for (engine, row) in [ours, theirs] {
-        if let Some(kind) = ended(row) {
+        if let Some(kind) = row.ended() {
             return Ratio::Missing(format!("{engine}: {}", kind.table_word()));
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Environment, FailureKind, Measurement, Pair};
-use results::{Column, Metric, PublishedFile, ResultRow, ResultTable, Run, Source, Value};
+use protocol::{Environment, Measurement, Pair};
+use results::{Column, Metric, PublishedFile, ResultRow, ResultTable, Run, Source};
 
 use crate::Refused;
 
@@ -68,17 +68,9 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// How a cell ended that has no figures.
-pub(crate) fn ended(row: &ResultRow<'_>) -> Option<FailureKind> {
-    row.values.iter().find_map(|value| match value {
-        Value::Ended(kind) => Some(*kind),
-        _ => None,
-    })
-}
-
 /// The launches of a cell by replicate; none of a published one, or where one was not measured.
 pub(crate) fn launches<'a>(row: &ResultRow<'a>) -> Vec<&'a Measurement> {
-    if ended(row).is_some() {
+    if row.ended().is_some() {
         return Vec::new();
     }
     let mut launches: Vec<&Measurement> = row.replicates.iter().collect();
@@ -90,5 +82,5 @@ pub(crate) fn launches<'a>(row: &ResultRow<'a>) -> Vec<&'a Measurement> {
 pub(crate) fn published_figure(row: &ResultRow<'_>, metric: Metric) -> Option<f64> {
     let column = Column::LATENCIES.into_iter().find(|column| column.metric() == metric)?;
     let seconds = row.seconds(column).filter(|_| row.replicates.is_empty())?.value;
-    (ended(row).is_none() && seconds > 0.0 && seconds.is_finite()).then_some(seconds)
+    (row.ended().is_none() && seconds > 0.0 && seconds.is_finite()).then_some(seconds)
 }

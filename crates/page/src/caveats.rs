@@ -100,7 +100,7 @@ fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
             format!("nobody checked that these engines compute the same as another: {}", not.join(", ")),
         );
     }
-    let scripted: Vec<&str> = run
+    let scripted: IndexSet<&str> = run
         .environments
         .iter()
         .flat_map(|environment| &environment.engines)
@@ -110,7 +110,10 @@ fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     if !scripted.is_empty() {
         say(
             NoteSeverity::Wrong,
-            format!("latencies of {} are scripted, not measured", one_line(&scripted.join(", "))),
+            format!(
+                "latencies of {} are scripted, not measured",
+                one_line(&scripted.into_iter().collect::<Vec<_>>().join(", "))
+            ),
         );
     }
 }

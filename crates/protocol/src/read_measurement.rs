@@ -16,6 +16,21 @@ impl Measurement {
     /// # Errors
     /// In words: what is wrong, and in which column.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        let record = Self::of_any_schema(json)?;
+        let CellKey { batch_size, prompt_length, generation_length, ranks, .. } = record.key;
+        let sizes = [
+            ("batch_size", batch_size),
+            ("prompt_length", prompt_length),
+            ("generation_length", generation_length),
+            ("world_size", ranks.world_size),
+        ];
+        match sizes.into_iter().find(|(_, size)| *size == 0) {
+            None => Ok(record),
+            Some((name, _)) => Err(format!("{name}: expected a whole number from 1, found 0")),
+        }
+    }
+
+    fn of_any_schema(json: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
@@ -80,14 +95,31 @@ struct MeasurementV1 {
 #[serde(rename_all = "snake_case")]
 enum OutcomeV1 {
     Ok,
-    #[serde(untagged)]
-    Failed(FailureKind),
+    OutOfMemory,
+    TimedOut,
+    Crashed,
+    Failed,
+    Skipped,
+}
+
+impl OutcomeV1 {
+    /// How the cell failed; `None` where it was measured.
+    fn failure(self) -> Option<FailureKind> {
+        match self {
+            Self::Ok => None,
+            Self::OutOfMemory => Some(FailureKind::OutOfMemory),
+            Self::TimedOut => Some(FailureKind::TimedOut),
+            Self::Crashed => Some(FailureKind::Crashed),
+            Self::Failed => Some(FailureKind::Failed),
+            Self::Skipped => Some(FailureKind::Skipped),
+        }
+    }
 }
 
 impl From<MeasurementV1> for Measurement {
     fn from(record: MeasurementV1) -> Self {
-        let outcome = match record.outcome {
-            OutcomeV1::Ok => Outcome::Ok(Box::new(MeasuredCell {
+        let outcome = match record.outcome.failure() {
+            None => Outcome::Ok(Box::new(MeasuredCell {
                 load_seconds: record.load_seconds,
                 notes: record.notes,
                 series: Measured {
@@ -100,7 +132,7 @@ impl From<MeasurementV1> for Measurement {
                     tokens_sha256: record.tokens_sha256.unwrap_or_default(),
                 },
             })),
-            OutcomeV1::Failed(kind) => Outcome::Failed(CellFailure {
+            Some(kind) => Outcome::Failed(CellFailure {
                 kind,
                 phase: record.phase,
                 error: record.error.unwrap_or_else(|| "no report".into()),
@@ -163,5 +195,12 @@ mod tests {
             error(&old.replace("\"engine\"", "\"motor\"")).starts_with("not a record: unknown field `motor`")
         );
         assert!(error("{}").starts_with("not a record: "));
+        let zero = error(&old.replace("\"prompt_length\":16", "\"prompt_length\":0"));
+        assert_eq!(zero, "prompt_length: expected a whole number from 1, found 0");
+        let outcome = error(&old.replace(r#""outcome":"ok""#, r#""outcome":"fine""#));
+        assert!(
+            outcome.starts_with("not a record: unknown variant `fine`, expected one of `ok`, "),
+            "{outcome}"
+        );
     }
 }

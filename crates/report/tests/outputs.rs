@@ -250,3 +250,23 @@ fn what_an_engine_says_of_all_its_cells_stands_under_them_once() {
     let engine_notes: Vec<&str> = engine_notes.map(|note| note.text.as_str()).collect();
     assert_eq!(engine_notes, ["llama-cpp: KV cache in F32; without flash attention"]);
 }
+
+#[test]
+fn a_verification_is_told_under_the_table_whose_engines_it_is_of() {
+    let single = measured("pytorch-eager", 1, 16, 256);
+    let half = with_key(single.clone(), |key| key.precision = Precision::Bf16);
+    let half = Measurement { part: 2, ..half };
+    let of_half = Verification { precision: Precision::Bf16, part: 2, ..verification() };
+    let tables = tables(vec![single, half], &[of_half], &[environment(), environment()]);
+    let told = |table: &Table| table.notes.iter().any(|note| note.kind == NoteKind::Disagreement);
+    assert_eq!(tables.iter().map(told).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_table_s_records_stand_in_the_order_in_which_they_were_measured() {
+    let record = |engine: &str, replicate| Measurement { replicate, ..measured(engine, 1, 16, 256) };
+    let there_and_back = [record("a", 0), record("b", 0), record("b", 1), record("a", 1)];
+    let table = &tables(there_and_back.to_vec(), &[], &[environment()])[0];
+    assert!(table.records().eq(&there_and_back));
+    assert_eq!(table.rows.len(), 2);
+}

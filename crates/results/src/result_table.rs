@@ -8,7 +8,7 @@ use llama::LlamaConfig;
 use protocol::{CellSize, FailureKind, Measurement};
 
 use crate::published::{PublishedRow, PublishedTable};
-use crate::{Column, Figure, Heading, Row, Table, UnreadableHeading, Value, format_g10};
+use crate::{Column, Figure, Heading, Row, Table, UnreadableHeading, Value};
 
 /// The published generation length.
 const PUBLISHED_GENERATION: u32 = 256;
@@ -163,18 +163,7 @@ impl<'a> ResultRow<'a> {
     pub fn text(&self, column: Column) -> Cow<'a, str> {
         match self.source {
             RowSource::Published(row) => Cow::Borrowed(row.cells[column as usize].text()),
-            RowSource::Measured(row) => match &row.figures {
-                Some(figures) => figures.get(column).map_or("N/A".into(), |figure| format_g10(figure).into()),
-                None => Cow::Borrowed(row.outcome_text()),
-            },
-        }
-    }
-
-    /// The measured row; `None` of a published one.
-    pub fn run_row(&self) -> Option<&'a Row> {
-        match self.source {
-            RowSource::Measured(row) => Some(row),
-            RowSource::Published(_) => None,
+            RowSource::Measured(row) => Cow::Owned(row.text(column)),
         }
     }
 }

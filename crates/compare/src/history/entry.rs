@@ -6,7 +6,7 @@ use results::{Metric, ResultTable};
 use serde::{Deserialize, Serialize};
 
 use crate::sides::samples;
-use crate::subject::{ended, launches};
+use crate::subject::launches;
 use crate::{Refused, Subject};
 
 /// The version of the file's layout.
@@ -109,7 +109,7 @@ impl Entry {
 }
 
 fn table(table: &ResultTable<'_>) -> EntryTable {
-    let cells = table.rows.iter().filter(|row| ended(row).is_none()).map(|row| {
+    let cells = table.rows.iter().filter(|row| row.ended().is_none()).map(|row| {
         let records = launches(row);
         let medians = |metric: Metric| {
             let medians = samples(&records, metric)?.medians().collect();

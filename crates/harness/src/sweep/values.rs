@@ -60,19 +60,21 @@ pub(crate) trait SettingValue: Serialize + Sized {
     }
 }
 
-/// The items of a list after a flag. Commas separate them; spaces around an item do not count. A path keeps its commas: what
-/// exists by this name, and an item with a `/` that does not exist without what follows.
+/// The items of a list after a flag. Commas separate them; spaces around an item do not count. An item with a `/` is a path,
+/// which may have commas: the longest that exists, or all that follows where none does.
 fn split_list(word: &str) -> Vec<&str> {
-    let exists = |item: &str| Path::new(item.trim()).exists();
-    let (mut items, mut rest) = (Vec::new(), word);
-    while let Some((item, after)) = rest.split_once(',') {
-        if exists(rest) || (item.contains('/') && !exists(item)) {
-            break;
-        }
-        items.push(item.trim());
-        rest = after;
+    let (mut items, mut rest) = (Vec::new(), Some(word));
+    while let Some(text) = rest {
+        let mut ends = text.match_indices(',').map(|(at, _)| at).chain([text.len()]);
+        let first = ends.clone().next().unwrap_or(text.len());
+        let end = if text[..first].contains('/') {
+            ends.rfind(|&end| Path::new(text[..end].trim()).exists()).unwrap_or(text.len())
+        } else {
+            first
+        };
+        items.push(text[..end].trim());
+        rest = text.get(end + 1..);
     }
-    items.push(rest.trim());
     items
 }
 

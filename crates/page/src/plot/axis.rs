@@ -41,7 +41,9 @@ impl Axis {
 
     /// Logarithmic, with ticks at 1, 2 and 5 of each decade, or fewer.
     pub(crate) fn log(least: f64, largest: f64) -> Self {
-        let (low, high) = (least / 1.25, largest * 1.25);
+        // A decade of 0, or of no number, has no end.
+        let positive = |value: f64| value.clamp(f64::MIN_POSITIVE, f64::MAX);
+        let (low, high) = (positive(least / 1.25), positive(largest * 1.25));
         let of = |leading: &[f64]| -> Vec<(f64, String)> {
             let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
             let values =

@@ -34,6 +34,8 @@ pub struct Table {
     pub scale: Option<String>,
     /// What a reader must know of them: [`NoteKind::Engine`] last.
     pub notes: Vec<Note>,
+    /// Its records in their order: row, and place among the row's replicates.
+    order: Vec<(usize, usize)>,
 }
 
 /// Groups a run's records into tables; `environments` are those of the run's parts. Models, and cells within them, keep
@@ -43,31 +45,54 @@ pub fn tables(
     verifications: &[Verification],
     environments: &[Environment],
 ) -> Vec<Table> {
-    let mut groups: IndexMap<TableKey, IndexMap<CellKey, Vec<Measurement>>> = IndexMap::new();
+    let mut groups: IndexMap<TableKey, Cells> = IndexMap::new();
     for record in records {
-        let cells = groups.entry(record.key.table()).or_default();
-        cells.entry(record.key.clone()).or_default().push(record);
+        groups.entry(record.key.table()).or_default().push(record);
     }
     groups.into_iter().map(|(key, cells)| Table::new(key, cells, verifications, environments)).collect()
+}
+
+/// A table's records by cell.
+#[derive(Default)]
+struct Cells {
+    replicates: IndexMap<CellKey, Vec<Measurement>>,
+    /// Where each record went, in their order: its cell, and its place there.
+    order: Vec<(usize, usize)>,
+}
+
+impl Cells {
+    fn push(&mut self, record: Measurement) {
+        let entry = self.replicates.entry(record.key.clone());
+        let cell = entry.index();
+        let replicates = entry.or_default();
+        self.order.push((cell, replicates.len()));
+        replicates.push(record);
+    }
 }
 
 impl Table {
     fn new(
         key: TableKey,
-        cells: IndexMap<CellKey, Vec<Measurement>>,
+        Cells { replicates, order }: Cells,
         verifications: &[Verification],
         environments: &[Environment],
     ) -> Self {
-        let part = cells.values().flatten().map(|record| record.part).next().unwrap_or(1);
+        let part = replicates.values().flatten().map(|record| record.part).next().unwrap_or(1);
         let environment = environments.get((part as usize).wrapping_sub(1));
         let machine = environment.map(Machine::from).unwrap_or_default();
         let facts = environments.iter().find_map(|environment| environment.models.get(&key.model));
         let config = facts.and_then(|facts| LlamaConfig::from_json(&facts.config, &key.model).ok());
         // Peaks are measured at the beginning of a run: its parts are of one machine, or told apart below the table.
         let scale = config.as_ref().and_then(|config| Scale::new(environments, config, &key));
-        let rows: Vec<Row> =
-            cells.into_iter().map(|(cell, replicates)| Row::new(cell, replicates, scale.as_ref())).collect();
-        let verifications = verifications.iter().filter(|one| one.model == key.model);
+        let rows: Vec<Row> = replicates
+            .into_iter()
+            .map(|(cell, replicates)| Row::new(cell, replicates, scale.as_ref()))
+            .collect();
+        let parts: Vec<u32> = rows.iter().flat_map(Row::parts).collect();
+        let is_of_table = |one: &&Verification| {
+            (&one.model, one.precision) == (&key.model, key.precision) && parts.contains(&one.part)
+        };
+        let verifications = verifications.iter().filter(is_of_table);
         Self {
             heading: Heading::new(&key, &machine),
             scale: scale.as_ref().map(|scale| scale.words(&rows)),
@@ -75,6 +100,7 @@ impl Table {
             key,
             config,
             rows,
+            order,
         }
     }
 
@@ -85,10 +111,8 @@ impl Table {
         self.notes.splice(place..place, notes);
     }
 
-    /// Its records, replicate by replicate, as a sweep measures them.
+    /// Its records, in the order in which they were measured.
     pub fn records(&self) -> impl Iterator<Item = &Measurement> {
-        let mut records: Vec<&Measurement> = self.rows.iter().flat_map(|row| &row.replicates).collect();
-        records.sort_by_key(|record| record.replicate);
-        records.into_iter()
+        self.order.iter().map(|&(row, replicate)| &self.rows[row].replicates[replicate])
     }
 }

@@ -50,10 +50,15 @@ impl Row {
 
     /// The published figures as text: `%.10g`, or what happened instead.
     pub fn texts(&self) -> [String; 8] {
-        Column::ALL.map(|column| match &self.figures {
+        Column::ALL.map(|column| self.text(column))
+    }
+
+    /// One of [`Row::texts`].
+    pub fn text(&self, column: Column) -> String {
+        match &self.figures {
             Some(figures) => figures.get(column).map_or_else(|| "N/A".into(), format_g10),
             None => self.outcome_text().to_owned(),
-        })
+        }
     }
 
     /// The most memory that a replicate held. Bytes.

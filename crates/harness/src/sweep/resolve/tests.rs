@@ -122,6 +122,7 @@ fn a_list_may_have_spaces_and_a_path_commas() {
     assert_eq!(models(&path("a,b")), [path("a"), "b".into()]);
     std::fs::create_dir(path("a,b")).unwrap();
     assert_eq!(models(&path("a,b")), [path("a,b")]);
+    assert_eq!(models(&format!("{}, llama2-15m", path("a,b"))), [path("a,b"), "llama2-15m".into()]);
     assert_eq!(models("src/sweep, src/run,mock"), ["src/sweep", "src/run", "mock"]);
 }
 
