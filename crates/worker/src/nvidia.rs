@@ -129,13 +129,6 @@ pub fn explain_missing(error: &str) -> Option<String> {
     error.contains("cannot open shared object file").then(|| missing(library))
 }
 
-/// What a library says where it has no code for a GPU's architecture (CUDA's error 209).
-pub fn is_wrong_architecture(error: &str) -> bool {
-    ["no kernel image is available", "cudaErrorNoKernelImageForDevice", "CUDA_ERROR_NO_BINARY_FOR_GPU"]
-        .iter()
-        .any(|words| error.contains(words))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -292,7 +292,7 @@ pub(crate) struct GenerateArgs {
     /// Print {"tokens": [[…]], "logits_sha256": …}: new tokens only, one row a batch row.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Of a named model's weights.
+    /// Seed for the generated weights of a named model.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u32,
     #[command(flatten)]
@@ -307,7 +307,7 @@ pub(crate) struct VerifyArgs {
     /// Models: names, or checkpoints' folders [default: llama2-15m].
     #[arg(long = "model", value_name = "NAME|DIR")]
     pub(crate) models: Vec<String>,
-    /// Of seeded weights and prompts.
+    /// Seed for generated weights and prompts.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u32>,
     /// Print JSON.
@@ -340,7 +340,7 @@ pub(crate) struct SynthArgs {
     /// The folder to write.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Of the weights.
+    /// Seed for the weights.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// fp32, fp16 or bf16: how the weights are stored.

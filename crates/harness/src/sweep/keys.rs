@@ -42,7 +42,7 @@ layer! {
         pub one_rank: Option<Setting<bool>> = Spec::setup("one-rank", "").default("false"),
         /// Threads of an engine's pool [default: one a core, shared by the ranks].
         pub threads: Option<Setting<Whole<1>>> = Spec::setup("threads", "N"),
-        /// Of seeded weights and prompts.
+        /// Seed for generated weights and prompts.
         pub seed: Option<Setting<Whole<0>>> = Spec::flag("seed", "N").default("0"),
         /// The most memory a worker may use (private memory and mapped weights), such as 1GiB.
         pub memory_limit: Option<Setting<Bytes>> = Spec::setup("memory-limit", "SIZE"),
@@ -54,7 +54,7 @@ layer! {
         pub isolation: Option<Setting<Isolation>> = Spec::flag("isolation", "engine|cell").default("\"engine\""),
         /// What the device can do at most is measured once a run; or, how fast a CPU reads memory, beside every cell, too.
         pub ceilings: Option<Setting<Ceilings>> = Spec::flag("ceilings", "run|cell").default("\"run\""),
-        /// Of several ranks: also run an untimed generation that says which share of the time passes in collectives.
+        /// Also run an untimed generation of several ranks that says which share of the time passes in collectives.
         pub collectives: Option<Setting<bool>> = Spec::flag("collectives", "").default("false"),
         /// Once a cell is out of memory, do not try those that need at least as much: they are OOM, and marked inferred.
         pub prune_oom: Option<Setting<bool>> = Spec::flag("prune-oom", "").default("false"),

@@ -37,19 +37,19 @@ pub struct Sweep {
     pub generation_length: u32,
     /// How its workers are started and its models loaded.
     pub setup: Setup,
-    /// Of seeded weights and prompts.
+    /// Seed for generated weights and prompts.
     pub seed: u32,
     /// How long a worker lives.
     pub isolation: Isolation,
     /// When it is measured what the device can do at most.
     pub ceilings: Ceilings,
-    /// Of several ranks: also measure, in a generation of its own, which share of the time passes in collectives.
+    /// Whether a generation of its own also measures which share of the time several ranks spend in collectives.
     pub collectives: bool,
     /// Once a cell is out of memory, do not try those that need at least as much.
     pub prune_oom: bool,
     /// How often a cell is run in one worker.
     pub procedure: Procedure,
-    /// In how many fresh workers a cell is measured.
+    /// Fresh workers that measure each cell.
     pub replicates: u32,
     /// How long to wait before each cell, its model loaded and the device idle.
     pub cool_down_seconds: f64,

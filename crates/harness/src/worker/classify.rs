@@ -129,7 +129,7 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
     CellFailure::new(kind, evidence.phase, error)
 }
 
-/// Of several ranks, how the one that failed first did: a launcher's own end says little.
+/// How the first rank of several failed: a launcher's own end says little.
 fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
     if evidence.world_size == 1 || !matches!(evidence.end, WorkerEnd::Exited { .. } | WorkerEnd::ClosedPipe) {
         return None;
