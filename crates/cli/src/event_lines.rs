@@ -16,6 +16,7 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
             format!("{}: {cells} cells{resumed}", joined(dirs))
         }
         Event::Verified(verification) => format!("verified {}", describe_verification(verification)),
+        Event::MeasuredApart { model, engine, note } => format!("{model} {engine}: {note}"),
         Event::Farewell { engine, error } => {
             format!("warning: {engine}: its worker did not end in order: {error}")
         }

@@ -1,7 +1,7 @@
 //! What a sweep will need, on paper: `run --list`.
 
 use audit::{Ceilings, Hardware, Work};
-use harness::{Cell, Sweep, format_bytes, plan};
+use harness::{Cell, CellOrder, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
 use protocol::{CellSize, Device, FailureKind};
@@ -70,7 +70,7 @@ pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
     text.push_str(
         "cell  model            engine            batch  prompt     weights    KV cache  activations       total\n",
     );
-    for (index, cell) in plan(sweep).iter().enumerate() {
+    for (index, cell) in plan(&in_table_order(sweep)).iter().enumerate() {
         let Cell { model, engine, batch_size, prompt_length, .. } = cell;
         let need = cell.memory_need(sweep);
         let [weights, cache, activations, total] =
@@ -102,6 +102,11 @@ pub(crate) fn list(sweep: &Sweep, published: Option<&Heading>) -> String {
 }
 
 /// Whether a GPU ran out of memory in this cell when the published tables were measured.
+/// The same sweep, whose cells are listed row by row, in whatever order they are measured.
+fn in_table_order(sweep: &Sweep) -> Sweep {
+    Sweep { order: CellOrder::Table, ..sweep.clone() }
+}
+
 fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &Cell<'_>) -> bool {
     let setup = &sweep.setup;
     if setup.device == Device::Cpu || setup.one_rank {
@@ -167,7 +172,7 @@ fn steps(sweep: &Sweep) -> String {
     });
     text.push_str(&"   prefill      decode".repeat(devices.len()));
     text.push('\n');
-    for (index, cell) in plan(sweep).iter().enumerate() {
+    for (index, cell) in plan(&in_table_order(sweep)).iter().enumerate() {
         let Cell { model, batch_size, prompt_length, .. } = *cell;
         let sizes = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
         let precision = sweep.setup.precision;

@@ -215,7 +215,7 @@ fn a_memory_limit_makes_real_engines_run_out_of_memory() {
     let place = Place::new();
     for engine in ENGINES {
         let sweep = format!(
-            "models = [\"llama2-15m\"]\nengines = [{engine:?}]\nbatch_sizes = [64, 1]\nprompt_lengths = [1024]\n\
+            "models = [\"llama2-15m\"]\nengines = [{engine:?}]\nbatch_sizes = [64, 1]\nprompt_lengths = [1024]\norder = \"table\"\n\
              generation_length = 2\nmemory_limit = \"1GiB\"\nthreads = 2\n[procedure]\nwarmup_runs = 0\nprompt_runs = 1\n"
         );
         let (code, stdout) = place.run(&sweep, &["--no-verify"]);

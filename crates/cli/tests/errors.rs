@@ -31,11 +31,11 @@ fn malformed_sweeps() {
         ),
         (
             MOCK.replace("warmup_runs = 2", "warmup_runs = \"two\""),
-            "sweep.toml:9: procedure.warmup_runs: expected a whole number from 0, found \"two\"",
+            "sweep.toml:10: procedure.warmup_runs: expected a whole number from 0, found \"two\"",
         ),
         (
             format!("{MOCK}\nretries = 3\n"),
-            "sweep.toml:12: procedure.retries: unknown key: expected one of warmup_runs, prompt_runs, generations, until, min_runs, replicates",
+            "sweep.toml:13: procedure.retries: unknown key: expected one of warmup_runs, prompt_runs, generations, until, min_runs, replicates",
         ),
     ];
     for (sweep, message) in &cases[1..] {
@@ -55,7 +55,7 @@ fn malformed_sweeps() {
     refused(
         &place,
         &["run", "sweep.toml"],
-        "sweep.toml:14: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, notes, \
+        "sweep.toml:15: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, notes, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
     place.write("sweep.toml", MOCK);

@@ -34,7 +34,7 @@ const MOMENTS: [&str; 5] = ["hello", "load", "prompt", "decode", "goodbye"];
 /// Two cells; the fault is in the second alone, except at hello and in load, which are of both.
 fn sweep(fault: &str) -> String {
     format!(
-        "models = [\"llama2-15m\"]\nengines = [\"faulty\"]\nbatch_sizes = [1]\nprompt_lengths = [16, 32]\n\
+        "models = [\"llama2-15m\"]\nengines = [\"faulty\"]\nbatch_sizes = [1]\nprompt_lengths = [16, 32]\norder = \"table\"\n\
          generation_length = 2\ntimeout_seconds = 2\n[procedure]\nwarmup_runs = 1\nprompt_runs = 1\n{fault}"
     )
 }

@@ -18,7 +18,7 @@ const MOMENTS: [&str; 4] = ["hello", "load", "prompt", "decode"];
 /// Three cells; the fault is in the second alone, except at hello and in load, which are of all that are loaded anew.
 fn sweep(fault: &str) -> String {
     format!(
-        "models = [\"llama2-15m\"]\nengines = [\"faulty\"]\nbatch_sizes = [1]\nprompt_lengths = [16, 64, 32]\nworld_size = 2\n\
+        "models = [\"llama2-15m\"]\nengines = [\"faulty\"]\nbatch_sizes = [1]\nprompt_lengths = [16, 64, 32]\norder = \"table\"\nworld_size = 2\n\
          generation_length = 2\ntimeout_seconds = 8\n[procedure]\nwarmup_runs = 1\nprompt_runs = 1\n{fault}"
     )
 }
@@ -142,7 +142,7 @@ fn a_real_engine_s_rank_that_is_killed_or_stopped_is_named_and_the_next_cell_run
         (libc::SIGSTOP, Some(FailureKind::TimedOut), "no answer within 30 s: rank 1 does not react"),
     ] {
         let place = Place::new();
-        let sweep = "models = [\"llama2-15m\"]\nengines = [\"pytorch-eager\"]\nbatch_sizes = [16]\nprompt_lengths = [1024, 4]\n\
+        let sweep = "models = [\"llama2-15m\"]\nengines = [\"pytorch-eager\"]\nbatch_sizes = [16]\nprompt_lengths = [1024, 4]\norder = \"table\"\n\
              generation_length = 4\nworld_size = 2\nthreads = 1\ntimeout_seconds = 30\n\
              [procedure]\nwarmup_runs = 1\nprompt_runs = 10\n";
         place.write("sweep.toml", sweep);
@@ -175,7 +175,7 @@ fn without_mpirun_the_error_names_the_package() {
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert_eq!(
         stderr,
-        "error: sweep.toml:5: world_size: world_size 2 needs mpirun, which is not on the PATH: install Open MPI (Debian: \
+        "error: sweep.toml:6: world_size: world_size 2 needs mpirun, which is not on the PATH: install Open MPI (Debian: \
          apt-get install openmpi-bin) or MPICH (apt-get install mpich), the one that llama2-bench was built with\n"
     );
     assert!(!place.path("runs").exists());
@@ -191,7 +191,7 @@ fn what_can_t_be_several_ranks_is_refused_before_anything_is_loaded() {
     };
     assert_eq!(
         stderr(&["run", "sweep.toml"]),
-        "error: sweep.toml:5: world_size: reference: it has no tensor parallelism: it is one process always\n"
+        "error: sweep.toml:6: world_size: reference: it has no tensor parallelism: it is one process always\n"
     );
     assert_eq!(
         stderr(&["run", "sweep.toml", "--engine", "mock", "--world-size", "4"]),

@@ -28,7 +28,7 @@ pub use sweep::setting::{Origin, Setting, SettingsError};
 pub use sweep::setup::{PhaseTimeouts, Setup};
 pub use sweep::units::{format_bytes, parse_bytes};
 pub use sweep::values::{
-    Bytes, Ceilings, FlagKind, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
+    Bytes, Ceilings, CellOrder, FlagKind, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
 };
 pub use sweep::variant::Variant;
 pub use worker::classify::{Deadline, Evidence, WorkerEnd, classify};

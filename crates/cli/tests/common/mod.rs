@@ -81,6 +81,7 @@ engines = ["mock"]
 batch_sizes = [1, 4]
 prompt_lengths = [16, 64, 256]
 generation_length = 256
+order = "table"
 
 [procedure]
 warmup_runs = 2

@@ -52,6 +52,15 @@ pub enum Event<'a> {
     },
     /// The engines were held against each other.
     Verified(&'a Verification),
+    /// Not all engines of a model can be loaded together: this one takes turns with fewer, or none.
+    MeasuredApart {
+        /// The model.
+        model: &'a str,
+        /// The engine.
+        engine: &'a str,
+        /// Which engines it is apart from, and why.
+        note: &'a str,
+    },
     /// A cell's turn begins.
     CellStarted {
         /// The cell.

@@ -1,5 +1,6 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use protocol::{
 
 use crate::run::ceilings::reader;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
+use crate::run::turn_groups::TurnGroups;
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
+use crate::run::workers::Workers;
 use crate::worker::requests::why;
-use crate::{Cell, Event, Setup, Sweep, Variant, WorkerError, classify, interleaved, verify};
+use crate::{Cell, Event, Isolation, Setup, Sweep, Variant, WorkerError, classify, interleaved, verify};
 use results::{RunFolder, StoreError};
 
 /// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
@@ -36,7 +39,7 @@ pub struct RunSummary {
 pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
-    pub(crate) slot: WorkerSlot,
+    pub(crate) workers: Workers,
 }
 
 /// Measures every cell that a run's folder lacks. Several runs are measured interleaved; they have the same cells.
@@ -59,7 +62,7 @@ pub(crate) fn measure(
         let VariantRun { variant, folder, .. } = &runs[*side];
         !folder.known().has(&cell_key(&variant.sweep, cell), cell.replicate)
     };
-    let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
+    let mut missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
     let dirs: Vec<&Path> = runs.iter().map(|run| run.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
 
@@ -83,14 +86,42 @@ pub(crate) fn measure(
 
     if !missing.is_empty() {
         let reader = clocked(&mut time.memory, || reader(sweep));
-        runs.iter_mut().for_each(|run| run.slot.read_memory_with(reader.clone()));
+        runs.iter_mut().for_each(|run| run.workers.read_memory_with(reader.clone()));
     }
-    for (index, (side, cell)) in missing {
-        for (_, other) in runs.iter_mut().enumerate().filter(|(other, _)| *other != side) {
-            other.slot.stop(on_event);
+    let asked: Vec<_> = missing.iter().map(|(_, cell)| *cell).collect();
+    let mut groups = TurnGroups::new(runs, &asked);
+    let by_group = |groups: &TurnGroups, (_, (side, cell)): &(usize, (usize, Cell<'_>))| {
+        let model = sweep.models.iter().position(|model| model.name == cell.model.name);
+        (model, groups.of(*side, cell))
+    };
+    missing.sort_by_key(|cell| by_group(&groups, cell));
+    let mut told = HashSet::new();
+    let mut place = 0;
+    while let Some(&(index, (side, cell))) = missing.get(place) {
+        let group = groups.of(side, &cell);
+        for (other, run) in runs.iter_mut().enumerate() {
+            let is_together = |engine: &str, model: &str| {
+                model == cell.model.name && groups.of_engine(model, other, engine) == group
+            };
+            let keep = |engine: &str, model: &str| match sweep.isolation {
+                Isolation::Turn => is_together(engine, model),
+                Isolation::Engine | Isolation::Cell => other == side,
+            };
+            run.workers.stop_unless(keep, on_event);
         }
-        let VariantRun { variant, folder, slot } = &mut runs[side];
+        let apart = groups.note(side, &cell);
+        if let Some(note) = &apart
+            && told.insert((side, cell.model.name.clone(), cell.engine, note.clone()))
+        {
+            on_event(Event::MeasuredApart { model: &cell.model.name, engine: cell.engine, note });
+        }
+        let loaded: usize = runs.iter().map(|run| run.workers.loaded()).sum();
+        let VariantRun { variant, folder, workers } = &mut runs[side];
         let sweep = &variant.sweep;
+        let slot = workers.slot(cell.engine);
+        // One at a time is alone even while an earlier engine's worker is still there.
+        let is_alone =
+            sweep.isolation != Isolation::Turn || loaded == usize::from(slot.loaded_engine().is_some());
         on_event(Event::CellStarted { cell, index, side });
         let record = |outcome, SideMeasurements { gpu, read_bytes_per_second }| Measurement {
             schema: SCHEMA,
@@ -112,16 +143,32 @@ pub(crate) fn measure(
             let (measured, beside) = measure_unthrottled(variant, slot, cell, on_event);
             match measured {
                 Err(WorkerError::Interrupted) => return RunSummary::read(runs, true),
-                Err(WorkerError::Evidence(evidence)) => record(Outcome::Failed(classify(&evidence)), beside),
-                Ok(measured) => record(Outcome::Ok(Box::new(measured)), beside),
+                Err(WorkerError::Evidence(evidence)) => {
+                    let failure = classify(&evidence);
+                    let is_for_want_of_room =
+                        matches!(failure.kind, FailureKind::OutOfMemory | FailureKind::Crashed);
+                    if is_for_want_of_room && !is_alone {
+                        // What it does alone counts.
+                        slot.forget_load_failure();
+                        groups.set_apart(side, &cell, &failure.error);
+                        missing[place..].sort_by_key(|cell| by_group(&groups, cell));
+                        continue;
+                    }
+                    record(Outcome::Failed(failure), beside)
+                }
+                Ok(mut measured) => {
+                    measured.notes.extend(apart);
+                    record(Outcome::Ok(Box::new(measured)), beside)
+                }
             }
         };
         folder.append(&measurement)?;
         on_event(Event::CellEnded { cell, index, measurement: &measurement });
+        place += 1;
     }
     for run in runs.iter_mut() {
-        run.slot.stop(on_event);
-        time += run.slot.time;
+        run.workers.stop_unless(|_, _| false, on_event);
+        time += run.workers.time();
     }
     Ok(RunSummary { time, ..RunSummary::read(runs, false)? })
 }

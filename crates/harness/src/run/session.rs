@@ -11,7 +11,7 @@ use crate::run::ceilings::ceilings_of_run;
 use crate::run::environment::collect_environment;
 use crate::run::measure::{RunSummary, VariantRun, measure};
 use crate::run::time_breakdown::clocked;
-use crate::run::worker_slot::WorkerSlot;
+use crate::run::workers::Workers;
 use crate::{ClockLock, Event, Interrupt, Notice, SessionError, SettingsError, Sweep, Variant};
 
 /// Where a variant's records go.
@@ -150,7 +150,11 @@ impl Session {
         let gpu = &self.gpu;
         let runs = self.variants.iter().zip(&mut self.folders);
         let mut runs: Vec<VariantRun<'_>> = runs
-            .map(|(variant, folder)| VariantRun { variant, folder, slot: WorkerSlot::new(gpu.clone()) })
+            .map(|(variant, folder)| VariantRun {
+                variant,
+                folder,
+                workers: Workers::new(variant.sweep.isolation, gpu.clone()),
+            })
             .collect();
         let mut summary = measure(&mut runs, self.verify, on_event)?;
         summary.time.ceilings = self.ceilings_took;

@@ -18,7 +18,7 @@ use crate::worker::requests::{NUMBER_BYTES, load, measure_request};
 use crate::worker::validate::check_series;
 use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
 
-/// Where a run's workers take turns: at most one is there.
+/// A place for one worker at a time.
 #[derive(Default)]
 pub(crate) struct WorkerSlot {
     worker: Option<LoadedWorker>,
@@ -42,6 +42,8 @@ struct LoadedWorker {
     replicate: u32,
     worker: Worker,
     loaded: Loaded,
+    /// The cell that it measured last, which it is warmed up for.
+    measured: Option<CellSize>,
 }
 
 /// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
@@ -70,14 +72,19 @@ pub(crate) struct SideMeasurements {
 }
 
 impl WorkerSlot {
-    /// An empty slot, for workers on this GPU if any.
-    pub(crate) fn new(gpu: Option<GpuWatch>) -> Self {
-        Self { gpu, ..Self::default() }
+    /// An empty slot, for workers on this GPU if any; `reader` reads memory before and after each cell.
+    pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<Reader>>) -> Self {
+        Self { gpu, reader, ..Self::default() }
     }
 
-    /// Has memory read before and after each cell, where there is a reader.
-    pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<Reader>>) {
-        self.reader = reader;
+    /// Engine and model of the worker that is loaded.
+    pub(crate) fn loaded_engine(&self) -> Option<(&str, &str)> {
+        self.worker.as_ref().map(|loaded| (&*loaded.engine, &*loaded.model))
+    }
+
+    /// Forgets that a model could not be loaded: there was less room than there will be.
+    pub(crate) fn forget_load_failure(&mut self) {
+        self.load_failure = None;
     }
 
     /// How the cell would end because its model can't be loaded, and in which cell that was found.
@@ -134,7 +141,12 @@ impl WorkerSlot {
         }
 
         let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
-        let request = Request::Measure(measure_request(sweep, cell.model, size));
+        let mut request = measure_request(sweep, cell.model, size);
+        if sweep.isolation == Isolation::Turn && current.measured == Some(size) {
+            // It is warm; only the caches are another engine's.
+            request.procedure.warmup_runs = request.procedure.warmup_runs.min(1);
+        }
+        let request = Request::Measure(request);
         let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
         let figures = series + u64::from(sweep.procedure.prompt_runs);
         let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
@@ -163,6 +175,7 @@ impl WorkerSlot {
         self.time.on_cell(passed, measured.as_ref().ok());
         let Loaded { weights_bytes, notes } = current.loaded.clone();
         let mut series = measured?;
+        current.measured = Some(size);
         series.memory.weights_bytes = Some(weights_bytes);
         Ok(MeasuredCell { load_seconds, notes, series })
     }
@@ -177,7 +190,7 @@ impl WorkerSlot {
         let fits = |loaded: &LoadedWorker| {
             loaded.engine == cell.engine
                 && loaded.model == cell.model.name
-                && loaded.replicate == cell.replicate
+                && (loaded.replicate == cell.replicate || variant.sweep.isolation == Isolation::Turn)
         };
         if self.worker.as_ref().is_some_and(fits) {
             return Ok(None);
@@ -203,7 +216,8 @@ impl WorkerSlot {
         })?;
         self.load_failure = None;
         self.loaded.insert((engine.clone(), model.clone()));
-        self.worker = Some(LoadedWorker { engine, model, replicate: cell.replicate, worker, loaded });
+        let replicate = cell.replicate;
+        self.worker = Some(LoadedWorker { engine, model, replicate, worker, loaded, measured: None });
         Ok(Some(took.as_secs_f64()))
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
-    Bytes, Ceilings, Isolation, PauseSeconds, Percentage, Seconds, SettingValue, SweepRow, Whole,
+    Bytes, Ceilings, CellOrder, Isolation, PauseSeconds, Percentage, Seconds, SettingValue, SweepRow, Whole,
 };
 
 layer! {
@@ -50,8 +50,10 @@ layer! {
         pub device_memory_limit: Option<Setting<Bytes>> = Spec::setup("device-memory-limit", "SIZE"),
         /// The most seconds that loading, or a cell, may take [default: 3600].
         pub timeout_seconds: Option<Setting<Seconds>> = Spec::setup("timeout-seconds", "SECONDS").default("3600"),
-        /// A worker for all cells of an engine, or a fresh one for every cell.
-        pub isolation: Option<Setting<Isolation>> = Spec::flag("isolation", "engine|cell").default("\"engine\""),
+        /// Workers: one for all cells of an engine, a fresh one for every cell, or all engines loaded and taking turns (a replicate is a turn).
+        pub isolation: Option<Setting<Isolation>> = Spec::flag("isolation", "engine|cell|turn").default("\"engine\""),
+        /// Order of an engine's cells: shuffled by the seed, so that heat and memory do not follow size, or that of the table (the default with prune_oom).
+        pub order: Option<Setting<CellOrder>> = Spec::flag("order", "shuffled|table").default("\"shuffled\""),
         /// What the device can do at most is measured once a run; or, how fast a CPU reads memory, beside every cell, too.
         pub ceilings: Option<Setting<Ceilings>> = Spec::flag("ceilings", "run|cell").default("\"run\""),
         /// Also run an untimed generation of several ranks that says which share of the time passes in collectives.
@@ -100,7 +102,7 @@ layer! {
         pub until: Option<Setting<Percentage>> = Spec::flag("until", "SHARE"),
         /// Fewest prefills and generations with --until [default: 5].
         pub min_runs: Option<Setting<Whole<2>>> = Spec::flag("min-runs", "N"),
-        /// Measure every cell in so many fresh workers.
+        /// Measure every cell in so many fresh workers, or turns (replicates).
         pub replicates: Option<Setting<Whole<1>>> = Spec::flag("replicates", "N").default("1"),
     }
 }

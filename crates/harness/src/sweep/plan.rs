@@ -6,7 +6,7 @@ use protocol::{Options, Precision};
 
 use crate::sweep::models::Model;
 use crate::sweep::resolve::Sweep;
-use crate::sweep::values::{Isolation, SweepRow};
+use crate::sweep::values::{CellOrder, Isolation, SweepRow};
 
 /// One cell of a sweep, one replicate of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,31 +59,83 @@ pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
 }
 
 /// Every cell of `sides` runs of a sweep that are measured together: model, replicate, engine, side, and the cells of one
-/// worker, from the outermost to the innermost. Every other replicate goes through engines and sides backwards (A B B A):
-/// what drifts steadily then hits all of them alike.
-pub fn interleaved(sweep: &Sweep, sides: usize) -> Vec<(usize, Cell<'_>)> {
-    let mut cells = Vec::new();
+/// worker, from the outermost to the innermost; where engines take turns, model, size, replicate, engine and side. Every other
+/// replicate goes through engines and sides backwards (A B B A): what drifts steadily then hits all of them alike.
+pub fn interleaved<'a>(sweep: &'a Sweep, sides: usize) -> Vec<(usize, Cell<'a>)> {
+    let mut cells_in_order = Vec::new();
     for model in &sweep.models {
-        for replicate in 0..sweep.replicates {
-            let rows = rows(sweep).map(|(engine, batch_size, prompt_length)| Cell {
-                model,
-                engine,
-                batch_size,
-                prompt_length,
-                replicate,
-            });
-            let rows: Vec<Cell<'_>> = rows.collect();
-            let workers =
-                rows.chunk_by(|one, next| one.engine == next.engine && sweep.isolation == Isolation::Engine);
-            let mut turns: Vec<(usize, &[Cell<'_>])> =
-                workers.flat_map(|cells| (0..sides).map(move |side| (side, cells))).collect();
+        // What is measured before the next replicate of the same begins, worker by worker.
+        let mut rounds = Vec::new();
+        if sweep.isolation == Isolation::Turn {
+            for cells in by_size(cells_of(sweep, model, 0), sweep) {
+                let round = |replicate| {
+                    let worker = |cell: &Cell<'a>| vec![Cell { replicate, ..*cell }];
+                    (replicate, cells.iter().map(worker).collect::<Vec<_>>())
+                };
+                rounds.extend((0..sweep.replicates).map(round));
+            }
+        } else {
+            let round = |replicate| (replicate, by_worker(&cells_of(sweep, model, replicate), sweep));
+            rounds.extend((0..sweep.replicates).map(round));
+        }
+        for (replicate, workers) in rounds {
+            let mut turns: Vec<(usize, &[Cell<'a>])> =
+                workers.iter().flat_map(|cells| (0..sides).map(move |side| (side, &**cells))).collect();
             if replicate % 2 == 1 {
                 turns.reverse();
             }
-            cells.extend(turns.iter().flat_map(|(side, cells)| cells.iter().map(|cell| (*side, *cell))));
+            for (side, cells) in turns {
+                cells_in_order.extend(cells.iter().map(|cell| (side, *cell)));
+            }
         }
     }
-    cells
+    cells_in_order
+}
+
+/// The cells of a model and replicate, in the order of the table's rows.
+fn cells_of<'a>(sweep: &'a Sweep, model: &'a Model, replicate: u32) -> Vec<Cell<'a>> {
+    let cell =
+        |(engine, batch_size, prompt_length)| Cell { model, engine, batch_size, prompt_length, replicate };
+    rows(sweep).map(cell).collect()
+}
+
+/// The cells of each worker; shuffled where the sweep says so.
+fn by_worker<'a>(rows: &[Cell<'a>], sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
+    let workers =
+        rows.chunk_by(|one, next| one.engine == next.engine && sweep.isolation == Isolation::Engine);
+    let mut workers: Vec<Vec<Cell<'a>>> = workers.map(<[Cell<'a>]>::to_vec).collect();
+    if sweep.order == CellOrder::Shuffled {
+        for cells in &mut workers {
+            cells.sort_by_cached_key(|cell| draw(sweep.seed, cell));
+        }
+        if sweep.isolation == Isolation::Cell {
+            workers.sort_by_cached_key(|cells| cells.first().map(|cell| draw(sweep.seed, cell)));
+        }
+    }
+    workers
+}
+
+/// The cells of each size, one for each engine that takes turns; sizes are shuffled where the sweep says so.
+fn by_size<'a>(rows: Vec<Cell<'a>>, sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
+    let mut sizes: Vec<Vec<Cell<'a>>> = Vec::new();
+    for cell in rows {
+        let size = |cell: &Cell<'_>| (cell.batch_size, cell.prompt_length);
+        match sizes.iter_mut().find(|cells| size(&cells[0]) == size(&cell)) {
+            Some(cells) => cells.push(cell),
+            None => sizes.push(vec![cell]),
+        }
+    }
+    if sweep.order == CellOrder::Shuffled {
+        sizes.sort_by_cached_key(|cells| draw(sweep.seed, &Cell { engine: "", ..cells[0] }));
+    }
+    sizes
+}
+
+/// A cell's place in a shuffled order: the same for the same seed, whatever other cells there are.
+fn draw(seed: u32, cell: &Cell<'_>) -> String {
+    let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
+    let name = &model.name;
+    llama::sha256_hex(format!("{seed} {name} {engine} {batch_size} {prompt_length} {replicate}").as_bytes())
 }
 
 /// Engine, batch size and prompt length of every row of a table.
@@ -137,7 +189,7 @@ mod tests {
     #[test]
     fn replicates_go_there_and_back_again() {
         let text = QUICK_SWEEP.replace("[1, 4]", "[1]").replace("[16, 64, 256]", "[16, 64]");
-        let text = text.replace(", \"pytorch-compile\"", "");
+        let text = format!("order = \"table\"\n{}", text.replace(", \"pytorch-compile\"", ""));
         let names = |text: &str, sides| {
             let sweep = sweep(text);
             let name = |(side, cell): (usize, Cell<'_>)| {
@@ -155,6 +207,43 @@ mod tests {
         );
         let cells = format!("isolation = \"cell\"\n{text}");
         assert_eq!(names(&cells, 2), "o160.0 o161.0 o640.0 o641.0 p160.0 p161.0 p640.0 p641.0");
+        let turns = format!("isolation = \"turn\"\n{text}\nreplicates = 2");
+        assert_eq!(names(&turns, 1), "o160.0 p160.0 p160.1 o160.1 o640.0 p640.0 p640.1 o640.1");
+        assert_eq!(
+            names(&turns.replace(", 64]", "]"), 2),
+            "o160.0 o161.0 p160.0 p161.0 p161.1 p160.1 o161.1 o160.1"
+        );
+    }
+
+    #[test]
+    fn sizes_are_shuffled_by_the_seed_and_no_model_is_loaded_once_more() {
+        let order = |text: &str| {
+            let sweep = sweep(text);
+            let name =
+                |cell: &Cell<'_>| format!("{} {}x{}", cell.engine, cell.batch_size, cell.prompt_length);
+            plan(&sweep).iter().map(name).collect::<Vec<_>>()
+        };
+        let table = order(&format!("order = \"table\"\n{QUICK_SWEEP}"));
+        for isolation in ["engine", "cell", "turn"] {
+            let text = format!("isolation = \"{isolation}\"\n{QUICK_SWEEP}");
+            let shuffled = order(&text);
+            assert_eq!(shuffled, order(&text));
+            let sorted = |cells: &[String]| {
+                let mut cells = cells.to_vec();
+                cells.sort();
+                cells
+            };
+            assert_eq!(sorted(&shuffled), sorted(&table));
+            assert_ne!(shuffled, table);
+            assert_ne!(shuffled, order(&format!("seed = 1\n{text}")), "{isolation}");
+            let engines: Vec<&str> = shuffled.iter().map(|cell| cell.split(' ').next().unwrap()).collect();
+            let changes = engines.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            match isolation {
+                "engine" => assert_eq!(changes, 2, "each engine is loaded once"),
+                "turn" => assert_eq!(changes, engines.len() - 1, "engines alternate"),
+                _ => {}
+            }
+        }
     }
 
     #[test]

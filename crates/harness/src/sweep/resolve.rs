@@ -12,7 +12,9 @@ use crate::sweep::layer::{File, Layer};
 use crate::sweep::models::Model;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
-use crate::sweep::values::{Bytes, Ceilings, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole};
+use crate::sweep::values::{
+    Bytes, Ceilings, CellOrder, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
+};
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../../configs/quick.toml");
@@ -41,6 +43,8 @@ pub struct Sweep {
     pub seed: u32,
     /// How long a worker lives.
     pub isolation: Isolation,
+    /// The order in which the cells of a replicate are measured.
+    pub order: CellOrder,
     /// When it is measured what the device can do at most.
     pub ceilings: Ceilings,
     /// Whether a generation of its own also measures which share of the time several ranks spend in collectives.
@@ -49,7 +53,7 @@ pub struct Sweep {
     pub prune_oom: bool,
     /// How often a cell is run in one worker.
     pub procedure: Procedure,
-    /// Fresh workers that measure each cell.
+    /// Fresh workers that measure each cell, or turns of one worker.
     pub replicates: u32,
     /// How long to wait before each cell, its model loaded and the device idle.
     pub cool_down_seconds: f64,
@@ -108,6 +112,12 @@ impl Sweep {
             setup,
             seed,
             isolation: value_of(&keys.isolation),
+            // A cell that runs out of memory first would spare no smaller one.
+            order: if value_of(&keys.prune_oom) && written.order.is_none() {
+                CellOrder::Table
+            } else {
+                value_of(&keys.order)
+            },
             ceilings: value_of(&keys.ceilings),
             collectives,
             prune_oom: value_of(&keys.prune_oom),
@@ -162,6 +172,7 @@ impl Sweep {
             device_memory_limit: setup.device_memory_limit.map(Bytes).and_then(saved),
             timeout_seconds: saved(Seconds(setup.timeout_seconds)),
             isolation: saved(self.isolation),
+            order: saved(self.order),
             ceilings: unless_default(self.ceilings, &defaults.ceilings),
             collectives: unless_default(self.collectives, &defaults.collectives),
             prune_oom: saved(self.prune_oom),

@@ -163,6 +163,18 @@ pub enum Isolation {
     Engine,
     /// A fresh worker for every cell.
     Cell,
+    /// One worker for each engine, all loaded at once, which take turns: a replicate is a turn.
+    Turn,
+}
+
+/// The order in which the cells of a replicate are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CellOrder {
+    /// Shuffled by the sweep's seed, as far as no model has to be loaded once more for it.
+    Shuffled,
+    /// The order of the table's rows.
+    Table,
 }
 
 /// When it is measured what the device can do at most.
@@ -323,9 +335,21 @@ setting_value!(Precision, One, "fp32, fp16 or bf16", json!({ "enum": ["fp32", "f
     value.as_str()?.parse().ok()
 });
 
-setting_value!(Isolation, One, "\"engine\" or \"cell\"", json!({ "enum": ["engine", "cell"] }), |value| {
-    Self::deserialize(value.clone()).ok()
-});
+setting_value!(
+    Isolation,
+    One,
+    "\"engine\", \"cell\" or \"turn\"",
+    json!({ "enum": ["engine", "cell", "turn"] }),
+    |value| Self::deserialize(value.clone()).ok()
+);
+
+setting_value!(
+    CellOrder,
+    One,
+    "\"shuffled\" or \"table\"",
+    json!({ "enum": ["shuffled", "table"] }),
+    |value| Self::deserialize(value.clone()).ok()
+);
 
 setting_value!(Ceilings, One, "\"run\" or \"cell\"", json!({ "enum": ["run", "cell"] }), |value| {
     Self::deserialize(value.clone()).ok()

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use protocol::{Environment, Measurement, Share, Verification};
 
 use super::error::{StoreError, at, read_json};
-use super::provenance::{Part, environment_file, expected_records, read_parts, sweep_file, sweep_values};
+use super::provenance::{
+    Part, environment_file, expected_records, in_order_of, read_parts, row_order, sweep_file, sweep_values,
+};
 use super::records::{Checker, KnownRecords, RecordReader};
 
 const VERIFICATION: &str = "verification.json";
@@ -319,6 +321,8 @@ pub(super) fn read_run(dir: &Path) -> Result<(RunFacts, Vec<Measurement>), Store
     let verifications = read_verifications(dir)?;
     let mut records = Vec::new();
     each_record(&measurements, parts.len(), &mut |record| records.push(record))?;
+    let order: Vec<_> = parts.iter().flat_map(|part| row_order(&part.sweep)).collect();
+    let records = in_order_of(&order, records);
     let settings = parts.iter().map(|part| sweep_values(&part.sweep)).collect();
     let expected = parts.last().map_or(0, |part| expected_records(&part.sweep));
     let environments = parts.into_iter().map(|part| part.environment).collect();

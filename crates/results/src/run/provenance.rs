@@ -1,10 +1,10 @@
 //! A run's parts: most have one. A run that was resumed on another machine, with other libraries or with another sweep
 //! (`--allow-mixed`) has one for each: `sweep-2.toml`, `environment-2.json`, and so on; records say which is theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use protocol::Environment;
+use protocol::{CellKey, Environment, Measurement};
 use toml::{Table, Value};
 
 use super::error::{StoreError, at, read_json};
@@ -69,6 +69,8 @@ impl Part {
             let mut values = sweep_values(text);
             // How long a cell may take, and how often it is tried, changes no figure.
             values.retain(|key, _| !key.contains("timeout_seconds") && key != "throttle_retries");
+            // Runs from before there was a choice.
+            values.entry("order".into()).or_insert_with(|| "\"table\"".into());
             values
         };
         let (asked_then, asked_now) = (values(&self.sweep), values(sweep));
@@ -84,6 +86,9 @@ impl Part {
         differing(&then, &now).filter(|one| one.first.is_none()).map(|one| one.name.to_owned()).collect()
     }
 }
+
+/// Engine, batch size and prompt length.
+pub(super) type RowName = (String, i64, i64);
 
 /// An entry whose value is not the same in two maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +140,40 @@ pub(super) fn expected_records(text: &str) -> usize {
     length("models").saturating_mul(rows).saturating_mul(replicates)
 }
 
+/// Engine, batch size and prompt length of each row of a sweep's tables, in their order.
+pub(super) fn row_order(text: &str) -> Vec<RowName> {
+    let sweep: Table = text.parse().unwrap_or_default();
+    let list = |key: &str| sweep.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let name = |engine: &Value, batch: &Value, prompt: &Value| {
+        Some((engine.as_str()?.to_owned(), batch.as_integer()?, prompt.as_integer()?))
+    };
+    let rows = list("rows");
+    if !rows.is_empty() {
+        return rows.iter().filter_map(|row| name(row.get(0)?, row.get(1)?, row.get(2)?)).collect();
+    }
+    let (engines, batches, prompts) = (list("engines"), list("batch_sizes"), list("prompt_lengths"));
+    let mut order = Vec::new();
+    for engine in &engines {
+        for batch in &batches {
+            order.extend(prompts.iter().filter_map(|prompt| name(engine, batch, prompt)));
+        }
+    }
+    order
+}
+
+/// Records in the order of the table's rows; those of one row stay in the order in which they were measured.
+pub(super) fn in_order_of(order: &[RowName], mut records: Vec<Measurement>) -> Vec<Measurement> {
+    let places: HashMap<&RowName, usize> = order.iter().rev().zip((0..order.len()).rev()).collect();
+    records.sort_by_cached_key(|record| {
+        let CellKey { engine, batch_size, prompt_length, .. } = &record.key;
+        places
+            .get(&(engine.clone(), i64::from(*batch_size), i64::from(*prompt_length)))
+            .copied()
+            .unwrap_or(usize::MAX)
+    });
+    records
+}
+
 /// A sweep's settings by dotted key.
 pub(super) fn sweep_values(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
@@ -164,6 +203,15 @@ mod tests {
             (sweep_file(3), environment_file(3)),
             ("sweep-3.toml".into(), "environment-3.json".into())
         );
+    }
+
+    #[test]
+    fn rows_are_those_of_the_grid_or_of_the_list() {
+        let grid = row_order("engines = [\"b\", \"a\"]\nbatch_sizes = [4, 1]\nprompt_lengths = [16]\n");
+        let name = |engine: &str, batch| (engine.to_owned(), batch, 16);
+        assert_eq!(grid, [name("b", 4), name("b", 1), name("a", 4), name("a", 1)]);
+        assert_eq!(row_order("rows = [[\"a\", 1, 16], [\"b\", 4, 16]]"), [name("a", 1), name("b", 4)]);
+        assert_eq!(row_order("rows = [1]\nengines = 3"), []);
     }
 
     #[test]

@@ -60,7 +60,13 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
                 let engines: String =
                     names.iter().map(|name| format!("[{name}]\ncommand = [\"worker\"]\n")).collect();
                 let engines = Engines::parse(&engines, "engines.toml", Path::new("")).unwrap();
-                assert_eq!(Sweep::resolve(&keys, &engines).unwrap().to_toml(), text, "{}", path.display());
+                let mut keys = keys;
+                let is_old = keys.order.is_none();
+                keys.order.get_or_insert_with(|| Setting::new(CellOrder::Table, "a.toml"));
+                let written = Sweep::resolve(&keys, &engines).unwrap().to_toml();
+                // There was no choice of order once.
+                let written = if is_old { written.replace("order = \"table\"\n", "") } else { written };
+                assert_eq!(written, text, "{}", path.display());
                 count += 1;
             }
         }
@@ -72,7 +78,7 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
 fn every_key_is_kept() {
     let text = "batch_sizes = 4\nengines = [\"mock\", \"reference\"]\nmodels = \"llama2-15m\"\nprompt_lengths = [16, 8]
         generation_length = 9\ndevice = \"cuda:1\"\nprecision = \"bf16\"\nworld_size = 2\none_rank = true\nthreads = 3
-        seed = 7\nmemory_limit = \"1.5GiB\"\ndevice_memory_limit = \"80GB\"\ntimeout_seconds = 60\nisolation = \"cell\"
+        seed = 7\nmemory_limit = \"1.5GiB\"\ndevice_memory_limit = \"80GB\"\ntimeout_seconds = 60\nisolation = \"cell\"\norder = \"table\"
         ceilings = \"cell\"\nprune_oom = true\ncool_down_seconds = 1\nthrottle_retries = 0\nlock_gpu_clocks = \"base\"
         phase_timeout_seconds = { load = 1.5, prompt = 2, decode = 3 }
         procedure = { warmup_runs = 0, prompt_runs = 8, generations = 2, until = \"1%\", min_runs = 3, replicates = 4 }
@@ -225,7 +231,7 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
     );
     assert_eq!(
         with("isolation = \"none\""),
-        "a.toml:1: isolation: expected \"engine\" or \"cell\", found \"none\""
+        "a.toml:1: isolation: expected \"engine\", \"cell\" or \"turn\", found \"none\""
     );
     assert_eq!(
         with("options.onnx.a = 1"),
@@ -374,7 +380,7 @@ fn rows_may_be_listed_one_by_one() {
     let rows = |rows: &str| {
         let grid = ["engines", "batch_sizes", "prompt_lengths"];
         let rest = QUICK_SWEEP.lines().filter(|line| !grid.iter().any(|key| line.starts_with(key)));
-        resolve(&format!("rows = {rows}\n{}", rest.collect::<Vec<_>>().join("\n")))
+        resolve(&format!("rows = {rows}\norder = \"table\"\n{}", rest.collect::<Vec<_>>().join("\n")))
     };
     let sweep = rows("[[\"mock\", 4, 64], [\"mock\", 1, 16], [\"reference\", 4, 16]]").unwrap();
     let cells: Vec<_> =

@@ -1,0 +1,121 @@
+//! `isolation = "turn"`: engines that are all loaded take turns, and each turn is a record.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::Place;
+use protocol::Measurement;
+
+const ENGINES: &str = r#"
+one = { command = ["llama2-bench-mock"] }
+two = { command = ["llama2-bench-mock"], options = { slowdown = 2.0 } }
+three = { command = ["llama2-bench-mock"], options = { slowdown = 3.0 } }
+"#;
+
+const SWEEP: &str = r#"
+models = ["llama2-15m"]
+engines = ["one", "two", "three"]
+batch_sizes = 1
+prompt_lengths = [8, 16]
+generation_length = 4
+isolation = "turn"
+order = "table"
+[procedure]
+warmup_runs = 2
+prompt_runs = 2
+replicates = 3
+"#;
+
+const ORDER: [&str; 18] = [
+    "one 8 0",
+    "two 8 0",
+    "three 8 0",
+    "three 8 1",
+    "two 8 1",
+    "one 8 1",
+    "one 8 2",
+    "two 8 2",
+    "three 8 2",
+    "one 16 0",
+    "two 16 0",
+    "three 16 0",
+    "three 16 1",
+    "two 16 1",
+    "one 16 1",
+    "one 16 2",
+    "two 16 2",
+    "three 16 2",
+];
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("engines.toml", ENGINES);
+    place.write("sweep.toml", SWEEP);
+    place
+}
+
+fn name(record: &Measurement) -> String {
+    format!("{} {} {}", record.key.engine, record.key.prompt_length, record.replicate)
+}
+
+fn loads(records: &[Measurement]) -> usize {
+    records.iter().filter(|record| record.measured().is_some_and(|cell| cell.load_seconds.is_some())).count()
+}
+
+#[test]
+fn engines_take_turns_there_and_back_and_are_loaded_once() {
+    let place = place();
+    let (code, _) = place.run(SWEEP, &["--engines-file", "engines.toml"]);
+    assert_eq!(code, 0);
+    let records = place.records();
+    assert_eq!(records.iter().map(name).collect::<Vec<_>>(), ORDER);
+    assert_eq!(loads(&records), 3, "each engine is loaded once");
+    let ratios = place.bench(&["ratios", "run", "one"]).output().unwrap();
+    let ratios = String::from_utf8(ratios.stdout).unwrap();
+    assert!(ratios.contains("| two | 1 | 8 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |"), "{ratios}");
+}
+
+#[test]
+fn a_run_in_turns_that_was_killed_goes_on_where_it_was() {
+    let place = place();
+    let arguments = ["run", "sweep.toml", "--out", "run", "--engines-file", "engines.toml"];
+    for lines in 2..6 {
+        let resume = ["run", "--resume", "run", "--engines-file", "engines.toml"];
+        let arguments = if lines == 2 { &arguments[..] } else { &resume[..] };
+        let mut child = place.start(arguments, Stdio::null());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        assert!(stderr.lines().map_while(Result::ok).take(lines).count() > 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    place.bench(&["run", "--resume", "run", "--engines-file", "engines.toml"]).assert().success();
+    let records = place.records();
+    assert_eq!(records.iter().map(name).collect::<Vec<_>>(), ORDER, "in the same order, none twice");
+    place.bench(&["audit", "run"]).assert().success();
+}
+
+#[test]
+fn what_runs_out_of_memory_beside_others_is_measured_alone() {
+    let place = place();
+    let fault =
+        "[options.two]\nfault = { kind = \"out_of_memory\", phase = \"prompt\", min_prompt_length = 16 }\n";
+    place.write("sweep.toml", &format!("{SWEEP}{fault}"));
+    let arguments = ["run", "sweep.toml", "--out", "run", "--engines-file", "engines.toml"];
+    let output = place.bench(&arguments).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains(
+            "llama2-15m two: measured apart from one, three, not in turns with it: beside the other engines"
+        ),
+        "{told}"
+    );
+    let records = place.records();
+    let last: Vec<String> = records[records.len() - 3..].iter().map(name).collect();
+    assert_eq!(last, ["two 16 0", "two 16 1", "two 16 2"], "after the others");
+    let word = |record: &Measurement| record.outcome_word().to_owned();
+    assert!(records[records.len() - 3..].iter().all(|record| word(record) == "out_of_memory"));
+    assert_eq!(records.iter().filter(|record| record.measured().is_some()).count(), 15);
+}

@@ -1,0 +1,131 @@
+//! Which engines of a model are loaded together and take turns: as many as memory has room for.
+
+use std::collections::BTreeMap;
+
+use machine::available_memory;
+use machine::gpu::Gpus;
+use protocol::Device;
+
+use crate::run::measure::VariantRun;
+use crate::{Cell, Isolation, format_bytes};
+
+/// What a process needs beside the model: its program, libraries and their pools.
+const PROCESS_BYTES: u64 = 512 << 20;
+/// An estimate's allowance, in percent: engines hold copies of some weights.
+const ALLOWANCE_PERCENT: u64 = 10;
+
+/// An engine of one side, with a model.
+type Member = (String, usize, String);
+
+/// The group of each engine, by model and side: those of one group are loaded at the same time. Without turns all are of one
+/// group, which says nothing.
+#[derive(Debug, Default)]
+pub(crate) struct TurnGroups {
+    groups: BTreeMap<Member, usize>,
+    /// Why there is more than one.
+    why: String,
+}
+
+impl TurnGroups {
+    /// Groups for the cells of a session.
+    pub(crate) fn new(runs: &[VariantRun<'_>], cells: &[(usize, Cell<'_>)]) -> Self {
+        let sweep = &runs[0].variant.sweep;
+        if sweep.isolation != Isolation::Turn {
+            return Self::default();
+        }
+        let available = available(sweep.setup.device).unwrap_or(u64::MAX);
+        let mut groups = BTreeMap::new();
+        for model in &sweep.models {
+            let mut needs: Vec<(Member, u64)> = Vec::new();
+            for (side, cell) in cells.iter().filter(|(_, cell)| cell.model.name == model.name) {
+                let need = bytes(&runs[*side], cell);
+                let member = member(*side, cell);
+                match needs.iter_mut().find(|(known, _)| *known == member) {
+                    Some((_, most)) => *most = need.max(*most),
+                    None => needs.push((member, need)),
+                }
+            }
+            let bytes: Vec<u64> = needs.iter().map(|(_, bytes)| *bytes).collect();
+            groups.extend(needs.into_iter().map(|(member, _)| member).zip(fill(&bytes, available)));
+        }
+        let why = format!("the engines do not fit into {} of memory together", format_bytes(available));
+        Self { groups, why }
+    }
+
+    /// The group in which a cell is measured.
+    pub(crate) fn of(&self, side: usize, cell: &Cell<'_>) -> usize {
+        self.of_engine(&cell.model.name, side, cell.engine)
+    }
+
+    /// The group of an engine of `side`.
+    pub(crate) fn of_engine(&self, model: &str, side: usize, engine: &str) -> usize {
+        self.groups.get(&(model.to_owned(), side, engine.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Gives the cell's engine a group of its own, measured after the others; `why` is what it ran into beside them.
+    pub(crate) fn set_apart(&mut self, side: usize, cell: &Cell<'_>, why: &str) {
+        let last = self.groups.values().max().copied().unwrap_or(0);
+        self.groups.insert(member(side, cell), last + 1);
+        self.why = format!("beside the other engines it ended so: {why}");
+    }
+
+    /// Where not all engines of its model take turns with a cell's: what a reader should know of it.
+    pub(crate) fn note(&self, side: usize, cell: &Cell<'_>) -> Option<String> {
+        let own = self.of(side, cell);
+        let others =
+            self.groups.iter().filter(|((model, ..), group)| *model == cell.model.name && **group != own);
+        let others: Vec<&str> = others.map(|((_, _, engine), _)| engine.as_str()).collect();
+        (!others.is_empty())
+            .then(|| format!("measured apart from {}, not in turns with it: {}", others.join(", "), self.why))
+    }
+}
+
+fn member(side: usize, cell: &Cell<'_>) -> Member {
+    (cell.model.name.clone(), side, cell.engine.to_owned())
+}
+
+/// What a cell's worker will need, of all its ranks.
+fn bytes(run: &VariantRun<'_>, cell: &Cell<'_>) -> u64 {
+    let sweep = &run.variant.sweep;
+    let need = cell.memory_need(sweep).total();
+    let rank = (need + need / 100 * ALLOWANCE_PERCENT).saturating_add(PROCESS_BYTES);
+    rank.saturating_mul(sweep.setup.processes().world_size.into())
+}
+
+/// What `device` has left; `None` where nobody says.
+fn available(device: Device) -> Option<u64> {
+    let Device::Cuda(index) = device else { return available_memory() };
+    let gpus = Gpus::find().ok()?;
+    let total = gpus.facts().get(index as usize)?.memory_bytes;
+    Some(total.saturating_sub(gpus.watch(device)?.used_bytes()?))
+}
+
+/// Puts each engine into the first group that has room for it; one that needs more than there is has a group of its own.
+fn fill(needs: &[u64], available: u64) -> Vec<usize> {
+    let mut left: Vec<u64> = Vec::new();
+    let mut place = |need: u64| match left.iter().position(|left| *left >= need) {
+        Some(group) => {
+            left[group] -= need;
+            group
+        }
+        None => {
+            left.push(available.saturating_sub(need));
+            left.len() - 1
+        }
+    };
+    needs.iter().map(|need| place(*need)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_share_a_group_as_far_as_memory_allows() {
+        assert_eq!(fill(&[4, 4, 4], 12), [0, 0, 0]);
+        assert_eq!(fill(&[4, 4, 4], 11), [0, 0, 1]);
+        assert_eq!(fill(&[8, 4, 3, 4], 11), [0, 1, 0, 1]);
+        assert_eq!(fill(&[20, 4, 20], 11), [0, 1, 2], "what fits nowhere is alone");
+        assert_eq!(fill(&[], 11), [0usize; 0]);
+    }
+}

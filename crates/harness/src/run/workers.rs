@@ -1,0 +1,64 @@
+//! A variant's workers: one at a time or, where engines take turns, one for each engine.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use machine::Reader;
+use machine::gpu::GpuWatch;
+
+use crate::run::time_breakdown::TimeBreakdown;
+use crate::run::worker_slot::WorkerSlot;
+use crate::{Event, Isolation};
+
+/// The slots of a variant, by engine where engines take turns.
+pub(crate) struct Workers {
+    isolation: Isolation,
+    gpu: Option<GpuWatch>,
+    reader: Option<Rc<Reader>>,
+    slots: BTreeMap<String, WorkerSlot>,
+}
+
+impl Workers {
+    /// Room for workers on this GPU, if any.
+    pub(crate) fn new(isolation: Isolation, gpu: Option<GpuWatch>) -> Self {
+        Self { isolation, gpu, reader: None, slots: BTreeMap::new() }
+    }
+
+    /// Has memory read before and after each cell, where there is a reader.
+    pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<Reader>>) {
+        self.reader = reader;
+    }
+
+    /// The slot in which `engine` is measured.
+    pub(crate) fn slot(&mut self, engine: &str) -> &mut WorkerSlot {
+        let key = if self.isolation == Isolation::Turn { engine } else { "" };
+        let new = || WorkerSlot::new(self.gpu.clone(), self.reader.clone());
+        self.slots.entry(key.to_owned()).or_insert_with(new)
+    }
+
+    /// Loaded workers.
+    pub(crate) fn loaded(&self) -> usize {
+        self.slots.values().filter(|slot| slot.loaded_engine().is_some()).count()
+    }
+
+    /// Ends the workers that `keep` does not want, by engine and model.
+    pub(crate) fn stop_unless(
+        &mut self,
+        keep: impl Fn(&str, &str) -> bool,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        for slot in self.slots.values_mut() {
+            if slot.loaded_engine().is_some_and(|(engine, model)| !keep(engine, model)) {
+                slot.stop(on_event);
+            }
+        }
+    }
+
+    /// Where the time of the workers' cells went.
+    pub(crate) fn time(&self) -> TimeBreakdown {
+        self.slots.values().fold(TimeBreakdown::default(), |mut all, slot| {
+            all += slot.time;
+            all
+        })
+    }
+}
