@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::{CellOrder, Destination, QUICK_SWEEP, Setting, Sweep, SweepKeys};
+use harness::{Destination, QUICK_SWEEP, Sweep, SweepKeys};
 use results::RunFolder;
 
 use crate::printer;
@@ -33,11 +33,7 @@ pub(crate) fn open_earlier(
         Some(path) => read_settings(Some(path))?.0,
         None => {
             let (text, path) = folder.last_sweep();
-            let path = path.display().to_string();
-            let mut keys = Sweep::settings(text, &path, dir)?;
-            // A run from before there was a choice.
-            keys.order.get_or_insert_with(|| Setting::new(CellOrder::Table, &path));
-            keys
+            Sweep::settings_of_run(text, &path.display().to_string(), dir)?
         }
     };
     Ok((settings, Destination::Earlier { folder, allow_mixed }))

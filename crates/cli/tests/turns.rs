@@ -108,7 +108,7 @@ fn what_runs_out_of_memory_beside_others_is_measured_alone() {
     assert!(output.status.success(), "{told}");
     assert!(
         told.contains(
-            "llama2-15m two: measured apart from one, three, not in turns with it: beside the other engines"
+            "llama2-15m two: did not take turns with one, three: two failed while the others were loaded: "
         ),
         "{told}"
     );
@@ -118,4 +118,18 @@ fn what_runs_out_of_memory_beside_others_is_measured_alone() {
     let word = |record: &Measurement| record.outcome_word().to_owned();
     assert!(records[records.len() - 3..].iter().all(|record| word(record) == "out_of_memory"));
     assert_eq!(records.iter().filter(|record| record.measured().is_some()).count(), 15);
+}
+
+#[test]
+fn engines_that_take_turns_are_not_shared_out_over_machines() {
+    let place = place();
+    let arguments = ["run", "sweep.toml", "--out", "run", "--engines-file", "engines.toml", "--shard", "1/2"];
+    let output = place.bench(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("error: --shard: engines that take turns are measured on one machine"),
+        "{told}"
+    );
+    assert!(!place.path("run").exists());
 }

@@ -1,7 +1,7 @@
 //! `run`: measure a sweep.
 
 use anyhow::{Result, ensure};
-use harness::{Destination, Variant};
+use harness::{Destination, Isolation, Variant};
 
 use crate::args::RunArgs;
 use crate::commands::{against, profile};
@@ -32,6 +32,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         }
     };
     let variant = Variant::resolve(&args.measure.keys().over(settings), engines)?;
+    ensure!(
+        args.shard.is_none() || variant.sweep.isolation != Isolation::Turn,
+        "--shard: engines that take turns are measured on one machine: use isolation = \"engine\" or \"cell\""
+    );
     if args.list {
         printer::text(&listing::list(&variant.sweep, None))?;
         return Ok(ExitStatus::Done);

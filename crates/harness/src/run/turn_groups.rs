@@ -22,8 +22,10 @@ type Member = (String, usize, String);
 #[derive(Debug, Default)]
 pub(crate) struct TurnGroups {
     groups: BTreeMap<Member, usize>,
-    /// Why there is more than one.
-    why: String,
+    /// What an engine ran into beside the others.
+    failures: BTreeMap<Member, String>,
+    /// Bytes that the device had left.
+    available: u64,
 }
 
 impl TurnGroups {
@@ -48,8 +50,7 @@ impl TurnGroups {
             let bytes: Vec<u64> = needs.iter().map(|(_, bytes)| *bytes).collect();
             groups.extend(needs.into_iter().map(|(member, _)| member).zip(fill(&bytes, available)));
         }
-        let why = format!("the engines do not fit into {} of memory together", format_bytes(available));
-        Self { groups, why }
+        Self { groups, failures: BTreeMap::new(), available }
     }
 
     /// The group in which a cell is measured.
@@ -66,17 +67,22 @@ impl TurnGroups {
     pub(crate) fn set_apart(&mut self, side: usize, cell: &Cell<'_>, why: &str) {
         let last = self.groups.values().max().copied().unwrap_or(0);
         self.groups.insert(member(side, cell), last + 1);
-        self.why = format!("beside the other engines it ended so: {why}");
+        self.failures.insert(member(side, cell), why.to_owned());
     }
 
     /// Where not all engines of its model take turns with a cell's: what a reader should know of it.
     pub(crate) fn note(&self, side: usize, cell: &Cell<'_>) -> Option<String> {
         let own = self.of(side, cell);
-        let others =
-            self.groups.iter().filter(|((model, ..), group)| *model == cell.model.name && **group != own);
-        let others: Vec<&str> = others.map(|((_, _, engine), _)| engine.as_str()).collect();
-        (!others.is_empty())
-            .then(|| format!("measured apart from {}, not in turns with it: {}", others.join(", "), self.why))
+        let is_apart = |((model, ..), group): &(&Member, &usize)| *model == cell.model.name && **group != own;
+        let others: Vec<&Member> = self.groups.iter().filter(is_apart).map(|(member, _)| member).collect();
+        let failed = |of: &Member| Some((of.2.clone(), self.failures.get(of)?));
+        let failure = failed(&member(side, cell)).or_else(|| others.iter().find_map(|other| failed(other)));
+        let why = match failure {
+            Some((engine, error)) => format!("{engine} failed while the others were loaded: {error}"),
+            None => format!("they do not fit into {} of memory together", format_bytes(self.available)),
+        };
+        let names: Vec<&str> = others.iter().map(|(_, _, engine)| engine.as_str()).collect();
+        (!names.is_empty()).then(|| format!("did not take turns with {}: {why}", names.join(", ")))
     }
 }
 

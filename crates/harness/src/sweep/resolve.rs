@@ -73,6 +73,16 @@ impl Sweep {
         SweepKeys::read(&file, file.parse()?)
     }
 
+    /// Reads the sweep that a run keeps. One without `order` is from before there was a choice: the order of the table.
+    ///
+    /// # Errors
+    /// As [`Sweep::settings`].
+    pub fn settings_of_run(text: &str, origin: &str, folder: &Path) -> Result<SweepKeys, SettingsError> {
+        let mut keys = Self::settings(text, origin, folder)?;
+        keys.order.get_or_insert_with(|| Setting::new(CellOrder::Table, origin));
+        Ok(keys)
+    }
+
     /// Checks everything that can be checked without loading anything.
     ///
     /// # Errors
