@@ -27,6 +27,7 @@ fn environment() -> Environment {
         cpu: String::new(),
         cores: 2,
         cpu_governor: None,
+        processor: None,
         memory_bytes: 0,
         load_average: 0.0,
         gpus: Vec::new(),

@@ -1,14 +1,17 @@
 //! Reads what a run's figures depend on of the machine. Linux.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use protocol::{EngineProgram, Environment, Gpu, Hello, ModelFacts, ProgramVersion};
 use sha2::{Digest, Sha256};
 
+use crate::processor::processor_state;
+
 /// Looks around; `engines` are what workers said of themselves, `programs` what was started, `models` what
 /// they will compute, `gpus` what the driver says. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
-#[expect(clippy::disallowed_methods, reason = "the date of the run")]
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,
@@ -28,14 +31,15 @@ pub fn read_environment(
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let load = line("/proc/loadavg");
     Environment {
-        started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        started: utc_now(),
         program,
         kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").split('-').next().unwrap_or_default()),
-        cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cpu: cpu_model(),
         cores: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
         cpu_governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
             .ok()
             .map(|text| text.trim().to_owned()),
+        processor: Some(processor_state(Path::new("/"), std::env::vars_os().filter_map(text))),
         memory_bytes: memory_bytes(),
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus,
@@ -50,6 +54,22 @@ pub fn read_environment(
         locked_gpu_clocks: None,
         differs_from_first_part: Vec::new(),
     }
+}
+
+/// A variable whose name is text.
+fn text((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+}
+
+/// The time, in seconds (UTC).
+#[expect(clippy::disallowed_methods, reason = "the date of a record")]
+pub fn utc_now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The processor's model; its architecture where the kernel does not say.
+pub fn cpu_model() -> String {
+    field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into())
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

@@ -5,8 +5,9 @@ mod environment;
 pub mod gpu;
 mod memory_bandwidth;
 mod oom_kills;
+mod processor;
 
 pub use available_memory::available_memory;
-pub use environment::{memory_bytes, read_environment};
+pub use environment::{cpu_model, memory_bytes, read_environment, utc_now};
 pub use memory_bandwidth::Reader;
 pub use oom_kills::OomKills;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Gpu, Hello, LockedClock, MeasuredCeilings, Share};
+use crate::{Gpu, Hello, LockedClock, MeasuredCeilings, ProcessorState, Share};
 
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct Environment {
     pub cores: u32,
     /// Of the frequency governor, where there is one.
     pub cpu_governor: Option<String>,
+    /// Which CPUs the run may use and what changes their speed; `None` in a run from before that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ProcessorState>,
     /// RAM.
     pub memory_bytes: u64,
     /// The one-minute load average when the run began.
@@ -109,6 +112,10 @@ impl Environment {
             ("driver".to_owned(), drivers.join(", ")),
             ("program".to_owned(), format!("{} ({revision})", self.program.version)),
         ]);
+        facts.extend(self.processor.iter().flat_map(ProcessorState::facts));
+        if let Some(governor) = &self.cpu_governor {
+            facts.insert("frequency governor".into(), governor.clone());
+        }
         if let Some(machine) = &self.machine {
             facts.insert("machine".into(), machine.clone());
         }

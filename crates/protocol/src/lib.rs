@@ -12,6 +12,7 @@ mod gpu;
 mod latency;
 mod measurement;
 mod message;
+mod processor;
 mod read_measurement;
 mod share;
 mod verification;
@@ -29,6 +30,7 @@ pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
     Measured, ModelSource, Options, Procedure, Profiled, Progress, RankPlace, Reply, Request, UsableDevice,
 };
+pub use processor::ProcessorState;
 pub use share::Share;
 pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};

@@ -126,6 +126,7 @@ pub(crate) fn environment() -> Environment {
         cpu: "AMD EPYC 7763 64-Core Processor".into(),
         cores: 2,
         cpu_governor: None,
+        processor: None,
         memory_bytes: 8 << 30,
         load_average: 0.1,
         gpus: Vec::new(),

@@ -17,6 +17,7 @@ pub(crate) fn environment() -> Environment {
         cpu: "AMD EPYC".into(),
         cores: 2,
         cpu_governor: None,
+        processor: None,
         memory_bytes: 24 << 30,
         load_average: 0.0,
         gpus: Vec::new(),

@@ -11,8 +11,18 @@ use crate::{RunFolder, StoreError};
 
 /// What may be otherwise in runs that are joined, beside the machine: it changes no figure.
 const FREE: &str = "timeout_seconds";
-/// Facts that say which machine it was. All else that is known of a run must be the same.
-const OF_MACHINE: [&str; 4] = ["machine", "processor", "cores", "GPUs"];
+/// Facts that say which machine it was, and in which state. All else that is known of a run must be the same.
+const OF_MACHINE: [&str; 9] = [
+    "machine",
+    "processor",
+    "cores",
+    "hardware threads per core",
+    "frequency governor",
+    "turbo",
+    "transparent huge pages",
+    "environment variables",
+    "GPUs",
+];
 
 /// What was joined.
 #[derive(Debug)]
