@@ -92,13 +92,24 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
         .collect();
     let missing =
         verification.reference_error.as_ref().map(|error| format!("the reference did not answer: {error}"));
-    if engines.is_empty() {
-        return format!(
-            "{model}: only {against} computes it here, and there is nothing to hold that against"
-        );
-    }
-    let lines: Vec<String> = missing.into_iter().chain(engines).collect();
-    format!("{model} against {against} (tolerance {tolerance:.2e})\n  {}", lines.join("\n  "))
+    let reused: Vec<String> = verification
+        .reused
+        .iter()
+        .map(|(engine, time)| format!("{engine} ({})", time.get(..10).unwrap_or(time)))
+        .collect();
+    let reused = (!reused.is_empty()).then(|| {
+        format!(
+            "unchanged, so answers of an earlier run were used: {}; --verify again asks anew",
+            reused.join(", ")
+        )
+    });
+    let heading = if engines.is_empty() {
+        format!("{model}: only {against} computes it here, and there is nothing to compare it with")
+    } else {
+        format!("{model} against {against} (tolerance {tolerance:.2e})")
+    };
+    let lines: Vec<String> = std::iter::once(heading).chain(missing).chain(engines).chain(reused).collect();
+    lines.join("\n  ")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod listing;
 mod printer;
 mod progress;
 mod session;
+mod slow_steps;
 mod sweep_file;
 mod tables;
 mod time_breakdown;

@@ -1,10 +1,11 @@
 //! What a sweep looks like while it runs: on a terminal rows that grow over a live line, elsewhere a line a cell.
 
+use std::fmt;
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::{Event, Session, interleaved};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use protocol::{Measurement, Phase};
 use results::Figures;
 
@@ -12,11 +13,21 @@ use crate::eta::Eta;
 use crate::event_lines::{self, cell_name, growing_row, side_word};
 use crate::format::{clock, duration};
 use crate::printer;
+use crate::slow_steps::{SLOW, SlowSteps};
+
+/// The seconds of a step that takes long.
+fn slow(state: &ProgressState, text: &mut dyn fmt::Write) {
+    if state.elapsed() >= SLOW {
+        let _ = write!(text, "  {} s", state.elapsed().as_secs());
+    }
+}
 
 /// Shows a sweep's events on stderr.
 pub(crate) struct Progress {
     /// Only on a terminal.
     live: Option<ProgressBar>,
+    /// Only elsewhere.
+    slow: Option<SlowSteps>,
     eta: Eta,
     cells: usize,
     header_shown: bool,
@@ -26,6 +37,7 @@ pub(crate) struct Progress {
     side: &'static str,
     current: String,
     current_index: usize,
+    phase: Option<Phase>,
 }
 
 impl Progress {
@@ -37,11 +49,18 @@ impl Progress {
                 Some(cells.len() as u64),
                 ProgressDrawTarget::stderr_with_hz(5),
             );
-            bar.set_style(ProgressStyle::with_template("{wide_msg}").expect("a valid template"));
+            bar.set_style(
+                ProgressStyle::with_template("{wide_msg}{slow}")
+                    .expect("a valid template")
+                    .with_key("slow", slow),
+            );
+            bar.enable_steady_tick(Duration::from_secs(1));
             bar
         });
+        let slow = live.is_none().then(SlowSteps::start);
         Self {
             live,
+            slow,
             eta: Eta::new(cells.iter().map(|(_, cell)| cell.flops(sweep)).collect()),
             cells: cells.len(),
             header_shown: false,
@@ -50,6 +69,7 @@ impl Progress {
             side: "",
             current: String::new(),
             current_index: 0,
+            phase: None,
         }
     }
 
@@ -58,13 +78,17 @@ impl Progress {
             self.line(&line);
         }
         match *event {
-            Event::Verifying { engine, model } => self.message(&format!("verifying {engine} on {model}")),
+            Event::Verifying { engine, model } => {
+                self.phase = None;
+                self.begin(format!("verifying {engine} on {model}"));
+            }
             Event::CellStarted { cell, index, side } => {
                 self.side = side_word(side, self.sides);
                 self.current = format!("{}{}", cell_name(&cell), self.side);
                 self.current_index = index;
                 self.started = Instant::now();
-                self.message(&format!("[{}/{}] {}  starting", index + 1, self.cells, self.current));
+                self.phase = None;
+                self.begin(format!("{} starting", self.place()));
             }
             Event::Progress(progress) => {
                 let latency = progress.last_seconds.map(|seconds| format!("  {}", duration(seconds)));
@@ -75,11 +99,15 @@ impl Progress {
                 };
                 let left = self.eta.left(self.current_index, Some(progress));
                 let left = left.map_or_else(String::new, |left| format!("  about {} left", clock(left)));
-                let (index, cells, current) = (self.current_index + 1, self.cells, &self.current);
-                self.message(&format!(
-                    "[{index}/{cells}] {current}  {phase}{}{left}",
-                    latency.unwrap_or_default()
-                ));
+                let step = format!("{} {phase}", self.place());
+                if self.phase.replace(progress.phase) == Some(progress.phase) {
+                    if let Some(slow) = &self.slow {
+                        slow.update(step.clone());
+                    }
+                } else {
+                    self.begin(step.clone());
+                }
+                self.message(&format!("{step}{}{left}", latency.unwrap_or_default()));
             }
             Event::CellEnded { cell, index, measurement } => {
                 if measurement.failure().is_none() {
@@ -94,7 +122,7 @@ impl Progress {
                 let row = if self.live.is_some() {
                     growing_row(&cell, measurement) + self.side
                 } else {
-                    self.plain_row(index, measurement)
+                    self.plain_row(measurement)
                 };
                 self.line(&row);
             }
@@ -102,7 +130,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&mut self) {
+        self.slow = None;
         if let Some(live) = &self.live {
             live.finish_and_clear();
         }
@@ -115,14 +144,30 @@ impl Progress {
         }
     }
 
+    /// A step begins that may take long.
+    fn begin(&self, step: String) {
+        self.message(&step);
+        if let Some(live) = &self.live {
+            live.reset_elapsed();
+        }
+        if let Some(slow) = &self.slow {
+            slow.begin(step);
+        }
+    }
+
+    /// The present cell, and which of how many it is.
+    fn place(&self) -> String {
+        format!("[{}/{}] {}", self.current_index + 1, self.cells, self.current)
+    }
+
     fn message(&self, text: &str) {
         if let Some(live) = &self.live {
             live.set_message(results::plain(text));
         }
     }
 
-    fn plain_row(&self, index: usize, measurement: &Measurement) -> String {
-        let place = format!("[{}/{}] {}", index + 1, self.cells, self.current);
+    fn plain_row(&self, measurement: &Measurement) -> String {
+        let place = self.place();
         match Figures::new(std::slice::from_ref(measurement)) {
             Some(figures) => format!(
                 "{place}: prompt {}, token {}, wall {}",

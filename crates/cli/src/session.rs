@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant};
+use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant, Verify};
 use protocol::ProgramVersion;
 
 use crate::args::{HistoryFlags, MeasureArgs};
 use crate::exit_status::ExitStatus;
 use crate::format::{describe_ceilings, shell_command};
+use crate::slow_steps::SlowSteps;
 use crate::tables::write_run;
 use crate::watch::Shown;
 use crate::{history_folder, printer, time_breakdown};
@@ -22,21 +23,29 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
     let options = SessionOptions {
         program,
         ceilings: !args.no_ceilings,
-        verify: !args.no_verify,
+        verify: args.verify(),
         exclusive: args.exclusive,
     };
-    Ok(Session::begin(variants, &options, &mut |notice| tell(&notice))?)
+    let slow = SlowSteps::start();
+    let mut tell = |notice: Notice<'_>| {
+        slow.hear(&notice);
+        if let Some(line) = line(&notice) {
+            printer::line(&line);
+        }
+    };
+    Ok(Session::begin(variants, &options, &mut tell)?)
 }
 
-fn tell(notice: &Notice<'_>) {
-    printer::line(&match notice {
+fn line(notice: &Notice<'_>) -> Option<String> {
+    Some(match notice {
+        Notice::Greeting { .. } | Notice::MeasuringCeilings { .. } => return None,
         Notice::SharedGpu { device, others } => {
             format!("warning: {device} is also used by {others}: figures may be theirs, too")
         }
         Notice::Unrecorded(what) => format!("warning: {what}"),
         Notice::NoCeilings { device, engine, why } => format!("ceilings of {device}: {engine}: {why}"),
         Notice::Ceilings(best) => describe_ceilings(best),
-    });
+    })
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
@@ -88,8 +97,10 @@ pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[[String; 2]
     if let Some(file) = args.setup.engines.file() {
         words.extend(["--engines-file".into(), file.display().to_string()]);
     }
-    if args.no_verify {
-        words.push("--no-verify".into());
+    match args.verify() {
+        Verify::Changed => {}
+        Verify::Again => words.extend(["--verify", "again"].map(str::to_owned)),
+        Verify::Never => words.push("--no-verify".into()),
     }
     words.extend(more.iter().flatten().cloned());
     shell_command(&words)

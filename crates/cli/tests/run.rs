@@ -208,7 +208,7 @@ fn a_single_engine_without_a_reference_is_said_to_be_unverified() {
         .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
         .assert()
         .success()
-        .stderr(contains("only a computes it here, and there is nothing to hold that against"));
+        .stderr(contains("only a computes it here, and there is nothing to compare it with"));
 }
 
 #[test]

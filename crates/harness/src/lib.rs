@@ -13,7 +13,7 @@ pub use run::environment::{greet_all, greet_each};
 pub use run::error::SessionError;
 pub use run::events::{Event, Notice};
 pub use run::measure::RunSummary;
-pub use run::session::{Destination, Session, SessionOptions, lock_clocks};
+pub use run::session::{Destination, Session, SessionOptions, Verify, lock_clocks};
 pub use run::time_breakdown::TimeBreakdown;
 pub use run::verify::verify;
 pub use sweep::engines::{DEFAULT_ENGINES, EngineCommand, Engines};

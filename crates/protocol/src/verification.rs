@@ -1,10 +1,12 @@
 //! `verification.json`: whether the engines compute the same thing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 
-/// How one engine stands against the one that all are held against.
+/// How one engine stands against the one that all are compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The engine.
@@ -30,7 +32,7 @@ pub struct Verification {
     pub model: String,
     /// The precision of the engines; the reference computes in double precision on weights rounded to it.
     pub precision: Precision,
-    /// The engine that the others were held against; `None` where none answered.
+    /// The engine that the others were compared with; `None` where none answered.
     pub against: Option<String>,
     /// Why the reference did not answer, where it was asked.
     pub reference_error: Option<String>,
@@ -43,9 +45,18 @@ pub struct Verification {
     /// The part of the run whose engines these are, from 1.
     #[serde(default = "crate::measurement::first_part")]
     pub part: u32,
+    /// Engines that were not asked this time, because nothing had changed since they answered, and when that was (UTC).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reused: BTreeMap<String, String>,
 }
 
 impl Verification {
+    /// The engines that it knows of.
+    pub fn engines(&self) -> impl Iterator<Item = &str> {
+        let compared = self.agreements.iter().map(|agreement| agreement.engine.as_str());
+        self.against.as_deref().into_iter().chain(compared)
+    }
+
     /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same, or first
     /// different in a choice between logits that close.
     pub fn agrees(&self, agreement: &Agreement) -> bool {

@@ -1,5 +1,7 @@
 //! Snapshots of every output format, over a run with every kind of row.
 
+use std::collections::BTreeMap;
+
 use protocol::{
     Agreement, CellFailure, CellSize, Environment, FailureKind, Generation, Measurement, Outcome, Precision,
     Procedure, Verification,
@@ -63,6 +65,7 @@ fn verification() -> Verification {
         tolerance: 1e-4,
         agreements: vec![agreement("onnxruntime", 1e-6), agreement("pytorch-eager", 0.5)],
         part: 1,
+        reused: BTreeMap::new(),
     }
 }
 

@@ -6,14 +6,18 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use harness::{Engines, Flag, FlagKind, Key, SweepKeys};
+use harness::{Engines, Flag, FlagKind, Key, SweepKeys, Verify};
 
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MeasureArgs {
-    /// Do not hold the engines against each other before they are timed.
+    /// Verify before timing that engines compute the same: those that changed since they answered last, or all
+    /// of them again.
+    #[arg(long, value_name = "WHICH", default_value = "changed", conflicts_with = "no_verify")]
+    verify: VerifyWhich,
+    /// Do not verify the engines.
     #[arg(long)]
-    pub(crate) no_verify: bool,
+    no_verify: bool,
     /// Do not measure first what the device can do at most.
     #[arg(long)]
     pub(crate) no_ceilings: bool,
@@ -29,7 +33,23 @@ pub(crate) struct MeasureArgs {
     pub(crate) setup: SetupArgs,
 }
 
+/// Which engines are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum VerifyWhich {
+    Changed,
+    Again,
+}
+
 impl MeasureArgs {
+    /// Whether engines are verified.
+    pub(crate) fn verify(&self) -> Verify {
+        match self.verify {
+            _ if self.no_verify => Verify::Never,
+            VerifyWhich::Changed => Verify::Changed,
+            VerifyWhich::Again => Verify::Again,
+        }
+    }
+
     /// What the flags set of a sweep.
     pub(crate) fn keys(&self) -> SweepKeys {
         self.overrides.0.clone().over(self.setup.flags.0.clone())

@@ -14,6 +14,7 @@ use crate::args::CeilingsArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{at_clock, rate};
 use crate::printer;
+use crate::slow_steps::SlowSteps;
 
 /// `pytorch-compile` multiplies with the same library as `pytorch-eager`.
 const DEFAULT: [&str; 2] = ["onnxruntime", "pytorch-eager"];
@@ -31,14 +32,17 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     }
     let flags = &args.setup.flags.0;
     let variant = Variant::resolve(&flags.clone().over(settings), engines)?;
-    let hellos = harness::greet_all(&variant)?;
+    let slow = SlowSteps::start();
+    let hellos = harness::greet_all(&variant, &mut |notice| slow.hear(&notice))?;
     let precisions =
         flags.precision.as_ref().map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision.value]);
 
     let _interrupt = Interrupt::install();
     let sustained = args.sustained.map_or_else(|| sustained_seconds(variant.sweep.setup.device), Some);
     let sustained = sustained.filter(|seconds| *seconds > 0.0);
-    let CeilingsReport { best, engines } = measure_ceilings(&variant, &hellos, &precisions, sustained);
+    let CeilingsReport { best, engines } =
+        measure_ceilings(&variant, &hellos, &precisions, sustained, &mut |notice| slow.hear(&notice));
+    drop(slow);
     if interrupted() {
         return Ok(ExitStatus::Interrupted);
     }

@@ -7,11 +7,14 @@ use protocol::CellSize;
 use crate::commands::worker_error;
 use crate::exit_status::ExitStatus;
 use crate::printer;
+use crate::slow_steps::SlowSteps;
 
 /// Profiles the cell with every model and engine of the sweep. Nothing is timed or kept.
 pub(crate) fn run(mut variant: Variant, cell: CellSize) -> Result<ExitStatus> {
     variant.sweep.narrow_to(cell, "--profile")?;
-    harness::greet_all(&variant)?;
+    let slow = SlowSteps::start();
+    harness::greet_all(&variant, &mut |notice| slow.hear(&notice))?;
+    drop(slow);
     let _clocks = lock_clocks(&variant.sweep)?;
     let _interrupt = Interrupt::install();
     let mut status = ExitStatus::Done;

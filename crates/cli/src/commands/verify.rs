@@ -9,6 +9,7 @@ use crate::args::VerifyArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::describe_verification;
 use crate::printer;
+use crate::slow_steps::SlowSteps;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
@@ -27,12 +28,15 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let variant = Variant::resolve(&args.setup.flags.0.clone().over(settings), engines)?;
 
     let _interrupt = Interrupt::install();
+    let slow = SlowSteps::start();
     let mut verifications = Vec::new();
     for model in &variant.sweep.models {
         // A log shows by these lines which engine a verification that was cut waited for.
         let mut tell = |event: Event<'_>| {
             if let Event::Verifying { engine, model } = event {
-                printer::line(&format!("verifying {engine} on {model}"));
+                let step = format!("verifying {engine} on {model}");
+                printer::line(&step);
+                slow.begin(step);
             }
         };
         let verification = match harness::verify(&variant, model, &mut tell) {

@@ -31,14 +31,14 @@ impl Place {
     /// The program, started in this folder.
     pub(crate) fn bench(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("llama2-bench").unwrap();
-        command.current_dir(self.0.path()).args(arguments);
+        command.current_dir(self.0.path()).args(arguments).env("LLAMA2_BENCH_CACHE", self.path("cache"));
         command
     }
 
     /// The program, running in this folder; its stderr is read from the child.
     pub(crate) fn start(&self, arguments: &[&str], stdout: Stdio) -> Child {
         let mut command = std::process::Command::new(worker("llama2-bench"));
-        command.args(arguments).current_dir(self.0.path());
+        command.args(arguments).current_dir(self.0.path()).env("LLAMA2_BENCH_CACHE", self.path("cache"));
         command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
     }
 

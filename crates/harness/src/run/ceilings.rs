@@ -67,11 +67,15 @@ pub fn measure_ceilings<'a>(
     hellos: &BTreeMap<String, Hello>,
     precisions: &[Precision],
     sustained_seconds: Option<f64>,
+    notify: &mut dyn FnMut(Notice<'_>),
 ) -> CeilingsReport<'a> {
     let Variant { sweep, engines } = variant;
     let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(sweep.setup.device));
     let plan = Plan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
-    let answer = |name| (name, ask(engines, name, &plan).map_err(|error| why(&error)));
+    let answer = |name| {
+        notify(Notice::MeasuringCeilings { engine: name });
+        (name, ask(engines, name, &plan).map_err(|error| why(&error)))
+    };
     let names = sweep.engines.iter().map(String::as_str);
     let answers: Vec<_> = distinct(engines, names, hellos).into_iter().map(answer).collect();
     CeilingsReport { best: best(sweep.setup.device, &answers), engines: answers }
@@ -84,7 +88,8 @@ pub(crate) fn ceilings_of_run(
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Option<MeasuredCeilings> {
     let setup = &variant.sweep.setup;
-    let report = measure_ceilings(variant, hellos, &[setup.precision], sustained_seconds(setup.device));
+    let sustained = sustained_seconds(setup.device);
+    let report = measure_ceilings(variant, hellos, &[setup.precision], sustained, notify);
     for (engine, answer) in &report.engines {
         if let Err(why) = answer {
             notify(Notice::NoCeilings { device: setup.device, engine, why });

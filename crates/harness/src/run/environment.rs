@@ -7,21 +7,28 @@ use machine::read_environment;
 use protocol::{Environment, Hello, ModelFacts, ProgramVersion};
 
 use crate::worker::requests::{greet, greet_ranks, why};
-use crate::{Model, SessionError, SettingsError, Variant, WorkerError};
+use crate::{Model, Notice, SessionError, SettingsError, Variant, WorkerError};
 
 /// Hears every engine of the sweep out: who it is, and whether it has the device and the options that it is given.
 ///
 /// # Errors
 /// Where an engine can't be started, can't use the device or does not have an option: found before anything is loaded
 /// or written.
-pub fn greet_all(variant: &Variant) -> Result<BTreeMap<String, Hello>, SettingsError> {
-    greet_each(variant).into_iter().map(|(engine, hello)| Ok((engine, hello?))).collect()
+pub fn greet_all(
+    variant: &Variant,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<BTreeMap<String, Hello>, SettingsError> {
+    greet_each(variant, notify).into_iter().map(|(engine, hello)| Ok((engine, hello?))).collect()
 }
 
 /// Like [`greet_all`], with an answer for each engine, in the sweep's order.
-pub fn greet_each(variant: &Variant) -> Vec<(String, Result<Hello, SettingsError>)> {
+pub fn greet_each(
+    variant: &Variant,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Vec<(String, Result<Hello, SettingsError>)> {
     let Variant { sweep, engines } = variant;
-    let hello = |engine: &String| {
+    let mut hello = |engine: &String| {
+        notify(Notice::Greeting { engine });
         let error =
             |error: WorkerError| SettingsError { origin: format!("engine {engine}"), what: why(&error) };
         let setup = &sweep.setup;
@@ -44,9 +51,10 @@ pub fn greet_each(variant: &Variant) -> Vec<(String, Result<Hello, SettingsError
 pub(crate) fn collect_environment(
     variant: &Variant,
     program: &ProgramVersion,
+    notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Environment, SessionError> {
     let Variant { sweep, engines } = variant;
-    let hellos = greet_all(variant)?;
+    let hellos = greet_all(variant, notify)?;
     let facts = |model: &Model| {
         let fingerprint = llama::fingerprint(&model.source)?;
         Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))

@@ -9,6 +9,16 @@ use crate::Cell;
 /// Something that is said before a session's first cell.
 #[derive(Debug)]
 pub enum Notice<'a> {
+    /// An engine's worker is about to be started, to hear who it is.
+    Greeting {
+        /// The engine.
+        engine: &'a str,
+    },
+    /// An engine is about to measure ceilings.
+    MeasuringCeilings {
+        /// The engine.
+        engine: &'a str,
+    },
     /// Other programs use the GPU that computes: figures may be theirs, too.
     SharedGpu {
         /// The GPU.
@@ -43,14 +53,14 @@ pub enum Event<'a> {
         /// Of them, measured in an earlier run.
         done: usize,
     },
-    /// The engines are about to be held against each other.
+    /// An engine is about to generate a few tokens, which are compared with what others generate.
     Verifying {
         /// The engine whose turn it is.
         engine: &'a str,
         /// The model.
         model: &'a str,
     },
-    /// The engines were held against each other.
+    /// How the engines stand to each other: all of them, or so far, where one differs.
     Verified(&'a Verification),
     /// Not all engines of a model can be loaded together: this one takes turns with fewer, or none.
     MeasuredApart {

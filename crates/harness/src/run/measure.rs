@@ -1,6 +1,6 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use protocol::{
 use crate::run::ceilings::reader;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::turn_groups::TurnGroups;
+use crate::run::verify::{Verifier, differs};
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
 use crate::run::workers::Workers;
 use crate::worker::requests::why;
-use crate::{Cell, Event, Isolation, Setup, Sweep, Variant, WorkerError, classify, interleaved, verify};
+use crate::{Cell, Event, Isolation, Setup, Sweep, Variant, WorkerError, classify, interleaved};
 use results::{RunFolder, StoreError};
 
 /// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
@@ -40,6 +41,29 @@ pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
     pub(crate) workers: Workers,
+    /// By model; empty where engines are not verified.
+    pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
+}
+
+/// Why measuring stopped before its end.
+enum Stop {
+    Interrupted,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A cell that is measured, and which run's it is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// In the sweep, from 0.
+    index: usize,
+    side: usize,
+    cell: Cell<'a>,
 }
 
 /// Measures every cell that a run's folder lacks. Several runs are measured interleaved; they have the same cells.
@@ -48,129 +72,215 @@ pub(crate) struct VariantRun<'a> {
 /// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
 pub(crate) fn measure(
     runs: &mut [VariantRun<'_>],
-    check: bool,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunSummary, StoreError> {
     let Some(&VariantRun { variant: Variant { sweep, .. }, .. }) = runs.first() else {
         return Ok(RunSummary::default());
     };
-    let in_share = |(place, (side, _)): &(usize, (usize, Cell<'_>))| {
-        runs[*side].folder.shard().is_none_or(|share| share.has(*place))
-    };
-    let cells: Vec<_> = interleaved(sweep, runs.len()).into_iter().enumerate().filter(in_share).collect();
-    let is_missing = |(_, (side, cell)): &(usize, (usize, Cell<'_>))| {
+    let cells = interleaved(sweep, runs.len()).into_iter().enumerate();
+    let in_share =
+        |place: &Place<'_>| runs[place.side].folder.shard().is_none_or(|share| share.has(place.index));
+    let cells: Vec<_> =
+        cells.map(|(index, (side, cell))| Place { index, side, cell }).filter(in_share).collect();
+    let is_missing = |Place { side, cell, .. }: &Place<'_>| {
         let VariantRun { variant, folder, .. } = &runs[*side];
         !folder.known().has(&cell_key(&variant.sweep, cell), cell.replicate)
     };
-    let mut missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
+    let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
     let dirs: Vec<&Path> = runs.iter().map(|run| run.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
+    if missing.is_empty() {
+        return RunSummary::read(runs, false);
+    }
 
     let mut time = TimeBreakdown::default();
-    if check && !missing.is_empty() {
-        for VariantRun { variant, folder, .. } in runs.iter_mut() {
-            let mut verifications = Vec::new();
-            for model in &variant.sweep.models {
-                let verified = clocked(&mut time.verification, || verify(variant, model, on_event));
-                let verification = match verified {
-                    Ok(Some(verification)) => verification,
-                    Ok(None) => continue,
-                    Err(_) => return RunSummary::read(runs, true),
+    let ended = verify_before(runs, &missing, &mut time, on_event)
+        .and_then(|()| measure_missing(runs, sweep, missing, &mut time, on_event))
+        .and_then(|()| verify_after(runs, &mut time, on_event));
+    let interrupted = match ended {
+        Ok(()) => false,
+        Err(Stop::Interrupted) => true,
+        Err(Stop::Store(error)) => return Err(error),
+    };
+    for run in runs.iter_mut() {
+        run.workers.stop_unless(|_, _| false, on_event);
+        time += run.workers.time();
+    }
+    Ok(RunSummary { time, ..RunSummary::read(runs, interrupted)? })
+}
+
+/// Asks the reference, and engines of which no cell is missing. The others answer when they have loaded the model.
+fn verify_before(
+    runs: &mut [VariantRun<'_>],
+    missing: &[Place<'_>],
+    time: &mut TimeBreakdown,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(), Stop> {
+    for (side, run) in runs.iter_mut().enumerate() {
+        for (model, verifier) in &mut run.verifiers {
+            let will_load = |engine: &str| {
+                let is_of = |place: &Place<'_>| {
+                    place.side == side && place.cell.engine == engine && place.cell.model.name == *model
                 };
-                on_event(Event::Verified(&verification));
-                verifications.push(verification);
-                folder.write_verifications(&verifications)?;
+                missing.iter().any(is_of)
+            };
+            clocked(&mut time.verification, || {
+                verifier.ask_reference(on_event)?;
+                verifier.ask_the_rest(|engine| !will_load(engine), on_event)
+            })
+            .map_err(|_| Stop::Interrupted)?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks engines that never loaded the model, or whose kept answer was found wrong after their last cell.
+fn verify_after(
+    runs: &mut [VariantRun<'_>],
+    time: &mut TimeBreakdown,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(), Stop> {
+    for run in runs.iter_mut() {
+        run.workers.stop_unless(|_, _| false, on_event);
+        for verifier in run.verifiers.values_mut() {
+            clocked(&mut time.verification, || verifier.ask_the_rest(|_| true, on_event))
+                .map_err(|_| Stop::Interrupted)?;
+            if let Some(verification) = verifier.news() {
+                run.folder.write_verification(&verification)?;
             }
         }
     }
+    Ok(())
+}
 
-    if !missing.is_empty() {
-        let reader = clocked(&mut time.memory, || reader(sweep));
-        runs.iter_mut().for_each(|run| run.workers.read_memory_with(reader.clone()));
-    }
-    let asked: Vec<_> = missing.iter().map(|(_, cell)| *cell).collect();
+fn measure_missing<'a>(
+    runs: &mut [VariantRun<'_>],
+    sweep: &Sweep,
+    mut missing: Vec<Place<'a>>,
+    time: &mut TimeBreakdown,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<(), Stop> {
+    let reader = clocked(&mut time.memory, || reader(sweep));
+    runs.iter_mut().for_each(|run| run.workers.read_memory_with(reader.clone()));
+    let asked: Vec<_> = missing.iter().map(|place| (place.side, place.cell)).collect();
     let mut groups = TurnGroups::new(runs, &asked);
-    let by_group = |groups: &TurnGroups, (_, (side, cell)): &(usize, (usize, Cell<'_>))| {
+    let by_group = |groups: &TurnGroups, Place { side, cell, .. }: &Place<'a>| {
         let model = sweep.models.iter().position(|model| model.name == cell.model.name);
         (model, groups.of(*side, cell))
     };
-    missing.sort_by_key(|cell| by_group(&groups, cell));
+    missing.sort_by_key(|place| by_group(&groups, place));
     let mut told = HashSet::new();
-    let mut place = 0;
-    while let Some(&(index, (side, cell))) = missing.get(place) {
-        let group = groups.of(side, &cell);
-        for (other, run) in runs.iter_mut().enumerate() {
-            let is_together = |engine: &str, model: &str| {
-                model == cell.model.name && groups.of_engine(model, other, engine) == group
-            };
-            let keep = |engine: &str, model: &str| match sweep.isolation {
-                Isolation::Turn => is_together(engine, model),
-                Isolation::Engine | Isolation::Cell => other == side,
-            };
-            run.workers.stop_unless(keep, on_event);
-        }
+    let mut next = 0;
+    while let Some(&place) = missing.get(next) {
+        let Place { index, side, cell } = place;
+        stop_others(runs, &groups, place, on_event);
         let apart = groups.note(side, &cell);
         if let Some(note) = &apart
             && told.insert((side, cell.model.name.clone(), cell.engine, note.clone()))
         {
             on_event(Event::MeasuredApart { model: &cell.model.name, engine: cell.engine, note });
         }
-        let loaded: usize = runs.iter().map(|run| run.workers.loaded()).sum();
-        let VariantRun { variant, folder, workers } = &mut runs[side];
-        let sweep = &variant.sweep;
-        let slot = workers.slot(cell.engine);
-        // One at a time is alone even while an earlier engine's worker is still there.
-        let is_alone =
-            sweep.isolation != Isolation::Turn || loaded == usize::from(slot.loaded_engine().is_some());
         on_event(Event::CellStarted { cell, index, side });
-        let record = |outcome, SideMeasurements { gpu, read_bytes_per_second }| Measurement {
-            schema: SCHEMA,
-            key: cell_key(sweep, &cell),
-            replicate: cell.replicate,
-            part: folder.part(),
-            device_memory_limit_bytes: sweep.setup.device_memory_limit,
-            procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
-            read_bytes_per_second,
-            gpu,
-            outcome,
+        match measure_cell(runs, place, apart, on_event)? {
+            CellEnd::Recorded(measurement) => {
+                on_event(Event::CellEnded { cell, index, measurement: &measurement });
+                next += 1;
+            }
+            CellEnd::WantOfRoom(error) => {
+                groups.set_apart(side, &cell, &error);
+                missing[next..].sort_by_key(|place| by_group(&groups, place));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends the workers that are not to be loaded beside this place's.
+fn stop_others(
+    runs: &mut [VariantRun<'_>],
+    groups: &TurnGroups,
+    Place { side, cell, .. }: Place<'_>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) {
+    let group = groups.of(side, &cell);
+    for (other, run) in runs.iter_mut().enumerate() {
+        let is_together = |engine: &str, model: &str| {
+            model == cell.model.name && groups.of_engine(model, other, engine) == group
         };
-        let measurement = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
-            record(Outcome::Failed(pruned(from)), SideMeasurements::default())
-        } else if let Some((failure, from)) = slot.known_failure(sweep, &cell) {
-            let failure = CellFailure { inferred_from: Some(from), ..failure };
-            record(Outcome::Failed(failure), SideMeasurements::default())
-        } else {
-            let (measured, beside) = measure_unthrottled(variant, slot, cell, on_event);
-            match measured {
-                Err(WorkerError::Interrupted) => return RunSummary::read(runs, true),
-                Err(WorkerError::Evidence(evidence)) => {
-                    let failure = classify(&evidence);
-                    let is_for_want_of_room =
-                        matches!(failure.kind, FailureKind::OutOfMemory | FailureKind::Crashed);
-                    if is_for_want_of_room && !is_alone {
-                        // What it does alone counts.
-                        slot.forget_load_failure();
-                        groups.set_apart(side, &cell, &failure.error);
-                        missing[place..].sort_by_key(|cell| by_group(&groups, cell));
-                        continue;
+        let keep = |engine: &str, model: &str| match run.variant.sweep.isolation {
+            Isolation::Turn => is_together(engine, model),
+            Isolation::Engine | Isolation::Cell => other == side,
+        };
+        run.workers.stop_unless(keep, on_event);
+    }
+}
+
+/// How a cell's turn ended.
+enum CellEnd {
+    /// Its record is on disk.
+    Recorded(Box<Measurement>),
+    /// It failed, by this error, where others were loaded: what it does alone counts.
+    WantOfRoom(String),
+}
+
+fn measure_cell(
+    runs: &mut [VariantRun<'_>],
+    Place { side, cell, .. }: Place<'_>,
+    apart: Option<String>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<CellEnd, Stop> {
+    let loaded: usize = runs.iter().map(|run| run.workers.loaded()).sum();
+    let VariantRun { variant, folder, workers, verifiers } = &mut runs[side];
+    let sweep = &variant.sweep;
+    let mut verifier = verifiers.get_mut(&cell.model.name);
+    let slot = workers.slot(cell.engine);
+    // One at a time is alone even while an earlier engine's worker is still there.
+    let is_alone =
+        sweep.isolation != Isolation::Turn || loaded == usize::from(slot.loaded_engine().is_some());
+    let failed = |failure| (Outcome::Failed(failure), SideMeasurements::default());
+    let (outcome, beside) = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
+        failed(pruned(from))
+    } else if let Some((failure, from)) = slot.known_failure(sweep, &cell) {
+        failed(CellFailure { inferred_from: Some(from), ..failure })
+    } else {
+        let (measured, beside) = measure_unthrottled(variant, slot, verifier.as_deref_mut(), cell, on_event);
+        let outcome = match measured {
+            Err(WorkerError::Interrupted) => return Err(Stop::Interrupted),
+            Err(WorkerError::Evidence(evidence)) => {
+                let failure = classify(&evidence);
+                if matches!(failure.kind, FailureKind::OutOfMemory | FailureKind::Crashed) && !is_alone {
+                    slot.forget_load_failure();
+                    if let Some(verifier) = verifier {
+                        verifier.forget_failure(cell.engine);
                     }
-                    record(Outcome::Failed(failure), beside)
+                    return Ok(CellEnd::WantOfRoom(failure.error));
                 }
-                Ok(mut measured) => {
-                    measured.notes.extend(apart);
-                    record(Outcome::Ok(Box::new(measured)), beside)
-                }
+                Outcome::Failed(failure)
+            }
+            Ok(mut measured) => {
+                measured.notes.extend(apart);
+                Outcome::Ok(Box::new(measured))
             }
         };
-        folder.append(&measurement)?;
-        on_event(Event::CellEnded { cell, index, measurement: &measurement });
-        place += 1;
+        (outcome, beside)
+    };
+    // Before the cell's record: a figure's engine was verified.
+    if let Some(verification) = verifier.and_then(Verifier::news) {
+        folder.write_verification(&verification)?;
     }
-    for run in runs.iter_mut() {
-        run.workers.stop_unless(|_, _| false, on_event);
-        time += run.workers.time();
-    }
-    Ok(RunSummary { time, ..RunSummary::read(runs, false)? })
+    let measurement = Measurement {
+        schema: SCHEMA,
+        key: cell_key(sweep, &cell),
+        replicate: cell.replicate,
+        part: folder.part(),
+        device_memory_limit_bytes: sweep.setup.device_memory_limit,
+        procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
+        read_bytes_per_second: beside.read_bytes_per_second,
+        gpu: beside.gpu,
+        outcome,
+    };
+    folder.append(&measurement)?;
+    Ok(CellEnd::Recorded(Box::new(measurement)))
 }
 
 /// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try that
@@ -178,6 +288,7 @@ pub(crate) fn measure(
 fn measure_unthrottled(
     variant: &Variant,
     slot: &mut WorkerSlot,
+    mut verifier: Option<&mut Verifier<'_>>,
     cell: Cell<'_>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
@@ -187,7 +298,8 @@ fn measure_unthrottled(
     let (mut throttled_tries, mut pause, mut load_seconds) = (0, cool_down, None);
     let mut last_measured = None;
     loop {
-        let (mut measured, mut beside) = slot.measure(variant, cell, pause, on_event);
+        let (mut measured, mut beside) =
+            slot.measure(variant, verifier.as_deref_mut(), cell, pause, on_event);
         if let (Err(error), Some(before)) = (&measured, last_measured.take()) {
             on_event(Event::RetryFailed { cell, why: &why(error) });
             return before;
@@ -238,17 +350,13 @@ impl RunSummary {
     fn read(runs: &[VariantRun<'_>], interrupted: bool) -> Result<Self, StoreError> {
         let mut summary = Self { interrupted, ..Self::default() };
         for VariantRun { folder, .. } in runs {
-            summary.disagreement |= folder.verifications()?.iter().any(verification_differs);
+            let is_wrong =
+                |one: &Verification| one.agreements.iter().any(|agreement| differs(one, agreement));
+            summary.disagreement |= folder.verifications()?.iter().any(is_wrong);
             summary.failed += folder.known().failed();
         }
         Ok(summary)
     }
-}
-
-/// An engine that could not answer is told by its cells; one that answers otherwise is told here.
-fn verification_differs(verification: &Verification) -> bool {
-    let answered = verification.agreements.iter().filter(|agreement| agreement.error.is_none());
-    answered.into_iter().any(|agreement| !verification.agrees(agreement))
 }
 
 /// The key of a cell's records.

@@ -1,9 +1,11 @@
 //! A run: every cell of a sweep measured by a worker, every record kept.
 
+pub(crate) mod agreement;
 pub(crate) mod ceilings;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod kept_answers;
 pub(crate) mod measure;
 pub(crate) mod session;
 pub(crate) mod time_breakdown;

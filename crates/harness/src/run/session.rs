@@ -9,8 +9,10 @@ use results::{RunFolder, StoreError};
 
 use crate::run::ceilings::ceilings_of_run;
 use crate::run::environment::collect_environment;
+use crate::run::kept_answers::KeptAnswers;
 use crate::run::measure::{RunSummary, VariantRun, measure};
 use crate::run::time_breakdown::clocked;
+use crate::run::verify::Verifier;
 use crate::run::workers::Workers;
 use crate::{ClockLock, Event, Interrupt, Notice, SessionError, SettingsError, Sweep, Variant};
 
@@ -33,6 +35,17 @@ pub enum Destination {
     },
 }
 
+/// Whether a session checks that engines compute the same before they are timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Each engine is asked, unless what it answered before is kept and nothing has changed.
+    Changed,
+    /// Each engine is asked.
+    Again,
+    /// No engine is asked.
+    Never,
+}
+
 /// What a session does beside measuring.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -40,8 +53,8 @@ pub struct SessionOptions {
     pub program: ProgramVersion,
     /// Measure the device's ceilings before the first cell of a new run.
     pub ceilings: bool,
-    /// Check that the engines compute the same before they are timed.
-    pub verify: bool,
+    /// Whether engines are verified before they are timed.
+    pub verify: Verify,
     /// Refuse a GPU that other programs use.
     pub exclusive: bool,
 }
@@ -53,7 +66,7 @@ pub struct Session {
     gpu: Option<GpuWatch>,
     /// GPU clocks are reset when this is dropped.
     _clocks: Option<ClockLock>,
-    verify: bool,
+    verify: Verify,
     started: Instant,
     ceilings_took: Duration,
 }
@@ -75,7 +88,7 @@ impl Session {
         let started = Instant::now();
         let environments = variants
             .iter()
-            .map(|(variant, _)| collect_environment(variant, &options.program))
+            .map(|(variant, _)| collect_environment(variant, &options.program, notify))
             .collect::<Result<Vec<_>, _>>()?;
         // All compute on the same device.
         let sweep = &variants.last().expect("a variant").0.sweep;
@@ -147,16 +160,23 @@ impl Session {
     /// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
     pub fn measure(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<RunSummary, StoreError> {
         let _interrupt = Interrupt::install();
-        let gpu = &self.gpu;
+        let kept = KeptAnswers::of_user(self.verify == Verify::Again);
+        let (gpu, verify) = (&self.gpu, self.verify);
         let runs = self.variants.iter().zip(&mut self.folders);
         let mut runs: Vec<VariantRun<'_>> = runs
-            .map(|(variant, folder)| VariantRun {
-                variant,
-                folder,
-                workers: Workers::new(variant.sweep.isolation, gpu.clone()),
+            .map(|(variant, folder)| {
+                let models = variant.sweep.models.iter().filter(|_| verify != Verify::Never);
+                VariantRun {
+                    variant,
+                    folder,
+                    workers: Workers::new(variant.sweep.isolation, gpu.clone()),
+                    verifiers: models
+                        .map(|model| (model.name.clone(), Verifier::new(variant, model, &kept)))
+                        .collect(),
+                }
             })
             .collect();
-        let mut summary = measure(&mut runs, self.verify, on_event)?;
+        let mut summary = measure(&mut runs, on_event)?;
         summary.time.ceilings = self.ceilings_took;
         Ok(summary)
     }

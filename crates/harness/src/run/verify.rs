@@ -1,10 +1,15 @@
 //! Do the engines compute the same thing? Asked before they are timed.
 
-use protocol::{Agreement, Device, Generated, Precision, Verification};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Event, Model, Setup, Variant, WorkerError, WorkerProcesses, classify, generate};
+use protocol::{Agreement, Device, Generated, Hello, Precision, Verification};
 
-/// The engine that the others are held against where the model is small enough for it.
+use crate::run::agreement::{compare, no_answer};
+use crate::run::kept_answers::{AnswerKey, KeptAnswers, ModelIdentity, Question};
+use crate::worker::requests::{generate_with, load_model, start_worker, why};
+use crate::{Event, Model, Setup, Variant, Worker, WorkerError, WorkerProcesses};
+
+/// The engine that the others are compared with where the model is small enough for it.
 const REFERENCE: &str = "reference";
 const MOCK: &str = "mock";
 /// The reference takes about a second for 2·10⁹ parameter-tokens.
@@ -13,8 +18,9 @@ const BATCH_SIZE: u32 = 2;
 const PROMPT_LENGTH: u32 = 16;
 const NEW_TOKENS: u32 = 8;
 
-/// Has every engine of the sweep generate a few tokens with `model` and compares them; `None` where the sweep has only
-/// the mock engine, which computes nothing.
+/// Has every engine of the sweep generate a few tokens with `model`, each in a worker of its own, and compares them. What they
+/// answer is kept for runs; what was kept before is not used. `None` where the sweep has only the mock engine, which computes
+/// nothing.
 ///
 /// # Errors
 /// [`WorkerError::Interrupted`] alone: an engine that fails is a finding.
@@ -23,197 +29,322 @@ pub fn verify(
     model: &Model,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Verification>, WorkerError> {
-    let Variant { sweep, engines } = variant;
-    let compared: Vec<&String> = sweep.engines.iter().filter(|engine| *engine != MOCK).collect();
-    if compared.is_empty() {
-        return Ok(None);
-    }
-    let context = model.config.max_position_embeddings as u32;
-    let length = PROMPT_LENGTH.min(context / 2).max(1);
-    let new_tokens = NEW_TOKENS.min(context - length).max(1);
-    let prompt =
-        llama::prompt::seeded_prompt(BATCH_SIZE, length, model.config.vocab_size as u32, sweep.seed.into());
-
-    let answer = |setup: &Setup, engine: &str, on_event: &mut dyn FnMut(Event<'_>)| {
-        on_event(Event::Verifying { engine, model: &model.name });
-        match generate(setup, engines, model, engine, &prompt, new_tokens, true) {
-            Ok(generated) => Ok(Ok(generated)),
-            Err(WorkerError::Evidence(evidence)) => Ok(Err(classify(&evidence).error)),
-            Err(WorkerError::Interrupted) => Err(WorkerError::Interrupted),
-        }
-    };
-
-    // The reference computes the whole model, with the sums that one rank alone does without.
-    let use_reference = !sweep.setup.one_rank
-        && engines.get(REFERENCE).is_some()
-        && llama::cost::parameters(&model.config) <= LARGEST_FOR_REFERENCE;
-    let (mut against, mut reference_error) = (None, None);
-    if use_reference {
-        // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
-        let mut setup = sweep.setup.clone();
-        (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, WorkerProcesses::ONE);
-        setup.device_memory_limit = None;
-        match answer(&setup, REFERENCE, on_event)? {
-            Ok(generated) => against = Some((REFERENCE.to_owned(), generated)),
-            Err(error) => reference_error = Some(error),
-        }
-    }
-    let mut agreements = Vec::new();
-    for engine in compared {
-        match (answer(&sweep.setup, engine, on_event)?, &against) {
-            (Err(error), _) => agreements.push(Agreement { error: Some(error), ..nothing_compared(engine) }),
-            (Ok(generated), Some((_, expected))) => agreements.push(compare(engine, &generated, expected)),
-            // Without a reference the first engine that answers is the yardstick.
-            (Ok(generated), None) => against = Some((engine.clone(), generated)),
-        }
-    }
-
-    let largest_logit = against.as_ref().map_or(0.0, |(_, generated)| {
-        let logits = generated.logits.iter().flatten().flatten().flatten();
-        logits.fold(0.0f64, |largest, &logit| largest.max(f64::from(logit.abs())))
-    });
-    let relative = match sweep.setup.precision {
-        Precision::Fp32 => 1e-4,
-        Precision::Fp16 => 2e-2,
-        Precision::Bf16 => 1e-1,
-    };
-    Ok(Some(Verification {
-        model: model.name.clone(),
-        precision: sweep.setup.precision,
-        against: against.map(|(engine, _)| engine),
-        reference_error,
-        largest_logit,
-        tolerance: relative * largest_logit.max(1.0),
-        agreements,
-        part: 1,
-    }))
+    let kept = KeptAnswers::of_user(true);
+    let mut verifier = Verifier::new(variant, model, &kept);
+    verifier.ask_reference(on_event)?;
+    verifier.ask_the_rest(|_| true, on_event)?;
+    Ok(verifier.verification())
 }
 
-fn nothing_compared(engine: &str) -> Agreement {
-    Agreement {
-        engine: engine.to_owned(),
-        error: None,
-        same_tokens: false,
-        first_difference: None,
-        logit_gap: None,
-        largest_error: 0.0,
-        largest_error_at: None,
-    }
+/// The engines of a variant, compared on one model as they answer.
+pub(crate) struct Verifier<'a> {
+    variant: &'a Variant,
+    model: &'a Model,
+    kept: &'a KeptAnswers,
+    question: Question,
+    /// The reference's answer, or why there is none; `None` where it is not asked.
+    reference: Option<Result<Answer, String>>,
+    answers: BTreeMap<&'a str, Result<Answer, NoAnswer>>,
+    /// Something was answered since [`Verifier::news`].
+    has_news: bool,
 }
 
-fn compare(engine: &str, found: &Generated, expected: &Generated) -> Agreement {
-    let mut agreement = nothing_compared(engine);
-    let (Some(found_logits), Some(expected_logits)) = (&found.logits, &expected.logits) else {
-        return Agreement { error: Some("no logits were sent".into()), ..agreement };
-    };
-    if shape(found, found_logits) != shape(expected, expected_logits) {
-        return Agreement {
-            error: Some("another number of steps, rows, tokens or logits".into()),
-            ..agreement
+struct Answer {
+    generated: Generated,
+    /// `None` where it can't be kept.
+    key: Option<AnswerKey>,
+    /// When it was computed (UTC), where it was kept.
+    reused: Option<String>,
+}
+
+struct NoAnswer {
+    error: String,
+    /// It had the model loaded.
+    was_asked: bool,
+}
+
+impl<'a> Verifier<'a> {
+    /// Nobody is asked yet.
+    pub(crate) fn new(variant: &'a Variant, model: &'a Model, kept: &'a KeptAnswers) -> Self {
+        let context = model.config.max_position_embeddings as u32;
+        let length = PROMPT_LENGTH.min(context / 2).max(1);
+        let vocab_size = model.config.vocab_size as u32;
+        let seed = variant.sweep.seed.into();
+        let question = Question {
+            model: ModelIdentity::read(&model.source),
+            prompt_ids: llama::prompt::seeded_prompt(BATCH_SIZE, length, vocab_size, seed),
+            new_tokens: NEW_TOKENS.min(context - length).max(1),
         };
+        Self { variant, model, kept, question, reference: None, answers: BTreeMap::new(), has_news: false }
     }
-    agreement.same_tokens = found.tokens == expected.tokens;
-    for (row, (found_tokens, expected_tokens)) in found.tokens.iter().zip(&expected.tokens).enumerate() {
-        for (step, (found_step, expected_step)) in found_logits.iter().zip(expected_logits).enumerate() {
-            for (id, (a, b)) in found_step[row].iter().zip(&expected_step[row]).enumerate() {
-                let error = f64::from((a - b).abs());
-                // JSON has no NaN and no infinity: both are as wrong as can be.
-                let error = if error.is_finite() { error } else { f64::MAX };
-                if error > agreement.largest_error {
-                    agreement.largest_error = error;
-                    agreement.largest_error_at = Some((step, row, id));
+
+    /// Finds the reference's answer, where it is used.
+    ///
+    /// # Errors
+    /// [`WorkerError::Interrupted`] alone.
+    pub(crate) fn ask_reference(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), WorkerError> {
+        let Variant { sweep, engines } = self.variant;
+        // The reference computes the whole model, with the sums that one rank alone does without.
+        let is_used = self.compared().next().is_some()
+            && !sweep.setup.one_rank
+            && engines.get(REFERENCE).is_some()
+            && llama::cost::parameters(&self.model.config) <= LARGEST_FOR_REFERENCE;
+        if is_used {
+            // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
+            let mut setup = sweep.setup.clone();
+            (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, WorkerProcesses::ONE);
+            setup.device_memory_limit = None;
+            on_event(Event::Verifying { engine: REFERENCE, model: &self.model.name });
+            self.reference = Some(match self.answer(&setup, REFERENCE) {
+                Ok(answer) => {
+                    self.keep(&answer);
+                    Ok(answer)
                 }
+                Err(WorkerError::Interrupted) => return Err(WorkerError::Interrupted),
+                Err(error) => Err(why(&error)),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a worker that has the model should be asked: its engine did not answer before.
+    pub(crate) fn is_open(&self, engine: &str) -> bool {
+        engine != MOCK
+            && self.answers.get(engine).is_none_or(|answer| matches!(answer, Err(no) if !no.was_asked))
+    }
+
+    /// Asks a worker of the sweep that has the model loaded, unless its answer was kept, and tells what is found out.
+    ///
+    /// # Errors
+    /// Why it did not answer, which is noted, or that the user interrupts.
+    pub(crate) fn ask(
+        &mut self,
+        engine: &str,
+        worker: &mut Worker,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), WorkerError> {
+        let key = self.key(&self.variant.sweep.setup, engine, &worker.hello);
+        let answer = match self.recall(key.as_ref()) {
+            Some(answer) => Ok(answer),
+            None => {
+                on_event(Event::Verifying { engine, model: &self.model.name });
+                self.generate(key, worker)
             }
-            let (a, b) = (found_tokens[step], expected_tokens[step]);
-            if a != b {
-                if agreement.first_difference.is_none_or(|first| (step, row) < first) {
-                    agreement.first_difference = Some((step, row));
-                }
-                let logit = |id: u32| expected_step[row].get(id as usize).copied().map(f64::from);
-                let gap = logit(b).zip(logit(a)).map_or(f64::MAX, |(b, a)| (b - a).abs());
-                agreement.logit_gap = Some(agreement.logit_gap.map_or(gap, |largest: f64| largest.max(gap)));
-                // From here on this row continues another text: its logits say nothing any more.
-                break;
+        };
+        let failure = match answer {
+            Err(WorkerError::Interrupted) => return Err(WorkerError::Interrupted),
+            Err(error) => Some(error),
+            Ok(answer) => {
+                self.accept(engine, answer);
+                None
             }
+        };
+        if let Some(error) = &failure {
+            self.note_failure(engine, why(error), true);
+        }
+        self.tell(engine, on_event);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Notes that an engine can't load the model, until it does.
+    pub(crate) fn not_loaded(&mut self, engine: &str, error: String, on_event: &mut dyn FnMut(Event<'_>)) {
+        let is_new = !self.answers.contains_key(engine);
+        self.note_failure(engine, error, false);
+        if is_new {
+            self.tell(engine, on_event);
         }
     }
-    agreement
-}
 
-/// Tokens of each row, and logits of each row of each step.
-fn shape(generated: &Generated, logits: &[Vec<Vec<f32>>]) -> (Vec<usize>, Vec<Vec<usize>>) {
-    let steps = logits.iter().map(|step| step.iter().map(Vec::len).collect());
-    (generated.tokens.iter().map(Vec::len).collect(), steps.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generated(tokens: &[&[u32]], logits: &[&[&[f32]]]) -> Generated {
-        Generated {
-            tokens: tokens.iter().map(|row| row.to_vec()).collect(),
-            logits_sha256: String::new(),
-            logits: Some(logits.iter().map(|step| step.iter().map(|row| row.to_vec()).collect()).collect()),
+    /// Forgets that an engine failed: there was less room than there will be.
+    pub(crate) fn forget_failure(&mut self, engine: &str) {
+        if matches!(self.answers.get(engine), Some(Err(_))) {
+            self.answers.remove(engine);
         }
     }
 
-    #[test]
-    fn the_largest_error_is_found_with_its_place() {
-        let a = generated(&[&[1, 0]], &[&[&[0.0, 1.0]], &[&[1.0, 0.5]]]);
-        let b = generated(&[&[1, 0]], &[&[&[0.0, 1.0]], &[&[1.0, 0.25]]]);
-        let agreement = compare("x", &a, &b);
-        assert!(agreement.same_tokens);
-        assert_eq!((agreement.largest_error, agreement.largest_error_at), (0.25, Some((1, 0, 1))));
+    /// Asks those of whom nothing is known yet and whom `is_asked` names, each in a worker of its own.
+    ///
+    /// # Errors
+    /// [`WorkerError::Interrupted`] alone.
+    pub(crate) fn ask_the_rest(
+        &mut self,
+        is_asked: impl Fn(&str) -> bool,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), WorkerError> {
+        // A kept answer that a later one puts in doubt is forgotten: its engine comes up again.
+        let next = |verifier: &Self| {
+            verifier.compared().find(|engine| is_asked(engine) && !verifier.answers.contains_key(engine))
+        };
+        while let Some(engine) = next(self) {
+            on_event(Event::Verifying { engine, model: &self.model.name });
+            match self.answer(&self.variant.sweep.setup, engine) {
+                Ok(answer) => self.accept(engine, answer),
+                Err(WorkerError::Interrupted) => return Err(WorkerError::Interrupted),
+                Err(error) => self.note_failure(engine, why(&error), true),
+            }
+            self.tell(engine, on_event);
+        }
+        Ok(())
     }
 
-    #[test]
-    fn logits_after_a_different_token_are_not_compared() {
-        let a = generated(&[&[0, 1]], &[&[&[1.0, 0.99]], &[&[0.0, 9.0]]]);
-        let b = generated(&[&[1, 0]], &[&[&[0.99, 1.0]], &[&[9.0, 0.0]]]);
-        let agreement = compare("x", &a, &b);
-        assert_eq!(agreement.first_difference, Some((0, 0)));
-        assert!(agreement.largest_error < 0.011);
-        assert!(agreement.logit_gap.unwrap() < 0.011);
+    /// How the engines stand now, where that has changed since it was last asked for.
+    pub(crate) fn news(&mut self) -> Option<Verification> {
+        std::mem::take(&mut self.has_news).then(|| self.verification()).flatten()
     }
 
-    #[test]
-    fn right_logits_with_wrong_tokens_are_found() {
-        let a = generated(&[&[1]], &[&[&[1.0, 0.0]]]);
-        let b = generated(&[&[0]], &[&[&[1.0, 0.0]]]);
-        let agreement = compare("x", &a, &b);
-        assert_eq!((agreement.largest_error, agreement.logit_gap), (0.0, Some(1.0)));
-        let verification = Verification {
-            model: "m".into(),
-            precision: Precision::Fp32,
-            against: None,
-            reference_error: None,
-            largest_logit: 1.0,
-            tolerance: 1e-4,
-            agreements: vec![agreement],
+    /// How those that answered so far stand to each other, in the sweep's order; `None` where the sweep has only the mock
+    /// engine. Without a reference the first engine that answered is the yardstick.
+    pub(crate) fn verification(&self) -> Option<Verification> {
+        self.compared().next()?;
+        let setup = &self.variant.sweep.setup;
+        let mut reused = BTreeMap::new();
+        let mut note = |engine: &str, answer: &Answer| {
+            reused.extend(answer.reused.clone().map(|time| (engine.to_owned(), time)));
+        };
+        let (mut against, mut reference_error) = (None, None);
+        match &self.reference {
+            Some(Ok(answer)) => {
+                note(REFERENCE, answer);
+                against = Some((REFERENCE, &answer.generated));
+            }
+            Some(Err(error)) => reference_error = Some(error.clone()),
+            None => {}
+        }
+        let mut agreements = Vec::new();
+        for engine in self.compared() {
+            let answer = match self.answers.get(engine) {
+                None => continue,
+                Some(Err(NoAnswer { error, .. })) => {
+                    agreements.push(no_answer(engine, error));
+                    continue;
+                }
+                Some(Ok(answer)) => answer,
+            };
+            note(engine, answer);
+            match against {
+                Some((_, expected)) => agreements.push(compare(engine, &answer.generated, expected)),
+                None => against = Some((engine, &answer.generated)),
+            }
+        }
+        let largest_logit = against.map_or(0.0, |(_, generated)| {
+            let logits = generated.logits.iter().flatten().flatten().flatten();
+            logits.fold(0.0f64, |largest, &logit| largest.max(f64::from(logit.abs())))
+        });
+        let relative = match setup.precision {
+            Precision::Fp32 => 1e-4,
+            Precision::Fp16 => 2e-2,
+            Precision::Bf16 => 1e-1,
+        };
+        Some(Verification {
+            model: self.model.name.clone(),
+            precision: setup.precision,
+            against: against.map(|(engine, _)| engine.to_owned()),
+            reference_error,
+            largest_logit,
+            tolerance: relative * largest_logit.max(1.0),
+            agreements,
             part: 1,
-        };
-        assert!(!verification.holds());
+            reused,
+        })
     }
 
-    #[test]
-    fn missing_rows_and_logits_are_found() {
-        let whole = generated(&[&[0], &[0]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]);
-        for part in [
-            generated(&[&[0]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]),
-            generated(&[&[0], &[]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]),
-            generated(&[&[0], &[0]], &[&[&[1.0], &[1.0, 0.0]]]),
-            generated(&[&[0], &[0]], &[]),
-        ] {
-            assert!(compare("x", &part, &whole).error.is_some());
+    /// The engines that are compared, in the sweep's order.
+    fn compared(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.variant.sweep.engines.iter().map(String::as_str).filter(|engine| *engine != MOCK)
+    }
+
+    /// An engine's answer: kept, or from a worker of its own.
+    fn answer(&self, setup: &Setup, engine: &str) -> Result<Answer, WorkerError> {
+        let mut worker = start_worker(setup, &self.variant.engines, engine)?;
+        let key = self.key(setup, engine, &worker.hello);
+        let answer = match self.recall(key.as_ref()) {
+            Some(answer) => answer,
+            None => {
+                load_model(setup, self.model, engine, &mut worker, &mut |_| ())?;
+                self.generate(key, &mut worker)?
+            }
+        };
+        // How it ends matters when it has measured a cell.
+        let _ = worker.shutdown();
+        Ok(answer)
+    }
+
+    fn generate(&self, key: Option<AnswerKey>, worker: &mut Worker) -> Result<Answer, WorkerError> {
+        let Question { prompt_ids, new_tokens, .. } = &self.question;
+        let generated = generate_with(worker, self.model, prompt_ids, *new_tokens, true)?;
+        Ok(Answer { generated, key, reused: None })
+    }
+
+    fn recall(&self, key: Option<&AnswerKey>) -> Option<Answer> {
+        let (generated, computed) = self.kept.read(key?)?;
+        Some(Answer { generated, key: key.cloned(), reused: Some(computed) })
+    }
+
+    fn key(&self, setup: &Setup, engine: &str, hello: &Hello) -> Option<AnswerKey> {
+        AnswerKey::new(self.variant.engines.get(engine)?, hello, setup, &self.question)
+    }
+
+    fn keep(&self, answer: &Answer) {
+        if let (Some(key), None) = (&answer.key, &answer.reused) {
+            self.kept.write(key, &answer.generated);
         }
     }
 
-    #[test]
-    fn nan_is_never_agreement() {
-        let a = generated(&[&[0]], &[&[&[f32::NAN, 0.0]]]);
-        let b = generated(&[&[0]], &[&[&[1.0, 0.0]]]);
-        let agreement = compare("x", &a, &b);
-        assert_eq!(agreement.largest_error, f64::MAX);
+    fn note_failure(&mut self, engine: &str, error: String, was_asked: bool) {
+        if let Some(engine) = self.compared().find(|compared| *compared == engine)
+            && !matches!(self.answers.get(engine), Some(Ok(_)))
+        {
+            self.answers.insert(engine, Err(NoAnswer { error, was_asked }));
+            self.has_news = true;
+        }
     }
+
+    fn accept(&mut self, engine: &str, answer: Answer) {
+        let Some(engine) = self.compared().find(|compared| *compared == engine) else { return };
+        self.answers.insert(engine, Ok(answer));
+        self.has_news = true;
+        let doubted = self.doubted();
+        // Kept answers that are in doubt are forgotten: their engines are asked again.
+        for engine in &doubted {
+            if let Some(Ok(Answer { key: Some(key), reused, .. })) = self.answers.get(engine) {
+                self.kept.remove(key);
+                if reused.is_some() {
+                    self.answers.remove(engine);
+                }
+            }
+        }
+        if let Some(Ok(answer)) = self.answers.get(engine)
+            && !doubted.contains(engine)
+        {
+            self.keep(answer);
+        }
+    }
+
+    /// Tells how the engines stand when all have answered, or this one differs.
+    fn tell(&self, engine: &str, on_event: &mut dyn FnMut(Event<'_>)) {
+        let Some(verification) = self.verification() else { return };
+        let is_whole = self.compared().all(|engine| self.answers.contains_key(engine));
+        if is_whole
+            || verification.agreements.iter().any(|one| one.engine == engine && differs(&verification, one))
+        {
+            on_event(Event::Verified(&verification));
+        }
+    }
+
+    /// Engines whose answers differ; all of them where one does and there is no reference to say which is wrong.
+    fn doubted(&self) -> BTreeSet<&'a str> {
+        let Some(verification) = self.verification() else { return BTreeSet::new() };
+        let find = |engine: &str| verification.agreements.iter().find(|one| one.engine == engine);
+        let differing: BTreeSet<_> = self
+            .compared()
+            .filter(|engine| find(engine).is_some_and(|one| differs(&verification, one)))
+            .collect();
+        let knows_which = differing.is_empty() || matches!(self.reference, Some(Ok(_)));
+        if knows_which { differing } else { self.compared().collect() }
+    }
+}
+
+/// Whether an engine answered something else. One that could not answer is told by its cells.
+pub(crate) fn differs(verification: &Verification, agreement: &Agreement) -> bool {
+    agreement.error.is_none() && !verification.agrees(agreement)
 }

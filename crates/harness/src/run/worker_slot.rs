@@ -12,9 +12,10 @@ use protocol::{
 
 use crate::run::ceilings::read_beside_cell;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
+use crate::run::verify::Verifier;
 use crate::worker::interrupt::interrupted_within;
 use crate::worker::process::PLAIN_REPLY;
-use crate::worker::requests::{NUMBER_BYTES, load, measure_request};
+use crate::worker::requests::{NUMBER_BYTES, load, measure_request, why};
 use crate::worker::validate::check_series;
 use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
 
@@ -101,16 +102,17 @@ impl WorkerSlot {
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
-    /// Measures a cell, after a pause with the model loaded and the device idle.
+    /// Measures a cell, after a pause with the model loaded and the device idle. An engine of which nothing is known yet is verified first.
     pub(crate) fn measure(
         &mut self,
         variant: &Variant,
+        verifier: Option<&mut Verifier<'_>>,
         cell: Cell<'_>,
         pause: Duration,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
         let mut beside = SideMeasurements::default();
-        let measured = self.ask(variant, cell, pause, &mut beside, on_event);
+        let measured = self.ask(variant, verifier, cell, pause, &mut beside, on_event);
         if measured.is_err() || variant.sweep.isolation == Isolation::Cell {
             self.stop(on_event);
             let left =
@@ -128,13 +130,14 @@ impl WorkerSlot {
     fn ask(
         &mut self,
         variant: &Variant,
+        verifier: Option<&mut Verifier<'_>>,
         cell: Cell<'_>,
         pause: Duration,
         beside: &mut SideMeasurements,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<MeasuredCell, WorkerError> {
         let sweep = &variant.sweep;
-        let load_seconds = self.ensure_loaded(variant, cell, on_event)?;
+        let load_seconds = self.ensure_verified(variant, verifier, cell, on_event)?;
         let current = self.worker.as_mut().expect("a worker is loaded");
         if clocked(&mut self.time.cool_down, || interrupted_within(pause)) {
             return Err(WorkerError::Interrupted);
@@ -178,6 +181,34 @@ impl WorkerSlot {
         current.measured = Some(size);
         series.memory.weights_bytes = Some(weights_bytes);
         Ok(MeasuredCell { load_seconds, notes, series })
+    }
+
+    /// Loads the cell's model and has the engine verified where it was not yet; the seconds that loading took.
+    fn ensure_verified(
+        &mut self,
+        variant: &Variant,
+        verifier: Option<&mut Verifier<'_>>,
+        cell: Cell<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<f64>, WorkerError> {
+        let loaded = self.ensure_loaded(variant, cell, on_event);
+        let Some(verifier) = verifier.filter(|verifier| verifier.is_open(cell.engine)) else { return loaded };
+        let load_seconds = loaded.inspect_err(|error| {
+            if let WorkerError::Evidence(_) = error {
+                verifier.not_loaded(cell.engine, why(error), on_event);
+            }
+        })?;
+        let worker = &mut self.worker.as_mut().expect("a worker is loaded").worker;
+        let answered = clocked(&mut self.time.verification, || verifier.ask(cell.engine, worker, on_event));
+        match answered {
+            Ok(()) => Ok(load_seconds),
+            Err(WorkerError::Interrupted) => Err(WorkerError::Interrupted),
+            Err(WorkerError::Evidence(_)) => {
+                // Its cells are measured all the same, by a worker that nothing happened to.
+                self.stop(on_event);
+                self.ensure_loaded(variant, cell, on_event)
+            }
+        }
     }
 
     /// Starts a fresh worker and loads the cell's model, unless the worker at hand has it; the seconds that it took.

@@ -43,16 +43,26 @@ pub fn generate(
     logits: bool,
 ) -> Result<Generated, WorkerError> {
     let (mut worker, _) = load(setup, engines, model, engine, &mut |_| ())?;
+    let generated = generate_with(&mut worker, model, prompt_ids, max_new_tokens, logits)?;
+    let _ = worker.shutdown();
+    Ok(generated)
+}
+
+/// Has a worker that has `model` loaded generate greedily.
+pub(crate) fn generate_with(
+    worker: &mut Worker,
+    model: &Model,
+    prompt_ids: &[Vec<u32>],
+    max_new_tokens: u32,
+    logits: bool,
+) -> Result<Generated, WorkerError> {
     let numbers = if logits { model.config.vocab_size } else { 1 };
     let rows = prompt_ids.len().saturating_mul(max_new_tokens as usize);
     let longest = PLAIN_REPLY.saturating_add(rows.saturating_mul(numbers).saturating_mul(NUMBER_BYTES));
     let request =
         Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
     match worker.ask(&request, longest, &mut |_| ())? {
-        Reply::Generated(generated) => {
-            let _ = worker.shutdown();
-            Ok(generated)
-        }
+        Reply::Generated(generated) => Ok(generated),
         _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
     }
 }
@@ -101,8 +111,25 @@ pub(crate) fn load(
     engine: &str,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Worker, Loaded), WorkerError> {
+    let mut worker = start_worker(setup, engines, engine)?;
+    let loaded = load_model(setup, model, engine, &mut worker, progress)?;
+    Ok((worker, loaded))
+}
+
+/// Starts the worker of `engine`, of all its ranks.
+pub(crate) fn start_worker(setup: &Setup, engines: &Engines, engine: &str) -> Result<Worker, WorkerError> {
     let command = engines.get(engine).expect("a known engine");
-    let mut worker = Worker::spawn_ranks(command, setup.limits(), &setup.processes())?;
+    Worker::spawn_ranks(command, setup.limits(), &setup.processes())
+}
+
+/// Has a worker of `engine` load the model.
+pub(crate) fn load_model(
+    setup: &Setup,
+    model: &Model,
+    engine: &str,
+    worker: &mut Worker,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Loaded, WorkerError> {
     // A worker that does not know these would take no notice of them.
     setup
         .check_asked(engine, &worker.hello)
@@ -118,7 +145,7 @@ pub(crate) fn load(
         options: setup.options_of(engine),
     });
     match worker.ask(&request, PLAIN_REPLY, progress)? {
-        Reply::Loaded(loaded) => Ok((worker, loaded)),
+        Reply::Loaded(loaded) => Ok(loaded),
         _ => Err(worker.protocol_error(Phase::Load, "expected loaded".into())),
     }
 }

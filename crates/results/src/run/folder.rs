@@ -244,12 +244,18 @@ impl RunFolder {
         read_verifications(&self.dir)
     }
 
-    /// Writes what this part's engines compute into `verification.json`; other parts' stays.
-    pub fn write_verifications(&self, verifications: &[Verification]) -> Result<(), StoreError> {
+    /// Writes what this part's engines compute with a model into `verification.json`, unless what is there knows of further
+    /// engines; that of other parts and models stays.
+    pub fn write_verification(&self, verification: &Verification) -> Result<(), StoreError> {
         let mut all = self.verifications()?;
-        let is_new = |old: &Verification| verifications.iter().any(|one| one.model == old.model);
-        all.retain(|verification| verification.part != self.part || !is_new(verification));
-        all.extend(verifications.iter().map(|one| Verification { part: self.part, ..one.clone() }));
+        let is_earlier = |old: &Verification| old.part == self.part && old.model == verification.model;
+        let new: Vec<&str> = verification.engines().collect();
+        let knows_more = |old: &Verification| is_earlier(old) && old.engines().any(|old| !new.contains(&old));
+        if all.iter().any(knows_more) {
+            return Ok(());
+        }
+        all.retain(|old| !is_earlier(old));
+        all.push(Verification { part: self.part, ..verification.clone() });
         self.write_json(VERIFICATION, &all)
     }
 

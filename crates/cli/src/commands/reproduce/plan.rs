@@ -11,6 +11,7 @@ use results::{DeviceKind, Heading, ResultRow, ResultTable};
 
 use crate::args::ReproduceArgs;
 use crate::listing::list;
+use crate::slow_steps::SlowSteps;
 
 /// What of a published table can run here.
 pub(super) struct Plan<'t, 'a> {
@@ -95,10 +96,12 @@ fn plan<'t, 'a>(
             plan.variant = Some(variant);
             return Ok(plan);
         }
-        let unusable: BTreeMap<String, String> = harness::greet_each(&variant)
-            .into_iter()
-            .filter_map(|(engine, hello)| Some((engine, hello.err()?.to_string())))
-            .collect();
+        let slow = SlowSteps::start();
+        let unusable: BTreeMap<String, String> =
+            harness::greet_each(&variant, &mut |notice| slow.hear(&notice))
+                .into_iter()
+                .filter_map(|(engine, hello)| Some((engine, hello.err()?.to_string())))
+                .collect();
         if unusable.is_empty() {
             plan.variant = Some(variant);
             return Ok(plan);

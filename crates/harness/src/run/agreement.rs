@@ -1,0 +1,143 @@
+//! How what an engine generated stands against what another did.
+
+use protocol::{Agreement, Generated};
+
+/// An engine that answered nothing, and why.
+pub(crate) fn no_answer(engine: &str, error: &str) -> Agreement {
+    Agreement { error: Some(error.to_owned()), ..nothing_compared(engine) }
+}
+
+fn nothing_compared(engine: &str) -> Agreement {
+    Agreement {
+        engine: engine.to_owned(),
+        error: None,
+        same_tokens: false,
+        first_difference: None,
+        logit_gap: None,
+        largest_error: 0.0,
+        largest_error_at: None,
+    }
+}
+
+/// Compares what an engine generated with what another did.
+pub(crate) fn compare(engine: &str, found: &Generated, expected: &Generated) -> Agreement {
+    let mut agreement = nothing_compared(engine);
+    let (Some(found_logits), Some(expected_logits)) = (&found.logits, &expected.logits) else {
+        return Agreement { error: Some("no logits were sent".into()), ..agreement };
+    };
+    if shape(found, found_logits) != shape(expected, expected_logits) {
+        return Agreement {
+            error: Some("another number of steps, rows, tokens or logits".into()),
+            ..agreement
+        };
+    }
+    agreement.same_tokens = found.tokens == expected.tokens;
+    for (row, (found_tokens, expected_tokens)) in found.tokens.iter().zip(&expected.tokens).enumerate() {
+        for (step, (found_step, expected_step)) in found_logits.iter().zip(expected_logits).enumerate() {
+            for (id, (a, b)) in found_step[row].iter().zip(&expected_step[row]).enumerate() {
+                let error = f64::from((a - b).abs());
+                // JSON has no NaN and no infinity: both are as wrong as can be.
+                let error = if error.is_finite() { error } else { f64::MAX };
+                if error > agreement.largest_error {
+                    agreement.largest_error = error;
+                    agreement.largest_error_at = Some((step, row, id));
+                }
+            }
+            let (a, b) = (found_tokens[step], expected_tokens[step]);
+            if a != b {
+                if agreement.first_difference.is_none_or(|first| (step, row) < first) {
+                    agreement.first_difference = Some((step, row));
+                }
+                let logit = |id: u32| expected_step[row].get(id as usize).copied().map(f64::from);
+                let gap = logit(b).zip(logit(a)).map_or(f64::MAX, |(b, a)| (b - a).abs());
+                agreement.logit_gap = Some(agreement.logit_gap.map_or(gap, |largest: f64| largest.max(gap)));
+                // From here on this row continues another text: its logits say nothing any more.
+                break;
+            }
+        }
+    }
+    agreement
+}
+
+/// Tokens of each row, and logits of each row of each step.
+fn shape(generated: &Generated, logits: &[Vec<Vec<f32>>]) -> (Vec<usize>, Vec<Vec<usize>>) {
+    let steps = logits.iter().map(|step| step.iter().map(Vec::len).collect());
+    (generated.tokens.iter().map(Vec::len).collect(), steps.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use protocol::{Precision, Verification};
+
+    use super::*;
+
+    fn generated(tokens: &[&[u32]], logits: &[&[&[f32]]]) -> Generated {
+        Generated {
+            tokens: tokens.iter().map(|row| row.to_vec()).collect(),
+            logits_sha256: String::new(),
+            logits: Some(logits.iter().map(|step| step.iter().map(|row| row.to_vec()).collect()).collect()),
+        }
+    }
+
+    #[test]
+    fn the_largest_error_is_found_with_its_place() {
+        let a = generated(&[&[1, 0]], &[&[&[0.0, 1.0]], &[&[1.0, 0.5]]]);
+        let b = generated(&[&[1, 0]], &[&[&[0.0, 1.0]], &[&[1.0, 0.25]]]);
+        let agreement = compare("x", &a, &b);
+        assert!(agreement.same_tokens);
+        assert_eq!((agreement.largest_error, agreement.largest_error_at), (0.25, Some((1, 0, 1))));
+    }
+
+    #[test]
+    fn logits_after_a_different_token_are_not_compared() {
+        let a = generated(&[&[0, 1]], &[&[&[1.0, 0.99]], &[&[0.0, 9.0]]]);
+        let b = generated(&[&[1, 0]], &[&[&[0.99, 1.0]], &[&[9.0, 0.0]]]);
+        let agreement = compare("x", &a, &b);
+        assert_eq!(agreement.first_difference, Some((0, 0)));
+        assert!(agreement.largest_error < 0.011);
+        assert!(agreement.logit_gap.unwrap() < 0.011);
+    }
+
+    #[test]
+    fn right_logits_with_wrong_tokens_are_found() {
+        let a = generated(&[&[1]], &[&[&[1.0, 0.0]]]);
+        let b = generated(&[&[0]], &[&[&[1.0, 0.0]]]);
+        let agreement = compare("x", &a, &b);
+        assert_eq!((agreement.largest_error, agreement.logit_gap), (0.0, Some(1.0)));
+        let verification = Verification {
+            model: "m".into(),
+            precision: Precision::Fp32,
+            against: None,
+            reference_error: None,
+            largest_logit: 1.0,
+            tolerance: 1e-4,
+            agreements: vec![agreement],
+            part: 1,
+            reused: BTreeMap::new(),
+        };
+        assert!(!verification.holds());
+    }
+
+    #[test]
+    fn missing_rows_and_logits_are_found() {
+        let whole = generated(&[&[0], &[0]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]);
+        for part in [
+            generated(&[&[0]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]),
+            generated(&[&[0], &[]], &[&[&[1.0, 0.0], &[1.0, 0.0]]]),
+            generated(&[&[0], &[0]], &[&[&[1.0], &[1.0, 0.0]]]),
+            generated(&[&[0], &[0]], &[]),
+        ] {
+            assert!(compare("x", &part, &whole).error.is_some());
+        }
+    }
+
+    #[test]
+    fn nan_is_never_agreement() {
+        let a = generated(&[&[0]], &[&[&[f32::NAN, 0.0]]]);
+        let b = generated(&[&[0]], &[&[&[1.0, 0.0]]]);
+        let agreement = compare("x", &a, &b);
+        assert_eq!(agreement.largest_error, f64::MAX);
+    }
+}
