@@ -53,6 +53,12 @@ pub trait Engine {
     /// Allocates what a cell needs: buffers for `prompt` and for `generation_length` decode forwards after it.
     fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()>;
 
+    /// [`begin`](Engine::begin) for a cell whose logits are asked for after every forward. Of other cells only the last are asked
+    /// for, and an engine that would pay for keeping them may return none.
+    fn begin_keeping_logits(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
+        self.begin(prompt, generation_length)
+    }
+
     /// Empties the KV cache and puts the prompt back as input.
     fn reset(&mut self) -> Result<()>;
 

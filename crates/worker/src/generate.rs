@@ -16,7 +16,7 @@ pub(crate) fn generate(
     reporter: &Reporter,
 ) -> Result<Generated> {
     reporter.phase(Phase::Prompt, 1);
-    engine.begin(prompt, max_new_tokens - 1)?;
+    engine.begin_keeping_logits(prompt, max_new_tokens - 1)?;
     engine.reset()?;
     let mut hash = Sha256::new();
     let mut logits = Vec::new();

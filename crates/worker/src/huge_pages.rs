@@ -21,16 +21,18 @@ const HUGE_PAGE: usize = 2 << 20;
 /// What smaller programs allocate does not matter.
 const WORTH_A_NOTE: u64 = 1 << 30;
 
-/// Starts this program anew with large allocations in huge pages, where that makes a difference and `GLIBC_TUNABLES` does not say
-/// already what is to be done about them. Where it is impossible, goes on with small ones.
+/// Starts this program anew with [`huge_pages_variable`]. Where that is impossible, goes on with small pages.
 pub fn ask_for_huge_pages() {
+    let (Some((name, value)), Ok(program)) = (huge_pages_variable(), env::current_exe()) else { return };
+    let _error = Command::new(program).args(env::args_os().skip(1)).env(name, value).exec();
+}
+
+/// The environment variable, and its value, with which this program must be started for large allocations to be in huge pages;
+/// `None` where that makes no difference or `GLIBC_TUNABLES` says already what is to be done about them.
+pub fn huge_pages_variable() -> Option<(&'static str, String)> {
     let enabled = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-    let tunables = with_huge_pages(&env::var_os(TUNABLES).unwrap_or_default());
-    let (true, Some(tunables), Ok(program)) = (enabled.contains("[madvise]"), tunables, env::current_exe())
-    else {
-        return;
-    };
-    let _error = Command::new(program).args(env::args_os().skip(1)).env(TUNABLES, tunables).exec();
+    let tunables = with_huge_pages(&env::var_os(TUNABLES).unwrap_or_default())?;
+    enabled.contains("[madvise]").then_some((TUNABLES, tunables))
 }
 
 fn with_huge_pages(tunables: &OsStr) -> Option<String> {

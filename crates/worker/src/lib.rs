@@ -19,10 +19,10 @@ mod runtime;
 pub mod timing;
 
 pub use engine::{Engine, PeakMemory, Prompt};
-pub use huge_pages::{ask_for_huge_pages, move_to_huge_pages};
+pub use huge_pages::{ask_for_huge_pages, huge_pages_variable, move_to_huge_pages};
 pub use memory::OutOfMemory;
-pub use options::{OptionError, describe_options, take_flag, take_word, unknown_options};
-pub use pipe::{serve, serve_ranks, serve_with_clock};
+pub use options::{OptionError, describe_options, resolve_options, take_flag, take_word, unknown_options};
+pub use pipe::{Replies, serve, serve_ranks, serve_with_clock};
 pub use progress::Reporter;
 pub use ranks::join;
 pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

@@ -39,6 +39,24 @@ pub fn take_flag(options: &mut Options, name: &str, default: bool) -> Result<boo
     }
 }
 
+/// The value of every option that an engine declares, each with the values that it can have: what is given, else the first of them.
+/// An option without values can have any; where it is not given, it has none.
+pub fn resolve_options(given: &Options, declared: &[(String, Vec<Value>)]) -> Result<Options, OptionError> {
+    let known: Vec<&str> = declared.iter().map(|(name, _)| name.as_str()).collect();
+    let unknown = given.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    unknown_options(&unknown.map(|(name, value)| (name.clone(), value.clone())).collect(), &known)?;
+    let mut resolved = Options::new();
+    for (name, values) in declared {
+        let Some(value) = given.get(name).or(values.first()) else { continue };
+        if !values.is_empty() && !values.contains(value) {
+            let values = values.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
+            return Err(OptionError(format!("option {name}: expected {values}, found {value}")));
+        }
+        resolved.insert(name.clone(), value.clone());
+    }
+    Ok(resolved)
+}
+
 /// An engine's options for its hello: each with its words, the first the default; `true` and `false` are flags.
 pub fn describe_options(options: &[(&str, &[&str])]) -> BTreeMap<String, Vec<Value>> {
     let value = |word: &&str| word.parse::<bool>().map_or_else(|_| Value::from(*word), Value::from);
@@ -54,6 +72,8 @@ pub fn unknown_options(options: &Options, known: &[&str]) -> Result<(), OptionEr
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -70,5 +90,38 @@ mod tests {
         let error = take_flag(&mut options, "graph", false).unwrap_err().to_string();
         assert_eq!(error, "option graph: expected true or false, found 1");
         assert_eq!(take_flag(&mut options, "graph", true), Ok(true));
+    }
+
+    #[test]
+    fn declared_options_are_resolved_or_refused() {
+        let declared = [
+            ("attention".to_owned(), vec!["sdpa".into(), "eager".into()]),
+            ("graph".to_owned(), vec![false.into(), true.into(), "auto".into()]),
+            ("share".to_owned(), Vec::new()),
+        ];
+        let resolve = |given: Value| {
+            let given = serde_json::from_value(given).unwrap();
+            let resolved = resolve_options(&given, &declared).map_err(|error| error.to_string())?;
+            Ok::<_, String>(serde_json::to_value(resolved).unwrap())
+        };
+        assert_eq!(resolve(json!({})), Ok(json!({"attention": "sdpa", "graph": false})));
+        let given = json!({"attention": "eager", "graph": "auto", "share": 0.8});
+        assert_eq!(resolve(given.clone()), Ok(given));
+        let refused = |given| resolve(given).unwrap_err();
+        assert_eq!(
+            refused(json!({"threads": 4})),
+            "unknown option threads: this engine has attention, graph, share"
+        );
+        assert_eq!(
+            refused(json!({"attention": "flash"})),
+            r#"option attention: expected "sdpa" or "eager", found "flash""#
+        );
+        // `1` is no `true`.
+        assert_eq!(
+            refused(json!({"graph": 1})),
+            r#"option graph: expected false or true or "auto", found 1"#
+        );
+        let none = resolve_options(&Options::from([("graph".into(), true.into())]), &[]).unwrap_err();
+        assert_eq!(none.to_string(), "unknown option graph: this engine has none");
     }
 }

@@ -1,7 +1,7 @@
 //! The pipe's loop: one JSON object a line, requests on stdin, replies on what was stdout at the start.
 
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,7 +29,11 @@ pub fn serve_ranks(engine: &mut dyn Engine, world: &World) -> ExitCode {
 
 /// [`serve_ranks`], with another clock: for engines whose latencies are scripted.
 pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> ExitCode {
-    match serve_pipe(engine, clock, world) {
+    let served = Replies::take_stdout(world.rank() == 0).context("taking stdout").and_then(|replies| {
+        let requests = &mut io::stdin().lines();
+        serve_requests(engine, clock, world, &replies, requests)
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -41,13 +45,16 @@ pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock, world: &Worl
     }
 }
 
-/// Where replies go; of a rank that does not speak, nowhere.
+/// Where replies go: what was stdout at the start; of a rank that does not speak, nowhere.
 #[derive(Clone)]
-struct Replies(Arc<Mutex<File>>, bool);
+pub struct Replies(Arc<Mutex<File>>, bool);
 
 impl Replies {
     /// Takes stdout for replies alone: whatever a library prints to stdout from now on goes to stderr.
-    fn take_stdout(speaks: bool) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where the descriptor can't be duplicated.
+    pub fn take_stdout(speaks: bool) -> io::Result<Self> {
         let stdout = io::stdout().as_raw_fd();
         // SAFETY: both descriptors are open for the whole life of the process, and `dup`'s result is owned by nobody else.
         let pipe = unsafe {
@@ -58,6 +65,26 @@ impl Replies {
             File::from_raw_fd(pipe)
         };
         Ok(Self(Arc::new(Mutex::new(pipe)), speaks))
+    }
+
+    /// Says in the place of hello that this worker can't start.
+    ///
+    /// # Errors
+    /// Where the harness is gone.
+    pub fn fail(&self, message: String) -> Result<()> {
+        self.send(&Reply::Failed(Failure { phase: Phase::Load, message }))
+    }
+
+    /// [`serve`] for who has taken stdout already: `requests` are stdin's lines.
+    ///
+    /// # Errors
+    /// Where the harness is gone, or asks what is not of this protocol.
+    pub fn serve(
+        &self,
+        engine: &mut dyn Engine,
+        requests: &mut dyn Iterator<Item = io::Result<String>>,
+    ) -> Result<()> {
+        serve_requests(engine, &MonotonicClock::start(), &World::alone(), self, requests)
     }
 
     fn send(&self, reply: &Reply) -> Result<()> {
@@ -71,14 +98,18 @@ impl Replies {
     }
 }
 
-fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> Result<()> {
-    let speaks = world.rank() == 0;
-    let replies = Replies::take_stdout(speaks).context("taking stdout")?;
+fn serve_requests(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    world: &World,
+    replies: &Replies,
+    requests: &mut dyn Iterator<Item = io::Result<String>>,
+) -> Result<()> {
     replies.send(&Reply::Hello(introduce(world, engine.hello())?))?;
-    let mut lines = io::stdin().lock().lines();
     let mut weights_bytes = None;
     loop {
-        let line = if speaks { lines.next().transpose().context("reading a request")? } else { None };
+        let line =
+            if world.rank() == 0 { requests.next().transpose().context("reading a request")? } else { None };
         // The end of stdin is every rank's.
         let Some(line) = world.broadcast(line)? else { break };
         let request: Request =
@@ -86,7 +117,7 @@ fn serve_pipe(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> Resu
         if request == Request::Shutdown {
             break;
         }
-        let own = own_answer(engine, clock, world, request, &replies)?;
+        let own = own_answer(engine, clock, world, request, replies)?;
         if let Reply::Loaded(loaded) = &own {
             weights_bytes = Some(loaded.weights_bytes);
         }

@@ -1,4 +1,4 @@
-//! Where the timing loop stops: the cases that the workers in Python are held to, too (`scripts/test_workers.py`).
+//! Where the timing loop stops: the cases that PROTOCOL.md gives to workers of other languages.
 
 use serde_json::Value;
 use stats::{MeanInterval, Until};
@@ -8,7 +8,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 #[test]
-fn it_stops_where_the_workers_in_python_do() {
+fn it_stops_where_the_cases_say() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("until.json")).unwrap();
     assert!(cases.len() >= 8);
     for case in cases {
