@@ -15,14 +15,14 @@ setup:
 	@python3 scripts/setup.py
 
 build: setup
-	cargo build --profile $(PROFILE) --workspace --bins
+	cargo build --profile $(PROFILE) --workspace --lib --bins
 	@scripts/build_mpi.sh --profile $(PROFILE)
 
 bench: build
 	./target/release/llama2-bench run
 
 # The engines that people would otherwise use, for configs/peers.toml: 5.2 GB, some minutes.
-peers:
+peers: build
 	@python3 scripts/peers.py
 
 test: setup lint doc
