@@ -8,7 +8,6 @@ export LLAMA2_BENCH_CACHE="$PWD/target/cache"
 python3 scripts/test_setup.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
-python3 scripts/test_workers.py
 scripts/check_arrows.sh
 
 # Without MPI ranks' tests are skipped, without a browser those that look at pages. In CI they fail.
@@ -20,8 +19,9 @@ elif [ -z "${LLAMA2_BENCH_CHROMIUM:-}" ] &&
     echo "test.sh: no chromium: pages are not looked at (Debian: apt-get install chromium fonts-dejavu)" >&2
 fi
 
-# The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them.
-cargo build --workspace --bins
+# The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
+cargo build --workspace --lib --bins
+python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then

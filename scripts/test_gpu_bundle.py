@@ -223,6 +223,7 @@ class Bundling(Temporary):
         ):
             self.write(f"built/{name}", f"#!/bin/sh\necho {name} 0.0.1\n", 0o755)
         self.write("built/llama2-bench.d", "not a program")
+        self.write("built/libllama2_bench_worker.so", "library", 0o755)
         self.provider, _ = library(region(entry(CODE, 80, b"y" * 800), entry(CODE, 90, b"z" * 80)))
         self.wheel = self.top / "wheel.whl"
         with zipfile.ZipFile(self.wheel, "w") as archive:
@@ -260,7 +261,8 @@ class Bundling(Temporary):
             "llama2-bench-torch",
         ]
         expected = [".runtime/onnxruntime/LICENSE", *(f".runtime/onnxruntime/capi/{name}" for name in libraries)]
-        self.assertEqual(found, expected + [f"target/release/{name}" for name in programs])
+        built = ["libllama2_bench_worker.so", *programs]
+        self.assertEqual(found, expected + [f"target/release/{name}" for name in built])
         fatbin.prune(self.provider, 90)
         self.assertEqual((scratch / expected[2]).read_bytes(), self.provider)
         for name in programs:
@@ -369,7 +371,7 @@ class Bundling(Temporary):
     def test_a_damaged_bundle_is_not_run(self):
         versions = self.make()
         versions["unpacked"][0]["sha256"] = "0" * 64
-        with self.assertRaisesRegex(installation.Unusable, "target/release/llama2-bench is damaged"):
+        with self.assertRaisesRegex(installation.Unusable, "target/release/libllama2_bench_worker.so is damaged"):
             installation.unpack(self.out, versions, self.top / "scratch")
 
     def test_the_glibc_that_programs_need_is_read_from_them(self):

@@ -1,6 +1,6 @@
 """Rehearses every plan of scripts/gpu on the CPU, with the built programs, and kills one.
 
-`make test` builds the programs first. Run: cargo build --workspace --bins && python3 scripts/test_gpu_rehearsal.py
+`make test` builds the programs first. Run: cargo build --workspace --lib --bins && python3 scripts/test_gpu_rehearsal.py
 PROGRAMS names another folder of programs than target/debug.
 
 What a rehearsal leaves out is printed. With CI=true that may only be what needs torch in Python, which CI does not install:
@@ -48,7 +48,7 @@ NOT_IN_CI = {"pytorch-aoti", "hf-eager", "hf-compile", "products"}
 
 def setUpModule():
     if not (PROGRAMS / "llama2-bench").exists():
-        raise SystemExit(f"{PROGRAMS} has no llama2-bench: cargo build --workspace --bins")
+        raise SystemExit(f"{PROGRAMS} has no llama2-bench: cargo build --workspace --lib --bins")
 
 
 class Rehearsal(Temporary):

@@ -1,6 +1,8 @@
-"""Tests of the workers in Python (scripts/workers). Run: python3 scripts/test_workers.py
+"""Tests of the workers in Python (scripts/workers), and of crates/worker-python that they run on.
 
-The loop is tested with an engine that computes nothing and needs no package. The peers themselves are asked on fixtures/
+`make test` builds it first. Run: cargo build --workspace --lib --bins && python3 scripts/test_workers.py
+
+The extension is asked with an engine that computes nothing and needs no package. The peers themselves are asked on fixtures/
 where `make peers` has installed them.
 """
 
@@ -21,34 +23,38 @@ from unittest import mock
 sys.dont_write_bytecode = True
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKERS = REPOSITORY / "scripts" / "workers"
+PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "debug" / "llama2-bench"
 sys.path.insert(0, str(WORKERS))
 
-from worker import memory, options, peers, pipe, profile, timing, until
-from worker.engine import Engine
-from worker.progress import Reporter
+from worker import peers
 
 PROCEDURE = {"warmup_runs": 2, "prompt_runs": 3, "generations": 2}
+LOAD = {"request": "load", "model": {"checkpoint": {"dir": "x"}}, "device": "cpu", "precision": "fp32"}
+LOAD |= {"threads": None, "memory_limit_bytes": None, "options": {}}
+MEASURE = {"request": "measure", "prompt_ids": [[1, 2]], "generation_length": 4, "procedure": PROCEDURE}
+GENERATE = {"request": "generate", "prompt_ids": [[1, 2], [3, 4]], "max_new_tokens": 3, "logits": True}
+SHUTDOWN = {"request": "shutdown"}
+ROW = [0, 0, 1, 1, 0, 0, 0, 0]
 
 
-class Log(Engine):
-    """Keeps the order of calls; the token that it finds is always 2, at once and again behind it."""
+class Log:
+    """Keeps the order of calls, and prints it at the end of a cell; the token that it finds is always 2."""
 
-    vocab_size, max_position_embeddings = 8, 64
+    options = {"attention": ["sdpa", "eager"], "share": []}
 
-    def __init__(self, has_clock=False):
-        self.calls, self.steps, self.has_clock = [], 0, has_clock
-        self.row = array.array("f", [0, 0, 1, 1, 0, 0, 0, 0])
+    def __init__(self):
+        self.calls, self.steps = [], 0
 
     def hello(self):
-        return {"engine": "log", "libraries": [], "devices": [{"device": "cpu", "unusable": None}], "options": {}}
+        return {"engine": "log", "libraries": [], "devices": [{"device": "cpu", "unusable": None}]}
 
-    def load(self, request, reporter):
-        options.take_options(request["options"], {"attention": ["sdpa", "eager"]})
-        return {"weights_bytes": 1, "notes": []}
+    def load(self, request):
+        self.vocab_size, self.max_position_embeddings = 8, 64
+        return {"weights_bytes": 1, "notes": [json.dumps(request)]}
 
     def begin(self, prompt_ids, generation_length):
         self.rows = len(prompt_ids)
-        self.calls.append("begin")
+        self.calls = [["begin", prompt_ids, generation_length, self.keeps_logits]]
 
     def reset(self):
         self.calls.append("reset")
@@ -64,6 +70,21 @@ class Log(Engine):
     def decode(self):
         self.calls.append("decode")
 
+    def tokens(self):
+        return [[2] * self.steps for _ in range(self.rows)]
+
+    def logits(self):
+        return [array.array("f", ROW)] * self.rows
+
+    def end(self):
+        print(json.dumps(self.calls))
+
+
+class WithClock(Log):
+    """As an engine on a GPU."""
+
+    bounds_device_memory = True
+
     def synchronize(self):
         self.calls.append("sync")
 
@@ -71,338 +92,206 @@ class Log(Engine):
         self.calls.append("mark")
 
     def device_seconds(self):
-        return float(len(self.calls)) if self.has_clock else None
+        return float(len(self.calls))
 
-    def tokens(self):
-        return [[2] * self.steps for _ in range(self.rows)]
+    def kv_cache_bytes(self):
+        return 7
 
-    def logits(self):
-        return [self.row] * self.rows
-
-    def end(self):
-        self.calls.append("end")
+    def device_peak_bytes(self):
+        return 9
 
 
-class Scripted(Log):
-    """Forwards take as many milliseconds as the script says, one after the other, then as many as the last."""
+@unittest.skipIf(sys.version_info < (3, 11), "the extension needs Python 3.11")
+class TheExtension(unittest.TestCase):
+    def run_worker(self, body, *requests):
+        """A worker's program in a process of its own, from `take_stdout` on."""
+        library = PROGRAM.with_name("libllama2_bench_worker.so")
+        program = f"""
+            import sys
+            sys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]
+            from worker import peers
+            from test_workers import *
+            loop = peers.extension({str(library)!r})
+            loop.take_stdout()
+        """
+        command = [sys.executable, "-B", "-c", textwrap.dedent(program) + textwrap.dedent(body)]
+        requests = "".join(json.dumps(request) + "\n" for request in requests)
+        done = subprocess.run(command, input=requests, capture_output=True, text=True, timeout=60)
+        self.replies = [json.loads(line) for line in done.stdout.splitlines()]
+        return done
 
-    def __init__(self, prefills, decodes):
-        super().__init__()
-        self.prefills, self.decodes, self.now = prefills, decodes, 0
+    def answers(self, body, *requests):
+        """The replies to `requests` but for progress, hello first."""
+        done = self.run_worker(body, *requests)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.calls = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[")]
+        return [reply for reply in self.replies if reply["reply"] != "progress"]
 
-    def pass_time(self, script, call):
-        self.now += script[min(self.calls.count(call), len(script) - 1)] / 1000
+    def failures(self, body, *requests):
+        return [answer["message"] for answer in self.answers(body, *requests) if answer["reply"] == "failed"]
 
-    def prefill(self):
-        self.pass_time(self.prefills, "prefill")
-        super().prefill()
+    def test_each_request_has_one_answer_until_shutdown(self):
+        answers = self.answers("loop.serve(Log())", LOAD, MEASURE, GENERATE, SHUTDOWN, GENERATE)
+        self.assertEqual([answer["reply"] for answer in answers], ["hello", "loaded", "measured", "generated"])
+        hello = answers[0]
+        self.assertEqual((hello["protocol"], hello["engine"], hello["options"]), (1, "log", Log.options))
+        [library] = hello["libraries"]
+        digest = hashlib.sha256(PROGRAM.with_name("libllama2_bench_worker.so").read_bytes()).hexdigest()
+        self.assertIn(digest[:12], library["version"])
 
-    def decode(self):
-        self.pass_time(self.decodes, "decode")
-        super().decode()
-
-    def counts(self, procedure):
-        with mock.patch.object(timing.time, "perf_counter", lambda: self.now):
-            measured = timing.measure(self, [[1, 2]], 2, procedure, silent())
-        return [len(measured["prompt_seconds"]), len(measured["generations"])]
-
-
-class Sent:
-    """In the place of Replies: keeps what is sent."""
-
-    def __init__(self):
-        self.replies = []
-
-    def send(self, reply, **fields):
-        self.replies.append({"reply": reply, **json.loads(json.dumps(fields, allow_nan=False))})
-
-
-def silent():
-    return Reporter(Sent(), "load")
-
-
-class Marks:
-    """In the place of Profilers: keeps the order among the engine's calls."""
-
-    notes = []
-
-    def __init__(self, calls):
-        self.start, self.stop, self.pop = (lambda word=word: calls.append(word) for word in ("start", "stop", ">"))
-        self.push = lambda name: calls.append(f"<{name}")
-
-
-class AProfile(unittest.TestCase):
-    def test_the_profiler_is_on_for_one_forward_of_each_kind_after_the_warm_ups(self):
-        log = Log()
-        answer = profile.profile(log, [[1, 2]] * 4, 256, 2, silent(), Marks(log.calls))
-        self.assertEqual(answer, {"notes": []})
-        marked = ["reset", "sync", "start"]
-        for name in ("prefill", "select", "decode"):
-            marked += [f"<{name} 4x2", name, "sync", ">"]
-        # As in crates/worker/src/profile.rs.
-        warm_ups = ["reset", "prefill", "sync"] * 3 + ["select", "decode", "sync"] * 2
-        self.assertEqual(log.calls, ["begin", *warm_ups, *marked, "stop", "end"])
-
-    def test_a_forward_that_fails_switches_the_profiler_off(self):
-        log = Log()
-        log.decode = mock.Mock(side_effect=RuntimeError("no"))
-        with self.assertRaises(RuntimeError):
-            profile.profile(log, [[1]], 4, 0, silent(), Marks(log.calls))
-        self.assertEqual(log.calls[-3:], ["<decode 1x1", ">", "stop"])
-
-    def test_what_is_missing_is_said(self):
-        with mock.patch("ctypes.CDLL", side_effect=OSError("not there")):
-            profilers = profile.Profilers()
-        for call in (profilers.start, profilers.stop, profilers.pop):
-            call()
-        profilers.push("a")
-        self.assertEqual(profilers.notes[0], "no CUDA driver, so no profiler is switched on: not there")
-        with mock.patch("ctypes.CDLL") as driver:
-            driver.return_value.cuProfilerStart.return_value = 201
-            profilers = profile.Profilers()
-            profilers.start()
-        self.assertIn("cuProfilerStart failed with error 201: no profiler records this", profilers.notes)
-
-
-class TheProcedure(unittest.TestCase):
-    def test_forwards_are_counted_warmed_up_and_synchronised_on_both_sides(self):
-        log = Log(has_clock=True)
-        measured = timing.measure(log, [[1, 2]], 4, PROCEDURE, silent())
+    def test_forwards_are_counted_and_synchronised_on_both_sides(self):
+        cuda = {**LOAD, "device": "cuda:0"}
+        *_, measured = self.answers("loop.serve(WithClock())", cuda, MEASURE)
         prompt = ["reset", "sync", "mark", "prefill", "mark", "sync"]
         step = ["select", "sync", "mark", "decode", "mark", "sync"]
 
         def generation(steps):
             return ["reset", "sync", "sync", "mark", "prefill", "mark", "sync", *step * steps]
 
-        expected = ["begin", *prompt * 5, *generation(2), *generation(4), *generation(4), "end"]
-        self.assertEqual(log.calls, expected)
-        self.assertEqual(len(measured["prompt_seconds"]), 3)
-        self.assertEqual([len(generation["token_seconds"]) for generation in measured["generations"]], [4, 4])
-        # The numbers of the same test in crates/worker/src/timing.rs.
+        begin = ["begin", [[1, 2]], 4, False]
+        self.assertEqual(self.calls, [[begin, *prompt * 5, *generation(2), *generation(4), *generation(4)]])
         self.assertEqual(measured["device_seconds"]["prompt"], [19.0, 25.0, 31.0])
-        self.assertEqual([len(tokens) for tokens in measured["device_seconds"]["tokens"]], [4, 4])
-        for generation in measured["generations"]:
-            parts = generation["prompt_seconds"] + sum(generation["token_seconds"])
-            self.assertGreaterEqual(generation["wall_seconds"], parts)
-            self.assertTrue(all(seconds > 0 for seconds in generation["token_seconds"]))
-        tokens = struct.pack("<4I", 2, 2, 2, 2)
-        self.assertEqual(measured["tokens_sha256"], hashlib.sha256(tokens).hexdigest())
-        self.assertGreater(measured["memory"]["peak_bytes"], 1 << 20)
+        self.assertEqual(measured["memory"], {"weights_bytes": None, "kv_cache_bytes": 7, "peak_bytes": 9})
+        self.assertEqual(measured["tokens_sha256"], tokens_sha256([[2] * 4]))
 
-    def test_a_warm_up_is_no_longer_than_a_generation(self):
-        log = Log()
-        measured = timing.measure(log, [[1]], 1, PROCEDURE, silent())
-        self.assertEqual(log.calls.count("decode"), 1 + 2)
+        # What an engine doesn't have is not called.
+        *_, measured = self.answers("loop.serve(Log())", LOAD, MEASURE)
         self.assertNotIn("device_seconds", measured)
+        self.assertIsNone(measured["memory"]["kv_cache_bytes"])
+        self.assertGreater(measured["memory"]["peak_bytes"], 1 << 20)
+        self.assertEqual([len(generation["token_seconds"]) for generation in measured["generations"]], [4, 4])
 
-    def test_what_is_known_well_enough_is_not_timed_again(self):
-        # The counts of the same test in crates/worker/src/timing.rs.
-        procedure = {"warmup_runs": 1, "prompt_runs": 20, "generations": 10, "until": 0.005, "min_runs": 5}
-        counts = lambda prefills, decodes, **changed: Scripted(prefills, decodes).counts({**procedure, **changed})
-        self.assertEqual(counts([900, 100], [900, 50]), [5, 5])
-        self.assertEqual(counts([100, 100, 150, 100], [50]), [20, 5])
-        self.assertEqual(counts([100], [50, 50, 50, 50, 80, 50]), [5, 10])
-        self.assertEqual(counts([100], [50], prompt_runs=3, generations=1), [3, 1])
-        self.assertEqual(counts([100, 101, 102, 101, 100, 101], [50, 51, 52], until=0.5), [5, 5])
-        fixed = {"warmup_runs": 1, "prompt_runs": 20, "generations": 10}
-        self.assertEqual(Scripted([100], [50]).counts(fixed), [20, 10])
-
-    def test_it_stops_where_the_workers_in_rust_do(self):
-        cases = json.loads((REPOSITORY / "crates" / "worker" / "tests" / "until.json").read_text())
-        self.assertGreaterEqual(len(cases), 8)
-        for case in cases:
-            share, least, most = case["share"], case["least"], case["most"]
-            stops = next(
-                count
-                for count in range(1, most + 1)
-                if until.is_reached([series[:count] for series in case["series"]], share, least, most)
-            )
-            self.assertEqual(stops, case["stops_after"], case["name"])
-            for series, expected in zip(case["series"], case["relative_half_widths"]):
-                mean, half_width = until.mean_interval(series[:stops])
-                self.assertAlmostEqual(half_width / mean, expected, delta=1e-9 * expected)
-
-    def test_the_quantiles_are_student_s(self):
-        # R: qt(0.975, c(1, 2, 5, 8, 30, 99))
-        known = {1: 12.706205, 2: 4.302653, 5: 2.570582, 8: 2.306004, 30: 2.042272, 99: 1.984217}
-        for degrees, expected in known.items():
-            self.assertAlmostEqual(until.student_quantile(degrees), expected, places=6)
-
-    def test_the_hash_of_tokens_is_pinned(self):
-        # printf '\x01\0\0\0\x02\0\0\0' | sha256sum, as in crates/worker/src/timing.rs
-        expected = "34fb5c825de7ca4aea6e712f19d439c1da0c92c37b423936c5f618545ca4fa1f"
-        self.assertEqual(timing.tokens_sha256([[1], [2]]), expected)
-
-    def test_generation_hashes_and_keeps_the_logits_that_chose(self):
-        log = Log()
-        generated = timing.generate(log, [[1, 2], [3, 4]], 3, True, silent())
-        self.assertEqual(log.calls.count("prefill"), 1)
-        self.assertEqual(log.calls.count("decode"), 2)
+    def test_generation_keeps_the_logits_that_chose(self):
+        *_, generated = self.answers("loop.serve(Log())", LOAD, GENERATE)
+        steps = ["prefill", "select", "decode", "select", "decode", "select"]
+        self.assertEqual(self.calls, [[["begin", [[1, 2], [3, 4]], 2, True], "reset", *steps]])
         self.assertEqual(generated["tokens"], [[2, 2, 2]] * 2)
-        row = [0, 0, 1, 1, 0, 0, 0, 0]
-        self.assertEqual(generated["logits"], [[row] * 2] * 3)
-        self.assertEqual(generated["logits_sha256"], hashlib.sha256(struct.pack("<8f", *row) * 6).hexdigest())
-        self.assertIsNone(timing.generate(log, [[1]], 1, False, silent())["logits"])
+        self.assertEqual(generated["logits"], [[ROW] * 2] * 3)
+        self.assertEqual(generated["logits_sha256"], hashlib.sha256(struct.pack("<8f", *ROW) * 6).hexdigest())
 
-    def test_figures_of_an_engine_that_computes_nan_are_refused(self):
-        with self.assertRaisesRegex(ArithmeticError, "^2 of 3 logits are not finite numbers$"):
-            timing.check_finite([array.array("f", [0, float("nan"), float("inf")])])
+    def test_logits_that_are_none_or_not_numbers(self):
+        body = """
+            class Odd(Log):
+                rows_of = iter([[], [[0, float("nan"), float("inf"), *[0] * 5]], [[1] * 7]])
+                def logits(self):
+                    return [array.array("f", row) for row in next(self.rows_of)]
+            loop.serve(Odd())
+        """
+        self.assertEqual(
+            self.failures(body, LOAD, MEASURE, MEASURE, MEASURE),
+            [
+                "2 of 8 logits are not finite numbers",
+                "logits: expected 1 rows of 8 (vocab_size), found 7 numbers",
+            ],
+        )
 
-    def test_what_end_says_does_not_take_a_measured_cell_away(self):
-        log = Log()
-        log.end = mock.Mock(side_effect=RuntimeError("could not free"))
-        with mock.patch.object(sys, "stderr"):
-            self.assertEqual(len(timing.measure(log, [[1]], 1, PROCEDURE, silent())["prompt_seconds"]), 3)
+    def test_load_is_given_what_it_may_rely_on(self):
+        given = {"share": 0.5, "attention": "eager"}
+        answers = self.answers("loop.serve(Log())", LOAD, {**LOAD, "threads": 3, "options": given})
+        default, chosen = (json.loads(answer["notes"][0]) for answer in answers[1:])
+        self.assertEqual((default["options"], default["threads"]), ({"attention": "sdpa"}, len(os.sched_getaffinity(0))))
+        self.assertEqual((chosen["options"], chosen["threads"]), (given, 3))
+        self.assertEqual(default["model"], LOAD["model"])
 
-    def test_progress_is_told_at_a_phase_and_then_four_times_a_second(self):
-        sent = Sent()
-        with mock.patch("worker.progress.time.monotonic", side_effect=[0.0, 0.0, 0.1, 0.3, 0.3, 0.4]):
-            reporter = Reporter(sent, "prompt")
-            reporter.begin("decode", 3)
-            for seconds in (0.1, 0.2, 0.3):
-                reporter.step(seconds)
-        told = [(reply["phase"], reply["done"], reply["of"], reply["last_seconds"]) for reply in sent.replies]
-        self.assertEqual(told, [("prompt", 0, 0, None), ("decode", 0, 3, None), ("decode", 2, 3, 0.2)])
-
-
-class Options(unittest.TestCase):
-    def test_they_are_taken_defaulted_or_refused(self):
-        words = {"attention": ["sdpa", "eager"], "graph": [False, True]}
-        self.assertEqual(options.take_options({"graph": True}, words), {"attention": "sdpa", "graph": True})
-        for given, message in (
-            ({"threads": 4}, "unknown option threads: this engine has attention, graph"),
-            ({"attention": "flash"}, 'option attention: expected "sdpa" or "eager", found "flash"'),
-            ({"graph": 1}, "option graph: expected false or true, found 1"),
-        ):
-            with self.assertRaises(ValueError) as refused:
-                options.take_options(given, words)
-            self.assertEqual(str(refused.exception), message)
-
-    def test_threads_are_one_a_core_unless_they_are_said(self):
-        self.assertEqual(options.thread_count(3), 3)
-        self.assertEqual(options.thread_count(None), len(os.sched_getaffinity(0)))
-
-
-class ThePipe(unittest.TestCase):
-    LOAD = {"request": "load", "model": {"checkpoint": {"dir": "x"}}, "device": "cpu", "precision": "fp32"}
-    LOAD |= {"threads": None, "memory_limit_bytes": None, "options": {}}
-    SHUTDOWN = {"request": "shutdown"}
-
-    def answers(self, *requests, engine=None):
-        """The replies to `requests` but for progress, hello first."""
-        sent = Sent()
-        with mock.patch.object(sys, "stderr"):
-            pipe.serve(engine or Log(), sent, [json.dumps(request) for request in requests])
-        return [reply for reply in sent.replies if reply["reply"] != "progress"]
-
-    def failure(self, request, engine=None):
-        return self.answers(request, engine=engine)[1]
-
-    def test_each_request_has_one_answer_until_shutdown(self):
-        measure = {"request": "measure", "prompt_ids": [[1, 2]], "generation_length": 1, "procedure": PROCEDURE}
-        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 1, "logits": False}
-        answers = self.answers(self.LOAD, measure, generate, self.SHUTDOWN, generate)
-        self.assertEqual([answer["reply"] for answer in answers], ["hello", "loaded", "measured", "generated"])
-        self.assertEqual(answers[0]["protocol"], 1)
-
-    def test_an_error_is_told_in_the_library_s_words_and_the_next_request_is_answered(self):
-        log = Log()
-        log.decode = mock.Mock(side_effect=[RuntimeError("std::bad_alloc"), None])
-        measure = {"request": "measure", "prompt_ids": [[1]], "generation_length": 1, "procedure": PROCEDURE}
-        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 2, "logits": False}
-        _, failed, generated = self.answers(measure, generate, engine=log)
-        self.assertEqual(failed, {"reply": "failed", "phase": "decode", "message": "std::bad_alloc"})
-        self.assertEqual(generated["reply"], "generated")
-
-    def test_memory_that_ran_out_in_python_is_named(self):
-        log = Log()
-        log.prefill = mock.Mock(side_effect=MemoryError)
-        generate = {"request": "generate", "prompt_ids": [[1]], "max_new_tokens": 1, "logits": False}
-        self.assertEqual(self.failure(generate, log)["message"], "MemoryError")
-        self.assertEqual(memory.words_of(KeyError("lm_head")), "KeyError: 'lm_head'")
-
-    def test_what_can_t_be_asked_is_refused(self):
-        ask = {"request": "generate", "max_new_tokens": 2, "logits": False}
-        for prompt, message in (
-            ([], "prompt_ids: expected one row a sequence, with at least one token"),
-            ([[1], [1, 2]], "prompt_ids: expected rows of one length"),
-            ([[8]], "prompt_ids: expected ids below vocab_size (8), found 8"),
-            (
-                [[1] * 64],
-                "prompt of 64 tokens and 1 decode forwards need 65 positions: the model has 64 (max_position_embeddings)",
-            ),
-        ):
-            self.assertEqual(self.failure({**ask, "prompt_ids": prompt})["message"], message)
-        no_tokens = self.failure({**ask, "prompt_ids": [[1]], "max_new_tokens": 0})
-        self.assertEqual(no_tokens["message"], "max_new_tokens: expected 1 or more, found 0")
-        ceilings = self.failure({"request": "ceilings", "device": "cpu", "precisions": ["fp32"]})
-        self.assertEqual((ceilings["reply"], ceilings["phase"]), ("failed", "load"))
-        unknown = self.failure({**self.LOAD, "options": {"graph": True}})
-        self.assertEqual(unknown["message"], "unknown option graph: this engine has attention")
-
-    def test_what_an_engine_can_t_do_is_not_said_in_hello_and_refused_in_load(self):
-        limited = {**self.LOAD, "device_memory_limit_bytes": 1 << 30}
-        hello, failed, other = self.answers(limited, {**self.LOAD, "one_rank_of": 4})
-        self.assertNotIn("device_memory_limit", hello)
-        expected = "device_memory_limit: this engine can't bound the device memory that it uses"
-        self.assertEqual(failed["message"], expected)
-        self.assertEqual(other["message"], "one_rank: this engine can't measure one rank of several")
-        log = Log()
-        log.bounds_device_memory = True
-        hello, loaded = self.answers(limited, engine=log)
+    def test_what_can_t_be_done_is_refused(self):
+        limited = {**LOAD, "device_memory_limit_bytes": 1 << 30}
+        requests = [
+            {**LOAD, "options": {"graph": True}},
+            {**LOAD, "options": {"attention": "flash"}},
+            limited,
+            {**LOAD, "one_rank_of": 4},
+            LOAD,
+            {**GENERATE, "prompt_ids": [[1], [1, 2]]},
+            {**GENERATE, "prompt_ids": [[8]]},
+            {"request": "ceilings", "device": "cpu", "precisions": ["fp32"], "threads": None},
+        ]
+        self.assertEqual(
+            self.failures("loop.serve(Log())", *requests),
+            [
+                "unknown option graph: this engine has attention, share",
+                'option attention: expected "sdpa" or "eager", found "flash"',
+                "device_memory_limit: this engine can't bound the device memory that it uses",
+                "one_rank: this engine can't measure one rank of several",
+                "prompt_ids: expected rows of one length",
+                "prompt_ids: expected ids below vocab_size (8), found 8",
+                "cpu: this engine measures no ceilings",
+            ],
+        )
+        hello, loaded = self.answers("loop.serve(WithClock())", limited)
         self.assertEqual((hello["device_memory_limit"], loaded["reply"]), (True, "loaded"))
 
-    def run_worker(self, body, requests=""):
-        """A worker's program in a process of its own."""
-        program = f"import sys\nsys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]\n"
-        program += textwrap.dedent(body)
-        command = [sys.executable, "-B", "-c", program]
-        return subprocess.run(command, input=requests, capture_output=True, text=True, timeout=60)
+    def test_an_exception_is_told_in_the_library_s_words_and_the_next_request_is_answered(self):
+        body = """
+            class Failing(Log):
+                errors = iter([RuntimeError("std::bad_alloc"), MemoryError(), KeyError("lm_head")])
+                def decode(self):
+                    for error in self.errors:
+                        raise error
+            loop.serve(Failing())
+        """
+        answers = self.answers(body, LOAD, GENERATE, GENERATE, GENERATE, GENERATE)
+        self.assertEqual(answers[2], {"reply": "failed", "phase": "decode", "message": "std::bad_alloc"})
+        self.assertEqual([answer["message"] for answer in answers[3:5]], ["MemoryError", "KeyError: 'lm_head'"])
+        self.assertEqual(answers[5]["reply"], "generated")
+
+    def test_what_end_says_does_not_take_a_measured_cell_away(self):
+        body = """
+            class Failing(Log):
+                def end(self):
+                    raise RuntimeError("could not free")
+            loop.serve(Failing())
+        """
+        *_, measured = self.answers(body, LOAD, MEASURE)
+        self.assertEqual(len(measured["prompt_seconds"]), 3)
 
     def test_what_a_library_prints_stays_out_of_the_pipe(self):
         body = """
-            from worker.pipe import Replies, serve
-            replies = Replies()
-            import os
             print("from Python")
             os.write(1, b"from C\\n")
             os.system("echo from a child")
-            from test_workers import Log
-            serve(Log(), replies)
+            loop.serve(Log())
         """
-        done = self.run_worker(body, json.dumps(self.SHUTDOWN) + "\n")
+        done = self.run_worker(body, SHUTDOWN)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual([json.loads(line)["reply"] for line in done.stdout.splitlines()], ["hello"])
+        self.assertEqual([reply["reply"] for reply in self.replies], ["hello"])
         for words in ("from Python", "from C", "from a child"):
             self.assertIn(words, done.stderr)
 
-    def test_the_end_of_stdin_is_the_end(self):
-        body = "from worker.pipe import *\nfrom test_workers import Log\nserve(Log(), Replies())"
-        self.assertEqual(self.run_worker(body).returncode, 0)
+    def test_a_worker_that_can_t_start_says_so_in_the_place_of_hello(self):
+        for body, message in (
+            ("import no_such_library", "No module named 'no_such_library'"),
+            ("loop.serve(object())", "AttributeError: 'object' object has no attribute 'hello'"),
+            ("Log.hello = lambda log: {'engine': 'log'}\nloop.serve(Log())", "hello: missing field `libraries`"),
+        ):
+            done = self.run_worker(body)
+            self.assertEqual(self.replies, [{"reply": "failed", "phase": "load", "message": message}], done.stderr)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("Traceback", done.stderr)
 
-    def test_a_library_that_can_t_be_imported_is_told_in_the_place_of_hello(self):
-        body = """
-            from worker.pipe import Replies
-            sys.excepthook = Replies().fail_before_hello
-            import no_such_library
-        """
-        done = self.run_worker(body)
-        failed = {"reply": "failed", "phase": "load", "message": "No module named 'no_such_library'"}
-        self.assertEqual(json.loads(done.stdout), failed)
-        self.assertNotEqual(done.returncode, 0)
 
-    def test_a_peer_that_is_not_installed_says_how_it_would_be(self):
+def tokens_sha256(rows):
+    return hashlib.sha256(b"".join(struct.pack(f"<{len(row)}I", *row) for row in rows)).hexdigest()
+
+
+class APeer(unittest.TestCase):
+    def test_that_is_not_installed_says_how_it_would_be(self):
         with tempfile.TemporaryDirectory() as folder:
             for worker in WORKERS.glob("*-worker.py"):
-                done = subprocess.run(
-                    [worker, "hf-eager"],
-                    env={**os.environ, "LLAMA2_BENCH_RUNTIME": folder},
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                )
-                message = json.loads(done.stdout)["message"]
+                message = self.message(worker, LLAMA2_BENCH_RUNTIME=folder)
                 self.assertRegex(message, rf"^{folder}/\w+ is not there: .*`make peers`")
+
+    def test_without_the_extension_says_how_it_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "peers").mkdir()
+            variables = {"LLAMA2_BENCH_RUNTIME": folder, "LLAMA2_BENCH": f"{folder}/llama2-bench"}
+            message = self.message(WORKERS / "hf-worker.py", **variables)
+            self.assertEqual(message, f"{folder}/libllama2_bench_worker.so is not there: run `make build`")
+
+    def message(self, worker, **variables):
+        command = [worker, "hf-eager"]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        return json.loads(done.stdout)["message"]
 
 
 class Made(unittest.TestCase):
@@ -463,7 +352,7 @@ class WithoutTheirPackages(unittest.TestCase):
         (folder / "config.json").write_text('{"max_position_embeddings": 4096}')
         vllm = self.worker("vllm-worker").Vllm()
         request = {"model": {"checkpoint": {"dir": str(folder)}}, "device": "cuda:0", "precision": "fp16"}
-        vllm.load({**request, "threads": 1, "options": {}}, silent())
+        vllm.load({**request, "threads": 1, "options": {"enforce_eager": False}})
         # 3840 tokens of a prompt, one of the prefill, 256 of decode steps: vLLM counts all, and ends at the last.
         self.assertEqual(self.vllm.LLM.call_args.kwargs["max_model_len"], 3840 + 1 + 256)
         self.assertEqual(os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], "1")
@@ -506,10 +395,10 @@ class WithoutTheirPackages(unittest.TestCase):
         worker.device = "cpu"
         with self.assertRaisesRegex(ValueError, '"cudnn" computes on a GPU alone, not on cpu'):
             worker._allow_kernels("cudnn", "fp16")
-        self.assertIn("flash", worker.words["attention"])
+        self.assertIn("flash", worker.options["attention"])
         with mock.patch.dict(sys.modules, {"transformers": mock.MagicMock()}):
             compiled = self.worker("hf-worker").HuggingFace("hf-compile")
-        self.assertNotIn("flash", compiled.words["attention"])
+        self.assertNotIn("flash", compiled.options["attention"])
 
 
 @unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")
@@ -521,15 +410,16 @@ class ThePeers(unittest.TestCase):
             folder = REPOSITORY / "fixtures" / name
             cases = json.loads((folder / "expected.json").read_text())["cases"]
             model = {"checkpoint": {"dir": str(folder)}}
-            requests = [{**ThePipe.LOAD, "model": model, "threads": 2}]
+            requests = [{**LOAD, "model": model, "threads": 2}]
             for case in cases:
                 new_tokens = len(case["tokens"][0])
                 ask = {"prompt_ids": case["prompt_ids"], "max_new_tokens": new_tokens, "logits": True}
                 requests.append({"request": "generate", **ask})
             measure = {"prompt_ids": cases[-1]["prompt_ids"], "generation_length": 4, "procedure": PROCEDURE}
-            requests += [{"request": "measure", **measure}, ThePipe.SHUTDOWN]
+            requests += [{"request": "measure", **measure}, SHUTDOWN]
             done = subprocess.run(
                 [WORKERS / command[0], *command[1:]],
+                env={**os.environ, "LLAMA2_BENCH": str(PROGRAM)},
                 input="".join(json.dumps(request) + "\n" for request in requests),
                 capture_output=True,
                 text=True,
@@ -545,7 +435,7 @@ class ThePeers(unittest.TestCase):
                 for found, expected in zip(generated["logits"][0], case["prompt_logits"]):
                     self.assertLess(max(abs(a - b) for a, b in zip(found, expected)), 1e-4)
             tokens = [row[:4] for row in cases[-1]["tokens"]]
-            self.assertEqual(replies[-1]["tokens_sha256"], timing.tokens_sha256(tokens))
+            self.assertEqual(replies[-1]["tokens_sha256"], tokens_sha256(tokens))
 
     def test_hf_eager(self):
         self.check("hf-worker.py", "hf-eager")

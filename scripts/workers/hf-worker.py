@@ -7,16 +7,13 @@
 import sys
 
 from worker import peers
-from worker.engine import Engine
-from worker.pipe import serve
 
-replies = peers.start()
+loop = peers.start()
 
 import torch
 import transformers
 
 from worker import torch_device
-from worker.options import take_options
 
 OPTIONS = {"attention": ["sdpa", "eager", "cudnn"], "logits": ["last", "all"]}
 # Whether a forward's outputs, logits in FP32 and KV cache, live until the next forward is done, as in the loop that the published
@@ -38,12 +35,12 @@ COMPILE_OPTIONS = {
 DECODES_TO_COMPILE = 4
 
 
-class HuggingFace(torch_device.TorchClock, Engine):
+class HuggingFace(torch_device.TorchClock):
     bounds_device_memory = True
 
     def __init__(self, name):
         self.name = name
-        self.words = OPTIONS | (COMPILE_OPTIONS if name == "hf-compile" else EAGER_OPTIONS)
+        self.options = OPTIONS | (COMPILE_OPTIONS if name == "hf-compile" else EAGER_OPTIONS)
         self.model = None
 
     def hello(self):
@@ -52,12 +49,11 @@ class HuggingFace(torch_device.TorchClock, Engine):
             "engine": self.name,
             "libraries": [transformers_, torch_device.library()],
             "devices": torch_device.devices(),
-            "options": self.words,
         }
 
-    def load(self, request, reporter):
+    def load(self, request):
         self.model = self.cache = self.last = self.kept = None
-        options = take_options(request["options"], self.words)
+        options = request["options"]
         self.device = request["device"]
         torch_device.set_up(self.device, request["threads"])
         notes = torch_device.bound_memory(self.device, request.get("device_memory_limit_bytes"))
@@ -182,4 +178,4 @@ class HuggingFace(torch_device.TorchClock, Engine):
 
 
 if __name__ == "__main__":
-    serve(HuggingFace(sys.argv[1]), replies)
+    loop.serve(HuggingFace(sys.argv[1]))

@@ -4,31 +4,31 @@
 import ctypes
 
 from worker import peers
-from worker.engine import Engine
-from worker.pipe import serve
 
-replies = peers.start()
+loop = peers.start(huge_pages=True)
 
 import gguf
 import llama_cpp
 import numpy
 
 from worker.gguf_file import write_gguf
-from worker.options import take_options, thread_count
 
 NUMBERS = {
     "fp32": gguf.GGMLQuantizationType.F32,
     "fp16": gguf.GGMLQuantizationType.F16,
     "bf16": gguf.GGMLQuantizationType.BF16,
 }
-OPTIONS = {
-    "kv_cache": ["precision", "fp16"],
-    "flash_attention": ["precision", True, False],
-    "ubatch": [512, 1024, 2048, 4096],
-}
+LOAD_MODES = {"none": llama_cpp.LLAMA_LOAD_MODE_NONE, "mmap": llama_cpp.LLAMA_LOAD_MODE_MMAP}
 
 
-class LlamaCpp(Engine):
+class LlamaCpp:
+    options = {
+        "kv_cache": ["precision", "fp16"],
+        "flash_attention": ["precision", True, False],
+        "ubatch": [512, 1024, 2048, 4096],
+        # What is mapped can't be in huge pages.
+        "load_mode": list(LOAD_MODES),
+    }
     model = context = batch = None
 
     def hello(self):
@@ -41,16 +41,15 @@ class LlamaCpp(Engine):
                 {"name": "llama.cpp", "version": " ".join(system.split()), "path": None},
             ],
             "devices": [{"device": "cpu", "unusable": None}, {"device": "cuda", "unusable": cuda}],
-            "options": OPTIONS,
         }
 
-    def load(self, request, reporter):
+    def load(self, request):
         self._free_context()
         if self.model:
             llama_cpp.llama_model_free(self.model)
             self.model = None
-        self.options = take_options(request["options"], OPTIONS)
-        self.device, self.threads = request["device"], thread_count(request["threads"])
+        self.chosen = request["options"]
+        self.device, self.threads = request["device"], request["threads"]
         self.numbers = NUMBERS[request["precision"]]
         checkpoint = peers.checkpoint(request)
         key = {"files": peers.fingerprint(checkpoint), "numbers": self.numbers.name, "layout": 1}
@@ -60,9 +59,10 @@ class LlamaCpp(Engine):
         parameters.n_gpu_layers = 0 if self.device == "cpu" else -1
         if self.device != "cpu":
             parameters.main_gpu = int(self.device.removeprefix("cuda:"))
-        if request["memory_limit_bytes"] is not None:
-            # What is mapped would not count against the limit.
-            parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE
+        load_mode = self.chosen["load_mode"]
+        if load_mode == "mmap" and request["memory_limit_bytes"] is not None:
+            raise ValueError('option load_mode: what "mmap" maps would not count against memory_limit')
+        parameters.load_mode = LOAD_MODES[load_mode]
         self.model = llama_cpp.llama_model_load_from_file(str(folder / "model.gguf").encode(), parameters)
         if not self.model:
             raise RuntimeError("llama.cpp could not load the GGUF file: its reason is on stderr")
@@ -72,11 +72,12 @@ class LlamaCpp(Engine):
         notes = [f"KV cache in {self._cache_numbers().name} (llama.cpp's default is F16)"]
         if self._flash_attention() == llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED:
             notes.append("without flash attention, which llama.cpp computes with FP16 in it")
+        notes += filter(None, [loop.move_to_huge_pages()])
         return {"weights_bytes": llama_cpp.llama_model_size(self.model), "notes": notes}
 
     def _flash_attention(self):
         """In FP32 its flash attention is off by 1e-3 of the largest logit, so it has to be asked for there."""
-        wanted = self.options["flash_attention"]
+        wanted = self.chosen["flash_attention"]
         if wanted == "precision":
             wanted = None if self.numbers != NUMBERS["fp32"] else False
         return {
@@ -86,7 +87,7 @@ class LlamaCpp(Engine):
         }[wanted]
 
     def _cache_numbers(self):
-        return gguf.GGMLQuantizationType.F16 if self.options["kv_cache"] == "fp16" else self.numbers
+        return gguf.GGMLQuantizationType.F16 if self.chosen["kv_cache"] == "fp16" else self.numbers
 
     def begin(self, prompt_ids, generation_length):
         self._free_context()
@@ -98,7 +99,7 @@ class LlamaCpp(Engine):
         parameters.n_seq_max = rows
         parameters.n_ctx = rows * (length + generation_length)
         parameters.n_batch = rows * length
-        parameters.n_ubatch = min(self.options["ubatch"], rows * length)
+        parameters.n_ubatch = min(self.chosen["ubatch"], rows * length)
         parameters.n_threads = parameters.n_threads_batch = self.threads
         parameters.type_k = parameters.type_v = self._cache_numbers().value
         parameters.flash_attn_type = self._flash_attention()
@@ -157,7 +158,7 @@ class LlamaCpp(Engine):
         return [[step[row][0] for step in self.selected] for row in range(len(self.prompt))]
 
     def logits(self):
-        return [numpy.frombuffer(row.tobytes(), numpy.float32) for row in self._last_logits()]
+        return self._last_logits()
 
     def _last_logits(self):
         """Views of llama.cpp's own buffer."""
@@ -188,4 +189,4 @@ class LlamaCpp(Engine):
 
 
 if __name__ == "__main__":
-    serve(LlamaCpp(), replies)
+    loop.serve(LlamaCpp())

@@ -6,16 +6,12 @@ import subprocess
 import sys
 
 from worker import peers
-from worker.engine import Engine
-from worker.pipe import serve
 
-replies = peers.start()
+loop = peers.start(huge_pages=True)
 
 import numpy
 import onnxruntime_genai
 from tokenizers import Tokenizer, models
-
-from worker.options import take_options, thread_count
 
 SPECIAL_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 # GenAI needs a token that ends a row, and forbids it up to `min_length`: so that no row ends, and </s> can be chosen as any
@@ -23,7 +19,7 @@ SPECIAL_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 ENDING_TOKEN = 0
 
 
-class GenAI(Engine):
+class GenAI:
     model = generator = None
 
     def hello(self):
@@ -40,12 +36,10 @@ class GenAI(Engine):
                 {"name": "onnxruntime", "version": _version("onnxruntime"), "path": None},
             ],
             "devices": [{"device": "cpu", "unusable": None}, {"device": "cuda", "unusable": cuda}],
-            "options": {},
         }
 
-    def load(self, request, reporter):
+    def load(self, request):
         self.model = self.generator = None
-        take_options(request["options"], {})
         self.device, precision = request["device"], request["precision"]
         if self.device == "cpu" and precision != "fp32":
             raise ValueError(f"precision {precision}: the model builder has fp32 alone for a CPU")
@@ -56,7 +50,7 @@ class GenAI(Engine):
         folder = peers.made_once("onnx", key, lambda folder: _build(checkpoint, folder, precision, provider))
 
         config = onnxruntime_genai.Config(str(folder))
-        session_options = {"intra_op_num_threads": thread_count(request["threads"])}
+        session_options = {"intra_op_num_threads": request["threads"]}
         config.overlay(json.dumps({"model": {"decoder": {"session_options": session_options}}}))
         if provider == "cuda":
             config.set_provider_option("cuda", "device_id", self.device.removeprefix("cuda:"))
@@ -72,6 +66,7 @@ class GenAI(Engine):
             f"token {ENDING_TOKEN} is never chosen: GenAI would end a row there",
         ]
         weights_bytes = (folder / "model.onnx.data").stat().st_size
+        notes += filter(None, [loop.move_to_huge_pages()])
         return {"weights_bytes": weights_bytes, "notes": notes}
 
     def begin(self, prompt_ids, generation_length):
@@ -145,4 +140,4 @@ def _build(checkpoint, folder, precision, provider):
 
 
 if __name__ == "__main__":
-    serve(GenAI(), replies)
+    loop.serve(GenAI())

@@ -6,10 +6,8 @@ import json
 import os
 
 from worker import peers
-from worker.engine import Engine
-from worker.pipe import serve
 
-replies = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
+loop = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
 # The engine in this process: its steps are called, and timed, here.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 # For the last token of a generation that fills the context: see `max_model_len`.
@@ -19,12 +17,10 @@ import torch
 import vllm
 
 from worker import torch_device
-from worker.options import take_options
-
-OPTIONS = {"enforce_eager": [False, True], "gpu_memory_utilization": []}
 
 
-class Vllm(torch_device.TorchClock, Engine):
+class Vllm(torch_device.TorchClock):
+    options = {"enforce_eager": [False, True], "gpu_memory_utilization": []}
     llm = None
     requests = ()
 
@@ -39,13 +35,12 @@ class Vllm(torch_device.TorchClock, Engine):
                 {"device": "cpu", "unusable": "this build of vLLM is for NVIDIA GPUs"},
                 *torch_device.cuda_devices(),
             ],
-            "options": OPTIONS,
         }
 
-    def load(self, request, reporter):
+    def load(self, request):
         self.llm = None
-        share = request["options"].pop("gpu_memory_utilization", 0.9)
-        options = take_options(request["options"], {"enforce_eager": OPTIONS["enforce_eager"]})
+        options = request["options"]
+        share = options.get("gpu_memory_utilization", 0.9)
         self.device = request["device"]
         torch_device.set_up(self.device, request["threads"])
         folder = peers.checkpoint(request)
@@ -142,4 +137,4 @@ class Vllm(torch_device.TorchClock, Engine):
 
 
 if __name__ == "__main__":
-    serve(Vllm(), replies)
+    loop.serve(Vllm())

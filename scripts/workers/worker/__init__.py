@@ -1,1 +1,1 @@
-"""The worker's side of PROTOCOL.md, in Python's standard library alone: what crates/worker is to the engines in Rust."""
+"""What the peers share beside crates/worker-python: how they start, torch's devices, GGUF files."""

@@ -1,15 +1,14 @@
-"""The virtual environment that `make peers` makes, and what the peers keep in it."""
+"""How a peer starts, in the virtual environment that `make peers` makes, and what the peers keep in it."""
 
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-from .pipe import Replies
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # The environment's folder, where its Python is what runs.
@@ -20,21 +19,42 @@ def runtime():
     return Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
 
 
-def start(environment="peers", without_it="run `make peers`"):
-    """Goes on in the environment's Python and takes stdout. The first thing that a peer's worker does."""
+def start(environment="peers", without_it="run `make peers`", huge_pages=False):
+    """Goes on in the environment's Python and takes stdout; returns the extension. The first thing that a peer's worker does.
+
+    With `huge_pages` large allocations are in huge pages, as those of the engines in Rust that gain by it.
+    """
     folder = runtime() / environment
     python = folder / "bin" / "python"
     if os.environ.get(STARTED) != str(folder):
-        if not python.exists():
-            Replies().send("failed", phase="load", message=f"{folder} is not there: {without_it}")
-            sys.exit(1)
+        for path, remedy in ((folder, without_it), (library(), "run `make build`")):
+            if not path.exists():
+                print(json.dumps({"reply": "failed", "phase": "load", "message": f"{path} is not there: {remedy}"}))
+                sys.exit(1)
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
         os.execve(python, [python, "-s", "-B", *sys.argv], {**os.environ, STARTED: str(folder)})
-    replies = Replies()
-    sys.excepthook = replies.fail_before_hello
+    loop = extension(library())
+    variable = loop.huge_pages_variable() if huge_pages else None
+    if variable:
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **dict([variable])})
+    loop.take_stdout()
     kernels = str(runtime() / "peers" / "inductor")
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=kernels)
-    return replies
+    return loop
+
+
+def library():
+    """crates/worker-python, which is built beside llama2-bench."""
+    return program().with_name("libllama2_bench_worker.so")
+
+
+def extension(path):
+    """The module `llama2_bench_worker` in this library: the timing loop, the pipe and the rest of crates/worker."""
+    spec = importlib.util.spec_from_file_location("llama2_bench_worker", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def checkpoint(request):
@@ -47,6 +67,8 @@ def checkpoint(request):
     def synth(folder):
         config = folder.with_suffix(".json")
         config.write_text(json.dumps(seeded["config"]))
+        if not program().exists():
+            raise FileNotFoundError(f"no program {program()}: run `make build`, or name llama2-bench in LLAMA2_BENCH")
         command = [program(), "synth", "--model", config, "--out", folder]
         command += ["--seed", str(seeded["seed"]), "--precision", precision]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
@@ -59,10 +81,7 @@ def checkpoint(request):
 
 def program():
     """llama2-bench itself, which names itself to its workers."""
-    found = os.environ.get("LLAMA2_BENCH") or REPOSITORY / "target" / "release" / "llama2-bench"
-    if not Path(found).exists():
-        raise FileNotFoundError(f"no program {found}: run `make build`, or name llama2-bench in LLAMA2_BENCH")
-    return found
+    return Path(os.environ.get("LLAMA2_BENCH") or REPOSITORY / "target" / "release" / "llama2-bench")
 
 
 def made_once(kind, key, make):

@@ -2,8 +2,6 @@
 
 import torch
 
-from .options import thread_count
-
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -24,7 +22,7 @@ def cuda_devices():
 
 def set_up(device, threads):
     """Threads, and of a GPU that it is the one that torch's streams and statistics are about."""
-    torch.set_num_threads(thread_count(threads))
+    torch.set_num_threads(threads)
     if device != "cpu":
         torch.cuda.set_device(device)
 
@@ -46,7 +44,7 @@ def bound_memory(device, limit):
 
 
 class TorchClock:
-    """For an Engine whose forwards torch puts into the current CUDA stream, or computes before it returns."""
+    """For an engine whose forwards torch puts into the current CUDA stream, or computes before it returns."""
 
     marks = None
 
