@@ -158,7 +158,8 @@ class LlamaCpp:
         return [[step[row][0] for step in self.selected] for row in range(len(self.prompt))]
 
     def logits(self):
-        return self._last_logits()
+        # Native floats, which ctypes says are little-endian ones.
+        return [row.view(numpy.float32) for row in self._last_logits()]
 
     def _last_logits(self):
         """Views of llama.cpp's own buffer."""
