@@ -282,7 +282,8 @@ class APeer(unittest.TestCase):
 
     def test_without_the_extension_says_how_it_is_built(self):
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "peers").mkdir()
+            (Path(folder) / "peers" / "bin").mkdir(parents=True)
+            (Path(folder) / "peers" / "bin" / "python").touch()
             variables = {"LLAMA2_BENCH_RUNTIME": folder, "LLAMA2_BENCH": f"{folder}/llama2-bench"}
             message = self.message(WORKERS / "hf-worker.py", **variables)
             self.assertEqual(message, f"{folder}/libllama2_bench_worker.so is not there: run `make build`")

@@ -27,9 +27,9 @@ def start(environment="peers", without_it="run `make peers`", huge_pages=False):
     folder = runtime() / environment
     python = folder / "bin" / "python"
     if os.environ.get(STARTED) != str(folder):
-        for path, remedy in ((folder, without_it), (library(), "run `make build`")):
-            if not path.exists():
-                print(json.dumps({"reply": "failed", "phase": "load", "message": f"{path} is not there: {remedy}"}))
+        for file, place, remedy in ((python, folder, without_it), (library(), library(), "run `make build`")):
+            if not file.exists():
+                print(json.dumps({"reply": "failed", "phase": "load", "message": f"{place} is not there: {remedy}"}))
                 sys.exit(1)
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
         os.execve(python, [python, "-s", "-B", *sys.argv], {**os.environ, STARTED: str(folder)})
@@ -67,8 +67,6 @@ def checkpoint(request):
     def synth(folder):
         config = folder.with_suffix(".json")
         config.write_text(json.dumps(seeded["config"]))
-        if not program().exists():
-            raise FileNotFoundError(f"no program {program()}: run `make build`, or name llama2-bench in LLAMA2_BENCH")
         command = [program(), "synth", "--model", config, "--out", folder]
         command += ["--seed", str(seeded["seed"]), "--precision", precision]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
