@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use common::Place;
+use predicates::prelude::*;
+use predicates::str::contains;
 use protocol::Measurement;
 
 const ENGINES: &str = r#"
@@ -75,6 +77,17 @@ fn engines_take_turns_there_and_back_and_are_loaded_once() {
     let ratios = place.bench(&["ratios", "run", "one"]).output().unwrap();
     let ratios = String::from_utf8(ratios.stdout).unwrap();
     assert!(ratios.contains("| two | 1 | 8 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |"), "{ratios}");
+    assert!(ratios.contains("| prefill | decode | turns |"), "{ratios}");
+}
+
+#[test]
+fn a_baseline_and_its_candidate_take_turns_too() {
+    let place = place();
+    let arguments =
+        ["run", "sweep.toml", "--engines-file", "engines.toml", "--against-option", "two.slowdown=1.5"];
+    // Both sides of `one` and `three` are the same, also where the candidate's answers were those of the baseline.
+    let unchanged = contains("turns of one worker a side").and(contains("9 regressed, 27 unchanged (of 36)"));
+    place.bench(&arguments).args(["--replicates", "5"]).assert().code(1).stdout(unchanged);
 }
 
 #[test]

@@ -46,7 +46,10 @@ pub fn compare(
     let grid: Vec<(Comparison, f64)> = tables
         .iter()
         .flat_map(|table| &table.lines)
-        .map(|line| (Comparison::of(&line.baseline, &line.candidate), criteria.thresholds.of(line.metric)))
+        .map(|line| {
+            let compare = if line.is_paired { Comparison::paired } else { Comparison::of };
+            (compare(&line.baseline, &line.candidate), criteria.thresholds.of(line.metric))
+        })
         .collect();
     let mut judged = grid.iter().zip(judge(&grid));
     let tables = tables.into_iter().map(|table| {
@@ -115,6 +118,8 @@ struct PendingLine {
     size: Option<CellSize>,
     baseline: Side,
     candidate: Side,
+    /// Launches of the same place are neighbours in time.
+    is_paired: bool,
     drift: Vec<String>,
 }
 
@@ -163,10 +168,10 @@ fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Crit
             table.ends.push(EndLine { engine, size: *size, baseline, candidate, verdict });
             continue;
         }
-        let interleaved = is_pair && replicates(sides.row) == replicates(other.row);
+        let is_paired = is_pair && replicates(sides.row) == replicates(other.row);
         for (metric, side) in &sides.by_metric {
             let Some(other_side) = other.by_metric.get(metric) else { continue };
-            let mut drift = trends(side, other_side, interleaved, thresholds.of(*metric));
+            let mut drift = trends(side, other_side, is_paired, thresholds.of(*metric));
             for (who, sides) in [("baseline", sides), ("candidate", other)] {
                 let inside = sides.drift.get(metric).into_iter().flatten();
                 drift.extend(inside.map(|what| format!("{who}: {what}")));
@@ -177,16 +182,17 @@ fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Crit
                 size: Some(*size),
                 baseline: side.clone(),
                 candidate: other_side.clone(),
+                is_paired,
                 drift,
             });
         }
     }
-    add_means(&mut table, is_pair, thresholds);
+    add_means(&mut table, thresholds);
     table
 }
 
 /// The geometric mean of each engine's cells. Where it drifted, all of them did: it sees what no cell alone can.
-fn add_means(table: &mut Pending, is_pair: bool, thresholds: &Thresholds) {
+fn add_means(table: &mut Pending, thresholds: &Thresholds) {
     let mut groups: IndexMap<(String, Metric), Vec<usize>> = IndexMap::new();
     for (place, line) in table.lines.iter().enumerate() {
         groups.entry((line.engine.clone(), line.metric)).or_default().push(place);
@@ -197,12 +203,13 @@ fn add_means(table: &mut Pending, is_pair: bool, thresholds: &Thresholds) {
             Side::geometric_mean(&sides).expect("two cells")
         };
         let (baseline, candidate) = (mean(|line| &line.baseline), mean(|line| &line.candidate));
-        let drift = trends(&baseline, &candidate, is_pair, thresholds.of(metric));
+        let is_paired = places.iter().all(|&place| table.lines[place].is_paired);
+        let drift = trends(&baseline, &candidate, is_paired, thresholds.of(metric));
         for &place in &places {
             let all = drift.iter().map(|what| format!("all of {engine}: {what}"));
             table.lines[place].drift.extend(all);
         }
-        table.lines.push(PendingLine { metric, engine, size: None, baseline, candidate, drift });
+        table.lines.push(PendingLine { metric, engine, size: None, baseline, candidate, is_paired, drift });
     }
 }
 
@@ -247,7 +254,16 @@ fn notes(
         }
     }
     if is_pair {
-        notes.push("measured interleaved: drift that both share is none".into());
+        notes.push(
+            "measured interleaved: launches are compared in pairs, and drift that both share is none".into(),
+        );
+        if baseline.is_of_turns() && candidate.is_of_turns() {
+            notes.push(
+                "turns of one worker a side: what differs from worker to worker is in the ratios, not in their intervals: \
+                 `--isolation engine` starts a fresh worker for each replicate"
+                    .into(),
+            );
+        }
     }
     let other: Vec<(&str, CellSize)> = pairs.iter().flat_map(with_other_tokens).collect();
     if let Some((engine, size)) = other.first() {

@@ -16,9 +16,13 @@ use crate::subject::{Subject, launches, published_figure};
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 
-/// What the figures are.
-const WHAT: &str = "How many times as fast, of each launch's median prefill and decode forward (of the first 256 where there are as many, of the \
-    first 128, or of all), or of published figures; above 1 the first engine is the faster one; in brackets 95 % intervals.\n";
+/// What the figures are, of a subject whose replicates are each a `unit`.
+fn what(unit: &str) -> String {
+    format!(
+        "How many times as fast, of each {unit}'s median prefill and decode forward (of the first 256 where there are as many, of the \
+         first 128, or of all), or of published figures; above 1 the first engine is the faster one; in brackets 95 % intervals.\n"
+    )
+}
 
 /// Why there is nothing to hold against each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,8 @@ pub enum NoRatios {
 #[derive(Debug)]
 pub struct Ratios {
     engine: String,
+    /// What a replicate is: `launch` or `turn`.
+    unit: &'static str,
     tables: Vec<RatioTable>,
 }
 
@@ -124,18 +130,20 @@ impl Ratios {
         if tables.is_empty() {
             return Err(NoRatios::NoCommonCell { subject: name(), engine: engine_name() });
         }
-        Ok(Self { engine: engine_name(), tables })
+        let unit = if subject.is_of_turns() { "turn" } else { "launch" };
+        Ok(Self { engine: engine_name(), unit, tables })
     }
 
     /// Markdown: a table for each of the subject's.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
+        let units = if self.unit == "turn" { "turns" } else { "launches" };
         for RatioTable { heading, cells, loads } in &self.tables {
             let _ = writeln!(text, "## {}\n", of_cell(heading));
             let engine = of_cell(&self.engine);
             let _ = writeln!(
                 text,
-                "| {engine} against | Batch Size | Prompt Length | prefill | decode | launches |"
+                "| {engine} against | Batch Size | Prompt Length | prefill | decode | {units} |"
             );
             let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: |");
             for EngineRatio {
@@ -160,7 +168,7 @@ impl Ratios {
             }
             text.push('\n');
         }
-        text.push_str(WHAT);
+        text.push_str(&what(self.unit));
         text
     }
 

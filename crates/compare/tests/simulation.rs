@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use compare::{ComparedFigure, Criteria, Report, Subject, Thresholds, compare};
 use protocol::{
-    CellKey, Device, Environment, Generation, Measured, MeasuredCell, Measurement, Memory, Outcome,
+    CellKey, Device, Environment, Generation, Measured, MeasuredCell, Measurement, Memory, Outcome, Pair,
     Precision, ProgramVersion, Ranks, SCHEMA,
 };
 use results::Run;
@@ -44,19 +44,35 @@ fn environment() -> Environment {
     }
 }
 
-/// A run of 3 engines × 3 batch sizes × 6 prompt lengths; `slower` is the second engine's factor.
-fn run(rng: &mut Rng, launches: u32, slower: f64) -> Run {
-    let noise = Noise { correlation: 0.5, outliers: 0.02, ..Noise::plain(0.02, 0.05) };
+/// How pairs of runs are made up.
+#[derive(Clone, Copy)]
+struct Case {
+    launches: u32,
+    /// The second engine's factor on the candidate's side.
+    slower: f64,
+    /// Deviation between launches, of each side by itself.
+    own: f64,
+    /// Deviation between launches of what both sides go through.
+    shared: f64,
+    /// Both sides say that they were measured interleaved.
+    is_interleaved: bool,
+}
+
+/// The first run of a pair or the second: 3 engines × 3 batch sizes × 6 prompt lengths. `machine` is what happens to both.
+fn run(rng: &mut Rng, mut machine: Rng, case: Case, is_baseline: bool) -> Run {
+    let Case { launches, slower, own, shared, is_interleaved } = case;
+    let noise = Noise { correlation: 0.5, outliers: 0.02, ..Noise::plain(own, 0.05) };
     // A sum of forwards, and a peak: one figure a launch.
-    let total = Noise::plain(0.02, 0.005);
+    let total = Noise::plain(own, 0.005);
     let mut records = Vec::new();
     for engine in ENGINES {
-        let factor = if engine == ENGINES[1] { slower } else { 1.0 };
+        let factor = if engine == ENGINES[1] && !is_baseline { slower } else { 1.0 };
         for (batch_size, prompt_length) in [1, 4, 16]
             .into_iter()
             .flat_map(|batch| [16, 64, 256, 512, 1024, 2048].map(|prompt| (batch, prompt)))
         {
             for replicate in 0..launches {
+                let factor = factor * (shared * machine.normal()).exp();
                 let mut figures = |noise: &Noise, level: f64, count: usize| {
                     let launch = noise.launch(rng);
                     noise.figures(rng, level * factor, launch, count)
@@ -101,7 +117,8 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Run {
             }
         }
     }
-    let environments = vec![environment()];
+    let pair = is_interleaved.then(|| Pair { id: "one".into(), is_baseline });
+    let environments = vec![Environment { pair, ..environment() }];
     Run {
         dir: "run".into(),
         name: "run".into(),
@@ -114,14 +131,15 @@ fn run(rng: &mut Rng, launches: u32, slower: f64) -> Run {
 }
 
 /// What `look` sees in `pairs` pairs of runs, compared on as many threads as there are.
-fn reports<T: Send>(pairs: u64, launches: u32, slower: f64, look: impl Fn(&Report) -> T + Sync) -> Vec<T> {
+fn reports<T: Send>(pairs: u64, case: Case, threshold: f64, look: impl Fn(&Report) -> T + Sync) -> Vec<T> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let criteria = Criteria { thresholds: Thresholds::all(0.02), allow_drift: false };
+    let criteria = Criteria { thresholds: Thresholds::all(threshold), allow_drift: false };
     let of_thread = |thread: u64| {
         let report = |pair: u64| {
             let mut rng = Rng::new(pair);
-            let baseline = run(&mut rng, launches, 1.0);
-            let candidate = run(&mut rng, launches, slower);
+            let machine = Rng::new(!pair);
+            let baseline = run(&mut rng, machine.clone(), case, true);
+            let candidate = run(&mut rng, machine, case, false);
             let [baseline, candidate] = [&baseline, &candidate].map(|run| Subject::from_run(run).unwrap());
             look(&compare(&baseline, &candidate, &criteria).unwrap())
         };
@@ -143,16 +161,49 @@ fn cells(report: &Report) -> impl Iterator<Item = &ComparedFigure> {
     report.lines().map(|(_, line)| line).filter(|line| line.size.is_some())
 }
 
+/// Two runs one after the other.
+const APART: Case = Case { launches: 5, slower: 1.0, own: 0.02, shared: 0.0, is_interleaved: false };
+
+/// How many of a report's intervals hold that nothing changed.
+fn held(report: &Report) -> usize {
+    assert_eq!(cells(report).count(), 216);
+    let holds = |line: &&ComparedFigure| {
+        let interval = line.interval.unwrap();
+        (interval.low..=interval.high).contains(&1.0)
+    };
+    cells(report).filter(holds).count()
+}
+
+#[test]
+fn what_both_sides_of_an_interleaved_run_go_through_hides_nothing() {
+    let [apart, pairs] = [false, true].map(|is_interleaved| {
+        let case = Case { own: 0.015, shared: 0.05, is_interleaved, ..APART };
+        let seen = reports(200, case, 0.05, |report| {
+            let is_unchanged = |line: &&ComparedFigure| line.verdict == Verdict::Unchanged;
+            (report.counts().regressed > 0, held(report), cells(report).filter(is_unchanged).count())
+        });
+        let of_all = |count: usize| count as f64 / (216.0 * seen.len() as f64);
+        let regressed = share(seen.iter().map(|seen| seen.0));
+        let held = of_all(seen.iter().map(|seen| seen.1).sum());
+        let unchanged = of_all(seen.iter().map(|seen| seen.2).sum());
+        println!(
+            "interleaved {is_interleaved}: unchanged {:.1} %, 95 % intervals that hold the truth {:.2} %, regressed in {:.2} % of pairs",
+            unchanged * 100.0,
+            held * 100.0,
+            regressed * 100.0
+        );
+        (regressed, held, unchanged)
+    });
+    assert!(pairs.0 <= 0.01, "{pairs:?}");
+    assert!((0.93..=0.97).contains(&pairs.1), "{pairs:?}");
+    assert!(pairs.2 > 0.7 && apart.2 < 0.1, "{pairs:?} {apart:?}");
+}
+
 #[test]
 fn where_nothing_changed_hardly_a_pair_ends_in_a_regression_and_intervals_hold_what_they_say() {
-    let seen = reports(2000, 5, 1.0, |report| {
-        assert_eq!(cells(report).count(), 216);
-        let held = cells(report).filter(|line| {
-            let interval = line.interval.unwrap();
-            (interval.low..=interval.high).contains(&1.0)
-        });
+    let seen = reports(2000, APART, 0.02, |report| {
         let counts = report.counts();
-        (counts.regressed > 0, counts.improved > 0, held.count())
+        (counts.regressed > 0, counts.improved > 0, held(report))
     });
     let regressed = share(seen.iter().map(|seen| seen.0));
     let improved = share(seen.iter().map(|seen| seen.1));
@@ -166,7 +217,7 @@ fn where_nothing_changed_hardly_a_pair_ends_in_a_regression_and_intervals_hold_w
 #[test]
 fn an_engine_that_became_slower_is_found() {
     for (slower, least) in [(1.05, 0.95), (1.10, 0.99)] {
-        let seen = reports(200, 10, slower, |report| {
+        let seen = reports(200, Case { launches: 10, slower, ..APART }, 0.02, |report| {
             let is_regressed = |line: &ComparedFigure| line.verdict == Verdict::Regressed;
             let is_affected = |line: &ComparedFigure| line.engine == ENGINES[1];
             let affected: Vec<&ComparedFigure> = cells(report).filter(|line| is_affected(line)).collect();

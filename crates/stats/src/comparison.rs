@@ -35,6 +35,19 @@ impl Comparison {
         Self { ratio: candidate.centre() / baseline.centre(), basis }
     }
 
+    /// Like [`Comparison::of`], of sides whose launches are pairs, each measured one after the other: what both launches of a pair
+    /// have in common is in neither the ratio nor its noise. As many launches as pairs, or they are none.
+    pub fn paired(baseline: &Side, candidate: &Side) -> Self {
+        let ratios = match (baseline, candidate) {
+            (Side::Launches(baseline), Side::Launches(candidate)) => candidate.over(baseline),
+            _ => None,
+        };
+        match ratios.as_ref().and_then(Estimate::of_pairs) {
+            Some(estimate) => Self { ratio: estimate.log_ratio.exp(), basis: Basis::Launches(estimate) },
+            None => Self::of(baseline, candidate),
+        }
+    }
+
     /// The estimate, where the noise is known.
     pub fn estimate(&self) -> Option<&Estimate> {
         match &self.basis {
@@ -84,6 +97,16 @@ impl Estimate {
             log_ratio: candidate.log_centre() - baseline.log_centre(),
             variances: [baseline.variance()?, candidate.variance()?],
             counts: [baseline.count() as f64, candidate.count() as f64],
+        })
+    }
+
+    /// Student's *t* of the pairs' logarithms, which is Welch's where one side has no variance.
+    fn of_pairs(ratios: &Launches) -> Option<Self> {
+        let count = ratios.count() as f64;
+        Some(Self {
+            log_ratio: ratios.log_centre(),
+            variances: [ratios.variance()?, 0.0],
+            counts: [count, count],
         })
     }
 
@@ -160,6 +183,28 @@ mod tests {
         assert!((estimate.degrees() - 0.5625 / (1.0 / 18.0 + 25.0 / 432.0)).abs() < 1e-12);
         // mpmath: betainc(nu/2, 1/2, 0, nu/(nu + t*t), regularized=True) at t = 1.5 / √0.75.
         assert!((comparison.p().unwrap() - 0.144_293_043).abs() < 1e-9, "{:?}", comparison.p());
+    }
+
+    #[test]
+    fn student_on_pairs() {
+        // By hand: logs of the ratios 0.1, 0.2, 0.3; mean 0.2, deviation 0.1; what both share is large, and cancels.
+        let baseline = side(&[1.0, 20.0, 400.0]);
+        let candidate = side(&[0.1_f64.exp(), 20.0 * 0.2_f64.exp(), 400.0 * 0.3_f64.exp()]);
+        let comparison = Comparison::paired(&baseline, &candidate);
+        assert!((comparison.ratio - 0.2_f64.exp()).abs() < 1e-12);
+        let estimate = comparison.estimate().unwrap();
+        assert!((estimate.error() - 0.1 / 3.0_f64.sqrt()).abs() < 1e-12);
+        assert!((estimate.degrees() - 2.0).abs() < 1e-12);
+        // t = 2√3 with 2 degrees: p = 1 - t/√(2 + t²).
+        let t = 12.0_f64.sqrt();
+        assert!((comparison.p().unwrap() - (1.0 - t / (2.0 + t * t).sqrt())).abs() < 1e-9);
+
+        let longer = side(&[1.0, 1.1, 1.2, 1.3]);
+        assert_eq!(
+            Comparison::paired(&baseline, &longer),
+            Comparison::of(&baseline, &longer),
+            "these are no pairs"
+        );
     }
 
     #[test]

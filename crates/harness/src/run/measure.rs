@@ -1,6 +1,6 @@
 //! The sweep itself: every cell measured by a worker, every record kept.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use protocol::{
 use crate::run::ceilings::reader;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::turn_groups::TurnGroups;
+use crate::run::variant_run::VariantRun;
 use crate::run::verify::{Verifier, differs};
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
-use crate::run::workers::Workers;
 use crate::worker::requests::why;
 use crate::{Cell, Event, Isolation, Setup, Sweep, Variant, WorkerError, classify, interleaved};
 use results::{RunFolder, StoreError};
@@ -34,15 +34,6 @@ pub struct RunSummary {
     pub disagreement: bool,
     /// Where the time went.
     pub time: TimeBreakdown,
-}
-
-/// A variant that is measured, and where its records go.
-pub(crate) struct VariantRun<'a> {
-    pub(crate) variant: &'a Variant,
-    pub(crate) folder: &'a mut RunFolder,
-    pub(crate) workers: Workers,
-    /// By model; empty where engines are not verified.
-    pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
 }
 
 /// Why measuring stopped before its end.

@@ -10,6 +10,7 @@ pub(crate) mod measure;
 pub(crate) mod session;
 pub(crate) mod time_breakdown;
 pub(crate) mod turn_groups;
+pub(crate) mod variant_run;
 pub(crate) mod verify;
 pub(crate) mod worker_slot;
 pub(crate) mod workers;

@@ -6,7 +6,7 @@ use machine::available_memory;
 use machine::gpu::Gpus;
 use protocol::Device;
 
-use crate::run::measure::VariantRun;
+use crate::run::variant_run::VariantRun;
 use crate::{Cell, Isolation, format_bytes};
 
 /// What a process needs beside the model: its program, libraries and their pools.

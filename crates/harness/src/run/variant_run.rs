@@ -1,0 +1,18 @@
+//! What a session measures of one variant.
+
+use std::collections::BTreeMap;
+
+use results::RunFolder;
+
+use crate::Variant;
+use crate::run::verify::Verifier;
+use crate::run::workers::Workers;
+
+/// A variant that is measured, and where its records go.
+pub(crate) struct VariantRun<'a> {
+    pub(crate) variant: &'a Variant,
+    pub(crate) folder: &'a mut RunFolder,
+    pub(crate) workers: Workers,
+    /// By model; empty where engines are not verified.
+    pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
+}
