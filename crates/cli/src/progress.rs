@@ -110,6 +110,9 @@ impl Progress {
                 self.message(&format!("{step}{}{left}", latency.unwrap_or_default()));
             }
             Event::CellEnded { cell, index, measurement } => {
+                if let Some(slow) = &self.slow {
+                    slow.end();
+                }
                 if measurement.failure().is_none() {
                     self.eta.add(index, self.started.elapsed());
                 }

@@ -53,6 +53,11 @@ impl SlowSteps {
         self.shared.changed.notify_all();
     }
 
+    /// The present step ended.
+    pub(crate) fn end(&self) {
+        self.shared.lock().step = None;
+    }
+
     /// Where the present step stands by now.
     pub(crate) fn update(&self, text: String) {
         if let Some(step) = &mut self.shared.lock().step {

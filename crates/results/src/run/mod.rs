@@ -48,10 +48,15 @@ impl Run {
         let own_name =
             dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
         let dir = dir.display().to_string();
+        let mut tables = tables(records, &verifications, &environments);
+        if settings.iter().any(|settings| settings.get("isolation").is_some_and(|value| value == "\"turn\""))
+        {
+            tables.iter_mut().for_each(Table::note_turns);
+        }
         Ok(Self {
             name: own_name.unwrap_or_else(|| dir.clone()),
             dir,
-            tables: tables(records, &verifications, &environments),
+            tables,
             environments,
             settings,
             verifications,

@@ -111,6 +111,13 @@ impl Table {
         self.notes.splice(place..place, notes);
     }
 
+    /// Says that its engines took turns.
+    pub(crate) fn note_turns(&mut self) {
+        let text =
+            "engines took turns, each with one worker: how far workers differ is in no ± and no interval";
+        self.add_notes([Note::new(NoteKind::Turns, text.into())]);
+    }
+
     /// Its records, in the order in which they were measured.
     pub fn records(&self) -> impl Iterator<Item = &Measurement> {
         self.order.iter().map(|&(row, replicate)| &self.rows[row].replicates[replicate])

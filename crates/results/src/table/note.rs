@@ -24,6 +24,8 @@ pub enum NoteKind {
     PromptRuns,
     /// Replicates stopped once their mean was known.
     StoppedEarly,
+    /// Engines took turns.
+    Turns,
     /// A mean is known less well than was asked for.
     NotConverged,
     /// An engine computes something else, or chooses other tokens from the same logits.
