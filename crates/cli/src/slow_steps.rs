@@ -8,7 +8,7 @@ use harness::Notice;
 
 use crate::printer;
 
-/// From when on a step takes long.
+/// A step that takes this long is slow.
 pub(crate) const SLOW: Duration = Duration::from_secs(2);
 /// When a step is told of, in seconds since its start; each minute after the last.
 const TOLD_AT: [u64; 4] = [SLOW.as_secs(), 10, 30, 60];

@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 256 << 20;
 const ENDINGS: [&str; 2] = ["answer", "partial"];
 
 /// Environment variables by which runtimes choose how to compute, by their first letters.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 20] = [
     "ATEN_",
     "CUBLAS",
     "CUDA_",
@@ -30,6 +30,7 @@ const VARIABLES: [&str; 18] = [
     "DNNL_",
     "GGML_",
     "GLIBC_",
+    "GOMP_",
     "KMP_",
     "LD_",
     "MKL_",
@@ -38,6 +39,7 @@ const VARIABLES: [&str; 18] = [
     "OMP_",
     "ONEDNN_",
     "OPENBLAS_",
+    "ORT_",
     "PYTHON",
     "TORCH",
     "VLLM_",
@@ -55,7 +57,7 @@ pub(crate) struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ModelIdentity {
     fingerprint: String,
-    /// Of the checkpoint's files, by name: a fingerprint does not read all of them.
+    /// Size and time of each of the checkpoint's files: a fingerprint does not read all of them.
     stamps: BTreeMap<String, Option<Stamp>>,
 }
 

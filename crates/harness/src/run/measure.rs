@@ -51,7 +51,7 @@ impl From<StoreError> for Stop {
 /// A cell that is measured, and which run's it is.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    /// In the sweep, from 0.
+    /// Its place in the sweep, from 0.
     index: usize,
     side: usize,
     cell: Cell<'a>,

@@ -13,6 +13,6 @@ pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
     pub(crate) workers: Workers,
-    /// By model; empty where engines are not verified.
+    /// One for each model; none where engines are not verified.
     pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
 }
