@@ -48,7 +48,10 @@ pub fn compare(
         .flat_map(|table| &table.lines)
         .map(|line| {
             let compare = if line.is_paired { Comparison::paired } else { Comparison::of };
-            (compare(&line.baseline, &line.candidate), criteria.thresholds.of(line.metric))
+            (
+                compare(&line.baseline, &line.candidate),
+                criteria.thresholds.at(line.metric, line.baseline.centre()),
+            )
         })
         .collect();
     let mut judged = grid.iter().zip(judge(&grid));

@@ -2,6 +2,10 @@
 
 use results::Metric;
 
+/// What peak memory differs by from worker to worker of one program, 0.24 MB of 4 MB for one: the kernel counts resident pages in
+/// batches (`man 5 proc_pid_status`, `VmHWM`), and places libraries at random addresses.
+const MEMORY_NOISE_BYTES: f64 = 1e6;
+
 /// The change that counts as none for each metric, a share such as 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds([f64; Metric::ALL.len()]);
@@ -22,5 +26,26 @@ impl Thresholds {
     /// That of `metric`.
     pub fn of(&self, metric: Metric) -> f64 {
         self.0[metric as usize]
+    }
+
+    /// That of `metric` where the baseline's figure is `baseline`: of memory, not less than what the system's counting differs by.
+    pub(crate) fn at(&self, metric: Metric, baseline: f64) -> f64 {
+        match metric {
+            Metric::Memory => self.of(metric).max(MEMORY_NOISE_BYTES / baseline),
+            _ => self.of(metric),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_small_worker_may_differ_by_what_the_system_miscounts() {
+        let thresholds = Thresholds::all(0.05).with(Metric::Memory, 0.01);
+        let at = |metric, baseline| (thresholds.at(metric, baseline) * 1e4).round() / 1e4;
+        assert_eq!([at(Metric::Memory, 4.3e6), at(Metric::Memory, 4.3e9)], [0.2326, 0.01]);
+        assert_eq!(at(Metric::Prompt, 0.001), 0.05);
     }
 }
