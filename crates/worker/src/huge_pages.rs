@@ -42,7 +42,7 @@ fn with_huge_pages(tunables: &OsStr) -> Option<String> {
 }
 
 /// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
-/// so where most of a gibibyte or more is in them. Else runs of one engine would be as different as the pages that they got.
+/// in which most of it is, where it is a gibibyte or more. Else runs of one engine would be as different as the pages that they got.
 ///
 /// An engine calls it when its weights are where they will stay. Where `GLIBC_TUNABLES` says that there are to be no huge pages,
 /// nothing is moved.
@@ -50,13 +50,16 @@ pub fn move_to_huge_pages() -> Option<String> {
     if env::var_os(TUNABLES).is_some_and(|all| all.to_string_lossy().contains(&format!("{HUGE_PAGES}=0"))) {
         return None;
     }
-    if !most_is_huge()? {
-        for Range { start, end } in allocated(&fs::read_to_string("/proc/self/maps").ok()?) {
-            // SAFETY: the pages' contents and addresses stay as they are. Where there are no huge pages, so do the pages.
-            unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_COLLAPSE) };
+    most_is_huge()?;
+    for Range { start, end } in allocated(&fs::read_to_string("/proc/self/maps").ok()?) {
+        // Page by page: a call for many gives up at the first for which the system has no room.
+        for page in (start..end).step_by(HUGE_PAGE) {
+            // SAFETY: the page's contents and address stay as they are. Where there is no huge page, so does the page.
+            unsafe { libc::madvise(page as *mut _, HUGE_PAGE, libc::MADV_COLLAPSE) };
         }
     }
-    most_is_huge()?.then(|| "memory in huge pages".into())
+    let pages = if most_is_huge()? { "huge pages" } else { "small pages: the system had no huge ones left" };
+    Some(format!("memory in {pages}"))
 }
 
 /// Whether most of what this process allocated is in huge pages; nothing where that is too little to matter.

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod kept_answers;
 pub(crate) mod measure;
+pub(crate) mod rest;
 pub(crate) mod session;
 pub(crate) mod time_breakdown;
 pub(crate) mod turn_groups;

@@ -11,6 +11,7 @@ use protocol::{
 };
 
 use crate::run::ceilings::read_beside_cell;
+use crate::run::rest::wait_for_rest;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::verify::Verifier;
 use crate::worker::interrupt::interrupted_within;
@@ -142,6 +143,10 @@ impl WorkerSlot {
         if clocked(&mut self.time.cool_down, || interrupted_within(pause)) {
             return Err(WorkerError::Interrupted);
         }
+        let unrest = match sweep.isolation {
+            Isolation::Turn => clocked(&mut self.time.cool_down, wait_for_rest),
+            Isolation::Engine | Isolation::Cell => None,
+        };
 
         let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
         let mut request = measure_request(sweep, cell.model, size);
@@ -176,7 +181,10 @@ impl WorkerSlot {
             .map_err(|what| current.worker.protocol_error(Phase::Decode, what))
         });
         self.time.on_cell(passed, measured.as_ref().ok());
-        let Loaded { weights_bytes, notes } = current.loaded.clone();
+        let Loaded { weights_bytes, mut notes } = current.loaded.clone();
+        notes.extend(unrest.map(|cores| {
+            format!("other engines were not at rest when the turn began: they used {cores:.1} cores")
+        }));
         let mut series = measured?;
         current.measured = Some(size);
         series.memory.weights_bytes = Some(weights_bytes);
