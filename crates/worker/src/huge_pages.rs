@@ -42,7 +42,7 @@ fn with_huge_pages(tunables: &OsStr) -> Option<String> {
 }
 
 /// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
-/// in which most of it is, where it is a gibibyte or more. Else runs of one engine would be as different as the pages that they got.
+/// how much is in them, of a gibibyte or more. Else runs of one engine would be as different as the pages that they got.
 ///
 /// An engine calls it when its weights are where they will stay. Where `GLIBC_TUNABLES` says that there are to be no huge pages,
 /// nothing is moved.
@@ -50,7 +50,7 @@ pub fn move_to_huge_pages() -> Option<String> {
     if env::var_os(TUNABLES).is_some_and(|all| all.to_string_lossy().contains(&format!("{HUGE_PAGES}=0"))) {
         return None;
     }
-    most_is_huge()?;
+    huge_percent()?;
     for Range { start, end } in allocated(&fs::read_to_string("/proc/self/maps").ok()?) {
         // Page by page: a call for many gives up at the first for which the system has no room.
         for page in (start..end).step_by(HUGE_PAGE) {
@@ -58,19 +58,24 @@ pub fn move_to_huge_pages() -> Option<String> {
             unsafe { libc::madvise(page as *mut _, HUGE_PAGE, libc::MADV_COLLAPSE) };
         }
     }
-    let pages = if most_is_huge()? { "huge pages" } else { "small pages: the system had no huge ones left" };
-    Some(format!("memory in {pages}"))
+    Some(match huge_percent()? {
+        90.. => "memory in huge pages".into(),
+        // Rounded, for runs that got about as many to say the same.
+        percent => {
+            format!("{} % of the memory in huge pages: the system had no more", (percent + 5) / 10 * 10)
+        }
+    })
 }
 
-/// Whether most of what this process allocated is in huge pages; nothing where that is too little to matter.
-fn most_is_huge() -> Option<bool> {
+/// The share of what this process allocated that is in huge pages, in percent; nothing where that is too little to matter.
+fn huge_percent() -> Option<u64> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
     let bytes = |name| {
         let kib = rollup.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB"))?;
         Some(kib.trim().parse::<u64>().ok()? * 1024)
     };
     let (all, huge) = (bytes("Anonymous:")?, bytes("AnonHugePages:")?);
-    (all >= WORTH_A_NOTE).then_some(huge > all / 2)
+    (all >= WORTH_A_NOTE).then(|| huge * 100 / all)
 }
 
 /// Whole huge pages of the mappings that are writable and of no file (`man 5 proc_pid_maps`).
