@@ -48,10 +48,7 @@ pub fn compare(
         .flat_map(|table| &table.lines)
         .map(|line| {
             let compare = if line.is_paired { Comparison::paired } else { Comparison::of };
-            (
-                compare(&line.baseline, &line.candidate),
-                criteria.thresholds.at(line.metric, line.baseline.centre()),
-            )
+            (compare(&line.baseline, &line.candidate), line.threshold)
         })
         .collect();
     let mut judged = grid.iter().zip(judge(&grid));
@@ -124,6 +121,8 @@ struct PendingLine {
     /// Launches of the same place are neighbours in time.
     is_paired: bool,
     drift: Vec<String>,
+    /// The change that counts as none.
+    threshold: f64,
 }
 
 impl Pending {
@@ -174,7 +173,8 @@ fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Crit
         let is_paired = is_pair && replicates(sides.row) == replicates(other.row);
         for (metric, side) in &sides.by_metric {
             let Some(other_side) = other.by_metric.get(metric) else { continue };
-            let mut drift = trends(side, other_side, is_paired, thresholds.of(*metric));
+            let threshold = thresholds.at(*metric, side.centre());
+            let mut drift = trends(side, other_side, is_paired, threshold);
             for (who, sides) in [("baseline", sides), ("candidate", other)] {
                 let inside = sides.drift.get(metric).into_iter().flatten();
                 drift.extend(inside.map(|what| format!("{who}: {what}")));
@@ -187,15 +187,16 @@ fn pending((baseline, candidate): &TablePair<'_>, is_pair: bool, criteria: &Crit
                 candidate: other_side.clone(),
                 is_paired,
                 drift,
+                threshold,
             });
         }
     }
-    add_means(&mut table, thresholds);
+    add_means(&mut table);
     table
 }
 
 /// The geometric mean of each engine's cells. Where it drifted, all of them did: it sees what no cell alone can.
-fn add_means(table: &mut Pending, thresholds: &Thresholds) {
+fn add_means(table: &mut Pending) {
     let mut groups: IndexMap<(String, Metric), Vec<usize>> = IndexMap::new();
     for (place, line) in table.lines.iter().enumerate() {
         groups.entry((line.engine.clone(), line.metric)).or_default().push(place);
@@ -207,12 +208,24 @@ fn add_means(table: &mut Pending, thresholds: &Thresholds) {
         };
         let (baseline, candidate) = (mean(|line| &line.baseline), mean(|line| &line.candidate));
         let is_paired = places.iter().all(|&place| table.lines[place].is_paired);
-        let drift = trends(&baseline, &candidate, is_paired, thresholds.of(metric));
+        let thresholds: f64 = places.iter().map(|&place| table.lines[place].threshold.ln_1p()).sum();
+        let threshold = (thresholds / places.len() as f64).exp_m1();
+        let drift = trends(&baseline, &candidate, is_paired, threshold);
         for &place in &places {
             let all = drift.iter().map(|what| format!("all of {engine}: {what}"));
             table.lines[place].drift.extend(all);
         }
-        table.lines.push(PendingLine { metric, engine, size: None, baseline, candidate, is_paired, drift });
+        let size = None;
+        table.lines.push(PendingLine {
+            metric,
+            engine,
+            size,
+            baseline,
+            candidate,
+            is_paired,
+            drift,
+            threshold,
+        });
     }
 }
 

@@ -2,9 +2,9 @@
 
 use results::Metric;
 
-/// What peak memory differs by from worker to worker of one program, 0.24 MB of 4 MB for one: the kernel counts resident pages in
+/// A change of peak memory below this is none. Workers of one program differed by 0.24 MB of 4 MB: the kernel counts resident pages in
 /// batches (`man 5 proc_pid_status`, `VmHWM`), and places libraries at random addresses.
-const MEMORY_NOISE_BYTES: f64 = 1e6;
+const SMALLEST_MEMORY_CHANGE: f64 = 1e6;
 
 /// The change that counts as none for each metric, a share such as 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,10 +28,10 @@ impl Thresholds {
         self.0[metric as usize]
     }
 
-    /// That of `metric` where the baseline's figure is `baseline`: of memory, not less than what the system's counting differs by.
+    /// The threshold of `metric` for a cell whose baseline is `baseline`: for memory, at least 1 MB.
     pub(crate) fn at(&self, metric: Metric, baseline: f64) -> f64 {
         match metric {
-            Metric::Memory => self.of(metric).max(MEMORY_NOISE_BYTES / baseline),
+            Metric::Memory => self.of(metric).max(SMALLEST_MEMORY_CHANGE / baseline),
             _ => self.of(metric),
         }
     }

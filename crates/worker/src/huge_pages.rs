@@ -7,6 +7,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -41,8 +42,8 @@ fn with_huge_pages(tunables: &OsStr) -> Option<String> {
     (!words.contains(HUGE_PAGES)).then(|| format!("{words}{separator}{HUGE_PAGES}=1"))
 }
 
-/// Has what was allocated in small pages, for want of huge ones, moved to huge ones now that there is time (Linux 6.1), and says
-/// how much is in them, of a gibibyte or more. Else runs of one engine would be as different as the pages that they got.
+/// Moves what was allocated in small pages, for want of huge ones, to huge pages now that there is time (Linux 6.1), and says how
+/// much is in them, of a gibibyte or more. Else runs of one engine would be as different as the pages that they got.
 ///
 /// An engine calls it when its weights are where they will stay. Where `GLIBC_TUNABLES` says that there are to be no huge pages,
 /// nothing is moved.
@@ -51,18 +52,21 @@ pub fn move_to_huge_pages() -> Option<String> {
         return None;
     }
     huge_percent()?;
+    let mut is_short = false;
     for Range { start, end } in allocated(&fs::read_to_string("/proc/self/maps").ok()?) {
         // Page by page: a call for many gives up at the first for which the system has no room.
         for page in (start..end).step_by(HUGE_PAGE) {
             // SAFETY: the page's contents and address stay as they are. Where there is no huge page, so does the page.
-            unsafe { libc::madvise(page as *mut _, HUGE_PAGE, libc::MADV_COLLAPSE) };
+            let is_moved = unsafe { libc::madvise(page as *mut _, HUGE_PAGE, libc::MADV_COLLAPSE) } == 0;
+            is_short |= !is_moved && io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
         }
     }
     Some(match huge_percent()? {
         90.. => "memory in huge pages".into(),
-        // Rounded, for runs that got about as many to say the same.
+        // In steps, for runs that got about as many to say the same.
         percent => {
-            format!("{} % of the memory in huge pages: the system had no more", (percent + 5) / 10 * 10)
+            let why = if is_short { ": the system had no more" } else { "" };
+            format!("{} % of the memory in huge pages{why}", percent / 10 * 10)
         }
     })
 }

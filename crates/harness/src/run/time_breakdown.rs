@@ -20,7 +20,7 @@ pub struct TimeBreakdown {
     pub timed: Duration,
     /// Reading memory beside cells.
     pub memory: Duration,
-    /// Waiting before cells, so that the device cools down, and engines that had their turn come to rest.
+    /// Waiting before cells, so that the device cools down, and engines that had their turn are idle.
     pub cool_down: Duration,
 }
 

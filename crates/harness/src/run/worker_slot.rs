@@ -11,7 +11,7 @@ use protocol::{
 };
 
 use crate::run::ceilings::read_beside_cell;
-use crate::run::rest::wait_for_rest;
+use crate::run::idle::{Wait, wait_until_idle};
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::verify::Verifier;
 use crate::worker::interrupt::interrupted_within;
@@ -19,6 +19,9 @@ use crate::worker::process::PLAIN_REPLY;
 use crate::worker::requests::{NUMBER_BYTES, load, measure_request, why};
 use crate::worker::validate::check_series;
 use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
+
+/// A note of a turn that did not have the machine to itself.
+const BUSY: &str = "engines that take turns were still busy when a turn began";
 
 /// A place for one worker at a time.
 #[derive(Default)]
@@ -143,9 +146,12 @@ impl WorkerSlot {
         if clocked(&mut self.time.cool_down, || interrupted_within(pause)) {
             return Err(WorkerError::Interrupted);
         }
-        let unrest = match sweep.isolation {
-            Isolation::Turn => clocked(&mut self.time.cool_down, wait_for_rest),
-            Isolation::Engine | Isolation::Cell => None,
+        let is_busy = match sweep.isolation {
+            Isolation::Turn => match clocked(&mut self.time.cool_down, wait_until_idle) {
+                Wait::Interrupted => return Err(WorkerError::Interrupted),
+                end => end == Wait::Busy,
+            },
+            Isolation::Engine | Isolation::Cell => false,
         };
 
         let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
@@ -182,9 +188,7 @@ impl WorkerSlot {
         });
         self.time.on_cell(passed, measured.as_ref().ok());
         let Loaded { weights_bytes, mut notes } = current.loaded.clone();
-        notes.extend(unrest.map(|cores| {
-            format!("other engines were not at rest when the turn began: they used {cores:.1} cores")
-        }));
+        notes.extend(is_busy.then(|| BUSY.to_owned()));
         let mut series = measured?;
         current.measured = Some(size);
         series.memory.weights_bytes = Some(weights_bytes);

@@ -38,7 +38,7 @@ fn every_committed_sweep_resolves_and_reads_back_from_its_own_toml() {
         assert_eq!(resolve(&sweep.to_toml()), sweep);
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 11);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
             }
         }
     }
-    assert_eq!(count, 13);
+    assert_eq!(count, 19);
 }
 
 #[test]
