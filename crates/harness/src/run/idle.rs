@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::worker::children::parents;
 use crate::worker::interrupt::interrupted_within;
 
 /// The kernel brings a running thread's time up to date at its ticks, of 10 ms at most.
@@ -49,17 +50,6 @@ pub(crate) fn wait_until_idle() -> Wait {
     Wait::Idle
 }
 
-/// The parent of every process.
-fn parents() -> HashMap<u32, u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let parent = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // `pid (name) state ppid …`; the name may hold anything.
-        Some((pid, stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
-    };
-    processes.filter_map(|entry| parent(entry.file_name().to_str()?.parse().ok()?)).collect()
-}
-
 /// The processes below `ancestor`.
 fn descendants(ancestor: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
     let mut all = vec![ancestor];
@@ -71,7 +61,7 @@ fn descendants(ancestor: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
     all.split_off(1)
 }
 
-/// Processor time of each thread of these processes, in nanoseconds (kernel documentation, "Scheduler Statistics"). None where
+/// Processor time of each thread of these processes, in nanoseconds (kernel documentation, "Scheduler Statistics"); empty where
 /// there are no such statistics.
 fn cpu_times(processes: &[u32]) -> HashMap<u32, u64> {
     let threads =

@@ -1,5 +1,6 @@
 //! The children of this process: who they are, how they end, and who is killed.
 
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -60,21 +61,23 @@ pub(crate) fn sweep() {
     }
 }
 
-/// The children of this process, from `/proc`, but for the one that is spared.
+/// The children of this process, but for the one that is spared.
 fn children() -> Vec<Pid> {
-    let me = std::process::id().to_string();
-    let is_mine = |pid: &i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // `pid (name) state ppid …`; the name may hold anything.
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        rest.split(' ').nth(1) == Some(me.as_str())
-    };
-    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let spared = SPARED.load(Ordering::Relaxed);
-    names
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != spared)
-        .filter(is_mine)
+    let (me, spared) = (std::process::id(), SPARED.load(Ordering::Relaxed));
+    let mine = parents().into_iter().filter(|(_, parent)| *parent == me);
+    mine.filter_map(|(child, _)| i32::try_from(child).ok())
+        .filter(|child| *child != spared)
         .filter_map(Pid::from_raw)
         .collect()
+}
+
+/// The parent of every process, from `/proc`.
+pub(crate) fn parents() -> HashMap<u32, u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parent = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // `pid (name) state ppid …`; the name may hold anything.
+        Some((pid, stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
+    };
+    processes.filter_map(|entry| parent(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
