@@ -5,23 +5,32 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use compare::history::RunSpread;
 use compare::{Report, Subject, github, json, junit, markdown, terminal};
 use results::Source;
 
-use crate::args::{Inconclusive, JudgeArgs, Output, OutputFormat};
+use crate::args::{JudgeArgs, Outcome, Output, OutputFormat};
 use crate::exit_status::ExitStatus;
-use crate::printer;
 use crate::printer::screen_width;
+use crate::{history_folder, printer};
 
-/// Compares `candidate` with `baseline`.
-pub(crate) fn read_and_compare(baseline: &Path, candidate: &Path, judge: &JudgeArgs) -> Result<Report> {
+/// Compares `candidate` with `baseline`; `history` is a folder of earlier runs, which say how far runs differ.
+pub(crate) fn read_and_compare(
+    baseline: &Path,
+    candidate: &Path,
+    judge: &JudgeArgs,
+    history: Option<&Path>,
+) -> Result<Report> {
     let (baseline, candidate) = std::thread::scope(|scope| {
         let other = scope.spawn(|| Source::read(candidate));
         (Source::read(baseline), other.join())
     });
     let candidate = candidate.map_err(|_| anyhow!("reading the candidate failed"))?;
     let (baseline, candidate) = (baseline?, candidate?);
-    Ok(compare::compare(&Subject::new(&baseline)?, &Subject::new(&candidate)?, &judge.criteria())?)
+    let (baseline, candidate) = (Subject::new(&baseline)?, Subject::new(&candidate)?);
+    let entries = history.map(history_folder::read).transpose()?;
+    let spread = entries.map(|entries| RunSpread::new(entries, &baseline, &candidate));
+    Ok(compare::compare(&baseline, &candidate, &judge.criteria(spread.as_ref()))?)
 }
 
 /// Writes the report as it was asked for. Its verdicts are the exit status.
@@ -46,12 +55,13 @@ pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus>
         }
     }
     let counts = report.counts();
+    let is_failed_provisional = counts.provisional > 0 && judge.provisional == Some(Outcome::Fail);
     Ok(match judge.inconclusive {
-        _ if counts.regressed > 0 => ExitStatus::Finding,
+        _ if counts.regressed > 0 || is_failed_provisional => ExitStatus::Finding,
         _ if counts.inconclusive == 0 => ExitStatus::Done,
-        None => ExitStatus::Inconclusive,
-        Some(Inconclusive::Pass) => ExitStatus::Done,
-        Some(Inconclusive::Fail) => ExitStatus::Finding,
+        Some(Outcome::Fail) => ExitStatus::Finding,
+        Some(Outcome::Pass) if !report.has_hidden_regression() => ExitStatus::Done,
+        _ => ExitStatus::Inconclusive,
     })
 }
 

@@ -14,9 +14,6 @@ use crate::{audited, printer};
 /// The page in a run's folder.
 pub(crate) const PAGE: &str = "report.html";
 
-/// The change that counts as none, as it is for `compare`.
-const THRESHOLD: f64 = 0.05;
-
 /// Writes the page of `dirs`, which are held against the first of them; and its plots, where that is asked for.
 pub(crate) fn write_page(dirs: &[PathBuf], out: &Path, plots: Option<&Path>) -> Result<()> {
     let mut runs = Vec::new();
@@ -50,7 +47,7 @@ pub(crate) fn html(run: &AuditedRun) -> Result<String> {
 }
 
 fn compared(baseline: &Run, candidate: &Run) -> Comparison {
-    let criteria = Criteria { thresholds: Thresholds::all(THRESHOLD), allow_drift: false };
+    let criteria = Criteria::new(Thresholds::default());
     let names = (baseline.name.clone(), candidate.name.clone());
     let result = Subject::from_run(baseline)
         .and_then(|baseline| compare::compare(&baseline, &Subject::from_run(candidate)?, &criteria))

@@ -59,8 +59,8 @@ fn an_engine_slowed_by_a_tenth_regresses_in_every_cell_and_no_other() {
         .code(1);
     let json = read_json(&place.path("ab.json"));
     let verdicts = verdicts(&json);
-    // 6 cells and their mean, 4 latencies and the memory, 2 engines.
-    assert_eq!(verdicts.len(), 7 * 5 * 2);
+    // 6 cells and their mean, 5 latencies and the memory, 2 engines.
+    assert_eq!(verdicts.len(), 7 * 6 * 2);
     for (engine, metric, verdict) in verdicts {
         let expected = if engine == "mock" && metric != "memory" { "regressed" } else { "unchanged" };
         assert_eq!(verdict, expected, "{engine} {metric}");
@@ -80,7 +80,7 @@ fn the_same_build_on_both_sides_is_unchanged() {
     place.write("sweep.toml", MOCK);
     let build = worker("llama2-bench-mock").parent().unwrap().display().to_string();
     let arguments = ["run", "sweep.toml", "--out", "ab", "--against", build.as_str()];
-    place.bench(&arguments).args(ANY_MEMORY).assert().success().stdout(contains("35 unchanged (of 35)"));
+    place.bench(&arguments).args(ANY_MEMORY).assert().success().stdout(contains("42 unchanged (of 42)"));
     // The environment says which program a worker was.
     let environment = read_json(&place.path("ab/baseline/environment.json"));
     assert_eq!(environment["programs"]["mock"]["sha256"][0].as_str().unwrap().len(), 64);
@@ -89,7 +89,7 @@ fn the_same_build_on_both_sides_is_unchanged() {
     std::fs::create_dir(place.path("empty")).unwrap();
     let message = "error: --against empty: there is no llama2-bench-mock, the worker of mock\n";
     place.bench(&["run", "sweep.toml", "--against", "empty"]).assert().code(2).stderr(message);
-    let message = "error: --threshold, --allow-drift, --inconclusive and --format are for a comparison";
+    let message = "error: --threshold, --allow-drift, --allow-missing, --inconclusive, --provisional and --format are for a comparison";
     place.bench(&["run", "--threshold", "1%"]).assert().code(2).stderr(starts_with(message));
 }
 
@@ -128,20 +128,22 @@ fn a_single_launch_is_inconclusive_and_says_how_many_would_do() {
 #[test]
 fn thresholds_may_be_of_a_metric() {
     let place = Place::new();
-    run(&place, "a", &["--replicates", "5"]);
-    run(&place, "b", &["--replicates", "5", "--option", "mock.slowdown=1.1"]);
+    let slower =
+        ["--against-option", "mock.slowdown=1", "--option", "mock.slowdown=1.1", "--inconclusive", "pass"];
+    place.write("sweep.toml", MOCK);
+    place.bench(&["run", "sweep.toml", "--out", "ab"]).args(slower).assert().code(1);
     let compare = |more: &[&str]| {
-        let mut command = place.bench(&["compare", "a", "b", "--threshold", "15%"]);
+        let mut command = place.bench(&["compare", "ab/baseline", "ab/candidate", "--threshold", "15%"]);
         command.args(ANY_MEMORY).args(more).assert()
     };
     compare(&[]).code(0);
-    compare(&["--threshold", "wall=5%"]).code(1).stdout(contains("7 regressed, 28 unchanged (of 35)"));
+    compare(&["--threshold", "wall=5%"]).code(1).stdout(contains("7 regressed, 35 unchanged (of 42)"));
     for (threshold, message) in [
         ("5", "expected a share such as 10%"),
         ("decode=5%", "unknown metric \"decode\": expected one of prompt, first-128"),
     ] {
         place
-            .bench(&["compare", "a", "b", "--threshold", threshold])
+            .bench(&["compare", "ab/baseline", "ab/candidate", "--threshold", threshold])
             .assert()
             .code(2)
             .stderr(contains(message));
@@ -182,7 +184,7 @@ fn a_cell_that_runs_out_of_memory_where_it_did_not_is_a_regression() {
     let fault = "mock.fault={ kind = \"out_of_memory\", phase = \"decode\", min_batch_size = 4 }";
     run(&place, "b", &["--replicates", "5", "--option", fault]);
     let compare = |sides: [&str; 2]| place.bench(&["compare"]).args(sides).args(ANY_MEMORY).assert();
-    compare(["a", "b"]).code(1).stdout(contains("3 regressed, 20 unchanged (of 23)"));
+    compare(["a", "b"]).code(1).stdout(contains("3 regressed, 24 unchanged (of 27)"));
     compare(["b", "a"]).code(0).stdout(contains("3 improved"));
     compare(["b", "b"]).code(0);
 }
@@ -196,8 +198,140 @@ fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
     let latency = row.split('|').nth(4).unwrap().trim();
     place.write("slower.md", &text.replacen(latency, &format!("1{latency}"), 1));
     place.bench(&["compare", published, published]).assert().code(0).stdout(contains("threshold alone"));
-    let assert = place.bench(&["compare", published, "slower.md", "--format", "markdown"]).assert().code(1);
+    // Without a threshold of the user's, a change is provisional.
+    let compare = |more: &[&str]| place.bench(&["compare", published, "slower.md"]).args(more).assert();
+    compare(&[]).code(0).stdout(contains("2 provisional"));
+    compare(&["--provisional", "fail"]).code(1);
+    let assert = compare(&["--threshold", "5%", "--format", "markdown"]).code(1);
     assert.stdout(starts_with("<!-- llama2-bench:compare -->")).stdout(contains("2 regressed"));
+    // The second row of a cell is not dropped without a word.
+    place.write("twice.md", &text.replacen(row, &format!("{row}\n{row}"), 1));
+    let assert = place.bench(&["compare", published, "twice.md"]).assert().code(2);
+    assert.stderr(contains("onnxruntime 1×16 stands there twice, in line"));
+    place.bench(&["ratios", "twice.md", "onnxruntime"]).assert().code(2).stderr(contains("twice.md:"));
+}
+
+/// The folders of all committed runs.
+fn committed_runs(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let runs = entries.flat_map(|path| {
+        if path.join("measurements.jsonl").exists() { vec![path] } else { committed_runs(&path) }
+    });
+    runs.collect()
+}
+
+#[test]
+fn a_run_is_unchanged_against_its_own_table_both_ways() {
+    let place = Place::new();
+    let runs = committed_runs(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../results")));
+    assert!(runs.len() >= 10, "{runs:?}");
+    for run in runs {
+        let run = run.to_str().unwrap();
+        let table = place.bench(&["table", run, "--format", "markdown"]).assert().success();
+        place.write("t.md", &String::from_utf8_lossy(&table.get_output().stdout));
+        for sides in [["t.md", run], [run, "t.md"]] {
+            let assert = place.bench(&["compare"]).args(sides).assert().code(0);
+            let text = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+            let counts = text.lines().last().unwrap();
+            let (count, rest) = counts.split_once(' ').unwrap();
+            assert_eq!(rest, format!("unchanged (of {count})"), "{sides:?}: {counts}");
+        }
+    }
+}
+
+#[test]
+fn what_one_side_alone_has_is_told_and_is_inconclusive() {
+    let place = Place::new();
+    place.write("sweep.toml", &both());
+    place.write("engines.toml", ENGINES);
+    let run = ["run", "sweep.toml", "--engines-file", "engines.toml", "--replicates", "5"];
+    place.bench(&run).args(["--out", "both"]).assert().success();
+    place.bench(&run).args(["--out", "one", "--engine", "mock"]).assert().success();
+    let compare = |sides: [&str; 2], more: &[&str]| {
+        place.bench(&["compare"]).args(sides).args(ANY_MEMORY).args(more).assert()
+    };
+    let told = "only in the baseline: 6 cells (other 1×16, other 1×64, ";
+    compare(["both", "one"], &[]).code(3).stdout(contains(told)).stdout(contains("6 inconclusive"));
+    compare(["one", "both"], &[]).code(3).stdout(contains("only in the candidate: 6 cells (other 1×16, "));
+    compare(["both", "one"], &["--allow-missing"]).code(0).stdout(contains(told));
+    // A metric of one side.
+    let path = place.path("one/measurements.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let without = text.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record["outcome"]["ok"]["series"]["memory"]["peak_bytes"] = Value::Null;
+        format!("{record}\n")
+    });
+    std::fs::write(&path, without.collect::<String>()).unwrap();
+    let told = "only in the baseline: 6 figures of Peak Memory (mock 1×16, ";
+    compare(["both", "one"], &[]).code(3).stdout(contains(told));
+}
+
+#[test]
+fn a_history_says_how_far_runs_differ() {
+    let place = Place::new();
+    let kept = |name: &str, slowdown: f64, day: u32| {
+        let option = format!("mock.slowdown={slowdown}");
+        run(&place, name, &["--replicates", "5", "--option", &option]);
+        let path = place.path(&format!("{name}/environment.json"));
+        let mut environment = read_json(&path);
+        environment["started"] = format!("2026-01-{day:02}T00:00:00Z").into();
+        std::fs::write(&path, environment.to_string()).unwrap();
+        place.bench(&["history", "kept", "--add", name]).assert().success();
+    };
+    for (day, slowdown) in [1.0, 1.01, 0.99, 1.005, 0.995, 1.0, 1.01, 0.99, 1.0].into_iter().enumerate() {
+        kept(&format!("r{day}"), slowdown, day as u32 + 1);
+    }
+    kept("slower", 1.12, 20);
+    let compare =
+        |more: &[&str]| place.bench(&["compare", "r0", "slower"]).args(ANY_MEMORY).args(more).assert();
+    let told = "how far runs differ without a change is not known";
+    compare(&[]).code(0).stdout(contains(told)).stdout(contains("35 provisional"));
+    compare(&["--provisional", "fail"]).code(1);
+    let told = "how far runs of this machine differ without a change is known from 8 earlier ones";
+    compare(&["--history", "kept"]).code(1).stdout(contains(told)).stdout(contains("35 regressed"));
+    compare(&["--history", "nowhere"]).code(2).stderr(contains("error: nowhere: "));
+}
+
+#[test]
+fn drift_widens_an_interval_and_what_it_hides_does_not_pass() {
+    let place = Place::new();
+    run(&place, "a", &["--replicates", "10"]);
+    let text = std::fs::read_to_string(place.path("a/measurements.jsonl")).unwrap();
+    let drifting = |factor: f64| {
+        let records = text.lines().map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            let factor = factor * (0.96 + 0.08 / 9.0 * record["replicate"].as_f64().unwrap());
+            let scale = |seconds: &mut Value| *seconds = (seconds.as_f64().unwrap() * factor).into();
+            let series = &mut record["outcome"]["ok"]["series"];
+            series["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(scale);
+            let generation = &mut series["generations"][0];
+            generation["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(scale);
+            scale(&mut generation["wall_seconds"]);
+            scale(&mut generation["prompt_seconds"]);
+            format!("{record}\n")
+        });
+        records.collect::<String>()
+    };
+    let side = |name: &str, is_baseline: bool, records: &str| {
+        std::fs::create_dir(place.path(name)).unwrap();
+        std::fs::copy(place.path("a/sweep.toml"), place.path(&format!("{name}/sweep.toml"))).unwrap();
+        let mut environment = read_json(&place.path("a/environment.json"));
+        environment["pair"] = serde_json::json!({"id": "one", "is_baseline": is_baseline});
+        place.write(&format!("{name}/environment.json"), &environment.to_string());
+        place.write(&format!("{name}/measurements.jsonl"), records);
+    };
+    side("base", true, &text);
+    side("slower", false, &drifting(1.14));
+    side("twice", false, &drifting(2.0));
+    let compare = |candidate: &str, more: &[&str]| {
+        place.bench(&["compare", "base", candidate]).args(ANY_MEMORY).args(more).assert()
+    };
+    let pass = ["--inconclusive", "pass"];
+    compare("twice", &pass).code(1).stdout(contains("35 regressed"));
+    compare("slower", &pass).code(3).stdout(contains("regressed but for its drift"));
+    compare("slower", &["--allow-drift"]).code(1).stdout(contains("35 regressed"));
 }
 
 #[test]
@@ -209,12 +343,12 @@ fn every_format_goes_where_it_is_sent_and_a_step_of_github_gets_its_summary() {
     let arguments = formats.iter().flat_map(|format| ["--format", *format]);
     let mut command = place.bench(&["compare", "a", "b"]);
     command.args(arguments).args(ANY_MEMORY).env("GITHUB_STEP_SUMMARY", place.path("summary.md"));
-    command.assert().code(1).stdout(contains("::error title=")).stdout(contains("28 regressed"));
+    command.assert().code(1).stdout(contains("::error title=")).stdout(contains("35 regressed"));
     let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
-    assert!(read("t.txt").ends_with("28 regressed, 7 unchanged (of 35)\n"));
+    assert!(read("t.txt").ends_with("35 regressed, 7 unchanged (of 42)\n"));
     assert_eq!(read("summary.md"), read("m.md"));
     assert!(read("j.xml").contains("failures=\""), "{}", read("j.xml"));
-    assert_eq!(read_json(&place.path("j.json"))["counts"]["regressed"], 28);
+    assert_eq!(read_json(&place.path("j.json"))["counts"]["regressed"], 35);
     let message = "expected terminal, markdown, json, junit or github";
     place.bench(&["compare", "a", "b", "--format", "html"]).assert().code(2).stderr(contains(message));
 }
@@ -268,86 +402,8 @@ fn the_gate_keeps_a_baseline_and_fails_on_a_regression() {
     assert!(stderr.contains("gate: no baseline in baseline yet: nothing is compared"), "{stderr}");
     std::fs::rename(place.path("first/candidate"), place.path("baseline")).unwrap();
     assert_eq!(run("same").0, 0);
-    sweep("[options.mock]\nslowdown = 1.2\n");
+    sweep("[options.mock]\nslowdown = 2.0\n");
     assert_eq!(run("slower").0, 1);
     assert!(place.path("slower/comment.md").exists() && place.path("slower/junit.xml").exists());
     assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 3);
-}
-
-/// A run of both engines in the folder `both`.
-fn run_with_the_other_twice_as_slow(place: &Place, replicates: &str) {
-    place.write("sweep.toml", &both());
-    place.write("engines.toml", ENGINES);
-    let measured = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "both"];
-    let options = ["--replicates", replicates, "--option", "other.slowdown=2.0"];
-    place.bench(&measured).args(options).assert().success();
-}
-
-#[test]
-fn an_engine_is_as_many_times_as_fast_as_the_other_of_its_run_is_slower() {
-    let place = Place::new();
-    run_with_the_other_twice_as_slow(&place, "3");
-    let lines = place.bench(&["ratios", "both", "mock"]).assert().success();
-    insta::assert_snapshot!("ratios", of_any_machine(&String::from_utf8_lossy(&lines.get_output().stdout)));
-    let json = place.bench(&["ratios", "both", "other", "mock", "--json"]).assert().success();
-    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
-    let line = &json["tables"][0]["lines"][0];
-    assert_eq!((&line["other"], &line["launches"]), (&"mock".into(), &3.into()));
-    for part in ["prefill", "decode"] {
-        assert!((line[part]["ratio"].as_f64().unwrap() - 0.5).abs() < 1e-6, "{line}");
-    }
-    assert!(json["tables"][0]["load_seconds"]["mock"].as_f64().unwrap() > 0.0);
-}
-
-#[test]
-fn launches_of_one_replicate_are_held_against_each_other() {
-    let place = Place::new();
-    run_with_the_other_twice_as_slow(&place, "4");
-    // A machine that becomes slower hits both engines; and one of them lacks its first replicate.
-    let records = std::fs::read_to_string(place.path("both/measurements.jsonl")).unwrap();
-    let slower =
-        records.lines().map(|line| serde_json::from_str(line).unwrap()).filter_map(|mut record: Value| {
-            let replicate = record["replicate"].as_f64().unwrap();
-            let slow =
-                |seconds: &mut Value| *seconds = (seconds.as_f64().unwrap() * (1.0 + replicate)).into();
-            let series = &mut record["outcome"]["ok"]["series"];
-            series["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
-            series["generations"][0]["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(slow);
-            (record["key"]["engine"] == "other" || replicate > 0.0).then(|| format!("{record}\n"))
-        });
-    place.write("both/measurements.jsonl", &slower.collect::<String>());
-    let printed = place.bench(&["ratios", "both", "mock"]).assert().success();
-    let printed = String::from_utf8_lossy(&printed.get_output().stdout).into_owned();
-    assert!(printed.contains("| other | 4 | 256 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |\n"), "{printed}");
-}
-
-/// The heading names the machine, and the seconds of loading are the clock's.
-fn of_any_machine(text: &str) -> String {
-    let is_same = |line: &&str| !line.starts_with("## ") && !line.starts_with("Start to model ready");
-    text.lines().filter(is_same).map(|line| format!("{line}\n")).collect()
-}
-
-#[test]
-fn an_engine_of_published_tables_is_held_against_their_others() {
-    let place = Place::new();
-    let table = "## LLaMA-2 7B FP16 CUDA\n\n\
-        | Engine | Batch Size | Prompt Length | Prompt Latency (ms) | Prompt Throughput (tps) \
-        | First 128 Tokens Generated Avg Latency (ms) | First 128 Tokens Generated Avg Throughput (tps) \
-        | First 256 Tokens Generated Avg Latency (ms) | First 256 Tokens Generated Avg Throughput (tps) \
-        | Wall-Clock Latency (s) | Wall-Clock Throughput (tps) |\n|---|---|---|---|---|---|---|---|---|---|---|\n\
-        | a | 1 | 16 | 10 | 1600 | 5 | 200 | 5 | 200 | 1.29 | 210.8527132 |\n\
-        | b | 1 | 16 | 40 | 400 | 10 | 100 | 10 | 100 | 2.6 | 104.6153846 |\n\
-        | b | 1 | 32 | OOM | OOM | OOM | OOM | OOM | OOM | OOM | OOM |\n\
-        | a | 1 | 32 | 10 | 3200 | 5 | 200 | 5 | 200 | 1.29 | 223.255814 |\n";
-    place.write("tables.md", table);
-    let printed = place.bench(&["ratios", "tables.md", "a"]).assert().success();
-    insta::assert_snapshot!("ratios_published", String::from_utf8_lossy(&printed.get_output().stdout));
-    let refused = |arguments: &[&str], told: &'static str| {
-        place.bench(arguments).assert().code(2).stderr(told);
-    };
-    refused(&["ratios", "tables.md", "c"], "error: tables.md has no engine c: it has a, b\n");
-    let alone: String =
-        table.lines().filter(|line| !line.starts_with("| b")).map(|line| format!("{line}\n")).collect();
-    place.write("alone.md", &alone);
-    refused(&["ratios", "alone.md", "a"], "error: alone.md has no other engine than a\n");
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use protocol::CellSize;
+use indexmap::IndexMap;
 use results::{Metric, one_line};
-use stats::Verdict;
+use stats::{Interval, Verdict};
 
-use crate::{ComparedFigure, Counts, Difference, SideFigure};
+use crate::{ComparedFigure, Counts, Difference, EndLine, Lone, Missing, SideFigure};
 
 /// A verdict's word.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
@@ -14,6 +14,7 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Improved => "improved",
         Verdict::Regressed => "regressed",
         Verdict::Unchanged => "unchanged",
+        Verdict::Provisional => "provisional",
         Verdict::Inconclusive => "inconclusive",
     }
 }
@@ -29,35 +30,85 @@ pub(crate) fn change(line: &ComparedFigure) -> String {
     match line.verdict {
         Verdict::Improved | Verdict::Regressed => percent(line.ratio),
         Verdict::Unchanged => "~".into(),
-        Verdict::Inconclusive => format!("? {}", percent(line.ratio)),
+        Verdict::Provisional | Verdict::Inconclusive => format!("? {}", percent(line.ratio)),
     }
 }
 
-/// What a line's verdict rests on: `p=0.002 n=6+6`, or `threshold alone` where a side was published.
-pub(crate) fn basis(line: &ComparedFigure) -> String {
-    let (Some(baseline), Some(candidate)) = (line.baseline.launches, line.candidate.launches) else {
-        return "threshold alone".into();
+/// The 95 % interval of a change: `+3.1…+5.3%`; nothing where it is not known, as of a published figure.
+pub(crate) fn interval(line: &ComparedFigure) -> String {
+    line.interval.filter(|_| !is_published(line)).map_or_else(String::new, range)
+}
+
+fn is_published(line: &ComparedFigure) -> bool {
+    line.baseline.replicates.is_none() || line.candidate.replicates.is_none()
+}
+
+fn range(interval: Interval) -> String {
+    let end = |ratio: f64| {
+        let percent = (ratio - 1.0) * 100.0;
+        match percent.abs() {
+            size if size < 0.05 => "0.0".into(),
+            size if size < 99.95 => format!("{percent:+.1}"),
+            size if size < 9999.5 => format!("{percent:+.0}"),
+            _ => ">9999".to_owned(),
+        }
     };
-    let launches = format!("n={baseline}+{candidate}");
-    line.adjusted_p.map_or_else(|| launches.clone(), |p| format!("{} {launches}", p_value(p)))
+    format!("{}…{}%", end(interval.low), end(interval.high))
+}
+
+/// What a line's verdict rests on: `p=0.002 n=6+6`, `n=6 pairs`; where a side was published, the threshold alone, and the rounding of
+/// what is printed where that matters.
+pub(crate) fn basis(line: &ComparedFigure) -> String {
+    let (Some(baseline), Some(candidate)) = (line.baseline.replicates, line.candidate.replicates) else {
+        let rounding = line.interval.filter(|interval| interval.high / interval.low > 1.002);
+        return rounding
+            .map_or("threshold alone".into(), |rounding| format!("printed digits: {}", range(rounding)));
+    };
+    let replicates = match line.pairs {
+        Some(pairs) => format!("n={pairs} pairs"),
+        None => format!("n={baseline}+{candidate}"),
+    };
+    line.adjusted_p.map_or_else(|| replicates.clone(), |p| format!("{} {replicates}", p_value(p)))
+}
+
+/// What the verdict on replicates that failed rests on, where that is a test.
+pub(crate) fn end_basis(end: &EndLine) -> String {
+    end.adjusted_p.map_or_else(String::new, |p| format!("Fisher's exact test, {}", p_value(p)))
 }
 
 fn p_value(p: f64) -> String {
     if p < 0.001 { "p<0.001".into() } else { format!("p={p:.3}") }
 }
 
-/// Half an interval: `± 1%`; nothing where it is not known.
-pub(crate) fn spread(figure: &SideFigure) -> String {
-    match figure.half_width {
-        Some(share) if share < 9.995 => format!("± {:.0}%", share * 100.0),
-        Some(_) => "± >999%".into(),
-        None => String::new(),
-    }
+/// A figure: `12.07 ms`.
+pub(crate) fn figure(metric: Metric, figure: &SideFigure) -> String {
+    metric.format(figure.value)
 }
 
-/// A figure with its spread: `12.07 ms ± 1%`.
-pub(crate) fn figure(metric: Metric, figure: &SideFigure) -> String {
-    format!("{} {}", metric.format(figure.value), spread(figure)).trim_end().to_owned()
+/// What else is said of a line, in the order of its weight.
+pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(other) = line.other_median {
+        remarks.push(format!(
+            "{}: mean {} ({}), median {} ({})",
+            if other.is_tail { "tail" } else { "median" },
+            percent(line.ratio),
+            verdict(other.mean),
+            percent(other.median_ratio),
+            verdict(other.median)
+        ));
+    }
+    if line.is_hidden_regression {
+        remarks.push("regressed but for its drift".into());
+    }
+    if let Some(replicates) = line.replicates_needed {
+        remarks.push(format!("needs {replicates} replicates a side"));
+    }
+    if let Some(own) = line.own_threshold {
+        remarks.push(format!("threshold {} (1 MB)", threshold((own * 1e3).round() / 1e3)));
+    }
+    remarks.extend(line.drift.iter().map(|drift| format!("drift: {}", one_line(drift))));
+    remarks
 }
 
 /// A line's sizes, or that it is a mean.
@@ -92,18 +143,28 @@ pub(crate) fn first_few(names: &[String]) -> String {
     }
 }
 
-/// Cells that one side alone has, one text for each side that has any.
-pub(crate) fn only(baseline: &[(String, CellSize)], candidate: &[(String, CellSize)]) -> Vec<String> {
-    let sides = [("baseline", baseline), ("candidate", candidate)];
-    let sides = sides.into_iter().filter(|(_, cells)| !cells.is_empty());
-    sides
-        .map(|(side, cells)| {
-            let noun = if cells.len() == 1 { "cell" } else { "cells" };
-            let name = |(engine, size): &(String, CellSize)| format!("{} {size}", one_line(engine));
-            let names: Vec<String> = cells.iter().map(name).collect();
-            format!("only in the {side}: {} {noun} ({})", cells.len(), first_few(&names))
-        })
-        .collect()
+/// What one side alone has, one text for each side and kind.
+pub(crate) fn missing(missing: &[Missing]) -> Vec<String> {
+    let mut kinds: IndexMap<(bool, bool, String), Vec<String>> = IndexMap::new();
+    for Missing { is_of_baseline, what, may_come } in missing {
+        let (kind, name) = match what {
+            Lone::Table(heading) => ("table".to_owned(), one_line(heading)),
+            Lone::Cell(engine, size) => ("cell".to_owned(), format!("{} {size}", one_line(engine))),
+            Lone::Metric(engine, size, metric) => {
+                (format!("figure of {}", metric.title()), format!("{} {size}", one_line(engine)))
+            }
+        };
+        kinds.entry((*is_of_baseline, *may_come, kind)).or_default().push(name);
+    }
+    let text = |((is_of_baseline, may_come, kind), names): ((bool, bool, String), Vec<String>)| {
+        let side = if is_of_baseline { "baseline" } else { "candidate" };
+        let count = names.len();
+        let (noun, of) = kind.split_once(' ').unwrap_or((&kind, ""));
+        let kind = format!("{noun}{} {of}", if count == 1 { "" } else { "s" });
+        let come = if may_come { ": the candidate's run is incomplete" } else { "" };
+        format!("only in the {side}: {count} {} ({}){come}", kind.trim_end(), first_few(&names))
+    };
+    kinds.into_iter().map(text).collect()
 }
 
 /// The verdicts that occur: `3 regressed, 200 unchanged (of 203)`.
@@ -112,6 +173,7 @@ impl fmt::Display for Counts {
         let counts = [
             (self.regressed, Verdict::Regressed),
             (self.improved, Verdict::Improved),
+            (self.provisional, Verdict::Provisional),
             (self.unchanged, Verdict::Unchanged),
             (self.inconclusive, Verdict::Inconclusive),
         ];
@@ -127,12 +189,14 @@ impl fmt::Display for Counts {
 impl Counts {
     /// All of them together.
     pub fn total(&self) -> usize {
-        self.improved + self.regressed + self.unchanged + self.inconclusive
+        self.improved + self.regressed + self.unchanged + self.provisional + self.inconclusive
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::CellSize;
+
     use super::*;
 
     #[test]
@@ -153,25 +217,30 @@ mod tests {
 
     #[test]
     fn only_verdicts_that_occur_are_counted() {
-        let counts = Counts { regressed: 3, improved: 1, unchanged: 200, inconclusive: 12 };
+        let counts = Counts { regressed: 3, improved: 1, provisional: 0, unchanged: 200, inconclusive: 12 };
         assert_eq!(counts.to_string(), "3 regressed, 1 improved, 200 unchanged, 12 inconclusive (of 216)");
         assert_eq!(Counts { unchanged: 2, ..Counts::default() }.to_string(), "2 unchanged (of 2)");
         assert_eq!(Counts::default().to_string(), "nothing to compare");
     }
 
     #[test]
-    fn a_spread_beyond_all_measure_is_said_so() {
-        let spread = |half_width| spread(&SideFigure { value: 1.0, half_width, launches: None });
-        assert_eq!([Some(0.012), Some(f64::INFINITY), None].map(spread), ["± 1%", "± >999%", ""]);
-    }
-
-    #[test]
     fn of_many_cells_a_few_are_named() {
-        let cell = |batch_size| ("onnxruntime".into(), CellSize { batch_size, prompt_length: 16 });
-        let cells: Vec<(String, CellSize)> = (1..=6).map(cell).collect();
-        assert_eq!(only(&[], &cells[..1]), ["only in the candidate: 1 cell (onnxruntime 1×16)"]);
+        let of = |is_of_baseline, what| Missing { is_of_baseline, what, may_come: false };
+        let size = |batch_size| CellSize { batch_size, prompt_length: 16 };
+        let cell = |batch_size| of(true, Lone::Cell("onnxruntime".into(), size(batch_size)));
+        let cells: Vec<Missing> = (1..=6).map(cell).collect();
+        let memory = of(false, Lone::Metric("mock".into(), size(1), Metric::Memory));
+        let table = Missing { may_come: true, ..of(true, Lone::Table("LLaMA-2 7B".into())) };
         assert_eq!(
-            only(&cells, &[]),
+            missing(&[&cells[..1], &[memory, table]].concat()),
+            [
+                "only in the baseline: 1 cell (onnxruntime 1×16)",
+                "only in the candidate: 1 figure of Peak Memory (mock 1×16)",
+                "only in the baseline: 1 table (LLaMA-2 7B): the candidate's run is incomplete"
+            ]
+        );
+        assert_eq!(
+            missing(&cells),
             [
                 "only in the baseline: 6 cells (onnxruntime 1×16, onnxruntime 2×16, onnxruntime 3×16, onnxruntime 4×16, 2 more)"
             ]

@@ -3,18 +3,18 @@
 use results::{Metric, one_line};
 use stats::Verdict;
 
-use crate::Report;
 use crate::statement::{Statement, headings};
+use crate::{Report, format};
 
 /// GitHub shows no more annotations of a level than these in a step.
 const SHOWN: usize = 10;
 
-/// An error for each of what regressed, the worst first; a warning for all that is inconclusive; a notice with the counts.
+/// An error for each of what regressed, the worst first; a warning for all that is inconclusive, provisional or on one side alone; a notice with the counts.
 pub fn write(report: &Report) -> String {
     let headings = headings(report);
     let statements: Vec<Statement> = Statement::all(report, &headings).collect();
     let mut commands = errors(&statements);
-    commands.extend(warning(&statements));
+    commands.extend(warning(report, &statements));
     let sides = format!("{} → {}", report.baseline, report.candidate);
     commands.push(command("notice", "llama2-bench", &format!("{sides}: {}", report.counts())));
     commands.concat()
@@ -22,7 +22,7 @@ pub fn write(report: &Report) -> String {
 
 fn errors(statements: &[Statement]) -> Vec<String> {
     let mut regressed: Vec<&Statement> =
-        statements.iter().filter(|statement| statement.verdict == Verdict::Regressed).collect();
+        statements.iter().filter(|statement| statement.verdict == Some(Verdict::Regressed)).collect();
     regressed.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let shown = if regressed.len() > SHOWN { SHOWN - 1 } else { regressed.len() };
     let mut errors: Vec<String> = regressed[..shown]
@@ -40,17 +40,25 @@ fn errors(statements: &[Statement]) -> Vec<String> {
     errors
 }
 
-fn warning(statements: &[Statement]) -> Option<String> {
+fn warning(report: &Report, statements: &[Statement]) -> Option<String> {
     let inconclusive: Vec<&Statement> =
-        statements.iter().filter(|statement| statement.verdict == Verdict::Inconclusive).collect();
-    let needs: Vec<usize> = inconclusive.iter().filter_map(|statement| statement.launches_needed).collect();
+        statements.iter().filter(|statement| statement.verdict == Some(Verdict::Inconclusive)).collect();
+    let needs: Vec<usize> = inconclusive.iter().filter_map(|statement| statement.replicates_needed).collect();
     let enough =
-        needs.iter().max().map(|launches| format!("{launches} launches a side would do for {}", needs.len()));
+        needs.iter().max().map(|count| format!("{count} replicates a side would do for {}", needs.len()));
     let drifted = inconclusive.iter().filter(|statement| statement.drifted).count();
     let drifted = (drifted > 0).then(|| format!("{drifted} drifted"));
-    let count = format!("{} of {} are inconclusive", inconclusive.len(), statements.len());
-    let message = [Some(count), enough, drifted].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    (!inconclusive.is_empty()).then(|| command("warning", "llama2-bench", &message))
+    let count = (!inconclusive.is_empty())
+        .then(|| format!("{} of {} are inconclusive", inconclusive.len(), statements.len()));
+    let provisional =
+        statements.iter().filter(|statement| statement.verdict == Some(Verdict::Provisional)).count();
+    let provisional = (provisional > 0).then(|| format!("{provisional} are provisional"));
+    let all = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
+    let missing = format::missing(&all.cloned().collect::<Vec<_>>());
+    let parts: Vec<String> =
+        [count, enough, drifted, provisional].into_iter().flatten().chain(missing).collect();
+    let message = parts.join("; ");
+    (!parts.is_empty()).then(|| command("warning", "llama2-bench", &message))
 }
 
 /// A line that the runner reads, escaped as its toolkit does.

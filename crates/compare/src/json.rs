@@ -5,10 +5,12 @@ use results::Metric;
 use serde_json::{Value, json};
 
 use crate::format;
-use crate::{ComparedFigure, ComparedTable, Counts, Difference, EndLine, Report, Section, SideFigure};
+use crate::{
+    ComparedFigure, ComparedTable, Counts, Difference, EndLine, Lone, Missing, Report, Section, SideFigure,
+};
 
 /// The version of this format: a reader that knows it finds every key that it knew.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One object.
 pub fn write(report: &Report) -> String {
@@ -20,6 +22,7 @@ pub fn write(report: &Report) -> String {
         "differences": array(&report.differences, difference),
         "notes": report.notes,
         "tables": array(&report.tables, table),
+        "missing": array(&report.missing, missing),
     });
     results::escaped_json(&format!("{value:#}\n"))
 }
@@ -33,6 +36,7 @@ fn counts(counts: &Counts) -> Value {
         "improved": counts.improved,
         "regressed": counts.regressed,
         "unchanged": counts.unchanged,
+        "provisional": counts.provisional,
         "inconclusive": counts.inconclusive,
         "total": counts.total(),
     })
@@ -52,8 +56,7 @@ fn table(table: &ComparedTable) -> Value {
         "candidate": table.candidate,
         "sections": array(&table.sections, section),
         "ends": array(&table.ends, end),
-        "only_baseline": array(&table.only_baseline, cell),
-        "only_candidate": array(&table.only_candidate, cell),
+        "missing": array(&table.missing, missing),
     })
 }
 
@@ -77,14 +80,23 @@ fn line(line: &ComparedFigure) -> Value {
         "ratio": line.ratio,
         "interval": line.interval.map(|interval| json!({"low": interval.low, "high": interval.high})),
         "adjusted_p": line.adjusted_p,
+        "pairs": line.pairs,
         "verdict": format::verdict(line.verdict),
-        "launches_needed": line.launches_needed,
+        "other_median": line.other_median.map(|other| json!({
+            "mean": format::verdict(other.mean),
+            "median": format::verdict(other.median),
+            "median_ratio": other.median_ratio,
+            "is_tail": other.is_tail,
+        })),
+        "replicates_needed": line.replicates_needed,
+        "own_threshold": line.own_threshold,
         "drift": line.drift,
+        "is_hidden_regression": line.is_hidden_regression,
     })
 }
 
 fn figure(figure: &SideFigure) -> Value {
-    json!({"value": figure.value, "half_width": figure.half_width, "launches": figure.launches})
+    json!({"value": figure.value, "replicates": figure.replicates})
 }
 
 fn end(end: &EndLine) -> Value {
@@ -94,10 +106,25 @@ fn end(end: &EndLine) -> Value {
         "prompt_length": end.size.prompt_length,
         "baseline": end.baseline,
         "candidate": end.candidate,
-        "verdict": format::verdict(end.verdict),
+        "adjusted_p": end.adjusted_p,
+        "verdict": end.verdict.map(format::verdict),
     })
 }
 
-fn cell((engine, size): &(String, CellSize)) -> Value {
-    json!({"engine": engine, "batch_size": size.batch_size, "prompt_length": size.prompt_length})
+fn missing(missing: &Missing) -> Value {
+    let only_in = if missing.is_of_baseline { "baseline" } else { "candidate" };
+    let sizes = |engine: &str, size: &CellSize, metric: Option<Metric>| {
+        json!({
+            "only_in": only_in,
+            "engine": engine,
+            "batch_size": size.batch_size,
+            "prompt_length": size.prompt_length,
+            "metric": metric.map(Metric::name),
+        })
+    };
+    match &missing.what {
+        Lone::Table(heading) => json!({"only_in": only_in, "table": heading}),
+        Lone::Cell(engine, size) => sizes(engine, size, None),
+        Lone::Metric(engine, size, metric) => sizes(engine, size, Some(*metric)),
+    }
 }

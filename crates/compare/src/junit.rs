@@ -9,12 +9,19 @@ use crate::format;
 use crate::statement::{Statement, headings};
 use crate::{Counts, Report};
 
-/// A suite for each metric of each table, and one for the cells of each table that were not measured on a side.
+/// A suite for each metric of each table, one for the cells of each table of which replicates failed, and one for what is on one side
+/// alone.
 pub fn write(report: &Report) -> String {
     let name = format!("{} → {}", report.baseline, report.candidate);
-    let counts = attributes(&name, &report.counts());
-    let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n");
     let headings = headings(report);
+    let all = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
+    let missing = format::missing(&all.cloned().collect::<Vec<_>>());
+    let skipped = if report.missing_counts { missing.len() } else { 0 };
+    let counts = Counts::of(Statement::all(report, &headings).filter_map(|statement| statement.verdict));
+    let cases = Statement::all(report, &headings).count() + missing.len();
+    let counts = Counts { inconclusive: counts.inconclusive + skipped, ..counts };
+    let counts = attributes(&name, cases, &counts);
+    let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n");
     let several = headings.len() > 1;
     for (table, heading) in report.tables.iter().zip(&headings) {
         for section in &table.sections {
@@ -26,29 +33,44 @@ pub fn write(report: &Report) -> String {
         if !table.ends.is_empty() {
             let statements: Vec<Statement> =
                 table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
-            suite(&mut text, &format!("{heading}: not measured on a side"), several, &statements);
+            suite(&mut text, &format!("{heading}: replicates that failed"), several, &statements);
         }
+    }
+    if !missing.is_empty() {
+        let counts = Counts { inconclusive: skipped, ..Counts::default() };
+        let _ = writeln!(text, "  <testsuite {}>", attributes("on one side alone", missing.len(), &counts));
+        for what in &missing {
+            let name = escape(what);
+            let _ = match report.missing_counts {
+                true => writeln!(
+                    text,
+                    "    <testcase classname=\"missing\" name=\"{name}\">\n      <skipped message=\"{name}\">{name}</skipped>\n    </testcase>"
+                ),
+                false => writeln!(text, "    <testcase classname=\"missing\" name=\"{name}\"/>"),
+            };
+        }
+        text.push_str("  </testsuite>\n");
     }
     text.push_str("</testsuites>\n");
     text
 }
 
 fn suite(text: &mut String, name: &str, several: bool, statements: &[Statement]) {
-    let counts = Counts::of(statements.iter().map(|statement| statement.verdict));
-    let _ = writeln!(text, "  <testsuite {}>", attributes(name, &counts));
+    let counts = Counts::of(statements.iter().filter_map(|statement| statement.verdict));
+    let _ = writeln!(text, "  <testsuite {}>", attributes(name, statements.len(), &counts));
     for statement in statements {
         case(text, several, statement);
     }
     text.push_str("  </testsuite>\n");
 }
 
-fn attributes(name: &str, counts: &Counts) -> String {
+fn attributes(name: &str, cases: usize, counts: &Counts) -> String {
     format!(
         "name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\"",
         escape(name),
-        counts.total(),
+        cases,
         counts.regressed,
-        counts.inconclusive
+        counts.inconclusive + counts.provisional
     )
 }
 
@@ -61,13 +83,13 @@ fn case(text: &mut String, several: bool, statement: &Statement) {
     let _ = write!(text, "    <testcase classname=\"{class}\" name=\"{} {metric}\"", statement.size);
     let message = escape(&statement.sentence());
     let _ = match statement.verdict {
-        Verdict::Improved | Verdict::Unchanged => writeln!(text, "/>"),
-        Verdict::Regressed => writeln!(
+        None | Some(Verdict::Improved | Verdict::Unchanged) => writeln!(text, "/>"),
+        Some(Verdict::Regressed) => writeln!(
             text,
             ">\n      <failure message=\"{message}\" type=\"{}\">{message}</failure>\n    </testcase>",
-            format::verdict(statement.verdict)
+            statement.verdict_word()
         ),
-        Verdict::Inconclusive => {
+        Some(Verdict::Inconclusive | Verdict::Provisional) => {
             writeln!(text, ">\n      <skipped message=\"{message}\">{message}</skipped>\n    </testcase>")
         }
     };

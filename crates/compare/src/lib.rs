@@ -5,14 +5,19 @@
 //! and shows what became of each metric. [`Ratios`] hold an engine of a subject against its others.
 
 mod compare;
+mod criteria;
 mod difference;
+mod drift;
+mod ends;
 mod format;
 pub mod github;
 pub mod history;
 pub mod json;
 pub mod junit;
+mod lines;
 pub mod markdown;
-mod matching;
+mod notes;
+mod partners;
 mod ratios;
 mod report;
 mod sides;
@@ -21,10 +26,14 @@ mod subject;
 pub mod terminal;
 mod thresholds;
 
-pub use compare::{Criteria, compare};
+pub use compare::compare;
+pub use criteria::Criteria;
 pub use difference::Refused;
+pub use partners::{Lone, Missing};
 pub use ratios::{NoRatios, Ratios};
-pub use report::{ComparedFigure, ComparedTable, Counts, Difference, EndLine, Report, Section, SideFigure};
-pub use stats::FEWEST as FEWEST_LAUNCHES;
+pub use report::{
+    ComparedFigure, ComparedTable, Counts, Difference, EndLine, OtherMedian, Report, Section, SideFigure,
+};
+pub use stats::FEWEST as FEWEST_REPLICATES;
 pub use subject::Subject;
 pub use thresholds::Thresholds;

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Measurement};
 use results::published::layout::escape;
-use results::{Metric, ResultRow, ResultTable, one_line};
+use results::{Column, Metric, ResultRow, ResultTable, one_line};
 use serde_json::{Value, json};
-use stats::{Interval, Summary};
+use stats::{Interval, Replicates, Summary};
 
-use crate::sides::samples;
-use crate::subject::{Subject, launches, published_figure};
+use crate::sides::{Side, measured, side};
+use crate::subject::Subject;
 
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
@@ -19,8 +19,9 @@ const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 /// What the figures are, of a subject whose replicates are each a `unit`.
 fn what(unit: &str) -> String {
     format!(
-        "How many times as fast, of each {unit}'s median prefill and decode forward (of the first 256 where there are as many, of the \
-         first 128, or of all), or of published figures; above 1 the first engine is the faster one; in brackets 95 % intervals.\n"
+        "Speedup, from each {unit}'s median prefill, decode forward (of the first 256 where there are as many, of the first 128, or of \
+         all) and time per output token (TPOT: wall clock without the prefill, over the tokens; choosing the token is in it, and not in \
+         decode); or from published figures. Above 1 the first engine is the faster one; in brackets 95 % intervals.\n"
     )
 }
 
@@ -59,7 +60,7 @@ pub enum NoRatios {
 #[derive(Debug)]
 pub struct Ratios {
     engine: String,
-    /// What a replicate is: `launch` or `turn`.
+    /// What a replicate is called: `replicate` or `turn`.
     unit: &'static str,
     tables: Vec<RatioTable>,
 }
@@ -80,8 +81,10 @@ struct EngineRatio {
     size: CellSize,
     prefill: Ratio,
     decode: Ratio,
-    /// Launches of both that were compared; nothing is known of published figures.
-    launches: Option<usize>,
+    /// The time per output token, in which choosing the token is.
+    tpot: Ratio,
+    /// Replicates of both that were compared; nothing is known of published figures.
+    replicates: Option<usize>,
 }
 
 /// The other's latency over the engine's: above 1 the engine is faster.
@@ -123,42 +126,44 @@ impl Ratios {
         let engines: Vec<&str> = [engine].into_iter().chain(others.iter().copied()).collect();
         let tables = subject.tables.iter().map(|table| RatioTable {
             heading: table.title.to_string(),
-            cells: cells(&table.cells(), engine, &others, subject.run.is_some()),
+            cells: cells(&table.cells(), engine, &others, subject.run.is_some(), table.generation_length),
             loads: loads(table, &engines),
         });
         let tables: Vec<RatioTable> = tables.filter(|table| !table.cells.is_empty()).collect();
         if tables.is_empty() {
             return Err(NoRatios::NoCommonCell { subject: name(), engine: engine_name() });
         }
-        let unit = if subject.is_of_turns() { "turn" } else { "launch" };
+        let unit = if subject.is_of_turns() { "turn" } else { "replicate" };
         Ok(Self { engine: engine_name(), unit, tables })
     }
 
     /// Markdown: a table for each of the subject's.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
-        let units = if self.unit == "turn" { "turns" } else { "launches" };
+        let units = format!("{}s", self.unit);
         for RatioTable { heading, cells, loads } in &self.tables {
             let _ = writeln!(text, "## {}\n", of_cell(heading));
             let engine = of_cell(&self.engine);
             let _ = writeln!(
                 text,
-                "| {engine} against | Batch Size | Prompt Length | prefill | decode | {units} |"
+                "| {engine} against | Batch Size | Prompt Length | prefill | decode | TPOT | {units} |"
             );
-            let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: |");
+            let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
             for EngineRatio {
                 other,
                 size: CellSize { batch_size, prompt_length },
                 prefill,
                 decode,
-                launches,
+                tpot,
+                replicates,
             } in cells
             {
-                let (other, prefill, decode) = (of_cell(other), prefill.to_text(), decode.to_text());
-                let launches = launches.map_or_else(|| "published".into(), |launches| launches.to_string());
+                let (other, prefill) = (of_cell(other), prefill.to_text());
+                let (decode, tpot) = (decode.to_text(), tpot.to_text());
+                let replicates = replicates.map_or_else(|| "published".into(), |count| count.to_string());
                 let _ = writeln!(
                     text,
-                    "| {other} | {batch_size} | {prompt_length} | {prefill} | {decode} | {launches} |"
+                    "| {other} | {batch_size} | {prompt_length} | {prefill} | {decode} | {tpot} | {replicates} |"
                 );
             }
             if !loads.is_empty() {
@@ -181,7 +186,8 @@ impl Ratios {
                 "prompt_length": cell.size.prompt_length,
                 "prefill": cell.prefill.to_json(),
                 "decode": cell.decode.to_json(),
-                "launches": cell.launches,
+                "tpot": cell.tpot.to_json(),
+                "replicates": cell.replicates,
             })
         };
         let table = |RatioTable { heading, cells, loads }: &RatioTable| {
@@ -198,18 +204,26 @@ impl Ratios {
 /// A table's rows by engine and size.
 type Cells<'t> = IndexMap<(&'t str, CellSize), &'t ResultRow<'t>>;
 
-fn cells<'t>(cells: &Cells<'t>, engine: &str, others: &[&str], is_run: bool) -> Vec<EngineRatio> {
+fn cells<'t>(
+    cells: &Cells<'t>,
+    engine: &str,
+    others: &[&str],
+    is_run: bool,
+    generation_length: u32,
+) -> Vec<EngineRatio> {
     let ratio = |other: &str, (size, ours): (CellSize, &ResultRow<'t>)| {
         let theirs = cells.get(&(other, size))?;
         let pairs = pairs(ours, theirs);
-        let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), &pairs, metrics);
-        let (prefill, decode) = (ratio(&[Metric::Prompt]), ratio(&DECODE));
+        let ratio =
+            |metrics: &[Metric]| ratio((engine, ours), (other, theirs), &pairs, metrics, generation_length);
+        let (prefill, decode, tpot) = (ratio(&[Metric::Prompt]), ratio(&DECODE), ratio(&[Metric::Tpot]));
         Some(EngineRatio {
             other: other.into(),
             size,
             prefill,
             decode,
-            launches: is_run.then_some(pairs.len()),
+            tpot,
+            replicates: is_run.then_some(pairs.len()),
         })
     };
     let rows = || cells.iter().filter(|((name, _), _)| *name == engine).map(|((_, size), row)| (*size, *row));
@@ -222,38 +236,60 @@ fn ratio<'t>(
     theirs: (&str, &ResultRow<'t>),
     pairs: &[[&'t Measurement; 2]],
     metrics: &[Metric],
+    generation_length: u32,
 ) -> Ratio {
     for (engine, row) in [ours, theirs] {
-        if let Some(kind) = row.ended() {
+        if let Some(kind) = row.ended().filter(|_| pairs.is_empty()) {
             return Ratio::Missing(format!("{engine}: {}", kind.table_word()));
         }
     }
     let measured = |metric| {
-        let side = |which: usize| samples(&pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>(), metric);
-        let over = side(1)?.over(&side(0)?)?;
+        let side = |which: usize| {
+            let records: Vec<&Measurement> = pairs.iter().map(|pair| pair[which]).collect();
+            match side(&records, metric)? {
+                Side::Measured { means, medians } => Some(medians.unwrap_or(means)),
+                Side::Printed { .. } => None,
+            }
+        };
+        let over: Replicates = side(1)?.over(&side(0)?)?;
         Some(Ratio::Of { metric, ratio: over.centre(), interval: over.interval() })
     };
     let published = |metric| {
-        let ratio = published_figure(theirs.1, metric)? / published_figure(ours.1, metric)?;
-        Some(Ratio::Of { metric, ratio, interval: None })
+        let figure = |row| published_figure(row, metric, generation_length);
+        Some(Ratio::Of { metric, ratio: figure(theirs.1)? / figure(ours.1)?, interval: None })
     };
     let ratio = metrics.iter().find_map(|metric| measured(*metric).or_else(|| published(*metric)));
     ratio.unwrap_or_else(|| Ratio::Missing("N/A".into()))
 }
 
-/// Launches of one replicate.
+/// A published figure in seconds; `None` where the cell has none above 0. The time per output token is what the wall clock leaves
+/// beside the mean prefill, a token.
+fn published_figure(row: &ResultRow<'_>, metric: Metric, generation_length: u32) -> Option<f64> {
+    let seconds =
+        |column| row.seconds(column).filter(|_| row.replicates.is_empty()).map(|figure| figure.value);
+    let figure = match metric {
+        Metric::Tpot => {
+            let beside_prefill = seconds(Column::WallLatency)? - seconds(Column::PromptLatency)?;
+            beside_prefill / f64::from(generation_length)
+        }
+        _ => seconds(Column::LATENCIES.into_iter().find(|column| column.metric() == metric)?)?,
+    };
+    (row.ended().is_none() && figure > 0.0 && figure.is_finite()).then_some(figure)
+}
+
+/// Records of one replicate.
 fn pairs<'t>(ours: &ResultRow<'t>, theirs: &ResultRow<'t>) -> Vec<[&'t Measurement; 2]> {
-    let theirs = launches(theirs);
+    let theirs = measured(theirs);
     let same = |ours: &'t Measurement| {
         Some([ours, *theirs.iter().find(|theirs| theirs.replicate == ours.replicate)?])
     };
-    launches(ours).into_iter().filter_map(same).collect()
+    measured(ours).into_iter().filter_map(same).collect()
 }
 
 /// Each engine's median seconds from a worker's start to its model being ready.
 fn loads(table: &ResultTable<'_>, engines: &[&str]) -> Vec<(String, f64)> {
     let median = |engine: &&str| {
-        let records = table.rows.iter().filter(|row| row.engine == *engine).flat_map(launches);
+        let records = table.rows.iter().filter(|row| row.engine == *engine).flat_map(measured);
         let seconds: Vec<f64> = records.filter_map(|record| record.measured()?.load_seconds).collect();
         Some(((*engine).to_owned(), Summary::of(&seconds)?.median))
     };

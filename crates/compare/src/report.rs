@@ -5,6 +5,8 @@ use stats::{Interval, Verdict};
 
 use results::Metric;
 
+use crate::Missing;
+
 /// A candidate held against its baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -18,6 +20,10 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The tables that both have.
     pub tables: Vec<ComparedTable>,
+    /// Tables that one side alone has.
+    pub missing: Vec<Missing>,
+    /// Whether what one side alone has counts as inconclusive.
+    pub missing_counts: bool,
 }
 
 /// A fact that is another on either side.
@@ -40,12 +46,10 @@ pub struct ComparedTable {
     pub candidate: String,
     /// The cells that were measured on both sides, metric by metric; those without such a cell are left out.
     pub sections: Vec<Section>,
-    /// The cells that were not measured on a side: they ran out of memory, or failed.
+    /// The cells of which a replicate failed on a side.
     pub ends: Vec<EndLine>,
-    /// Cells that only the baseline has.
-    pub only_baseline: Vec<(String, CellSize)>,
-    /// Cells that only the candidate has.
-    pub only_candidate: Vec<(String, CellSize)>,
+    /// What one side alone has.
+    pub missing: Vec<Missing>,
 }
 
 /// One metric of a table.
@@ -53,7 +57,7 @@ pub struct ComparedTable {
 pub struct Section {
     /// The metric.
     pub metric: Metric,
-    /// The change that counts as none, a share such as 0.05.
+    /// The minimum effect, a share such as 0.05.
     pub threshold: f64,
     /// The cells, in the order of the baseline's rows.
     pub cells: Vec<ComparedFigure>,
@@ -72,45 +76,67 @@ pub struct ComparedFigure {
     pub baseline: SideFigure,
     /// The candidate's figure.
     pub candidate: SideFigure,
-    /// The candidate's figure over the baseline's.
+    /// The candidate's figure over the baseline's, of means.
     pub ratio: f64,
-    /// The ratio's 95 % interval, where the noise is known.
+    /// The ratio's 95 % interval; `None` where it is not known, as of two separate runs without a history.
     pub interval: Option<Interval>,
-    /// The p-value of no difference, adjusted for the whole grid, where the noise is known.
+    /// The p-value of no difference, adjusted for its family, where the noise is known.
     pub adjusted_p: Option<f64>,
-    /// The verdict. [`Verdict::Inconclusive`] where there is a drift that is not allowed, however the figures are.
+    /// Pairs of replicates that were compared; `None` where they are no pairs.
+    pub pairs: Option<usize>,
+    /// The verdict.
     pub verdict: Verdict,
-    /// Launches a side that would do, where it is inconclusive without drift.
-    pub launches_needed: Option<usize>,
+    /// What the medians say, where that is another verdict than what the means say and one of the two is a change.
+    pub other_median: Option<OtherMedian>,
+    /// Replicates a side that would do, where it is inconclusive.
+    pub replicates_needed: Option<usize>,
     /// What drifted, one line each; there also where drift is allowed.
     pub drift: Vec<String>,
+    /// It is inconclusive only because it drifted, and would be regressed without.
+    pub is_hidden_regression: bool,
+    /// The minimum effect of this line, where that is not the section's: of peak memory, at least 1 MB.
+    pub own_threshold: Option<f64>,
+}
+
+/// Mean and median do not have the same verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OtherMedian {
+    /// What the means say.
+    pub mean: Verdict,
+    /// What the medians say.
+    pub median: Verdict,
+    /// The candidate's medians over the baseline's.
+    pub median_ratio: f64,
+    /// Their changes differ by more than the minimum effect: it is the tail of the samples that changed, or that did not.
+    pub is_tail: bool,
 }
 
 /// One side's figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SideFigure {
-    /// The figure in seconds or bytes: the geometric mean of the launches' medians, or what was published.
+    /// The figure in seconds or bytes: the geometric mean of the replicates' means, or what was published.
     pub value: f64,
-    /// Half its 95 % interval, as a share of it; `None` where the spread is not known.
-    pub half_width: Option<f64>,
-    /// Launches of the worker that it comes from; `None` for a published figure.
-    pub launches: Option<usize>,
+    /// Replicates that it comes from; `None` for a published figure.
+    pub replicates: Option<usize>,
 }
 
-/// A cell that was not measured on at least one side.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A cell of which a replicate failed on at least one side.
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndLine {
     /// The engine.
     pub engine: String,
     /// The cell's sizes.
     pub size: CellSize,
-    /// How the baseline's ended: `ok`, `OOM`, `TIMEOUT`, `CRASHED`, `FAILED`.
-    pub baseline: &'static str,
-    /// How the candidate's ended; `missing` where it may still come.
-    pub candidate: &'static str,
-    /// Regressed where the baseline's alone ended well, improved where the candidate's alone did; unchanged where both ran
-    /// out of memory; else inconclusive.
-    pub verdict: Verdict,
+    /// How the baseline's ended: `ok`, `OOM`, `TIMEOUT`, `CRASHED`, `FAILED`; `9 of 10 ok, 1 TIMEOUT`.
+    pub baseline: String,
+    /// How the candidate's ended.
+    pub candidate: String,
+    /// The p-value of equal rates of failure, adjusted for its family, where both sides have replicates that ended well and some
+    /// that did not.
+    pub adjusted_p: Option<f64>,
+    /// Regressed where the baseline's alone ended well, or the candidate's failed more often beyond chance; improved likewise;
+    /// unchanged where both ran out of memory. `None` where they failed no more often than chance: that is told, and decides nothing.
+    pub verdict: Option<Verdict>,
 }
 
 /// How often each verdict was given.
@@ -122,6 +148,8 @@ pub struct Counts {
     pub regressed: usize,
     /// [`Verdict::Unchanged`].
     pub unchanged: usize,
+    /// [`Verdict::Provisional`].
+    pub provisional: usize,
     /// [`Verdict::Inconclusive`].
     pub inconclusive: usize,
 }
@@ -135,10 +163,17 @@ impl Report {
         })
     }
 
-    /// The verdicts of all lines and ends.
+    /// The verdicts of all lines and ends; of what one side alone has, inconclusive unless that is allowed.
     pub fn counts(&self) -> Counts {
-        let ends = self.tables.iter().flat_map(|table| &table.ends).map(|end| end.verdict);
-        Counts::of(self.lines().map(|(_, line)| line.verdict).chain(ends))
+        let ends = self.tables.iter().flat_map(|table| &table.ends).filter_map(|end| end.verdict);
+        let missing = self.tables.iter().flat_map(|table| &table.missing).chain(&self.missing);
+        let missing = missing.filter(|_| self.missing_counts).map(|_| Verdict::Inconclusive);
+        Counts::of(self.lines().map(|(_, line)| line.verdict).chain(ends).chain(missing))
+    }
+
+    /// Whether a line is inconclusive only because it drifted, and would be regressed without.
+    pub fn has_hidden_regression(&self) -> bool {
+        self.lines().any(|(_, line)| line.is_hidden_regression)
     }
 }
 
@@ -149,6 +184,7 @@ impl Counts {
                 Verdict::Improved => &mut counts.improved,
                 Verdict::Regressed => &mut counts.regressed,
                 Verdict::Unchanged => &mut counts.unchanged,
+                Verdict::Provisional => &mut counts.provisional,
                 Verdict::Inconclusive => &mut counts.inconclusive,
             } += 1;
             counts

@@ -26,22 +26,22 @@ pub(crate) struct Statement<'a> {
     pub(crate) ratio: f64,
     /// The change; empty for an end.
     pub(crate) change: String,
-    /// What the verdict rests on; empty for an end.
+    /// Its 95 % interval, where that is known.
+    pub(crate) interval: String,
+    /// What the verdict rests on.
     pub(crate) basis: String,
-    /// What an inconclusive one needs, and what drifted; mostly empty.
+    /// What else is said of it, such as what an inconclusive one needs, and what drifted; mostly empty.
     pub(crate) remark: String,
-    /// Launches a side that an inconclusive one needs.
-    pub(crate) launches_needed: Option<usize>,
+    /// Replicates a side that an inconclusive one needs.
+    pub(crate) replicates_needed: Option<usize>,
     /// Something drifted.
     pub(crate) drifted: bool,
-    /// The verdict.
-    pub(crate) verdict: Verdict,
+    /// The verdict; `None` of an end that decides nothing.
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl<'a> Statement<'a> {
     pub(crate) fn from_figure(heading: &'a str, metric: Metric, line: &ComparedFigure) -> Self {
-        let needed = line.launches_needed.map(|launches| format!("needs {launches} launches a side"));
-        let drift = line.drift.iter().map(|drift| format!("drift: {}", one_line(drift)));
         Self {
             heading,
             engine: one_line(&line.engine),
@@ -51,11 +51,12 @@ impl<'a> Statement<'a> {
             candidate: format::figure(metric, &line.candidate),
             ratio: line.ratio,
             change: format::change(line),
+            interval: format::interval(line),
             basis: format::basis(line),
-            remark: needed.into_iter().chain(drift).collect::<Vec<_>>().join("; "),
-            launches_needed: line.launches_needed,
+            remark: format::remarks(line).join("; "),
+            replicates_needed: line.replicates_needed,
             drifted: !line.drift.is_empty(),
-            verdict: line.verdict,
+            verdict: Some(line.verdict),
         }
     }
 
@@ -65,23 +66,33 @@ impl<'a> Statement<'a> {
             engine: one_line(&end.engine),
             size: end.size.to_string(),
             metric: None,
-            baseline: end.baseline.into(),
-            candidate: end.candidate.into(),
+            baseline: end.baseline.clone(),
+            candidate: end.candidate.clone(),
             ratio: f64::INFINITY,
             change: String::new(),
-            basis: String::new(),
+            interval: String::new(),
+            basis: format::end_basis(end),
             remark: String::new(),
-            launches_needed: None,
+            replicates_needed: None,
             drifted: false,
             verdict: end.verdict,
         }
     }
 
-    /// All of it but its name: `12.07 ms ± 1% → 13.20 ms ± 1%, +9.4% (p=0.002 n=6+6)`.
+    /// The verdict in a word; of an end that decides nothing, that.
+    pub(crate) fn verdict_word(&self) -> &'static str {
+        self.verdict.map_or("not significant", format::verdict)
+    }
+
+    /// All of it but its name: `12.07 ms → 13.20 ms, +9.4% (95 % CI +8.1…+10.8%, p=0.002 n=6 pairs)`.
     pub(crate) fn sentence(&self) -> String {
         let mut sentence = format!("{} → {}", self.baseline, self.candidate);
         if !self.change.is_empty() {
-            let _ = write!(sentence, ", {} ({})", self.change, self.basis);
+            let interval =
+                if self.interval.is_empty() { String::new() } else { format!("95 % CI {}, ", self.interval) };
+            let _ = write!(sentence, ", {} ({interval}{})", self.change, self.basis);
+        } else if !self.basis.is_empty() {
+            let _ = write!(sentence, " ({})", self.basis);
         }
         if !self.remark.is_empty() {
             let _ = write!(sentence, "; {}", self.remark);

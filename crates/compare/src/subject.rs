@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Environment, Measurement, Pair};
-use results::{Column, Metric, PublishedFile, ResultRow, ResultTable, Run, Source};
+use protocol::{Environment, Pair};
+use results::{PublishedFile, ResultRow, ResultTable, Run, Source};
 
 use crate::Refused;
 
@@ -30,11 +30,11 @@ impl<'a> Subject<'a> {
     /// Takes a run or a file of published tables.
     ///
     /// # Errors
-    /// Where a run's cells were measured in several ways.
+    /// Where a run's cells were measured in several ways, or a table has a cell twice.
     pub fn new(source: &'a Source) -> Result<Self, Refused> {
         match source {
             Source::Run(run) => Self::from_run(run),
-            Source::File(file) => Ok(Self::published(file)),
+            Source::File(file) => Self::published(file),
         }
     }
 
@@ -65,8 +65,13 @@ impl<'a> Subject<'a> {
     }
 
     /// Takes a file of published tables.
-    pub fn published(file: &'a PublishedFile) -> Self {
-        Self { name: &file.name, run: None, missing: 0, tables: file.tables() }
+    ///
+    /// # Errors
+    /// Where a table has a cell twice.
+    pub fn published(file: &'a PublishedFile) -> Result<Self, Refused> {
+        let tables = file.tables();
+        tables.iter().try_for_each(refuse_duplicates)?;
+        Ok(Self { name: &file.name, run: None, missing: 0, tables })
     }
 
     pub(crate) fn pair(&self) -> Option<&Pair> {
@@ -74,19 +79,17 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The launches of a cell by replicate; none of a published one, or where one was not measured.
-pub(crate) fn launches<'a>(row: &ResultRow<'a>) -> Vec<&'a Measurement> {
-    if row.ended().is_some() {
-        return Vec::new();
+/// Refuses a table in which a cell stands twice: which of the two rows counts is not known.
+fn refuse_duplicates(table: &ResultTable<'_>) -> Result<(), Refused> {
+    let mut lines = BTreeMap::new();
+    for row in &table.rows {
+        let ResultRow { line, engine, size, .. } = row;
+        if let Some(first) = lines.insert((*engine, *size), *line) {
+            return Err(Refused(format!(
+                "{}:{line}: {engine} {size} stands there twice, in line {first} too: which of the two counts is not known; remove one",
+                table.file
+            )));
+        }
     }
-    let mut launches: Vec<&Measurement> = row.replicates.iter().collect();
-    launches.sort_by_key(|record| record.replicate);
-    launches
-}
-
-/// A published figure in seconds; `None` where the cell has none above 0.
-pub(crate) fn published_figure(row: &ResultRow<'_>, metric: Metric) -> Option<f64> {
-    let column = Column::LATENCIES.into_iter().find(|column| column.metric() == metric)?;
-    let seconds = row.seconds(column).filter(|_| row.replicates.is_empty())?.value;
-    (row.ended().is_none() && seconds > 0.0 && seconds.is_finite()).then_some(seconds)
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The change that counts as none.
+//! The minimum effect: a smaller change is none.
 
 use results::Metric;
 
@@ -6,26 +6,43 @@ use results::Metric;
 /// batches (`man 5 proc_pid_status`, `VmHWM`), and places libraries at random addresses.
 const SMALLEST_MEMORY_CHANGE: f64 = 1e6;
 
-/// The change that counts as none for each metric, a share such as 0.05.
+/// The minimum effect for each metric, a share such as 0.05.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds([f64; Metric::ALL.len()]);
+pub struct Thresholds {
+    shares: [f64; Metric::ALL.len()],
+    /// Whether the user chose it.
+    is_chosen: [bool; Metric::ALL.len()],
+}
+
+impl Default for Thresholds {
+    /// 5 % for all, which nobody chose.
+    fn default() -> Self {
+        Self { is_chosen: [false; Metric::ALL.len()], ..Self::all(0.05) }
+    }
+}
 
 impl Thresholds {
     /// The same for all.
     pub fn all(threshold: f64) -> Self {
-        Self([threshold; Metric::ALL.len()])
+        Self { shares: [threshold; Metric::ALL.len()], is_chosen: [true; Metric::ALL.len()] }
     }
 
     /// Sets another one for `metric`.
     #[must_use]
     pub fn with(mut self, metric: Metric, threshold: f64) -> Self {
-        self.0[metric as usize] = threshold;
+        self.shares[metric as usize] = threshold;
+        self.is_chosen[metric as usize] = true;
         self
     }
 
     /// That of `metric`.
     pub fn of(&self, metric: Metric) -> f64 {
-        self.0[metric as usize]
+        self.shares[metric as usize]
+    }
+
+    /// Whether the user chose that of `metric`.
+    pub(crate) fn is_chosen(&self, metric: Metric) -> bool {
+        self.is_chosen[metric as usize]
     }
 
     /// The threshold of `metric` for a cell whose baseline is `baseline`: for memory, at least 1 MB.
@@ -43,9 +60,10 @@ mod tests {
 
     #[test]
     fn memory_of_a_small_worker_may_differ_by_what_the_system_miscounts() {
-        let thresholds = Thresholds::all(0.05).with(Metric::Memory, 0.01);
+        let thresholds = Thresholds::default().with(Metric::Memory, 0.01);
         let at = |metric, baseline| (thresholds.at(metric, baseline) * 1e4).round() / 1e4;
         assert_eq!([at(Metric::Memory, 4.3e6), at(Metric::Memory, 4.3e9)], [0.2326, 0.01]);
         assert_eq!(at(Metric::Prompt, 0.001), 0.05);
+        assert!(thresholds.is_chosen(Metric::Memory) && !thresholds.is_chosen(Metric::Prompt));
     }
 }

@@ -64,7 +64,7 @@ fn nothing_long_drives_out_what_regressed() {
     report.baseline = "b".repeat(100_000);
     report.notes = vec!["n".repeat(1000); 1000];
     report.differences = vec![report.differences[1].clone(); 1000];
-    report.tables[0].only_baseline = vec![report.tables[0].only_baseline[0].clone(); 1000];
+    report.tables[0].missing = vec![report.tables[0].missing[0].clone(); 1000];
     let text = compare::markdown::write(&report);
     assert!(text.len() <= 65_536 && text.contains("### Regressed and improved"), "{}", text.len());
     assert!(text.contains("onnxruntime | 16×256 | Wall-Clock Latency"));

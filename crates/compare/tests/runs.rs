@@ -13,7 +13,7 @@ fn dir() -> PathBuf {
 fn a_run_has_not_changed_against_itself() {
     let run = Run::read(&dir()).unwrap();
     let [baseline, candidate] = [(); 2].map(|()| Subject::from_run(&run).unwrap());
-    let criteria = Criteria { thresholds: Thresholds::all(0.05), allow_drift: false };
+    let criteria = Criteria::new(Thresholds::all(0.05));
     let counts = compare(&baseline, &candidate, &criteria).unwrap().counts();
     assert!(counts.total() > 0 && counts.improved + counts.regressed == 0, "{counts}");
     assert!(Ratios::of(&baseline, "absent", &[]).is_err_and(|error| error.to_string().contains("it has")));

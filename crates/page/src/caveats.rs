@@ -3,7 +3,7 @@
 use indexmap::IndexSet;
 use protocol::{Environment, Measured, Measurement};
 use results::{NoteKind, NoteSeverity, Row, Run, one_line};
-use stats::{Launches, Summary, Trend, changes};
+use stats::{Replicates, Summary, Trend, changes};
 
 use crate::scene::AuditedRun;
 
@@ -181,7 +181,7 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
         let slices: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
         let within =
             changes(&slices).into_iter().filter(|change| change.exceeds(DRIFT)).map(|change| change.ratio);
-        let side = Launches::of(slices.iter().copied());
+        let side = Replicates::medians((0..).zip(slices.iter().copied()));
         let across = side
             .and_then(|side| Trend::of(&side))
             .filter(|trend| trend.is_drift(DRIFT))

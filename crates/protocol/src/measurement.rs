@@ -22,6 +22,14 @@ pub struct Generation {
     pub wall_seconds: f64,
 }
 
+impl Generation {
+    /// Time per output token, TPOT: the wall clock without the prefill, over the tokens; `None` of no token. Seconds.
+    pub fn seconds_per_token(&self) -> Option<f64> {
+        let tokens = self.token_seconds.len();
+        (tokens > 0).then(|| (self.wall_seconds - self.prompt_seconds) / tokens as f64)
+    }
+}
+
 /// The same forwards by the device's own clock: CUDA events around each. Seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use protocol::Measurement;
+use protocol::{Generation, Measurement};
 
 use crate::format_short;
 
@@ -18,6 +18,8 @@ pub enum Metric {
     First256,
     /// All decode forwards, of generations too short for the two above.
     Token,
+    /// Time per output token: a generation's wall clock without its prefill, over its tokens. Choosing the token is in it.
+    Tpot,
     /// The generations' wall clock.
     Wall,
     /// The most memory that the worker held.
@@ -31,8 +33,8 @@ pub struct UnknownMetric(String);
 
 impl Metric {
     /// All of them, in the order of the published columns.
-    pub const ALL: [Self; 6] =
-        [Self::Prompt, Self::First128, Self::First256, Self::Token, Self::Wall, Self::Memory];
+    pub const ALL: [Self; 7] =
+        [Self::Prompt, Self::First128, Self::First256, Self::Token, Self::Tpot, Self::Wall, Self::Memory];
 
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Metric {
             Self::First128 => "first-128",
             Self::First256 => "first-256",
             Self::Token => "token",
+            Self::Tpot => "tpot",
             Self::Wall => "wall",
             Self::Memory => "memory",
         }
@@ -53,6 +56,7 @@ impl Metric {
             Self::First128 => "First 128 Tokens Generated Avg Latency",
             Self::First256 => "First 256 Tokens Generated Avg Latency",
             Self::Token => "Tokens Generated Avg Latency",
+            Self::Tpot => "Time per Output Token",
             Self::Wall => "Wall-Clock Latency",
             Self::Memory => "Peak Memory",
         }
@@ -84,6 +88,7 @@ impl Metric {
             Self::First256 => first(256),
             Self::Token if length < 128 => first(length),
             Self::Token => Vec::new(),
+            Self::Tpot => series.generations.iter().filter_map(Generation::seconds_per_token).collect(),
             Self::Wall => series.generations.iter().map(|one| one.wall_seconds).collect(),
             Self::Memory => series.memory.peak_bytes.into_iter().map(|bytes| bytes as f64).collect(),
         }
@@ -116,7 +121,7 @@ mod tests {
         let error = "decode".parse::<Metric>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "unknown metric \"decode\": expected one of prompt, first-128, first-256, token, wall, memory"
+            "unknown metric \"decode\": expected one of prompt, first-128, first-256, token, tpot, wall, memory"
         );
     }
 

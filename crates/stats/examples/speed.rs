@@ -1,11 +1,11 @@
-//! How long a large comparison takes: 10,000 cells of ten launches a side, 256 figures a launch, made up one cell at a time; and
+//! How long a large comparison takes: 10,000 cells of ten replicates a side, 256 figures a replicate, made up one cell at a time; and
 //! the histories of 300 cells over 200 runs.
 //!
 //!     cargo run --release -p stats --example speed
 
 use std::time::{Duration, Instant};
 
-use stats::{Comparison, Launches, Side, Trend, changes, judge, shifts};
+use stats::{Estimate, Line, PooledVariance, Replicates, Trend, changes, judge, shifts};
 use testing::simulate::{Between, Noise, Rng};
 
 const CELLS: usize = 10_000;
@@ -14,44 +14,44 @@ fn main() {
     let noise =
         Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
     let mut rng = Rng::new(1);
-    let (mut grid, mut sides) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let (mut comparing, mut drifting) = (Duration::ZERO, Duration::ZERO);
+    let mut sides = Vec::new();
+    let (mut reading, mut drifting) = (Duration::ZERO, Duration::ZERO);
     let mut adrift = 0;
     for _ in 0..CELLS {
         let series = [0, 1].map(|_| noise.side(&mut rng, 1.0, 10, 256));
         let series = series.each_ref().map(|side| side.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let start = Instant::now();
-        let pair =
-            series.each_ref().map(|side| Launches::of(side.iter().copied()).expect("positive figures"));
-        comparing += start.elapsed();
+        let pair = series.each_ref().map(|side| {
+            let numbered = || (0..).zip(side.iter().copied());
+            [Replicates::means(numbered()), Replicates::medians(numbered())]
+                .map(|side| side.expect("positive figures"))
+        });
+        reading += start.elapsed();
         let start = Instant::now();
         adrift += series.iter().filter(|side| !changes(side).is_empty()).count();
-        adrift +=
-            pair.iter().filter(|side| Trend::of(side).is_some_and(|trend| trend.is_drift(0.05))).count();
+        adrift += pair
+            .iter()
+            .filter(|[means, _]| Trend::of(means).is_some_and(|trend| trend.is_drift(0.05)))
+            .count();
         drifting += start.elapsed();
-        let start = Instant::now();
-        let pair = pair.map(Side::Launches);
-        grid.push((Comparison::of(&pair[0], &pair[1]), 0.05));
-        comparing += start.elapsed();
-        sides.iter_mut().zip(pair).for_each(|(sides, side)| sides.push(side));
+        sides.push(pair);
     }
     let start = Instant::now();
-    let judgements = judge(&grid);
-    let [baseline, candidate] = sides.each_ref().map(|side| {
-        let cells: Vec<_> = side.iter().collect();
-        Side::geometric_mean(&cells).expect("there are cells")
+    let estimates = [0, 1].map(|statistic| {
+        let ratios =
+            sides.iter().map(|[baseline, candidate]| candidate[statistic].over(&baseline[statistic]));
+        let ratios: Vec<Replicates> = ratios.map(|ratios| ratios.expect("pairs")).collect();
+        let pool = PooledVariance::new(&ratios.iter().collect::<Vec<_>>());
+        ratios.iter().map(|ratios| Estimate::paired(ratios, &pool)).collect::<Vec<_>>()
     });
-    let mean = Comparison::of(&baseline, &candidate);
+    let [means, medians] = estimates;
+    let line = |(mean, median)| Line { mean, median, threshold: 0.05, is_engine: false };
+    let lines: Vec<Line> = means.into_iter().zip(medians).map(line).collect();
+    let (judgements, _) = judge(&lines, &[]);
     let judging = start.elapsed();
-    println!(
-        "{CELLS} cells: comparing {comparing:.2?}, judging {judging:.2?}, looking for drift {drifting:.2?}"
-    );
-    let undecided = judgements.iter().filter(|judgement| judgement.launches.is_some()).count();
-    println!(
-        "{undecided} inconclusive, {adrift} adrift, geometric mean {:.4} {:?}",
-        mean.ratio,
-        mean.interval()
-    );
+    println!("{CELLS} cells: reading {reading:.2?}, judging {judging:.2?}, looking for drift {drifting:.2?}");
+    let undecided = judgements.iter().filter(|judgement| judgement.replicates_needed.is_some()).count();
+    println!("{undecided} inconclusive, {adrift} adrift");
     histories(&mut rng);
 }
 
@@ -64,7 +64,7 @@ fn histories(rng: &mut Rng) {
             let run = |run| {
                 let level = if (RUNS / 2..RUNS - RUNS / 10).contains(&run) { 1.1 } else { 1.0 };
                 let series = noise.side(rng, level, 5, 1);
-                Launches::of(series.iter().map(Vec::as_slice)).expect("positive figures")
+                Replicates::medians((0..).zip(series.iter().map(Vec::as_slice))).expect("positive figures")
             };
             (0..RUNS).map(run).collect()
         })

@@ -1,6 +1,6 @@
 //! Drift inside a launch: places in a series where the level changes and stays changed.
 
-use crate::launches::median;
+use crate::replicates::median;
 
 /// The fewest figures in which a change is looked for.
 const SHORTEST: usize = 32;
@@ -37,7 +37,7 @@ impl Change {
 ///
 /// The test is Wilcoxon's for a change point: the CUSUM of the ranks, so that an outlier counts as one figure (Pettitt,
 /// Applied Statistics 28, 1979), over their long-run deviation, so that autocorrelation is not taken for a change (Dehling,
-/// Fried and Wendler, "A robust method for shift detection in time series", Biometrika 107, 2020). Launches share that
+/// Fried and Wendler, "A robust method for shift detection in time series", Biometrika 107, 2020). Replicates share that
 /// deviation's ratio to the plain one, their median: a launch that changed does not hide its change. Where one is found,
 /// both parts are searched in turn (binary segmentation: Vostrikova, Soviet Mathematics Doklady 24, 1981).
 pub fn changes(launches: &[&[f64]]) -> Vec<Change> {

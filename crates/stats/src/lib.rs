@@ -172,10 +172,14 @@
 //! drift; 7 MB, since a side keeps one number a launch.
 
 mod changes;
-mod comparison;
-mod launches;
+mod counts;
+mod covariate;
+mod estimate;
 mod partition;
+mod pooled_variance;
+mod replicates;
 mod shifts;
+mod special;
 mod student;
 mod summary;
 mod trend;
@@ -183,10 +187,13 @@ mod until;
 mod verdict;
 
 pub use changes::{Change, changes};
-pub use comparison::{Basis, Comparison, Estimate, Interval};
-pub use launches::{Launches, Side};
+pub use counts::fisher;
+pub use covariate::paired_estimates;
+pub use estimate::{Estimate, Interval};
+pub use pooled_variance::PooledVariance;
+pub use replicates::Replicates;
 pub use shifts::{Shift, shifts};
 pub use summary::{Summary, mean};
 pub use trend::Trend;
 pub use until::{MeanInterval, Until};
-pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Verdict, holm, judge};
+pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Line, Verdict, holm, judge};

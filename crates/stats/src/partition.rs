@@ -1,6 +1,6 @@
 //! Places at which the level of a series of logarithms changes: circular binary segmentation.
 
-use crate::launches::RESOLUTION;
+use crate::replicates::RESOLUTION;
 use crate::{mean, student};
 
 /// The fewest figures of the first and of the last level.

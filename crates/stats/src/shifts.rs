@@ -1,9 +1,9 @@
 //! Lasting changes of level in a metric's history over runs.
 
-use crate::launches::{RESOLUTION, median};
 use crate::partition::places;
+use crate::replicates::{RESOLUTION, median};
 use crate::summary::quantile;
-use crate::{Launches, mean, student};
+use crate::{Replicates, mean, student};
 
 /// How many deviations a run may be away from the median of the five around it.
 const REACH: f64 = 3.0;
@@ -47,8 +47,8 @@ impl Shift {
 /// chance: permutations, usual in its place, gave another answer to the same history each time (Fleming et al., "Hunter: Using
 /// Change Point Detection to Hunt for Performance Regressions", ICPE 2023, of what Daly et al., "The Use of Change Point
 /// Detection to Identify Software Performance Regressions in a Continuous Integration System", ICPE 2020, had begun).
-pub fn shifts(history: &[Launches], threshold: f64) -> Vec<Shift> {
-    let centres: Vec<_> = history.iter().map(Launches::log_centre).collect();
+pub fn shifts(history: &[Replicates], threshold: f64) -> Vec<Shift> {
+    let centres: Vec<_> = history.iter().map(Replicates::log_centre).collect();
     let logs = drawn_in(&centres);
     lasting(&logs, places(&logs, Shift::LEVEL), threshold)
 }
@@ -129,12 +129,12 @@ mod tests {
     use testing::simulate::Rng;
 
     /// Runs of one launch each.
-    fn history(centres: &[f64]) -> Vec<Launches> {
-        centres.chunks(1).map(|run| Launches::of([run]).unwrap()).collect()
+    fn history(centres: &[f64]) -> Vec<Replicates> {
+        centres.iter().map(|run| Replicates::new([(0, *run)]).unwrap()).collect()
     }
 
     /// Runs around `levels`, with a noise of deviation `noise`.
-    fn around(levels: &[f64], noise: f64, seed: u64) -> Vec<Launches> {
+    fn around(levels: &[f64], noise: f64, seed: u64) -> Vec<Replicates> {
         let mut rng = Rng::new(seed);
         let centres: Vec<_> = levels.iter().map(|level| level * (noise * rng.normal()).exp()).collect();
         history(&centres)
@@ -214,7 +214,7 @@ mod tests {
     fn a_run_is_its_centre_however_many_its_launches() {
         let levels = stairs(&[(12, 1.0), (8, 1.1)]);
         let lone = around(&levels, 0.01, 9);
-        let of_three = |centre: f64| Launches::of([0.5, 1.0, 2.0].map(|x| x * centre).chunks(1)).unwrap();
+        let of_three = |centre: f64| Replicates::new((0..).zip([0.5, 1.0, 2.0].map(|x| x * centre))).unwrap();
         let many: Vec<_> = lone.iter().map(|run| of_three(run.centre())).collect();
         let (lone, many) = (shifts(&lone, 0.05), shifts(&many, 0.05));
         assert_eq!((places(&lone), places(&many)), (vec![12], vec![12]));

@@ -1,6 +1,6 @@
 //! Drift from launch to launch.
 
-use crate::{Launches, mean, student};
+use crate::{Replicates, mean, student};
 
 /// The straight line through a side's launches in the order in which they ran.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,14 +19,14 @@ impl Trend {
     /// leave nothing to judge a line by, three next to nothing.
     ///
     /// Of one cell it needs a strong drift or many launches to be seen; of
-    /// [`Side::geometric_mean`](crate::Side::geometric_mean) of all cells' launches, in which noise averages out and the
+    /// [`Replicates::geometric_mean`] of all cells' launches, in which noise averages out and the
     /// machine's drift does not, it sees a small one.
-    pub fn of(launches: &Launches) -> Option<Self> {
-        let logs = launches.logs();
+    pub fn of(side: &Replicates) -> Option<Self> {
+        let logs = side.logs();
         if logs.len() < 4 {
             return None;
         }
-        let (count, centre) = (logs.len() as f64, launches.log_centre());
+        let (count, centre) = (logs.len() as f64, side.log_centre());
         let middle = (count - 1.0) / 2.0;
         let places = || (0..logs.len()).map(|place| place as f64 - middle);
         let squares: f64 = places().map(|place| place * place).sum();
@@ -48,13 +48,10 @@ impl Trend {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn launches(medians: &[f64]) -> Launches {
-        Launches::of(medians.chunks(1)).unwrap()
-    }
+    use crate::replicates::tests::replicates;
 
     fn of(medians: &[f64]) -> Option<Trend> {
-        Trend::of(&launches(medians))
+        Trend::of(&replicates(medians))
     }
 
     #[test]
@@ -80,12 +77,12 @@ mod tests {
         let noise = [0.002, -0.001, 0.001, -0.002, -0.001, 0.001];
         let candidate: Vec<_> =
             drift.iter().zip(noise).map(|(level, noise)| 3.0 * level * (1.0 + noise)).collect();
-        let (baseline, candidate) = (launches(&drift), launches(&candidate));
+        let (baseline, candidate) = (replicates(&drift), replicates(&candidate));
         assert!([&baseline, &candidate].iter().all(|side| Trend::of(side).unwrap().is_drift(0.05)));
         let shared = candidate.over(&baseline).unwrap();
         assert!(!Trend::of(&shared).unwrap().is_drift(0.0), "{:?}", Trend::of(&shared));
         assert!((shared.centre() - 3.0).abs() < 0.01);
-        let own = candidate.over(&launches(&[1.0, 0.999, 1.001, 1.0, 1.001, 0.999])).unwrap();
+        let own = candidate.over(&replicates(&[1.0, 0.999, 1.001, 1.0, 1.001, 0.999])).unwrap();
         assert!(Trend::of(&own).unwrap().is_drift(0.05), "the candidate's alone stays");
     }
 }

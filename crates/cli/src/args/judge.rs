@@ -4,22 +4,29 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgAction, ValueEnum};
+use compare::history::RunSpread;
 use compare::{Criteria, Thresholds};
 use results::Metric;
 
 /// How a comparison is judged, and where it is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JudgeArgs {
-    /// The change that counts as none, such as 5%, or prompt=10% for one of prompt, first-128, first-256, token, wall, memory;
+    /// Ignore changes smaller than this, e.g. 5%, or prompt=10% for one of prompt, first-128, first-256, token, tpot, wall, memory;
     /// may be repeated [default: 5%].
     #[arg(long = "threshold", value_name = "[METRIC=]SHARE", action = ArgAction::Append, value_parser = parse_threshold)]
     thresholds: Vec<(Option<Metric>, f64)>,
-    /// Let cells that drifted during a run be improved or regressed.
+    /// Do not widen the intervals of cells that drifted during a run.
     #[arg(long)]
     allow_drift: bool,
-    /// Exit with 0 or 1, not 3, where nothing regressed and something is inconclusive.
+    /// Let one side lack cells, metrics or tables that the other has.
+    #[arg(long)]
+    allow_missing: bool,
+    /// Exit with 0 or 1, not 3, where nothing regressed and something is inconclusive; never 0 where only drift hides a regression.
     #[arg(long, value_name = "pass|fail")]
-    pub(crate) inconclusive: Option<Inconclusive>,
+    pub(crate) inconclusive: Option<Outcome>,
+    /// Exit with 0 or 1 where nothing regressed and something is provisional [default: pass].
+    #[arg(long, value_name = "pass|fail")]
+    pub(crate) provisional: Option<Outcome>,
     /// How to print: terminal, markdown, json, junit or github; with =FILE into a file; may be repeated [default: terminal].
     #[arg(long = "format", value_name = "FORMAT[=FILE]", action = ArgAction::Append)]
     outputs: Vec<Output>,
@@ -27,14 +34,14 @@ pub(crate) struct JudgeArgs {
 
 impl JudgeArgs {
     /// The criteria that the flags give.
-    pub(crate) fn criteria(&self) -> Criteria {
+    pub(crate) fn criteria<'a>(&self, spread: Option<&'a RunSpread>) -> Criteria<'a> {
         let for_all = self.thresholds.iter().rev().find(|(metric, _)| metric.is_none());
-        let all = Thresholds::all(for_all.map_or(0.05, |(_, share)| *share));
+        let all = for_all.map_or_else(Thresholds::default, |(_, share)| Thresholds::all(*share));
         let thresholds = self.thresholds.iter().fold(all, |thresholds, (metric, share)| match metric {
             Some(metric) => thresholds.with(*metric, *share),
             None => thresholds,
         });
-        Criteria { thresholds, allow_drift: self.allow_drift }
+        Criteria { thresholds, allow_drift: self.allow_drift, allow_missing: self.allow_missing, spread }
     }
 
     /// Where to write.
@@ -47,13 +54,19 @@ impl JudgeArgs {
 
     /// Whether any of the flags was given.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { thresholds, allow_drift, inconclusive, outputs } = self;
-        !thresholds.is_empty() || *allow_drift || inconclusive.is_some() || !outputs.is_empty()
+        let Self { thresholds, allow_drift, allow_missing, inconclusive, provisional, outputs } = self;
+        !thresholds.is_empty()
+            || *allow_drift
+            || *allow_missing
+            || inconclusive.is_some()
+            || provisional.is_some()
+            || !outputs.is_empty()
     }
 }
 
+/// What an open verdict is to the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Inconclusive {
+pub(crate) enum Outcome {
     Pass,
     Fail,
 }

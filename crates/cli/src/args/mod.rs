@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use protocol::{CellSize, Precision, Share};
 
-pub(crate) use judge::{Inconclusive, JudgeArgs, Output, OutputFormat, parse_share};
+pub(crate) use judge::{JudgeArgs, Outcome, Output, OutputFormat, parse_share};
 pub(crate) use lists::join_lists;
 pub(crate) use measure::{EnginesArgs, MeasureArgs, SetupArgs, read_engines};
 
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Measure the rows of a published table here, and hold them against it.
     Reproduce(ReproduceArgs),
-    /// Hold a run against another, or against published tables: a verdict for every cell and metric.
+    /// Compare a run with another run or a published table: a verdict for every cell and metric.
     Compare(CompareArgs),
     /// Hold an engine against the others of the same run: how many times as fast it is.
     Ratios(RatiosArgs),
@@ -194,13 +194,18 @@ pub(crate) struct ReproduceArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing regressed · 1 a regression · 2 bad input, or what can't be compared · 3 inconclusive"
+    after_help = "Exit codes: 0 nothing regressed · 1 a regression · 2 bad input, or what can't be compared · 3 inconclusive. \
+                  Provisional verdicts, of two separate runs without a history or of a published table without --threshold, pass unless \
+                  --provisional fail."
 )]
 pub(crate) struct CompareArgs {
-    /// What to hold it against: a run's folder; a markdown, csv or json file with tables of the documents' columns.
+    /// The baseline: a run's folder; a markdown, csv or json file with tables of the published columns.
     pub(crate) baseline: PathBuf,
-    /// What is held against it.
+    /// What is compared with it.
     pub(crate) candidate: PathBuf,
+    /// Take from the runs that `run --history` kept in this folder how far separate runs of the machine differ without a change.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) history: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
 }

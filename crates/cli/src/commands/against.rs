@@ -13,8 +13,8 @@ use crate::{comparison, html_report, printer};
 
 const SIDES: [&str; 2] = ["baseline", "candidate"];
 
-/// What a launch count is where none is given: the fewest that a verdict of change rests on.
-const REPLICATES: u32 = compare::FEWEST_LAUNCHES as u32;
+/// What `replicates` is where none is given: the fewest that a verdict of change rests on.
+const REPLICATES: u32 = compare::FEWEST_REPLICATES as u32;
 
 pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
     args.against.is_some() || !args.against_options.is_empty()
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &RunArgs, engines: Engines) -> Result<ExitStatus> {
         return Ok(status);
     }
     let [baseline, candidate] = SIDES.map(|side| dir.join(side));
-    let report = comparison::read_and_compare(&baseline, &candidate, &args.judge)?;
+    let report = comparison::read_and_compare(&baseline, &candidate, &args.judge, None)?;
     std::fs::write(dir.join("comparison.md"), compare::markdown::write(&report))?;
     html_report::write_page(&[baseline.clone(), candidate.clone()], &dir.join(html_report::PAGE), None)?;
     let compared = comparison::conclude(&report, &args.judge)?;

@@ -1,4 +1,4 @@
-//! `compare`: a run held against another.
+//! `compare`: a run compared with another.
 
 use anyhow::Result;
 
@@ -7,6 +7,6 @@ use crate::comparison::{conclude, read_and_compare};
 use crate::exit_status::ExitStatus;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitStatus> {
-    let report = read_and_compare(&args.baseline, &args.candidate, &args.judge)?;
+    let report = read_and_compare(&args.baseline, &args.candidate, &args.judge, args.history.as_deref())?;
     conclude(&report, &args.judge)
 }

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
     }
     ensure!(
         !args.judge.is_given(),
-        "--threshold, --allow-drift, --inconclusive and --format are for a comparison: --against says with what"
+        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional and --format are for a comparison: --against says with what"
     );
     let (settings, destination) = match &args.resume {
         Some(dir) => open_earlier(dir, args.sweep.as_deref(), args.allow_mixed)?,

@@ -1,16 +1,16 @@
-//! One run as a small file: what it is of, and the median of each launch.
+//! One run as a small file: what it is of, and the median and the mean of each replicate.
 
 use std::collections::BTreeMap;
 
 use results::{Metric, ResultTable};
 use serde::{Deserialize, Serialize};
+use stats::Replicates;
 
-use crate::sides::samples;
-use crate::subject::launches;
+use crate::sides::{Side, measured, side};
 use crate::{Refused, Subject};
 
-/// The version of the file's layout.
-const SCHEMA: u32 = 1;
+/// The version of the file's layout. Those of version 1 lack the means.
+const SCHEMA: u32 = 2;
 
 /// A run, kept for later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,11 @@ pub(super) struct EntryCell {
     pub(super) engine: String,
     pub(super) batch_size: u32,
     pub(super) prompt_length: u32,
-    /// Each launch's median by the metric's name, in seconds or bytes.
+    /// Each replicate's median by the metric's name, in seconds or bytes.
     pub(super) launches: BTreeMap<String, Vec<f64>>,
+    /// Each replicate's mean likewise, where it is another figure.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) means: BTreeMap<String, Vec<f64>>,
 }
 
 /// A file that is no entry.
@@ -77,11 +80,14 @@ impl Entry {
     /// Where it is no entry of this schema, or a figure of it is no number above 0.
     pub fn parse(text: &str) -> Result<Self, EntryError> {
         let entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
-        if entry.schema != SCHEMA {
-            return Err(EntryError(format!("schema: expected {SCHEMA}, found {}", entry.schema)));
+        if !(1..=SCHEMA).contains(&entry.schema) {
+            return Err(EntryError(format!("schema: expected 1 to {SCHEMA}, found {}", entry.schema)));
         }
-        let figures =
-            entry.tables.iter().flat_map(|table| &table.cells).flat_map(|cell| cell.launches.values());
+        let figures = entry
+            .tables
+            .iter()
+            .flat_map(|table| &table.cells)
+            .flat_map(|cell| cell.launches.values().chain(cell.means.values()));
         if !figures.flatten().all(|figure| *figure > 0.0 && figure.is_finite()) {
             return Err(EntryError("launches: expected numbers above 0".into()));
         }
@@ -110,16 +116,24 @@ impl Entry {
 
 fn table(table: &ResultTable<'_>) -> EntryTable {
     let cells = table.rows.iter().filter(|row| row.ended().is_none()).map(|row| {
-        let records = launches(row);
-        let medians = |metric: Metric| {
-            let medians = samples(&records, metric)?.medians().collect();
-            Some((metric.name().to_owned(), medians))
-        };
+        let records = measured(row);
+        let (mut medians, mut means) = (BTreeMap::new(), BTreeMap::new());
+        for metric in Metric::ALL {
+            let Some(Side::Measured { means: of_metric, medians: others }) = side(&records, metric) else {
+                continue;
+            };
+            let figures = |side: &Replicates| side.figures().collect::<Vec<f64>>();
+            medians.insert(metric.name().to_owned(), figures(others.as_ref().unwrap_or(&of_metric)));
+            if others.is_some() {
+                means.insert(metric.name().to_owned(), figures(&of_metric));
+            }
+        }
         EntryCell {
             engine: row.engine.into(),
             batch_size: row.size.batch_size,
             prompt_length: row.size.prompt_length,
-            launches: Metric::ALL.into_iter().filter_map(medians).collect(),
+            launches: medians,
+            means,
         }
     });
     EntryTable { heading: table.title.to_string(), cells: cells.collect() }

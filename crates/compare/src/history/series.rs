@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use indexmap::IndexMap;
 use results::{Metric, one_line};
 use serde_json::{Value, json};
-use stats::{Launches, Side, shifts};
+use stats::{Replicates, shifts};
 
 use super::Entry;
 use crate::format::percent;
@@ -47,7 +47,7 @@ type Size = (u32, u32);
 type Group<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
 
 /// Each run's launches by engine, metric and size; a run without the cell has none.
-type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Launches>>>;
+type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Replicates>>>;
 
 impl History {
     /// Makes series of entries in any order; a change of level counts from `threshold`, a share such as 0.05.
@@ -157,13 +157,13 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
                 let Ok(metric) = metric.parse::<Metric>() else { continue };
                 let key = (cell.engine.as_str(), metric, (cell.batch_size, cell.prompt_length));
                 let launches = cells.entry(key).or_insert_with(|| vec![None; members.len()]);
-                launches[run] = Launches::of(medians.chunks(1));
+                launches[run] = Replicates::new((0..).zip(medians.iter().copied()));
             }
         }
     }
-    let series = |engine: &str, metric, size, runs: Vec<(usize, Launches)>| {
-        let launches: Vec<Launches> = runs.iter().map(|(_, launches)| launches.clone()).collect();
-        let run = |(run, launches): &(usize, Launches)| {
+    let series = |engine: &str, metric, size, runs: Vec<(usize, Replicates)>| {
+        let launches: Vec<Replicates> = runs.iter().map(|(_, launches)| launches.clone()).collect();
+        let run = |(run, launches): &(usize, Replicates)| {
             (members[*run].started.clone(), members[*run].revision.clone(), launches.centre())
         };
         Series {
@@ -186,22 +186,17 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
 }
 
 /// The geometric mean of each engine's cells that every run has.
-fn means<'a>(cells: &Cells<'a>, runs: usize) -> BTreeMap<(Metric, &'a str), Vec<(usize, Launches)>> {
-    let mut whole: BTreeMap<(Metric, &str), Vec<Vec<Side>>> = BTreeMap::new();
-    for (&(engine, metric, _), launches) in cells {
-        let sides: Option<Vec<Side>> =
-            launches.iter().map(|launches| launches.clone().map(Side::Launches)).collect();
-        if let Some(sides) = sides {
-            whole.entry((metric, engine)).or_default().push(sides);
+fn means<'a>(cells: &Cells<'a>, runs: usize) -> BTreeMap<(Metric, &'a str), Vec<(usize, Replicates)>> {
+    let mut whole: BTreeMap<(Metric, &str), Vec<Vec<&Replicates>>> = BTreeMap::new();
+    for (&(engine, metric, _), of_runs) in cells {
+        if let Some(of_runs) = of_runs.iter().map(Option::as_ref).collect() {
+            whole.entry((metric, engine)).or_default().push(of_runs);
         }
     }
-    let mean = |cells: Vec<Vec<Side>>| {
+    let mean = |cells: Vec<Vec<&Replicates>>| {
         let of_run = |run: usize| {
-            let sides: Vec<&Side> = cells.iter().map(|cell| &cell[run]).collect();
-            match Side::geometric_mean(&sides)? {
-                Side::Launches(launches) => Some((run, launches)),
-                Side::Figure(_) => None,
-            }
+            let of_cells: Vec<&Replicates> = cells.iter().map(|cell| cell[run]).collect();
+            Some((run, Replicates::geometric_mean(&of_cells)?))
         };
         (0..runs).filter_map(of_run).collect()
     };

@@ -30,17 +30,19 @@ pub fn write(report: &Report) -> String {
     page.push(list("\nDifferent beside the figures:\n\n", differences));
     page.push(list("\nTo be known:\n\n", report.notes.iter().cloned()));
     let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
-        let texts = format::only(&table.only_baseline, &table.only_candidate);
+        let texts = format::missing(&table.missing);
         texts.into_iter().map(move |text| format!("{heading}: {text}"))
     });
-    page.push(list("\nNot on both sides:\n\n", only));
+    page.push(list("\nNot on both sides:\n\n", format::missing(&report.missing).into_iter().chain(only)));
 
     let statements: Vec<Statement> = Statement::all(report, &headings).collect();
-    let of = |verdict| statements.iter().filter(move |statement| statement.verdict == verdict);
+    let of = |verdict| statements.iter().filter(move |statement| statement.verdict == Some(verdict));
     let several = headings.len() > 1;
     let changed = of(Verdict::Regressed).chain(of(Verdict::Improved));
     page.push(table("\n### Regressed and improved\n\n", "", several, changed));
     let inconclusive: Vec<&Statement> = of(Verdict::Inconclusive).collect();
+    let provisional: Vec<&Statement> = of(Verdict::Provisional).collect();
+    page.push(details(&format!("{} provisional", provisional.len()), several, provisional.into_iter()));
     page.push(details(&format!("{} inconclusive", inconclusive.len()), several, inconclusive.into_iter()));
     for (of_table, heading) in report.tables.iter().zip(&headings) {
         for section in &of_table.sections {
@@ -51,7 +53,7 @@ pub fn write(report: &Report) -> String {
         }
         let ends: Vec<Statement> =
             of_table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
-        page.push(details(&format!("{heading}: not measured on a side"), false, ends.iter()));
+        page.push(details(&format!("{heading}: replicates that failed"), false, ends.iter()));
     }
     page.finish()
 }
@@ -90,8 +92,8 @@ fn table<'a>(
     statements: impl Iterator<Item = &'a Statement<'a>>,
 ) -> Block {
     let (table, rule) = if with_heading { ("| Table ", "|---") } else { ("", "") };
-    let head = "| Engine | Cell | Metric | Baseline | Candidate | Change | Basis | Verdict |\n";
-    let rules = "|---|---:|---|---:|---:|---:|---|---|\n";
+    let head = "| Engine | Cell | Metric | Baseline | Candidate | Change | 95 % CI | Basis | Verdict |\n";
+    let rules = "|---|---:|---|---:|---:|---:|---:|---|---|\n";
     Block {
         before: format!("{before}{table}{head}{rule}{rules}"),
         rows: statements.map(|statement| row(statement, with_heading)).collect(),
@@ -103,8 +105,8 @@ fn table<'a>(
 fn row(statement: &Statement, with_heading: bool) -> String {
     let heading = with_heading.then_some(statement.heading);
     let verdict = match statement.remark.as_str() {
-        "" => format::verdict(statement.verdict).to_owned(),
-        remark => format!("{}; {remark}", format::verdict(statement.verdict)),
+        "" => statement.verdict_word().to_owned(),
+        remark => format!("{}; {remark}", statement.verdict_word()),
     };
     let texts = [
         statement.engine.as_str(),
@@ -113,6 +115,7 @@ fn row(statement: &Statement, with_heading: bool) -> String {
         &statement.baseline,
         &statement.candidate,
         &statement.change,
+        &statement.interval,
         &statement.basis,
         &verdict,
     ];

@@ -12,20 +12,17 @@ struct ScreenColumn {
 enum Place {
     Left,
     Right,
-    /// Close to the column before it, of which it says more.
-    Close,
 }
 
-const COLUMNS: [ScreenColumn; 10] = [
+const COLUMNS: [ScreenColumn; 9] = [
     column("engine", 0, Place::Left),
     column("batch", 0, Place::Right),
     column("prompt", 0, Place::Right),
     column("baseline", 1, Place::Right),
-    column("", 3, Place::Close),
     column("candidate", 0, Place::Right),
-    column("", 3, Place::Close),
     column("change", 0, Place::Right),
-    column("", 2, Place::Left),
+    column("95 % CI", 2, Place::Right),
+    column("", 3, Place::Left),
     column("", 0, Place::Left),
 ];
 
@@ -86,8 +83,7 @@ fn of_rank(rows: &[ScreenRow], rank: u8) -> Vec<String> {
         if !matches!(COLUMNS[index].place, Place::Left) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let left = !matches!(COLUMNS[index].place, Place::Close);
-        column.set_padding((left.into(), 0));
+        column.set_padding((1, 0));
     }
     grid.lines().map(|line| line.trim_end().to_owned()).collect()
 }

@@ -27,8 +27,12 @@ pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
         text.push_str(&of_table(table, width, colour));
     }
     text.push('\n');
-    if report.lines().any(|(_, line)| line.verdict == Verdict::Inconclusive) {
-        text.push_str("~ unchanged, ? inconclusive, needs N: launches a side that would do\n");
+    for missing in format::missing(&report.missing) {
+        let _ = writeln!(text, "{missing}");
+    }
+    let is_open = |verdict| matches!(verdict, Verdict::Inconclusive | Verdict::Provisional);
+    if report.lines().any(|(_, line)| is_open(line.verdict)) {
+        text.push_str("~ unchanged, ? inconclusive or provisional, needs N: replicates a side for a verdict (estimate)\n");
     }
     let _ = writeln!(text, "{}", report.counts());
     text
@@ -42,14 +46,14 @@ fn of_table(table: &ComparedTable, width: Option<u16>, colour: bool) -> String {
         let lines = section.cells.iter().chain(&section.means);
         let rows: Vec<ScreenRow> = lines.map(|line| row(section.metric, line)).collect();
         text.push_str(&grid::write(&rows, width, colour));
-        text.push_str(&drifts(section));
+        text.push_str(&remarks(section));
     }
     if !table.ends.is_empty() {
         let rows: Vec<ScreenRow> = table.ends.iter().map(end_row).collect();
-        let _ = write!(text, "\nNot measured on a side\n{}", grid::write(&rows, width, colour));
+        let _ = write!(text, "\nReplicates that failed\n{}", grid::write(&rows, width, colour));
     }
-    for cells in format::only(&table.only_baseline, &table.only_candidate) {
-        let _ = writeln!(text, "{cells}");
+    for missing in format::missing(&table.missing) {
+        let _ = writeln!(text, "{missing}");
     }
     text
 }
@@ -68,10 +72,9 @@ fn row(metric: Metric, line: &ComparedFigure) -> ScreenRow {
             batch_size,
             prompt_length,
             metric.format(line.baseline.value),
-            format::spread(&line.baseline),
             metric.format(line.candidate.value),
-            format::spread(&line.candidate),
             change,
+            format::interval(line),
             format!("({})", format::basis(line)),
             mark(line),
         ],
@@ -79,30 +82,35 @@ fn row(metric: Metric, line: &ComparedFigure) -> ScreenRow {
 }
 
 fn mark(line: &ComparedFigure) -> String {
-    let word = match (line.verdict, line.launches_needed) {
-        (Verdict::Improved | Verdict::Regressed, _) => Some(format::verdict(line.verdict).to_owned()),
-        (Verdict::Inconclusive, Some(launches)) => Some(format!("needs {launches}")),
+    let word = match (line.verdict, line.replicates_needed) {
+        (Verdict::Improved | Verdict::Regressed | Verdict::Provisional, _) => {
+            Some(format::verdict(line.verdict).to_owned())
+        }
+        (Verdict::Inconclusive, Some(replicates)) => Some(format!("needs {replicates}")),
         _ => None,
     };
     let drift = (!line.drift.is_empty()).then(|| "drift".to_owned());
-    word.into_iter().chain(drift).collect::<Vec<_>>().join(", ")
+    let median = line.other_median.map(|other| if other.is_tail { "tail" } else { "median" }.to_owned());
+    word.into_iter().chain(median).chain(drift).collect::<Vec<_>>().join(", ")
 }
 
 fn end_row(end: &EndLine) -> ScreenRow {
-    let word = format::verdict(end.verdict);
+    let word = end.verdict.map_or("not significant", format::verdict);
     let none = String::new;
     ScreenRow {
-        paint: paint(end.verdict, word),
+        paint: end.verdict.and_then(|verdict| paint(verdict, word)),
         texts: [
             one_line(&end.engine),
             end.size.batch_size.to_string(),
             end.size.prompt_length.to_string(),
-            end.baseline.into(),
-            none(),
-            end.candidate.into(),
-            none(),
+            end.baseline.clone(),
+            end.candidate.clone(),
             none(),
             none(),
+            match format::end_basis(end).as_str() {
+                "" => none(),
+                basis => format!("({basis})"),
+            },
             word.into(),
         ],
     }
@@ -112,22 +120,25 @@ fn paint(verdict: Verdict, from: &str) -> Option<Paint> {
     let escape = match verdict {
         Verdict::Regressed => "\u{1b}[31m",
         Verdict::Improved => "\u{1b}[32m",
-        Verdict::Unchanged | Verdict::Inconclusive => return None,
+        Verdict::Unchanged | Verdict::Provisional | Verdict::Inconclusive => return None,
     };
     Some(Paint { from: from.into(), escape })
 }
 
-/// What drifted, each with the cells of which it is said.
-fn drifts(section: &Section) -> String {
-    let mut drifts: IndexMap<&str, Vec<String>> = IndexMap::new();
+/// What else is said of lines, each with those of which it is said; how many replicates they need stands beside them.
+fn remarks(section: &Section) -> String {
+    let mut remarks: IndexMap<String, Vec<String>> = IndexMap::new();
     for line in section.cells.iter().chain(&section.means) {
         let name = format!("{} {}", one_line(&line.engine), format::size_or_mean(line));
-        for drift in &line.drift {
-            drifts.entry(drift).or_default().push(name.clone());
+        for remark in format::remarks(line).into_iter().filter(|remark| !remark.starts_with("needs ")) {
+            remarks.entry(remark).or_default().push(name.clone());
         }
     }
-    let line = |(text, names): (&str, Vec<String>)| {
-        format!("drift of {}: {}\n", format::first_few(&names), one_line(text))
+    let line = |(text, names): (String, Vec<String>)| match text.split_once(": ") {
+        Some((kind @ ("drift" | "tail" | "median"), text)) => {
+            format!("{kind} of {}: {text}\n", format::first_few(&names))
+        }
+        _ => format!("{}: {text}\n", format::first_few(&names)),
     };
-    drifts.into_iter().map(line).collect()
+    remarks.into_iter().map(line).collect()
 }

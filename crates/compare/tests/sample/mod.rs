@@ -1,6 +1,9 @@
 //! A comparison with everything in it.
 
-use compare::{ComparedFigure, ComparedTable, Difference, EndLine, Report, Section, SideFigure};
+use compare::{
+    ComparedFigure, ComparedTable, Difference, EndLine, Lone, Missing, OtherMedian, Report, Section,
+    SideFigure,
+};
 use protocol::CellSize;
 use results::Metric;
 use stats::{Interval, Verdict};
@@ -8,11 +11,7 @@ use stats::{Interval, Verdict};
 /// A name that no format may let out of its place.
 pub(crate) const HOSTILE: &str = "<script>|\u{1b}[31m\n]]>";
 
-fn figure(value: f64, half_width: f64, launches: usize) -> SideFigure {
-    SideFigure { value, half_width: Some(half_width), launches: Some(launches) }
-}
-
-/// A line of six launches a side.
+/// A line of six pairs of replicates.
 pub(crate) fn line(
     engine: &str,
     batch_size: u32,
@@ -24,14 +23,18 @@ pub(crate) fn line(
     ComparedFigure {
         engine: engine.into(),
         size: Some(CellSize { batch_size, prompt_length: 16 * batch_size }),
-        baseline: figure(values[0], 0.01, 6),
-        candidate: figure(values[1], 0.012, 6),
+        baseline: SideFigure { value: values[0], replicates: Some(6) },
+        candidate: SideFigure { value: values[1], replicates: Some(6) },
         ratio,
         interval: Some(Interval { low: ratio * 0.98, high: ratio * 1.02 }),
         adjusted_p: Some(p),
+        pairs: Some(6),
         verdict,
-        launches_needed: None,
+        other_median: None,
+        replicates_needed: None,
         drift: vec![],
+        is_hidden_regression: false,
+        own_threshold: None,
     }
 }
 
@@ -39,13 +42,24 @@ fn name(engine: &str, batch_size: u32, prompt_length: u32) -> (String, CellSize)
     (engine.into(), CellSize { batch_size, prompt_length })
 }
 
-fn end(
-    (engine, size): (String, CellSize),
-    baseline: &'static str,
-    candidate: &'static str,
-    verdict: Verdict,
-) -> EndLine {
-    EndLine { engine, size, baseline, candidate, verdict }
+fn cell(engine: &str, batch_size: u32, prompt_length: u32) -> Lone {
+    let (engine, size) = name(engine, batch_size, prompt_length);
+    Lone::Cell(engine, size)
+}
+
+fn end((engine, size): (String, CellSize), baseline: &str, candidate: &str, verdict: Verdict) -> EndLine {
+    EndLine {
+        engine,
+        size,
+        baseline: baseline.into(),
+        candidate: candidate.into(),
+        adjusted_p: None,
+        verdict: Some(verdict),
+    }
+}
+
+fn only(is_of_baseline: bool, what: Lone) -> Missing {
+    Missing { is_of_baseline, what, may_come: false }
 }
 
 fn difference(what: &str, baseline: Option<&str>, candidate: Option<&str>) -> Difference {
@@ -54,7 +68,7 @@ fn difference(what: &str, baseline: Option<&str>, candidate: Option<&str>) -> Di
 
 fn measured() -> ComparedTable {
     let mean = |line: ComparedFigure| ComparedFigure { size: None, ..line };
-    let inconclusive = |line: ComparedFigure, needed| ComparedFigure { launches_needed: needed, ..line };
+    let inconclusive = |line: ComparedFigure, needed| ComparedFigure { replicates_needed: needed, ..line };
     let drift = |line: ComparedFigure, text: &str| ComparedFigure { drift: vec![text.into()], ..line };
     let clocks = "SM clock 1410 MHz → 1290 MHz";
     let prompt = Section {
@@ -65,19 +79,32 @@ fn measured() -> ComparedTable {
             line("onnxruntime", 16, Verdict::Unchanged, [0.120_7, 0.121], 0.6),
             line("pytorch-eager", 1, Verdict::Regressed, [0.0151, 0.0179], 0.0004),
             inconclusive(line("pytorch-eager", 16, Verdict::Inconclusive, [0.151, 0.1557], 0.2), Some(14)),
-            drift(line(HOSTILE, 1, Verdict::Inconclusive, [0.02, 0.03], 0.001), clocks),
+            ComparedFigure {
+                is_hidden_regression: true,
+                ..drift(line(HOSTILE, 1, Verdict::Inconclusive, [0.02, 0.03], 0.001), clocks)
+            },
             drift(line(HOSTILE, 16, Verdict::Regressed, [0.2, 0.3], 0.001), clocks),
         ],
         means: vec![
             mean(line("onnxruntime", 1, Verdict::Unchanged, [0.0382, 0.0368], 0.01)),
-            mean(line("pytorch-eager", 1, Verdict::Regressed, [0.0478, 0.0528], 0.003)),
+            ComparedFigure {
+                other_median: Some(OtherMedian {
+                    mean: Verdict::Regressed,
+                    median: Verdict::Unchanged,
+                    median_ratio: 1.012,
+                    is_tail: true,
+                }),
+                ..mean(line("pytorch-eager", 1, Verdict::Regressed, [0.0478, 0.0528], 0.003))
+            },
         ],
     };
     let lone = ComparedFigure {
-        baseline: SideFigure { launches: Some(1), half_width: None, value: 629_145_600.0 },
+        baseline: SideFigure { replicates: Some(1), value: 629_145_600.0 },
+        pairs: None,
         interval: None,
         adjusted_p: None,
-        launches_needed: Some(5),
+        replicates_needed: Some(5),
+        own_threshold: Some(0.0312),
         ..line("onnxruntime", 16, Verdict::Inconclusive, [629_145_600.0, 734_003_200.0], 1.0)
     };
     let memory = Section {
@@ -95,17 +122,25 @@ fn measured() -> ComparedTable {
             end(name("pytorch-eager", 16, 2048), "TIMEOUT", "ok", Verdict::Improved),
             end(name("pytorch-eager", 16, 3840), "OOM", "OOM", Verdict::Unchanged),
             end(name(HOSTILE, 16, 2048), "CRASHED", "FAILED", Verdict::Inconclusive),
+            EndLine {
+                adjusted_p: Some(1.0),
+                verdict: None,
+                ..end(name("onnxruntime", 16, 1024), "ok", "5 of 6 ok, 1 TIMEOUT", Verdict::Unchanged)
+            },
         ],
-        only_baseline: vec![name("reference", 1, 16)],
-        only_candidate: (0..6).map(|power| name(HOSTILE, 1 << power, 64)).collect(),
+        missing: [only(true, cell("reference", 1, 16))]
+            .into_iter()
+            .chain((0..6).map(|power| only(false, cell(HOSTILE, 1 << power, 64))))
+            .collect(),
     }
 }
 
-/// Its baseline has neither spread nor launches.
+/// Its baseline has neither spread nor replicates.
 fn published() -> ComparedTable {
     let published = |line: ComparedFigure| ComparedFigure {
-        baseline: SideFigure { half_width: None, launches: None, ..line.baseline },
-        interval: None,
+        baseline: SideFigure { replicates: None, ..line.baseline },
+        pairs: None,
+        interval: Some(Interval { low: line.ratio * 0.9998, high: line.ratio * 1.0002 }),
         adjusted_p: None,
         ..line
     };
@@ -115,6 +150,7 @@ fn published() -> ComparedTable {
         cells: vec![
             published(line("onnxruntime", 1, Verdict::Unchanged, [3.061, 3.19], 1.0)),
             published(line("onnxruntime", 16, Verdict::Regressed, [4.12, 4.40], 1.0)),
+            published(line("onnxruntime", 4, Verdict::Provisional, [3.52, 3.81], 1.0)),
         ],
         means: vec![],
     };
@@ -123,8 +159,7 @@ fn published() -> ComparedTable {
         candidate: "LLaMA-2 7B FP16 CUDA (1 H200 141GB)".into(),
         sections: vec![wall],
         ends: vec![],
-        only_baseline: vec![],
-        only_candidate: vec![],
+        missing: vec![],
     }
 }
 
@@ -139,9 +174,11 @@ pub(crate) fn report() -> Report {
             difference("transparent huge pages", None, Some("always")),
         ],
         notes: vec![
-            "the candidate was still running: its last 2 cells have 5 launches of 6".into(),
+            "the candidate was still running: its last 2 cells have 5 replicates of 6".into(),
             format!("@octocat says that #12 & {HOSTILE} are_one_"),
         ],
         tables: vec![measured(), published()],
+        missing: vec![only(true, Lone::Table("LLaMA-2 13B FP16 CUDA (1 A100 80GB)".into()))],
+        missing_counts: true,
     }
 }

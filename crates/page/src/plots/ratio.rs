@@ -13,10 +13,11 @@ use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Key, Legend, Panel, Pen, 
 const LINES: usize = 24;
 
 /// Verdicts: class, slot of the shape, in words.
-const VERDICTS: [(Verdict, &str, usize, &str); 4] = [
+const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
     (Verdict::Regressed, "regressed", 2, "slower or larger"),
     (Verdict::Improved, "improved", 3, "faster or smaller"),
     (Verdict::Unchanged, "unchanged", 0, "unchanged"),
+    (Verdict::Provisional, "inconclusive", 0, "provisional"),
     (Verdict::Inconclusive, "inconclusive", 0, "inconclusive"),
 ];
 
@@ -33,7 +34,7 @@ pub(crate) fn of(report: &Report) -> Result<Vec<Plot>, Error> {
 
 fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
     let (_, class, slot, words) =
-        VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[3]);
+        VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[4]);
     (class, slot, words)
 }
 
@@ -64,7 +65,7 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
     let percent = section.threshold * 100.0;
     legend.push(Key::new(
         "<rect class=\"zone\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
-        &format!("a change of up to {percent:.1} % counts as none"),
+        &format!("changes smaller than {percent:.1} % are ignored"),
     ));
     Ok(Plot {
         id: format!("ratio-{}-{}", index + 1, section.metric),
@@ -173,7 +174,10 @@ fn table(section: &Section) -> DataTable {
             metric.format(line.candidate.value),
             format_short(line.ratio),
             interval(line),
-            look(line.verdict).0.to_owned(),
+            match line.verdict {
+                Verdict::Provisional => "provisional".to_owned(),
+                verdict => look(verdict).0.to_owned(),
+            },
         ]
     };
     DataTable {

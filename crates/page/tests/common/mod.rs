@@ -223,7 +223,7 @@ pub(crate) fn kept() -> AuditedRun {
 pub(crate) fn comparison(baseline: &AuditedRun, candidate: &AuditedRun) -> page::Comparison {
     let [baseline, candidate] = [&baseline.run, &candidate.run];
     let [first, second] = [baseline, candidate].map(|run| compare::Subject::from_run(run).unwrap());
-    let criteria = compare::Criteria { thresholds: compare::Thresholds::all(0.05), allow_drift: false };
+    let criteria = compare::Criteria::new(compare::Thresholds::all(0.05));
     page::Comparison {
         result: compare::compare(&first, &second, &criteria).map_err(|refused| refused.to_string()),
         baseline: baseline.name.clone(),

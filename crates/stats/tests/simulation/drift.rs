@@ -1,9 +1,9 @@
 //! Drift: how often it is seen where there is none, and where there is.
 
-use stats::{Change, Launches, Side, Trend, changes};
+use stats::{Change, Replicates, Trend, changes};
 use testing::simulate::{Noise, Rng};
 
-use crate::{USUAL, experiments, launches, percent, tolerance};
+use crate::{USUAL, experiments, percent, replicates, tolerance};
 
 fn found(side: &[Vec<f64>]) -> Vec<Change> {
     changes(&side.iter().map(Vec::as_slice).collect::<Vec<_>>())
@@ -72,13 +72,13 @@ fn a_level_that_changes_is_found() {
 }
 
 /// A side whose launches grow by `drift` from the first to the last.
-fn adrift(rng: &mut Rng, launched: usize, drift: f64) -> Launches {
+fn adrift(rng: &mut Rng, launched: usize, drift: f64) -> Replicates {
     let mut side = USUAL.side(rng, 1.0, launched, 32);
     for (round, series) in side.iter_mut().enumerate() {
         let factor = drift.powf(round as f64 / (launched - 1) as f64);
         series.iter_mut().for_each(|figure| *figure *= factor);
     }
-    launches(&side)
+    replicates(&side)
 }
 
 #[test]
@@ -89,16 +89,14 @@ fn drift_between_launches() {
     for launched in [5, 10, 20] {
         let shown = [1.0, 1.05, 1.1].map(|drift| {
             let mut rng = Rng::new(14);
-            let is_adrift = |launches: &Launches| Trend::of(launches).expect("four launches").is_drift(0.02);
+            let is_adrift =
+                |launches: &Replicates| Trend::of(launches).expect("four launches").is_drift(0.02);
             let alone = (0..count).filter(|_| is_adrift(&adrift(&mut rng, launched, drift))).count();
             let grids = count / 25;
             let whole = |_: &usize| {
-                let cells: Vec<_> =
-                    (0..54).map(|_| Side::Launches(adrift(&mut rng, launched, drift))).collect();
-                match Side::geometric_mean(&cells.iter().collect::<Vec<_>>()) {
-                    Some(Side::Launches(all)) => is_adrift(&all),
-                    _ => unreachable!("every cell was measured"),
-                }
+                let cells: Vec<_> = (0..54).map(|_| adrift(&mut rng, launched, drift)).collect();
+                let all = Replicates::geometric_mean(&cells.iter().collect::<Vec<_>>());
+                is_adrift(&all.expect("there are cells"))
             };
             let whole = (0..grids).filter(whole).count();
             let limit = Trend::LEVEL + tolerance(Trend::LEVEL, count);
@@ -119,7 +117,7 @@ fn drift_that_two_interleaved_sides_share() {
     println!("| 5 launches | 10 launches | 20 launches |\n|---|---|---|");
     let shown = [5, 10, 20].map(|launched| {
         let mut rng = Rng::new(15);
-        let is_adrift = |launches: &Launches| Trend::of(launches).expect("four launches").is_drift(0.02);
+        let is_adrift = |launches: &Replicates| Trend::of(launches).expect("four launches").is_drift(0.02);
         let (mut alone, mut over) = (0, 0);
         for _ in 0..count {
             let [baseline, candidate] = [0, 1].map(|_| adrift(&mut rng, launched, 1.1));

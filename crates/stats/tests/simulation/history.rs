@@ -1,6 +1,6 @@
 //! Shifts in a history of runs: how often one is seen where there is none, and where there is.
 
-use stats::{Launches, Shift, shifts};
+use stats::{Replicates, Shift, shifts};
 use testing::simulate::{Between, Noise, Rng};
 
 use crate::{experiments, is_long, percent, tolerance};
@@ -29,14 +29,14 @@ fn usual(between_runs: f64) -> Machine {
 
 impl Machine {
     /// Runs of `launched` launches around `levels`.
-    fn history(&self, rng: &mut Rng, levels: &[f64], launched: usize) -> Vec<Launches> {
+    fn history(&self, rng: &mut Rng, levels: &[f64], launched: usize) -> Vec<Replicates> {
         let mut state = self.runs.launch(rng);
         let fresh = (1.0 - self.correlation * self.correlation).sqrt();
         let history = levels.iter().map(|level| {
             let figures: Vec<_> =
                 (0..launched).map(|_| level * (state + self.launches.launch(rng)).exp()).collect();
             state = self.correlation * state + fresh * self.runs.launch(rng);
-            Launches::of(figures.chunks(1)).expect("positive figures")
+            Replicates::new((0..).zip(figures)).expect("positive figures")
         });
         history.collect()
     }

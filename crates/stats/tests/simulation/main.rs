@@ -4,15 +4,13 @@
 //!
 //!     SIMULATE=long cargo test --release -p stats --test simulation -- --nocapture --test-threads 1
 
-mod bootstrap;
-mod coverage;
 mod drift;
-mod grid;
 mod history;
-mod power;
+mod separate_runs;
 mod until;
+mod verdicts;
 
-use stats::Launches;
+use stats::Replicates;
 use testing::simulate::{Between, Noise};
 
 /// A count of experiments: `quick` in a test, `long` for a table.
@@ -28,23 +26,8 @@ fn is_long() -> bool {
 const USUAL: Noise =
     Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
 
-/// The noise models of the tables, by name.
-fn models() -> [(&'static str, Noise); 6] {
-    [
-        ("0.5 % between, 10 % within", Noise { between: 0.005, within: 0.1, ..USUAL }),
-        ("2 % between, 5 % within", USUAL),
-        ("3 % between, 0.5 % within", Noise { between: 0.03, within: 0.005, ..USUAL }),
-        ("2 % between, correlation 0.9 within", Noise { correlation: 0.9, ..USUAL }),
-        ("2 % between, wild launches", Noise { shape: Between::Wild, ..USUAL }),
-        (
-            "2 % between in two modes, 0.5 % within",
-            Noise { shape: Between::TwoModes, within: 0.005, ..USUAL },
-        ),
-    ]
-}
-
-fn launches(series: &[Vec<f64>]) -> Launches {
-    Launches::of(series.iter().map(Vec::as_slice)).expect("positive figures")
+fn replicates(series: &[Vec<f64>]) -> Replicates {
+    Replicates::medians((0..).zip(series.iter().map(Vec::as_slice))).expect("positive figures")
 }
 
 /// Three standard errors of a share measured in `count` experiments.

@@ -1,32 +1,62 @@
-//! Which table of one subject is compared with which of another.
+//! Which table of one subject is compared with which of the other, and what has no partner.
 
-use protocol::Precision;
-use results::ResultTable;
+use protocol::{CellSize, Precision};
+use results::{Metric, ResultTable};
 
 use crate::{Refused, Subject};
+
+/// What one side has and the other lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The side that has it is the baseline.
+    pub is_of_baseline: bool,
+    /// What it is.
+    pub what: Lone,
+    /// The run that lacks it is not complete: it may still come.
+    pub may_come: bool,
+}
+
+/// Something that one side alone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lone {
+    /// A table, by its heading.
+    Table(String),
+    /// A cell.
+    Cell(String, CellSize),
+    /// A metric of a cell.
+    Metric(String, CellSize, Metric),
+}
 
 /// Tables that are compared, the baseline's first.
 pub(crate) type TablePair<'t> = (&'t ResultTable<'t>, &'t ResultTable<'t>);
 
-/// Pairs tables of the same model and precision, both of it whole or both of the same rank alone.
+/// Pairs tables of the same model and precision, both of it whole or both of the same rank alone; and the tables that have no
+/// partner.
 ///
 /// # Errors
 /// Where there is no such pair.
 pub(crate) fn matched<'t>(
     baseline: &'t Subject<'_>,
     candidate: &'t Subject<'_>,
-) -> Result<Vec<TablePair<'t>>, Refused> {
+) -> Result<(Vec<TablePair<'t>>, Vec<Missing>), Refused> {
     let mut free: Vec<&ResultTable<'_>> = candidate.tables.iter().collect();
-    let mut pairs = Vec::new();
+    let (mut pairs, mut missing) = (Vec::new(), Vec::new());
+    let lone = |table: &ResultTable<'_>, is_of_baseline| Missing {
+        is_of_baseline,
+        what: Lone::Table(table.title.to_string()),
+        may_come: is_of_baseline && candidate.missing > 0,
+    };
     for table in &baseline.tables {
         let same = |other: &&ResultTable<'_>| identity(other) == identity(table);
         let place = free.iter().position(|other| same(other) && other.title == table.title);
-        if let Some(place) = place.or_else(|| free.iter().position(same)) {
-            pairs.push((table, free.remove(place)));
+        match place.or_else(|| free.iter().position(same)) {
+            Some(place) => pairs.push((table, free.remove(place))),
+            None => missing.push(lone(table, true)),
         }
     }
+    missing.extend(free.into_iter().map(|table| lone(table, false)));
     if !pairs.is_empty() {
-        return Ok(pairs);
+        return Ok((pairs, missing));
     }
     let titles = |subject: &Subject<'_>| {
         let titles: Vec<&str> = subject.tables.iter().map(|table| &*table.title).collect();

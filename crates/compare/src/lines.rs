@@ -1,0 +1,255 @@
+//! The lines of a comparison: each metric of each cell that both sides have, and of each engine's mean, before they are judged.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use protocol::CellSize;
+use results::Metric;
+use stats::{Estimate, Line, PooledVariance, Replicates, paired_estimates};
+
+use crate::Criteria;
+use crate::drift::Drift;
+use crate::sides::{Side, Sides};
+
+/// The spread between separate runs that is assumed where no history says it: a standard deviation of a run's level. The simulations of
+/// `crates/stats/tests/simulation/verdicts.rs` have it.
+pub(crate) const ASSUMED_RUN_SPREAD: f64 = 0.05;
+
+/// A metric of a cell or of an engine's mean.
+#[derive(Debug)]
+pub(crate) struct PendingLine {
+    pub(crate) metric: Metric,
+    pub(crate) engine: String,
+    /// `None` of an engine's mean.
+    pub(crate) size: Option<CellSize>,
+    pub(crate) baseline: Side,
+    pub(crate) candidate: Side,
+    /// ln(candidate / baseline) of what memory gave beside each replicate, by its number.
+    memory_read: BTreeMap<u32, f64>,
+    /// What drifted inside replicates, and from one to the next.
+    inside: Vec<Drift>,
+    trends: Vec<Drift>,
+    /// The cells that a mean is of.
+    sizes: Vec<CellSize>,
+    /// The minimum effect.
+    pub(crate) threshold: f64,
+}
+
+/// How two sides were measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Design {
+    /// Interleaved: replicates of one number are neighbours in time.
+    Paired,
+    /// Two runs, one after the other.
+    Separate,
+    /// A side is printed.
+    Printed,
+}
+
+/// The lines of a cell; metrics that one side alone has are left out.
+pub(crate) fn of_cell(
+    (engine, size): (&str, CellSize),
+    [baseline, candidate]: [&Sides<'_>; 2],
+    design: Design,
+    criteria: &Criteria<'_>,
+) -> Vec<PendingLine> {
+    let read = baseline.memory_read.iter();
+    let memory_read: BTreeMap<u32, f64> = read
+        .filter_map(|(number, one)| Some((*number, (candidate.memory_read.get(number)? / one).ln())))
+        .collect();
+    let line = |(metric, side): (&Metric, &Side)| {
+        let other = candidate.by_metric.get(metric)?;
+        let inside =
+            [("baseline", baseline), ("candidate", candidate)].into_iter().flat_map(|(who, sides)| {
+                let drift = sides.drift.get(metric).into_iter().flatten();
+                drift.map(move |drift| Drift { what: format!("{who}: {}", drift.what), size: drift.size })
+            });
+        let line = PendingLine {
+            metric: *metric,
+            engine: engine.to_owned(),
+            size: Some(size),
+            baseline: side.clone(),
+            candidate: other.clone(),
+            memory_read: if *metric == Metric::Memory { BTreeMap::new() } else { memory_read.clone() },
+            inside: inside.collect(),
+            trends: Vec::new(),
+            sizes: vec![size],
+            threshold: criteria.thresholds.at(*metric, side.centre()),
+        };
+        Some(line.with_trends(design))
+    };
+    baseline.by_metric.iter().filter_map(line).collect()
+}
+
+/// Adds the geometric mean of each engine's cells in each metric. Where it drifted, all of them did: it sees what no cell alone can.
+pub(crate) fn add_means(lines: &mut Vec<PendingLine>, design: Design) {
+    let mut groups: IndexMap<(String, Metric), Vec<usize>> = IndexMap::new();
+    for (place, line) in lines.iter().enumerate() {
+        groups.entry((line.engine.clone(), line.metric)).or_default().push(place);
+    }
+    for ((engine, metric), places) in groups.into_iter().filter(|(_, places)| places.len() > 1) {
+        let cells: Vec<&PendingLine> = places.iter().map(|&place| &lines[place]).collect();
+        let mean = |side: fn(&PendingLine) -> &Side| {
+            Side::geometric_mean(&cells.iter().map(|line| side(line)).collect::<Vec<_>>()).expect("two cells")
+        };
+        let thresholds: Vec<f64> = cells.iter().map(|line| line.threshold.ln_1p()).collect();
+        let share = 1.0 / cells.len() as f64;
+        let inside = cells.iter().flat_map(|line| {
+            let size = line.size.expect("a cell's size");
+            let drift = line.inside.iter();
+            drift
+                .map(move |drift| Drift { what: format!("{size}: {}", drift.what), size: drift.size * share })
+        });
+        let line = PendingLine {
+            metric,
+            baseline: mean(|line| &line.baseline),
+            candidate: mean(|line| &line.candidate),
+            size: None,
+            memory_read: BTreeMap::new(),
+            inside: inside.collect(),
+            trends: Vec::new(),
+            sizes: cells.iter().flat_map(|line| line.sizes.clone()).collect(),
+            threshold: stats::mean(&thresholds).expect("two cells").exp_m1(),
+            engine,
+        };
+        let line = line.with_trends(design);
+        for &place in &places {
+            let all = line.trends.iter().map(|drift| Drift {
+                what: format!("all of {}: {}", line.engine, drift.what),
+                size: drift.size,
+            });
+            let all: Vec<Drift> = all.collect();
+            lines[place].trends.extend(all);
+        }
+        lines.push(line);
+    }
+}
+
+impl PendingLine {
+    fn with_trends(mut self, design: Design) -> Self {
+        if let (Side::Measured { means, .. }, Side::Measured { means: other, .. }) =
+            (&self.baseline, &self.candidate)
+        {
+            self.trends = Drift::trends(means, other, design == Design::Paired, self.threshold);
+        }
+        self
+    }
+
+    /// What drifted, in words.
+    pub(crate) fn drift(&self) -> Vec<String> {
+        self.inside.iter().chain(&self.trends).map(|drift| drift.what.clone()).collect()
+    }
+
+    /// What drift can have moved the ratio by, a logarithm. A cell's own trend and that of all its engine's cells are one drift, seen
+    /// twice.
+    fn margin(&self) -> f64 {
+        let all = |is_of_all: bool| {
+            let trends =
+                self.trends.iter().filter(move |drift| drift.what.starts_with("all of ") == is_of_all);
+            trends.map(|drift| drift.size).sum::<f64>()
+        };
+        let inside: f64 = self.inside.iter().map(|drift| drift.size).sum();
+        inside + all(true).max(all(false))
+    }
+
+    fn statistic(&self, is_median: bool) -> Option<[&Replicates; 2]> {
+        let (Side::Measured { means, medians }, Side::Measured { means: other, medians: others }) =
+            (&self.baseline, &self.candidate)
+        else {
+            return None;
+        };
+        match (is_median, medians, others) {
+            (false, ..) => Some([means, other]),
+            (true, None, None) => None,
+            (true, medians, others) => {
+                Some([medians.as_ref().unwrap_or(means), others.as_ref().unwrap_or(other)])
+            }
+        }
+    }
+}
+
+/// What is tested of a line.
+#[derive(Debug)]
+pub(crate) struct TestedLine {
+    pub(crate) line: Line,
+    /// What separate runs differ by without a change is in its intervals, or is in none.
+    pub(crate) knows_runs: bool,
+}
+
+/// What is tested of the lines of one table, line by line.
+pub(crate) fn tested(
+    lines: &[PendingLine],
+    heading: &str,
+    design: Design,
+    criteria: &Criteria<'_>,
+) -> Vec<TestedLine> {
+    let mut groups: BTreeMap<(Metric, bool), Vec<usize>> = BTreeMap::new();
+    for (place, line) in lines.iter().enumerate() {
+        groups.entry((line.metric, line.size.is_none())).or_default().push(place);
+    }
+    let empty = |line: &PendingLine| TestedLine {
+        line: Line { mean: None, median: None, threshold: line.threshold, is_engine: line.size.is_none() },
+        knows_runs: design != Design::Separate,
+    };
+    let mut tested: Vec<TestedLine> = lines.iter().map(empty).collect();
+    for places in groups.values() {
+        for is_median in [false, true] {
+            let group: Vec<(usize, &PendingLine)> =
+                places.iter().map(|&place| (place, &lines[place])).collect();
+            for (place, estimate) in estimates(&group, is_median, design) {
+                let line = &lines[place];
+                let spread = criteria
+                    .spread
+                    .filter(|_| design == Design::Separate)
+                    .and_then(|spread| spread.of(heading, &line.engine, &line.sizes, line.metric, is_median));
+                let margin = if criteria.allow_drift { 0.0 } else { line.margin() };
+                let estimate = estimate.map(|estimate| match spread {
+                    Some((variance, degrees)) => {
+                        estimate.with_run_spread(variance, degrees, true).widened(margin)
+                    }
+                    None => estimate.widened(margin),
+                });
+                let TestedLine { line, knows_runs } = &mut tested[place];
+                *knows_runs |= spread.is_some();
+                *(if is_median { &mut line.median } else { &mut line.mean }) = estimate;
+            }
+        }
+    }
+    tested
+}
+
+/// The estimates of lines of one metric, all of cells or all of means, by their places; nothing for a line without the statistic.
+fn estimates(
+    lines: &[(usize, &PendingLine)],
+    is_median: bool,
+    design: Design,
+) -> Vec<(usize, Option<Estimate>)> {
+    if design == Design::Printed {
+        let printed = lines.iter().filter(|_| !is_median).map(|(place, line)| {
+            (*place, Some(Estimate::published(line.baseline.rounding(), line.candidate.rounding())))
+        });
+        return printed.collect();
+    }
+    let with_statistic =
+        lines.iter().filter_map(|(place, line)| Some((*place, *line, line.statistic(is_median)?)));
+    let with_statistic: Vec<(usize, &PendingLine, [&Replicates; 2])> = with_statistic.collect();
+    let places = with_statistic.iter().map(|(place, ..)| *place);
+    if design == Design::Separate {
+        let sides: Vec<&Replicates> = with_statistic.iter().flat_map(|(_, _, sides)| *sides).collect();
+        let pool = PooledVariance::new(&sides);
+        let estimates =
+            with_statistic.iter().map(|(_, _, [one, other])| Estimate::separate(one, other, &pool));
+        return places.zip(estimates).collect();
+    }
+    let pairs = with_statistic.iter().map(|(place, line, [one, other])| (*place, *line, other.over(one)));
+    let pairs: Vec<(usize, &PendingLine, Option<Replicates>)> = pairs.collect();
+    let known = pairs.iter().filter_map(|(place, line, ratios)| Some((*place, *line, ratios.as_ref()?)));
+    let known: Vec<(usize, &PendingLine, &Replicates)> = known.collect();
+    let ratios: Vec<&Replicates> = known.iter().map(|(_, _, ratios)| *ratios).collect();
+    let covariates: Vec<BTreeMap<u32, f64>> =
+        known.iter().map(|(_, line, _)| line.memory_read.clone()).collect();
+    let mut estimates: BTreeMap<usize, Option<Estimate>> =
+        pairs.iter().map(|(place, ..)| (*place, None)).collect();
+    estimates.extend(known.iter().map(|(place, ..)| *place).zip(paired_estimates(&ratios, &covariates)));
+    estimates.into_iter().collect()
+}
