@@ -1,7 +1,8 @@
 //! Telling the harness where the worker stands without touching the timed regions.
 //!
 //! The timing loop changes a few numbers between forwards; a thread of its own looks a few times a second and writes a
-//! line when they changed. A new phase is written at once: it is where a death from now on will have happened.
+//! line when they changed. A new phase is written at once: it is where a death from now on will have happened. So is where the
+//! timed forwards of a phase begin and end: the harness holds the time between against the figures.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,7 +26,19 @@ struct Shared {
 
 struct State {
     progress: Progress,
+    /// What was written last: it is not written again.
+    written: Progress,
     stopped: bool,
+}
+
+impl State {
+    /// What is to be written, if it was not written yet.
+    fn take_news(&mut self) -> Option<Progress> {
+        (self.progress != self.written).then(|| {
+            self.written = self.progress.clone();
+            self.progress.clone()
+        })
+    }
 }
 
 impl Shared {
@@ -51,14 +64,23 @@ impl Reporter {
 
     fn new(phase: Phase, write: Box<dyn Fn(&Progress) + Send + Sync>) -> Self {
         let progress = Progress { phase, done: 0, of: 0, last_seconds: None };
-        let state = Mutex::new(State { progress, stopped: false });
+        let state = Mutex::new(State { written: progress.clone(), progress, stopped: false });
         Self { shared: Arc::new(Shared { state, wake: Condvar::new(), write }), thread: None }
     }
 
     /// A phase of `of` steps begins: forwards, or weights of a model.
     pub fn phase(&self, phase: Phase, of: u32) {
-        let progress = Progress { phase, done: 0, of, last_seconds: None };
-        self.shared.lock().progress = progress.clone();
+        self.shared.lock().progress = Progress { phase, done: 0, of, last_seconds: None };
+        self.write_now();
+    }
+
+    /// Writes where the request stands, at once: where the timed forwards of a phase begin, and where they end.
+    pub fn write_now(&self) {
+        let progress = {
+            let mut state = self.shared.lock();
+            state.written = state.progress.clone();
+            state.progress.clone()
+        };
         (self.shared.write)(&progress);
     }
 
@@ -81,20 +103,18 @@ impl Reporter {
 }
 
 fn report(shared: &Shared) {
-    let mut written = shared.lock().progress.clone();
     loop {
-        let (state, _) = shared
+        let (mut state, _) = shared
             .wake
             .wait_timeout_while(shared.lock(), PERIOD, |state| !state.stopped)
             .unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
             return;
         }
-        let progress = state.progress.clone();
+        let news = state.take_news();
         drop(state);
-        if progress != written {
+        if let Some(progress) = news {
             (shared.write)(&progress);
-            written = progress;
         }
     }
 }

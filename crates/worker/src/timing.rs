@@ -72,7 +72,9 @@ pub fn measure(
     let forwards = warmup + 1 + procedure.generations as usize * (1 + generation_length);
     reporter.phase(Phase::Decode, forwards as u32);
     generate(stand, warmup, reporter)?;
+    reporter.write_now();
     let (generations, tokens_on_device) = time_generations(stand, procedure, generation_length, reporter)?;
+    reporter.write_now();
 
     let collectives = (collectives && !world.is_alone() && stand.engine.times_collectives())
         .then(|| collective_shares(stand, generation_length, reporter))
@@ -113,6 +115,9 @@ fn on_device(latencies: &[Latency]) -> Option<Vec<f64>> {
 fn time_prompts(stand: &mut Stand<'_>, procedure: Procedure, reporter: &Reporter) -> Result<Vec<Latency>> {
     let (mut latencies, mut seconds) = (Vec::new(), Vec::new());
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
+        if run == procedure.warmup_runs {
+            reporter.write_now();
+        }
         stand.engine.reset()?;
         let latency = time(stand, |engine| engine.prefill())?;
         reporter.step(latency.host);

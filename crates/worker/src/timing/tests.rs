@@ -124,6 +124,26 @@ fn forwards_are_counted_warmed_up_and_synchronised_on_both_sides() {
     assert_eq!(log.calls, expected);
 }
 
+#[test]
+fn the_harness_hears_where_the_timed_forwards_begin_and_end() {
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = std::sync::Arc::clone(&lines);
+    let reporter = Reporter::start(Phase::Prompt, move |progress| {
+        heard.lock().unwrap().push((progress.phase, progress.done));
+    })
+    .unwrap();
+    let prompt = Prompt { batch_size: 1, length: 2, ids: vec![1, 2] };
+    let procedure = Procedure { warmup_runs: 2, prompt_runs: 3, generations: 2, ..Procedure::default() };
+    let job = Job { prompt: &prompt, generation_length: 4, procedure, collectives: false };
+    measure(&mut Log::default(), &MonotonicClock::start(), &job, &World::alone(), &reporter).unwrap();
+    drop(reporter);
+    let lines = lines.lock().unwrap();
+    // Warm-ups: 2 prefills; then a prefill with 2 decode forwards. A generation: 5 forwards.
+    for expected in [(Phase::Prompt, 0), (Phase::Prompt, 2), (Phase::Decode, 0), (Phase::Decode, 3), (Phase::Decode, 13)] {
+        assert_eq!(lines.iter().filter(|line| **line == expected).count().min(1), 1, "{expected:?} in {lines:?}");
+    }
+}
+
 struct ScriptedClock(Rc<Cell<Duration>>);
 
 impl Clock for ScriptedClock {
