@@ -24,6 +24,10 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
             "{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}",
             cell_name(&cell)
         ),
+        Event::AskedAgain { cell, why } => format!(
+            "{}: {why}: asking again with another number of forwards, to tell a wrong clock from a slow warm-up",
+            cell_name(&cell)
+        ),
         Event::RetryFailed { cell, why } => format!(
             "{}: the further try ended early: {why}: keeping the one before, marked as throttled",
             cell_name(&cell)

@@ -100,6 +100,14 @@ pub enum Event<'a> {
         /// Why clocks were lower, with the share of the time.
         why: &'a str,
     },
+    /// A phase lasted much longer than the worker's figures: the cell is measured once more, with another number of forwards, to tell a wrong
+    /// clock from a slow warm-up. The figures of the first are kept.
+    AskedAgain {
+        /// The cell.
+        cell: Cell<'a>,
+        /// What was claimed, and how long it lasted.
+        why: &'a str,
+    },
     /// A further try of a cell did not end well: the one before it is kept.
     RetryFailed {
         /// The cell.

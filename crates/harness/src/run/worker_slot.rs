@@ -6,18 +6,14 @@ use std::time::{Duration, Instant};
 
 use machine::Reader;
 use machine::gpu::{GpuWatch, Monitor};
-use protocol::{
-    CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MeasuredCell, Phase, Progress, Reply, Request,
-};
+use protocol::{CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MeasuredCell, Progress};
 
 use crate::run::ceilings::read_beside_cell;
 use crate::run::idle::{Wait, wait_until_idle};
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::verify::Verifier;
 use crate::worker::interrupt::interrupted_within;
-use crate::worker::process::PLAIN_REPLY;
-use crate::worker::requests::{NUMBER_BYTES, load, measure_request, why};
-use crate::worker::validate::check_series;
+use crate::worker::requests::{check_claimed_time, load, measure_request, measure_with, why};
 use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
 
 /// A note of a turn that did not have the machine to itself.
@@ -160,16 +156,12 @@ impl WorkerSlot {
             // It is warm; only the caches are another engine's.
             request.procedure.warmup_runs = request.procedure.warmup_runs.min(1);
         }
-        let request = Request::Measure(request);
-        let series = u64::from(sweep.procedure.generations) * (u64::from(sweep.generation_length) + 2);
-        let figures = series + u64::from(sweep.procedure.prompt_runs);
-        let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
         let reader = self.reader.as_deref();
         let mut read_memory = || clocked(&mut self.time.memory, || reader.map(read_beside_cell));
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
         let asked = Instant::now();
-        let answer = current.worker.ask(&request, longest, &mut |progress| {
+        let answer = measure_with(&mut current.worker, &request, &mut |progress| {
             if let Some(monitor) = &monitor {
                 monitor.phase(progress.phase);
             }
@@ -178,13 +170,11 @@ impl WorkerSlot {
         beside.gpu = monitor.map(Monitor::stop);
         let passed = asked.elapsed();
         beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
-        let measured = answer.and_then(|reply| {
-            let passed = (!current.worker.hello.virtual_clock).then_some(passed);
-            match reply {
-                Reply::Measured(measured) => check_series(sweep, measured, passed),
-                _ => Err("expected measured".to_owned()),
-            }
-            .map_err(|what| current.worker.protocol_error(Phase::Decode, what))
+        let world_size = sweep.setup.ranks.world_size;
+        let measured = answer.and_then(|(measured, times)| {
+            let tell = &mut |why: &str| on_event(Event::AskedAgain { cell, why });
+            check_claimed_time(&mut current.worker, world_size, &request, (&measured, &times), tell)?;
+            Ok(measured)
         });
         self.time.on_cell(passed, measured.as_ref().ok());
         let Loaded { weights_bytes, mut notes } = current.loaded.clone();

@@ -1,6 +1,7 @@
 //! Worker processes: how they are started, asked, bounded and ended, and what their end means.
 
 pub(crate) mod children;
+pub(crate) mod claimed_time;
 pub(crate) mod classify;
 pub(crate) mod clock_lock;
 pub(crate) mod guard;

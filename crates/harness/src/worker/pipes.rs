@@ -5,6 +5,7 @@ use std::process::ChildStdin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use protocol::Reply;
 
@@ -13,8 +14,8 @@ const STDERR_KEPT: usize = 64 << 10;
 
 /// A line that a worker wrote.
 pub(super) enum Line {
-    /// An answer, or progress.
-    Reply(Box<Reply>),
+    /// An answer, or progress, and when it was read.
+    Reply(Box<Reply>, Instant),
     /// Not of the protocol; why.
     Garbage(String),
     /// The pipe ended inside a line.
@@ -51,10 +52,11 @@ fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<
     pipe.fill_buf()?;
     let longest = longest.load(Ordering::Relaxed);
     pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
+    let read_at = Instant::now();
     Ok(match line.last() {
         None => None,
         Some(b'\n') => Some(match parse_reply(&line) {
-            Ok(reply) => Line::Reply(Box::new(reply)),
+            Ok(reply) => Line::Reply(Box::new(reply), read_at),
             Err(what) => Line::Garbage(what),
         }),
         Some(_) if line.len() > longest => Some(Line::Garbage(format!(

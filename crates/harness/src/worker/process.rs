@@ -107,17 +107,17 @@ impl Worker {
             hello: Hello::default(),
         };
         let deadline = HELLO_DEADLINE.min(limits.request);
-        let end = match worker.receive(Deadline::Hello, deadline, Phase::Load, &mut |_| ())? {
-            Reply::Hello(hello) if hello.protocol == PROTOCOL => {
+        let end = match worker.receive(Deadline::Hello, deadline, Phase::Load, &mut |_, _| ())? {
+            (Reply::Hello(hello), _) if hello.protocol == PROTOCOL => {
                 worker.hello = hello;
                 return Ok(worker);
             }
-            Reply::Hello(hello) => WorkerEnd::Garbage(format!(
+            (Reply::Hello(hello), _) => WorkerEnd::Garbage(format!(
                 "the worker speaks protocol {}, expected {PROTOCOL}",
                 hello.protocol
             )),
-            Reply::Failed(failure) => WorkerEnd::NotStarted(failure.message),
-            other => WorkerEnd::Garbage(format!("expected hello, found {}", name(&other))),
+            (Reply::Failed(failure), _) => WorkerEnd::NotStarted(failure.message),
+            (other, _) => WorkerEnd::Garbage(format!("expected hello, found {}", name(&other))),
         };
         Err(worker.end(Phase::Load, Some(end)))
     }
@@ -129,20 +129,30 @@ impl Worker {
         longest: usize,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Reply, WorkerError> {
+        self.ask_timed(request, longest, &mut |update, _| progress(update)).map(|(reply, _)| reply)
+    }
+
+    /// [`ask`](Self::ask), where it counts when each line was read.
+    pub(crate) fn ask_timed(
+        &mut self,
+        request: &Request,
+        longest: usize,
+        progress: &mut dyn FnMut(&Progress, Instant),
+    ) -> Result<(Reply, Instant), WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.oom_kills_before = OomKills::now();
         self.longest_line.store(longest, Ordering::Relaxed);
         self.send(request);
         match self.receive(Deadline::Request, self.limits.request, phase, progress)? {
-            Reply::Failed(failure) => {
+            (Reply::Failed(failure), _) => {
                 if self.world_size > 1 {
                     // The ranks may be anywhere: they can't be asked again.
                     self.kill();
                 }
                 Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
             }
-            reply => Ok(reply),
+            answer => Ok(answer),
         }
     }
 
@@ -158,7 +168,7 @@ impl Worker {
         let mut said = false;
         let end = loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Line::Reply(reply)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(Line::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
                 Ok(_) => said = true,
                 Err(RecvTimeoutError::Disconnected) => break None,
                 Err(RecvTimeoutError::Timeout) => break Some(WorkerEnd::TimedOut(Deadline::Shutdown, limit)),
@@ -197,8 +207,8 @@ impl Worker {
         what: Deadline,
         limit: Duration,
         mut phase: Phase,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Reply, WorkerError> {
+        progress: &mut dyn FnMut(&Progress, Instant),
+    ) -> Result<(Reply, Instant), WorkerError> {
         let start = Instant::now();
         // Loading begins with its request; the phases of a cell begin when the worker says so.
         let mut phase_start = (what == Deadline::Request && phase == Phase::Load).then_some(start);
@@ -222,15 +232,15 @@ impl Worker {
                 }
             }
             match self.lines.recv_timeout(wait) {
-                Ok(Line::Reply(reply)) => match *reply {
+                Ok(Line::Reply(reply, read_at)) => match *reply {
                     Reply::Progress(update) => {
                         if phase_start.is_none() || update.phase != phase {
                             phase_start = Some(Instant::now());
                         }
                         phase = update.phase;
-                        progress(&update);
+                        progress(&update, read_at);
                     }
-                    reply => return Ok(reply),
+                    reply => return Ok((reply, read_at)),
                 },
                 Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
                 Ok(Line::Torn) => {
@@ -244,13 +254,13 @@ impl Worker {
     }
 
     /// The answer that lies in the pipe although its deadline has passed here.
-    fn late_reply(&self) -> Option<Reply> {
+    fn late_reply(&self) -> Option<(Reply, Instant)> {
         let deadline = Instant::now() + GRACE;
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(wait).ok()? {
-                Line::Reply(reply) if matches!(*reply, Reply::Progress(_)) => {}
-                Line::Reply(reply) => return Some(*reply),
+                Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => {}
+                Line::Reply(reply, read_at) => return Some((*reply, read_at)),
                 Line::Garbage(_) | Line::Torn => return None,
             }
         }

@@ -1,11 +1,13 @@
 //! What a worker is asked for: who it is, to load a model, to generate, to run one cell for a profiler.
 
 use protocol::{
-    CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Phase, Progress, Reply,
-    Request,
+    CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Phase,
+    Progress, Reply, Request,
 };
 
+use crate::worker::claimed_time::CellTimes;
 use crate::worker::process::PLAIN_REPLY;
+use crate::worker::validate::check_series;
 use crate::{Engines, Limits, Model, Setup, Sweep, Variant, Worker, WorkerError, WorkerProcesses, classify};
 
 /// JSON's longest number and a comma, with room to spare.
@@ -101,6 +103,64 @@ pub(crate) fn measure_request(sweep: &Sweep, model: &Model, cell: CellSize) -> M
         procedure: sweep.procedure,
         collectives: sweep.collectives,
     }
+}
+
+/// Has a worker that has its model loaded measure a cell; its figures, and when its lines were read. Only their number, and how they fit
+/// to each other and to the time of the request, is checked.
+pub(crate) fn measure_with(
+    worker: &mut Worker,
+    request: &MeasureRequest,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Measured, CellTimes), WorkerError> {
+    let procedure = request.procedure;
+    let series = u64::from(procedure.generations) * (u64::from(request.generation_length) + 2);
+    let figures = series + u64::from(procedure.prompt_runs);
+    let longest = PLAIN_REPLY.saturating_add((figures as usize).saturating_mul(NUMBER_BYTES));
+    let mut times = CellTimes::start(request);
+    let question = Request::Measure(request.clone());
+    let (reply, answered) = worker.ask_timed(&question, longest, &mut |update, at| {
+        times.on_progress(update, at);
+        progress(update);
+    })?;
+    times.on_answer(answered);
+    let passed = (!worker.hello.virtual_clock).then(|| times.passed());
+    let checked = match reply {
+        Reply::Measured(measured) => check_series(request, measured, passed),
+        _ => Err("expected measured".into()),
+    };
+    match checked {
+        Ok(measured) => Ok((measured, times)),
+        Err(what) => Err(worker.protocol_error(Phase::Decode, what)),
+    }
+}
+
+/// Holds what a worker claims of each phase against the time that passed. Where that is much longer, the worker is asked once more, of which
+/// `tell` hears why: only what a second measurement confirms is an error.
+pub(crate) fn check_claimed_time(
+    worker: &mut Worker,
+    world_size: u32,
+    request: &MeasureRequest,
+    (measured, times): (&Measured, &CellTimes),
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), WorkerError> {
+    if worker.hello.virtual_clock {
+        return Ok(());
+    }
+    let doubts = times.unexplained(measured, world_size);
+    let Some(doubt) = doubts.first() else { return Ok(()) };
+    tell(&doubt.words());
+    let (again, times) = measure_with(worker, &times.second_request(request), &mut |_| ())?;
+    let confirmed = times.unexplained(&again, world_size).into_iter().find_map(|second| {
+        let first = doubts.iter().find(|first| first.phase() == second.phase())?;
+        first.is_confirmed_by(&second).then_some((*first, second))
+    });
+    let Some((first, second)) = confirmed else { return Ok(()) };
+    let what = format!(
+        "{}; so did a second measurement ({}): the worker's clock or its unit is wrong (PROTOCOL.md, \"Claimed time\")",
+        first.words(),
+        second.seconds_of_each()
+    );
+    Err(worker.protocol_error(first.phase(), what))
 }
 
 /// Starts the worker of `engine` and loads the model.
