@@ -112,6 +112,7 @@ fn run(rng: &mut Rng, mut machine: Rng, case: Case, is_baseline: bool) -> Run {
                     device_memory_limit_bytes: None,
                     procedure: None,
                     read_bytes_per_second: None,
+                    machine_load: None,
                     gpu: None,
                     outcome: Outcome::Ok(Box::new(MeasuredCell {
                         load_seconds: None,

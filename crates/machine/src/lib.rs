@@ -3,11 +3,13 @@
 mod available_memory;
 mod environment;
 pub mod gpu;
+mod load;
 mod memory_bandwidth;
 mod oom_kills;
 mod processor;
 
 pub use available_memory::available_memory;
 pub use environment::{cpu_model, memory_bytes, read_environment, utc_now};
+pub use load::{LoadWatch, Process, busiest_others, processes};
 pub use memory_bandwidth::Reader;
 pub use oom_kills::OomKills;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Options, Precision};
+use crate::{Device, MachineLoad, Options, Precision};
 
 /// Measure what the device can do at most, as the engine's libraries reach it. No model is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,13 +78,21 @@ pub struct MeasuredCeilings {
     /// Matrix products that went on for seconds, by precision; empty where only a burst was measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sustained_flops: BTreeMap<Precision, SustainedCeiling>,
+    /// What else the machine did meanwhile; `None` in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_load: Option<MachineLoad>,
 }
 
 impl MeasuredCeilings {
     /// The best of what engines reached; figures that are no number above 0 count for nothing.
     pub fn best<'a>(device: Device, reached: impl IntoIterator<Item = (&'a str, &'a Reached)>) -> Self {
-        let mut best =
-            Self { device, read_bytes: None, flops: BTreeMap::new(), sustained_flops: BTreeMap::new() };
+        let mut best = Self {
+            device,
+            read_bytes: None,
+            flops: BTreeMap::new(),
+            sustained_flops: BTreeMap::new(),
+            machine_load: None,
+        };
         for (engine, reached) in reached {
             let better = |known: Option<&MeasuredCeiling>, value: f64| {
                 let is_better = value.is_finite() && value > known.map_or(0.0, |known| known.per_second);

@@ -10,6 +10,7 @@ mod cell;
 mod environment;
 mod gpu;
 mod latency;
+mod machine_load;
 mod measurement;
 mod message;
 mod processor;
@@ -22,6 +23,7 @@ pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached, 
 pub use cell::{CellKey, CellSize, Ranks, TableKey};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, LockedClock, Throttle};
+pub use machine_load::MachineLoad;
 pub use measurement::{
     CellFailure, CollectiveShares, DeviceSeconds, FailureKind, Generation, MeasuredCell, Measurement, Memory,
     Outcome, SCHEMA,

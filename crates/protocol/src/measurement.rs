@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellKey, CellSize, GpuSeries, Measured, Phase, Procedure};
+use crate::{CellKey, CellSize, GpuSeries, MachineLoad, Measured, Phase, Procedure};
 
 /// The version of [`Measurement`]'s layout. Version 1 is still read.
 pub const SCHEMA: u32 = 2;
@@ -174,6 +174,9 @@ pub struct Measurement {
     /// What the GPU did; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSeries>,
+    /// What else the machine did meanwhile; `None` where the cell was not tried, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_load: Option<MachineLoad>,
     /// How it ended, with the series where it was measured.
     pub outcome: Outcome,
 }

@@ -157,6 +157,7 @@ impl From<MeasurementV1> for Measurement {
             procedure: record.procedure,
             read_bytes_per_second: record.read_bytes_per_second,
             gpu: record.gpu,
+            machine_load: None,
             outcome,
         }
     }

@@ -26,6 +26,7 @@ fn with_ceilings() -> Environment {
             read_bytes: Some(ceiling(40e9)),
             flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
             sustained_flops: BTreeMap::new(),
+            machine_load: None,
         }),
         models: BTreeMap::from([("llama2-15m".to_owned(), facts)]),
         ..environment()

@@ -65,6 +65,7 @@ fn ended(sweep: &Sweep, index: usize, failure: Option<FailureKind>) -> Measureme
         device_memory_limit_bytes: None,
         procedure: None,
         read_bytes_per_second: None,
+        machine_load: None,
         gpu: None,
         outcome,
     }

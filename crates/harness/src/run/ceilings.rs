@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use machine::Reader;
 use machine::gpu::{GpuWatch, Gpus, Monitor};
+use machine::{LoadWatch, Reader};
 use protocol::{
     CeilingsRequest, Device, GpuSeries, Hello, Library, MeasuredCeilings, Phase, Precision, Reached, Reply,
     Request,
@@ -76,9 +76,13 @@ pub fn measure_ceilings<'a>(
         notify(Notice::MeasuringCeilings { engine: name });
         (name, ask(engines, name, &plan).map_err(|error| why(&error)))
     };
-    let names = sweep.engines.iter().map(String::as_str);
-    let answers: Vec<_> = distinct(engines, names, hellos).into_iter().map(answer).collect();
-    CeilingsReport { best: best(sweep.setup.device, &answers), engines: answers }
+    let mut names = sweep.engines.iter().map(String::as_str);
+    let load = LoadWatch::start();
+    let answers: Vec<_> = distinct(engines, names.clone(), hellos).into_iter().map(answer).collect();
+    let best = best(sweep.setup.device, &answers);
+    let is_scripted = names.all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock));
+    let best = MeasuredCeilings { machine_load: (!is_scripted).then(|| load.stop()), ..best };
+    CeilingsReport { best, engines: answers }
 }
 
 /// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything.

@@ -268,6 +268,7 @@ fn measure_cell(
         procedure: sweep.procedure.until.is_some().then_some(sweep.procedure),
         read_bytes_per_second: beside.read_bytes_per_second,
         gpu: beside.gpu,
+        machine_load: beside.machine_load,
         outcome,
     };
     folder.append(&measurement)?;

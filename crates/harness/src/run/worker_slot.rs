@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use machine::Reader;
 use machine::gpu::{GpuWatch, Monitor};
-use protocol::{CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MeasuredCell, Progress};
+use machine::{LoadWatch, Reader};
+use protocol::{CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MachineLoad, MeasuredCell, Progress};
 
 use crate::run::ceilings::read_beside_cell;
 use crate::run::idle::{Wait, wait_until_idle};
@@ -68,6 +68,8 @@ impl LoadFailure {
 pub(crate) struct SideMeasurements {
     /// What the GPU did, if there is one.
     pub(crate) gpu: Option<GpuSeries>,
+    /// What else the machine did.
+    pub(crate) machine_load: Option<MachineLoad>,
     /// How fast memory could be read right before and right after, the most, where that was asked for.
     pub(crate) read_bytes_per_second: Option<f64>,
 }
@@ -160,6 +162,7 @@ impl WorkerSlot {
         let mut read_memory = || clocked(&mut self.time.memory, || reader.map(read_beside_cell));
         let read_before = read_memory();
         let monitor = self.gpu.as_ref().and_then(GpuWatch::start);
+        let load = LoadWatch::start();
         let asked = Instant::now();
         let answer = measure_with(&mut current.worker, &request, &mut |progress| {
             if let Some(monitor) = &monitor {
@@ -169,6 +172,8 @@ impl WorkerSlot {
         });
         beside.gpu = monitor.map(Monitor::stop);
         let passed = asked.elapsed();
+        // What is scripted takes no notice of the machine.
+        beside.machine_load = (!current.worker.hello.virtual_clock).then(|| load.stop());
         beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
         let world_size = sweep.setup.ranks.world_size;
         let measured = answer.and_then(|(measured, times)| {

@@ -79,6 +79,7 @@ pub(crate) fn measured(
         device_memory_limit_bytes: None,
         procedure: None,
         read_bytes_per_second: None,
+        machine_load: None,
         gpu: None,
         outcome: Outcome::Ok(Box::new(MeasuredCell { load_seconds: None, notes: Vec::new(), series })),
     }
@@ -135,6 +136,7 @@ pub(crate) fn environment() -> Environment {
             read_bytes: Some(ceiling(40e9)),
             flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
             sustained_flops: BTreeMap::new(),
+            machine_load: None,
         }),
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),

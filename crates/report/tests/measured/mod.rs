@@ -74,6 +74,7 @@ pub(crate) fn measured(
         device_memory_limit_bytes: None,
         procedure: None,
         read_bytes_per_second: None,
+        machine_load: None,
         gpu: None,
         outcome: Outcome::Ok(Box::new(MeasuredCell { load_seconds: Some(0.5), notes: Vec::new(), series })),
     }

@@ -3,6 +3,7 @@
 mod efficiency;
 mod figures;
 mod gpu_notes;
+mod load_notes;
 mod note;
 mod notes;
 mod row;

@@ -48,6 +48,8 @@ pub enum NoteKind {
     ClocksDisagree,
     /// Memory that a worker did not give back.
     MemoryLeft,
+    /// Other programs, or other guests, used the machine while cells or peaks were measured.
+    BusyMachine,
     /// The GPU's clocks were locked.
     LockedClocks,
     /// Replicates of one cell that were measured differently.
@@ -75,9 +77,10 @@ impl Note {
     pub(super) fn new(kind: NoteKind, text: String) -> Self {
         let severity = match kind {
             NoteKind::Disagreement => NoteSeverity::Wrong,
-            NoteKind::Throttled | NoteKind::ClocksDisagree | NoteKind::MixedReplicates => {
-                NoteSeverity::Caveat
-            }
+            NoteKind::Throttled
+            | NoteKind::ClocksDisagree
+            | NoteKind::BusyMachine
+            | NoteKind::MixedReplicates => NoteSeverity::Caveat,
             _ => NoteSeverity::Info,
         };
         Self { kind, severity, text }

@@ -5,6 +5,7 @@ use protocol::{CellSize, Environment, Measured, Measurement, Procedure, TableKey
 use stats::MeanInterval;
 
 use super::gpu_notes;
+use super::load_notes::busy_machine;
 use super::note::{Note, NoteKind};
 use super::row::Row;
 use crate::format_size;
@@ -41,6 +42,7 @@ pub(super) fn notes<'a>(
     for (kind, texts) in gpu(rows) {
         add(kind, texts);
     }
+    add(NoteKind::BusyMachine, busy_machine(rows, environments, heading_part));
     add(NoteKind::LockedClocks, locked_clocks(environments, heading_part).into_iter().collect());
     add(NoteKind::MixedReplicates, mixed_replicates(rows));
     add(NoteKind::Provenance, other_parts(rows, environments, heading_part));
