@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use compare::history::RunSpread;
-use compare::{Report, Subject, github, json, junit, markdown, terminal};
+use compare::{Criteria, Report, Subject, github, json, junit, markdown, terminal};
 use results::Source;
 
 use crate::args::{JudgeArgs, Outcome, Output, OutputFormat};
@@ -14,12 +14,14 @@ use crate::exit_status::ExitStatus;
 use crate::printer::screen_width;
 use crate::{history_folder, printer};
 
-/// Compares `candidate` with `baseline`; `history` is a folder of earlier runs, which say how far runs differ.
+/// Compares `candidate` with `baseline`; `history` is a folder of earlier runs, which say how far runs differ;
+/// `level_share` is the part of the level of false alarms that it may use.
 pub(crate) fn read_and_compare(
     baseline: &Path,
     candidate: &Path,
     judge: &JudgeArgs,
     history: Option<&Path>,
+    level_share: f64,
 ) -> Result<Report> {
     let (baseline, candidate) = std::thread::scope(|scope| {
         let other = scope.spawn(|| Source::read(candidate));
@@ -30,7 +32,8 @@ pub(crate) fn read_and_compare(
     let (baseline, candidate) = (Subject::new(&baseline)?, Subject::new(&candidate)?);
     let entries = history.map(history_folder::read).transpose()?;
     let spread = entries.map(|entries| RunSpread::new(entries, &baseline, &candidate));
-    Ok(compare::compare(&baseline, &candidate, &judge.criteria(spread.as_ref()))?)
+    let criteria = Criteria { level_share, ..judge.criteria(spread.as_ref()) };
+    Ok(compare::compare(&baseline, &candidate, &criteria)?)
 }
 
 /// Writes the report as it was asked for. Its verdicts are the exit status.

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(&args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Noise(args) => commands::noise::run(&args),
         Command::Ratios(args) => commands::ratios::run(&args),
         Command::History(args) => commands::history::run(&args),
         Command::Report(args) => commands::report::run(&args),

@@ -89,7 +89,7 @@ fn the_same_build_on_both_sides_is_unchanged() {
     std::fs::create_dir(place.path("empty")).unwrap();
     let message = "error: --against empty: there is no llama2-bench-mock, the worker of mock\n";
     place.bench(&["run", "sweep.toml", "--against", "empty"]).assert().code(2).stderr(message);
-    let message = "error: --threshold, --allow-drift, --allow-missing, --inconclusive, --provisional and --format are for a comparison";
+    let message = "error: --threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --format, --budget and";
     place.bench(&["run", "--threshold", "1%"]).assert().code(2).stderr(starts_with(message));
 }
 
@@ -382,6 +382,83 @@ fn history_shows_where_a_level_changed() {
         .assert()
         .code(2)
         .stderr(starts_with("error: kept/bad.json: missing field"));
+}
+
+#[test]
+fn what_is_open_is_measured_again_until_the_budget_is_spent() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let run = |out: &str, more: &[&str]| {
+        let mut command =
+            place.bench(&["run", "sweep.toml", "--out", out, "--against-option", "mock.slowdown=1"]);
+        command.args(ANY_MEMORY).args(["--format", &format!("json={out}.json")]).args(more).assert()
+    };
+    // One replicate says nothing; a round of five does.
+    run("clear", &["--replicates", "1", "--until-clear"]).code(0);
+    let json = read_json(&place.path("clear.json"));
+    assert_eq!(
+        (&json["counts"]["unchanged"], &json["counts"]["inconclusive"]),
+        (&42.into(), &0.into()),
+        "{json}"
+    );
+    assert_eq!(json["tables"][0]["sections"][0]["cells"][0]["round"], 1);
+    assert!(place.path("clear/round-1/candidate/measurements.jsonl").exists());
+    assert!(!place.path("clear/round-2").exists());
+    // A regression is confirmed.
+    run("slower", &["--option", "mock.slowdown=1.2", "--budget", "10m"]).code(1).stdout(contains(""));
+    let json = read_json(&place.path("slower.json"));
+    assert_eq!(json["counts"]["regressed"], 35);
+    // Without time left nothing is measured again, and that is told.
+    let told = "are open and were not measured again: the budget has 0 s left";
+    run("late", &["--replicates", "1", "--budget", "1ms"]).code(3);
+    assert!(std::fs::read_to_string(place.path("late/comparison.md")).unwrap().contains(told));
+    let message = "expected a duration such as 15m or 90s, found \"soon\"";
+    place.bench(&["run", "--budget", "soon"]).assert().code(2).stderr(contains(message));
+    let message = "error: --threshold, --allow-drift";
+    place.bench(&["run", "--budget", "1m"]).assert().code(2).stderr(starts_with(message));
+}
+
+#[test]
+fn noise_says_which_threshold_replicates_hold() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let text = place.bench(&["noise", "sweep.toml", "--out", "aa"]).assert().success();
+    let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();
+    assert!(text.contains("5 replicates hold") && text.contains("Wall-Clock Latency"), "{text}");
+    let json = place.bench(&["noise", "--from", "aa", "--json"]).assert().success();
+    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    let wall = json["metrics"].as_array().unwrap().iter().find(|metric| metric["metric"] == "wall").unwrap();
+    // The mock's clock is without noise.
+    assert!(wall["threshold_held"].as_f64().unwrap() < 1e-3, "{wall}");
+    assert_eq!(wall["replicates_needed"][0], serde_json::json!({"threshold": 0.01, "replicates": 2}));
+    run(&place, "one", &[]);
+    place.bench(&["noise", "--from", "one"]).assert().code(2).stderr(starts_with("error: one/baseline"));
+}
+
+#[test]
+fn the_gate_measures_two_builds_interleaved() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let gate = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/gate.sh");
+    let build = worker("llama2-bench-mock").parent().unwrap().display().to_string();
+    let run = |base: &str, out: &str, engines: &str| {
+        let mut command = Command::new(gate);
+        command.args(["sweep.toml", base, out]).args(ANY_MEMORY).current_dir(place.path(""));
+        command.env("LLAMA2_BENCH", worker("llama2-bench")).env("HISTORY", "kept").env("REVISION", out);
+        let output = command.env("ENGINES", engines).env_remove("GITHUB_ACTIONS").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = run(&build, "same", "");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(place.path("same/comment.md").exists() && place.path("same/junit.xml").exists());
+    // The head's engines.toml slows its worker by a fifth.
+    let engines = |slowdown: &str| {
+        format!("[mock]\ncommand = [\"llama2-bench-mock\"]\noptions = {{ slowdown = {slowdown} }}\n")
+    };
+    place.write("base.toml", &engines("1.0"));
+    place.write("head.toml", &engines("1.2"));
+    assert_eq!(run("base.toml", "slower", "head.toml").0, 1);
+    assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 2);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::sides::{Side, sides};
 use crate::subject::Subject;
 use crate::{
     ComparedFigure, ComparedTable, Criteria, EndLine, Lone, Missing, OtherMedian, Refused, Report, Section,
-    SideFigure,
+    SideFigure, Thresholds,
 };
 
 /// Compares `candidate` with `baseline`.
@@ -40,7 +40,7 @@ pub fn compare(
         tables.iter_mut().flat_map(|table| std::mem::take(&mut table.tested)).collect();
     let end_ps: Vec<f64> =
         tables.iter().flat_map(|table| &table.ends).filter_map(|end| end.verdict.p()).collect();
-    let judged = Judged::new(&lines, &end_ps);
+    let judged = Judged::new(&lines, &end_ps, criteria.level_share);
     let runs = criteria.spread.map(|spread| (spread, lines.iter().any(|line| line.knows_runs)));
     let notes = notes(baseline, candidate, &pairs, design, runs);
     let (mut judgements, mut end_ps) = (lines.iter().zip(judged.lines), judged.ends.into_iter());
@@ -89,6 +89,24 @@ pub fn compare(
         missing,
         missing_counts: !criteria.allow_missing,
     })
+}
+
+/// The estimates of two sides of one build, line by line, with whether it is an engine's mean: what is different about them is noise.
+///
+/// # Errors
+/// As [`compare`].
+pub(crate) fn estimates(
+    baseline: &Subject<'_>,
+    candidate: &Subject<'_>,
+) -> Result<Vec<(Metric, bool, Estimate)>, Refused> {
+    differences(baseline, candidate)?;
+    let (pairs, _) = matched(baseline, candidate)?;
+    let (design, criteria) = (design(baseline, candidate), Criteria::new(Thresholds::default()));
+    let tables = pairs.iter().map(|pair| Pending::new(pair, design, false, &criteria));
+    let lines = tables.flat_map(|table| table.lines.into_iter().zip(table.tested));
+    Ok(lines
+        .filter_map(|(line, tested)| Some((line.metric, line.size.is_none(), tested.line.mean?)))
+        .collect())
 }
 
 fn design(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Design {
@@ -179,9 +197,9 @@ struct Judged {
 impl Judged {
     /// Of two separate runs of which no history says how far runs differ, a change counts that is one even if they differ by
     /// [`ASSUMED_RUN_SPREAD`]; one that is a change of these two runs alone is provisional.
-    fn new(lines: &[TestedLine], end_ps: &[f64]) -> Self {
+    fn new(lines: &[TestedLine], end_ps: &[f64], share: f64) -> Self {
         let as_measured: Vec<Line> = lines.iter().map(|tested| tested.line.clone()).collect();
-        let (judged, ends) = judge(&as_measured, end_ps);
+        let (judged, ends) = judge(&as_measured, end_ps, share);
         if lines.iter().all(|tested| tested.knows_runs) {
             return Self { lines: judged, ends };
         }
@@ -196,7 +214,7 @@ impl Judged {
                 .map(|median| if *knows_runs { median.clone() } else { assumed(median) }),
             ..*line
         };
-        let (strict, _) = judge(&lines.iter().map(apart).collect::<Vec<_>>(), end_ps);
+        let (strict, _) = judge(&lines.iter().map(apart).collect::<Vec<_>>(), end_ps, share);
         let both = judged.into_iter().zip(strict).zip(lines);
         let lines = both.map(|((loose, strict), tested)| match loose.verdict {
             _ if tested.knows_runs || strict.verdict.is_change() => strict,
@@ -251,6 +269,7 @@ fn finished(
         replicates_needed: judgement.replicates_needed.filter(|_| design != Design::Printed),
         drift: line.drift(),
         is_hidden_regression: judgement.is_hidden_regression,
+        round: 0,
         own_threshold: (line.size.is_some() && line.threshold > share).then_some(line.threshold),
         engine: line.engine,
     }

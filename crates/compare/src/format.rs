@@ -98,6 +98,9 @@ pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
             verdict(other.median)
         ));
     }
+    if line.round > 0 {
+        remarks.push(format!("measured again, round {}", line.round));
+    }
     if line.is_hidden_regression {
         remarks.push("regressed but for its drift".into());
     }

@@ -89,6 +89,7 @@ fn line(line: &ComparedFigure) -> Value {
             "is_tail": other.is_tail,
         })),
         "replicates_needed": line.replicates_needed,
+        "round": line.round,
         "own_threshold": line.own_threshold,
         "drift": line.drift,
         "is_hidden_regression": line.is_hidden_regression,

@@ -2,7 +2,7 @@
 //!
 //! A [`Subject`] is one side: a run, or a file of published tables. [`compare()`]
 //! makes a [`Report`] of two; [`terminal`], [`markdown`], [`json`], [`junit`] and [`github`] write it. [`history`] keeps runs
-//! and shows what became of each metric. [`Ratios`] hold an engine of a subject against its others.
+//! and shows what became of each metric. [`Noise`] says what a machine's own noise lets a comparison say. [`Ratios`] hold an engine of a subject against its others.
 
 mod compare;
 mod criteria;
@@ -16,10 +16,12 @@ pub mod json;
 pub mod junit;
 mod lines;
 pub mod markdown;
+mod noise;
 mod notes;
 mod partners;
 mod ratios;
 mod report;
+mod rounds;
 mod sides;
 mod statement;
 mod subject;
@@ -29,6 +31,7 @@ mod thresholds;
 pub use compare::compare;
 pub use criteria::Criteria;
 pub use difference::Refused;
+pub use noise::Noise;
 pub use partners::{Lone, Missing};
 pub use ratios::{NoRatios, Ratios};
 pub use report::{

@@ -94,6 +94,8 @@ pub struct ComparedFigure {
     pub drift: Vec<String>,
     /// It is inconclusive only because it drifted, and would be regressed without.
     pub is_hidden_regression: bool,
+    /// The round in which it was measured: 0, or a later one of what was left open.
+    pub round: usize,
     /// The minimum effect of this line, where that is not the section's: of peak memory, at least 1 MB.
     pub own_threshold: Option<f64>,
 }

@@ -47,7 +47,7 @@ fn main() {
     let [means, medians] = estimates;
     let line = |(mean, median)| Line { mean, median, threshold: 0.05, is_engine: false };
     let lines: Vec<Line> = means.into_iter().zip(medians).map(line).collect();
-    let (judgements, _) = judge(&lines, &[]);
+    let (judgements, _) = judge(&lines, &[], 1.0);
     let judging = start.elapsed();
     println!("{CELLS} cells: reading {reading:.2?}, judging {judging:.2?}, looking for drift {drifting:.2?}");
     let undecided = judgements.iter().filter(|judgement| judgement.replicates_needed.is_some()).count();

@@ -143,7 +143,8 @@ impl Estimate {
         self.log_ratio
     }
 
-    pub(crate) fn half_width(&self, level: f64) -> f64 {
+    /// Half the interval that misses with probability `level`, a logarithm.
+    pub fn half_width(&self, level: f64) -> f64 {
         if self.shares.is_empty() {
             return self.margin;
         }
@@ -152,7 +153,7 @@ impl Estimate {
 
     /// The fewest replicates a side, of the same spread, with which half an interval at `level` is at most `width` wide in
     /// logarithms; `None` where that is more than `most`.
-    pub(crate) fn replicates_for(&self, width: f64, level: f64, most: usize) -> Option<usize> {
+    pub fn replicates_for(&self, width: f64, level: f64, most: usize) -> Option<usize> {
         let of = |count: usize| {
             let count = count as f64;
             let share = |share: &Share| match share.is_of_replicates {

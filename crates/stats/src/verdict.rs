@@ -88,12 +88,15 @@ pub struct Judgement {
 /// there are both. An engine's mean is then tested among a few means, not among all cells.
 ///
 /// Figures without noise have no p: their interval, which is the rounding's, and the threshold decide.
-pub fn judge(lines: &[Line], others: &[f64]) -> (Vec<Judgement>, Vec<f64>) {
+///
+/// `share` is the part of the level that this comparison may use: 1, or less where it is one of several that measure the same.
+pub fn judge(lines: &[Line], others: &[f64], share: f64) -> (Vec<Judgement>, Vec<f64>) {
     let families = [Family::new(lines, &[], true), Family::new(lines, others, false)];
     let are_both = families.iter().all(|family| !family.adjusted.is_empty());
+    let shares = if are_both { [ENGINES_SHARE, 1.0 - ENGINES_SHARE] } else { [1.0; 2] };
     let [mut engines, mut cells] =
-        [(&families[0], ENGINES_SHARE), (&families[1], 1.0 - ENGINES_SHARE)].map(|(family, share)| {
-            let share = if are_both { share } else { 1.0 };
+        [(&families[0], shares[0]), (&families[1], shares[1])].map(|(family, of_family)| {
+            let share = share * of_family;
             let adjusted: Vec<f64> = family.adjusted.iter().map(|p| (p / share).min(1.0)).collect();
             (adjusted.into_iter(), FAMILY_LEVEL * share / family.count.max(1) as f64)
         });
@@ -220,7 +223,7 @@ mod tests {
     }
 
     fn alone(baseline: &Replicates, candidate: &Replicates, threshold: f64) -> Judgement {
-        judge(&[line(estimate(baseline, candidate), threshold)], &[]).0[0]
+        judge(&[line(estimate(baseline, candidate), threshold)], &[], 1.0).0[0]
     }
 
     #[test]
@@ -259,7 +262,7 @@ mod tests {
         let exact = |value| Interval { low: value, high: value };
         let verdict = |baseline, candidate| {
             let judgement =
-                judge(&[line(Some(Estimate::published(baseline, exact(candidate))), 0.05)], &[]).0[0];
+                judge(&[line(Some(Estimate::published(baseline, exact(candidate))), 0.05)], &[], 1.0).0[0];
             assert_eq!((judgement.adjusted_p, judgement.replicates_needed), (None, None));
             judgement.verdict
         };
@@ -285,7 +288,7 @@ mod tests {
         let unknown = estimate(&around(1.0, 0.2, 6), &around(1.0, 0.2, 6));
         let judged = |mean: &Option<Estimate>, median: &Option<Estimate>| {
             let line = Line { mean: mean.clone(), median: median.clone(), threshold: 0.05, is_engine: false };
-            judge(&[line], &[]).0[0].verdict
+            judge(&[line], &[], 1.0).0[0].verdict
         };
         assert_eq!(judged(&slower, &same), Verdict::Regressed, "a tail");
         assert_eq!(judged(&same, &slower), Verdict::Regressed);
@@ -299,7 +302,7 @@ mod tests {
     fn a_margin_hides_no_change_that_is_larger_and_says_what_it_hides() {
         let judged = |level, margin| {
             let estimate = estimate(&around(1.0, 0.01, 6), &around(level, 0.01, 6)).unwrap();
-            let judgement = judge(&[line(Some(estimate.widened(margin)), 0.05)], &[]).0[0];
+            let judgement = judge(&[line(Some(estimate.widened(margin)), 0.05)], &[], 1.0).0[0];
             (judgement.verdict, judgement.is_hidden_regression)
         };
         assert_eq!(judged(2.0, 0.08), (Verdict::Regressed, false));
@@ -312,7 +315,7 @@ mod tests {
     fn the_family_raises_the_bar_for_cells_and_not_for_engines() {
         let changed = estimate(&around(1.0, 0.05, 5), &around(1.14, 0.05, 5));
         let same = line(estimate(&around(1.0, 0.05, 5), &around(1.0, 0.05, 5)), 0.02);
-        let verdict = |lines: &[Line]| judge(lines, &[]).0[0].verdict;
+        let verdict = |lines: &[Line]| judge(lines, &[], 1.0).0[0].verdict;
         assert_eq!(verdict(&[line(changed.clone(), 0.02)]), Verdict::Regressed);
         let mut lines = vec![same; 400];
         lines[0] = line(changed.clone(), 0.02);
@@ -328,7 +331,7 @@ mod tests {
     #[test]
     fn other_tests_of_cells_are_of_the_same_family() {
         let same = line(estimate(&around(1.0, 0.05, 5), &around(1.0, 0.05, 5)), 0.02);
-        let (_, others) = judge(&[same.clone(), same], &[0.004]);
+        let (_, others) = judge(&[same.clone(), same], &[0.004], 1.0);
         assert!((others[0] - 0.012).abs() < 1e-12, "{others:?}");
     }
 

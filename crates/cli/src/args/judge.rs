@@ -41,7 +41,13 @@ impl JudgeArgs {
             Some(metric) => thresholds.with(*metric, *share),
             None => thresholds,
         });
-        Criteria { thresholds, allow_drift: self.allow_drift, allow_missing: self.allow_missing, spread }
+        Criteria {
+            thresholds,
+            allow_drift: self.allow_drift,
+            allow_missing: self.allow_missing,
+            spread,
+            level_share: 1.0,
+        }
     }
 
     /// Where to write.

@@ -5,6 +5,7 @@ mod lists;
 mod measure;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use protocol::{CellSize, Precision, Share};
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Reproduce(ReproduceArgs),
     /// Compare a run with another run or a published table: a verdict for every cell and metric.
     Compare(CompareArgs),
+    /// Measure this machine against itself: which threshold a number of replicates can hold.
+    Noise(NoiseArgs),
     /// Hold an engine against the others of the same run: how many times as fast it is.
     Ratios(RatiosArgs),
     /// Show how a machine's runs went over revisions, and where they changed.
@@ -113,6 +116,13 @@ pub(crate) struct RunArgs {
         conflicts_with_all = ["list", "resume", "out", "shard", "against", "against_options", "dir", "watch", "replicates"]
     )]
     pub(crate) profile: Option<CellSize>,
+    /// With --against: measure what regressed or is inconclusive again, for at most this long, e.g. 15m. Its verdicts are then of the
+    /// new measurement alone, and the chance of a false alarm stays what it is.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) budget: Option<Duration>,
+    /// Like --budget, without a limit: until nothing is open.
+    #[arg(long, conflicts_with = "budget")]
+    pub(crate) until_clear: bool,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
     #[command(flatten)]
@@ -208,6 +218,28 @@ pub(crate) struct CompareArgs {
     pub(crate) history: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Measures every cell in pairs of replicates of one build, as `run --against` does, and says how large a change must be to be told from \
+                  that. A threshold below it makes `compare` inconclusive."
+)]
+pub(crate) struct NoiseArgs {
+    /// The sweep [default: configs/quick.toml, which is built in].
+    #[arg(value_name = "SWEEP.toml")]
+    pub(crate) sweep: Option<PathBuf>,
+    /// The folder of the two sides [default: runs/TIME-SWEEP-noise].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Measure nothing: take the folder of an earlier `noise`, or of a `run --against` of one build.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sweep", "out"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -378,6 +410,14 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) engines: EnginesArgs,
+}
+
+/// `90s`, `15m`, `1h30m`: numbers with units.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let span: Result<jiff::SignedDuration, _> = text.parse();
+    let duration =
+        span.ok().and_then(|span| Duration::try_from(span).ok()).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| format!("expected a duration such as 15m or 90s, found \"{text}\""))
 }
 
 /// A minute is long enough for any device's clocks to settle.

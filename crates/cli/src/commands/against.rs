@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use harness::{Destination, Engines, Setting, SweepKeys, Variant, Whole};
 
-use crate::args::{RunArgs, read_engines};
+use crate::args::{MeasureArgs, RunArgs, read_engines};
+use crate::commands::confirm::{self, Measured};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, keep_history, measure, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
 use crate::{comparison, html_report, printer};
 
-const SIDES: [&str; 2] = ["baseline", "candidate"];
+/// The folders of the two sides.
+pub(crate) const SIDES: [&str; 2] = ["baseline", "candidate"];
 
 /// What `replicates` is where none is given: the fewest that a verdict of change rests on.
 const REPLICATES: u32 = compare::FEWEST_REPLICATES as u32;
@@ -20,18 +22,21 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
     args.against.is_some() || !args.against_options.is_empty()
 }
 
-pub(crate) fn run(args: &RunArgs, engines: Engines) -> Result<ExitStatus> {
-    let (dir, [(baseline_settings, baseline_to), (candidate_settings, candidate_to)]) = open(args)?;
-    let candidate = Variant::resolve(&candidate_settings, engines.clone())?;
-    let baseline = baseline(args, baseline_settings, engines)?;
-    let variants = vec![(baseline, baseline_to), (candidate, candidate_to)];
-    let mut session = begin(variants, &args.measure)?;
+pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
+    let (dir, sides) = open(args)?;
+    let settings = sides[0].0.clone();
+    let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
     let status = measure(&mut session, args.measure.watch, &again(args, &dir))?;
     if status == ExitStatus::Interrupted {
         return Ok(status);
     }
     let [baseline, candidate] = SIDES.map(|side| dir.join(side));
-    let report = comparison::read_and_compare(&baseline, &candidate, &args.judge, None)?;
+    let mut report = confirm::compare_round(args, &baseline, &candidate, 0)?;
+    if let Some(budget) = confirm::budget(args) {
+        let measured = Measured { settings, took: session.elapsed() };
+        drop(session);
+        report = confirm::rounds(args, engines, &dir, &measured, budget, report)?;
+    }
     std::fs::write(dir.join("comparison.md"), compare::markdown::write(&report))?;
     html_report::write_page(&[baseline.clone(), candidate.clone()], &dir.join(html_report::PAGE), None)?;
     let compared = comparison::conclude(&report, &args.judge)?;
@@ -40,28 +45,55 @@ pub(crate) fn run(args: &RunArgs, engines: Engines) -> Result<ExitStatus> {
     Ok(if status == ExitStatus::Finding { status } else { compared })
 }
 
+/// Both sides, to be measured.
+pub(crate) fn variants(
+    args: &RunArgs,
+    [(baseline_settings, baseline_to), (settings, to)]: [(SweepKeys, Destination); 2],
+    engines: &Engines,
+) -> Result<Vec<(Variant, Destination)>> {
+    let candidate = Variant::resolve(&settings, engines.clone())?;
+    Ok(vec![(baseline(args, baseline_settings, engines.clone())?, baseline_to), (candidate, to)])
+}
+
+/// The settings of both sides in new folders of `dir`, with as many replicates as a verdict of change takes where none are given;
+/// `origin` is what asks for them.
+pub(crate) fn sides_of_new(
+    dir: &Path,
+    settings: &SweepKeys,
+    measure: &MeasureArgs,
+    origin: &str,
+) -> [(SweepKeys, Destination); 2] {
+    SIDES.map(|side| {
+        (
+            with_replicates(settings.clone(), measure, origin),
+            Destination::New { dir: dir.join(side), shard: None },
+        )
+    })
+}
+
+fn with_replicates(mut settings: SweepKeys, measure: &MeasureArgs, origin: &str) -> SweepKeys {
+    settings.procedure.replicates.get_or_insert_with(|| Setting::new(Whole(REPLICATES), origin));
+    measure.keys().over(settings)
+}
+
 /// The settings of both sides, but for what the baseline alone has, and their folders in the session's.
 fn open(args: &RunArgs) -> Result<(PathBuf, [(SweepKeys, Destination); 2])> {
     let sweep = args.sweep.as_deref();
-    let (dir, mut sides) = match &args.resume {
+    Ok(match &args.resume {
         Some(dir) => {
-            let open = |side: &str| open_earlier(&dir.join(side), sweep, args.allow_mixed);
+            let open = |side: &str| -> Result<(SweepKeys, Destination)> {
+                let (settings, to) = open_earlier(&dir.join(side), sweep, args.allow_mixed)?;
+                Ok((with_replicates(settings, &args.measure, "--against"), to))
+            };
             (dir.clone(), [open(SIDES[0])?, open(SIDES[1])?])
         }
         None => {
             let (settings, name) = read_settings(sweep)?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-against")));
-            let new = |side: &str| Destination::New { dir: dir.join(side), shard: None };
-            let sides = SIDES.map(|side| (settings.clone(), new(side)));
+            let sides = sides_of_new(&dir, &settings, &args.measure, "--against");
             (dir, sides)
         }
-    };
-    for (settings, _) in &mut sides {
-        let replicates = &mut settings.procedure.replicates;
-        replicates.get_or_insert_with(|| Setting::new(Whole(REPLICATES), "--against"));
-        *settings = args.measure.keys().over(std::mem::take(settings));
-    }
-    Ok((dir, sides))
+    })
 }
 
 /// The baseline: other options, engines of another file, or the workers of another build.
@@ -75,8 +107,10 @@ fn baseline(args: &RunArgs, mut settings: SweepKeys, engines: Engines) -> Result
     })
 }
 
-fn again(args: &RunArgs, dir: &Path) -> String {
+/// The command that goes on with the session in `dir`.
+pub(crate) fn again(args: &RunArgs, dir: &Path) -> String {
     let against = args.against.iter().map(|path| ["--against".into(), path.display().to_string()]);
     let options = args.against_options.iter().map(|option| ["--against-option".into(), option.clone()]);
-    resume_command(dir, &args.measure, &against.chain(options).collect::<Vec<_>>())
+    let budget = args.budget.map(|budget| ["--budget".into(), format!("{}s", budget.as_secs().max(1))]);
+    resume_command(dir, &args.measure, &against.chain(options).chain(budget).collect::<Vec<_>>())
 }

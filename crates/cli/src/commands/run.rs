@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use harness::{Destination, Isolation, Variant};
 
 use crate::args::RunArgs;
-use crate::commands::{against, profile};
+use crate::commands::{against, confirm, profile};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, keep_history, measure, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
@@ -13,11 +13,12 @@ use crate::{listing, printer};
 pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
     let engines = args.measure.setup.engines.read()?;
     if against::is_asked_for(args) {
-        return against::run(args, engines);
+        return against::run(args, &engines);
     }
     ensure!(
-        !args.judge.is_given(),
-        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional and --format are for a comparison: --against says with what"
+        !args.judge.is_given() && confirm::budget(args).is_none(),
+        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --format, --budget and --until-clear are for a comparison: \
+         --against says with what"
     );
     let (settings, destination) = match &args.resume {
         Some(dir) => open_earlier(dir, args.sweep.as_deref(), args.allow_mixed)?,

@@ -34,6 +34,7 @@ pub(crate) fn line(
         replicates_needed: None,
         drift: vec![],
         is_hidden_regression: false,
+        round: 0,
         own_threshold: None,
     }
 }

@@ -167,7 +167,7 @@ fn verdicts(estimates: &[(Estimate, f64)]) -> Vec<Judgement> {
         is_engine: at >= ENGINES * SIZES,
     };
     let lines: Vec<Line> = estimates.iter().enumerate().map(line).collect();
-    judge(&lines, &OTHER_TESTS).0
+    judge(&lines, &OTHER_TESTS, 1.0).0
 }
 
 /// What is counted over many comparisons.

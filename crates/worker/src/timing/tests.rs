@@ -139,8 +139,14 @@ fn the_harness_hears_where_the_timed_forwards_begin_and_end() {
     drop(reporter);
     let lines = lines.lock().unwrap();
     // Warm-ups: 2 prefills; then a prefill with 2 decode forwards. A generation: 5 forwards.
-    for expected in [(Phase::Prompt, 0), (Phase::Prompt, 2), (Phase::Decode, 0), (Phase::Decode, 3), (Phase::Decode, 13)] {
-        assert_eq!(lines.iter().filter(|line| **line == expected).count().min(1), 1, "{expected:?} in {lines:?}");
+    for expected in
+        [(Phase::Prompt, 0), (Phase::Prompt, 2), (Phase::Decode, 0), (Phase::Decode, 3), (Phase::Decode, 13)]
+    {
+        assert_eq!(
+            lines.iter().filter(|line| **line == expected).count().min(1),
+            1,
+            "{expected:?} in {lines:?}"
+        );
     }
 }
 

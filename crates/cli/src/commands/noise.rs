@@ -1,0 +1,38 @@
+//! `noise`: this machine measured against itself.
+
+use anyhow::Result;
+use compare::{Noise, Subject};
+use harness::Variant;
+use results::Source;
+
+use crate::args::NoiseArgs;
+use crate::commands::against::{SIDES, sides_of_new};
+use crate::exit_status::ExitStatus;
+use crate::printer;
+use crate::session::{begin, measure};
+use crate::sweep_file::{default_dir, read_settings};
+
+pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
+    let (dir, status) = match &args.from {
+        Some(dir) => (dir.clone(), ExitStatus::Done),
+        None => {
+            let (settings, name) = read_settings(args.sweep.as_deref())?;
+            let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-noise")));
+            let engines = args.measure.setup.engines.read()?;
+            let variants = sides_of_new(&dir, &settings, &args.measure, "noise")
+                .map(|(settings, to)| Ok((Variant::resolve(&settings, engines.clone())?, to)));
+            let variants = variants.into_iter().collect::<Result<Vec<_>>>()?;
+            let mut session = begin(variants, &args.measure)?;
+            let again = format!("llama2-bench noise --from {}", dir.display());
+            (dir, measure(&mut session, args.measure.watch, &again)?)
+        }
+    };
+    if status == ExitStatus::Interrupted {
+        return Ok(status);
+    }
+    let [baseline, candidate] = SIDES.map(|side| Source::read(&dir.join(side)));
+    let (baseline, candidate) = (baseline?, candidate?);
+    let noise = Noise::new(&Subject::new(&baseline)?, &Subject::new(&candidate)?)?;
+    printer::result(&if args.json { noise.to_json() } else { noise.to_text() })?;
+    Ok(status)
+}
