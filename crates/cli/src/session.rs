@@ -49,7 +49,8 @@ fn line(notice: &Notice<'_>) -> Option<String> {
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
-/// its end, `again` is shown, the command that goes on; else where the time went.
+/// its end, `again` is shown, the command that goes on; else where the time went. A cell that failed is a finding of a run that is
+/// alone; of two sides the comparison says what it is.
 pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result<ExitStatus> {
     let mut shown = Shown::new(session, watch);
     let outcome = session.measure(&mut |event| shown.show(&event));
@@ -71,7 +72,7 @@ pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result
         Ok(summary) => {
             let is_impossible = written?;
             printer::line(&time_breakdown::line(session.elapsed(), &summary.time));
-            let is_finding = summary.failed > 0 || summary.disagreement || is_impossible;
+            let is_finding = (is_alone && summary.failed > 0) || summary.disagreement || is_impossible;
             Ok(if is_finding { ExitStatus::Finding } else { ExitStatus::Done })
         }
         Err(error) => {
