@@ -126,6 +126,44 @@ fn what_speaks_against_a_run_is_said() {
 }
 
 #[test]
+fn percentiles_and_tpot_stand_under_the_table_and_in_the_summary() {
+    let mut record = measured("onnxruntime", 1, 16, 0, 0.001);
+    let series = series(&mut record);
+    // 1 to 256 ms, so that a quantile q of type 7 is 1 + 255 q.
+    let tokens: Vec<f64> = (1..=256).map(|millisecond| f64::from(millisecond) * 1e-3).collect();
+    series.generations[0].prompt_seconds = 0.5;
+    // Choosing the token takes another 4 ms each.
+    series.generations[0].wall_seconds = 0.5 + tokens.iter().sum::<f64>() + 256.0 * 0.004;
+    series.generations[0].token_seconds = tokens;
+    let html = html(&[run("one", vec![record])]);
+    let (_, table) = html.split_once("<h3>Percentiles and time per output token (TPOT)</h3>").unwrap();
+    let table = table.split("</table>").next().unwrap();
+    let cells = |tag: &str| -> Vec<String> {
+        let cells = table.split(tag).skip(1).map(|cell| cell.split('<').next().unwrap().to_owned());
+        cells.collect()
+    };
+    let names = cells("<button type=\"button\">");
+    let texts: Vec<String> = cells("<td>");
+    // The engine's own cell is of text.
+    let of = |name: &str| texts[names.iter().position(|one| one == name).unwrap() - 1].as_str();
+    for (name, text) in [
+        ("Tokens", "256"),
+        ("Token Latency p50 (ms)", "128.5"),
+        ("Token Latency p90 (ms)", "230.5"),
+        ("Token Latency p99 (ms)", "253.5"),
+        ("Generations", "1"),
+        ("TPOT (ms)", "132.5"),
+        ("TPOT p99 (ms)", "132.5"),
+        ("Wall-Clock Latency p50 (s)", "34.42"),
+    ] {
+        assert_eq!(of(name), text, "{name}: {names:?} {texts:?}");
+    }
+    assert!(html.contains(
+        "takes 128.5 ms a token (p50 128.5, p90 230.5, p99 253.5; TPOT 132.5 ms) at batch 1 (prompt 16)"
+    ));
+}
+
+#[test]
 fn the_picture_in_the_readme_is_of_the_kept_run() {
     let runs = [kept()];
     let page = Page::new(&runs, &[]).unwrap();

@@ -1,9 +1,9 @@
 //! `summary.csv`: the published columns and texts, then how far they can be trusted.
 
-use results::{COLUMNS, Efficiency, Row, Table, format_g10, one_line};
+use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line};
 
-/// What follows the published columns.
-const MORE: [&str; 23] = [
+/// What follows the published columns. New columns come last, so that what reads a column by its place keeps working.
+const MORE: [&str; 37] = [
     "Outcome",
     "Phase",
     "Error",
@@ -27,6 +27,20 @@ const MORE: [&str; 23] = [
     "Lowest SM Clock (MHz)",
     "Memory Beside (bytes/s)",
     "Prefill MFU of Sustained",
+    "Prompt Latency P90 (ms)",
+    "Prompt Latency P99 (ms)",
+    "Token Latency P90 (ms)",
+    "Token Latency P99 (ms)",
+    "Generations",
+    "TPOT (ms)",
+    "TPOT Median (ms)",
+    "TPOT Deviation (ms)",
+    "TPOT P90 (ms)",
+    "TPOT P99 (ms)",
+    "Wall-Clock Latency Median (s)",
+    "Wall-Clock Latency Deviation (s)",
+    "Wall-Clock Latency P90 (s)",
+    "Wall-Clock Latency P99 (s)",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -90,7 +104,33 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         prefill_sustained_flops,
     ];
     record.extend(efficiency.map(|figure| figure.map(format_g10).unwrap_or_default()));
+    match &row.figures {
+        Some(figures) => record.extend(percentiles(figures)),
+        None => record.extend([(); 14].map(|()| String::new())),
+    }
     record
+}
+
+/// The columns from "Prompt Latency P90 (ms)" on.
+fn percentiles(figures: &Figures) -> [String; 14] {
+    let Figures { prompt, token, tpot, wall, .. } = figures;
+    let milliseconds = |seconds: f64| format_g10(seconds * 1e3);
+    [
+        milliseconds(prompt.p90),
+        milliseconds(prompt.p99),
+        milliseconds(token.p90),
+        milliseconds(token.p99),
+        wall.count.to_string(),
+        milliseconds(tpot.mean),
+        milliseconds(tpot.median),
+        milliseconds(tpot.deviation),
+        milliseconds(tpot.p90),
+        milliseconds(tpot.p99),
+        format_g10(wall.median),
+        format_g10(wall.deviation),
+        format_g10(wall.p90),
+        format_g10(wall.p99),
+    ]
 }
 
 /// Text from elsewhere, on one line; what a spreadsheet would take for a formula gets a quote before it.

@@ -41,6 +41,7 @@ fn row(row: &Row) -> Value {
         "first_128_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_128.as_ref().map(summary)),
         "first_256_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_256.as_ref().map(summary)),
         "token_seconds": row.figures.as_ref().map(|figures| summary(&figures.token)),
+        "tpot_seconds": row.figures.as_ref().map(|figures| summary(&figures.tpot)),
         "wall_seconds": row.figures.as_ref().map(|figures| summary(&figures.wall)),
         "between_share": row.figures.as_ref().map(|figures| figures.between_share),
         "peak_bytes": row.peak_bytes(),
@@ -62,7 +63,9 @@ fn summary(summary: &Summary) -> Value {
         "deviation": summary.deviation,
         "least": summary.least,
         "median": summary.median,
+        "p90": summary.p90,
         "p95": summary.p95,
+        "p99": summary.p99,
         "largest": summary.largest,
     })
 }

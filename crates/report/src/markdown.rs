@@ -19,8 +19,8 @@ pub fn write(tables: &[Table]) -> String {
         for note in &table.notes {
             let _ = writeln!(text, "- {}", escape(&note.text));
         }
-        if let Some(grid) = Grid::new(table) {
-            text.push_str(&efficiency(&grid));
+        if let Some(grid) = Grid::efficiency(table) {
+            text.push_str(&self::grid(&grid));
         }
     }
     text
@@ -32,8 +32,8 @@ pub fn rows(table: &Table) -> String {
     format!("{}\n{SEPARATOR}\n{lines}", header())
 }
 
-/// The table that stands under the documents'.
-pub fn efficiency(grid: &Grid) -> String {
+/// A table that stands under the published one.
+pub fn grid(grid: &Grid) -> String {
     let names = grid.names();
     let alignments: Vec<&str> =
         grid.columns.iter().map(|column| if column.is_number() { "---:" } else { "---" }).collect();

@@ -87,7 +87,7 @@ pub fn write(tables: &[Table], width: Option<u16>) -> String {
     let tables = tables.iter().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
         let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(&note.text))).collect();
-        let efficiency = Grid::new(table).map(|grid| efficiency(&grid)).unwrap_or_default();
+        let efficiency = Grid::efficiency(table).map(|grid| efficiency(&grid)).unwrap_or_default();
         format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading.to_string()), grid(&rows, width))
     });
     tables.collect::<Vec<_>>().join("\n")

@@ -116,6 +116,39 @@ fn a_terminal_of_20_columns_is_no_reason_to_panic() {
 }
 
 #[test]
+fn the_csv_has_percentiles_and_tpot_after_all_earlier_columns() {
+    let record = with_cell(measured("onnxruntime", 1, 16, 256), |cell| {
+        let tokens: Vec<f64> = (1..=256).map(|millisecond| f64::from(millisecond) * 1e-3).collect();
+        let wall = 1.0 + tokens.iter().sum::<f64>() + 256.0 * 0.004;
+        cell.series.generations =
+            vec![Generation { prompt_seconds: 1.0, token_seconds: tokens, wall_seconds: wall }];
+    });
+    let tables = tables(vec![record, ended("x", 1, 16, FailureKind::Failed, "e")], &[], &[environment()]);
+    let text = report::csv::write(&tables);
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let [measured, failed] = &rows[..] else { panic!("{rows:?}") };
+    let place = |name: &str| header.iter().position(|one| one == name).unwrap();
+    for (name, figure) in [
+        ("Token Latency Median (ms)", 128.5),
+        ("Token Latency P90 (ms)", 230.5),
+        ("Token Latency P95 (ms)", 243.25),
+        ("Token Latency P99 (ms)", 253.45),
+        ("Generations", 1.0),
+        ("TPOT (ms)", 132.5),
+        ("TPOT Median (ms)", 132.5),
+        ("TPOT Deviation (ms)", 0.0),
+        ("Wall-Clock Latency P99 (s)", 34.92),
+    ] {
+        let found: f64 = measured[place(name)].parse().unwrap();
+        assert!((found - figure).abs() < 1e-6, "{name}: {found}");
+        assert_eq!(&failed[place(name)], "", "{name}");
+    }
+    assert!(place("Prompt Latency P90 (ms)") > place("Lowest SM Clock (MHz)"));
+}
+
+#[test]
 fn every_throughput_is_its_formula() {
     let record = measured("onnxruntime", 4, 64, 256);
     let table = &tables(vec![record.clone()], &[], &[environment()])[0];

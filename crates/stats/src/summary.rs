@@ -13,8 +13,12 @@ pub struct Summary {
     pub least: f64,
     /// The median.
     pub median: f64,
+    /// The 90th percentile.
+    pub p90: f64,
     /// The 95th percentile.
     pub p95: f64,
+    /// The 99th percentile.
+    pub p99: f64,
     /// The largest.
     pub largest: f64,
 }
@@ -28,8 +32,8 @@ impl Summary {
         let mean = mean(series)?;
         let squares: f64 = series.iter().map(|figure| (figure - mean).powi(2)).sum();
         let deviation = if series.len() > 1 { (squares / (series.len() - 1) as f64).sqrt() } else { 0.0 };
-        let (median, p95) = (quantile(&sorted, 0.5), quantile(&sorted, 0.95));
-        Some(Self { count: series.len(), mean, deviation, least, median, p95, largest })
+        let [median, p90, p95, p99] = [0.5, 0.9, 0.95, 0.99].map(|q| quantile(&sorted, q));
+        Some(Self { count: series.len(), mean, deviation, least, median, p90, p95, p99, largest })
     }
 
     /// The standard deviation as a share of the mean.
@@ -58,11 +62,13 @@ mod tests {
 
     #[test]
     fn a_known_series() {
-        // R: x <- c(4, 1, 3, 2, 10); mean(x); sd(x); quantile(x, c(.5, .95))
+        // R: x <- c(4, 1, 3, 2, 10); mean(x); sd(x); quantile(x, c(.5, .9, .95, .99))
         let summary = Summary::of(&[4.0, 1.0, 3.0, 2.0, 10.0]).unwrap();
         assert_eq!((summary.count, summary.mean, summary.median), (5, 4.0, 3.0));
         assert!((summary.deviation - 3.535_533_906).abs() < 1e-9);
-        assert!((summary.p95 - 8.8).abs() < 1e-12);
+        for (found, expected) in [(summary.p90, 7.6), (summary.p95, 8.8), (summary.p99, 9.76)] {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
         assert_eq!((summary.least, summary.largest), (1.0, 10.0));
     }
 
@@ -77,7 +83,8 @@ mod tests {
         #[test]
         fn quantiles_lie_in_order(series in proptest::collection::vec(1e-6f64..1e6, 1..50)) {
             let s = Summary::of(&series).unwrap();
-            assert!(s.least <= s.median && s.median <= s.p95 && s.p95 <= s.largest);
+            let rising = [s.least, s.median, s.p90, s.p95, s.p99, s.largest];
+            assert!(rising.is_sorted(), "{rising:?}");
             assert!(s.least <= s.mean * (1.0 + 1e-12) && s.mean <= s.largest * (1.0 + 1e-12));
         }
     }

@@ -132,7 +132,7 @@ fn check_markdown(tables: &[Table]) -> Outcome {
         for _ in &table.notes {
             prop_assert!(next().starts_with("- "));
         }
-        let Some(grid) = Grid::new(table) else { continue };
+        let Some(grid) = Grid::efficiency(table) else { continue };
         prop_assert_eq!(next(), "");
         prop_assert!(next().starts_with("**Efficiency"));
         prop_assert_eq!(next(), "");

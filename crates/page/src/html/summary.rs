@@ -52,8 +52,12 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let mut parts = Vec::new();
     if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length)) {
         parts.push(format!(
-            "takes {} ms a token at batch {} (prompt {})",
-            number(cell.figures.token.mean * MILLISECONDS),
+            "takes {} ms a token (p50 {}, p90 {}, p99 {}; TPOT {} ms) at batch {} (prompt {})",
+            milliseconds(cell.figures.token.mean),
+            milliseconds(cell.figures.token.median),
+            milliseconds(cell.figures.token.p90),
+            milliseconds(cell.figures.token.p99),
+            milliseconds(cell.figures.tpot.mean),
             cell.row.key.batch_size,
             cell.row.key.prompt_length
         ));
@@ -91,6 +95,10 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
         parts.push(format!("failed in {}", cells_of(ended.len() - out_of_memory, its.len() + ended.len())));
     }
     parts.join("; ") + "."
+}
+
+fn milliseconds(seconds: f64) -> String {
+    number(seconds * MILLISECONDS)
 }
 
 fn cells_of(count: usize, all: usize) -> String {

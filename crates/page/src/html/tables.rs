@@ -1,4 +1,4 @@
-//! The documents' table and the efficiency table, to be sorted and copied.
+//! The published table, then percentiles and efficiency, to be sorted and copied.
 
 use std::fmt::Write as _;
 
@@ -37,12 +37,12 @@ fn one(of: &Table, title: &str) -> String {
     let title = escape(title);
     let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(of)));
     text.push_str(&table(&COLUMNS, &rows, &title));
-    if let Some(grid) = Grid::new(of) {
+    for grid in [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten() {
         let caption = escape(&grid.caption);
         let _ = write!(
             text,
             "<h3>{caption}</h3>\n{}{}",
-            copy(&markdown::efficiency(&grid)),
+            copy(&markdown::grid(&grid)),
             table(&grid.names(), &grid.rows, &caption)
         );
     }

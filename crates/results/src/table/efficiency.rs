@@ -6,6 +6,7 @@ use protocol::{
     TableKey,
 };
 
+use super::grid::{Grid, GridColumn, column, percent};
 use super::{Figures, Row, Table};
 use crate::format_short;
 
@@ -135,28 +136,6 @@ fn share_beside(replicates: &[Measurement], bytes: f64, devices: f64) -> Option<
     stats::mean(&replicates.iter().map(share).collect::<Option<Vec<f64>>>()?)
 }
 
-/// The table that stands under the documents': what its shares are of, its columns, its rows. Columns without any figure are
-/// left out, and so are cells that were not measured.
-#[derive(Debug, Clone)]
-pub struct Grid {
-    /// What its shares are of.
-    pub caption: String,
-    /// Its columns.
-    pub columns: Vec<&'static GridColumn>,
-    /// A text for each column.
-    pub rows: Vec<Vec<String>>,
-}
-
-/// A column of a [`Grid`].
-#[derive(Debug)]
-pub struct GridColumn {
-    /// Its name in a document.
-    pub name: &'static str,
-    /// On a screen; `None` where the first table shows the same there.
-    pub short: Option<&'static str>,
-    text: fn(&Row, &Figures) -> Option<String>,
-}
-
 const COLUMNS: [GridColumn; 13] = [
     // A table whose first column is the engine is one of the documents'.
     column("Batch Size", Some("batch"), |row, _| Some(row.key.batch_size.to_string())),
@@ -182,50 +161,15 @@ const COLUMNS: [GridColumn; 13] = [
     column("Token ± (%)", None, |_, figures| Some(percent(figures.token.variation()))),
 ];
 
-const fn column(
-    name: &'static str,
-    short: Option<&'static str>,
-    text: fn(&Row, &Figures) -> Option<String>,
-) -> GridColumn {
-    GridColumn { name, short, text }
-}
-
-impl GridColumn {
-    /// Whether it is of numbers.
-    pub fn is_number(&self) -> bool {
-        self.name != "Engine"
-    }
-}
-
 impl Grid {
-    /// The names of its columns.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.columns.iter().map(|column| column.name).collect()
-    }
-
-    /// The efficiency of a table; `None` where nothing is known of the device.
-    pub fn new(table: &Table) -> Option<Self> {
+    /// The efficiency of a table's cells; `None` where nothing is known of the device.
+    pub fn efficiency(table: &Table) -> Option<Self> {
         let is_watched = table.rows.iter().any(|row| row.efficiency != Efficiency::default());
         if table.scale.is_none() && !is_watched {
             return None;
         }
         let caption =
             table.scale.as_ref().map_or("Efficiency".into(), |scale| format!("Efficiency: {scale}"));
-        let measured: Vec<(&Row, &Figures)> =
-            table.rows.iter().filter_map(|row| Some((row, row.figures.as_ref()?))).collect();
-        let has_figure = |column: &&GridColumn| {
-            measured.iter().any(|(row, figures)| (column.text)(row, figures).is_some())
-        };
-        let columns: Vec<&GridColumn> = COLUMNS.iter().filter(has_figure).collect();
-        let row = |(row, figures): &(&Row, &Figures)| {
-            let text = |column: &&GridColumn| (column.text)(row, figures).unwrap_or_else(|| "N/A".into());
-            columns.iter().map(text).collect()
-        };
-        let rows: Vec<Vec<String>> = measured.iter().map(row).collect();
-        (!rows.is_empty()).then_some(Self { caption, columns, rows })
+        Self::new(table, caption, &COLUMNS)
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}", 100.0 * share)
 }

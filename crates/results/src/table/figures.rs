@@ -1,6 +1,6 @@
 //! The figures of a cell, from its raw series.
 
-use protocol::{CellKey, Measured, Measurement};
+use protocol::{CellKey, Generation, Measured, Measurement};
 use stats::Summary;
 
 use crate::Column;
@@ -19,6 +19,8 @@ pub struct Figures {
     pub first_256: Option<Summary>,
     /// All decode forwards of every generation.
     pub token: Summary,
+    /// Time per output token (TPOT) of each generation: its wall clock without the prefill, over its tokens.
+    pub tpot: Summary,
     /// The generations' wall clock.
     pub wall: Summary,
     /// The largest share of a generation's wall clock that is neither in its prefill nor in a decode forward.
@@ -37,6 +39,8 @@ impl Figures {
             let tokens = generations.iter().flat_map(|one| one.token_seconds.iter().take(count)).copied();
             if long_enough { Summary::of(&tokens.collect::<Vec<_>>()) } else { None }
         };
+        let tpots: Vec<f64> =
+            generations.iter().filter_map(|one| Generation::seconds_per_token(one)).collect();
         let walls: Vec<f64> = generations.iter().map(|one| one.wall_seconds).collect();
         let between = generations.iter().map(|one| {
             let forwards = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
@@ -57,6 +61,7 @@ impl Figures {
             first_128,
             first_256,
             token: token?,
+            tpot: Summary::of(&tpots)?,
             wall: Summary::of(&walls)?,
             between_share: between.fold(f64::NEG_INFINITY, f64::max),
         })

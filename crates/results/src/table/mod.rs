@@ -3,13 +3,16 @@
 mod efficiency;
 mod figures;
 mod gpu_notes;
+mod grid;
 mod load_notes;
 mod note;
 mod notes;
+mod percentiles;
 mod row;
 
-pub use efficiency::{Efficiency, Grid, GridColumn};
+pub use efficiency::Efficiency;
 pub use figures::Figures;
+pub use grid::{Grid, GridColumn};
 pub use note::{Note, NoteKind, NoteSeverity};
 pub use row::Row;
 
