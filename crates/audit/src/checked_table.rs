@@ -3,10 +3,11 @@
 use indexmap::IndexMap;
 use llama::{LlamaConfig, NAMED_MODELS, TensorParallel};
 use protocol::CellSize;
+use results::hardware::{Ceilings, Hardware};
 use results::{Column, Figure, ResultRow, ResultTable};
 
 use crate::costs::Costs;
-use crate::{Ceilings, Finding, Hardware, NotChecked, Severity};
+use crate::{Finding, NotChecked, Severity};
 
 /// Adding up series in another order moves a computed figure by less than this share.
 const FLOATING_POINT: f64 = 1e-9;

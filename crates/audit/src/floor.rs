@@ -4,7 +4,7 @@
 use llama::{LlamaConfig, TensorParallel, WorldSizeError, cost};
 use protocol::Precision;
 
-use crate::Ceilings;
+use results::hardware::Ceilings;
 
 /// What one rank does in one forward.
 #[derive(Debug, Clone, Copy, PartialEq)]

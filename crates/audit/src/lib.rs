@@ -8,16 +8,15 @@ mod checked_table;
 mod costs;
 mod finding;
 mod floor;
-mod hardware;
 pub mod rules;
 
 use indexmap::IndexSet;
 use results::ResultTable;
+use results::hardware::Hardware;
 
 use checked_table::CheckedTable;
 pub use finding::{Finding, NotChecked, Report, Severity};
 pub use floor::{Floor, Step, Work};
-pub use hardware::{Ceiling, Ceilings, DEFAULT_HARDWARE, Hardware, HardwareError};
 
 /// Checks every table by every rule. Findings stand in the order of the files, then of their lines.
 pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {

@@ -1,8 +1,9 @@
 //! No published row of the 70B table is faster than its floor on four A100, by this program's own sharding.
 
-use audit::{Hardware, Work};
+use audit::Work;
 use llama::LlamaConfig;
 use protocol::Precision;
+use results::hardware::Hardware;
 use results::published::markdown;
 use results::{Column, Heading};
 

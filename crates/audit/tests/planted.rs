@@ -4,8 +4,9 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use audit::{Finding, Hardware, Report, Severity, audit, rules};
+use audit::{Finding, Report, Severity, audit, rules};
 use protocol::Precision;
+use results::hardware::Hardware;
 use results::published::{Cell, Document, Piece, PublishedTable, markdown};
 use results::{COLUMNS, ResultTable, format_g10};
 
@@ -166,7 +167,7 @@ fn figures_beyond_the_memory_s_bandwidth() {
     let found = findings(&[table.clone()]);
     assert_eq!(rules_of(&found, Severity::Impossible), ["prompt-bandwidth", "token-bandwidth"].into());
     assert!(found.iter().all(|finding| finding.batch_size == Some(1) && finding.prompt_length == Some(16)));
-    assert!(found[0].message.contains("2039 GB/s (A100 80GB SXM, the highest of 2 variants): MBU 1.0"));
+    assert!(found[0].message.contains("2039 GB/s (A100 80GB SXM, the highest of 2 variants): 1.0"));
     // The prompt alone.
     let mut table = sound(SMALL);
     set_latency(&mut table, 0, 0, 6.01);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use audit::{Hardware, Report, Severity, audit};
+use audit::{Report, Severity, audit};
 use results::PublishedFile;
+use results::hardware::Hardware;
 use results::published::markdown;
 
 const FILE: &str = "results/published/llama2-a100.md";

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use audit::{Hardware, audit};
+use audit::audit;
 use results::Run;
+use results::hardware::Hardware;
 
 const RUNS: [&str; 13] = [
     "epyc/llama2-15m-peers-fp32-cpu",

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use audit::Hardware;
 use page::AuditedRun;
+use results::hardware::Hardware;
 use results::{Note, NoteKind, NoteSeverity, Run};
 
 /// Reads the run in `dir` and audits it.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use audit::{Hardware, Work};
+use audit::Work;
 use llama::LlamaConfig;
 use protocol::CellSize;
 use report::CollectivesLeft;
+use results::hardware::Hardware;
 use results::{Heading, PublishedFile, ResultTable};
 
 /// What `file`, or the built-in published tables, leave for collectives, for each table of one rank alone. Empty where there is

@@ -1,10 +1,11 @@
 //! What a sweep will need, on paper: `run --list`.
 
-use audit::{Ceilings, Hardware, Work};
+use audit::Work;
 use harness::{Cell, CellOrder, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
 use protocol::{CellSize, Device, FailureKind};
+use results::hardware::{Ceilings, Hardware};
 use results::{DeviceKind, Heading, PublishedFile, format_size};
 
 /// The devices of which floors are said.

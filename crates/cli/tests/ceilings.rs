@@ -51,8 +51,11 @@ fn a_run_on_a_gpu_keeps_both_and_its_table_has_a_share_of_each() {
     let (code, table) =
         place.run(&format!("device = \"cuda:0\"\n{MOCK}"), &[&WITH[..], &["--batch-size", "4"]].concat());
     assert_eq!(code, 0, "{table}");
-    assert!(table.contains("prefill of 5000 GFLOP/s (mock), sustained 4000 GFLOP/s (mock)"), "{table}");
-    assert!(table.contains("| Prefill MFU (%) | MFU of Sustained (%) |"), "{table}");
+    assert!(table.contains("prefill of 5.000 TFLOP/s (mock), sustained 4.000 TFLOP/s (mock)"), "{table}");
+    assert!(
+        table.contains("| Prefill FLOP/s of Measured Peak (%) | Prefill FLOP/s of Sustained Peak (%) |"),
+        "{table}"
+    );
     let environment = std::fs::read_to_string(place.path("run/environment.json")).unwrap();
     let environment: protocol::Environment = serde_json::from_str(&environment).unwrap();
     let ceilings = environment.ceilings.unwrap();

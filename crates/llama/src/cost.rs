@@ -9,6 +9,21 @@ pub fn parameters(config: &LlamaConfig) -> u64 {
     weight_specs(config).iter().map(|spec| spec.len() as u64).sum()
 }
 
+/// Numbers in the embedding that are looked up and never multiplied: none where the head is tied to it.
+fn looked_up(config: &LlamaConfig) -> u64 {
+    if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 }
+}
+
+/// Floating-point operations of a prefill of `length` tokens a sequence as PaLM counts them (Chowdhery et al., "PaLM", 2022,
+/// appendix B): `2N + 4LHQT` a token, the forward third of its `6N + 12LHQT`, without halving attention for causality and with
+/// the head on every position. N is all parameters without an embedding that is only looked up: PaLM's own, which is its head,
+/// counts.
+pub fn palm_forward_flops(config: &LlamaConfig, batch_size: u64, length: u64) -> f64 {
+    let multiplied = (parameters(config) - looked_up(config)) as f64;
+    let attention = 4.0 * (config.num_hidden_layers * config.query_size()) as f64 * length as f64;
+    batch_size as f64 * length as f64 * (2.0 * multiplied + attention)
+}
+
 /// Bytes of all weights in `precision`.
 pub fn weights_bytes(config: &LlamaConfig, precision: Precision) -> u64 {
     parameters(config) * precision.bytes()
@@ -40,10 +55,9 @@ pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64,
 /// Bytes that one decode forward must read at least: every weight once (of the embedding only the batch's
 /// rows), and the KV cache of `past` tokens.
 pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
-    let embedding =
-        if config.tie_word_embeddings { 0 } else { (config.vocab_size * config.hidden_size) as u64 };
     let rows = batch_size.saturating_mul(config.hidden_size as u64);
-    let weights = (parameters(config) - embedding).saturating_add(rows).saturating_mul(precision.bytes());
+    let weights =
+        (parameters(config) - looked_up(config)).saturating_add(rows).saturating_mul(precision.bytes());
     weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
 }
 
@@ -170,6 +184,20 @@ mod tests {
         let flops = forward_flops(&llama2_7b(), 1, 1, 0, 1);
         let expected = 2.0 * (6_738_415_616.0 - 32000.0 * 4096.0);
         assert!((flops / expected - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn palm_s_count_is_two_a_parameter_and_four_a_head_dimension_and_position() {
+        let config = llama2_7b();
+        let of_token = palm_forward_flops(&config, 3, 1024) / (3.0 * 1024.0);
+        // 32 layers of 32 heads of 128; all but the table of 32000 rows of 4096.
+        let expected = 2.0 * (6_738_415_616.0 - 32_000.0 * 4096.0) + 4.0 * 32.0 * 32.0 * 128.0 * 1024.0;
+        assert!((of_token / expected - 1.0).abs() < 1e-12);
+        // A table that is the head, too, is multiplied.
+        let tied = LlamaConfig { tie_word_embeddings: true, ..config.clone() };
+        assert!(
+            (palm_forward_flops(&tied, 3, 1024) / palm_forward_flops(&config, 3, 1024) - 1.0).abs() < 1e-12
+        );
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn what_the_audit_finds_stands_first() {
     let tables: Vec<_> =
         document.tables().map(|table| results::ResultTable::published("llama2-a100.md", table)).collect();
     let mut run = small();
-    run.audit = audit::audit(&tables, &audit::Hardware::built_in());
+    run.audit = audit::audit(&tables, &results::hardware::Hardware::built_in());
     let count = run.audit.findings.len();
     let html = html(&[run]);
     let items: Vec<&str> = html.split("<li class=\"").skip(1).collect();

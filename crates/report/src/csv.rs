@@ -3,7 +3,7 @@
 use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line};
 
 /// What follows the published columns. New columns come last, so that what reads a column by its place keeps working.
-const MORE: [&str; 37] = [
+const MORE: [&str; 39] = [
     "Outcome",
     "Phase",
     "Error",
@@ -20,13 +20,13 @@ const MORE: [&str; 37] = [
     "Between Share",
     "Peak Memory (bytes)",
     "Tokens SHA-256",
-    "Decode MBU",
-    "Prefill MFU",
+    "Decode Bandwidth of Measured Peak",
+    "Prefill FLOP/s of Measured Peak",
     "Energy (J/token)",
     "Power (W)",
     "Lowest SM Clock (MHz)",
     "Memory Beside (bytes/s)",
-    "Prefill MFU of Sustained",
+    "Prefill FLOP/s of Sustained Peak",
     "Prompt Latency P90 (ms)",
     "Prompt Latency P99 (ms)",
     "Token Latency P90 (ms)",
@@ -41,6 +41,8 @@ const MORE: [&str; 37] = [
     "Wall-Clock Latency Deviation (s)",
     "Wall-Clock Latency P90 (s)",
     "Wall-Clock Latency P99 (s)",
+    "MBU",
+    "MFU",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -89,6 +91,8 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         read_bytes_per_second,
         prefill_flops,
         prefill_sustained_flops,
+        mbu,
+        mfu,
         joules_per_token,
         power_watts,
         lowest_sm_clock_mhz,
@@ -108,6 +112,7 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         Some(figures) => record.extend(percentiles(figures)),
         None => record.extend([(); 14].map(|()| String::new())),
     }
+    record.extend([mbu, mfu].map(|share| share.map(format_g10).unwrap_or_default()));
     record
 }
 

@@ -67,7 +67,7 @@ fn peaks_of_a_busy_machine_are_named() {
     assert_eq!(
         notes(&[cell(1, IDLE)], Some(peaks)),
         [
-            "busy machine: other processes used more than 10 % of the processors' time while the peaks were measured: 48 %; MBU and MFU may be too high"
+            "busy machine: other processes used more than 10 % of the processors' time while the peaks were measured: 48 %; shares of them may be too high"
         ]
     );
 }

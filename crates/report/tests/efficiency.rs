@@ -70,9 +70,9 @@ fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
     assert_eq!(
         notes(1e6, 1e6),
         [
-            "1×16, 4×16: onnxruntime: decode MBU above 100 %: weights in a cache need not come from memory, or memory was slower when its ceiling \
-             was measured",
-            "1×16, 4×16: onnxruntime: prefill MFU above 100 %: products were slower when their ceiling was measured",
+            "1×16, 4×16: onnxruntime: decode above 100 % of the measured bandwidth: weights that fit into a cache are not read from memory, \
+             or memory was slower while its peak was measured",
+            "1×16, 4×16: onnxruntime: prefill above 100 % of the measured FLOP/s: products were slower while their peak was measured",
         ]
     );
 }
@@ -134,16 +134,73 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     let scale = table.scale.as_deref().unwrap();
     assert!(scale.ends_with(", sustained 240.0 GFLOP/s (pytorch-eager) at 1410 MHz"), "{scale}");
     assert!(with(None).scale.unwrap().ends_with(", sustained 240.0 GFLOP/s (pytorch-eager)"));
-    assert!(results::Grid::efficiency(&table).unwrap().names().contains(&"MFU of Sustained (%)"));
+    assert!(
+        results::Grid::efficiency(&table).unwrap().names().contains(&"Prefill FLOP/s of Sustained Peak (%)")
+    );
     let csv = report::csv::write(std::slice::from_ref(&table));
     let mut reader = ::csv::Reader::from_reader(csv.as_bytes());
-    let place = reader.headers().unwrap().iter().position(|name| name == "Prefill MFU of Sustained").unwrap();
+    let place =
+        reader.headers().unwrap().iter().position(|name| name == "Prefill FLOP/s of Sustained Peak").unwrap();
     let row = reader.records().next().unwrap().unwrap();
     assert!(row[place].parse::<f64>().is_ok(), "{row:?}");
-    assert!(report::json::write(&[table]).contains("\"prefill_mfu_of_sustained\": 0."));
+    assert!(report::json::write(&[table]).contains("\"prefill_flops_of_sustained_peak\": 0."));
     // Where only a burst was measured there is no such column.
     let burst = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
-    assert!(!results::Grid::efficiency(&burst).unwrap().names().contains(&"MFU of Sustained (%)"));
+    assert!(
+        !results::Grid::efficiency(&burst).unwrap().names().contains(&"Prefill FLOP/s of Sustained Peak (%)")
+    );
+}
+
+/// The H100 run that is kept: its records, and the record of its machine.
+fn h100() -> Table {
+    let records = include_str!("../../../results/llama2-7b-h100/measurements.jsonl");
+    let records = records.lines().map(|line| Measurement::from_json(line.as_bytes()).unwrap()).collect();
+    let environment = include_str!("../../../results/llama2-7b-h100/environment.json");
+    tables(records, &[], &[serde_json::from_str(environment).unwrap()]).remove(0)
+}
+
+#[test]
+fn mbu_is_databricks_and_mfu_is_palm_s_on_the_h100_that_is_kept() {
+    let table = h100();
+    let cell = |engine: &str, batch: u32, prompt: u32| {
+        let is_it = |row: &&results::Row| {
+            (&*row.key.engine, row.key.batch_size, row.key.prompt_length) == (engine, batch, prompt)
+        };
+        let row = table.rows.iter().find(is_it).unwrap();
+        (row.efficiency, row.figures.clone().unwrap())
+    };
+    let percent = |share: Option<f64>| format!("{:.1}", 100.0 * share.unwrap());
+    // By hand: 13 476 831 232 bytes of parameters, and 524 288 a token and sequence of KV cache.
+    let (efficiency, figures) = cell("onnxruntime", 4, 64);
+    let bytes = 13_476_831_232.0 + 4.0 * (64.0 + 255.0 / 2.0) * 524_288.0;
+    let mbu = bytes / figures.tpot.mean / 3350e9;
+    assert!((efficiency.mbu.unwrap() / mbu - 1.0).abs() < 1e-12);
+    assert_eq!([efficiency.decode_bandwidth, efficiency.mbu].map(percent), ["61.4", "37.1"]);
+    // 2 (6 738 415 616 − 32 000 · 4096) + 4 · 32 · 32 · 128 · 2048 operations a token.
+    let (efficiency, figures) = cell("onnxruntime", 16, 2048);
+    let flops = 16.0 * 2048.0 * (2.0 * 6_607_343_616.0 + 524_288.0 * 2048.0);
+    let mfu = flops / figures.prompt.mean / 989.5e12;
+    assert!((efficiency.mfu.unwrap() / mfu - 1.0).abs() < 1e-12);
+    assert_eq!([efficiency.prefill_flops, efficiency.mfu].map(percent), ["66.2", "54.9"]);
+    let scale = table.scale.unwrap();
+    let datasheet = "MBU of 3.350 TB/s and MFU of 989.5 TFLOP/s (datasheet of H100 80GB SXM)";
+    assert!(scale.ends_with(datasheet), "{scale}");
+}
+
+#[test]
+fn without_a_datasheet_there_is_no_mbu_and_without_measured_peaks_there_is() {
+    let names = |table: &Table| results::Grid::efficiency(table).map(|grid| grid.names()).unwrap_or_default();
+    let on_cpu = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
+    assert!(names(&on_cpu).iter().all(|name| !name.contains("MBU") && !name.contains("MFU")));
+    let gpu = r#"{"name": "NVIDIA A100-SXM4-80GB", "memory_bytes": 84987740160, "driver_version": "1"}"#;
+    let gpus = vec![serde_json::from_str(gpu).unwrap()];
+    let not_measured = Environment { ceilings: None, gpus, ..with_ceilings() };
+    let record = with_key(measured("onnxruntime", 1, 16, 256), |key| key.device = Device::Cuda(0));
+    let on_gpu = tables(vec![record], &[], &[not_measured]).remove(0);
+    assert_eq!(names(&on_gpu)[3..5], ["MBU (%)", "MFU (%)"]);
+    // No engine computes FP32 in TF32.
+    let scale = on_gpu.scale.unwrap();
+    assert_eq!(scale, "MBU of 2.039 TB/s and MFU of 19.50 TFLOP/s (datasheet of A100 80GB SXM)");
 }
 
 #[test]
@@ -291,5 +348,5 @@ fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
         Some("decode of what memory gave beside the cell, prefill of 300.0 GFLOP/s (onnxruntime)")
     );
     let markdown = report::markdown::write(&[table]);
-    assert!(markdown.contains("| Decode MBU (%) | Memory Beside (GB/s) | Prefill MFU (%) |"), "{markdown}");
+    assert!(markdown.contains("| Decode Bandwidth of Measured Peak (%) | Memory Beside (GB/s) | Prefill FLOP/s of Measured Peak (%) |"), "{markdown}");
 }

@@ -203,7 +203,7 @@ fn short_cpu(name: &str) -> String {
 }
 
 /// `NVIDIA A100-SXM4-80GB` of 80 GiB is `A100 80GB`, as the published tables say it.
-fn short_gpu(name: &str, bytes: u64) -> String {
+pub(crate) fn short_gpu(name: &str, bytes: u64) -> String {
     let plain =
         name.trim_start_matches("NVIDIA ").trim_start_matches("GeForce ").trim_start_matches("Tesla ");
     let model = plain.split(['-', ' ']).next().unwrap_or(plain);

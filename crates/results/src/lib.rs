@@ -6,6 +6,7 @@
 
 mod column;
 mod figure;
+pub mod hardware;
 mod heading;
 mod metric;
 mod number;

@@ -1,9 +1,9 @@
 //! Published tables: what is read comes back, byte for byte as markdown and with every text through csv and json; and no
 //! rule of the audit is put out by what a table claims.
 
-use audit::Hardware;
 use proptest::prelude::*;
 use results::ResultTable;
+use results::hardware::Hardware;
 use results::published::{Document, csv, json, markdown};
 use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 

@@ -4,33 +4,34 @@
 //! one position, causal attention; what the last cache can keep is not read again; bytes and operations are spread evenly
 //! over all devices. So a figure beyond them is wrong, whatever computed it.
 
+use results::hardware::Ceiling;
 use results::{Column, Figure, ResultRow};
 
 use super::{Rule, each_row, large, short};
 use crate::checked_table::{CheckedTable, seconds};
-use crate::{Ceiling, Finding, Severity};
+use crate::{Finding, Severity};
 
 pub(super) const TOKEN_BANDWIDTH: Rule = Rule {
     name: "token-bandwidth",
-    about: "a token takes no less than reading the weights and the prompt's KV cache once (MBU ≤ 1)",
+    about: "a token takes no less than reading the weights and the prompt's KV cache once at the peak bandwidth",
     check: |tables| each_row(tables, token_bandwidth),
 };
 
 pub(super) const PROMPT_BANDWIDTH: Rule = Rule {
     name: "prompt-bandwidth",
-    about: "a prompt takes no less than reading the weights once (MBU ≤ 1)",
+    about: "a prompt takes no less than reading the weights once at the peak bandwidth",
     check: |tables| each_row(tables, prompt_bandwidth),
 };
 
 pub(super) const TOKEN_COMPUTE: Rule = Rule {
     name: "token-compute",
-    about: "a token takes no less than its floating-point operations at the peak (MFU ≤ 1)",
+    about: "a token takes no less than its floating-point operations at the peak",
     check: |tables| each_row(tables, token_compute),
 };
 
 pub(super) const PROMPT_COMPUTE: Rule = Rule {
     name: "prompt-compute",
-    about: "a prompt takes no less than its floating-point operations at the peak (MFU ≤ 1)",
+    about: "a prompt takes no less than its floating-point operations at the peak",
     check: |tables| each_row(tables, prompt_compute),
 };
 
@@ -80,7 +81,7 @@ fn reading(
     let limit = bytes / (peak.value * table.count());
     let (column, latency) = worst(row, columns, limit)?;
     let message = format!(
-        "{} ms is less than the {} ms that {what}, {}B, take at {}{}B/s ({}): MBU {:.2}",
+        "{} ms is less than the {} ms that {what}, {}B, take at {}{}B/s ({}): {:.2} × the peak",
         short(latency.value * 1e3),
         short(limit * 1e3),
         large(bytes),
@@ -104,7 +105,7 @@ fn computing(
     let limit = flops / (peak.value * table.count());
     let (column, latency) = worst(row, columns, limit)?;
     let message = format!(
-        "{} ms is less than the {} ms that {}FLOP take at {}{}FLOP/s ({}): MFU {:.2}",
+        "{} ms is less than the {} ms that {}FLOP take at {}{}FLOP/s ({}): {:.2} × the peak",
         short(latency.value * 1e3),
         short(limit * 1e3),
         large(flops),

@@ -1,8 +1,9 @@
 //! Tables made from the cost model: what an engine of a given efficiency would measure.
 
-use audit::{Hardware, Report, audit};
+use audit::{Report, audit};
 use llama::{LlamaConfig, cost};
 use protocol::Precision;
+use results::hardware::Hardware;
 use results::published::{PublishedTable, markdown};
 use results::{ResultTable, format_g10};
 

@@ -1,7 +1,7 @@
 //! `audit`: do the figures of tables hold together?
 
 use anyhow::{Context, Result};
-use audit::Hardware;
+use results::hardware::Hardware;
 use results::{ResultTable, Source};
 
 use crate::args::AuditArgs;

@@ -77,13 +77,17 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let flops = share(|cell| cell.row.efficiency.prefill_flops);
     let sustained = share(|cell| cell.row.efficiency.prefill_sustained_flops);
     let sustained = sustained.map(|share| format!(", {share} of the sustained one")).unwrap_or_default();
+    let mbu = share(|cell| cell.row.efficiency.mbu);
+    let mfu = share(|cell| cell.row.efficiency.mfu);
     let shares: Vec<String> = bandwidth
         .map(|share| format!("{share} of the measured memory bandwidth in decode"))
         .into_iter()
         .chain(flops.map(|share| format!("{share} of the measured FLOP/s in prefill{sustained}")))
+        .chain(mbu.map(|share| format!("an MBU of {share}")))
+        .chain(mfu.map(|share| format!("an MFU of {share}")))
         .collect();
     if !shares.is_empty() {
-        parts.push(format!("reaches {}", shares.join(" and ")));
+        parts.push(format!("reaches {}", shares.join(", ")));
     } else if !its.is_empty() {
         parts.push("its share of the hardware's limit is not known: no ceilings were measured".into());
     }

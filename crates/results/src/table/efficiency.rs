@@ -1,72 +1,111 @@
-//! How much of the device a cell made use of: shares of what the device was measured to do at most, memory, spread.
+//! How much of the device a cell made use of: shares of what it was measured to do at most and of its datasheet, memory, spread.
+
+use std::sync::LazyLock;
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{
-    Device, Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase, Precision,
-    TableKey,
+    CellKey, Device, Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase,
+    Precision, TableKey,
 };
 
 use super::grid::{Grid, GridColumn, column, percent};
 use super::{Figures, Row, Table};
 use crate::format_short;
+use crate::hardware::{Ceiling, Datasheet, Hardware};
 
 /// What efficiencies are shares of, and of what they are.
 pub(super) struct Scale<'a> {
     config: LlamaConfig,
     precision: Precision,
-    ceilings: &'a MeasuredCeilings,
+    measured: Option<&'a MeasuredCeilings>,
+    datasheet: Option<Datasheet>,
     /// Devices that share the model.
     devices: f64,
 }
 
 impl<'a> Scale<'a> {
-    /// What the cells of a table are held against; `None` where no peaks were measured. Where rank 0 of several was measured
-    /// alone, bytes and operations are those of its part.
-    pub(super) fn new(environments: &'a [Environment], config: &LlamaConfig, key: &TableKey) -> Option<Self> {
-        let ceilings = environments.iter().find_map(|environment| environment.ceilings.as_ref())?;
+    /// What the cells of a table are held against; `heading_part` is the environment of the heading's device. `None` where no peaks were
+    /// measured, and the device has no datasheet. Where rank 0 of several was measured alone, bytes and operations are those of
+    /// its part.
+    pub(super) fn new(
+        environments: &'a [Environment],
+        heading_part: Option<&Environment>,
+        config: &LlamaConfig,
+        key: &TableKey,
+    ) -> Option<Self> {
+        let measured = environments.iter().find_map(|environment| environment.ceilings.as_ref());
+        let datasheet = match key.device {
+            Device::Cpu => None,
+            Device::Cuda(index) => {
+                let gpu = heading_part.and_then(|environment| environment.gpus.get(index as usize));
+                gpu.and_then(|gpu| BUILT_IN.datasheet(gpu, key.precision))
+            }
+        };
+        if measured.is_none() && datasheet.is_none() {
+            return None;
+        }
         let config = TensorParallel::first_of(config, key.ranks.one_rank_of()).ok()?;
         // On a CPU ranks share the one processor.
         let devices = if key.device == Device::Cpu { 1 } else { key.ranks.measured() };
-        Some(Self { config, precision: key.precision, ceilings, devices: devices.into() })
+        Some(Self { config, precision: key.precision, measured, datasheet, devices: devices.into() })
     }
 
-    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager)`; or where that was measured,
-    /// decode of what memory gave beside each of `rows`.
+    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager), MBU of 3.350 TB/s and MFU of
+    /// 989.5 TFLOP/s (datasheet of H100 80GB SXM)`; or where that was measured, decode of what memory gave beside each of `rows`.
     pub(super) fn words(&self, rows: &[Row]) -> String {
         let words = |what: &str, unit: &str, ceiling: &MeasuredCeiling| {
-            let value = format_short(ceiling.per_second / 1e9);
-            format!("{what} of {value} G{unit} ({})", ceiling.by)
+            format!("{what} of {} ({})", rate(ceiling.per_second, unit), ceiling.by)
         };
         let read = if rows.iter().any(|row| row.efficiency.read_bytes_per_second.is_some()) {
             Some("decode of what memory gave beside the cell".to_owned())
         } else {
-            self.ceilings.read_bytes.as_ref().map(|read| words("decode", "B/s", read))
+            let read = self.measured.and_then(|measured| measured.read_bytes.as_ref());
+            read.map(|read| words("decode", "B/s", read))
         };
-        let flops = self.ceilings.flops.get(&self.precision);
+        let flops = self.measured.and_then(|measured| measured.flops.get(&self.precision));
         let flops = flops.map(|flops| words("prefill", "FLOP/s", flops));
-        let sustained = self.ceilings.sustained_flops.get(&self.precision).map(|sustained| {
-            let value = format_short(sustained.per_second / 1e9);
+        let sustained = self.measured.and_then(|measured| measured.sustained_flops.get(&self.precision));
+        let sustained = sustained.map(|sustained| {
+            let value = rate(sustained.per_second, "FLOP/s");
             let clock = sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz"));
-            format!("sustained {value} GFLOP/s ({}){}", sustained.by, clock.unwrap_or_default())
+            format!("sustained {value} ({}){}", sustained.by, clock.unwrap_or_default())
         });
-        read.into_iter().chain(flops).chain(sustained).collect::<Vec<_>>().join(", ")
+        let datasheet = self.datasheet.as_ref().map(|Datasheet { bandwidth_bytes_per_second, flops }| {
+            let Ceiling { value, origin } = bandwidth_bytes_per_second;
+            let mfu = flops.as_ref().map(|flops| format!(" and MFU of {}", rate(flops.value, "FLOP/s")));
+            format!("MBU of {}{} (datasheet of {origin})", rate(*value, "B/s"), mfu.unwrap_or_default())
+        });
+        read.into_iter().chain(flops).chain(sustained).chain(datasheet).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// How much of the device a cell made use of. Shares are of 1.
+/// `45.30 GB/s`, `989.5 TFLOP/s`.
+fn rate(per_second: f64, unit: &str) -> String {
+    let (value, prefix) = if per_second >= 1e12 { (per_second / 1e12, "T") } else { (per_second / 1e9, "G") };
+    format!("{} {prefix}{unit}", format_short(value))
+}
+
+/// The datasheets, parsed once.
+static BUILT_IN: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
+
+/// How much of the device a cell made use of. Shares are of 1; METHODOLOGY.md defines each.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Efficiency {
-    /// Of the memory's bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV cache)
-    /// over their time and the measured ceiling: that beside the cell where all replicates have it, else the run's. Model
-    /// bandwidth utilisation, MBU.
+    /// Of the memory's measured bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV
+    /// cache) over their time and the measured peak: that beside the cell where all replicates have it, else the run's.
     pub decode_bandwidth: Option<f64>,
     /// What memory gave beside the cell, in bytes a second: the mean over its replicates.
     pub read_bytes_per_second: Option<f64>,
-    /// Of the arithmetic in prefill: the operations that it takes at least over its time and the measured ceiling. Model FLOPs
-    /// utilisation, MFU (Chowdhery et al., "PaLM", 2022, appendix B).
+    /// Of the measured FLOP/s in prefill: the operations that it takes at least over its time and the measured peak.
     pub prefill_flops: Option<f64>,
-    /// The same over the measured sustained ceiling, where there is one: what the device does for seconds on end.
+    /// The same over the measured sustained peak, where there is one: what the device does for seconds on end.
     pub prefill_sustained_flops: Option<f64>,
+    /// Model bandwidth utilisation as Databricks defines it ("LLM Inference Performance Engineering: Best Practices", 2023): the
+    /// bytes of all parameters and of the KV cache over TPOT and the datasheet's bandwidth.
+    pub mbu: Option<f64>,
+    /// Model FLOPs utilisation of the prefill as PaLM defines it (Chowdhery et al., 2022, appendix B), a forward pass alone: tokens a
+    /// second times `2N + 4LHQT`, over the datasheet's FLOP/s.
+    pub mfu: Option<f64>,
     /// Energy of a generated token: the GPU's mean power while it decoded, for as long as a decode forward takes, over the
     /// batch.
     pub joules_per_token: Option<f64>,
@@ -79,32 +118,8 @@ pub struct Efficiency {
 impl Efficiency {
     pub(super) fn new(replicates: &[Measurement], figures: &Figures, scale: Option<&Scale<'_>>) -> Self {
         let key = &replicates[0].key;
-        let share =
-            |work: f64, seconds: f64, ceiling: f64, devices: f64| work / seconds / (ceiling * devices);
         let beside: Option<Vec<f64>> = replicates.iter().map(|record| record.read_bytes_per_second).collect();
         let read_bytes_per_second = beside.and_then(|beside| stats::mean(&beside));
-        let of_scale = |scale: &Scale<'_>| {
-            let Scale { config, precision, ceilings, devices } = scale;
-            let [batch, prompt, generation] =
-                [key.batch_size, key.prompt_length, key.generation_length].map(u64::from);
-            // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
-            let read = |past| cost::decode_read_bytes(config, *precision, batch, past) as f64;
-            let bytes = (read(prompt) + read(prompt + generation.saturating_sub(1))) / 2.0;
-            let flops = cost::forward_flops(config, batch, prompt, 0, 1);
-            let bandwidth = match read_bytes_per_second {
-                Some(_) => share_beside(replicates, bytes, *devices),
-                None => ceilings
-                    .read_bytes
-                    .as_ref()
-                    .map(|read| share(bytes, figures.token.mean, read.per_second, *devices)),
-            };
-            let prefill = |per_second: f64| share(flops, figures.prompt.mean, per_second, *devices);
-            let most = ceilings.flops.get(precision).map(|most| prefill(most.per_second));
-            let sustained = ceilings.sustained_flops.get(precision).map(|most| prefill(most.per_second));
-            (bandwidth, most, sustained)
-        };
-        let (decode_bandwidth, prefill_flops, prefill_sustained_flops) =
-            scale.map_or((None, None, None), of_scale);
         let gpus: Vec<&GpuSeries> = replicates.iter().filter_map(|record| record.gpu.as_ref()).collect();
         let powers: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.power_watts_in(Phase::Decode)).collect();
         let power_watts = stats::mean(&powers);
@@ -114,15 +129,50 @@ impl Efficiency {
                 .filter_map(|phase| gpu.lowest_sm_clock_mhz_in(phase))
                 .min()
         };
-        Self {
-            decode_bandwidth,
+        let mut efficiency = Self {
             read_bytes_per_second,
-            prefill_flops,
-            prefill_sustained_flops,
             joules_per_token: power_watts.map(|watts| watts * figures.token.mean / f64::from(key.batch_size)),
             power_watts,
             lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
+            ..Self::default()
+        };
+        if let Some(scale) = scale {
+            efficiency.set_shares(replicates, figures, scale);
         }
+        efficiency
+    }
+
+    fn set_shares(&mut self, replicates: &[Measurement], figures: &Figures, scale: &Scale<'_>) {
+        let Scale { config, precision, measured, datasheet, devices } = scale;
+        let CellKey { batch_size, prompt_length, generation_length, .. } = replicates[0].key;
+        let [batch, prompt, generation] = [batch_size, prompt_length, generation_length].map(u64::from);
+        let share = |work: f64, seconds: f64, peak: f64| work / seconds / (peak * devices);
+        // What is read grows steadily with every token: the first forward follows the prompt, the last all tokens but one.
+        let mean = |bytes: &dyn Fn(u64) -> u64| {
+            let last = prompt + generation.saturating_sub(1);
+            (bytes(prompt) as f64 + bytes(last) as f64) / 2.0
+        };
+        let read = mean(&|past| cost::decode_read_bytes(config, *precision, batch, past));
+        self.decode_bandwidth = match self.read_bytes_per_second {
+            Some(_) => share_beside(replicates, read, *devices),
+            None => {
+                let peak = measured.and_then(|measured| measured.read_bytes.as_ref());
+                peak.map(|peak| share(read, figures.token.mean, peak.per_second))
+            }
+        };
+        let flops = cost::forward_flops(config, batch, prompt, 0, 1);
+        let prefill = |per_second: f64| share(flops, figures.prompt.mean, per_second);
+        let burst = measured.and_then(|measured| measured.flops.get(precision));
+        self.prefill_flops = burst.map(|peak| prefill(peak.per_second));
+        let sustained = measured.and_then(|measured| measured.sustained_flops.get(precision));
+        self.prefill_sustained_flops = sustained.map(|peak| prefill(peak.per_second));
+
+        let Some(Datasheet { bandwidth_bytes_per_second, flops }) = datasheet else { return };
+        let cache = mean(&|past| cost::kv_cache_bytes(config, *precision, batch, past));
+        let held = cost::weights_bytes(config, *precision) as f64 + cache;
+        self.mbu = Some(share(held, figures.tpot.mean, bandwidth_bytes_per_second.value));
+        let palm = cost::palm_forward_flops(config, batch, prompt);
+        self.mfu = flops.as_ref().map(|peak| share(palm, figures.prompt.mean, peak.value));
     }
 }
 
@@ -136,19 +186,25 @@ fn share_beside(replicates: &[Measurement], bytes: f64, devices: f64) -> Option<
     stats::mean(&replicates.iter().map(share).collect::<Option<Vec<f64>>>()?)
 }
 
-const COLUMNS: [GridColumn; 13] = [
+const COLUMNS: [GridColumn; 15] = [
     // A table whose first column is the engine is one of the documents'.
     column("Batch Size", Some("batch"), |row, _| Some(row.key.batch_size.to_string())),
     column("Prompt Length", Some("prompt"), |row, _| Some(row.key.prompt_length.to_string())),
     column("Engine", Some("engine"), |row, _| Some(row.key.engine.clone())),
-    column("Decode MBU (%)", Some("MBU %"), |row, _| row.efficiency.decode_bandwidth.map(percent)),
+    column("Decode Bandwidth of Measured Peak (%)", Some("read %"), |row, _| {
+        row.efficiency.decode_bandwidth.map(percent)
+    }),
     column("Memory Beside (GB/s)", Some("beside GB/s"), |row, _| {
         row.efficiency.read_bytes_per_second.map(|read| format_short(read / 1e9))
     }),
-    column("Prefill MFU (%)", Some("MFU %"), |row, _| row.efficiency.prefill_flops.map(percent)),
-    column("MFU of Sustained (%)", Some("sust. %"), |row, _| {
+    column("Prefill FLOP/s of Measured Peak (%)", Some("FLOP/s %"), |row, _| {
+        row.efficiency.prefill_flops.map(percent)
+    }),
+    column("Prefill FLOP/s of Sustained Peak (%)", Some("sust. %"), |row, _| {
         row.efficiency.prefill_sustained_flops.map(percent)
     }),
+    column("MBU (%)", Some("MBU %"), |row, _| row.efficiency.mbu.map(percent)),
+    column("MFU (%)", Some("MFU %"), |row, _| row.efficiency.mfu.map(percent)),
     column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
         row.peak_bytes().map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
     }),

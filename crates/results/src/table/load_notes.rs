@@ -69,7 +69,7 @@ pub(super) fn busy_machine(rows: &[Row], environments: &[Environment], heading_p
         }
         if let Some(share) = peaks.and_then(share).filter(|share| *share > limit) {
             notes.push(format!(
-                "busy machine: {what} while the peaks were measured: {:.0} %; MBU and MFU may be too high",
+                "busy machine: {what} while the peaks were measured: {:.0} %; shares of them may be too high",
                 100.0 * share
             ));
         }

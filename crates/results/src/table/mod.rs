@@ -87,7 +87,7 @@ impl Table {
         let facts = environments.iter().find_map(|environment| environment.models.get(&key.model));
         let config = facts.and_then(|facts| LlamaConfig::from_json(&facts.config, &key.model).ok());
         // Peaks are measured at the beginning of a run: its parts are of one machine, or told apart below the table.
-        let scale = config.as_ref().and_then(|config| Scale::new(environments, config, &key));
+        let scale = config.as_ref().and_then(|config| Scale::new(environments, environment, config, &key));
         let rows: Vec<Row> = replicates
             .into_iter()
             .map(|(cell, replicates)| Row::new(cell, replicates, scale.as_ref()))

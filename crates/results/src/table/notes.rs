@@ -283,12 +283,12 @@ fn above_peaks(rows: &[Row]) -> Vec<String> {
     };
     let decode = above(
         |row| row.efficiency.decode_bandwidth,
-        "decode MBU above 100 %: weights in a cache need not come from memory, or memory was slower when its ceiling \
-         was measured",
+        "decode above 100 % of the measured bandwidth: weights that fit into a cache are not read from memory, or memory \
+         was slower while its peak was measured",
     );
     let prefill = above(
         |row| row.efficiency.prefill_flops,
-        "prefill MFU above 100 %: products were slower when their ceiling was measured",
+        "prefill above 100 % of the measured FLOP/s: products were slower while their peak was measured",
     );
     grouped(decode.into_iter().chain(prefill))
 }

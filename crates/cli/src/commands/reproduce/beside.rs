@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use audit::Hardware;
 use llama::LlamaConfig;
 use llama::NAMED_MODELS;
 use report::reproduction::{Known, Reproduction};
+use results::hardware::Hardware;
 use results::{Heading, ResultRow, ResultTable, Run};
 
 use super::plan::{Plan, is_asked_for};
@@ -85,7 +85,8 @@ fn other_device(there: &Heading, here: &Heading) -> Option<(String, Option<Strin
     let hardware = Hardware::built_in();
     let note = match (hardware.ceilings(there), hardware.ceilings(here)) {
         (Ok(theirs), Ok(ours)) => {
-            let ratio = |ours: &Option<audit::Ceiling>, theirs: &Option<audit::Ceiling>| {
+            let ratio = |ours: &Option<results::hardware::Ceiling>,
+                         theirs: &Option<results::hardware::Ceiling>| {
                 let ratio =
                     ours.as_ref().zip(theirs.as_ref()).map(|(ours, theirs)| ours.value / theirs.value);
                 ratio.map_or_else(|| "unknown".into(), |ratio| format!("{ratio:.2}"))

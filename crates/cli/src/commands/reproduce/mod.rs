@@ -6,10 +6,11 @@ mod plan;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use audit::{Hardware, Severity};
+use audit::Severity;
 use harness::Destination;
 use report::reproduction::Reproduction;
 use results::PublishedFile;
+use results::hardware::Hardware;
 
 use crate::args::ReproduceArgs;
 use crate::exit_status::ExitStatus;

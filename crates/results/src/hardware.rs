@@ -1,11 +1,13 @@
-//! What devices can do at most: `hardware.toml`, or what was measured.
+//! What devices can do at most, by their makers' documents: `hardware.toml`.
 
 use std::fmt;
 
-use protocol::Precision;
-use results::{DeviceKind, Heading};
+use protocol::{Gpu, Precision};
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::heading::short_gpu;
+use crate::{DeviceKind, Heading};
 
 /// The peaks that come with the program.
 pub const DEFAULT_HARDWARE: &str = include_str!("../../../configs/hardware.toml");
@@ -32,6 +34,15 @@ pub struct Ceilings {
     pub cache_bytes: u64,
     /// Bytes per second from one device to the others of its machine, in one direction.
     pub link_bytes_per_second: Option<Ceiling>,
+}
+
+/// The peaks that one device's datasheet prints, without headroom: what MBU and MFU are shares of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Datasheet {
+    /// Bytes per second from memory.
+    pub bandwidth_bytes_per_second: Ceiling,
+    /// Floating-point operations per second, dense, in a precision; `None` where the device has none.
+    pub flops: Option<Ceiling>,
 }
 
 /// A `hardware.toml` that can't be used.
@@ -131,18 +142,7 @@ impl Hardware {
             _ => format!(" with {:.0} % for {what}", share * 100.0),
         };
         let highest = |value: &dyn Fn(&Device) -> Option<f64>, note: &dyn Fn(&Device) -> String| {
-            let values = variants
-                .iter()
-                .filter_map(|device| Some((value(device)?, format!("{}{}", device.name(), note(device)))));
-            let values: Vec<(f64, String)> = values.collect();
-            let most = values.iter().map(|(value, _)| *value).reduce(f64::max)?;
-            let names = values.iter().filter(|(value, _)| *value == most).map(|(_, name)| name.as_str());
-            let names: Vec<&str> = names.collect();
-            let of = match variants.len() {
-                count if count > names.len() => format!(", the highest of {count} variants"),
-                _ => String::new(),
-            };
-            Some(Ceiling { value: most, origin: format!("{}{of}", names.join(" or ")) })
+            highest(&variants, value, note)
         };
         Ok(Ceilings {
             bandwidth_bytes_per_second: highest(
@@ -160,6 +160,45 @@ impl Hardware {
             cache_bytes: variants.iter().map(|device| device.cache_bytes).max().unwrap_or(0),
         })
     }
+
+    /// The peaks in a GPU's datasheet; `None` where it is not among the devices, or is cut into instances (MIG). Its driver's name says
+    /// more than a heading, such as HBM3 for the SXM board. Where it fits several variants all the same, the highest figure counts.
+    pub fn datasheet(&self, gpu: &Gpu, precision: Precision) -> Option<Datasheet> {
+        if gpu.mig == Some(true) {
+            return None;
+        }
+        let mut words = words(&gpu.name);
+        words.extend(self::words(&short_gpu(&gpu.name, gpu.memory_bytes)));
+        let variants: Vec<&Device> = self.devices.iter().filter(|device| device.fits(&words)).collect();
+        Some(Datasheet {
+            bandwidth_bytes_per_second: highest(
+                &variants,
+                &|device| Some(device.bandwidth_bytes_per_second),
+                &|_| String::new(),
+            )?,
+            flops: highest(&variants, &|device| device.flops.in_datasheet(precision), &|_| String::new()),
+        })
+    }
+}
+
+/// The highest figure among variants, and whose it is; `note` says more of a variant.
+fn highest(
+    variants: &[&Device],
+    value: &dyn Fn(&Device) -> Option<f64>,
+    note: &dyn Fn(&Device) -> String,
+) -> Option<Ceiling> {
+    let values = variants
+        .iter()
+        .filter_map(|device| Some((value(device)?, format!("{}{}", device.name(), note(device)))));
+    let values: Vec<(f64, String)> = values.collect();
+    let most = values.iter().map(|(value, _)| *value).reduce(f64::max)?;
+    let names = values.iter().filter(|(value, _)| *value == most).map(|(_, name)| name.as_str());
+    let names: Vec<&str> = names.collect();
+    let of = match variants.len() {
+        count if count > names.len() => format!(", the highest of {count} variants"),
+        _ => String::new(),
+    };
+    Some(Ceiling { value: most, origin: format!("{}{of}", names.join(" or ")) })
 }
 
 impl Device {
@@ -206,6 +245,15 @@ impl Device {
 }
 
 impl Flops {
+    /// What the datasheet prints for a precision. FP32 is FP32: no engine of ours computes it in TF32.
+    fn in_datasheet(&self, precision: Precision) -> Option<f64> {
+        match precision {
+            Precision::Fp32 => Some(self.fp32),
+            Precision::Fp16 => Some(self.fp16),
+            Precision::Bf16 => self.bf16,
+        }
+    }
+
     /// The most in a precision. FP32 tables may have been computed in TF32: libraries do so by default.
     fn of(&self, precision: Precision) -> Option<f64> {
         match precision {
@@ -281,6 +329,34 @@ mod tests {
         for name in ["A800 80GB", "A100 64GB", "80GB", "A100X 80GB", "RTX 4090 Laptop", "GH200 96GB"] {
             let error = ceilings(name, Precision::Fp16).unwrap_err();
             assert_eq!(error, format!("no peaks of \"{name}\" in hardware.toml"));
+        }
+    }
+
+    #[test]
+    fn a_datasheet_s_peaks_are_of_the_driver_s_name_and_without_headroom() {
+        let gpu = |name: &str, gib: f64, mig| {
+            let bytes = (gib * f64::from(1 << 30)) as u64;
+            let text = format!(r#"{{"name": "{name}", "memory_bytes": {bytes}, "driver_version": ""}}"#);
+            Gpu { mig, ..serde_json::from_str(&text).unwrap() }
+        };
+        let of = |gpu: &Gpu, precision| {
+            let datasheet = Hardware::built_in().datasheet(gpu, precision)?;
+            let Datasheet { bandwidth_bytes_per_second: bandwidth, flops } = datasheet;
+            Some((bandwidth.value, bandwidth.origin, flops.map(|flops| flops.value)))
+        };
+        let h100 = gpu("NVIDIA H100 80GB HBM3", 79.6, Some(false));
+        let sxm = || "H100 80GB SXM".to_owned();
+        assert_eq!(of(&h100, Precision::Fp16), Some((3350e9, sxm(), Some(989.5e12))));
+        assert_eq!(of(&h100, Precision::Fp32), Some((3350e9, sxm(), Some(67e12))));
+        let pcie = gpu("NVIDIA H100 PCIe", 79.6, None);
+        assert_eq!(of(&pcie, Precision::Bf16), Some((2000e9, "H100 80GB PCIe".into(), Some(756.5e12))));
+        // Its name fits two boards of other FLOP/s.
+        let h200 = gpu("NVIDIA H200", 140.4, None);
+        let both = "H200 141GB SXM or H200 141GB NVL".to_owned();
+        assert_eq!(of(&h200, Precision::Fp16), Some((4800e9, both, Some(989.5e12))));
+        assert_eq!(of(&gpu("Tesla T4", 14.6, None), Precision::Bf16).unwrap().2, None);
+        for unknown in [gpu("NVIDIA A800", 79.0, None), gpu("NVIDIA H100 80GB HBM3", 79.6, Some(true))] {
+            assert_eq!(of(&unknown, Precision::Fp16), None);
         }
     }
 
