@@ -78,8 +78,11 @@ fn engines_take_turns_there_and_back_and_are_loaded_once() {
     place.bench(&["table", "run"]).assert().success().stdout(note);
     let ratios = place.bench(&["ratios", "run", "one"]).output().unwrap();
     let ratios = String::from_utf8(ratios.stdout).unwrap();
-    assert!(ratios.contains("| two | 1 | 8 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |"), "{ratios}");
-    assert!(ratios.contains("| prefill | decode | turns |"), "{ratios}");
+    assert!(
+        ratios.contains("| two | 1 | 8 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 3 |"),
+        "{ratios}"
+    );
+    assert!(ratios.contains("| prefill | decode | TPOT | turns |"), "{ratios}");
 }
 
 #[test]
@@ -88,7 +91,8 @@ fn a_baseline_and_its_candidate_take_turns_too() {
     let arguments =
         ["run", "sweep.toml", "--engines-file", "engines.toml", "--against-option", "two.slowdown=1.5"];
     // Both sides of `one` and `three` are the same, also where the candidate's answers were those of the baseline.
-    let unchanged = contains("turns of one worker a side").and(contains("9 regressed, 27 unchanged (of 36)"));
+    let unchanged =
+        contains("turns of one worker a side").and(contains("12 regressed, 33 unchanged (of 45)"));
     place.bench(&arguments).args(["--replicates", "5"]).assert().code(1).stdout(unchanged);
 }
 
