@@ -1,6 +1,7 @@
 //! A session from the command line: what is told before and while it measures, and what follows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant, Verify};
@@ -25,6 +26,7 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
         ceilings: !args.no_ceilings,
         verify: args.verify(),
         exclusive: args.exclusive,
+        require_idle: args.require_idle,
     };
     let slow = SlowSteps::start();
     let mut tell = |notice: Notice<'_>| {
@@ -42,10 +44,16 @@ fn line(notice: &Notice<'_>) -> Option<String> {
         Notice::SharedGpu { device, others } => {
             format!("warning: {device} is also used by {others}: figures may be theirs, too")
         }
+        Notice::WaitingForIdle { limit, busy } => waiting_for_idle(*limit, busy),
         Notice::Unrecorded(what) => format!("warning: {what}"),
         Notice::NoCeilings { device, engine, why } => format!("ceilings of {device}: {engine}: {why}"),
         Notice::Ceilings(best) => describe_ceilings(best),
     })
+}
+
+/// What is said while the machine is busy.
+pub(crate) fn waiting_for_idle(limit: Duration, busy: &str) -> String {
+    format!("waiting for an idle machine, {} s at most: {busy}", limit.as_secs())
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to

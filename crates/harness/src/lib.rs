@@ -12,6 +12,7 @@ pub use run::ceilings::{CeilingsReport, MeasuredReach, measure_ceilings, sustain
 pub use run::environment::{greet_all, greet_each};
 pub use run::error::SessionError;
 pub use run::events::{Event, Notice};
+pub use run::idle_machine::require_idle;
 pub use run::measure::RunSummary;
 pub use run::session::{Destination, Session, SessionOptions, Verify, lock_clocks};
 pub use run::time_breakdown::TimeBreakdown;

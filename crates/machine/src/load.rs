@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::MachineLoad;
 
@@ -60,12 +60,43 @@ impl LoadWatch {
     }
 }
 
+/// What other processes used while somebody looked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OthersUse {
+    /// All of it, and for how long was looked.
+    pub load: MachineLoad,
+    /// The processes, the busiest first. Those that ended meanwhile are in `load` alone.
+    pub busiest: Vec<BusyProcess>,
+}
+
+/// A process that computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusyProcess {
+    /// The program's name, its first 15 bytes.
+    pub name: String,
+    /// Its id.
+    pub id: u32,
+    /// Processors that it kept busy in the mean.
+    pub processors: f64,
+}
+
+/// Looks for `pause` at what other processes use.
+pub fn watch_others(pause: Duration) -> OthersUse {
+    let (watch, before) = (LoadWatch::start(), processes());
+    std::thread::sleep(pause);
+    let (load, now) = (watch.stop(), processes());
+    // SAFETY: it only reads a constant of the system.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
+    let busy = |(name, id, ticks): (String, u32, u64)| {
+        let processors = ticks as f64 / per_second / load.seconds;
+        BusyProcess { name, id, processors }
+    };
+    OthersUse { load, busiest: busiest_others(&before, &now).into_iter().map(busy).collect() }
+}
+
 /// Processes other than this one and those below it, by the processor time that they used since `before`: name, id and ticks, the most
 /// first.
-pub fn busiest_others(
-    before: &HashMap<u32, Process>,
-    now: &HashMap<u32, Process>,
-) -> Vec<(String, u32, u64)> {
+fn busiest_others(before: &HashMap<u32, Process>, now: &HashMap<u32, Process>) -> Vec<(String, u32, u64)> {
     let own = below(std::process::id(), now);
     let used = now.iter().filter(|(id, _)| !own.contains(id)).filter_map(|(id, process)| {
         let ticks = process.ticks.saturating_sub(before.get(id).map_or(0, |before| before.ticks));
@@ -146,7 +177,7 @@ fn some_total(pressure: &str) -> Option<u64> {
 
 /// A process, as `/proc/PID/stat` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
+struct Process {
     /// The program's name, its first 15 bytes.
     name: String,
     parent: u32,
@@ -167,7 +198,7 @@ impl Process {
 }
 
 /// All processes that can be seen, by id.
-pub fn processes() -> HashMap<u32, Process> {
+fn processes() -> HashMap<u32, Process> {
     let process = |entry: fs::DirEntry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
         Some((id, Process::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
@@ -256,6 +287,17 @@ mod tests {
         let now =
             HashMap::from([(2, process("idle", 50)), (3, process("cc1plus", 60)), (4, process("ld", 90))]);
         assert_eq!(busiest_others(&before, &now), [("ld".to_owned(), 4, 90), ("cc1plus".to_owned(), 3, 50)]);
+    }
+
+    #[test]
+    fn a_look_at_others_names_no_process_of_this_program() {
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let others = watch_others(Duration::from_millis(200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(others.load.seconds >= 0.2);
+        assert!(others.busiest.iter().all(|one| one.id != child.id() && one.id != std::process::id()));
+        assert!(others.busiest.is_sorted_by(|one, next| one.processors >= next.processors));
     }
 
     #[test]

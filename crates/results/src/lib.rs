@@ -25,5 +25,8 @@ pub use number::{format_g10, format_short, format_size};
 pub use result_table::{ResultRow, ResultTable};
 pub use run::{Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge};
 pub use source::{PublishedFile, Source, SourceError};
-pub use table::{Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, tables};
+pub use table::{
+    Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,
+    share_used_by_others, tables,
+};
 pub use text::{escaped_json, one_line, plain};

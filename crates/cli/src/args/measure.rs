@@ -24,6 +24,9 @@ pub(crate) struct MeasureArgs {
     /// Refuse to measure on a GPU that other programs use, too.
     #[arg(long)]
     pub(crate) exclusive: bool,
+    /// Wait, 60 s at most, until other processes use at most 10 % of the processors' time; refuse to measure where they do not.
+    #[arg(long)]
+    pub(crate) require_idle: bool,
     /// Show the sweep as a live picture; q stops it in order. Where stderr is no terminal, lines as without it.
     #[arg(long)]
     pub(crate) watch: bool,

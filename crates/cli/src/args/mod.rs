@@ -362,6 +362,9 @@ pub(crate) struct CeilingsArgs {
     /// Also repeat the fastest product this long, for a sustained peak; 0 measures a burst alone [default: 3 on a GPU, else 0].
     #[arg(long, value_name = "SECONDS", value_parser = parse_sustained)]
     pub(crate) sustained: Option<f64>,
+    /// Wait, 60 s at most, until other processes use at most 10 % of the processors' time; refuse to measure where they do not.
+    #[arg(long)]
+    pub(crate) require_idle: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

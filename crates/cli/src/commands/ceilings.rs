@@ -4,16 +4,18 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use harness::{
-    CeilingsReport, Interrupt, MeasuredReach, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
+    CeilingsReport, Interrupt, MeasuredReach, Notice, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
     measure_ceilings, sustained_seconds,
 };
 use protocol::{MeasuredCeilings, Precision, Reached};
+use results::busy_machine_words;
 use serde_json::json;
 
 use crate::args::CeilingsArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{at_clock, rate};
 use crate::printer;
+use crate::session::waiting_for_idle;
 use crate::slow_steps::SlowSteps;
 
 /// `pytorch-compile` multiplies with the same library as `pytorch-eager`.
@@ -32,6 +34,13 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     }
     let flags = &args.setup.flags.0;
     let variant = Variant::resolve(&flags.clone().over(settings), engines)?;
+    if args.require_idle {
+        harness::require_idle(&mut |notice| {
+            if let Notice::WaitingForIdle { limit, busy } = notice {
+                printer::line(&waiting_for_idle(limit, busy));
+            }
+        })?;
+    }
     let slow = SlowSteps::start();
     let hellos = harness::greet_all(&variant, &mut |notice| slow.hear(&notice))?;
     let precisions =
@@ -98,5 +107,35 @@ fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precisio
             text += &format!("! {engine}: {note}\n");
         }
     }
+    for busy in best.machine_load.iter().flat_map(busy_machine_words) {
+        text += &format!("! busy machine: {busy}; the peaks may be too low\n");
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use protocol::{Device, MachineLoad};
+
+    use super::*;
+
+    #[test]
+    fn peaks_of_a_busy_machine_are_warned_of() {
+        let with = |other_share| {
+            let load = MachineLoad { seconds: 4.0, processors: 2, other_share, ..MachineLoad::default() };
+            let best = MeasuredCeilings {
+                device: Device::Cpu,
+                read_bytes: None,
+                flops: BTreeMap::new(),
+                sustained_flops: BTreeMap::new(),
+                machine_load: Some(load),
+            };
+            table(&best, &[], &[])
+        };
+        let warning = "! busy machine: other processes used more than 10 % of the processors' time: 48 %; the peaks may be too low\n";
+        assert!(with(Some(0.48)).ends_with(warning), "{}", with(Some(0.48)));
+        assert!(!with(Some(0.09)).contains("busy machine"));
+    }
 }

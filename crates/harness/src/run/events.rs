@@ -1,6 +1,7 @@
 //! What happens in a sweep, for whoever shows it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use protocol::{Device, MeasuredCeilings, Measurement, Progress, Verification};
 
@@ -25,6 +26,13 @@ pub enum Notice<'a> {
         device: Device,
         /// Their processes, in words.
         others: &'a str,
+    },
+    /// Other processes use the machine, and are waited for.
+    WaitingForIdle {
+        /// For how long at most.
+        limit: Duration,
+        /// What they use, in words.
+        busy: &'a str,
     },
     /// An earlier version did not record everything that a resumed run is checked against; which, in words.
     Unrecorded(&'a str),

@@ -6,6 +6,7 @@ pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod idle;
+pub(crate) mod idle_machine;
 pub(crate) mod kept_answers;
 pub(crate) mod measure;
 pub(crate) mod session;

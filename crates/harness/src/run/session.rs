@@ -9,6 +9,7 @@ use results::{RunFolder, StoreError};
 
 use crate::run::ceilings::ceilings_of_run;
 use crate::run::environment::collect_environment;
+use crate::run::idle_machine::require_idle;
 use crate::run::kept_answers::KeptAnswers;
 use crate::run::measure::{RunSummary, measure};
 use crate::run::time_breakdown::clocked;
@@ -58,6 +59,8 @@ pub struct SessionOptions {
     pub verify: Verify,
     /// Refuse a GPU that other programs use.
     pub exclusive: bool,
+    /// Wait until other processes use little of the processors, and refuse a machine that stays busy.
+    pub require_idle: bool,
 }
 
 /// Everything that is resolved, locked and open for measuring.
@@ -101,6 +104,10 @@ impl Session {
                     notify(Notice::Unrecorded(&unrecorded));
                 }
             }
+        }
+        // Before the peaks: they are figures, too.
+        if options.require_idle {
+            require_idle(notify)?;
         }
         // After the folders: a run that is refused leaves the clocks alone.
         let clocks = lock_clocks(&variants[variants.len() - 1].0.sweep)?;

@@ -22,7 +22,7 @@ struct Measure {
     share: fn(&MachineLoad) -> Option<f64>,
 }
 
-/// Pressure on the processor is not among them: a worker with as many threads as there are cores makes it by itself.
+/// The first is of other processes. Pressure on the processor is not among them: a worker with as many threads as there are cores makes it by itself.
 const MEASURES: [Measure; 3] = [
     Measure {
         what: "other processes used more than 10 % of the processors' time",
@@ -43,6 +43,22 @@ const MEASURES: [Measure; 3] = [
 
 fn processor_seconds(load: &MachineLoad) -> f64 {
     load.seconds * f64::from(load.processors)
+}
+
+/// In words, how a machine was busy with other things than measuring; empty where it was not. A table's notes hold cells against the same
+/// limits.
+pub fn busy_machine_words(load: &MachineLoad) -> Vec<String> {
+    let words = |measure: &Measure| {
+        let share = (measure.share)(load).filter(|share| *share > measure.limit)?;
+        Some(format!("{}: {:.0} %", measure.what, 100.0 * share))
+    };
+    MEASURES.iter().filter_map(words).collect()
+}
+
+/// The share of the processors' time that other processes used, where that is more than a measurement bears.
+pub fn share_used_by_others(load: &MachineLoad) -> Option<f64> {
+    let [Measure { limit, share, .. }, ..] = &MEASURES;
+    share(load).filter(|share| share > limit)
 }
 
 /// Cells that were measured on a busy machine, and the peaks that were: a line each.

@@ -13,6 +13,7 @@ mod row;
 pub use efficiency::Efficiency;
 pub use figures::Figures;
 pub use grid::{Grid, GridColumn};
+pub use load_notes::{busy_machine_words, share_used_by_others};
 pub use note::{Note, NoteKind, NoteSeverity};
 pub use row::Row;
 
