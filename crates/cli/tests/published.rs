@@ -128,7 +128,7 @@ fn a_published_table_is_a_sweep() {
     let place = Place::new();
     let (_, published) = place.run(MOCK, &[]);
     // One cell is missing there, one is of an engine that is not here, one is twice there.
-    let (table, _) = published.split_once("\n\n- prompt latencies are of").unwrap();
+    let (table, _) = published.split_once("\n\n- latencies of mock are scripted").unwrap();
     let rows: Vec<&str> =
         table.lines().filter(|line| !line.starts_with("| mock            | 1 | 256")).collect();
     let other = rows[4].replace("mock           ", "vllm           ");

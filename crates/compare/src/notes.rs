@@ -21,6 +21,7 @@ pub(crate) fn notes(
     let mut notes = Vec::new();
     for subject in [baseline, candidate] {
         let name = subject.name;
+        notes.extend(subject.scripted().map(|words| format!("{name}: {words}")));
         if subject.run.is_none() {
             notes.push(format!(
                 "{name}: published figures have no spread, and their procedure is not known: means are compared with means, and the threshold \

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexSet;
 use protocol::{Environment, Pair};
-use results::{PublishedFile, ResultRow, ResultTable, Run, Source};
+use results::{PublishedFile, ResultRow, ResultTable, Run, Source, scripted_words};
 
 use crate::Refused;
 
@@ -72,6 +73,17 @@ impl<'a> Subject<'a> {
         let tables = file.tables();
         tables.iter().try_for_each(refuse_duplicates)?;
         Ok(Self { name: &file.name, run: None, missing: 0, tables })
+    }
+
+    /// That latencies of its engines are scripted, not measured; `None` where all are measured.
+    pub(crate) fn scripted(&self) -> Option<String> {
+        let environment = self.run.as_ref()?.environment;
+        let engines: IndexSet<&str> =
+            self.tables.iter().flat_map(|table| &table.rows).map(|row| row.engine).collect();
+        let is_scripted =
+            |engine: &&str| environment.engines.get(*engine).is_some_and(|hello| hello.virtual_clock);
+        let engines: Vec<&str> = engines.into_iter().filter(is_scripted).collect();
+        (!engines.is_empty()).then(|| scripted_words(engines))
     }
 
     pub(crate) fn pair(&self) -> Option<&Pair> {

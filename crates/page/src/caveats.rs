@@ -100,22 +100,6 @@ fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
             format!("nobody checked that these engines compute the same as another: {}", not.join(", ")),
         );
     }
-    let scripted: IndexSet<&str> = run
-        .environments
-        .iter()
-        .flat_map(|environment| &environment.engines)
-        .filter(|(_, hello)| hello.virtual_clock)
-        .map(|(engine, _)| engine.as_str())
-        .collect();
-    if !scripted.is_empty() {
-        say(
-            NoteSeverity::Wrong,
-            format!(
-                "latencies of {} are scripted, not measured",
-                one_line(&scripted.into_iter().collect::<Vec<_>>().join(", "))
-            ),
-        );
-    }
 }
 
 fn machine(environment: &Environment, say: &mut impl FnMut(NoteSeverity, String)) {

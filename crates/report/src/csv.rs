@@ -3,7 +3,7 @@
 use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line};
 
 /// What follows the published columns. New columns come last, so that what reads a column by its place keeps working.
-const MORE: [&str; 39] = [
+const MORE: [&str; 40] = [
     "Outcome",
     "Phase",
     "Error",
@@ -43,6 +43,7 @@ const MORE: [&str; 39] = [
     "Wall-Clock Latency P99 (s)",
     "MBU",
     "MFU",
+    "Scripted",
 ];
 
 /// All tables in one, the heading as the first column.
@@ -113,6 +114,7 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         None => record.extend([(); 14].map(|()| String::new())),
     }
     record.extend([mbu, mfu].map(|share| share.map(format_g10).unwrap_or_default()));
+    record.push(if row.is_scripted { "yes".into() } else { String::new() });
     record
 }
 

@@ -34,6 +34,7 @@ fn row(row: &Row) -> Value {
         "phase": failure.and_then(|failure| failure.phase),
         "error": failure.map(|failure| &failure.error),
         "inferred_from": failure.and_then(|failure| failure.inferred_from),
+        "scripted": row.is_scripted,
         "parts": row.parts(),
         "replicates": row.replicates.len(),
         "columns": row.figures.as_ref().map(Figures::columns),

@@ -116,6 +116,28 @@ fn a_terminal_of_20_columns_is_no_reason_to_panic() {
 }
 
 #[test]
+fn scripted_latencies_are_said_in_every_format() {
+    let hello = |virtual_clock| protocol::Hello { virtual_clock, ..protocol::Hello::default() };
+    let engines = [("mock".to_owned(), hello(true)), ("onnxruntime".to_owned(), hello(false))];
+    let records = vec![measured("mock", 1, 16, 256), measured("onnxruntime", 1, 16, 256)];
+    let said = |engines: &[(String, protocol::Hello)]| {
+        let environment = Environment { engines: engines.iter().cloned().collect(), ..environment() };
+        let tables = tables(records.clone(), &[], &[environment]);
+        let markdown = report::markdown::write(&tables);
+        let (json, terminal) = (report::json::write(&tables), report::terminal::write(&tables, Some(100)));
+        let words = "latencies of mock are scripted, not measured";
+        let severity = tables[0].notes.first().filter(|note| note.kind == NoteKind::Scripted);
+        let is_wrong = severity.is_some_and(|note| note.severity == results::NoteSeverity::Wrong);
+        let csv = report::csv::write(&tables);
+        let in_csv: Vec<bool> = csv.lines().map(|line| line.ends_with(",yes")).collect();
+        let texts = [&markdown, &json, &terminal].map(|text| text.contains(words));
+        (texts, is_wrong, in_csv, json.matches("\"scripted\": true").count())
+    };
+    assert_eq!(said(&engines), ([true; 3], true, vec![false, true, false], 1));
+    assert_eq!(said(&engines[1..]), ([false; 3], false, vec![false; 3], 0));
+}
+
+#[test]
 fn the_csv_has_percentiles_and_tpot_after_all_earlier_columns() {
     let record = with_cell(measured("onnxruntime", 1, 16, 256), |cell| {
         let tokens: Vec<f64> = (1..=256).map(|millisecond| f64::from(millisecond) * 1e-3).collect();

@@ -27,6 +27,6 @@ pub use run::{Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, Sto
 pub use source::{PublishedFile, Source, SourceError};
 pub use table::{
     Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,
-    share_used_by_others, tables,
+    scripted_words, share_used_by_others, tables,
 };
 pub use text::{escaped_json, one_line, plain};

@@ -15,6 +15,7 @@ pub use figures::Figures;
 pub use grid::{Grid, GridColumn};
 pub use load_notes::{busy_machine_words, share_used_by_others};
 pub use note::{Note, NoteKind, NoteSeverity};
+pub use notes::scripted_words;
 pub use row::Row;
 
 use indexmap::IndexMap;
@@ -91,7 +92,7 @@ impl Table {
         let scale = config.as_ref().and_then(|config| Scale::new(environments, environment, config, &key));
         let rows: Vec<Row> = replicates
             .into_iter()
-            .map(|(cell, replicates)| Row::new(cell, replicates, scale.as_ref()))
+            .map(|(cell, replicates)| Row::new(cell, replicates, environments, scale.as_ref()))
             .collect();
         let parts: Vec<u32> = rows.iter().flat_map(Row::parts).collect();
         let is_of_table = |one: &&Verification| {

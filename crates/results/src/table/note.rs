@@ -14,6 +14,8 @@ pub enum NoteSeverity {
 /// What a note is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteKind {
+    /// Latencies are scripted, not measured.
+    Scripted,
     /// Rank 0's part alone was measured.
     OneRank,
     /// Device memory was limited.
@@ -76,7 +78,7 @@ pub struct Note {
 impl Note {
     pub(super) fn new(kind: NoteKind, text: String) -> Self {
         let severity = match kind {
-            NoteKind::Disagreement => NoteSeverity::Wrong,
+            NoteKind::Scripted | NoteKind::Disagreement => NoteSeverity::Wrong,
             NoteKind::Throttled
             | NoteKind::ClocksDisagree
             | NoteKind::BusyMachine

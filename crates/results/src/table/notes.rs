@@ -1,6 +1,6 @@
 //! What stands under a table: findings that its columns can't show.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Environment, Measured, Measurement, Procedure, TableKey, Verification};
 use stats::MeanInterval;
 
@@ -27,6 +27,7 @@ pub(super) fn notes<'a>(
     let mut notes = Vec::new();
     let mut add =
         |kind, texts: Vec<String>| notes.extend(texts.into_iter().map(|text| Note::new(kind, text)));
+    add(NoteKind::Scripted, scripted(rows).into_iter().collect());
     add(NoteKind::OneRank, one_rank(key).into_iter().collect());
     add(NoteKind::DeviceMemoryLimit, device_memory_limit(&records));
     add(NoteKind::GenerationLength, shorter_generations(key).into_iter().collect());
@@ -48,6 +49,19 @@ pub(super) fn notes<'a>(
     add(NoteKind::Provenance, other_parts(rows, environments, heading_part));
     add(NoteKind::Engine, engines(rows));
     notes
+}
+
+/// The engines whose latencies nobody measured.
+fn scripted(rows: &[Row]) -> Option<String> {
+    let engines: IndexSet<&str> =
+        rows.iter().filter(|row| row.is_scripted).map(|row| row.key.engine.as_str()).collect();
+    (!engines.is_empty()).then(|| scripted_words(engines))
+}
+
+/// `latencies of mock are scripted, not measured`.
+pub fn scripted_words<'a>(engines: impl IntoIterator<Item = &'a str>) -> String {
+    let engines: Vec<&str> = engines.into_iter().collect();
+    format!("latencies of {} are scripted, not measured", engines.join(", "))
 }
 
 /// What a table of rank 0's part alone is not.

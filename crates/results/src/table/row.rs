@@ -1,7 +1,7 @@
 //! A row of a table: a cell, its records, and what they say.
 
 use indexmap::IndexSet;
-use protocol::{CellFailure, CellKey, CollectiveShares, Measurement};
+use protocol::{CellFailure, CellKey, CollectiveShares, Environment, Measurement};
 
 use super::efficiency::{Efficiency, Scale};
 use super::figures::Figures;
@@ -18,11 +18,23 @@ pub struct Row {
     pub figures: Option<Figures>,
     /// How much of the device it used.
     pub efficiency: Efficiency,
+    /// Whether its engine's latencies are scripted, on a virtual clock, and none was measured.
+    pub is_scripted: bool,
 }
 
 impl Row {
-    pub(super) fn new(key: CellKey, replicates: Vec<Measurement>, scale: Option<&Scale<'_>>) -> Self {
-        let mut row = Self { key, replicates, figures: None, efficiency: Efficiency::default() };
+    pub(super) fn new(
+        key: CellKey,
+        replicates: Vec<Measurement>,
+        environments: &[Environment],
+        scale: Option<&Scale<'_>>,
+    ) -> Self {
+        let is_scripted = replicates.iter().any(|record| {
+            let environment = environments.get((record.part as usize).wrapping_sub(1));
+            let hello = environment.and_then(|environment| environment.engines.get(&key.engine));
+            hello.is_some_and(|hello| hello.virtual_clock)
+        });
+        let mut row = Self { key, replicates, figures: None, efficiency: Efficiency::default(), is_scripted };
         // What was measured differently is not averaged.
         if row.parts().len() == 1 {
             row.figures = Figures::new(&row.replicates);
