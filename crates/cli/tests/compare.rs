@@ -425,7 +425,12 @@ fn of_a_cell_that_fails_on_either_side_the_comparison_says_what_it_is() {
     let fault = "mock.fault={ kind = \"error\", phase = \"decode\", min_batch_size = 4 }";
     let run = ["run", "sweep.toml", "--out", "ab", "--against-option", "mock.slowdown=1", "--option", fault];
     // Three cells failed in all of ten replicates: on both sides, so nothing regressed.
-    place.bench(&run).args(ANY_MEMORY).assert().code(3).stdout(contains("24 unchanged, 3 inconclusive (of 27)"));
+    place
+        .bench(&run)
+        .args(ANY_MEMORY)
+        .assert()
+        .code(3)
+        .stdout(contains("24 unchanged, 3 inconclusive (of 27)"));
 }
 
 #[test]
