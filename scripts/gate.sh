@@ -22,6 +22,10 @@ if [ $# -lt 3 ]; then
 fi
 sweep=$1 base=$2 out=$3
 shift 3
+if [ -z "$base" ]; then
+    echo "gate: BASE is empty: give the base revision's workers, or the folder of an earlier run" >&2
+    exit 2
+fi
 bench=${LLAMA2_BENCH:-llama2-bench}
 
 engines=()
@@ -43,6 +47,14 @@ if [ -f "$base" ] || { [ -d "$base" ] && [ ! -e "$base/measurements.jsonl" ]; };
     exec "$bench" run "$sweep" --out "$out/runs" --against "$base" "${engines[@]}" "${keep[@]}" "${formats[@]}" "$@"
 fi
 
+for flag in "$@"; do
+    case $flag in
+        --budget* | --until-clear)
+            echo "gate: $flag is for two builds: $base is not one" >&2
+            exit 2
+            ;;
+    esac
+done
 run=0
 "$bench" run "$sweep" --out "$out/candidate" "${engines[@]}" "${keep[@]}" || run=$?
 if [ "$run" -gt 1 ]; then
@@ -54,7 +66,7 @@ if [ ! -e "$base/measurements.jsonl" ]; then
 fi
 compared=0
 "$bench" compare "$base" "$out/candidate" "${history[@]}" "${formats[@]}" "$@" || compared=$?
-if [ "$run" -ne 0 ]; then
+if [ "$run" -ne 0 ] && [ "$compared" -ne 2 ]; then
     exit "$run"
 fi
 exit "$compared"

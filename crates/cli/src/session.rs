@@ -100,7 +100,7 @@ pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
 }
 
 /// The command that measures what the folder of a session lacks; `more` are the flags of its variants.
-pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[[String; 2]]) -> String {
+pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[String]) -> String {
     let mut words = ["llama2-bench", "run", "--resume"].map(str::to_owned).to_vec();
     words.push(dir.display().to_string());
     if let Some(file) = args.setup.engines.file() {
@@ -111,6 +111,6 @@ pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[[String; 2]
         Verify::Again => words.extend(["--verify", "again"].map(str::to_owned)),
         Verify::Never => words.push("--no-verify".into()),
     }
-    words.extend(more.iter().flatten().cloned());
+    words.extend(more.iter().cloned());
     shell_command(&words)
 }

@@ -408,8 +408,13 @@ fn what_is_open_is_measured_again_until_the_budget_is_spent() {
     run("slower", &["--option", "mock.slowdown=1.2", "--budget", "10m"]).code(1).stdout(contains(""));
     let json = read_json(&place.path("slower.json"));
     assert_eq!(json["counts"]["regressed"], 35);
+    assert_eq!(json["tables"][0]["sections"][0]["cells"][0]["round"], 1);
+    assert!(!place.path("slower/round-2").exists(), "a confirmed regression is not open");
+    // Resumed, each side keeps its own settings, and the round that is there counts.
+    let resumed = ["run", "--resume", "slower", "--against-option", "mock.slowdown=1", "--budget", "10m"];
+    place.bench(&resumed).args(ANY_MEMORY).assert().code(1).stdout(contains("35 regressed"));
     // Without time left nothing is measured again, and that is told.
-    let told = "are open and were not measured again: the budget has 0 s left";
+    let told = "cells are still open (6), and the budget has 0 s left";
     run("late", &["--replicates", "1", "--budget", "1ms"]).code(3);
     assert!(std::fs::read_to_string(place.path("late/comparison.md")).unwrap().contains(told));
     let message = "expected a duration such as 15m or 90s, found \"soon\"";

@@ -206,7 +206,7 @@ impl Judged {
         let assumed = |estimate: &Estimate| {
             estimate.clone().with_run_spread(ASSUMED_RUN_SPREAD.powi(2), f64::INFINITY, false)
         };
-        let apart = |TestedLine { line, knows_runs }: &TestedLine| Line {
+        let apart = |TestedLine { line, knows_runs, .. }: &TestedLine| Line {
             mean: line.mean.as_ref().map(|mean| if *knows_runs { mean.clone() } else { assumed(mean) }),
             median: line
                 .median
@@ -219,7 +219,7 @@ impl Judged {
         let lines = both.map(|((loose, strict), tested)| match loose.verdict {
             _ if tested.knows_runs || strict.verdict.is_change() => strict,
             Verdict::Improved | Verdict::Regressed => Judgement { verdict: Verdict::Provisional, ..loose },
-            _ => loose,
+            _ => Judgement { is_hidden_regression: strict.is_hidden_regression, ..loose },
         });
         Self { lines: lines.collect(), ends }
     }
@@ -227,7 +227,7 @@ impl Judged {
 
 fn finished(
     line: PendingLine,
-    (TestedLine { line: tested, knows_runs }, judgement): (&TestedLine, Judgement),
+    (TestedLine { line: tested, knows_runs, is_adjusted }, judgement): (&TestedLine, Judgement),
     design: Design,
     criteria: &Criteria<'_>,
 ) -> ComparedFigure {
@@ -246,6 +246,11 @@ fn finished(
         verdict => verdict,
     };
     let share = criteria.thresholds.of(line.metric);
+    // What of a provisional line is a change is one of these replicates alone.
+    let word = |of_statistic: Verdict| match of_statistic {
+        moved if moved.is_change() && verdict == Verdict::Provisional => Verdict::Provisional,
+        other => other,
+    };
     let is_moved = judgement.mean.is_change() || judgement.median.is_some_and(Verdict::is_change);
     let other_median = judgement.median.zip(tested.median.as_ref());
     let other_median = other_median.filter(|(median, _)| is_moved && *median != judgement.mean);
@@ -264,13 +269,20 @@ fn finished(
         other_median: other_median.map(|(median, estimate)| {
             let apart = mean.map_or(0.0, |mean| (mean.ratio() / estimate.ratio()).ln().abs());
             let is_tail = apart > line.threshold.ln_1p();
-            OtherMedian { mean: judgement.mean, median, median_ratio: estimate.ratio(), is_tail }
+            OtherMedian {
+                mean: word(judgement.mean),
+                median: word(median),
+                median_ratio: estimate.ratio(),
+                is_tail,
+            }
         }),
         replicates_needed: judgement.replicates_needed.filter(|_| design != Design::Printed),
         drift: line.drift(),
         is_hidden_regression: judgement.is_hidden_regression,
         round: 0,
-        own_threshold: (line.size.is_some() && line.threshold > share).then_some(line.threshold),
+        own_threshold: (line.threshold > share * (1.0 + 1e-9)).then_some(line.threshold),
+        is_by_median: judgement.is_by_median,
+        is_adjusted: *is_adjusted,
         engine: line.engine,
     }
 }

@@ -68,7 +68,8 @@ pub(crate) fn basis(line: &ComparedFigure) -> String {
         Some(pairs) => format!("n={pairs} pairs"),
         None => format!("n={baseline}+{candidate}"),
     };
-    line.adjusted_p.map_or_else(|| replicates.clone(), |p| format!("{} {replicates}", p_value(p)))
+    let of = if line.is_by_median { "median " } else { "" };
+    line.adjusted_p.map_or_else(|| replicates.clone(), |p| format!("{of}{} {replicates}", p_value(p)))
 }
 
 /// What the verdict on replicates that failed rests on, where that is a test.
@@ -97,6 +98,9 @@ pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
             percent(other.median_ratio),
             verdict(other.median)
         ));
+    }
+    if line.is_adjusted {
+        remarks.push("ratio at equal memory bandwidth, measured beside each replicate".into());
     }
     if line.round > 0 {
         remarks.push(format!("measured again, round {}", line.round));

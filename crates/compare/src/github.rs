@@ -54,6 +54,7 @@ fn warning(report: &Report, statements: &[Statement]) -> Option<String> {
         statements.iter().filter(|statement| statement.verdict == Some(Verdict::Provisional)).count();
     let provisional = (provisional > 0).then(|| format!("{provisional} are provisional"));
     let all = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
+    let all = all.filter(|_| report.missing_counts);
     let missing = format::missing(&all.cloned().collect::<Vec<_>>());
     let parts: Vec<String> =
         [count, enough, drifted, provisional].into_iter().flatten().chain(missing).collect();

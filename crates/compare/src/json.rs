@@ -89,6 +89,8 @@ fn line(line: &ComparedFigure) -> Value {
             "is_tail": other.is_tail,
         })),
         "replicates_needed": line.replicates_needed,
+        "is_by_median": line.is_by_median,
+        "is_adjusted": line.is_adjusted,
         "round": line.round,
         "own_threshold": line.own_threshold,
         "drift": line.drift,

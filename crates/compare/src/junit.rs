@@ -15,7 +15,7 @@ pub fn write(report: &Report) -> String {
     let name = format!("{} → {}", report.baseline, report.candidate);
     let headings = headings(report);
     let all = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
-    let missing = format::missing(&all.cloned().collect::<Vec<_>>());
+    let missing: Vec<String> = all.flat_map(|one| format::missing(std::slice::from_ref(one))).collect();
     let skipped = if report.missing_counts { missing.len() } else { 0 };
     let counts = Counts::of(Statement::all(report, &headings).filter_map(|statement| statement.verdict));
     let cases = Statement::all(report, &headings).count() + missing.len();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use protocol::CellSize;
 use results::Metric;
-use stats::{Estimate, Line, PooledVariance, Replicates, paired_estimates};
+use stats::{Covariate, Estimate, Line, PooledVariance, Replicates, paired_estimates};
 
 use crate::Criteria;
 use crate::drift::Drift;
@@ -105,7 +105,7 @@ pub(crate) fn add_means(lines: &mut Vec<PendingLine>, design: Design) {
             baseline: mean(|line| &line.baseline),
             candidate: mean(|line| &line.candidate),
             size: None,
-            memory_read: BTreeMap::new(),
+            memory_read: mean_by_number(&cells),
             inside: inside.collect(),
             trends: Vec::new(),
             sizes: cells.iter().flat_map(|line| line.sizes.clone()).collect(),
@@ -123,6 +123,16 @@ pub(crate) fn add_means(lines: &mut Vec<PendingLine>, design: Design) {
         }
         lines.push(line);
     }
+}
+
+/// The mean over cells of what memory gave beside them, of the replicates of which all have it.
+fn mean_by_number(cells: &[&PendingLine]) -> BTreeMap<u32, f64> {
+    let mut read: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (number, log) in cells.iter().flat_map(|cell| &cell.memory_read) {
+        read.entry(*number).or_default().push(*log);
+    }
+    read.retain(|_, logs| logs.len() == cells.len());
+    read.into_iter().filter_map(|(number, logs)| Some((number, stats::mean(&logs)?))).collect()
 }
 
 impl PendingLine {
@@ -174,6 +184,8 @@ pub(crate) struct TestedLine {
     pub(crate) line: Line,
     /// What separate runs differ by without a change is in its intervals, or is in none.
     pub(crate) knows_runs: bool,
+    /// What memory gave beside the replicates is taken out of its mean.
+    pub(crate) is_adjusted: bool,
 }
 
 /// What is tested of the lines of one table, line by line.
@@ -183,6 +195,7 @@ pub(crate) fn tested(
     design: Design,
     criteria: &Criteria<'_>,
 ) -> Vec<TestedLine> {
+    // Cells before means, which the cells' covariate is for, too.
     let mut groups: BTreeMap<(Metric, bool), Vec<usize>> = BTreeMap::new();
     for (place, line) in lines.iter().enumerate() {
         groups.entry((line.metric, line.size.is_none())).or_default().push(place);
@@ -190,13 +203,19 @@ pub(crate) fn tested(
     let empty = |line: &PendingLine| TestedLine {
         line: Line { mean: None, median: None, threshold: line.threshold, is_engine: line.size.is_none() },
         knows_runs: design != Design::Separate,
+        is_adjusted: false,
     };
     let mut tested: Vec<TestedLine> = lines.iter().map(empty).collect();
-    for places in groups.values() {
+    let mut covariates: BTreeMap<(Metric, bool), Covariate> = BTreeMap::new();
+    for ((metric, is_mean), places) in &groups {
         for is_median in [false, true] {
             let group: Vec<(usize, &PendingLine)> =
                 places.iter().map(|&place| (place, &lines[place])).collect();
-            for (place, estimate) in estimates(&group, is_median, design) {
+            if design == Design::Paired && !is_mean {
+                covariates.extend(covariate(&group, is_median).map(|found| ((*metric, is_median), found)));
+            }
+            let covariate = covariates.get(&(*metric, is_median));
+            for (place, estimate) in estimates(&group, is_median, design, covariate) {
                 let line = &lines[place];
                 let spread = criteria
                     .spread
@@ -209,8 +228,9 @@ pub(crate) fn tested(
                     }
                     None => estimate.widened(margin),
                 });
-                let TestedLine { line, knows_runs } = &mut tested[place];
+                let TestedLine { line, knows_runs, is_adjusted } = &mut tested[place];
                 *knows_runs |= spread.is_some();
+                *is_adjusted |= !is_median && covariate.is_some();
                 *(if is_median { &mut line.median } else { &mut line.mean }) = estimate;
             }
         }
@@ -218,38 +238,56 @@ pub(crate) fn tested(
     tested
 }
 
+/// The pairs of lines of one metric in one statistic, by their places.
+fn pairs<'l>(
+    lines: &[(usize, &'l PendingLine)],
+    is_median: bool,
+) -> Vec<(usize, &'l PendingLine, Replicates)> {
+    let pair = |(place, line): &(usize, &'l PendingLine)| {
+        let [one, other] = line.statistic(is_median)?;
+        Some((*place, *line, other.over(one)?))
+    };
+    lines.iter().filter_map(pair).collect()
+}
+
+/// What of the pairs of cells what memory gave beside them explains.
+fn covariate(cells: &[(usize, &PendingLine)], is_median: bool) -> Option<Covariate> {
+    let pairs = pairs(cells, is_median);
+    let ratios: Vec<&Replicates> = pairs.iter().map(|(_, _, ratios)| ratios).collect();
+    let read: Vec<BTreeMap<u32, f64>> = pairs.iter().map(|(_, line, _)| line.memory_read.clone()).collect();
+    Covariate::new(&ratios, &read)
+}
+
 /// The estimates of lines of one metric, all of cells or all of means, by their places; nothing for a line without the statistic.
 fn estimates(
     lines: &[(usize, &PendingLine)],
     is_median: bool,
     design: Design,
+    covariate: Option<&Covariate>,
 ) -> Vec<(usize, Option<Estimate>)> {
-    if design == Design::Printed {
-        let printed = lines.iter().filter(|_| !is_median).map(|(place, line)| {
-            (*place, Some(Estimate::published(line.baseline.rounding(), line.candidate.rounding())))
-        });
-        return printed.collect();
+    match design {
+        Design::Printed => {
+            let printed = lines.iter().filter(|_| !is_median).map(|(place, line)| {
+                (*place, Some(Estimate::published(line.baseline.rounding(), line.candidate.rounding())))
+            });
+            printed.collect()
+        }
+        Design::Separate => {
+            let sides = lines.iter().filter_map(|(place, line)| Some((*place, line.statistic(is_median)?)));
+            let sides: Vec<(usize, [&Replicates; 2])> = sides.collect();
+            let pool = PooledVariance::new(&sides.iter().flat_map(|(_, sides)| *sides).collect::<Vec<_>>());
+            sides
+                .iter()
+                .map(|(place, [one, other])| (*place, Estimate::separate(one, other, &pool)))
+                .collect()
+        }
+        Design::Paired => {
+            let pairs = pairs(lines, is_median);
+            let ratios: Vec<&Replicates> = pairs.iter().map(|(_, _, ratios)| ratios).collect();
+            let read: Vec<BTreeMap<u32, f64>> =
+                pairs.iter().map(|(_, line, _)| line.memory_read.clone()).collect();
+            let estimates = paired_estimates(&ratios, &read, covariate);
+            pairs.iter().map(|(place, ..)| *place).zip(estimates).collect()
+        }
     }
-    let with_statistic =
-        lines.iter().filter_map(|(place, line)| Some((*place, *line, line.statistic(is_median)?)));
-    let with_statistic: Vec<(usize, &PendingLine, [&Replicates; 2])> = with_statistic.collect();
-    let places = with_statistic.iter().map(|(place, ..)| *place);
-    if design == Design::Separate {
-        let sides: Vec<&Replicates> = with_statistic.iter().flat_map(|(_, _, sides)| *sides).collect();
-        let pool = PooledVariance::new(&sides);
-        let estimates =
-            with_statistic.iter().map(|(_, _, [one, other])| Estimate::separate(one, other, &pool));
-        return places.zip(estimates).collect();
-    }
-    let pairs = with_statistic.iter().map(|(place, line, [one, other])| (*place, *line, other.over(one)));
-    let pairs: Vec<(usize, &PendingLine, Option<Replicates>)> = pairs.collect();
-    let known = pairs.iter().filter_map(|(place, line, ratios)| Some((*place, *line, ratios.as_ref()?)));
-    let known: Vec<(usize, &PendingLine, &Replicates)> = known.collect();
-    let ratios: Vec<&Replicates> = known.iter().map(|(_, _, ratios)| *ratios).collect();
-    let covariates: Vec<BTreeMap<u32, f64>> =
-        known.iter().map(|(_, line, _)| line.memory_read.clone()).collect();
-    let mut estimates: BTreeMap<usize, Option<Estimate>> =
-        pairs.iter().map(|(place, ..)| (*place, None)).collect();
-    estimates.extend(known.iter().map(|(place, ..)| *place).zip(paired_estimates(&ratios, &covariates)));
-    estimates.into_iter().collect()
 }

@@ -94,6 +94,10 @@ pub struct ComparedFigure {
     pub drift: Vec<String>,
     /// It is inconclusive only because it drifted, and would be regressed without.
     pub is_hidden_regression: bool,
+    /// The verdict and its p-value are the median's.
+    pub is_by_median: bool,
+    /// The ratio and its interval are at equal memory bandwidth: what memory gave beside the replicates is taken out.
+    pub is_adjusted: bool,
     /// The round in which it was measured: 0, or a later one of what was left open.
     pub round: usize,
     /// The minimum effect of this line, where that is not the section's: of peak memory, at least 1 MB.

@@ -7,7 +7,8 @@ use stats::Verdict;
 use crate::{ComparedFigure, ComparedTable, Report};
 
 impl Report {
-    /// The cells of regressed and inconclusive lines, those that regressed first; all cells of an engine whose mean is one.
+    /// The cells of regressed and inconclusive lines, those that regressed first; all cells of an engine whose mean is one. A regression
+    /// that a later round confirmed is not open.
     pub fn open_cells(&self) -> Vec<(String, CellSize)> {
         let mut open = IndexSet::new();
         for verdict in [Verdict::Regressed, Verdict::Inconclusive] {
@@ -21,7 +22,10 @@ impl Report {
                         cells.filter_map(|cell| Some((cell.engine.clone(), cell.size?))).collect::<Vec<_>>()
                     };
                     let lines = section.cells.iter().chain(&section.means);
-                    open.extend(lines.filter(|line| line.verdict == verdict).flat_map(cells));
+                    let is_open = |line: &&ComparedFigure| {
+                        line.verdict == verdict && !(verdict == Verdict::Regressed && line.round > 0)
+                    };
+                    open.extend(lines.filter(is_open).flat_map(cells));
                 }
                 let ends = table.ends.iter().filter(|end| end.verdict == Some(verdict));
                 open.extend(ends.map(|end| (end.engine.clone(), end.size)));
@@ -84,9 +88,15 @@ impl Report {
     }
 }
 
+/// A round that does not say takes no verdict of change back, and what was decided otherwise was not asked again.
 fn replace(lines: &mut Vec<ComparedFigure>, line: ComparedFigure, round: usize) {
     let line = ComparedFigure { round, ..line };
+    let is_settled = |before: &ComparedFigure| {
+        (before.verdict.is_change() && line.verdict == Verdict::Inconclusive)
+            || !matches!(before.verdict, Verdict::Regressed | Verdict::Inconclusive)
+    };
     match lines.iter_mut().find(|one| one.engine == line.engine && one.size == line.size) {
+        Some(before) if is_settled(before) => {}
         Some(before) => *before = line,
         None => lines.push(line),
     }

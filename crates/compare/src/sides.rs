@@ -95,11 +95,20 @@ impl<'t> Sides<'t> {
         Self { row, by_metric, drift, memory_read }
     }
 
+    /// As tables print it: of a run's row the mean of all samples that were measured.
     fn printed(row: &'t ResultRow<'t>) -> Self {
+        let records = measured(row);
         let side = |column: Column| {
+            if !row.replicates.is_empty() {
+                let samples: Vec<f64> =
+                    records.iter().flat_map(|record| column.metric().samples(record)).collect();
+                let value = stats::mean(&samples).filter(|mean| *mean > 0.0)?;
+                let rounding = Interval { low: value, high: value };
+                return Some((column.metric(), Side::Printed { value, rounding }));
+            }
             let figure = row.seconds(column)?;
             let rounding = Interval { low: figure.least(), high: figure.most() };
-            let is_sound = rounding.low > 0.0 && rounding.high.is_finite() && row.ended().is_none();
+            let is_sound = rounding.low > 0.0 && rounding.high.is_finite();
             is_sound.then_some((column.metric(), Side::Printed { value: figure.value, rounding }))
         };
         let by_metric = Column::LATENCIES.into_iter().filter_map(side).collect();

@@ -132,3 +132,36 @@ fn github_shows_ten_errors_of_a_step() {
     assert!(!ten[9].contains("more"));
     assert_eq!(eleven[9], "::error title=llama2-bench::… and 2 more regressed");
 }
+
+#[test]
+fn a_round_that_does_not_say_takes_no_verdict_of_change_back() {
+    let before = sample::report();
+    let open = before.open_cells();
+    assert!(
+        open.contains(&("pytorch-eager".into(), protocol::CellSize { batch_size: 1, prompt_length: 16 }))
+    );
+    let verdicts =
+        |report: &Report| report.lines().map(|(_, line)| (line.verdict, line.round)).collect::<Vec<_>>();
+    let again = |verdict| {
+        let mut again = sample::report();
+        for table in &mut again.tables {
+            let lines = table
+                .sections
+                .iter_mut()
+                .flat_map(|section| section.cells.iter_mut().chain(&mut section.means));
+            lines.for_each(|line| line.verdict = verdict);
+        }
+        before.clone().measured_again(again, 1)
+    };
+    let unsaid = verdicts(&again(Verdict::Inconclusive));
+    let unchanged = verdicts(&again(Verdict::Unchanged));
+    for ((first, _), (unsaid, unchanged)) in
+        verdicts(&before).into_iter().zip(unsaid.into_iter().zip(unchanged))
+    {
+        match first {
+            Verdict::Regressed => assert_eq!((unsaid, unchanged), ((first, 0), (Verdict::Unchanged, 1))),
+            Verdict::Inconclusive => assert_eq!((unsaid, unchanged), ((first, 1), (Verdict::Unchanged, 1))),
+            settled => assert_eq!((unsaid, unchanged), ((settled, 0), (settled, 0))),
+        }
+    }
+}

@@ -4,67 +4,78 @@ use std::collections::BTreeMap;
 
 use crate::{Estimate, PooledVariance, Replicates, mean, student};
 
-/// Pairs beyond one for each cell from which a slope is fitted.
-const FEWEST_DEGREES: usize = 20;
+/// The fewest replicates from which a slope is fitted.
+const FEWEST: usize = 5;
 
 /// The chance to see a slope where there is none.
 const LEVEL: f64 = 0.01;
 
-/// Estimates of cells by their pairs' log ratios, less what a covariate explains of them: an analysis of covariance with one slope
-/// for all cells (Cox and McCullagh, "Some aspects of analysis of covariance", Biometrics 38, 1982).
-///
-/// `covariates` has of each cell the logarithm of candidate / baseline of the covariate, by the replicate's number. A slope that is
-/// not there for sure, or that explains nothing, is not used; nor is one where a pair has no covariate. `None` where a cell has
-/// fewer than two pairs.
-pub fn paired_estimates(ratios: &[&Replicates], covariates: &[BTreeMap<u32, f64>]) -> Vec<Option<Estimate>> {
-    let Some(slope) = Slope::new(ratios, covariates) else {
-        let pool = PooledVariance::new(ratios);
-        return ratios.iter().map(|cell| Estimate::paired(cell, &pool)).collect();
-    };
-    let explained = ratios.iter().zip(covariates).map(|(cell, of_cell)| {
-        cell.without(|number| slope.value * of_cell.get(&number).copied().unwrap_or_default())
-    });
-    let rest: Vec<Replicates> = explained.collect();
-    let pool = PooledVariance::new(&rest.iter().collect::<Vec<_>>());
-    let estimates = rest.iter().zip(covariates).map(|(cell, of_cell)| {
-        let centre = mean(
-            &cell.by_number().filter_map(|(number, _)| of_cell.get(&number).copied()).collect::<Vec<_>>(),
-        )?;
-        Some(Estimate::paired(cell, &pool)?.with_error(slope.variance * centre * centre))
-    });
-    estimates.collect()
-}
-
+/// How the pairs' log ratios of a metric follow a covariate: an analysis of covariance with one slope for all cells (Cox and McCullagh,
+/// "Some aspects of analysis of covariance", Biometrics 38, 1982).
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Slope {
-    value: f64,
+pub struct Covariate {
+    slope: f64,
     variance: f64,
+    degrees: f64,
 }
 
-impl Slope {
-    /// By least squares within the cells; `None` where it is not used.
-    fn new(ratios: &[&Replicates], covariates: &[BTreeMap<u32, f64>]) -> Option<Self> {
-        let (mut xx, mut xy, mut yy, mut pairs) = (0.0, 0.0, 0.0, 0);
+impl Covariate {
+    /// Fits the slope by least squares within the cells. `covariates` has of each cell the logarithm of candidate / baseline of the
+    /// covariate, by the replicate's number. `None` where it is not there for sure, of fewer than five replicates, or where a pair has
+    /// no covariate.
+    ///
+    /// Cells of one replicate can share their noise, and so can their covariates: the slope's error takes each replicate for one
+    /// observation, with one degree of freedom less than there are (Liang and Zeger, "Longitudinal data analysis using generalized linear
+    /// models", Biometrika 73, 1986).
+    pub fn new(ratios: &[&Replicates], covariates: &[BTreeMap<u32, f64>]) -> Option<Self> {
+        let mut pairs = Vec::new();
         for (cell, of_cell) in ratios.iter().zip(covariates) {
             let x: Vec<f64> =
                 cell.by_number().map(|(number, _)| of_cell.get(&number).copied()).collect::<Option<_>>()?;
             let (centre, log_centre) = (mean(&x)?, cell.log_centre());
-            for (x, log) in x.iter().zip(cell.logs()) {
-                let (x, y) = (x - centre, log - log_centre);
-                xx += x * x;
-                xy += x * y;
-                yy += y * y;
-            }
-            pairs += x.len();
+            pairs.extend(
+                cell.by_number().zip(x).map(|((number, log), x)| (number, x - centre, log - log_centre)),
+            );
         }
-        let degrees =
-            pairs.checked_sub(ratios.len() + 1).filter(|degrees| *degrees >= FEWEST_DEGREES)? as f64;
-        let value = xy / xx;
-        let variance = (yy - value * xy).max(0.0) / degrees / xx;
-        let is_there =
-            value.is_finite() && student::two_sided(value.abs() / variance.sqrt(), degrees) <= LEVEL;
-        is_there.then_some(Self { value, variance })
+        let xx: f64 = pairs.iter().map(|(_, x, _)| x * x).sum();
+        let slope = pairs.iter().map(|(_, x, y)| x * y).sum::<f64>() / xx;
+        let mut replicates: BTreeMap<u32, f64> = BTreeMap::new();
+        for (number, x, y) in pairs {
+            *replicates.entry(number).or_default() += x * (y - slope * x);
+        }
+        let count = replicates.len() as f64;
+        let squares: f64 = replicates.values().map(|sum| sum * sum).sum();
+        let (variance, degrees) = (squares / (xx * xx) * count / (count - 1.0), count - 1.0);
+        let is_there = replicates.len() >= FEWEST
+            && slope.is_finite()
+            && student::two_sided(slope.abs() / variance.sqrt(), degrees) <= LEVEL;
+        is_there.then_some(Self { slope, variance, degrees })
     }
+}
+
+/// Estimates of lines by their pairs' log ratios, of the cells or of the engines' means, less what a covariate explains of them. `None`
+/// where a line has fewer than two pairs.
+pub fn paired_estimates(
+    ratios: &[&Replicates],
+    covariates: &[BTreeMap<u32, f64>],
+    covariate: Option<&Covariate>,
+) -> Vec<Option<Estimate>> {
+    let Some(covariate) = covariate else {
+        let pool = PooledVariance::new(ratios);
+        return ratios.iter().map(|line| Estimate::paired(line, &pool)).collect();
+    };
+    let explained = ratios.iter().zip(covariates).map(|(line, of_line)| {
+        line.without(|number| covariate.slope * of_line.get(&number).copied().unwrap_or_default())
+    });
+    let rest: Vec<Replicates> = explained.collect();
+    let pool = PooledVariance::new(&rest.iter().collect::<Vec<_>>());
+    let estimates = rest.iter().zip(covariates).map(|(line, of_line)| {
+        let centre: Vec<f64> =
+            line.by_number().filter_map(|(number, _)| of_line.get(&number).copied()).collect();
+        let error = covariate.variance * mean(&centre)?.powi(2);
+        Some(Estimate::paired(line, &pool)?.with_error(error, covariate.degrees))
+    });
+    estimates.collect()
 }
 
 #[cfg(test)]
@@ -85,24 +96,29 @@ mod tests {
         let cells: Vec<_> = (0..4).map(|seed| cell(0.1, -1.0, seed)).collect();
         let ratios: Vec<&Replicates> = cells.iter().map(|(cell, _)| cell).collect();
         let covariates: Vec<_> = cells.iter().map(|(_, covariate)| covariate.clone()).collect();
-        let estimate = paired_estimates(&ratios, &covariates)[0].clone().unwrap();
+        let covariate = Covariate::new(&ratios, &covariates).unwrap();
+        let estimate = paired_estimates(&ratios, &covariates, Some(&covariate))[0].clone().unwrap();
         assert!((estimate.ratio() - 0.1_f64.exp()).abs() < 0.002, "{}", estimate.ratio());
         let bare = Estimate::paired(ratios[0], &PooledVariance::NONE).unwrap();
         assert!(estimate.half_width(0.05) < 0.1 * bare.half_width(0.05));
     }
 
     #[test]
-    fn few_pairs_no_slope_and_a_pair_without_a_covariate_leave_all_as_it_is() {
-        let same = |cells: &[(Replicates, BTreeMap<u32, f64>)]| {
+    fn few_replicates_no_slope_and_a_pair_without_a_covariate_leave_all_as_it_is() {
+        let fit = |cells: &[(Replicates, BTreeMap<u32, f64>)]| {
             let ratios: Vec<&Replicates> = cells.iter().map(|(cell, _)| cell).collect();
             let covariates: Vec<_> = cells.iter().map(|(_, covariate)| covariate.clone()).collect();
-            let none = vec![BTreeMap::new(); cells.len()];
-            assert_eq!(paired_estimates(&ratios, &covariates), paired_estimates(&ratios, &none));
+            Covariate::new(&ratios, &covariates)
         };
-        same(&[cell(0.1, -1.0, 0)]);
-        same(&(0..4).map(|seed| cell(0.1, 0.0, seed)).collect::<Vec<_>>());
+        assert!(fit(&(0..4).map(|seed| cell(0.1, -1.0, seed)).collect::<Vec<_>>()).is_some());
+        assert_eq!(fit(&(0..4).map(|seed| cell(0.1, 0.0, seed)).collect::<Vec<_>>()), None);
+        let first_four = |seed| {
+            let (replicates, covariate) = cell(0.1, -1.0, seed);
+            (Replicates::new((0..4).zip(replicates.figures())).unwrap(), covariate)
+        };
+        assert_eq!(fit(&(0..4).map(first_four).collect::<Vec<_>>()), None);
         let mut cells: Vec<_> = (0..4).map(|seed| cell(0.1, -1.0, seed)).collect();
         cells[2].1.remove(&3);
-        same(&cells);
+        assert_eq!(fit(&cells), None);
     }
 }

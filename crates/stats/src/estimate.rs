@@ -23,6 +23,8 @@ pub struct Estimate {
     margin: f64,
     /// The replicates of the side that has fewer; `None` of published figures.
     replicates: Option<usize>,
+    /// All degrees of freedom that there are of the replicates' variances.
+    most_degrees: f64,
 }
 
 /// One source's share in the variance of the logarithm.
@@ -42,6 +44,7 @@ impl Estimate {
             shares: vec![Share::of_replicates(ratios, pool)?],
             margin: 0.0,
             replicates: Some(ratios.count()),
+            most_degrees: f64::INFINITY,
         })
     }
 
@@ -55,6 +58,8 @@ impl Estimate {
             shares: vec![Share::of_replicates(baseline, pool)?, Share::of_replicates(candidate, pool)?],
             margin: 0.0,
             replicates: Some(baseline.count().min(candidate.count())),
+            // Both sides borrow from the same cells, which have no more because of that.
+            most_degrees: pool.most().max((baseline.count() + candidate.count() - 2) as f64),
         })
     }
 
@@ -66,6 +71,7 @@ impl Estimate {
             shares: Vec::new(),
             margin: (high - low) / 2.0,
             replicates: None,
+            most_degrees: f64::INFINITY,
         }
     }
 
@@ -99,10 +105,10 @@ impl Estimate {
         Self { margin: 0.0, ..self.clone() }
     }
 
-    /// The same with another source of noise, whose variance is as good as known.
+    /// The same with another source of noise.
     #[must_use]
-    pub(crate) fn with_error(mut self, variance: f64) -> Self {
-        let variance = Variance { value: variance, own_degrees: f64::INFINITY, borrowed_degrees: 0.0 };
+    pub(crate) fn with_error(mut self, variance: f64, degrees: f64) -> Self {
+        let variance = Variance { value: variance, own_degrees: degrees, borrowed_degrees: 0.0 };
         self.shares.push(Share { variance, weight: 1.0, is_of_replicates: false });
         self
     }
@@ -164,7 +170,10 @@ impl Estimate {
                 },
                 false => *share,
             };
-            Self { shares: self.shares.iter().map(share).collect(), ..self.clone() }.half_width(level)
+            let most_degrees =
+                if count > self.replicates.unwrap_or(0) as f64 { f64::INFINITY } else { self.most_degrees };
+            Self { shares: self.shares.iter().map(share).collect(), most_degrees, ..self.clone() }
+                .half_width(level)
         };
         let (mut few, mut enough) = (1, most);
         if self.shares.is_empty() || of(most) > width {
@@ -184,7 +193,9 @@ impl Estimate {
     /// Welch and Satterthwaite's degrees of freedom.
     fn degrees(&self) -> f64 {
         let of_each = self.shares.iter().map(|share| share.value().powi(2) / share.variance.degrees());
-        self.variance().powi(2) / of_each.sum::<f64>()
+        let all = self.variance().powi(2) / of_each.sum::<f64>();
+        let is_of_replicates = self.shares.iter().all(|share| share.is_of_replicates);
+        if is_of_replicates { all.min(self.most_degrees) } else { all }
     }
 }
 

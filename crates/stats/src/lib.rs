@@ -2,7 +2,7 @@
 //!
 //! - [`Replicates`]: what one side's replicates measured, the unit of replication; their geometric mean over cells.
 //! - [`Estimate`]: the ratio of two sides of one line, its interval and p-value: of pairs, of two separate sides, of published figures.
-//! - [`PooledVariance`]: what all cells of a metric say of how far replicates differ; [`paired_estimates()`]: with a covariate.
+//! - [`PooledVariance`]: what all cells of a metric say of how far replicates differ; [`Covariate`]: what else explains of it.
 //! - [`judge`]: a whole comparison's lines to a [`Verdict`] each; the chance of any false alarm is bounded. [`fisher`]: rates.
 //! - [`Trend`], [`changes()`]: drift from replicate to replicate, and inside one.
 //! - [`shifts()`]: lasting changes of level over a history of runs.
@@ -132,7 +132,7 @@ mod verdict;
 
 pub use changes::{Change, changes};
 pub use counts::fisher;
-pub use covariate::paired_estimates;
+pub use covariate::{Covariate, paired_estimates};
 pub use estimate::{Estimate, Interval};
 pub use pooled_variance::PooledVariance;
 pub use replicates::Replicates;

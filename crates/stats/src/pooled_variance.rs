@@ -69,6 +69,11 @@ impl PooledVariance {
         Self { value, degrees: f64::INFINITY, most }
     }
 
+    /// The most degrees of freedom of a variance of these cells.
+    pub(crate) fn most(&self) -> f64 {
+        self.most
+    }
+
     /// A cell's variance, moderated; `None` of a single replicate.
     pub(crate) fn moderate(&self, cell: &Replicates) -> Option<Variance> {
         let (variance, own_degrees) = (cell.variance()?, (cell.count() - 1) as f64);

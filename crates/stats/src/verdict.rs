@@ -63,6 +63,8 @@ pub struct Judgement {
     pub mean: Verdict,
     /// That of the median by itself, where it was tested.
     pub median: Option<Verdict>,
+    /// The median decided.
+    pub is_by_median: bool,
     /// The p-value of no difference, adjusted for its family, of the statistic that decided; `None` where the noise is not known.
     pub adjusted_p: Option<f64>,
     /// Of an inconclusive one: replicates a side that would do. `None` where no number up to a thousand would.
@@ -136,6 +138,7 @@ fn judgement(line: &Line, [mean_p, median_p]: [Option<f64>; 2], strictest: f64) 
         verdict,
         mean,
         median,
+        is_by_median,
         adjusted_p: if is_by_median { median_p } else { mean_p },
         replicates_needed: inconclusive
             .and_then(|mean| mean.map_or(Some(FEWEST), |mean| enough(mean, line.threshold))),

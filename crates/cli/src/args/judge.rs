@@ -58,6 +58,34 @@ impl JudgeArgs {
         self.outputs.clone()
     }
 
+    /// The flags, to be given again.
+    pub(crate) fn words(&self) -> Vec<[String; 2]> {
+        let share = |(metric, share): &(Option<Metric>, f64)| {
+            let share = format!("{}%", (share * 1e8).round() / 1e6);
+            ["--threshold".into(), metric.map_or_else(|| share.clone(), |metric| format!("{metric}={share}"))]
+        };
+        let outcome = |flag: &str, outcome: Option<Outcome>| {
+            let word = |outcome| if outcome == Outcome::Pass { "pass" } else { "fail" };
+            outcome.map(|outcome| [flag.to_owned(), word(outcome).to_owned()])
+        };
+        let formats = self.outputs.iter().map(|Output { format, file }| {
+            let name =
+                format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            let file = file.as_ref().map_or_else(String::new, |file| format!("={}", file.display()));
+            ["--format".into(), name + &file]
+        });
+        let thresholds = self.thresholds.iter().map(share);
+        let outcomes =
+            [outcome("--inconclusive", self.inconclusive), outcome("--provisional", self.provisional)];
+        thresholds.chain(outcomes.into_iter().flatten()).chain(formats).collect()
+    }
+
+    /// The switches among the flags, to be given again.
+    pub(crate) fn switches(&self) -> impl Iterator<Item = String> {
+        let switches = [(self.allow_drift, "--allow-drift"), (self.allow_missing, "--allow-missing")];
+        switches.into_iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| flag.to_owned())
+    }
+
     /// Whether any of the flags was given.
     pub(crate) fn is_given(&self) -> bool {
         let Self { thresholds, allow_drift, allow_missing, inconclusive, provisional, outputs } = self;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use harness::{Destination, Engines, Setting, SweepKeys, Variant, Whole};
 
 use crate::args::{MeasureArgs, RunArgs, read_engines};
-use crate::commands::confirm::{self, Measured};
+use crate::commands::confirm;
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, keep_history, measure, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
@@ -24,7 +24,7 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
 
 pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
     let (dir, sides) = open(args)?;
-    let settings = sides[0].0.clone();
+    let settings = sides.each_ref().map(|(settings, _)| settings.clone());
     let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
     let status = measure(&mut session, args.measure.watch, &again(args, &dir))?;
     if status == ExitStatus::Interrupted {
@@ -32,17 +32,21 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
     }
     let [baseline, candidate] = SIDES.map(|side| dir.join(side));
     let mut report = confirm::compare_round(args, &baseline, &candidate, 0)?;
+    let mut is_interrupted = false;
     if let Some(budget) = confirm::budget(args) {
-        let measured = Measured { settings, took: session.elapsed() };
         drop(session);
-        report = confirm::rounds(args, engines, &dir, &measured, budget, report)?;
+        (report, is_interrupted) = confirm::rounds(args, engines, &dir, &settings, budget, report)?;
     }
     std::fs::write(dir.join("comparison.md"), compare::markdown::write(&report))?;
     html_report::write_page(&[baseline.clone(), candidate.clone()], &dir.join(html_report::PAGE), None)?;
     let compared = comparison::conclude(&report, &args.judge)?;
     keep_history(&args.history, &candidate)?;
     printer::line(&format!("the runs' folders: {} and {}", baseline.display(), candidate.display()));
-    Ok(if status == ExitStatus::Finding { status } else { compared })
+    Ok(match status {
+        _ if is_interrupted => ExitStatus::Interrupted,
+        ExitStatus::Finding => status,
+        _ => compared,
+    })
 }
 
 /// Both sides, to be measured.
@@ -112,5 +116,10 @@ pub(crate) fn again(args: &RunArgs, dir: &Path) -> String {
     let against = args.against.iter().map(|path| ["--against".into(), path.display().to_string()]);
     let options = args.against_options.iter().map(|option| ["--against-option".into(), option.clone()]);
     let budget = args.budget.map(|budget| ["--budget".into(), format!("{}s", budget.as_secs().max(1))]);
-    resume_command(dir, &args.measure, &against.chain(options).chain(budget).collect::<Vec<_>>())
+    let history = args.history.dir.iter().map(|dir| ["--history".into(), dir.display().to_string()]);
+    let revision = args.history.revision.iter().map(|name| ["--revision".into(), name.clone()]);
+    let pairs = against.chain(options).chain(budget).chain(history).chain(revision).chain(args.judge.words());
+    let until_clear = args.until_clear.then(|| "--until-clear".to_owned());
+    let words: Vec<String> = pairs.flatten().chain(until_clear).chain(args.judge.switches()).collect();
+    resume_command(dir, &args.measure, &words)
 }

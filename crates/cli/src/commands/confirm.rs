@@ -1,17 +1,19 @@
 //! `run --against --budget`: what regressed or is inconclusive is measured again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use compare::{FEWEST_REPLICATES, Report};
 use harness::{Destination, Engines, Setting, SweepKeys, SweepRow, Whole};
 use protocol::CellSize;
+use results::Run;
 
 use crate::args::RunArgs;
 use crate::commands::against::{self, SIDES, variants};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, measure};
+use crate::sweep_file::open_earlier;
 use crate::{comparison, printer};
 
 /// After so many rounds what is open stays so: the level of the next one would be below a thousandth of the first.
@@ -19,14 +21,6 @@ const MOST_ROUNDS: usize = 9;
 
 /// A round has at most so many times the replicates of the first measurement.
 const MOST_TIMES: usize = 4;
-
-/// What was measured first.
-pub(crate) struct Measured {
-    /// With these settings.
-    pub(crate) settings: SweepKeys,
-    /// In this time.
-    pub(crate) took: Duration,
-}
 
 /// How long may be measured again; `None` where that was not asked for.
 pub(crate) fn budget(args: &RunArgs) -> Option<Duration> {
@@ -45,76 +39,92 @@ pub(crate) fn compare_round(
     comparison::read_and_compare(baseline, candidate, &args.judge, None, share)
 }
 
-/// Measures what is open in `report` again, round by round, until nothing is or the budget is spent. A round's verdicts are of its own
-/// measurement alone, and take the place of the earlier ones.
+/// Measures what is open in `report` again, round by round, until nothing is or the budget is spent; whether that was interrupted. A
+/// round's verdicts are of its own measurement alone, and take the place of the earlier ones where they say something. `settings` are
+/// those of either side. Rounds that are there already, of a session that was interrupted, are gone on with.
 pub(crate) fn rounds(
     args: &RunArgs,
     engines: &Engines,
     dir: &Path,
-    measured: &Measured,
+    settings: &[SweepKeys; 2],
     budget: Duration,
     mut report: Report,
-) -> Result<Report> {
+) -> Result<(Report, bool)> {
     let start = Instant::now();
     let again = against::again(args, dir);
-    let replicates = measured
-        .settings
-        .procedure
-        .replicates
-        .as_ref()
-        .map_or(FEWEST_REPLICATES, |count| count.value.0 as usize);
-    let of_one = measured.took.div_f64((report.cell_count() * replicates).max(1) as f64);
-    for round in (1..=MOST_ROUNDS).filter(|round| !dir.join(format!("round-{round}")).exists()) {
-        let open = report.open_cells();
-        let left = budget.saturating_sub(start.elapsed());
-        let affordable = (left.as_secs_f64() / of_one.as_secs_f64().max(1e-9)) as usize;
-        let (cells, count) = plan(&open, affordable, report.replicates_needed(), replicates);
-        if open.is_empty() {
-            break;
-        }
-        if cells.is_empty() {
-            report.notes.push(format!(
-                "{} cells are open and were not measured again: the budget has {:.0} s left, and {FEWEST_REPLICATES} replicates of a cell take about {:.0} s",
-                open.len(),
-                left.as_secs_f64(),
-                of_one.as_secs_f64() * FEWEST_REPLICATES as f64
-            ));
-            break;
-        }
-        printer::line(&format!(
-            "round {round}: {} of {} open cells, {count} replicates a side",
-            cells.len(),
-            open.len()
-        ));
-        let dir = dir.join(format!("round-{round}"));
-        let sides = SIDES.map(|side| {
-            let to = Destination::New { dir: dir.join(side), shard: None };
-            (only(measured.settings.clone(), cells, count), to)
-        });
+    let before =
+        settings[1].procedure.replicates.as_ref().map_or(FEWEST_REPLICATES, |count| count.value.0 as usize);
+    let before = before.max(FEWEST_REPLICATES);
+    // A row of a sweep is measured of each of its models.
+    let of_one = seconds_of_a_pair(&SIDES.map(|side| dir.join(side)))? * report.tables.len() as f64;
+    for round in 1..=MOST_ROUNDS {
+        let folder = dir.join(format!("round-{round}"));
+        let sides = if folder.exists() {
+            let open = |side: &str| open_earlier(&folder.join(side), None, args.allow_mixed);
+            [open(SIDES[0])?, open(SIDES[1])?]
+        } else {
+            let open = report.open_cells();
+            let left = budget.saturating_sub(start.elapsed()).as_secs_f64();
+            let (cells, count) = plan(&open, (left / of_one) as usize, report.replicates_needed(), before);
+            if open.is_empty() {
+                return Ok((report, false));
+            }
+            if cells.is_empty() {
+                report.notes.push(format!(
+                    "cells are still open ({}), and the budget has {left:.0} s left: {before} replicates of one take about {:.0} s on both sides",
+                    open.len(),
+                    of_one * before as f64
+                ));
+                return Ok((report, false));
+            }
+            let (some, all) = (cells.len(), open.len());
+            printer::line(&format!("round {round}: {some} of {all} open cells, {count} replicates a side"));
+            let side = |at: usize| {
+                let to = Destination::New { dir: folder.join(SIDES[at]), shard: None };
+                (only(settings[at].clone(), cells, count), to)
+            };
+            [side(0), side(1)]
+        };
         let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
         if measure(&mut session, args.measure.watch, &again)? == ExitStatus::Interrupted {
-            report
-                .notes
-                .push(format!("round {round} was interrupted: its cells have the verdicts of before"));
-            break;
+            return Ok((report, true));
         }
-        let [baseline, candidate] = SIDES.map(|side| dir.join(side));
+        let [baseline, candidate] = SIDES.map(|side| folder.join(side));
         report = report.measured_again(compare_round(args, &baseline, &candidate, round)?, round);
     }
-    Ok(report)
+    if !report.open_cells().is_empty() {
+        report.notes.push(format!("cells are still open after {MOST_ROUNDS} rounds, which is the most"));
+    }
+    Ok((report, false))
 }
 
-/// The cells of a round and its replicates, of what is open, for which there is time for `affordable` replicates of a cell.
+/// About how long a replicate of a cell takes on both sides: half as long again as its timed forwards, for warm-ups and loading.
+fn seconds_of_a_pair(sides: &[PathBuf; 2]) -> Result<f64> {
+    let mut both = 0.0;
+    for side in sides {
+        let run = Run::read(side)?;
+        let records = run.tables.iter().flat_map(|table| &table.rows).flat_map(|row| &row.replicates);
+        let timed = records.filter_map(|record| {
+            let series = record.series()?;
+            let generations = series.generations.iter().map(|one| one.wall_seconds);
+            Some(series.prompt_seconds.iter().copied().chain(generations).sum::<f64>())
+        });
+        let timed: Vec<f64> = timed.collect();
+        both += 1.5 * timed.iter().sum::<f64>() / timed.len().max(1) as f64;
+    }
+    Ok(both.max(1e-3))
+}
+
+/// The cells of a round and its replicates, of what is open, for which there is time for `affordable` replicates of a cell: no fewer
+/// than `before`, since fewer would say less.
 fn plan(
     open: &[(String, CellSize)],
     affordable: usize,
     needed: Option<usize>,
     before: usize,
 ) -> (&[(String, CellSize)], usize) {
-    let cells = open.len().min(affordable / FEWEST_REPLICATES);
-    let wanted = needed
-        .unwrap_or(before)
-        .clamp(before.max(FEWEST_REPLICATES), MOST_TIMES * before.max(FEWEST_REPLICATES));
+    let cells = open.len().min(affordable / before);
+    let wanted = needed.unwrap_or(before).clamp(before, MOST_TIMES * before);
     let count = affordable.checked_div(cells).unwrap_or(0).min(wanted);
     (&open[..cells], count)
 }
@@ -151,7 +161,7 @@ mod tests {
         assert_eq!(planned(1000, Some(12)), (3, 12));
         assert_eq!(planned(1000, Some(900)), (3, 20), "at most four times as many");
         assert_eq!(planned(24, Some(12)), (3, 8));
-        assert_eq!(planned(12, Some(12)), (2, 6));
+        assert_eq!(planned(12, Some(12)), (2, 6), "fewer cells rather than fewer replicates");
         assert_eq!(planned(4, None), (0, 0));
     }
 }

@@ -21,14 +21,19 @@ pub struct RunSpread {
 }
 
 impl RunSpread {
-    /// Those of `entries` that were measured as `baseline` was, on its machine; not itself, nor `candidate`.
+    /// Those of `entries` that were measured as both sides were, on the one machine of both; not themselves.
     pub fn new(mut entries: Vec<Entry>, baseline: &Subject<'_>, candidate: &Subject<'_>) -> Self {
         entries.sort_by(|one, other| one.started.cmp(&other.started));
         let started = |subject: &Subject<'_>| Some(subject.run.as_ref()?.environment.started.clone());
         let own = [started(baseline), started(candidate)];
+        let is_of = |subject: &Subject<'_>, entry: &Entry| {
+            let run = subject.run.as_ref();
+            run.is_some_and(|run| run.environment.machine.as_deref() == Some(&entry.machine))
+        };
         let is_alike = |entry: &Entry| {
             baseline.run.as_ref().is_some_and(|run| {
-                run.environment.machine.as_deref() == Some(&entry.machine)
+                is_of(baseline, entry)
+                    && is_of(candidate, entry)
                     && procedure(run.settings) == entry.procedure
                     && !own.iter().flatten().any(|started| *started == entry.started)
             })

@@ -34,6 +34,8 @@ pub(crate) fn line(
         replicates_needed: None,
         drift: vec![],
         is_hidden_regression: false,
+        is_by_median: false,
+        is_adjusted: false,
         round: 0,
         own_threshold: None,
     }

@@ -128,7 +128,7 @@ pub(crate) fn estimates(sides: &[[Replicates; 2]], slower: Slower, is_paired: bo
             let ratios: Vec<Replicates> =
                 sides.iter().map(|[baseline, candidate]| candidate.over(baseline).unwrap()).collect();
             let none = vec![BTreeMap::new(); ratios.len()];
-            let estimates = paired_estimates(&ratios.iter().collect::<Vec<_>>(), &none);
+            let estimates = paired_estimates(&ratios.iter().collect::<Vec<_>>(), &none, None);
             let widened = |(estimate, ratios): (Option<Estimate>, &Replicates)| {
                 estimate.unwrap().widened(margin(ratios))
             };
