@@ -111,6 +111,8 @@ pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[String]) ->
         Verify::Again => words.extend(["--verify", "again"].map(str::to_owned)),
         Verify::Never => words.push("--no-verify".into()),
     }
+    let switches = [(args.exclusive, "--exclusive"), (args.require_idle, "--require-idle")];
+    words.extend(switches.into_iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| flag.to_owned()));
     words.extend(more.iter().cloned());
     shell_command(&words)
 }
