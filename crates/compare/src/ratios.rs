@@ -62,6 +62,8 @@ pub struct Ratios {
     engine: String,
     /// What a replicate is called: `replicate` or `turn`.
     unit: &'static str,
+    /// That latencies are scripted, where they are.
+    scripted: Option<String>,
     tables: Vec<RatioTable>,
 }
 
@@ -134,7 +136,7 @@ impl Ratios {
             return Err(NoRatios::NoCommonCell { subject: name(), engine: engine_name() });
         }
         let unit = if subject.is_of_turns() { "turn" } else { "replicate" };
-        Ok(Self { engine: engine_name(), unit, tables })
+        Ok(Self { engine: engine_name(), unit, scripted: subject.scripted(), tables })
     }
 
     /// Markdown: a table for each of the subject's.
@@ -173,6 +175,9 @@ impl Ratios {
             }
             text.push('\n');
         }
+        if let Some(scripted) = &self.scripted {
+            let _ = writeln!(text, "{}.\n", of_cell(scripted));
+        }
         text.push_str(&what(self.unit));
         text
     }
@@ -196,7 +201,7 @@ impl Ratios {
             json!({ "heading": heading, "lines": lines, "load_seconds": loads })
         };
         let tables: Value = self.tables.iter().map(table).collect();
-        let value = json!({ "engine": self.engine, "tables": tables });
+        let value = json!({ "engine": self.engine, "scripted": self.scripted, "tables": tables });
         results::escaped_json(&format!("{value:#}\n"))
     }
 }

@@ -25,7 +25,7 @@ impl Covariate {
     /// no covariate.
     ///
     /// Cells of one replicate can share their noise, and so can their covariates: the slope's error takes each replicate for one
-    /// observation, with one degree of freedom less than there are (Liang and Zeger, "Longitudinal data analysis using generalized linear
+    /// observation; two degrees of freedom are the mean's and the slope's (Liang and Zeger, "Longitudinal data analysis using generalized linear
     /// models", Biometrika 73, 1986).
     pub fn new(ratios: &[&Replicates], covariates: &[BTreeMap<u32, f64>]) -> Option<Self> {
         let mut pairs = Vec::new();
@@ -45,7 +45,8 @@ impl Covariate {
         }
         let count = replicates.len() as f64;
         let squares: f64 = replicates.values().map(|sum| sum * sum).sum();
-        let (variance, degrees) = (squares / (xx * xx) * count / (count - 1.0), count - 1.0);
+        let degrees = count - 2.0;
+        let variance = squares / (xx * xx) * count / degrees;
         let is_there = replicates.len() >= FEWEST
             && slope.is_finite()
             && student::two_sided(slope.abs() / variance.sqrt(), degrees) <= LEVEL;
@@ -73,7 +74,7 @@ pub fn paired_estimates(
         let centre: Vec<f64> =
             line.by_number().filter_map(|(number, _)| of_line.get(&number).copied()).collect();
         let error = covariate.variance * mean(&centre)?.powi(2);
-        Some(Estimate::paired(line, &pool)?.with_error(error, covariate.degrees))
+        Some(Estimate::paired(line, &pool)?.with_fitted_slope(error, covariate.degrees))
     });
     estimates.collect()
 }

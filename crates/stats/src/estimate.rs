@@ -105,9 +105,15 @@ impl Estimate {
         Self { margin: 0.0, ..self.clone() }
     }
 
-    /// The same with another source of noise.
+    /// The same where a slope was fitted to its replicates: they have a degree of freedom less, and the slope's error is another source
+    /// of noise.
     #[must_use]
-    pub(crate) fn with_error(mut self, variance: f64, degrees: f64) -> Self {
+    pub(crate) fn with_fitted_slope(mut self, variance: f64, degrees: f64) -> Self {
+        for Share { variance, .. } in &mut self.shares {
+            let left = (variance.own_degrees - 1.0).max(1.0);
+            variance.value *= variance.own_degrees / left;
+            variance.own_degrees = left;
+        }
         let variance = Variance { value: variance, own_degrees: degrees, borrowed_degrees: 0.0 };
         self.shares.push(Share { variance, weight: 1.0, is_of_replicates: false });
         self

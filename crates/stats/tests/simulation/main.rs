@@ -4,6 +4,7 @@
 //!
 //!     SIMULATE=long cargo test --release -p stats --test simulation -- --nocapture --test-threads 1
 
+mod covariate;
 mod drift;
 mod history;
 mod separate_runs;

@@ -88,7 +88,7 @@ impl Scenario {
 }
 
 /// Both sides of every cell.
-fn pair(rng: &mut Rng, scenario: Scenario) -> Vec<[Replicates; 2]> {
+pub(crate) fn pair(rng: &mut Rng, scenario: Scenario) -> Vec<[Replicates; 2]> {
     let Scenario { replicates, own, shape, unequal, worker, shared, drift, wandering, slower } = scenario;
     let cells = ENGINES * SIZES;
     let mut logs = vec![[const { Vec::new() }; 2]; cells];
