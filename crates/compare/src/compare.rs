@@ -195,7 +195,7 @@ struct Judged {
 }
 
 impl Judged {
-    /// Of two separate runs of which no history says how far runs differ, a change counts that is one even if they differ by
+    /// Judges all lines. Where no history says how far two separate runs differ, a change counts that is one even if they differ by
     /// [`ASSUMED_RUN_SPREAD`]; one that is a change of these two runs alone is provisional.
     fn new(lines: &[TestedLine], end_ps: &[f64], share: f64) -> Self {
         let as_measured: Vec<Line> = lines.iter().map(|tested| tested.line.clone()).collect();

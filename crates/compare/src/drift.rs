@@ -11,7 +11,7 @@ use crate::Thresholds;
 /// Something that drifted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drift {
-    /// In words.
+    /// The words for it.
     pub(crate) what: String,
     /// The most that it can have moved the side's figure by: a logarithm.
     pub(crate) size: f64,

@@ -44,7 +44,7 @@ struct MetricNoise {
 }
 
 impl Noise {
-    /// Of two sides of one build.
+    /// Estimates the noise of two sides of one build.
     ///
     /// A line holds a threshold where the 90 % interval of no difference is half as wide as the threshold's zone, which is what
     /// `compare` asks replicates for; a metric where 19 of 20 of its lines do.

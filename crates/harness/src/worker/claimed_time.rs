@@ -43,7 +43,7 @@ impl Marks {
         Self { begun, warm: (begun, done), among_timed: None, last: (begun, done) }
     }
 
-    /// From where the phase is held against the figures: best where the warm-ups end, else a line behind it that leaves half of the
+    /// The line from which the phase is held against the figures: best where the warm-ups end, else a line behind it that leaves half of the
     /// timed forwards.
     fn start(&self, warmups: u64, timed: u64) -> (Instant, u64) {
         let leaves_half = |line: &(Instant, u64)| line.1 - warmups <= timed / 2;
@@ -70,7 +70,7 @@ pub(crate) struct CellTimes {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Span {
     phase: Phase,
-    /// By the harness's clock.
+    /// Seconds by the harness's clock.
     passed: f64,
     /// By the worker's figures; warm-ups that are in the span count as forwards like them.
     claimed: f64,
