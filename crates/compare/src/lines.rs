@@ -26,9 +26,10 @@ pub(crate) struct PendingLine {
     pub(crate) candidate: Side,
     /// ln(candidate / baseline) of what memory gave beside each replicate, by its number.
     memory_read: BTreeMap<u32, f64>,
-    /// What drifted inside replicates, and from one to the next.
+    /// What drifted inside replicates, from one to the next, and so in the mean of all the engine's cells.
     inside: Vec<Drift>,
     trends: Vec<Drift>,
+    engine_trends: Vec<Drift>,
     /// The cells that a mean is of.
     sizes: Vec<CellSize>,
     /// The minimum effect.
@@ -73,6 +74,7 @@ pub(crate) fn of_cell(
             memory_read: if *metric == Metric::Memory { BTreeMap::new() } else { memory_read.clone() },
             inside: inside.collect(),
             trends: Vec::new(),
+            engine_trends: Vec::new(),
             sizes: vec![size],
             threshold: criteria.thresholds.at(*metric, side.centre()),
         };
@@ -108,6 +110,7 @@ pub(crate) fn add_means(lines: &mut Vec<PendingLine>, design: Design) {
             memory_read: mean_by_number(&cells),
             inside: inside.collect(),
             trends: Vec::new(),
+            engine_trends: Vec::new(),
             sizes: cells.iter().flat_map(|line| line.sizes.clone()).collect(),
             threshold: stats::mean(&thresholds).expect("two cells").exp_m1(),
             engine,
@@ -118,8 +121,7 @@ pub(crate) fn add_means(lines: &mut Vec<PendingLine>, design: Design) {
                 what: format!("all of {}: {}", line.engine, drift.what),
                 size: drift.size,
             });
-            let all: Vec<Drift> = all.collect();
-            lines[place].trends.extend(all);
+            lines[place].engine_trends = all.collect();
         }
         lines.push(line);
     }
@@ -147,19 +149,19 @@ impl PendingLine {
 
     /// What drifted, in words.
     pub(crate) fn drift(&self) -> Vec<String> {
-        self.inside.iter().chain(&self.trends).map(|drift| drift.what.clone()).collect()
+        self.inside
+            .iter()
+            .chain(&self.trends)
+            .chain(&self.engine_trends)
+            .map(|drift| drift.what.clone())
+            .collect()
     }
 
     /// What drift can have moved the ratio by, a logarithm. A cell's own trend and that of all its engine's cells are one drift, seen
     /// twice.
     fn margin(&self) -> f64 {
-        let all = |is_of_all: bool| {
-            let trends =
-                self.trends.iter().filter(move |drift| drift.what.starts_with("all of ") == is_of_all);
-            trends.map(|drift| drift.size).sum::<f64>()
-        };
-        let inside: f64 = self.inside.iter().map(|drift| drift.size).sum();
-        inside + all(true).max(all(false))
+        let size = |drift: &[Drift]| drift.iter().map(|drift| drift.size).sum::<f64>();
+        size(&self.inside) + size(&self.trends).max(size(&self.engine_trends))
     }
 
     fn statistic(&self, is_median: bool) -> Option<[&Replicates; 2]> {

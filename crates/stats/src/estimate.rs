@@ -125,12 +125,12 @@ impl Estimate {
     }
 
     /// Whether an interval has a width that noise gives it.
-    pub fn has_noise(&self) -> bool {
+    fn has_noise(&self) -> bool {
         !self.shares.is_empty()
     }
 
     /// What its interval is wider by on both sides, a logarithm.
-    pub fn margin(&self) -> f64 {
+    pub(crate) fn margin(&self) -> f64 {
         self.margin
     }
 

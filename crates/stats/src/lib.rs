@@ -140,4 +140,4 @@ pub use shifts::{Shift, shifts};
 pub use summary::{Summary, mean};
 pub use trend::Trend;
 pub use until::{MeanInterval, Until};
-pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Line, Verdict, holm, judge};
+pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Line, Verdict, judge};

@@ -86,7 +86,7 @@ pub struct Judgement {
 /// A line is tested in its mean, which is what tables print, and in its median. It is regressed where either is; otherwise improved
 /// where either is; otherwise what its mean is.
 ///
-/// The tests are two families, engines and cells: [`holm`] within each, engines at a quarter of the level and cells at the rest where
+/// The tests are two families, engines and cells: Holm's procedure within each, engines at a quarter of the level and cells at the rest where
 /// there are both. An engine's mean is then tested among a few means, not among all cells.
 ///
 /// Figures without noise have no p: their interval, which is the rounding's, and the threshold decide.
@@ -192,7 +192,7 @@ fn enough(estimate: &Estimate, threshold: f64) -> Option<usize> {
 /// Not Benjamini and Hochberg's: they bound the *share* of false alarms among the alarms. Where one engine did slow down, a
 /// twentieth of a long list of regressions may then be cells of another that did not change, and each is a person's
 /// afternoon.
-pub fn holm(p_values: &[f64]) -> Vec<f64> {
+fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
     let mut adjusted = vec![0.0; p_values.len()];

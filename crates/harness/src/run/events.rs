@@ -29,7 +29,7 @@ pub enum Notice<'a> {
     },
     /// Other processes use the machine, and are waited for.
     WaitingForIdle {
-        /// For how long at most.
+        /// The longest that it is waited for.
         limit: Duration,
         /// What they use, in words.
         busy: &'a str,

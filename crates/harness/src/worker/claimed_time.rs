@@ -72,7 +72,7 @@ struct Span {
     phase: Phase,
     /// Seconds by the harness's clock.
     passed: f64,
-    /// By the worker's figures; warm-ups that are in the span count as forwards like them.
+    /// Seconds by the worker's figures; warm-ups that are in the span count as forwards like them.
     claimed: f64,
     /// How often the KV cache was emptied in it, which no figure holds.
     resets: f64,
@@ -159,7 +159,7 @@ impl CellTimes {
         self.answered = at;
     }
 
-    /// From the request to its answer.
+    /// The time from the request to its answer.
     pub(crate) fn passed(&self) -> Duration {
         self.answered.saturating_duration_since(self.asked)
     }

@@ -7,7 +7,7 @@ use protocol::{DeviceSeconds, Generation, MeasureRequest, Measured};
 /// Clocks of two processes that began to look at slightly different moments.
 const TOLERANCE: f64 = 1.01;
 
-/// Of a generation's wall clock, the least share that its forwards have where choosing tokens is not slow in itself. With the slowest choice
+/// The least share of a generation's wall clock that its forwards have where choosing tokens is not slow in itself. With the slowest choice
 /// known (4 ms a token, `results/llama2-7b-h100`) they had 0.65.
 const LEAST_SHARE_OF_FORWARDS: f64 = 0.5;
 /// What choosing a token of one row may take, however short the forwards are. Seconds.

@@ -50,7 +50,7 @@ impl<'a> Scale<'a> {
         Some(Self { config, precision: key.precision, measured, datasheet, devices: devices.into() })
     }
 
-    /// In words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager), MBU of 3.350 TB/s and MFU of
+    /// The peaks in words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager), MBU of 3.350 TB/s and MFU of
     /// 989.5 TFLOP/s (datasheet of H100 80GB SXM)`; or where that was measured, decode of what memory gave beside each of `rows`.
     pub(super) fn words(&self, rows: &[Row]) -> String {
         let words = |what: &str, unit: &str, ceiling: &MeasuredCeiling| {

@@ -47,7 +47,7 @@ fn unexplained(lines: Lines<'_>, answered: f64, measured: &Measured) -> Vec<Phas
 
 use Phase::{Decode, Prompt};
 
-/// Of a worker that says only that a phase begins, and takes the time of honest figures: 0.13 s, then 0.022 + 0.411 s.
+/// A worker that says only that a phase begins, and takes the time of honest figures: 0.13 s, then 0.022 + 0.411 s.
 const BEGINNINGS: Lines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0)];
 const END: f64 = 0.13 + 0.022 + 0.411;
 
