@@ -1,6 +1,6 @@
 //! A table prepared for the rules: its model's costs and its device's peaks.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use llama::{LlamaConfig, NAMED_MODELS, TensorParallel};
 use protocol::CellSize;
 use results::hardware::{Ceilings, Hardware};
@@ -46,13 +46,21 @@ impl<'a> CheckedTable<'a> {
         let first =
             |config| TensorParallel::first_of(&config, one_rank_of).map_err(|error| error.to_string());
         let config = config.and_then(|config| known(first(config), &mut blind));
-        let ceilings = heading.and_then(|heading| known(hardware.ceilings(heading), &mut blind));
+        let ceilings = heading.and_then(|heading| {
+            let measured = source.measured_ceilings.filter(|measured| !measured.is_empty());
+            let measured = measured.map(|measured| Ceilings::measured(measured, heading.precision));
+            let ceilings = hardware.ceilings(heading);
+            known(ceilings.or_else(|why| measured.ok_or(why)), &mut blind)
+        });
         let peaks = ceilings.iter().flat_map(|ceilings| {
-            let Ceilings { bandwidth_bytes_per_second, flops, memory_bytes, .. } = ceilings;
-            [("bandwidth", bandwidth_bytes_per_second), ("FLOP/s", flops), ("memory", memory_bytes)]
+            let Ceilings { bandwidth_bytes_per_second, flops, memory_bytes, is_measured, .. } = ceilings;
+            let memory = (!is_measured).then_some(("memory", memory_bytes));
+            let peaks =
+                [("bandwidth", bandwidth_bytes_per_second), ("FLOP/s in the heading's precision", flops)];
+            peaks.into_iter().chain(memory)
         });
         let absent = peaks.filter(|(_, peak)| peak.is_none());
-        blind.extend(absent.map(|(what, _)| format!("the device's {what} in this precision is not known")));
+        blind.extend(absent.map(|(what, _)| format!("the device's {what} is not known")));
         let costs = config.zip(heading).map(|(config, heading)| Costs::new(config, heading.precision));
         Self { source, index, cells: source.cells(), costs, ceilings: ceilings.unwrap_or_default(), blind }
     }
@@ -67,9 +75,56 @@ impl<'a> CheckedTable<'a> {
         })
     }
 
+    /// The engines, in the order of their first rows.
+    pub(crate) fn engines(&self) -> IndexSet<&'a str> {
+        self.cells.keys().map(|(engine, _)| *engine).collect()
+    }
+
+    /// The rows of `engine`, each with that of the same cell in another table.
+    pub(crate) fn common(&self, other: &Self, engine: &str) -> Vec<[&'a ResultRow<'a>; 2]> {
+        let cells = self.cells.iter().filter(|((name, _), _)| *name == engine);
+        cells.filter_map(|(cell, row)| Some([*row, *other.cells.get(cell)?])).collect()
+    }
+
+    /// Bytes that one device must read for a token, where model and device are known.
+    pub(crate) fn bytes_a_device(&self) -> Option<f64> {
+        Some(self.costs.as_ref()?.decode_read_bytes(1, 0) / self.count())
+    }
+
     /// Devices that share the model.
     pub(crate) fn count(&self) -> f64 {
         self.source.heading.as_ref().map_or(1.0, |heading| f64::from(heading.count))
+    }
+
+    /// Seconds that all devices together take to read `bytes` at least; what their last caches keep is not read again.
+    pub(crate) fn reading_seconds(&self, bytes: f64) -> Option<f64> {
+        let peak = self.ceilings.bandwidth_bytes_per_second.as_ref()?.value;
+        Some(self.uncached(bytes) / (peak * self.count()))
+    }
+
+    /// The bytes that the last caches of all devices can't keep.
+    pub(crate) fn uncached(&self, bytes: f64) -> f64 {
+        (bytes - self.ceilings.cache_bytes as f64 * self.count()).max(0.0)
+    }
+
+    /// Seconds that all devices together take for `flops` operations at least.
+    pub(crate) fn computing_seconds(&self, flops: f64) -> Option<f64> {
+        Some(flops / (self.ceilings.flops.as_ref()?.value * self.count()))
+    }
+
+    /// The least seconds of a row's prompt and of one of its tokens; `None` where the model or a peak is not known.
+    pub(crate) fn least_seconds(&self, row: &ResultRow<'_>) -> Option<[f64; 2]> {
+        let costs = self.costs.as_ref()?;
+        let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(u64::from);
+        let step = |bytes, flops| Some(self.reading_seconds(bytes)?.max(self.computing_seconds(flops)?));
+        let prompt_step = step(costs.decode_read_bytes(1, 0), costs.forward_flops(batch, prompt, 0))?;
+        let token_step = step(costs.decode_read_bytes(batch, prompt), costs.forward_flops(batch, 1, prompt))?;
+        Some([prompt_step, token_step])
+    }
+
+    /// How sure a figure beyond the device's peaks is wrong: peaks that a run measured itself may have been measured too low.
+    pub(crate) fn beyond_peak(&self) -> Severity {
+        if self.ceilings.is_measured { Severity::Remarkable } else { Severity::Impossible }
     }
 
     /// A finding about the table, or about an engine in it.
@@ -87,6 +142,7 @@ impl<'a> CheckedTable<'a> {
             column: None,
             figure: None,
             limit: None,
+            times: None,
             message: String::new(),
         }
     }

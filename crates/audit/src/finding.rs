@@ -1,6 +1,6 @@
 //! What an audit says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use results::one_line;
@@ -54,6 +54,8 @@ pub struct Finding {
     pub figure: Option<f64>,
     /// What it would have to keep to, in the same unit.
     pub limit: Option<f64>,
+    /// How many times what it should be it is, by [`crate::rules::Rule::measure`].
+    pub times: Option<f64>,
     /// What is wrong, in words and with the figures.
     pub message: String,
 }
@@ -71,7 +73,8 @@ pub struct NotChecked {
     pub what: String,
 }
 
-/// The result of an audit. Its `Display` is one line a finding, one a table that could not be checked whole, and a summary.
+/// The result of an audit. Its `Display` is one line a group of findings, one a table that could not be checked whole, and a
+/// summary.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The findings, in the order of files and lines.
@@ -82,6 +85,9 @@ pub struct Report {
     pub tables: usize,
     /// Their rows.
     pub rows: usize,
+    /// Cells with figures, by the table's place and engine.
+    #[serde(skip)]
+    pub(crate) cells: HashMap<(usize, String), usize>,
 }
 
 impl Report {
@@ -95,12 +101,18 @@ impl Report {
         self.count(Severity::Impossible) > 0
     }
 
-    /// Findings about the table at `index` of those that were audited.
-    pub fn of_table(&self, index: usize) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(move |finding| finding.table_index == index)
+    /// One line a finding, ungrouped, and the rest as in the `Display`.
+    pub fn details(&self) -> String {
+        self.lines(&self.findings)
     }
 
-    /// JSON for programs: the same, with a summary.
+    fn lines(&self, findings: &[impl fmt::Display]) -> String {
+        let findings = findings.iter().map(|finding| format!("{finding}\n"));
+        let not_checked = self.not_checked.iter().map(|not_checked| format!("{not_checked}\n"));
+        findings.chain(not_checked).chain([format!("{}\n", self.summary())]).collect()
+    }
+
+    /// JSON for programs: the findings, their groups, what was not checked, and a summary.
     pub fn to_json(&self) -> String {
         let summary = serde_json::json!({
             "tables": self.tables,
@@ -110,6 +122,7 @@ impl Report {
         });
         let report = serde_json::json!({
             "summary": summary,
+            "groups": self.groups(),
             "findings": self.findings,
             "not_checked": self.not_checked,
         });
@@ -147,11 +160,21 @@ impl Finding {
     /// Engine, cell and column, as far as it is about one.
     fn place(&self) -> String {
         let engine = self.engine.as_deref().map(one_line);
-        let cell = self.batch_size.zip(self.prompt_length).map(|(batch, prompt)| format!("{batch}×{prompt}"));
-        let row: Vec<String> = engine.into_iter().chain(cell).collect();
-        let row = (!row.is_empty()).then(|| row.join(" "));
-        let parts: Vec<String> = row.into_iter().chain(self.column.map(str::to_owned)).collect();
-        parts.join(", ")
+        let place = Some(self.cell_and_column("")).filter(|place| !place.is_empty());
+        let separator = if self.batch_size.is_some() { " " } else { ", " };
+        engine.into_iter().chain(place).collect::<Vec<_>>().join(separator)
+    }
+
+    /// Cell and column, as far as it is about one, with `after` behind the cell.
+    pub(crate) fn cell_and_column(&self, after: &str) -> String {
+        let cell = self.batch_size.zip(self.prompt_length);
+        let cell = cell.map(|(batch, prompt)| format!("{batch}×{prompt}{after}"));
+        cell.into_iter().chain(self.column.map(str::to_owned)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How far it is from what it should be, upwards or downwards.
+    pub(crate) fn distance(&self) -> f64 {
+        self.times.map_or(0.0, |times| times.ln().abs())
     }
 }
 
@@ -173,17 +196,11 @@ impl fmt::Display for NotChecked {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for finding in &self.findings {
-            writeln!(f, "{finding}")?;
-        }
-        for not_checked in &self.not_checked {
-            writeln!(f, "{not_checked}")?;
-        }
-        writeln!(f, "{}", self.summary())
+        f.write_str(&self.lines(&self.groups()))
     }
 }
 
-fn place(f: &mut fmt::Formatter<'_>, file: &str, line: usize) -> fmt::Result {
+pub(crate) fn place(f: &mut fmt::Formatter<'_>, file: &str, line: usize) -> fmt::Result {
     match line {
         0 => f.write_str(&one_line(file)),
         _ => write!(f, "{}:{line}", one_line(file)),

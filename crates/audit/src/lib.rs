@@ -8,7 +8,10 @@ mod checked_table;
 mod costs;
 mod finding;
 mod floor;
+mod group;
 pub mod rules;
+
+use std::collections::HashMap;
 
 use indexmap::IndexSet;
 use results::ResultTable;
@@ -17,6 +20,7 @@ use results::hardware::Hardware;
 use checked_table::CheckedTable;
 pub use finding::{Finding, NotChecked, Report, Severity};
 pub use floor::{Floor, Step, Work};
+pub use group::FindingGroup;
 
 /// Checks every table by every rule. Findings stand in the order of the files, then of their lines.
 pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {
@@ -27,8 +31,17 @@ pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {
     findings.sort_by_cached_key(|finding| {
         (files.get_index_of(finding.file.as_str()), finding.line, finding.severity)
     });
+    let mut cells = HashMap::new();
+    for (index, table) in tables.iter().enumerate() {
+        let measured =
+            table.source.rows.iter().filter(|row| row.values.iter().any(|one| one.figure().is_some()));
+        for row in measured {
+            *cells.entry((index, row.engine.to_owned())).or_default() += 1;
+        }
+    }
     Report {
         findings,
+        cells,
         not_checked: tables.iter().flat_map(CheckedTable::not_checked).collect(),
         tables: tables.len(),
         rows: tables.iter().map(|table| table.source.rows.len()).sum(),

@@ -10,7 +10,7 @@ use results::hardware::Hardware;
 use results::published::{Cell, Document, Piece, PublishedTable, markdown};
 use results::{COLUMNS, ResultTable, format_g10};
 
-use common::{DEVICES, Engine, Sweep, audited, models, read, table};
+use common::{DEVICES, Engine, Print, Sweep, audited, models, read, table};
 
 const SMALL: usize = 2;
 const LARGE: usize = 3;
@@ -23,6 +23,8 @@ fn sound(model: usize) -> PublishedTable {
         precision: Precision::Fp16,
         batches: vec![1, 4, 16],
         prompts: vec![16, 256, 1024],
+        generation: 256,
+        print: Print::Short(10),
     };
     let engine = |name: &str, mbu, mfu| Engine {
         name: name.into(),
@@ -123,7 +125,9 @@ fn rounding_of_the_digits_is_no_fault() {
     // Of a wall clock of some seconds, whole seconds leave nothing to check; latencies of some milliseconds little.
     assert_eq!(findings(&[table.clone()]), []);
     set(&mut table, 0, 3, 500.0);
-    assert_only(&table, Severity::Impossible, "throughput", Some(COLUMNS[6]));
+    let found = findings(&[table]);
+    assert_eq!(rules_of(&found, Severity::Impossible), ["throughput", "token-bandwidth"].into());
+    assert!(found.iter().all(|finding| finding.column == Some(COLUMNS[6])), "{found:#?}");
     let mut table = sound(SMALL);
     table.rows[0].cells[2] = Cell::parse("0").unwrap();
     let found = findings(&[table]);
@@ -345,7 +349,7 @@ fn what_cannot_be_checked_is_said() {
         ]
     );
     table.heading = "LLaMA-2 7B BF16 CUDA (1 T4 16GB)".into();
-    assert_eq!(what(&table), ["physics: the device's FLOP/s in this precision is not known"]);
+    assert_eq!(what(&table), ["physics: the device's FLOP/s in the heading's precision is not known"]);
     table.heading = "LLaMA-2 7B FP32 CPU (AMD EPYC, 2 cores)".into();
     assert_eq!(what(&table), ["physics: no peaks of \"AMD EPYC\": a processor's must be measured"]);
 }
@@ -356,9 +360,9 @@ fn tables_of_equal_headings_keep_their_own_findings() {
     let figure = get(&faulty, 5, 1) * 1.02;
     set(&mut faulty, 5, 1, figure);
     let report: Report = audited(&[sound(SMALL), faulty]);
-    assert_eq!(report.of_table(0).count(), 0);
-    let [finding] = report.of_table(1).collect::<Vec<_>>()[..] else { panic!("{report}") };
-    assert_eq!((finding.table_index, finding.rule), (1, "throughput"));
+    assert_eq!(report.groups_of_table(0).len(), 0);
+    let [group] = &report.groups_of_table(1)[..] else { panic!("{report}") };
+    assert_eq!((group.rule, group.cells), ("throughput", 1));
 }
 
 #[test]
@@ -376,6 +380,8 @@ fn one_rank_alone_is_held_against_its_own_part() {
         precision: Precision::Fp16,
         batches: vec![1, 4],
         prompts: vec![16, 256],
+        generation: 256,
+        print: Print::Short(10),
     };
     let whole = models().pop().unwrap();
     assert_eq!(whole.display, "LLaMA-2 70B");
@@ -393,4 +399,33 @@ fn one_rank_alone_is_held_against_its_own_part() {
     assert!(with_heading("LLaMA-2 70B FP16 CUDA (1 H200 141GB)") > 4);
     // Nor can a rank read its part in a third of the time.
     assert!(with_heading("LLaMA-2 70B FP16 CUDA (rank 0 of 2, 1 H200 141GB)") > 0);
+}
+
+#[test]
+fn other_conventions_are_remarked_and_no_more() {
+    let per_sequence = |table: &mut PublishedTable| {
+        for row in 0..table.rows.len() {
+            for column in [1, 3, 5] {
+                let share = get(table, row, column) / f64::from(table.rows[row].batch_size);
+                set(table, row, column, share);
+            }
+        }
+    };
+    let mut table = sound(SMALL);
+    per_sequence(&mut table);
+    let found = findings(&[table]);
+    assert_eq!(rules_of(&found, Severity::Remarkable), ["throughput"].into());
+    assert!(found.iter().all(|finding| finding.message.contains("one sequence's share")), "{found:#?}");
+
+    // Two batches at once, each at 40 % of the bandwidth.
+    let mut table = sound(SMALL);
+    table.rows.retain(|row| row.engine == "pytorch-eager");
+    for row in 0..table.rows.len() {
+        for column in [1, 3, 5, 7] {
+            let doubled = get(&table, row, column) * 2.0;
+            set(&mut table, row, column, doubled);
+        }
+    }
+    let found = findings(&[table]);
+    assert_eq!(rules_of(&found, Severity::Remarkable), ["throughput"].into(), "{found:#?}");
 }

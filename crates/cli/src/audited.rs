@@ -15,15 +15,15 @@ pub(crate) fn read(dir: &Path) -> Result<AuditedRun> {
     let mut run = Run::read(dir)?;
     let audit = audit::audit(&run.result_tables(), &Hardware::built_in());
     for (index, table) in run.tables.iter_mut().enumerate() {
-        table.add_notes(audit.of_table(index).map(note));
+        table.add_notes(audit.groups_of_table(index).iter().map(note));
     }
     Ok(AuditedRun { run, audit })
 }
 
-fn note(finding: &audit::Finding) -> Note {
-    let severity = match finding.severity {
+fn note(group: &audit::FindingGroup<'_>) -> Note {
+    let severity = match group.severity {
         audit::Severity::Impossible => NoteSeverity::Wrong,
         audit::Severity::Remarkable => NoteSeverity::Caveat,
     };
-    Note { kind: NoteKind::Audit, severity, text: format!("audit: {}", finding.words()) }
+    Note { kind: NoteKind::Audit, severity, text: format!("audit: {}", group.words()) }
 }

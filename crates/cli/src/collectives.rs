@@ -35,7 +35,7 @@ pub(crate) fn left_for_collectives(tables: &[ResultTable<'_>], file: Option<&Pat
             }
             continue;
         };
-        let least = least_of_sums(heading, table.generation_length);
+        let least = least_of_sums(heading);
         let mut left = CollectivesLeft::new(there, table, least);
         left.notes.push(
             "left is the published latency less that of rank 0 alone: the sums over ranks, and waiting for the slowest; \
@@ -49,14 +49,15 @@ pub(crate) fn left_for_collectives(tables: &[ResultTable<'_>], file: Option<&Pat
 }
 
 /// The least seconds of the sums of a cell's prefill and of a decode forward, on the devices of `heading`.
-fn least_of_sums(heading: &Heading, generation_length: u32) -> impl Fn(CellSize) -> Option<[f64; 2]> {
+fn least_of_sums(heading: &Heading) -> impl Fn(CellSize) -> Option<[f64; 2]> {
     let named = llama::NAMED_MODELS.iter().find(|(name, _)| *name == heading.model);
     let config = named.and_then(|(name, text)| LlamaConfig::parse(text, name).ok());
     let ceilings = Hardware::built_in().ceilings(heading).ok();
     let (precision, count) = (heading.precision, heading.count);
     move |CellSize { batch_size, prompt_length }| {
-        let sizes = [batch_size, prompt_length, generation_length].map(u64::from);
-        Work::of(config.as_ref()?, precision, count, sizes).ok()?.sums_seconds(ceilings.as_ref()?)
+        // What is sent does not depend on how many tokens are generated.
+        let sizes = [batch_size, prompt_length, 1].map(u64::from);
+        Work::of(config.as_ref()?, precision.whole()?, count, sizes).ok()?.sums_seconds(ceilings.as_ref()?)
     }
 }
 

@@ -115,7 +115,7 @@ fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &C
     }
     let is_its = |heading: &Heading| {
         (heading.model.as_str(), heading.precision, heading.count)
-            == (cell.model.name.as_str(), setup.precision, setup.ranks.world_size)
+            == (cell.model.name.as_str(), setup.precision.into(), setup.ranks.world_size)
     };
     let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
     let tables = published.tables();
@@ -134,7 +134,7 @@ fn steps(sweep: &Sweep) -> String {
     let ceilings = |device: &str| -> Option<Ceilings> {
         let heading = Heading {
             model: String::new(),
-            precision: sweep.setup.precision,
+            precision: sweep.setup.precision.into(),
             kind: DeviceKind::Cuda,
             count,
             cpu_ranks: 1,

@@ -1,7 +1,7 @@
 //! Which table of one subject is compared with which of the other, and what has no partner.
 
-use protocol::{CellSize, Precision};
-use results::{Metric, ResultTable};
+use protocol::CellSize;
+use results::{HeadingPrecision, Metric, ResultTable};
 
 use crate::{Refused, Subject};
 
@@ -79,7 +79,7 @@ pub(crate) fn matched<'t>(
 
 /// What two tables must share to be compared: model, precision and the ranks of which it is rank 0's part alone; the title
 /// where the heading does not say them.
-fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, Precision, Option<u32>), &'t str> {
+fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, HeadingPrecision, Option<u32>), &'t str> {
     let heading = table.heading.as_ref().map_err(|_| &*table.title)?;
     Ok((&heading.model, heading.precision, heading.one_rank_of))
 }

@@ -128,7 +128,7 @@ impl Ratios {
         let engines: Vec<&str> = [engine].into_iter().chain(others.iter().copied()).collect();
         let tables = subject.tables.iter().map(|table| RatioTable {
             heading: table.title.to_string(),
-            cells: cells(&table.cells(), engine, &others, subject.run.is_some(), table.generation_length),
+            cells: cells(&table.cells(), engine, &others, subject.run.is_some()),
             loads: loads(table, &engines),
         });
         let tables: Vec<RatioTable> = tables.filter(|table| !table.cells.is_empty()).collect();
@@ -209,18 +209,11 @@ impl Ratios {
 /// A table's rows by engine and size.
 type Cells<'t> = IndexMap<(&'t str, CellSize), &'t ResultRow<'t>>;
 
-fn cells<'t>(
-    cells: &Cells<'t>,
-    engine: &str,
-    others: &[&str],
-    is_run: bool,
-    generation_length: u32,
-) -> Vec<EngineRatio> {
+fn cells<'t>(cells: &Cells<'t>, engine: &str, others: &[&str], is_run: bool) -> Vec<EngineRatio> {
     let ratio = |other: &str, (size, ours): (CellSize, &ResultRow<'t>)| {
         let theirs = cells.get(&(other, size))?;
         let pairs = pairs(ours, theirs);
-        let ratio =
-            |metrics: &[Metric]| ratio((engine, ours), (other, theirs), &pairs, metrics, generation_length);
+        let ratio = |metrics: &[Metric]| ratio((engine, ours), (other, theirs), &pairs, metrics);
         let (prefill, decode, tpot) = (ratio(&[Metric::Prompt]), ratio(&DECODE), ratio(&[Metric::Tpot]));
         Some(EngineRatio {
             other: other.into(),
@@ -241,7 +234,6 @@ fn ratio<'t>(
     theirs: (&str, &ResultRow<'t>),
     pairs: &[[&'t Measurement; 2]],
     metrics: &[Metric],
-    generation_length: u32,
 ) -> Ratio {
     for (engine, row) in [ours, theirs] {
         if let Some(kind) = row.ended().filter(|_| pairs.is_empty()) {
@@ -260,7 +252,7 @@ fn ratio<'t>(
         Some(Ratio::Of { metric, ratio: over.centre(), interval: over.interval() })
     };
     let published = |metric| {
-        let figure = |row| published_figure(row, metric, generation_length);
+        let figure = |row| published_figure(row, metric);
         Some(Ratio::Of { metric, ratio: figure(theirs.1)? / figure(ours.1)?, interval: None })
     };
     let ratio = metrics.iter().find_map(|metric| measured(*metric).or_else(|| published(*metric)));
@@ -269,13 +261,13 @@ fn ratio<'t>(
 
 /// A published figure in seconds; `None` where the cell has none above 0. The time per output token is what the wall clock leaves
 /// beside the mean prefill, a token.
-fn published_figure(row: &ResultRow<'_>, metric: Metric, generation_length: u32) -> Option<f64> {
+fn published_figure(row: &ResultRow<'_>, metric: Metric) -> Option<f64> {
     let seconds =
         |column| row.seconds(column).filter(|_| row.replicates.is_empty()).map(|figure| figure.value);
     let figure = match metric {
         Metric::Tpot => {
             let beside_prefill = seconds(Column::WallLatency)? - seconds(Column::PromptLatency)?;
-            beside_prefill / f64::from(generation_length)
+            beside_prefill / f64::from(row.generation_length.tokens)
         }
         _ => seconds(Column::LATENCIES.into_iter().find(|column| column.metric() == metric)?)?,
     };

@@ -45,10 +45,10 @@ impl Caveat {
 pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     let mut caveats = Vec::new();
     let mut say = |severity, words: String| caveats.push(Caveat { severity, words });
-    for finding in &audit.findings {
-        let is_wrong = finding.severity == audit::Severity::Impossible;
+    for group in audit.groups() {
+        let is_wrong = group.severity == audit::Severity::Impossible;
         let severity = if is_wrong { NoteSeverity::Wrong } else { NoteSeverity::Caveat };
-        say(severity, format!("audit: {}", finding.words()));
+        say(severity, format!("audit: {}", group.words()));
     }
     verified(run, &mut say);
     let parts = run.environments.len();

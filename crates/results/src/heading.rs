@@ -42,13 +42,79 @@ impl fmt::Display for DeviceKind {
     }
 }
 
+/// The precision that a heading names: of a run of ours, or of weights in fewer bits than any engine here computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HeadingPrecision {
+    /// Weights, activations and KV cache are all in it.
+    Whole(Precision),
+    /// Weights in 8-bit floating point.
+    Fp8,
+    /// Weights in 8-bit integers.
+    Int8,
+    /// Weights in 4-bit integers.
+    Int4,
+}
+
+impl HeadingPrecision {
+    const ALL: [Self; 6] = [
+        Self::Whole(Precision::Fp32),
+        Self::Whole(Precision::Fp16),
+        Self::Whole(Precision::Bf16),
+        Self::Fp8,
+        Self::Int8,
+        Self::Int4,
+    ];
+
+    /// The precision that engines here can run it in; `None` where there is none.
+    pub fn whole(self) -> Option<Precision> {
+        match self {
+            Self::Whole(precision) => Some(precision),
+            Self::Fp8 | Self::Int8 | Self::Int4 => None,
+        }
+    }
+
+    /// The least bits of a weight, scales and zero points not counted.
+    pub fn weight_bits(self) -> u64 {
+        match self {
+            Self::Whole(precision) => 8 * precision.bytes(),
+            Self::Fp8 | Self::Int8 => 8,
+            Self::Int4 => 4,
+        }
+    }
+
+    /// The least bits of a number in the KV cache: beside weights of few bits it may be in 8.
+    pub fn cache_bits(self) -> u64 {
+        match self {
+            Self::Whole(precision) => 8 * precision.bytes(),
+            Self::Fp8 | Self::Int8 | Self::Int4 => 8,
+        }
+    }
+}
+
+impl From<Precision> for HeadingPrecision {
+    fn from(precision: Precision) -> Self {
+        Self::Whole(precision)
+    }
+}
+
+impl fmt::Display for HeadingPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(precision) => f.pad(&precision.to_string().to_uppercase()),
+            Self::Fp8 => f.pad("FP8"),
+            Self::Int8 => f.pad("INT8"),
+            Self::Int4 => f.pad("INT4"),
+        }
+    }
+}
+
 /// What a heading says. Its text is [`fmt::Display`]; [`Heading::parse`] reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heading {
     /// The model's name as a sweep has it: `llama2-7b`.
     pub model: String,
-    /// Precision of weights, activations and KV cache.
-    pub precision: Precision,
+    /// The precision.
+    pub precision: HeadingPrecision,
     /// The kind of device.
     pub kind: DeviceKind,
     /// Devices that share the model; 1 for a processor.
@@ -79,7 +145,7 @@ impl Heading {
         let one_rank_of = key.ranks.one_rank_of();
         Self {
             model: key.model.clone(),
-            precision: key.precision,
+            precision: key.precision.into(),
             kind,
             count,
             cpu_ranks,
@@ -92,10 +158,11 @@ impl Heading {
     /// Reads a heading's text.
     pub fn parse(text: &str) -> Result<Self, UnreadableHeading> {
         let inner = text.trim().strip_suffix(')').ok_or(UnreadableHeading)?;
-        let combinations = PRECISIONS.iter().flat_map(|precision| KINDS.map(|kind| (precision, kind)));
-        let places = combinations.filter_map(|((word, precision), kind)| {
-            let marker = format!(" {word} {kind} (");
-            inner.rfind(&marker).map(|at| (at, at + marker.len(), *precision, kind))
+        let precisions = HeadingPrecision::ALL.into_iter();
+        let combinations = precisions.flat_map(|precision| KINDS.map(|kind| (precision, kind)));
+        let places = combinations.filter_map(|(precision, kind)| {
+            let marker = format!(" {precision} {kind} (");
+            inner.rfind(&marker).map(|at| (at, at + marker.len(), precision, kind))
         });
         let (at, end, precision, kind) = places.max_by_key(|place| place.0).ok_or(UnreadableHeading)?;
         let (model, device) = (inner[..at].trim(), inner[end..].trim());
@@ -138,9 +205,8 @@ impl Heading {
 impl fmt::Display for Heading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let model = display_name(&self.model);
-        let precision = self.precision.to_string().to_uppercase();
         let rank = self.one_rank_of.map(|ranks| format!("rank 0 of {ranks}, ")).unwrap_or_default();
-        write!(f, "{model} {precision} {} ({rank}", self.kind)?;
+        write!(f, "{model} {} {} ({rank}", self.precision, self.kind)?;
         match self.cores {
             Some(cores) => {
                 let unit = if cores == 1 { "core" } else { "cores" };
@@ -162,8 +228,6 @@ impl fmt::Display for Heading {
 )]
 pub struct UnreadableHeading;
 
-const PRECISIONS: [(&str, Precision); 3] =
-    [("FP32", Precision::Fp32), ("FP16", Precision::Fp16), ("BF16", Precision::Bf16)];
 const KINDS: [DeviceKind; 2] = [DeviceKind::Cuda, DeviceKind::Cpu];
 
 fn whole(text: &str) -> Result<u32, UnreadableHeading> {
@@ -286,7 +350,7 @@ mod tests {
         let models =
             ["llama2-7b", "llama2-13b", "llama2-70b", "llama2-15m", "tinyllama-1.1b", "my model (1)"];
         for model in models {
-            for (_, precision) in PRECISIONS {
+            for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
                 for device in [Device::Cuda(0), Device::Cuda(1), Device::Cpu] {
                     for ranks in [(1, false), (4, false), (4, true)] {
                         let heading = Heading::new(&key(model, precision, device, ranks), &machine);
@@ -298,13 +362,23 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_few_bits_have_headings() {
+        for (word, precision) in [("FP8", HeadingPrecision::Fp8), ("INT4", HeadingPrecision::Int4)] {
+            let text = format!("LLaMA-2 7B {word} CUDA (1 H100 80GB)");
+            let heading = Heading::parse(&text).unwrap();
+            assert_eq!((heading.precision, heading.to_string()), (precision, text));
+            assert_eq!(precision.whole(), None);
+        }
+    }
+
+    #[test]
     fn a_heading_without_the_parts_is_not_guessed() {
         for text in [
             "",
             "Results",
             "LLaMA-2 7B",
             "LLaMA-2 7B FP16 CUDA",
-            "LLaMA-2 7B INT8 CUDA (1 A100 80GB)",
+            "LLaMA-2 7B INT3 CUDA (1 A100 80GB)",
             "LLaMA-2 7B FP16 CUDA (A100)",
             "LLaMA-2 7B FP16 CUDA (0 A100 80GB)",
             "LLaMA-2 7B FP16 CUDA (99999999999 A100 80GB)",

@@ -6,6 +6,7 @@
 
 mod column;
 mod figure;
+mod generation_length;
 pub mod hardware;
 mod heading;
 mod metric;
@@ -19,7 +20,8 @@ mod text;
 
 pub use column::{COLUMNS, Column};
 pub use figure::{Figure, Statistic, Value};
-pub use heading::{DeviceKind, Heading, Machine, UnreadableHeading};
+pub use generation_length::{GenerationBasis, GenerationLength};
+pub use heading::{DeviceKind, Heading, HeadingPrecision, Machine, UnreadableHeading};
 pub use metric::{Metric, UnknownMetric};
 pub use number::{format_g10, format_short, format_size};
 pub use result_table::{ResultRow, ResultTable};

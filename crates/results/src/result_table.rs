@@ -1,17 +1,15 @@
 //! Measured and published tables as one kind of thing: rows with a key and figures.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use llama::LlamaConfig;
-use protocol::{CellSize, FailureKind, Measurement};
+use protocol::{CellSize, FailureKind, MeasuredCeilings, Measurement};
 
 use crate::published::{PublishedRow, PublishedTable};
-use crate::{Column, Figure, Heading, Row, Table, UnreadableHeading, Value};
-
-/// The published generation length.
-const PUBLISHED_GENERATION: u32 = 256;
+use crate::{
+    Column, Figure, GenerationLength, Heading, Row, Table, UnreadableHeading, Value, generation_length,
+};
 
 /// A table, measured or published.
 #[derive(Debug, Clone)]
@@ -24,10 +22,10 @@ pub struct ResultTable<'a> {
     pub title: Cow<'a, str>,
     /// What the heading says; a run's own always does.
     pub heading: Result<Heading, UnreadableHeading>,
-    /// Decode forwards of a generation. Of a published table what its wall-clock columns imply.
-    pub generation_length: u32,
     /// The model's config; `None` where only the heading names the model.
     pub config: Option<&'a LlamaConfig>,
+    /// The peaks that its run measured.
+    pub measured_ceilings: Option<&'a MeasuredCeilings>,
     /// Whether its rows were asked for one by one: then none is missing.
     pub lists_rows: bool,
     /// The rows.
@@ -43,6 +41,8 @@ pub struct ResultRow<'a> {
     pub engine: &'a str,
     /// Batch size and prompt length.
     pub size: CellSize,
+    /// Decode forwards of a generation. Of a published row what the wall-clock columns of its engine imply.
+    pub generation_length: GenerationLength,
     /// What stands in each column of [`Column::ALL`], in the column's unit.
     pub values: [Value; 8],
     /// The records of a measured cell; none of a published one.
@@ -64,8 +64,8 @@ impl<'a> ResultTable<'a> {
             line: 0,
             title: Cow::Owned(table.heading.to_string()),
             heading: Ok(table.heading.clone()),
-            generation_length: table.key.generation_length,
             config: table.config.as_ref(),
+            measured_ceilings: None,
             lists_rows: false,
             rows: table.rows.iter().map(ResultRow::measured).collect(),
         }
@@ -73,14 +73,15 @@ impl<'a> ResultTable<'a> {
 
     /// A published table of `file`.
     pub fn published(file: &'a str, table: &'a PublishedTable) -> Self {
-        let rows: Vec<ResultRow<'a>> = table.rows.iter().map(ResultRow::published).collect();
+        let mut rows: Vec<ResultRow<'a>> = table.rows.iter().map(ResultRow::published).collect();
+        generation_length::infer(&mut rows);
         Self {
             file,
             line: table.line,
             title: Cow::Borrowed(&table.heading),
             heading: Heading::parse(&table.heading),
-            generation_length: implied_generation_length(&rows),
             config: None,
+            measured_ceilings: None,
             lists_rows: false,
             rows,
         }
@@ -111,6 +112,7 @@ impl<'a> ResultRow<'a> {
             line: 0,
             engine: &row.key.engine,
             size: row.key.size(),
+            generation_length: GenerationLength::stated(row.key.generation_length),
             values: Column::ALL.map(value),
             replicates: &row.replicates,
             source: RowSource::Measured(row),
@@ -120,6 +122,7 @@ impl<'a> ResultRow<'a> {
     fn published(row: &'a PublishedRow) -> Self {
         let value = |column: Column| match row.cells[column as usize].value() {
             Value::Figure(figure) => {
+                let figure = figure.with_rounded_zeros();
                 Value::Figure(Figure { statistic: column.published_statistic(), ..figure })
             }
             other => other,
@@ -128,6 +131,7 @@ impl<'a> ResultRow<'a> {
             line: row.line,
             engine: &row.engine,
             size: CellSize { batch_size: row.batch_size, prompt_length: row.prompt_length },
+            generation_length: GenerationLength::ASSUMED,
             values: Column::ALL.map(value),
             replicates: &[],
             source: RowSource::Published(row),
@@ -166,26 +170,4 @@ impl<'a> ResultRow<'a> {
             RowSource::Measured(row) => Cow::Owned(row.text(column)),
         }
     }
-}
-
-/// The generation length that the wall-clock columns were computed with: throughput · latency = B · (P + G). 256, unless
-/// most rows, of at least two prompt lengths, agree on another whole number.
-fn implied_generation_length(rows: &[ResultRow<'_>]) -> u32 {
-    let implied = rows.iter().filter_map(|row| {
-        let CellSize { batch_size, prompt_length } = row.size;
-        let product = row.figure(Column::WallLatency)?.value * row.figure(Column::WallThroughput)?.value;
-        let implied = product / f64::from(batch_size) - f64::from(prompt_length);
-        // Far below a token: what ten printed digits leave of P + G.
-        let whole = implied.round();
-        let agrees = (implied - whole).abs() < 0.01 && whole >= 1.0 && whole <= f64::from(u32::MAX);
-        Some((agrees.then_some(whole as u32), prompt_length))
-    });
-    let implied: Vec<(Option<u32>, u32)> = implied.collect();
-    let mut lengths: Vec<u32> = implied.iter().filter_map(|(length, _)| *length).collect();
-    lengths.sort_unstable();
-    let Some(&median) = lengths.get(lengths.len() / 2) else { return PUBLISHED_GENERATION };
-    let agreeing = implied.iter().filter(|(length, _)| *length == Some(median));
-    let prompts: BTreeSet<u32> = agreeing.clone().map(|(_, prompt)| *prompt).collect();
-    let most = 2 * agreeing.count() > implied.len();
-    if most && prompts.len() > 1 { median } else { PUBLISHED_GENERATION }
 }

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use protocol::MeasuredCeilings;
+
 use crate::published::{self, Document, PublishedError};
-use crate::{ResultTable, Run, StoreError};
+use crate::{ResultTable, Run, StoreError, Table};
 
 /// Results, and where they come from.
 #[derive(Debug)]
@@ -85,8 +87,17 @@ impl Run {
     /// Its tables, as published ones are read.
     pub fn result_tables(&self) -> Vec<ResultTable<'_>> {
         let lists_rows = self.lists_rows();
-        let measured = |table| ResultTable { lists_rows, ..ResultTable::measured(&self.dir, table) };
+        let measured = |table| {
+            let measured_ceilings = self.measured_ceilings(table);
+            ResultTable { lists_rows, measured_ceilings, ..ResultTable::measured(&self.dir, table) }
+        };
         self.tables.iter().map(measured).collect()
+    }
+
+    /// The peaks that the run measured of the device of one of its tables.
+    fn measured_ceilings(&self, table: &Table) -> Option<&MeasuredCeilings> {
+        let mut measured = self.environments.iter().filter_map(|environment| environment.ceilings.as_ref());
+        measured.find(|ceilings| ceilings.device == table.key.device)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the times of a row say of each other.
 
-use results::{Column, Figure, ResultRow};
+use results::{Column, Figure, GenerationBasis, ResultRow};
 
 use super::{NOISE, Rule, each_row, short};
 use crate::checked_table::{CheckedTable, seconds};
@@ -18,9 +18,14 @@ const VOCABULARY: f64 = 32_000.0;
 /// machine moves the mean of 128 forwards by some percent, seldom by a quarter.
 const HALVES_TOLERANCE: f64 = 0.25;
 
+/// A generation's own clock can't show less than the tokens that it timed: this share is for columns of other statistics.
+const TOKENS_SHORT: f64 = 0.01;
+
 pub(super) const WALL_CLOCK_SHORT: Rule = Rule {
     name: "wall-clock-short",
-    about: "the wall clock is not below prompt + G · token latency, but for 5 %: the prompt's mean is of other runs",
+    about: "the wall clock is not below prompt + G · token latency, but for 5 % of the prompt, whose mean is of other runs, and 1 % \
+            of the tokens; impossible where it is more than 5 % below as many tokens as are known to be in it",
+    measure: "× its parts",
     check: |tables| each_row(tables, wall_clock_short),
 };
 
@@ -28,74 +33,112 @@ pub(super) const WALL_CLOCK_LONG: Rule = Rule {
     name: "wall-clock-long",
     about: "the wall clock is not above prompt + G · token latency by more than the time between forwards: 10 %, 1 ms a \
             token, and B logits rows at 4 GB/s",
+    measure: "× its parts",
     check: |tables| each_row(tables, wall_clock_long),
+};
+
+pub(super) const GENERATION_LENGTH: Rule = Rule {
+    name: "generation-length",
+    about: "the wall clock is of as many tokens at least as the row's columns of first tokens count",
+    measure: "× the tokens",
+    check: |tables| each_row(tables, generation_length),
 };
 
 pub(super) const HALVES: Rule = Rule {
     name: "first-128-256",
     about: "tokens 129 to 256 take what the first 128 do, within a quarter and the growth of the cache; the first 128 take \
             no more than all 256",
+    measure: "× the first 128",
     check: |tables| each_row(tables, halves),
 };
 
-/// Prompt + G · token latency, in seconds. `growth` is what later tokens than the column's can add: a forward costs a
-/// constant and a part in proportion to its position, so at most the ratio of the mean positions.
+/// Columns of the mean of first tokens, and how many, those of most first.
+const FIRST_TOKENS: [(Column, u32); 2] = [(Column::First256Latency, 256), (Column::First128Latency, 128)];
+
+/// Prompt + G · token latency, in seconds.
 struct Parts {
+    /// 0 where it has no figure of its own.
     prompt: Figure,
     token: Figure,
-    steps: f64,
+    /// The least and the most decode forwards that there can be, and how many there are taken to be.
+    steps: [f64; 2],
+    likely: f64,
+    /// Those that there are at least, whatever was inferred.
+    sure: f64,
+    /// What later tokens than the column's can add: a forward costs a constant and a part in proportion to its position, so at
+    /// most the ratio of the mean positions.
     growth: f64,
 }
 
 impl Parts {
-    fn of(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Self> {
-        let steps = f64::from(table.source.generation_length);
-        let columns = [(Column::First256Latency, 256.0), (Column::First128Latency, 128.0)];
-        let mut columns = columns.into_iter().filter(|(_, tokens)| *tokens <= steps);
-        let (token, tokens) = columns.find_map(|(column, tokens)| Some((seconds(row, column)?, tokens)))?;
+    fn new(row: &ResultRow<'_>) -> Option<Self> {
+        let length = row.generation_length;
+        let steps = length.range().map(f64::from);
+        let has = |(column, tokens): &(Column, u32)| {
+            f64::from(*tokens) <= steps[1] && seconds(row, *column).is_some()
+        };
+        let (column, tokens) = FIRST_TOKENS.into_iter().find(has)?;
+        let sure = match length.basis {
+            GenerationBasis::Stated | GenerationBasis::Implied => steps[0],
+            GenerationBasis::Near(..) => steps[0].min(f64::from(tokens)),
+            GenerationBasis::Assumed => f64::from(tokens),
+        };
         let prompt_length = f64::from(row.size.prompt_length);
-        let growth = (prompt_length + (steps - 1.0) / 2.0) / (prompt_length + (tokens - 1.0) / 2.0);
-        Some(Self { prompt: seconds(row, Column::PromptLatency)?, token, steps, growth })
+        let growth =
+            (prompt_length + (steps[1] - 1.0) / 2.0) / (prompt_length + (f64::from(tokens) - 1.0) / 2.0);
+        let nothing = Figure::mean(0.0);
+        Some(Self {
+            prompt: seconds(row, Column::PromptLatency).unwrap_or(nothing),
+            token: seconds(row, column)?,
+            steps,
+            likely: f64::from(length.tokens),
+            sure,
+            growth: growth.max(1.0),
+        })
     }
 
     fn value(&self) -> f64 {
-        self.prompt.value + self.steps * self.token.value
-    }
-
-    fn least(&self) -> f64 {
-        self.prompt.least() + self.steps * self.token.least()
+        self.prompt.value + self.likely * self.token.value
     }
 
     fn most(&self) -> f64 {
-        self.prompt.most() + self.steps * self.token.most() * self.growth
+        self.prompt.most() + self.steps[1] * self.token.most() * self.growth
     }
 
     fn words(&self) -> String {
         let [prompt, token] = [self.prompt, self.token].map(|number| short(number.value * 1e3));
-        format!("{prompt} ms + {} × {token} ms = {} s", self.steps, short(self.value()))
+        let prompt = if self.prompt.value > 0.0 { format!("{prompt} ms + ") } else { String::new() };
+        format!("{prompt}{} × {token} ms = {} s", self.likely, short(self.value()))
+    }
+
+    /// How many times its parts a wall clock is.
+    fn times(&self, wall: Figure) -> f64 {
+        wall.value / self.value().max(f64::MIN_POSITIVE)
     }
 }
 
 fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::of(table, row)?);
-    let limit = parts.least() * (1.0 - NOISE);
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::new(row)?);
+    let tokens = parts.steps[0] * parts.token.least();
+    let limit = parts.prompt.least() * (1.0 - NOISE) + tokens * (1.0 - TOKENS_SHORT);
     if wall.most() >= limit {
         return None;
     }
     // The tokens are of the same generation; the prompt's mean is of other forwards, which may have been slower.
-    let tokens = parts.least() - parts.prompt.least();
-    let severity =
-        if wall.most() < tokens * (1.0 - NOISE) { Severity::Impossible } else { Severity::Remarkable };
+    let is_sure = wall.most() < parts.sure * parts.token.least() * (1.0 - NOISE);
+    let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let message = format!("{} s is shorter than its parts, {}", short(wall.value), parts.words());
     let kind = (severity, WALL_CLOCK_SHORT.name);
-    Some(table.figure_finding(kind, row, Column::WallLatency, limit, message))
+    let finding = table.figure_finding(kind, row, Column::WallLatency, limit, message);
+    Some(Finding { times: Some(parts.times(wall)), ..finding })
 }
 
 fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::of(table, row)?);
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::new(row)?);
+    seconds(row, Column::PromptLatency)?;
     let vocabulary = table.costs.as_ref().map_or(VOCABULARY, crate::costs::Costs::vocabulary);
     let logits = f64::from(row.size.batch_size) * vocabulary * 4.0 / LOGITS_BANDWIDTH;
-    let between = OVERHEAD_SHARE * parts.most() + parts.steps * (HOST_SECONDS + logits);
+    let between = OVERHEAD_SHARE * parts.most() + parts.steps[1] * (HOST_SECONDS + logits);
     let limit = parts.most() + between;
     if wall.least() <= limit {
         return None;
@@ -103,13 +146,35 @@ fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
     let message = format!(
         "{} s is {:.2} × its parts, {}: {} s that no column shows, at most {} s are accounted for",
         short(wall.value),
-        wall.value / parts.value().max(f64::MIN_POSITIVE),
+        parts.times(wall),
         parts.words(),
         short(wall.value - parts.value()),
         short(between),
     );
     let kind = (Severity::Remarkable, WALL_CLOCK_LONG.name);
-    Some(table.figure_finding(kind, row, Column::WallLatency, limit, message))
+    let finding = table.figure_finding(kind, row, Column::WallLatency, limit, message);
+    Some(Finding { times: Some(parts.times(wall)), ..finding })
+}
+
+fn generation_length(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let length = row.generation_length;
+    let (column, tokens) = FIRST_TOKENS.into_iter().find(|(column, _)| row.figure(*column).is_some())?;
+    if !length.is_known() || length.range()[1] >= tokens || row.figure(Column::WallLatency).is_none() {
+        return None;
+    }
+    let message = format!(
+        "the wall clock is of {length} tokens, and \"{}\" of {tokens}: they are not of the same generation",
+        column.header()
+    );
+    let kind = (Severity::Remarkable, GENERATION_LENGTH.name);
+    let finding = table.row_finding(kind.0, kind.1, row);
+    Some(Finding {
+        figure: Some(f64::from(length.tokens)),
+        limit: Some(f64::from(tokens)),
+        times: Some(f64::from(length.tokens) / f64::from(tokens)),
+        message,
+        ..finding
+    })
 }
 
 fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
@@ -124,7 +189,8 @@ fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
             "the first 128 take {first_ms} ms each, so all 256 can't take less than half, {all_ms} ms"
         );
         let kind = (Severity::Impossible, HALVES.name);
-        return Some(table.figure_finding(kind, row, column, first.value / 2.0 * 1e3, message));
+        let finding = table.figure_finding(kind, row, column, first.value / 2.0 * 1e3, message);
+        return Some(Finding { times: Some((2.0 * all.value - first.value) / first.value), ..finding });
     }
     let prompt_length = f64::from(row.size.prompt_length);
     let growth = (prompt_length + 191.5) / (prompt_length + 63.5);
@@ -141,5 +207,6 @@ fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     );
     let limit = if second[1] < range[0] { range[0] } else { range[1] };
     let kind = (Severity::Remarkable, HALVES.name);
-    Some(table.figure_finding(kind, row, column, (first.value + limit) / 2.0 * 1e3, message))
+    let finding = table.figure_finding(kind, row, column, (first.value + limit) / 2.0 * 1e3, message);
+    Some(Finding { times: Some(mean / first.value), ..finding })
 }

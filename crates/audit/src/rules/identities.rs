@@ -1,58 +1,231 @@
-//! What two columns of a row say of each other.
+//! What two columns of a row say of each other: a latency, and the throughput beside it.
 
-use results::{Column, ResultRow};
+use indexmap::IndexMap;
+use results::{Column, Figure, ResultRow};
 
-use super::{Rule, percent, short};
+use super::{Rule, digits, percent, short};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
-/// Columns may be means of different kinds (the mean of throughputs is not the throughput of the mean): a percent.
+/// A throughput this far from its latency's is said.
 const TOLERANCE: f64 = 0.01;
+/// Figures that agree within this share, by their rounding alone, were computed from each other: two statistics of one series differ
+/// by more.
+const EXACT: f64 = 1e-5;
+/// Fewer rows than these show nothing of how an engine's throughputs were computed.
+const FEWEST: usize = 3;
+/// Where a column pair agrees in most rows, no other statistic explains a factor as large as this.
+const FACTOR: f64 = 2.0;
+/// Significant digits from which on it is no coincidence that a latency has those of a throughput.
+const DIGITS: f64 = 4.0;
 
 pub(super) const THROUGHPUT: Rule = Rule {
     name: "throughput",
     about: "throughput · latency = tokens, within 1 % and the rounding of the printed digits: B·P for the prompt, B for a \
-            token, B·(P + G) for the wall clock",
+            token, B·(P + G) for the wall clock; impossible where most rows show that the one was computed from the other, \
+            else remarkable: they may be different statistics, or batches queued",
+    measure: "× its latency's",
     check: throughput,
 };
 
-fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
-    let rows = tables.iter().flat_map(|table| table.source.rows.iter().map(move |row| (table, row)));
-    rows.flat_map(|(table, row)| identities(table, row).into_iter().flatten()).collect()
+pub(super) const THROUGHPUT_AS_LATENCY: Rule = Rule {
+    name: "throughput-as-latency",
+    about: "no latency is, to the digit, a throughput of its row, unless it is so by its own throughput",
+    measure: "× its throughput's",
+    check: |tables| super::each_row(tables, throughput_as_latency),
+};
+
+/// A column of times, and the throughputs beside it.
+pub(super) const PAIRS: [(Column, Column); 4] = [
+    (Column::PromptLatency, Column::PromptThroughput),
+    (Column::First128Latency, Column::First128Throughput),
+    (Column::First256Latency, Column::First256Throughput),
+    (Column::WallLatency, Column::WallThroughput),
+];
+
+/// The least and the most tokens that a latency is the time of, as far as the row says it.
+pub(super) fn tokens(row: &ResultRow<'_>, latency: Column) -> [f64; 2] {
+    let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
+    match latency {
+        Column::PromptLatency => [batch * prompt; 2],
+        Column::WallLatency => {
+            row.generation_length.range().map(|tokens| batch * (prompt + f64::from(tokens)))
+        }
+        _ => [batch; 2],
+    }
 }
 
-fn identities(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> [Option<Finding>; 4] {
-    let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
-    let (b, p, g) = (row.size.batch_size, row.size.prompt_length, table.source.generation_length);
-    [
-        (Column::PromptLatency, Column::PromptThroughput, batch * prompt, format!("{b} × {p}")),
-        (Column::First128Latency, Column::First128Throughput, batch, b.to_string()),
-        (Column::First256Latency, Column::First256Throughput, batch, b.to_string()),
-        (
-            Column::WallLatency,
-            Column::WallThroughput,
-            batch * (prompt + f64::from(g)),
-            format!("{b} × ({p} + {g})"),
-        ),
-    ]
-    .map(|(latency_column, column, tokens, formula)| {
-        let (latency, throughput) = (seconds(row, latency_column)?, seconds(row, column)?);
-        let product = [latency.least() * throughput.least(), latency.most() * throughput.most()];
-        if product[1] >= tokens * (1.0 - TOLERANCE) && product[0] <= tokens * (1.0 + TOLERANCE) {
+/// `4 × (16 + 256)`.
+fn formula(row: &ResultRow<'_>, latency: Column) -> String {
+    let (batch, prompt) = (row.size.batch_size, row.size.prompt_length);
+    match latency {
+        Column::PromptLatency => format!("{batch} × {prompt}"),
+        Column::WallLatency => format!("{batch} × ({prompt} + {})", row.generation_length),
+        _ => batch.to_string(),
+    }
+}
+
+/// Latency times throughput, within their rounding, and the tokens that it should be.
+struct Product {
+    product: [f64; 2],
+    tokens: [f64; 2],
+    batch_size: f64,
+}
+
+impl Product {
+    fn new(row: &ResultRow<'_>, (latency, throughput): (Column, Column)) -> Option<Self> {
+        let (time, rate) = (seconds(row, latency)?, seconds(row, throughput)?);
+        let product = [time.least() * rate.least(), time.most() * rate.most()];
+        Some(Self { product, tokens: tokens(row, latency), batch_size: row.size.batch_size.into() })
+    }
+
+    /// Whether they agree within `share`.
+    fn agrees(&self, share: f64) -> bool {
+        self.product[1] >= self.tokens[0] * (1.0 - share) && self.product[0] <= self.tokens[1] * (1.0 + share)
+    }
+
+    /// The same, if throughputs are of one sequence.
+    fn of_one_sequence(&self) -> Self {
+        Self { tokens: self.tokens.map(|tokens| tokens / self.batch_size), ..*self }
+    }
+
+    /// Whether one was computed from the other: they agree, and have digits enough to show it.
+    fn is_exact(&self) -> bool {
+        self.agrees(0.0) && self.product[1] - self.product[0] <= 2.0 * EXACT * self.tokens[0]
+    }
+}
+
+/// How an engine's throughputs in a column come from its latencies, as far as most rows show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Convention {
+    /// They were computed from them.
+    Computed,
+    /// They agree.
+    Agreeing,
+    /// They agree with one sequence's share of the batch.
+    OneSequence,
+    /// They do not, or there are few.
+    Unknown,
+}
+
+fn convention(products: &[&Product]) -> Convention {
+    let count = products.len();
+    let most =
+        |holds: &dyn Fn(&Product) -> bool| 2 * products.iter().filter(|one| holds(one)).count() > count;
+    match () {
+        () if count < FEWEST => Convention::Unknown,
+        () if products.iter().all(|product| product.of_one_sequence().agrees(TOLERANCE)) => {
+            Convention::OneSequence
+        }
+        () if most(&Product::is_exact) => Convention::Computed,
+        () if most(&|product| product.agrees(TOLERANCE)) => Convention::Agreeing,
+        () => Convention::Unknown,
+    }
+}
+
+fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
+    let pairs = tables.iter().flat_map(|table| PAIRS.map(|pair| (table, pair)));
+    pairs.flat_map(|(table, pair)| column_pair(table, pair)).collect()
+}
+
+/// The rows in which a throughput is not its latency's.
+fn column_pair(table: &CheckedTable<'_>, pair: (Column, Column)) -> Vec<Finding> {
+    let products = table.source.rows.iter().filter_map(|row| Some((row, Product::new(row, pair)?)));
+    let products: Vec<(&ResultRow<'_>, Product)> = products.collect();
+    let of_all = convention(&products.iter().map(|(_, product)| product).collect::<Vec<_>>());
+    let mut engines: IndexMap<&str, Vec<&Product>> = IndexMap::new();
+    for (row, product) in &products {
+        engines.entry(row.engine).or_default().push(product);
+    }
+    let conventions: IndexMap<&str, Convention> = engines
+        .iter()
+        .map(|(engine, products)| {
+            let own = convention(products);
+            (*engine, if products.len() < FEWEST { of_all } else { own })
+        })
+        .collect();
+    let apart = products.iter().filter(|(_, product)| !product.agrees(TOLERANCE));
+    apart.filter_map(|(row, product)| off(table, row, pair, product, conventions[row.engine])).collect()
+}
+
+fn off(
+    table: &CheckedTable<'_>,
+    row: &ResultRow<'_>,
+    (latency_column, column): (Column, Column),
+    product: &Product,
+    convention: Convention,
+) -> Option<Finding> {
+    let (latency, throughput) = (seconds(row, latency_column)?, seconds(row, column)?);
+    // A latency that is printed as 0 was at least less than the first digit that is not printed.
+    let time = if latency.value > 0.0 { latency.value } else { latency.most() };
+    let middle = f64::midpoint(product.tokens[0], product.tokens[1]);
+    let expected = match latency_column {
+        Column::WallLatency => {
+            let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
+            batch * (prompt + f64::from(row.generation_length.tokens))
+        }
+        _ => middle,
+    } / time;
+    let times = throughput.value / expected;
+    let is_far =
+        product.product[0] > FACTOR * product.tokens[1] || product.product[1] * FACTOR < product.tokens[0];
+    let is_sure = match convention {
+        Convention::Computed => true,
+        Convention::Agreeing => is_far,
+        Convention::OneSequence | Convention::Unknown => false,
+    };
+    // How long a generation is may be what the row has otherwise.
+    let is_sure = is_sure && (latency_column != Column::WallLatency || row.generation_length.is_certain());
+    let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
+    let why = match convention {
+        _ if is_sure => "",
+        Convention::OneSequence => ": one sequence's share of the batch, as in all rows",
+        _ => ", if both are of the same runs and the same statistic",
+    };
+    let message = format!(
+        "{} tps is {} {} than {} / {} {} = {} tps{why}",
+        short(throughput.value),
+        percent((times - 1.0).abs()),
+        if times < 1.0 { "less" } else { "more" },
+        formula(row, latency_column),
+        short(latency.value / latency_column.seconds()),
+        latency_column.unit(),
+        short(expected),
+    );
+    let finding = table.figure_finding((severity, THROUGHPUT.name), row, column, expected, message);
+    Some(Finding { times: Some(times), ..finding })
+}
+
+fn throughput_as_latency(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
+    let throughputs = PAIRS.iter().filter_map(|(_, column)| Some((*column, row.figure(*column)?)));
+    let throughputs: Vec<(Column, Figure)> =
+        throughputs.filter(|(_, figure)| digits(*figure) >= DIGITS).collect();
+    PAIRS.iter().find_map(|pair| {
+        let latency = row.figure(pair.0)?;
+        let (other, _) = throughputs.iter().find(|(_, figure)| figure.value == latency.value)?;
+        let own = Product::new(row, *pair);
+        if own.as_ref().is_some_and(|own| own.agrees(TOLERANCE)) {
             return None;
         }
-        // A latency that is printed as 0 was at least less than the first digit that is not printed.
-        let expected = tokens / if latency.value > 0.0 { latency.value } else { latency.most() };
-        let off = throughput.value / expected - 1.0;
-        let direction = if off < 0.0 { "less" } else { "more" };
+        let expected = own.map(|own| own.tokens[1] / row.figure(pair.1).map_or(f64::NAN, |own| own.value));
+        let expected = expected.map(|seconds| seconds / pair.0.seconds()).filter(|limit| limit.is_finite());
+        let says =
+            expected.map(|limit| format!("; its own throughput says {} {}", short(limit), pair.0.unit()));
         let message = format!(
-            "{} tps is {} {direction} than {formula} / {} {} = {} tps",
-            short(throughput.value),
-            percent(off.abs()),
-            short(latency.value / latency_column.seconds()),
-            latency_column.unit(),
-            short(expected),
+            "{} {} is, to the digit, the row's {}: a throughput stands in a latency's place{}",
+            row.text(pair.0),
+            pair.0.unit(),
+            other.header(),
+            says.unwrap_or_default(),
         );
-        Some(table.figure_finding((Severity::Impossible, THROUGHPUT.name), row, column, expected, message))
+        let finding = table.row_finding(Severity::Impossible, THROUGHPUT_AS_LATENCY.name, row);
+        Some(Finding {
+            column: Some(pair.0.header()),
+            figure: Some(latency.value),
+            limit: expected,
+            times: expected.map(|limit| latency.value / limit),
+            message,
+            ..finding
+        })
     })
 }

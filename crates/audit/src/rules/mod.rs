@@ -1,11 +1,13 @@
 //! What is checked. A rule is one function in one place, and a line of [`RULES`].
 
 mod consistency;
+mod copies;
 mod identities;
 mod physics;
 mod shape;
+mod speed;
 
-use results::ResultRow;
+use results::{Figure, ResultRow};
 
 use crate::Finding;
 use crate::checked_table::CheckedTable;
@@ -16,22 +18,30 @@ pub struct Rule {
     pub name: &'static str,
     /// What holds where nothing is found, and by which tolerance.
     pub about: &'static str,
+    /// What [`Finding::times`] is a multiple of, as in `1.17–1.54 × its parts`.
+    pub measure: &'static str,
     pub(crate) check: fn(&[CheckedTable<'_>]) -> Vec<Finding>,
 }
 
 /// Every rule, in the order in which findings about one line stand.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 20] = [
     identities::THROUGHPUT,
+    identities::THROUGHPUT_AS_LATENCY,
     consistency::WALL_CLOCK_SHORT,
     consistency::WALL_CLOCK_LONG,
+    consistency::GENERATION_LENGTH,
     consistency::HALVES,
     physics::TOKEN_BANDWIDTH,
     physics::PROMPT_BANDWIDTH,
     physics::TOKEN_COMPUTE,
     physics::PROMPT_COMPUTE,
+    physics::WALL_CLOCK_PEAK,
+    speed::FP32_ACCUMULATION,
     physics::MEMORY,
+    speed::FAR_BELOW_PEAK,
     shape::LARGER_MODEL,
-    shape::REPEATED_ROWS,
+    copies::REPEATED_ROWS,
+    copies::COPIED_ROWS,
     shape::FALLING_LATENCY,
     shape::MISSING_CELLS,
     shape::DUPLICATE_CELLS,
@@ -40,6 +50,9 @@ pub const RULES: [Rule; 14] = [
 /// What two measurements of one thing differ by at most: means of a hundred forwards and more lie within one or two percent
 /// of each other from run to run, on a shared machine within a few.
 const NOISE: f64 = 0.05;
+
+/// A model is larger when a forward has this many times the bytes to read: less could be lost in noise and launch times.
+const LARGER: f64 = 1.25;
 
 /// A finding for every row of every table for which `check` has one.
 fn each_row(
@@ -65,4 +78,9 @@ fn large(number: f64) -> String {
 /// A share for a message: `1.8 %`.
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+/// Significant digits of a figure as it was printed; very many for one that was not.
+fn digits(figure: Figure) -> f64 {
+    if figure.value > 0.0 { (figure.value / (2.0 * figure.half_width)).log10().floor() + 1.0 } else { 0.0 }
 }

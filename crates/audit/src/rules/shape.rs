@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use protocol::{CellSize, FailureKind};
 use results::{Column, ResultRow, Value};
 
-use super::{NOISE, Rule, percent, short};
+use super::{LARGER, NOISE, Rule, percent, short};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
-/// A model is larger when a forward has this many times the bytes to read: less could be lost in noise and launch times.
-const LARGER: f64 = 1.25;
 /// Two cells are two measurements, each within the noise.
 const FALL: f64 = 2.0 * NOISE;
 /// Cells that a message lists.
@@ -21,53 +19,30 @@ pub(super) const LARGER_MODEL: Rule = Rule {
     name: "larger-model",
     about: "a model of at least 1.25 × the bytes is more than 5 % slower than a smaller one, in at least half of the cells \
             that one engine has on one device in one file",
+    measure: "× the smaller model's",
     check: larger_model,
-};
-
-pub(super) const REPEATED_ROWS: Rule = Rule {
-    name: "repeated-rows",
-    about: "an engine's latencies in tables whose work a device differs (by a quarter or more) are not within 5 % of each \
-            other in half of the common cells or more; nor, to the digit, in any two tables of different headings",
-    check: repeated_rows,
 };
 
 pub(super) const FALLING_LATENCY: Rule = Rule {
     name: "falling-latency",
     about: "prompt and token latency do not fall by more than 10 % from one batch size or prompt length to the next",
+    measure: "× the smaller cell's",
     check: falling_latency,
 };
 
 pub(super) const MISSING_CELLS: Rule = Rule {
     name: "missing-cells",
     about: "every engine has every batch size with every prompt length of the table, and a row has all figures or none",
+    measure: "× the grid",
     check: missing_cells,
 };
 
 pub(super) const DUPLICATE_CELLS: Rule = Rule {
     name: "duplicate-cells",
     about: "an engine has a batch size with a prompt length once in a table",
+    measure: "",
     check: duplicate_cells,
 };
-
-/// Bytes that one device must read for a token, where model and device are known.
-fn bytes_a_device(table: &CheckedTable<'_>) -> Option<f64> {
-    Some(table.costs.as_ref()?.decode_read_bytes(1, 0) / table.count())
-}
-
-/// The rows of `engine` in a table, each with that of the same cell in another table.
-fn common<'t>(
-    table: &'t CheckedTable<'_>,
-    other: &'t CheckedTable<'_>,
-    engine: &str,
-) -> Vec<[&'t ResultRow<'t>; 2]> {
-    let cells = table.cells.iter().filter(|((name, _), _)| *name == engine);
-    cells.filter_map(|(cell, row)| Some([*row, *other.cells.get(cell)?])).collect()
-}
-
-/// The engines, in the order of their first rows.
-fn engines<'t>(table: &'t CheckedTable<'_>) -> IndexSet<&'t str> {
-    table.cells.keys().map(|(engine, _)| *engine).collect()
-}
 
 /// How many times as long a row takes as another, by prompt and token latency.
 fn ratios(row: &ResultRow<'_>, other: &ResultRow<'_>) -> Vec<f64> {
@@ -82,7 +57,7 @@ fn larger_model(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let findings = |larger| {
         let smaller: Vec<_> = tables.iter().filter(|other| is_larger(larger, other)).collect();
         let found = move |engine| smaller.iter().find_map(|other| as_fast(larger, other, engine));
-        engines(larger).into_iter().filter_map(found)
+        larger.engines().into_iter().filter_map(found)
     };
     tables.iter().flat_map(findings).collect()
 }
@@ -93,14 +68,14 @@ fn is_larger(table: &CheckedTable<'_>, other: &CheckedTable<'_>) -> bool {
         let heading = table.source.heading.as_ref().ok()?;
         Some((heading.kind, heading.count, heading.device.clone(), heading.cores, heading.precision))
     };
-    let sizes = bytes_a_device(table).zip(bytes_a_device(other));
+    let sizes = table.bytes_a_device().zip(other.bytes_a_device());
     table.source.file == other.source.file
         && sizes.is_some_and(|(large, small)| large >= LARGER * small)
         && device(table) == device(other)
 }
 
 fn as_fast(larger: &CheckedTable<'_>, smaller: &CheckedTable<'_>, engine: &str) -> Option<Finding> {
-    let pairs = common(larger, smaller, engine).into_iter();
+    let pairs = larger.common(smaller, engine).into_iter();
     let compared: Vec<Vec<f64>> =
         pairs.map(|[row, other]| ratios(row, other)).filter(|ratios| !ratios.is_empty()).collect();
     let fast: Vec<&Vec<f64>> =
@@ -116,56 +91,10 @@ fn as_fast(larger: &CheckedTable<'_>, smaller: &CheckedTable<'_>, engine: &str) 
         compared.len(),
         smaller.source.title,
         smaller.source.line,
-        bytes_a_device(larger)? / bytes_a_device(smaller)?,
+        larger.bytes_a_device()? / smaller.bytes_a_device()?,
     );
     let finding = larger.finding(Severity::Remarkable, LARGER_MODEL.name, Some(engine));
-    Some(Finding { figure: Some(most), limit: Some(1.0 + NOISE), message, ..finding })
-}
-
-/// One finding a table and engine: against the first earlier table that it repeats.
-fn repeated_rows(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
-    let findings = |(index, table)| {
-        let earlier = &tables[..index];
-        let found = move |engine| earlier.iter().find_map(|other| repeats(table, other, engine));
-        engines(table).into_iter().filter_map(found)
-    };
-    tables.iter().enumerate().flat_map(findings).collect()
-}
-
-fn repeats(table: &CheckedTable<'_>, earlier: &CheckedTable<'_>, engine: &str) -> Option<Finding> {
-    if table.source.title == earlier.source.title {
-        return None;
-    }
-    let work = bytes_a_device(table).zip(bytes_a_device(earlier));
-    let differs = work.is_some_and(|(one, other)| one.max(other) >= LARGER * one.min(other));
-    let tolerance = if differs { NOISE } else { 0.0 };
-    let apart = |[row, other]: [&ResultRow<'_>; 2]| {
-        let figures = Column::LATENCIES
-            .into_iter()
-            .filter_map(|column| seconds(row, column).zip(seconds(other, column)));
-        figures.map(|(one, other)| (one.value / other.value - 1.0).abs()).reduce(f64::max)
-    };
-    let compared: Vec<f64> = common(table, earlier, engine).into_iter().filter_map(apart).collect();
-    let repeated: Vec<f64> = compared.iter().copied().filter(|apart| *apart <= tolerance).collect();
-    if repeated.is_empty() || 2 * repeated.len() < compared.len() {
-        return None;
-    }
-    let most = repeated.iter().copied().fold(0.0, f64::max);
-    let place = if table.source.file == earlier.source.file {
-        String::new()
-    } else {
-        format!("{}, ", earlier.source.file)
-    };
-    let message = format!(
-        "{} of {} rows repeat those of \"{}\" ({place}line {}): all their latencies are within {}",
-        repeated.len(),
-        compared.len(),
-        earlier.source.title,
-        earlier.source.line,
-        percent(most),
-    );
-    let finding = table.finding(Severity::Remarkable, REPEATED_ROWS.name, Some(engine));
-    Some(Finding { figure: Some(most), limit: Some(tolerance), message, ..finding })
+    Some(Finding { figure: Some(most), limit: Some(1.0 + NOISE), times: Some(most), message, ..finding })
 }
 
 /// The mean of a token: over the first 256 where there is one, else over the first 128.
@@ -215,7 +144,8 @@ fn falling_latency(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
                     unit = column.unit(),
                 );
                 let kind = (Severity::Remarkable, FALLING_LATENCY.name);
-                findings.push(table.figure_finding(kind, row, column, limit / column.seconds(), message));
+                let finding = table.figure_finding(kind, row, column, limit / column.seconds(), message);
+                findings.push(Finding { times: Some(figure.value / before.value), ..finding });
             }
         }
     }

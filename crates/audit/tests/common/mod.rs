@@ -1,5 +1,8 @@
 //! Tables made from the cost model: what an engine of a given efficiency would measure.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
 use audit::{Report, audit};
 use llama::{LlamaConfig, cost};
 use protocol::Precision;
@@ -12,6 +15,37 @@ use results::{ResultTable, format_g10};
 pub(crate) struct Model {
     pub(crate) display: &'static str,
     pub(crate) config: LlamaConfig,
+}
+
+impl Model {
+    /// Numbers that count a model's weights anew each time, counted once.
+    fn counted(&self, what: [u64; 3], count: impl FnOnce(&LlamaConfig) -> f64) -> f64 {
+        type Counted = HashMap<(&'static str, usize, [u64; 3]), f64>;
+        static COUNTED: LazyLock<Mutex<Counted>> = LazyLock::new(Mutex::default);
+        let key = (self.display, self.config.num_attention_heads, what);
+        *COUNTED.lock().unwrap().entry(key).or_insert_with(|| count(&self.config))
+    }
+
+    /// Operations of a forward.
+    pub(crate) fn flops(&self, batch: u64, new: u64, past: u64) -> f64 {
+        let one = self.counted([0, new, past], |config| cost::forward_flops(config, 1, new, past, 1));
+        one * batch as f64
+    }
+
+    /// Bytes that a decode forward reads.
+    pub(crate) fn read_bytes(&self, precision: Precision, batch: u64, past: u64) -> f64 {
+        let read = |config: &LlamaConfig| cost::decode_read_bytes(config, precision, batch, 0) as f64;
+        let weights = self.counted([1 + batch, precision.bytes(), 0], read);
+        weights + cost::kv_cache_bytes(&self.config, precision, batch, past) as f64
+    }
+
+    /// Whether weights and cache fit into `bytes`.
+    fn fits(&self, precision: Precision, [batch, tokens]: [u64; 2], bytes: f64) -> bool {
+        let weights = |config: &LlamaConfig| cost::weights_bytes(config, precision) as f64;
+        let weights = self.counted([0, 0, precision.bytes()], weights);
+        // Activations are a tenth of that at most in these sweeps.
+        1.1 * (weights + cost::kv_cache_bytes(&self.config, precision, batch, tokens) as f64) <= bytes
+    }
 }
 
 pub(crate) fn models() -> Vec<Model> {
@@ -70,6 +104,32 @@ pub(crate) struct Sweep {
     pub(crate) precision: Precision,
     pub(crate) batches: Vec<u32>,
     pub(crate) prompts: Vec<u32>,
+    /// Decode forwards of a generation.
+    pub(crate) generation: u32,
+    pub(crate) print: Print,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Print {
+    /// So many significant digits as `%g` does: `1.38e+04`.
+    Short(usize),
+    /// So many significant digits, the others zeros: `13800`.
+    Plain(usize),
+}
+
+impl Print {
+    pub(crate) fn text(self, value: f64) -> String {
+        match self {
+            Self::Short(10) => format_g10(value),
+            Self::Short(digits) => {
+                let text = format!("{value:.*e}", digits - 1);
+                let exponent: i32 = text.split_once('e').unwrap().1.parse().unwrap();
+                if (-4..digits as i32).contains(&exponent) { Self::Plain(digits).text(value) } else { text }
+            }
+            Self::Plain(digits) => format!("{:.*e}", digits - 1, value).parse::<f64>().unwrap().to_string(),
+        }
+    }
 }
 
 /// The table of `engines` for `model`; `noise` gives each measurement its own factor.
@@ -104,43 +164,54 @@ fn cells(
     (batch, prompt): (u32, u32),
     noise: &mut dyn FnMut() -> f64,
 ) -> [String; 8] {
-    let (b, p, g) = (u64::from(batch), u64::from(prompt), 256);
-    let Model { config, .. } = model;
+    let (b, p, g) = (u64::from(batch), u64::from(prompt), u64::from(sweep.generation));
     let count = f64::from(sweep.count);
     let bandwidth = sweep.device.bandwidth * count * engine.mbu;
     let flops = sweep.device.flops * count * engine.mfu;
-    let launch = engine.launch * config.num_hidden_layers as f64;
-    let needs = cost::memory_need(config, sweep.precision, b, p, g, cost::Footprint::default());
-    if needs.total() as f64 > sweep.device.memory * count {
+    let launch = engine.launch * model.config.num_hidden_layers as f64;
+    if !model.fits(sweep.precision, [b, p + g], sweep.device.memory * count) {
         return std::array::from_fn(|_| "OOM".into());
     }
-    let read = |batch, past| cost::decode_read_bytes(config, sweep.precision, batch, past) as f64 / bandwidth;
-    let compute = |new, past| cost::forward_flops(config, b, new, past, 1) / flops;
+    let read = |batch, past| model.read_bytes(sweep.precision, batch, past) / bandwidth;
+    let compute = |new, past| model.flops(b, new, past) / flops;
     // Forwards wait for memory or for arithmetic, and for launches before both.
     let token = |past: u64| launch + read(b, past).max(compute(1, past));
     let prefill = launch + read(1, 0).max(compute(p, 0));
-    let [first, second] = [token(p + 63) * noise(), token(p + 191) * noise()];
-    let (first_128, first_256) = (first, (first + second) / 2.0);
+    // The generation in spans, each with a noise of its own: 128 tokens, 128 more, and the rest.
+    let mut seconds = 0.0;
+    let mut means = [None; 2];
+    for (from, to) in [(0, 128), (128, 256), (256, u64::MAX)] {
+        let to = to.min(g);
+        if from < to {
+            seconds += (to - from) as f64 * token(p + u64::midpoint(from, to - 1)) * noise();
+            if let Some(index) = [128, 256].iter().position(|end| *end == to) {
+                means[index] = Some(seconds / to as f64);
+            }
+        }
+    }
     let (prompt_mean, own_prompt) = (prefill * noise(), prefill * noise());
-    let wall = (own_prompt + 256.0 * first_256) * (1.0 + engine.share) + 256.0 * engine.host;
-    let [batch, prompt] = [batch, prompt].map(f64::from);
+    let wall = (own_prompt + seconds) * (1.0 + engine.share) + f64::from(sweep.generation) * engine.host;
+    let [batch, prompt, generation] = [batch, prompt, sweep.generation].map(f64::from);
+    let [first_128, first_256] = means;
     [
-        prompt_mean * 1e3,
-        batch * prompt / prompt_mean,
-        first_128 * 1e3,
-        batch / first_128,
-        first_256 * 1e3,
-        batch / first_256,
-        wall,
-        batch * (prompt + 256.0) / wall,
+        Some(prompt_mean * 1e3),
+        Some(batch * prompt / prompt_mean),
+        first_128.map(|mean| mean * 1e3),
+        first_128.map(|mean| batch / mean),
+        first_256.map(|mean| mean * 1e3),
+        first_256.map(|mean| batch / mean),
+        Some(wall),
+        Some(batch * (prompt + generation) / wall),
     ]
-    .map(format_g10)
+    .map(|figure| figure.map_or_else(|| "N/A".into(), |figure| sweep.print.text(figure)))
 }
+
+static HARDWARE: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
 
 /// What an audit of `tables`, as if they were of one file, finds.
 pub(crate) fn audited(tables: &[PublishedTable]) -> Report {
     let tables: Vec<_> = tables.iter().map(|table| ResultTable::published("a.md", table)).collect();
-    audit(&tables, &Hardware::built_in())
+    audit(&tables, &HARDWARE)
 }
 
 /// The tables of a markdown text.

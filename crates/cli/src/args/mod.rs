@@ -171,7 +171,10 @@ pub(crate) struct AuditArgs {
     /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Print JSON.
+    /// Print every finding on a line of its own; else those of one rule about one engine of a table share a line.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) details: bool,
+    /// Print JSON: groups and every finding.
     #[arg(long)]
     pub(crate) json: bool,
     /// Another list of devices' peaks than the built-in configs/hardware.toml.

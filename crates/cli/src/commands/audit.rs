@@ -19,6 +19,10 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     let sources = args.files.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
     let tables: Vec<ResultTable<'_>> = sources.iter().flat_map(Source::tables).collect();
     let report = audit::audit(&tables, &hardware);
-    printer::result(&if args.json { report.to_json() } else { report.to_string() })?;
+    printer::result(&match (args.json, args.details) {
+        (true, _) => report.to_json(),
+        (false, true) => report.details(),
+        (false, false) => report.to_string(),
+    })?;
     Ok(if report.is_impossible() { ExitStatus::Finding } else { ExitStatus::Done })
 }

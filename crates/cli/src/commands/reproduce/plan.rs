@@ -140,6 +140,8 @@ fn resolve(
         DeviceKind::Cuda => Device::Cuda(0),
         DeviceKind::Cpu => Device::Cpu,
     };
+    let precision = heading.precision;
+    let precision = precision.whole().ok_or_else(|| format!("no engine here runs {precision} weights"))?;
     let row =
         |row: &&ResultRow<'_>| SweepRow(row.engine.to_owned(), row.size.batch_size, row.size.prompt_length);
     // Devices that share the model.
@@ -148,7 +150,7 @@ fn resolve(
         rows: Some(Setting::new(rows.iter().map(row).collect(), origin)),
         models: Some(Setting::new(vec![heading.model.clone()], origin)),
         device: Some(Setting::new(device, origin)),
-        precision: Some(Setting::new(heading.precision, origin)),
+        precision: Some(Setting::new(precision, origin)),
         world_size: Some(Setting::new(Whole(world_size), origin)),
         one_rank: heading.one_rank_of.map(|_| Setting::new(true, origin)),
         ..SweepKeys::default()

@@ -1,16 +1,19 @@
 //! What devices can do at most, by their makers' documents: `hardware.toml`.
 
+mod device;
+
 use std::fmt;
 
-use protocol::{Gpu, Precision};
+use protocol::{Gpu, MeasuredCeiling, MeasuredCeilings, Precision};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::heading::short_gpu;
-use crate::{DeviceKind, Heading};
+use crate::{DeviceKind, Heading, HeadingPrecision};
+use device::{Device, Flops, words};
 
 /// The peaks that come with the program.
-pub const DEFAULT_HARDWARE: &str = include_str!("../../../configs/hardware.toml");
+pub const DEFAULT_HARDWARE: &str = include_str!("../../../../configs/hardware.toml");
 
 /// A limit, and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,12 +31,33 @@ pub struct Ceilings {
     pub bandwidth_bytes_per_second: Option<Ceiling>,
     /// Floating-point operations per second, dense, in the table's precision.
     pub flops: Option<Ceiling>,
+    /// The same where products of FP16 are summed in FP32, as libraries do unless they are told otherwise; `None` where that is as fast.
+    pub flops_fp32_accumulate: Option<Ceiling>,
     /// Bytes of memory.
     pub memory_bytes: Option<Ceiling>,
     /// Bytes that the last cache before memory keeps, which need not be read again.
     pub cache_bytes: u64,
     /// Bytes per second from one device to the others of its machine, in one direction.
     pub link_bytes_per_second: Option<Ceiling>,
+    /// Whether they were measured on the table's own machine: then a busy moment can have made them too low.
+    pub is_measured: bool,
+}
+
+impl Ceilings {
+    /// The peaks that a run measured, in its table's precision.
+    pub fn measured(measured: &MeasuredCeilings, precision: HeadingPrecision) -> Self {
+        let peak = |ceiling: &MeasuredCeiling| Ceiling {
+            value: ceiling.per_second,
+            origin: format!("measured by {}", ceiling.by),
+        };
+        let flops = precision.whole().and_then(|precision| measured.flops.get(&precision));
+        Self {
+            bandwidth_bytes_per_second: measured.read_bytes.as_ref().map(peak),
+            flops: flops.map(peak),
+            is_measured: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// The peaks that one device's datasheet prints, without headroom: what MBU and MFU are shares of.
@@ -71,33 +95,6 @@ pub struct Hardware {
 #[serde(deny_unknown_fields)]
 struct File {
     device: Vec<Spanned<Device>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Device {
-    chip: String,
-    #[serde(default)]
-    form: Vec<String>,
-    memory_gb: u32,
-    bandwidth_bytes_per_second: f64,
-    cache_bytes: u64,
-    link_bytes_per_second: Option<f64>,
-    flops: Flops,
-    #[serde(default)]
-    clock_headroom: f64,
-    #[serde(default)]
-    memory_headroom: f64,
-    source: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Flops {
-    fp32: f64,
-    tf32: Option<f64>,
-    fp16: f64,
-    bf16: Option<f64>,
 }
 
 impl Hardware {
@@ -144,15 +141,26 @@ impl Hardware {
         let highest = |value: &dyn Fn(&Device) -> Option<f64>, note: &dyn Fn(&Device) -> String| {
             highest(&variants, value, note)
         };
+        let flops = |value: &dyn Fn(&Flops) -> Option<f64>| {
+            highest(&|device| Some(value(&device.flops)? * (1.0 + device.clock_headroom)), &|device| {
+                headroom(device.clock_headroom, "higher clocks")
+            })
+        };
         Ok(Ceilings {
+            is_measured: false,
             bandwidth_bytes_per_second: highest(
                 &|device| Some(device.bandwidth_bytes_per_second * (1.0 + device.memory_headroom)),
                 &|device| headroom(device.memory_headroom, "faster memory"),
             ),
-            flops: highest(
-                &|device| Some(device.flops.of(heading.precision)? * (1.0 + device.clock_headroom)),
-                &|device| headroom(device.clock_headroom, "higher clocks"),
-            ),
+            flops: flops(&|flops| flops.most(heading.precision)),
+            // Unless every variant that the heading can mean is slower so, none is said to be.
+            flops_fp32_accumulate: if heading.precision == HeadingPrecision::Whole(Precision::Fp16)
+                && variants.iter().all(|device| device.flops.fp16_fp32_accumulate.is_some())
+            {
+                flops(&|flops| flops.fp16_fp32_accumulate)
+            } else {
+                None
+            },
             memory_bytes: highest(&|device| Some(f64::from(device.memory_gb) * f64::from(1 << 30)), &|_| {
                 String::new()
             }),
@@ -201,91 +209,13 @@ fn highest(
     Some(Ceiling { value: most, origin: format!("{}{of}", names.join(" or ")) })
 }
 
-impl Device {
-    /// `A100 80GB SXM`.
-    fn name(&self) -> String {
-        let form = self.form.first().map(|form| format!(" {form}")).unwrap_or_default();
-        format!("{} {}GB{form}", self.chip, self.memory_gb)
-    }
-
-    /// Whether a heading of these words can mean it.
-    fn fits(&self, heading: &[String]) -> bool {
-        let chip = words(&self.chip);
-        let known = |word: &String| {
-            chip.contains(word)
-                || *word == format!("{}gb", self.memory_gb)
-                || self.form.iter().any(|form| form.eq_ignore_ascii_case(word))
-        };
-        chip.iter().all(|word| heading.contains(word)) && heading.iter().all(known)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let name = self.name();
-        let flops = [Some(self.flops.fp32), self.flops.tf32, Some(self.flops.fp16), self.flops.bf16];
-        let peaks = [("bandwidth_bytes_per_second", self.bandwidth_bytes_per_second)].into_iter();
-        for (key, value) in peaks.chain(flops.into_iter().flatten().map(|value| ("flops", value))) {
-            // Figures in GB/s or TFLOP/s would be far below this.
-            if !(value.is_finite() && value >= 1e9) {
-                return Err(format!("{name}: {key}: expected bytes or operations a second, found {value}"));
-            }
-        }
-        for (key, value) in
-            [("clock_headroom", self.clock_headroom), ("memory_headroom", self.memory_headroom)]
-        {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(format!("{name}: {key}: expected a share from 0 to 1, found {value}"));
-            }
-        }
-        let empty = self.chip.trim().is_empty() || self.source.trim().is_empty() || self.memory_gb == 0;
-        if empty {
-            return Err(format!("{name}: chip, memory_gb and source must not be empty"));
-        }
-        Ok(())
-    }
-}
-
-impl Flops {
-    /// What the datasheet prints for a precision. FP32 is FP32: no engine of ours computes it in TF32.
-    fn in_datasheet(&self, precision: Precision) -> Option<f64> {
-        match precision {
-            Precision::Fp32 => Some(self.fp32),
-            Precision::Fp16 => Some(self.fp16),
-            Precision::Bf16 => self.bf16,
-        }
-    }
-
-    /// The most in a precision. FP32 tables may have been computed in TF32: libraries do so by default.
-    fn of(&self, precision: Precision) -> Option<f64> {
-        match precision {
-            Precision::Fp32 => Some(self.tf32.unwrap_or(self.fp32).max(self.fp32)),
-            Precision::Fp16 => Some(self.fp16),
-            Precision::Bf16 => self.bf16,
-        }
-    }
-}
-
-/// The words by which a device is told from others: `NVIDIA A100-SXM4-80 GB` is a100, sxm4, 80gb.
-fn words(device: &str) -> Vec<String> {
-    const VENDORS: [&str; 8] = ["nvidia", "amd", "tesla", "geforce", "instinct", "tensor", "core", "gpu"];
-    let mut words: Vec<String> = Vec::new();
-    for word in device.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        let is_unit = word == "gb" || word == "gib";
-        match words.last_mut() {
-            Some(last) if is_unit && last.bytes().all(|byte| byte.is_ascii_digit()) => last.push_str("gb"),
-            _ if VENDORS.contains(&word) => {}
-            _ => words.push(word.strip_suffix("gib").map_or(word.to_owned(), |number| format!("{number}gb"))),
-        }
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ceilings(device: &str, precision: Precision) -> Result<Ceilings, String> {
         let heading = Heading::parse(&format!("LLaMA-2 7B FP16 CUDA (1 {device})")).unwrap();
-        Hardware::built_in().ceilings(&Heading { precision, ..heading })
+        Hardware::built_in().ceilings(&Heading { precision: precision.into(), ..heading })
     }
 
     #[test]
@@ -322,11 +252,21 @@ mod tests {
             "Tesla V100-SXM2-32GB",
             "T4 16GB",
             "MI300X 192GB",
+            "MI325X 256GB",
+            "MI250X 128GB",
+            "A30 24GB",
+            "NVIDIA A40",
+            "L40 48GB",
+            "RTX A6000 48GB",
+            "RTX 6000 Ada 48GB",
+            "GH200 96GB",
+            "GB200 192GB",
+            "H20 96GB",
         ];
         for name in names {
             assert!(ceilings(name, Precision::Fp16).is_ok(), "{name}");
         }
-        for name in ["A800 80GB", "A100 64GB", "80GB", "A100X 80GB", "RTX 4090 Laptop", "GH200 96GB"] {
+        for name in ["A800 80GB", "A100 64GB", "80GB", "A100X 80GB", "RTX 4090 Laptop", "H20 141GB"] {
             let error = ceilings(name, Precision::Fp16).unwrap_err();
             assert_eq!(error, format!("no peaks of \"{name}\" in hardware.toml"));
         }
@@ -349,7 +289,7 @@ mod tests {
         assert_eq!(of(&h100, Precision::Fp16), Some((3350e9, sxm(), Some(989.5e12))));
         assert_eq!(of(&h100, Precision::Fp32), Some((3350e9, sxm(), Some(67e12))));
         let pcie = gpu("NVIDIA H100 PCIe", 79.6, None);
-        assert_eq!(of(&pcie, Precision::Bf16), Some((2000e9, "H100 80GB PCIe".into(), Some(756.5e12))));
+        assert_eq!(of(&pcie, Precision::Bf16), Some((2039e9, "H100 80GB PCIe".into(), Some(756.5e12))));
         // Its name fits two boards of other FLOP/s.
         let h200 = gpu("NVIDIA H200", 140.4, None);
         let both = "H200 141GB SXM or H200 141GB NVL".to_owned();
