@@ -5,11 +5,9 @@ use llama::LlamaConfig;
 /// Cosines and sines, each `[max_position_embeddings, width]`, row-major, with `width` at least `head_dim / 2`: what is
 /// beyond turns by nothing.
 ///
-/// The frequencies and angles are rounded to `f32` where HF's are, or the two would drift apart with the position.
+/// The angles are rounded to `f32` as HF's are, or the two would drift apart with the position.
 pub(crate) fn tables(config: &LlamaConfig, width: usize) -> (Vec<f32>, Vec<f32>) {
-    let mut frequencies: Vec<f32> = (0..config.head_dim / 2)
-        .map(|pair| 1.0 / (config.rope_theta as f32).powf(2.0 * pair as f32 / config.head_dim as f32))
-        .collect();
+    let mut frequencies = config.inv_freq();
     frequencies.resize(width, 0.0);
     (0..config.max_position_embeddings)
         .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))

@@ -292,7 +292,7 @@ struct RotaryEmbedding {
 
 impl RotaryEmbedding {
     fn new(config: &LlamaConfig, device: Device) -> Result<Self> {
-        Ok(Self { inv_freq: inv_freq(config)?.f_to_device(device)? })
+        Ok(Self { inv_freq: Tensor::f_from_slice(&config.inv_freq())?.f_to_device(device)? })
     }
 
     /// Cosines and sines of the positions, `[1, length, head_dim]`.
@@ -303,14 +303,6 @@ impl RotaryEmbedding {
         let dtype = hidden_states.f_kind()?;
         Ok((cast(&emb.f_cos()?, dtype)?, cast(&emb.f_sin()?, dtype)?))
     }
-}
-
-/// The rotary frequencies of one half of a head, in fp32 on the CPU.
-pub(crate) fn inv_freq(config: &LlamaConfig) -> Result<Tensor> {
-    let head_dim = config.head_dim as i64;
-    let even = Tensor::f_arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu))?;
-    let exponents = even.f_div_scalar(head_dim)?;
-    Ok(Tensor::f_pow_scalar(config.rope_theta, &exponents)?.f_reciprocal()?)
 }
 
 /// The most negative number of `dtype`: what HF's masks add to scores that do not count.

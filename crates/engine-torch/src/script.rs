@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
-use crate::model::{CausalLm, inv_freq, lowest};
+use crate::model::{CausalLm, lowest};
 use crate::options::{AttentionKind, CacheKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::shim::ScriptModule;
@@ -27,7 +27,10 @@ impl ScriptedLlama {
     ) -> Result<Self> {
         let mut module = ScriptModule::new("LlamaForCausalLM")?;
         let embed_tokens = weights.take(EMBED_TOKENS);
-        module.set_tensor("inv_freq", &inv_freq(config)?.f_to_device(embed_tokens.device())?)?;
+        module.set_tensor(
+            "inv_freq",
+            &Tensor::f_from_slice(&config.inv_freq())?.f_to_device(embed_tokens.device())?,
+        )?;
         module.set_float("lowest", lowest(embed_tokens.f_kind()?))?;
         module.set_tensor("embed_tokens", &embed_tokens)?;
         module.set_tensor("norm", &weights.take(FINAL_NORM))?;

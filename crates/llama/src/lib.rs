@@ -10,9 +10,11 @@ mod config;
 pub mod cost;
 mod files;
 mod fingerprint;
+mod json;
 mod named;
 mod names;
 pub mod prompt;
+mod rope;
 mod seeded;
 mod shard;
 mod synth;
@@ -20,11 +22,15 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
-pub use files::{open_regular, read_text, sha256_hex, sha256_of_file, sha256_of_tree};
+pub use files::{
+    LFS_POINTER, is_lfs_pointer, open_regular, read_text, sha256_hex, sha256_of_file, sha256_of_tree,
+};
 pub use fingerprint::fingerprint;
+pub use json::{from_python_json, to_python_json};
 pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
+pub use rope::RopeScaling;
 pub use shard::{Part, TensorParallel, WorldSizeError};
 pub use synth::{SynthError, write_checkpoint};
 pub use weights::{Values, Weight, WeightData, Weights};

@@ -8,6 +8,8 @@ use protocol::Precision;
 /// A model: HF's weights, widened from single precision.
 pub(crate) struct Model {
     pub(crate) config: LlamaConfig,
+    /// Radians a position, for each pair of a head's elements.
+    inv_freq: Vec<f32>,
     weights: HashMap<String, Vec<f32>>,
 }
 
@@ -34,7 +36,8 @@ impl Model {
     pub(crate) fn new(weights: &Weights, precision: Precision) -> Self {
         let specs = weights.specs().into_iter();
         let values = specs.map(|spec| (spec.name.clone(), weights.get(&spec, precision).to_f32())).collect();
-        Self { config: weights.config().clone(), weights: values }
+        let config = weights.config().clone();
+        Self { inv_freq: config.inv_freq(), config, weights: values }
     }
 
     /// The hidden state of `token` after the last layer's norm; its keys and values join the cache.
@@ -87,12 +90,12 @@ impl Model {
     }
 
     /// Rotary embedding (Su et al. 2021, arXiv:2104.09864) in HF's layout: element `i` of a head turns with `i + head_dim/2`.
+    /// The angle is rounded to single precision, as HF's is in every precision.
     fn rotate(&self, heads: &mut [f64], position: usize) {
-        let half = self.config.head_dim / 2;
+        let half = self.inv_freq.len();
         for head in heads.chunks_mut(2 * half) {
-            for i in 0..half {
-                let frequency = self.config.rope_theta.powf(-(i as f64) / half as f64);
-                let (sin, cos) = (position as f64 * frequency).sin_cos();
+            for (i, frequency) in self.inv_freq.iter().enumerate() {
+                let (sin, cos) = f64::from(position as f32 * frequency).sin_cos();
                 let (a, b) = (head[i], head[i + half]);
                 head[i] = a * cos - b * sin;
                 head[i + half] = b * cos + a * sin;

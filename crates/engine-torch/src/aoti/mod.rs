@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
-use crate::model::{CausalLm, inv_freq};
+use crate::model::CausalLm;
 use crate::onednn::PackedWeight;
 use crate::options::LinearKind;
 use crate::weights::WeightTensors;
@@ -47,7 +47,7 @@ impl CompiledLlama {
             .filter(|_| linear == LinearKind::OneDnn)
             .map(|(_, weight)| PackedWeight::new(weight.shallow_clone()))
             .collect::<Result<_>>()?;
-        weights.insert("inv_freq".into(), inv_freq(config)?.f_to_device(device)?);
+        weights.insert("inv_freq".into(), Tensor::f_from_slice(&config.inv_freq())?.f_to_device(device)?);
         let graph = |name| {
             Graph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
         };

@@ -270,8 +270,9 @@ fn check_context(models: &[Model], lengths: &[u32], generation: u32) -> Result<(
         if positions > context {
             return Err(format!(
                 "prompt_length {longest} and generation_length {generation} need {positions} positions: \
-                 {} has {context} (max_position_embeddings)",
-                model.name
+                 {} has {}",
+                model.name,
+                model.config.context()
             ));
         }
     }

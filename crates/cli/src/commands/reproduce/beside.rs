@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use llama::LlamaConfig;
 use llama::NAMED_MODELS;
+use llama::{LlamaConfig, RopeScaling};
 use report::reproduction::{Known, Reproduction};
 use results::hardware::Hardware;
 use results::{Heading, ResultRow, ResultTable, Run};
@@ -68,6 +68,7 @@ fn is_named(name: &str, config: Option<&LlamaConfig>) -> bool {
         max_position_embeddings: 0,
         rms_norm_eps: 0.0,
         rope_theta: 0.0,
+        rope_scaling: RopeScaling::None,
         ..config.clone()
     };
     named.zip(config).is_some_and(|(named, config)| sizes(&named) == sizes(config))

@@ -1,8 +1,14 @@
 //! HF's `config.json`, as transformers 4 and 5 write it.
 
+mod keys;
+
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::{RopeScaling, from_python_json};
+pub(crate) use keys::Keys;
+use keys::brief;
 
 /// A `config.json` that can't be run.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +66,13 @@ pub struct LlamaConfig {
     pub rms_norm_eps: f64,
     /// Base of the rotary embedding.
     pub rope_theta: f64,
+    /// How its frequencies are scaled.
+    pub rope_scaling: RopeScaling,
     /// The head is the embedding.
     pub tie_word_embeddings: bool,
 }
 
-/// Larger sizes are a damaged or hostile file, and would overflow what is computed from them.
-const LARGEST_SIZE: u64 = 1 << 24;
+/// More is a damaged or hostile file, and would overflow what is computed from it.
 const MOST_LAYERS: usize = 4096;
 const MOST_NUMBERS: u128 = 1 << 46;
 
@@ -80,7 +87,7 @@ impl LlamaConfig {
 
     /// Parses the text of a `config.json`; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
-        let value = serde_json::from_str(text)
+        let value = from_python_json(text)
             .map_err(|error| ConfigError::Json { origin: origin.into(), why: error.to_string() })?;
         Self::from_json(&value, origin)
     }
@@ -91,14 +98,15 @@ impl LlamaConfig {
             let why = format!("found {}", brief(value));
             return Err(ConfigError::Json { origin: origin.into(), why });
         };
-        let keys = Keys { object, origin };
+        let keys = Keys::new(object, origin);
 
-        keys.only("model_type", "\"llama\"", |v| v == "llama")?;
-        keys.only("hidden_act", "\"silu\"", |v| v == "silu")?;
-        keys.only("attention_bias", "false", |v| v == false)?;
-        keys.only("mlp_bias", "false", |v| v == false)?;
-        keys.only("rope_scaling", "null (rope scaling is not supported)", is_default_rope)?;
-        keys.only("pretraining_tp", "1", |v| v == 1)?;
+        keys.only("model_type", "\"llama\" (no other family of models is supported)", |v| v == "llama")?;
+        // Two names of one function in transformers.
+        keys.only("hidden_act", "\"silu\" or \"swish\"", |v| v == "silu" || v == "swish")?;
+        keys.only("quantization_config", "null (quantized weights are not supported)", is_not_quantized)?;
+        // Biases may be zeros: whether they are, the checkpoint shows.
+        keys.bool_or("attention_bias", false)?;
+        keys.bool_or("mlp_bias", false)?;
 
         let num_attention_heads = keys.size("num_attention_heads")?;
         let hidden_size = keys.size("hidden_size")?;
@@ -118,6 +126,8 @@ impl LlamaConfig {
             return Err(keys.error("head_dim", expected, &json!(head_dim)));
         }
 
+        let max_position_embeddings = keys.size_or("max_position_embeddings", 2048)?;
+        let (rope_theta, rope_scaling) = RopeScaling::read(&keys, max_position_embeddings)?;
         let config = Self {
             vocab_size: keys.size("vocab_size")?,
             hidden_size,
@@ -126,9 +136,10 @@ impl LlamaConfig {
             num_attention_heads,
             num_key_value_heads,
             head_dim,
-            max_position_embeddings: keys.size_or("max_position_embeddings", 2048)?,
+            max_position_embeddings,
             rms_norm_eps: keys.positive_or("rms_norm_eps", 1e-6)?,
-            rope_theta: keys.rope_theta()?,
+            rope_theta,
+            rope_scaling,
             tie_word_embeddings: keys.bool_or("tie_word_embeddings", false)?,
         };
         if config.num_hidden_layers > MOST_LAYERS {
@@ -162,7 +173,7 @@ impl LlamaConfig {
 
     /// This config as HF's `config.json`, in the keys that both transformers 4 and 5 read.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut config = json!({
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
             "hidden_act": "silu",
@@ -179,7 +190,20 @@ impl LlamaConfig {
             "rms_norm_eps": self.rms_norm_eps,
             "rope_theta": self.rope_theta,
             "tie_word_embeddings": self.tie_word_embeddings,
-        })
+        });
+        if let Some(scaling) = self.rope_scaling.to_json() {
+            config["rope_scaling"] = scaling;
+        }
+        config
+    }
+
+    /// How many positions a sequence can have, and what says so.
+    pub fn context(&self) -> String {
+        let beyond = match self.rope_scaling {
+            RopeScaling::Dynamic { .. } => ": beyond it dynamic rope scaling is not supported",
+            _ => "",
+        };
+        format!("{} (max_position_embeddings{beyond})", self.max_position_embeddings)
     }
 
     /// Width of the query projection: `num_attention_heads * head_dim`.
@@ -193,82 +217,12 @@ impl LlamaConfig {
     }
 }
 
-/// `null`, `{}` and `{"rope_type": "default"}` all mean plain rotary embedding.
-fn is_default_rope(value: &Value) -> bool {
-    let kind = |key| value.get(key).is_none_or(|kind| kind == "default");
-    value.is_null()
-        || (value.is_object() && kind("rope_type") && kind("type") && value.get("factor").is_none())
-}
-
-struct Keys<'a> {
-    object: &'a Map<String, Value>,
-    origin: &'a str,
-}
-
-impl Keys<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.object.get(key).filter(|value| !value.is_null())
-    }
-
-    fn error(&self, key: &str, expected: String, found: &Value) -> ConfigError {
-        let (origin, key) = (self.origin.into(), key.into());
-        ConfigError::Key { origin, key, expected, found: brief(found) }
-    }
-
-    fn only(&self, key: &str, expected: &str, holds: impl Fn(&Value) -> bool) -> Result<(), ConfigError> {
-        match self.get(key) {
-            Some(value) if !holds(value) => Err(self.error(key, expected.into(), value)),
-            _ => Ok(()),
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<usize, ConfigError> {
-        let value = self.object.get(key).unwrap_or(&Value::Null);
-        match value.as_u64() {
-            Some(size) if (1..=LARGEST_SIZE).contains(&size) => Ok(size as usize),
-            _ => Err(self.error(key, format!("a whole number from 1 to {LARGEST_SIZE}"), value)),
-        }
-    }
-
-    fn size_or(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
-        if self.get(key).is_some() { self.size(key) } else { Ok(default) }
-    }
-
-    fn positive(&self, key: &str, value: &Value) -> Result<f64, ConfigError> {
-        match value.as_f64() {
-            Some(number) if number.is_finite() && number > 0.0 => Ok(number),
-            _ => Err(self.error(key, "a number above 0".into(), value)),
-        }
-    }
-
-    fn positive_or(&self, key: &str, default: f64) -> Result<f64, ConfigError> {
-        self.get(key).map_or(Ok(default), |value| self.positive(key, value))
-    }
-
-    fn bool_or(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.error(key, "true or false".into(), value))
-    }
-
-    /// transformers 4 writes `rope_theta`; 5 writes `rope_parameters: {rope_type, rope_theta}`.
-    fn rope_theta(&self) -> Result<f64, ConfigError> {
-        let Some(parameters) = self.get("rope_parameters") else {
-            return self.positive_or("rope_theta", 10000.0);
-        };
-        if !is_default_rope(parameters) {
-            let expected = "{\"rope_type\": \"default\", …} (rope scaling is not supported)";
-            return Err(self.error("rope_parameters", expected.into(), parameters));
-        }
-        match parameters.get("rope_theta") {
-            Some(theta) => self.positive("rope_parameters.rope_theta", theta),
-            None => self.positive_or("rope_theta", 10000.0),
-        }
-    }
-}
-
-fn brief(value: &Value) -> String {
-    let text = if value.is_null() { "nothing".into() } else { value.to_string() };
-    if text.chars().count() <= 80 { text } else { text.chars().take(79).chain(['…']).collect() }
+/// bitsandbytes leaves a config even where it quantized nothing.
+fn is_not_quantized(config: &Value) -> bool {
+    let is_false = |key| config.get(key).is_none_or(|value| value == false);
+    config.get("quant_method").is_some_and(|method| method == "bitsandbytes")
+        && is_false("load_in_4bit")
+        && is_false("load_in_8bit")
 }
 
 #[cfg(test)]
@@ -298,17 +252,60 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_write_rope_theta_are_read() {
-        assert_eq!(with("rope_theta", json!(5e5)).unwrap().rope_theta, 5e5);
-        let five = json!({"rope_type": "default", "rope_theta": 1e6});
-        assert_eq!(with("rope_parameters", five).unwrap().rope_theta, 1e6);
+    fn what_changes_nothing_is_accepted() {
+        let plain = LlamaConfig::from_json(&tiny(), "config.json").unwrap();
+        let bitsandbytes =
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": false, "load_in_8bit": false});
+        for (key, values) in [
+            ("pretraining_tp", json!([1, 2, 4, 0, null])),
+            ("hidden_act", json!(["silu", "swish", null])),
+            ("quantization_config", json!([null, bitsandbytes])),
+            ("attention_bias", json!([false, true, null])),
+            ("mlp_bias", json!([false, true])),
+            ("head_dim", json!([null, 16])),
+            ("rope_scaling", json!([null, {}, {"type": "default"}, {"type": "linear", "factor": 1}])),
+        ] {
+            for value in values.as_array().unwrap() {
+                assert_eq!(with(key, value.clone()), Ok(plain.clone()), "{key}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_in_nobody_s_way_but_are_no_sizes() {
+        let parse = |more: &str| {
+            let text = tiny().to_string().replacen('{', &format!("{{{more}, "), 1);
+            LlamaConfig::parse(&text, "config.json").map_err(|error| error.to_string())
+        };
+        let plain = LlamaConfig::from_json(&tiny(), "config.json").unwrap();
+        assert_eq!(parse(r#""limit": [0.0, Infinity, -Infinity, NaN]"#), Ok(plain));
+        for word in ["Infinity", "-Infinity", "NaN"] {
+            assert_eq!(
+                parse(&format!("\"rms_norm_eps\": {word}")),
+                Err(format!("config.json: rms_norm_eps: expected a number above 0, found {word}"))
+            );
+        }
     }
 
     #[test]
     fn what_cannot_be_run_names_file_key_and_expectation() {
         let cases = [
-            ("model_type", json!("mistral"), r#"config.json: model_type: expected "llama", found "mistral""#),
-            ("attention_bias", json!(true), "config.json: attention_bias: expected false, found true"),
+            (
+                "model_type",
+                json!("mistral"),
+                r#"config.json: model_type: expected "llama" (no other family of models is supported), found "mistral""#,
+            ),
+            (
+                "hidden_act",
+                json!("gelu"),
+                r#"config.json: hidden_act: expected "silu" or "swish", found "gelu""#,
+            ),
+            ("attention_bias", json!(1), "config.json: attention_bias: expected true or false, found 1"),
+            (
+                "quantization_config",
+                json!({"quant_method": "gptq", "bits": 4}),
+                r#"config.json: quantization_config: expected null (quantized weights are not supported), found {"quant_method":"gptq","bits":4}"#,
+            ),
             (
                 "hidden_size",
                 json!("64"),
@@ -322,7 +319,7 @@ mod tests {
             (
                 "hidden_size",
                 Value::Null,
-                "config.json: hidden_size: expected a whole number from 1 to 16777216, found nothing",
+                "config.json: hidden_size: expected a whole number from 1 to 16777216, found null",
             ),
             (
                 "hidden_size",
@@ -343,13 +340,6 @@ mod tests {
         ];
         for (key, value, message) in cases {
             assert_eq!(with(key, value).unwrap_err(), message);
-        }
-        for (key, value) in [
-            ("rope_scaling", json!({"type": "linear", "factor": 2.0})),
-            ("rope_parameters", json!({"rope_type": "llama3", "rope_theta": 5e5})),
-        ] {
-            let message = with(key, value).unwrap_err();
-            assert!(message.contains(key) && message.contains("rope scaling is not supported"), "{message}");
         }
     }
 
