@@ -13,7 +13,19 @@ const LARGEST: u64 = 64 << 20;
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let text = read_up_to(open_regular(path)?, LARGEST)?;
+    if is_lfs_pointer(&text) {
+        return Err(Error::new(ErrorKind::InvalidData, LFS_POINTER));
+    }
     String::from_utf8(text).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8 text"))
+}
+
+/// What is wrong with a file that git-lfs has not fetched.
+pub const LFS_POINTER: &str =
+    "a pointer of git-lfs, not the file itself: run `git lfs pull` in its repository";
+
+/// Whether a file that begins with `bytes` is what git-lfs leaves in place of one that it has not fetched.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
 /// Opens a regular file for reading; never waits for a writer of a pipe.
@@ -107,6 +119,9 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read_up_to(File::open(&path).unwrap(), 5).unwrap(), b"12345");
         assert_eq!(read_up_to(File::open(&path).unwrap(), 4).unwrap_err().to_string(), "more than 4 bytes");
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n")
+            .unwrap();
+        assert_eq!(read_text(&path).unwrap_err().to_string(), LFS_POINTER);
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path).unwrap_err().to_string(), "not UTF-8 text");
     }

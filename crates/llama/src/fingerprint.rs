@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::ModelSource;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::shard_names;
+use crate::checkpoint::weight_files;
 use crate::files::{hex, open_regular};
 use crate::{CheckpointError, read_text};
 
@@ -14,8 +14,8 @@ use crate::{CheckpointError, read_text};
 const BLOCKS: u64 = 64;
 const BLOCK_BYTES: u64 = 4096;
 
-/// SHA-256, in hex, over a checkpoint's `config.json` and over each file's name, length and 64 blocks of 4096 bytes; over
-/// config and seed where weights are seeded. A checkpoint with other values has another fingerprint unless the values
+/// SHA-256, in hex, over a checkpoint's `config.json` and over name, length and 64 blocks of 4096 bytes of each file of weights
+/// and of `model.onnx`; over config and seed where weights are seeded. A checkpoint with other values has another fingerprint unless the values
 /// differ between the blocks alone.
 pub fn fingerprint(source: &ModelSource) -> Result<String, CheckpointError> {
     let mut hash = Sha256::new();
@@ -28,7 +28,7 @@ pub fn fingerprint(source: &ModelSource) -> Result<String, CheckpointError> {
             };
             let path = dir.join("config.json");
             hash.update(read_text(&path).map_err(|error| fail(&path, error))?);
-            for name in shard_names(dir)? {
+            for name in weight_files(dir)? {
                 let path = dir.join(&name);
                 update(&mut hash, &path, &name).map_err(|error| fail(&path, error))?;
             }

@@ -20,7 +20,7 @@ mod shard;
 mod synth;
 mod weights;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Shard, StoredTensor};
+pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
 pub use files::{
     LFS_POINTER, is_lfs_pointer, open_regular, read_text, sha256_hex, sha256_of_file, sha256_of_tree,

@@ -297,7 +297,8 @@ fn convert(bytes: &[u8], from: Precision, to: Precision) -> Values {
     })
 }
 
-fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
+/// Fills `values` with the numbers in `bytes`.
+pub(crate) fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
     let to_f32 = |chunk: &[u8]| match from {
         Precision::Fp32 => f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]),
         Precision::Fp16 => f16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use llama::{LlamaConfig, NAMED_MODELS};
+use llama::{Checkpoint, LlamaConfig, NAMED_MODELS};
 use protocol::ModelSource;
 
 /// A model of a sweep.
@@ -18,7 +18,7 @@ pub struct Model {
 
 impl Model {
     /// Finds `text`: a name of [`llama::NAMED_MODELS`], with weights seeded by `seed`, or a checkpoint's folder, relative to
-    /// `base`. Reads no more of a checkpoint than its config.
+    /// `base`. Of a checkpoint's weights only the headers are read, and what says whether the head is the embedding.
     pub fn find(text: &str, seed: u64, base: &Path) -> Result<Self, String> {
         if let Some((name, config)) = NAMED_MODELS.iter().find(|(name, _)| *name == text) {
             if base.join(text).join("config.json").exists() {
@@ -41,9 +41,9 @@ impl Model {
                 "no such model \"{text}\": expected a checkpoint's folder, or one of {names}"
             ));
         }
-        let config = LlamaConfig::read(&dir.join("config.json")).map_err(|error| error.to_string())?;
+        let config = Checkpoint::read_config(&dir).map_err(|error| error.to_string())?;
         let dir = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
-        let name = dir.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        let name = folder_name(&dir);
         if name.chars().any(char::is_control) {
             return Err(format!("a folder whose name has control characters: {name:?}"));
         }
@@ -64,5 +64,33 @@ impl Model {
             ModelSource::Checkpoint { dir } => Some(dir),
             ModelSource::Seeded { .. } => None,
         }
+    }
+}
+
+/// The name of a checkpoint's folder; in the hub's cache, where that is a hash (`models--org--name/snapshots/hash`), the
+/// repository's.
+fn folder_name(dir: &Path) -> String {
+    let names: Vec<_> = dir.iter().rev().map(|name| name.to_string_lossy()).take(3).collect();
+    if let [_, parent, repository] = names.as_slice()
+        && parent == "snapshots"
+        && let Some(repository) = repository.strip_prefix("models--")
+    {
+        return repository.rsplit("--").next().unwrap_or(repository).into();
+    }
+    names.first().map_or_else(|| "model".into(), |name| name.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_of_the_hub_s_cache_has_its_repository_s_name() {
+        let name = |dir: &str| folder_name(Path::new(dir));
+        assert_eq!(name("/hub/models--meta-llama--Llama-2-7b-hf/snapshots/01c7f73d"), "Llama-2-7b-hf");
+        assert_eq!(name("/hub/models--gpt2/snapshots/01c7f73d"), "gpt2");
+        assert_eq!(name("/checkpoints/snapshots/tiny"), "tiny");
+        assert_eq!(name("/checkpoints/tinyllama"), "tinyllama");
+        assert_eq!(name("/tiny"), "tiny");
     }
 }

@@ -1,0 +1,117 @@
+//! A folder in HF's format: `config.json`, and safetensors in one file or in shards with an index.
+
+mod folder;
+mod safetensors_file;
+mod tensors;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use protocol::Precision;
+
+use crate::{ConfigError, LlamaConfig, WorldSizeError, weight_specs};
+use folder::{config_file, has_weights, shard_names};
+use tensors::Tensors;
+
+pub use folder::ONNX_FILE;
+pub(crate) use folder::weight_files;
+pub use safetensors_file::Shard;
+
+/// A checkpoint that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Its config can't be run.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It can't be shared by so many ranks.
+    #[error(transparent)]
+    WorldSize(#[from] WorldSizeError),
+    /// A file can't be read or is not what it should be.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A tensor is absent or not as the config says.
+    #[error("{path}: {name}: expected {expected}, found {found}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What the config needs.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// Index into [`Checkpoint::shards`].
+    pub shard: usize,
+    /// Offset of its first byte in that file.
+    pub offset: usize,
+    /// Bytes.
+    pub len: usize,
+    /// How its numbers are stored.
+    pub precision: Precision,
+}
+
+/// An opened checkpoint: every weight of its config is there, with the right shape.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Its `config.json`; `tie_word_embeddings` says what the weights are.
+    pub config: LlamaConfig,
+    /// Its safetensors files.
+    pub shards: Vec<Shard>,
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `dir` and checks every weight's presence, shape, dtype and extent. Of tensors that the model has
+    /// no use for nothing is read.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        let mut config = LlamaConfig::read(&config_file(dir)?)?;
+        let shards: Vec<Shard> =
+            shard_names(dir)?.into_iter().map(|name| Shard::open(dir, name)).collect::<Result<_, _>>()?;
+        let mut found = Tensors::read(dir, &shards, &config)?;
+        found.resolve_tie(&mut config);
+        let specs = weight_specs(&config);
+        let tensors = specs
+            .iter()
+            .map(|spec| Ok((spec.name.clone(), found.take(spec)?)))
+            .collect::<Result<_, CheckpointError>>()?;
+        found.check_biases(&specs)?;
+        Ok(Self { dir: dir.into(), config, shards, tensors })
+    }
+
+    /// Reads the config of the model in `dir`: as its weights have it, or, of a folder with [`ONNX_FILE`] and no weights, as it
+    /// stands in `config.json`.
+    pub fn read_config(dir: &Path) -> Result<LlamaConfig, CheckpointError> {
+        if has_weights(dir) || !dir.join(ONNX_FILE).is_file() {
+            return Ok(Self::open(dir)?.config);
+        }
+        Ok(LlamaConfig::read(&config_file(dir)?)?)
+    }
+
+    /// Where the weight `name` lies; `None` for a name that the config does not have.
+    pub fn stored(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    /// Lets go of what is in memory of the files: what is read again comes back from them.
+    pub(crate) fn release_pages(&self) {
+        self.shards.iter().for_each(Shard::release_pages);
+    }
+
+    /// The bytes of a stored tensor.
+    pub fn bytes(&self, stored: &StoredTensor) -> &[u8] {
+        &self.shards[stored.shard].bytes()[stored.offset..stored.offset + stored.len]
+    }
+}
