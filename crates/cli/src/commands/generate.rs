@@ -33,10 +33,11 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let context = model.config.max_position_embeddings;
     ensure!(
         positions <= context,
-        "a prompt of {} tokens and {} new ones need {positions} positions: {} has {context} (max_position_embeddings)",
+        "a prompt of {} tokens and {} new ones need {positions} positions: {} has {}",
         ids.len(),
         args.max_new_tokens,
-        model.name
+        model.name,
+        model.config.context()
     );
     let vocab_size = model.config.vocab_size;
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
@@ -78,5 +79,10 @@ fn read_tokenizer(model: &Model) -> Result<Tokenizer> {
     let path: PathBuf = dir.join("tokenizer.json");
     ensure!(path.exists(), "{}: no such file: a text needs it, --prompt-ids does not", path.display());
     let text = llama::read_text(&path).with_context(|| path.display().to_string())?;
-    Tokenizer::from_bytes(text).map_err(|error| anyhow!("{}: {error}", path.display()))
+    let mut tokenizer =
+        Tokenizer::from_bytes(text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    // Saved by whoever last padded or cut a batch; transformers does neither unless it is asked to.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Ok(tokenizer)
 }
