@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use llama::{Weights, write_checkpoint};
+use llama::{ONNX_FILE, Weights, from_python_json, read_text, to_python_json, write_checkpoint};
 use prost::Message;
 use protocol::{Device, Precision};
 use worker::Reporter;
@@ -15,7 +15,7 @@ use crate::fused::Fused;
 use crate::graph::{self, Interface};
 use crate::initializers::Initializers;
 use crate::library::Library;
-use crate::model::{MODEL_FILE, check_kernels};
+use crate::model::check_kernels;
 use crate::session::Settings;
 
 /// What to write.
@@ -77,7 +77,7 @@ impl Export {
         let mut model = graph::llama(written.config(), self.precision, Interface::Exported, Fused::NONE);
         // As stored, so that the file has no weights of its own: fused ones would be copies.
         Initializers::new(&written, self.precision, Fused::NONE, &Reporter::silent()).place(&mut model);
-        let path = dir.join(MODEL_FILE);
+        let path = dir.join(ONNX_FILE);
         fs::write(&path, model.encode_to_vec()).with_context(|| path.display().to_string())?;
         if self.optimized { optimize(dir) } else { Ok(()) }
     }
@@ -85,9 +85,8 @@ impl Export {
     /// The checkpoint's config with the precision that the weights now have; transformers 4 and 5 call it differently.
     fn write_config(&self, dir: &Path) -> Result<()> {
         let (from, to) = (self.model.join("config.json"), dir.join("config.json"));
-        let text = fs::read_to_string(&from).with_context(|| from.display().to_string())?;
-        let mut config: serde_json::Value =
-            serde_json::from_str(&text).with_context(|| from.display().to_string())?;
+        let text = read_text(&from).with_context(|| from.display().to_string())?;
+        let mut config = from_python_json(&text).with_context(|| from.display().to_string())?;
         let name = match self.precision {
             Precision::Fp32 => "float32",
             Precision::Fp16 => "float16",
@@ -95,7 +94,7 @@ impl Export {
         };
         let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
         config[key] = name.into();
-        fs::write(&to, format!("{config:#}\n")).with_context(|| to.display().to_string())
+        fs::write(&to, to_python_json(&config) + "\n").with_context(|| to.display().to_string())
     }
 }
 
@@ -107,7 +106,7 @@ fn optimize(dir: &Path) -> Result<()> {
         builder
             .with_optimized_model_path(dir.join(OPTIMIZED_FILE))?
             .with_config_entry("session.optimized_model_external_initializers_file_name", OPTIMIZED_DATA)?
-            .commit_from_file(dir.join(MODEL_FILE))?;
+            .commit_from_file(dir.join(ONNX_FILE))?;
         Ok(())
     };
     commit().context("optimizing")

@@ -3,6 +3,8 @@
 //! Weights keep HF's names and HF's `[out, in]` layout, so that an initializer is the checkpoint's own bytes. A node,
 //! and its first output, is called as the HF module that it stands for.
 
+mod attention_mask;
+
 use half::{bf16, f16};
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
 use protocol::Precision;
@@ -36,7 +38,7 @@ pub(crate) enum Interface {
         /// The graph is one rank's: what its attention and its MLP return are terms of a sum over all ranks.
         sums: bool,
     },
-    /// The one that HF's and Microsoft's exporters write: lengths are read from `attention_mask`, int64
+    /// The one that HF's and Microsoft's exporters write: lengths and padding are read from `attention_mask`, int64
     /// `[batch, total]`; logits of every position.
     Exported,
 }
@@ -75,9 +77,9 @@ pub(crate) fn llama(
     graph.declare_weights();
     graph.rotary_tables(precision);
     if interface == Interface::Exported {
-        graph.lengths_of_mask();
+        graph.read_mask();
     }
-    graph.forward(interface.rows());
+    graph.forward(interface);
     graph.declare_outputs(interface.rows());
     let mut model = ModelProto::new(graph.proto, OPSET);
     if sums {
@@ -95,9 +97,11 @@ struct Graph<'a> {
 }
 
 impl Graph<'_> {
-    fn forward(&mut self, rows: LogitRows) {
+    fn forward(&mut self, interface: Interface) {
         let layers: Vec<LayerNames> = (0..self.config.num_hidden_layers).map(LayerNames::new).collect();
-        let mut residual = self.embed("input_ids");
+        let is_padded = interface == Interface::Exported;
+        let ids = if is_padded { self.in_places("input_ids") } else { "input_ids".into() };
+        let mut residual = self.embed(&ids);
         let mut normed = self.rms_norm(&residual, &layers[0].input_layernorm);
         for (layer, names) in layers.iter().enumerate() {
             let attended = self.attention(layer, names, &normed);
@@ -107,7 +111,10 @@ impl Graph<'_> {
             (normed, residual) = self.add_and_norm(&mlp, &residual, next);
         }
 
-        if rows == LogitRows::Last {
+        if is_padded {
+            normed = self.as_given(&normed);
+        }
+        if interface.rows() == LogitRows::Last {
             let last = self.int64_constant("last_position", &[1], -1);
             let axis = [AttributeProto::int("axis", 1)];
             normed = self.node(ONNX, "Gather", "model.last_hidden_state", &[&normed, &last], &axis);
@@ -257,22 +264,6 @@ impl Graph<'_> {
     /// `x` times the transpose of the `[out, in]` weight.
     fn product(&mut self, name: &str, x: &str, weight: &str) -> String {
         self.node(MICROSOFT, "FusedMatMul", name, &[x, weight], &[AttributeProto::int("transB", 1)])
-    }
-
-    /// `seqlens_k` and `total_sequence_length` from `attention_mask`.
-    fn lengths_of_mask(&mut self) {
-        let one = self.int64_constant("one", &[1], 1);
-        let to_int32 = [AttributeProto::int("to", DataType::Int32 as i64)];
-
-        let flat = [AttributeProto::int("keepdims", 0)];
-        let count = self.node(ONNX, "ReduceSum", "attention_mask.count", &["attention_mask", &one], &flat);
-        let last = self.node(ONNX, "Sub", "attention_mask.last", &[&count, &one], &[]);
-        self.node(ONNX, "Cast", SEQLENS_K, &[&last], &to_int32);
-
-        let shape = self.node(ONNX, "Shape", "attention_mask.shape", &["attention_mask"], &[]);
-        let second = self.int64_constant("second_dimension", &[], 1);
-        let total = self.node(ONNX, "Gather", "attention_mask.length", &[&shape, &second], &[]);
-        self.node(ONNX, "Cast", TOTAL_SEQUENCE_LENGTH, &[&total], &to_int32);
     }
 
     fn rotary_tables(&mut self, precision: Precision) {

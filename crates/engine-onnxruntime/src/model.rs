@@ -5,7 +5,10 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
-use llama::{EMBED_TOKENS, LlamaConfig, Values, WeightKind, Weights, weight_specs};
+use llama::{
+    EMBED_TOKENS, LFS_POINTER, LlamaConfig, ONNX_FILE, Values, WeightKind, Weights, is_lfs_pointer,
+    weight_specs,
+};
 use ort::session::{RunOptions, Session};
 use prost::Message;
 use protocol::{Device, LoadRequest, ModelSource, Precision};
@@ -24,9 +27,6 @@ use crate::onnx::{ModelProto, TensorProto};
 use crate::options::{Options, check_capture};
 use crate::select::Selector;
 use crate::session::{Settings, placement, unsynchronized, without_graph};
-
-/// The file that makes a folder an exported model.
-pub(crate) const MODEL_FILE: &str = "model.onnx";
 
 /// A session and what it wants.
 pub(crate) struct Model {
@@ -68,7 +68,7 @@ impl Model {
         self.stream.as_ref().map_or(Ok(()), |stream| stream.synchronize())
     }
 
-    /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`MODEL_FILE`].
+    /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`ONNX_FILE`].
     pub(crate) fn load(
         library: &Library,
         request: &LoadRequest,
@@ -93,17 +93,17 @@ impl Model {
             );
         }
         let mut model = match &request.model {
-            ModelSource::Checkpoint { dir } if dir.join(MODEL_FILE).is_file() => {
+            ModelSource::Checkpoint { dir } if dir.join(ONNX_FILE).is_file() => {
                 ensure!(
                     world.is_alone(),
                     "{}: a model file is of one rank: world_size is {}",
-                    dir.join(MODEL_FILE).display(),
+                    dir.join(ONNX_FILE).display(),
                     world.size()
                 );
                 ensure!(
                     request.one_rank_of.is_none(),
                     "{}: a model file is of the whole model: one_rank needs the checkpoint without it",
-                    dir.join(MODEL_FILE).display()
+                    dir.join(ONNX_FILE).display()
                 );
                 Self::exported(library, request, &options, dir)
             }
@@ -230,11 +230,12 @@ impl Model {
 
     /// The folder's own model file, as it is.
     fn exported(library: &Library, request: &LoadRequest, options: &Options, dir: &Path) -> Result<Self> {
-        let path = dir.join(MODEL_FILE);
+        let path = dir.join(ONNX_FILE);
         let in_file = || path.display().to_string();
         let settings = Settings::new(request, options.prepacking, false)?;
         let config = LlamaConfig::read(&dir.join("config.json"))?;
         let bytes = std::fs::read(&path).with_context(in_file)?;
+        ensure!(!is_lfs_pointer(&bytes), "{}: {LFS_POINTER}", path.display());
         let model =
             ModelProto::decode(bytes.as_slice()).context("not an ONNX model").with_context(in_file)?;
         let growth = exported_growth(&model, request, options).with_context(in_file)?;
@@ -259,7 +260,7 @@ impl Model {
         if request.device == Device::Cpu && !options.prepacking {
             OutOfMemory::charge_mapped(weights_bytes, request.memory_limit_bytes)?;
         }
-        let mut notes = vec![format!("{MODEL_FILE} as it is, made by {}", model.producer_name)];
+        let mut notes = vec![format!("{ONNX_FILE} as it is, made by {}", model.producer_name)];
         if request.device != Device::Cpu {
             // Somebody's model may have nodes that only the processor has: the note says how many.
             notes.extend(placement(&session, Device::Cpu)?);

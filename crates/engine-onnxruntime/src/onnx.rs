@@ -333,6 +333,7 @@ pub(crate) enum DataType {
     Float = 1,
     Int32 = 6,
     Int64 = 7,
+    Bool = 9,
     Float16 = 10,
     Bfloat16 = 16,
 }
