@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write fixtures/: three tiny LLaMA checkpoints, with the tokens and logits that Hugging Face gets from them.
+"""Write fixtures/: four tiny LLaMA checkpoints, with the tokens and logits that Hugging Face gets from them.
 
     python3 -m venv /tmp/fixtures
     /tmp/fixtures/bin/pip install torch==2.11.0 transformers==5.23.0 safetensors==0.8.0 tokenizers==0.23.3 numpy==2.4.6
@@ -8,12 +8,16 @@
 tiny-mha    fp32, one file, transformers 4 config (rope_theta, torch_dtype), head_dim implied, untied; has a tokenizer
 tiny-gqa    bf16, two shards with an index, transformers 5 config (rope_parameters), head_dim 16 on hidden 64, tied
 tiny-f16    fp16, one file, transformers 5 config, two query heads to a key-value head, untied
+tiny-llama3 bf16, one file, transformers 4 config as LLaMA 3.2 has it (rope_scaling of type llama3), grouped heads, tied
 
 expected.json holds, for each case (a batch of prompts), what LlamaForCausalLM answers with the stored weights upcast
 to fp32: eager attention, KV cache, greedy, never stopping at EOS. `tokens` are the `max_new_tokens` new ones only. The
 prompt forward gives the first, so the last comes from decode forward number max_new_tokens - 1 (`decode_forwards`).
 `prompt_logits` are those of the last prompt position, `decode_logits` those of that last decode forward; one row each
 per prompt, with nine significant digits, which is what an f32 needs to be read back exactly.
+
+variants.json lists other ways to store tiny-f16: changes of its config and of its tensors, in the order of `VARIANT_STEPS`, and
+the tokens that LlamaForCausalLM answers a prompt with. It is JSON as Python writes it, with Infinity in it.
 
 Seeds are chosen so that an engine that rounds differently still finds the same tokens: the script fails where the best
 two logits of any step are closer than MIN_GAP. Two runs on one machine write the same bytes.
@@ -22,6 +26,7 @@ two logits of any step are closer than MIN_GAP. Two runs on one machine write th
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -29,7 +34,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -97,6 +102,73 @@ TINY_F16 = {
     "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
     "transformers_version": "5.23.0",
 }
+
+TINY_LLAMA3 = {
+    **COMMON_CONFIG,
+    "head_dim": 16,
+    "intermediate_size": 96,
+    "num_attention_heads": 8,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "rope_scaling": {
+        "factor": 8.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 64,
+        "rope_type": "llama3",
+    },
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.45.0",
+}
+
+# What a variant can do, in this order: `set` and `remove` keys of the config; `copy` tensors to new names, `drop` and `rename`
+# them, `add_prefix` or `strip_prefix` of all names, `fill` new tensors of a shape with one number.
+VARIANT_STEPS = ("set", "remove", "copy", "drop", "rename", "strip_prefix", "add_prefix", "fill")
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+TIED = {"tie_word_embeddings": True}
+LINEAR = {"type": "linear", "factor": 4.0}
+BIASES = {f"model.layers.{layer}.self_attn.{name}_proj.bias": size for layer in (0, 1) for name, size in (("q", 64), ("o", 64))}
+VARIANTS = {
+    "as it is": {},
+    "pretraining_tp of LLaMA-2 13B": {"set": {"pretraining_tp": 2}},
+    "activation by its other name": {"set": {"hidden_act": "swish"}},
+    "Infinity in the config": {"set": {"time_step_limit": [0.0, float("inf"), float("-inf"), float("nan")]}},
+    "base in rope_scaling": {"set": {"rope_scaling": {"rope_type": "default", "rope_theta": 100.0}}, "remove": ["rope_parameters"]},
+    "base beside an empty rope_parameters": {"set": {"rope_theta": 100.0, "rope_parameters": {}}},
+    "rope_scaling before rope_parameters": {"set": {"rope_scaling": LINEAR, "rope_theta": 100.0}},
+    "linear rope scaling": {"set": {"rope_scaling": LINEAR, "rope_theta": 10000.0}, "remove": ["rope_parameters"]},
+    "linear rope scaling in rope_parameters": {"set": {"rope_parameters": {**LINEAR, "rope_theta": 10000.0}}},
+    "dynamic rope scaling within the context": {"set": {"rope_scaling": {"type": "dynamic", "factor": 4.0}}},
+    "llama3 rope scaling from a context of 256": {
+        "set": {"rope_scaling": {"type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 32.0}}
+    },
+    "rope scaling that scales nothing": {"set": {"rope_scaling": {"type": "linear", "factor": 1.0}}},
+    "rope type default with a factor": {"set": {"rope_scaling": {"type": "linear", "rope_type": "default", "factor": 8.0}}},
+    "tied, with another head stored": {"set": TIED},
+    "tied, with both stored": {"set": TIED, "copy": {HEAD: EMBEDDING}},
+    "tied, with the embedding stored": {"set": TIED, "drop": [HEAD]},
+    "tied, with the head stored": {"set": TIED, "drop": [HEAD], "rename": {EMBEDDING: HEAD}},
+    "names without model.": {"strip_prefix": "model."},
+    "names with model. twice": {"add_prefix": "model."},
+    "one name without model.": {"rename": {"model.norm.weight": "norm.weight"}},
+    "biases of zeros": {"fill": {name: [[size], 0.0] for name, size in BIASES.items()}},
+    "biases of zeros that the config has": {
+        "set": {"attention_bias": True},
+        "fill": {name: [[size], 0.0] for name, size in BIASES.items()},
+    },
+    "biases in the config alone": {"set": {"attention_bias": True, "mlp_bias": True}},
+    "parts that the model does not have": {
+        "fill": {
+            "model.layers.0.self_attn.rotary_emb.inv_freq": [[8], 1.0],
+            "v_head.summary.bias": [[1], 0.5],
+            "score.weight": [[2, 64], 0.5],
+        }
+    },
+}
+# Read wrongly, these would have the tokens of the first.
+TELLING = ("base", "linear", "llama3", "tied, with both", "rope_scaling before")
 
 CORPUS = """
 A large language model reads a prompt and writes the next token, and then the next token after that. The prompt is
@@ -253,9 +325,62 @@ def save_expected(folder, seed):
                 "decode_logits": round_trip(logits[:, -1]),
             }
         )
+    assert_scaling_tells(model, cases)
     versions = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
     (folder / "expected.json").write_text(json.dumps({**versions, "cases": cases}, separators=(",", ":")) + "\n")
     return min(gaps)
+
+
+def save_variants():
+    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for the first prompt that leaves no doubt."""
+    plain, found = None, []
+    for name, steps in VARIANTS.items():
+        assert set(steps) <= set(VARIANT_STEPS)
+        with tempfile.TemporaryDirectory() as folder:
+            write_variant(Path(folder), steps)
+            model = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        for seed in range(1000):
+            generator = torch.Generator().manual_seed(seed)
+            prompt_ids = torch.randint(len(SPECIAL_TOKENS), VOCAB_SIZE, (1, 12), generator=generator)
+            tokens, logits = generate(model.eval(), prompt_ids)
+            best, second = logits.topk(2, dim=-1).values.unbind(-1)
+            if (best - second).min() > MIN_GAP:
+                break
+        else:
+            raise AssertionError(f"{name}: no prompt whose tokens are beyond doubt")
+        tokens = tokens[0].tolist()
+        plain = plain or tokens
+        assert not name.startswith(TELLING) or tokens != plain, name
+        found.append({"name": name, "steps": steps, "prompt_ids": prompt_ids[0].tolist(), "tokens": tokens})
+    lines = ",\n".join(json.dumps(variant) for variant in found)
+    (FIXTURES / "variants.json").write_text(f"[\n{lines}\n]\n")
+    print(f"variants.json: {len(found)} variants")
+
+
+def write_variant(folder, steps):
+    config = json.loads((FIXTURES / "tiny-f16" / "config.json").read_text()) | steps.get("set", {})
+    config = {key: value for key, value in config.items() if key not in steps.get("remove", ())}
+    tensors = load_file(FIXTURES / "tiny-f16" / "model.safetensors")
+    tensors |= {new: tensors[old].clone() for new, old in steps.get("copy", {}).items()}
+    renamed = {}
+    for name, tensor in tensors.items():
+        if name not in steps.get("drop", ()):
+            name = steps.get("rename", {}).get(name, name)
+            renamed[steps.get("add_prefix", "") + name.removeprefix(steps.get("strip_prefix", ""))] = tensor
+    for name, (shape, value) in steps.get("fill", {}).items():
+        renamed[name] = torch.full(shape, value, dtype=torch.float16)
+    save_tensors(renamed, folder / "model.safetensors")
+    write_json(folder / "config.json", config)
+
+
+def assert_scaling_tells(model, cases):
+    """An engine that does not scale rotary frequencies finds other tokens."""
+    rotary = model.model.rotary_emb
+    if rotary.rope_type == "default":
+        return
+    rotary.inv_freq, _ = rotary.compute_default_rope_parameters(model.config)
+    for case in cases:
+        assert generate(model, torch.tensor(case["prompt_ids"]))[0].tolist() != case["tokens"]
 
 
 def make(name, config, seed, shards=1, tokenizer=False):
@@ -278,6 +403,8 @@ def main():
     make("tiny-mha", TINY_MHA, seed=92, tokenizer=True)
     make("tiny-gqa", TINY_GQA, seed=6, shards=2)
     make("tiny-f16", TINY_F16, seed=274)
+    make("tiny-llama3", TINY_LLAMA3, seed=119)
+    save_variants()
 
 
 if __name__ == "__main__":

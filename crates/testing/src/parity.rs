@@ -10,8 +10,8 @@ use protocol::{Device, LoadRequest, ModelSource, Options, Precision};
 use serde::Deserialize;
 use worker::{Engine, Prompt, Reporter};
 
-/// The committed models: multi-head FP32; grouped heads, tied, sharded, BF16; grouped heads, FP16.
-pub const FIXTURES: [&str; 3] = ["tiny-mha", "tiny-gqa", "tiny-f16"];
+/// The committed models: multi-head FP32; grouped heads, tied, sharded, BF16; grouped heads, FP16; LLaMA 3.1's rope scaling, BF16.
+pub const FIXTURES: [&str; 4] = ["tiny-mha", "tiny-gqa", "tiny-f16", "tiny-llama3"];
 
 /// The largest absolute error of a logit in FP32 that is taken for rounding.
 pub const FP32_TOLERANCE: f32 = 1e-4;

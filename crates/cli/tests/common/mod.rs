@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod checkpoints;
 pub(crate) mod mpi;
 
 use std::path::{Path, PathBuf};
