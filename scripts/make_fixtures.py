@@ -290,6 +290,7 @@ def check(model, prompt_ids, tokens, logits):
     best, second = logits.topk(2, dim=-1).values.unbind(-1)
     gap = (best - second).min().item()
     assert gap > MIN_GAP, f"the best two logits are only {gap:.4f} apart: choose another seed"
+    assert 0 not in tokens, "token 0 is chosen, which ONNX Runtime GenAI never does: choose another seed"
     for row in tokens.tolist():
         assert len(set(row)) >= MIN_DISTINCT_TOKENS, f"too few different tokens: {row}"
     assert len(set(map(tuple, tokens.tolist()))) == len(tokens)
@@ -403,7 +404,7 @@ def main():
     make("tiny-mha", TINY_MHA, seed=92, tokenizer=True)
     make("tiny-gqa", TINY_GQA, seed=6, shards=2)
     make("tiny-f16", TINY_F16, seed=274)
-    make("tiny-llama3", TINY_LLAMA3, seed=119)
+    make("tiny-llama3", TINY_LLAMA3, seed=216)
     save_variants()
 
 

@@ -407,7 +407,7 @@ class ThePeers(unittest.TestCase):
     """Each answers as transformers did when fixtures/ were made."""
 
     def check(self, *command):
-        for name in ("tiny-mha", "tiny-gqa", "tiny-f16"):
+        for name in ("tiny-mha", "tiny-gqa", "tiny-f16", "tiny-llama3"):
             folder = REPOSITORY / "fixtures" / name
             cases = json.loads((folder / "expected.json").read_text())["cases"]
             model = {"checkpoint": {"dir": str(folder)}}

@@ -11,8 +11,6 @@ import gguf
 import llama_cpp
 import numpy
 
-from worker.gguf_file import write_gguf
-
 NUMBERS = {
     "fp32": gguf.GGMLQuantizationType.F32,
     "fp16": gguf.GGMLQuantizationType.F16,
@@ -52,8 +50,15 @@ class LlamaCpp:
         self.device, self.threads = request["device"], request["threads"]
         self.numbers = NUMBERS[request["precision"]]
         checkpoint = peers.checkpoint(request)
-        key = {"files": peers.fingerprint(checkpoint), "numbers": self.numbers.name, "layout": 1}
-        folder = peers.made_once("gguf", key, lambda folder: write_gguf(checkpoint, self.numbers, folder / "model.gguf"))
+        key = {"files": peers.fingerprint(checkpoint), "numbers": self.numbers.name, "layout": 2}
+
+        def write(folder):
+            # It needs transformers, which takes memory.
+            from worker.gguf_file import write_gguf
+
+            write_gguf(checkpoint, self.numbers, folder / "model.gguf")
+
+        folder = peers.made_once("gguf", key, write)
 
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = 0 if self.device == "cpu" else -1

@@ -1,10 +1,10 @@
 """Writes a checkpoint in HF's format as GGUF: the same numbers, under llama.cpp's names."""
 
-import json
-
 import gguf
 import torch
 from safetensors import safe_open
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 NAMES = {
     "input_layernorm": "attn_norm",
@@ -18,19 +18,17 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 OUTSIDE_LAYERS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def write_gguf(checkpoint, numbers, path):
     """Writes `path` with weights of the type `numbers`; norms are F32, for llama.cpp multiplies by no others."""
-    config = json.loads((checkpoint / "config.json").read_text())
-    heads = config["num_attention_heads"]
-    heads_of = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+    config = LlamaConfig.from_pretrained(checkpoint)
+    heads_of = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     writer = gguf.GGUFWriter(path, "llama", use_temp_file=True)
     _write_config(writer, config, numbers)
-    for name, weight in _weights(checkpoint):
-        if name == "lm_head.weight" and config.get("tie_word_embeddings"):
-            continue
+    for name, weight in _weights(checkpoint, config):
         projection = name.split(".")[-2]
         if projection in heads_of:
             weight = _interleave(weight, heads_of[projection])
@@ -45,34 +43,55 @@ def write_gguf(checkpoint, numbers, path):
 
 
 def _write_config(writer, config, numbers):
-    heads = config["num_attention_heads"]
-    head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config.get("rope_parameters") or {}
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
-    writer.add_key_length(head_dim)
-    writer.add_value_length(head_dim)
-    writer.add_rope_dimension_count(head_dim)
-    writer.add_rope_freq_base(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_vocab_size(config["vocab_size"])
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("no_vocab")
     writer.add_file_type(
         {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[
             numbers.name
         ]
     )
+    # What llama.cpp divides the frequencies of the rotary embedding by.
+    plain, _ = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
+    divisors = plain / LlamaRotaryEmbedding(config).inv_freq
+    if not torch.all(divisors == 1):
+        writer.add_tensor("rope_freqs.weight", divisors.numpy())
 
 
-def _weights(checkpoint):
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
+def _weights(checkpoint, config):
+    """The model's weights, of the stored tensors that transformers takes for them; the head only where it is not the embedding."""
+    with torch.device("meta"):
+        known = {name for name in LlamaForCausalLM(config).state_dict() if name.endswith(".weight")}
+    # Where each weight is. One that is stored under its own name is taken from there.
+    stored = {}
+    for path in sorted(checkpoint.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
             for name in tensors.keys():
-                yield name, tensors.get_tensor(name)
+                weight = next((one for one in (name, name.removeprefix("model."), f"model.{name}") if one in known), None)
+                if weight == name or weight and weight not in stored:
+                    stored[weight] = path, name
+    if config.tie_word_embeddings and HEAD in stored:
+        if EMBEDDING not in stored:
+            stored[EMBEDDING] = stored.pop(HEAD)
+        elif torch.equal(_read(*stored[HEAD]), _read(*stored[EMBEDDING])):
+            del stored[HEAD]
+    for weight, place in stored.items():
+        yield weight, _read(*place)
+
+
+def _read(path, name):
+    with safe_open(path, framework="pt") as tensors:
+        return tensors.get_tensor(name)
 
 
 def _gguf_name(name):

@@ -64,3 +64,131 @@ impl Graph<'_> {
         self.node(ONNX, "Gather", &format!("{tensor}.length"), &[&shape, &second], &[])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use llama::Weights;
+    use ort::session::{Session, SessionInputValue};
+    use ort::value::Tensor;
+    use prost::Message;
+    use protocol::{ModelSource, Precision};
+    use serde_json::json;
+    use worker::Reporter;
+
+    use crate::cache_layout::cache_names;
+    use crate::fused::Fused;
+    use crate::graph::{Interface, llama};
+    use crate::initializers::{Initializers, Lifetime};
+    use crate::library::Library;
+
+    const LAYERS: usize = 2;
+    const VOCAB_SIZE: usize = 32;
+    const KV_HEADS: usize = 1;
+    const HEAD_DIM: usize = 16;
+
+    fn session() -> Session {
+        let config = json!({
+            "vocab_size": VOCAB_SIZE, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2, "num_key_value_heads": KV_HEADS, "max_position_embeddings": 16,
+        });
+        let weights = Weights::open(&ModelSource::Seeded { config, seed: 0 }).unwrap();
+        let initializers = Initializers::new(&weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
+        let mut model = llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
+        initializers.place(&mut model);
+        let builder = Session::builder(&Library::load().unwrap().environment).unwrap();
+        // SAFETY: the session copies the weights, which are made, and is made before they go.
+        let mut builder = unsafe { initializers.add_to(builder, Lifetime::Copied) }.unwrap();
+        builder.commit_from_memory(&model.encode_to_vec()).unwrap()
+    }
+
+    /// Keys and values of each layer: positions, and numbers.
+    type Past = Vec<(usize, Vec<f32>)>;
+
+    /// One forward of several rows: the logits of each position of each row, and the cache.
+    fn forward(
+        session: &mut Session,
+        rows: &[&[i64]],
+        masks: &[&[i64]],
+        past: &Past,
+    ) -> (Vec<Vec<Vec<f32>>>, Past) {
+        let (batch, length, total) = (rows.len(), rows[0].len(), masks[0].len());
+        let mut inputs: Vec<(String, SessionInputValue<'_>)> = vec![
+            ("input_ids".into(), Tensor::from_array(([batch, length], rows.concat())).unwrap().into()),
+            ("attention_mask".into(), Tensor::from_array(([batch, total], masks.concat())).unwrap().into()),
+        ];
+        for ((name, _), (positions, numbers)) in (0..LAYERS).flat_map(cache_names).zip(past) {
+            let shape = [batch, KV_HEADS, *positions, HEAD_DIM];
+            inputs.push((name, Tensor::from_array((shape, numbers.clone())).unwrap().into()));
+        }
+        let outputs = session.run(inputs).unwrap();
+        let (_, logits) = outputs["logits"].try_extract_tensor::<f32>().unwrap();
+        let rows = logits.chunks(length * VOCAB_SIZE);
+        let logits = rows.map(|row| row.chunks(VOCAB_SIZE).map(<[f32]>::to_vec).collect()).collect();
+        let present = (0..LAYERS).flat_map(cache_names).map(|(_, name)| {
+            let (shape, numbers) = outputs[name.as_str()].try_extract_tensor::<f32>().unwrap();
+            (shape[2] as usize, numbers.to_vec())
+        });
+        (logits, present.collect())
+    }
+
+    fn nothing() -> Past {
+        vec![(0, Vec::new()); 2 * LAYERS]
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+        let error = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error < 1e-5, "{what}: {error:e}");
+    }
+
+    /// A row is computed as if it were alone, wherever it is padded: in the prompt, and in two tokens behind it.
+    #[test]
+    fn padded_rows_are_computed_as_if_alone() {
+        let mut session = session();
+        let prompts: [&[i64]; 3] = [&[1, 5, 9, 7, 3], &[1, 4], &[2, 8, 6]];
+        let next: [[i64; 2]; 3] = [[11, 12], [13, 14], [15, 16]];
+        let alone: Vec<[Vec<f32>; 3]> = prompts
+            .iter()
+            .zip(next)
+            .map(|(prompt, next)| {
+                let ones = vec![1i64; prompt.len() + 2];
+                let (first, cache) = forward(&mut session, &[prompt], &[&ones[..prompt.len()]], &nothing());
+                let (second, cache) = forward(&mut session, &[&next[..1]], &[&ones[..=prompt.len()]], &cache);
+                let (third, _) = forward(&mut session, &[&next[1..]], &[&ones], &cache);
+                [first, second, third].map(|logits| logits[0].last().unwrap().clone())
+            })
+            .collect();
+        // The columns of the prompt that the tokens of each row are in.
+        let left: [&[usize]; 3] = [&[0, 1, 2, 3, 4], &[3, 4], &[2, 3, 4]];
+        let right: [&[usize]; 3] = [&[0, 1, 2, 3, 4], &[0, 1], &[0, 1, 2]];
+        let with_gaps: [&[usize]; 3] = [&[0, 1, 2, 3, 4], &[1, 3], &[0, 2, 4]];
+        for (how, columns) in [("left", left), ("right", right), ("gaps", with_gaps)] {
+            let (mut rows, mut masks) = ([[0i64; 5]; 3], [[0i64; 5]; 3]);
+            for (row, columns) in columns.iter().enumerate() {
+                for (&column, &token) in columns.iter().zip(prompts[row]) {
+                    (rows[row][column], masks[row][column]) = (token, 1);
+                }
+            }
+            let mut cache = nothing();
+            let mut masks = masks.map(Vec::from);
+            for step in 0..3 {
+                let rows: Vec<Vec<i64>> = match step {
+                    0 => rows.map(Vec::from).into(),
+                    _ => next.map(|next| vec![next[step - 1]]).into(),
+                };
+                let ids: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
+                let of_step: Vec<&[i64]> = masks.iter().map(Vec::as_slice).collect();
+                let (logits, present) = forward(&mut session, &ids, &of_step, &cache);
+                for (row, columns) in columns.iter().enumerate() {
+                    let at = if step == 0 { *columns.last().unwrap() } else { 0 };
+                    assert_close(
+                        &logits[row][at],
+                        &alone[row][step],
+                        &format!("{how}, row {row}, step {step}"),
+                    );
+                }
+                cache = present;
+                masks.iter_mut().for_each(|mask| mask.push(1));
+            }
+        }
+    }
+}
