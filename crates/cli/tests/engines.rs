@@ -2,19 +2,15 @@
 
 mod common;
 
-use std::path::PathBuf;
-
 use common::Place;
+use common::checkpoints::{Variant, fixture, variants};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use protocol::FailureKind;
 use serde_json::Value;
 
+const FIXTURES: [&str; 4] = ["tiny-mha", "tiny-gqa", "tiny-f16", "tiny-llama3"];
 const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
-
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name).canonicalize().unwrap()
-}
 
 fn expected(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture(name).join("expected.json")).unwrap()).unwrap()
@@ -29,7 +25,7 @@ fn generate(place: &Place, engine: &str, model: &str, more: &[&str]) -> Value {
 #[test]
 fn greedy_tokens_are_transformers() {
     let place = Place::new();
-    for name in ["tiny-mha", "tiny-gqa", "tiny-f16"] {
+    for name in FIXTURES {
         let case = &expected(name)["cases"][1];
         let ids: Vec<String> =
             case["prompt_ids"][0].as_array().unwrap().iter().map(Value::to_string).collect();
@@ -64,8 +60,7 @@ fn a_text_goes_through_the_checkpoint_s_tokenizer() {
 #[test]
 fn the_engines_agree_with_the_reference() {
     let place = Place::new();
-    let models =
-        ["tiny-mha", "tiny-gqa", "tiny-f16"].map(|name| fixture(name).display().to_string()).join(",");
+    let models = FIXTURES.map(|name| fixture(name).display().to_string()).join(",");
     let assert = place.bench(&["verify", "--json", "--model", &models]).assert().success();
     let verifications: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     for verification in verifications.as_array().unwrap() {
@@ -75,6 +70,88 @@ fn the_engines_agree_with_the_reference() {
             assert_eq!(agreement["same_tokens"], true, "{verification:#}");
         }
     }
+}
+
+/// The reference has transformers' tokens on every variant (`checkpoints.rs`). Here is one of each model, and all tied ones.
+#[test]
+fn the_engines_agree_on_other_ways_to_store_a_model() {
+    let place = Place::new();
+    let mut models: Vec<Variant> = Vec::new();
+    for variant in variants() {
+        if variant.name.starts_with("tied") || models.iter().all(|earlier| earlier.tokens != variant.tokens) {
+            variant.write(&place.path(&format!("variant-{}", models.len())));
+            models.push(variant);
+        }
+    }
+    let names: Vec<String> = (0..models.len()).map(|index| format!("variant-{index}")).collect();
+    let engines = "onnxruntime,pytorch-eager,pytorch-compile,pytorch-cudagraph";
+    let arguments = ["verify", "--json", "--engine", engines, "--model", &names.join(",")];
+    let assert = place.bench(&arguments).assert().success();
+    let verifications: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(verifications.as_array().unwrap().len(), models.len());
+    for (verification, variant) in verifications.as_array().unwrap().iter().zip(models) {
+        let agreements = verification["agreements"].as_array().unwrap();
+        assert_eq!((&verification["against"], agreements.len()), (&"reference".into(), 4));
+        assert!(
+            agreements.iter().all(|agreement| agreement["same_tokens"] == true),
+            "{}: {verification:#}",
+            variant.name
+        );
+    }
+}
+
+/// What other exporters write has no safetensors beside the graph.
+#[test]
+fn a_graph_without_a_checkpoint_is_taken_by_every_command_and_run_by_onnxruntime() {
+    let place = Place::new();
+    let model = fixture("tiny-f16").display().to_string();
+    place.bench(&["export", "--model", &model, "--out", "whole"]).assert().success();
+    std::fs::create_dir(place.path("graph")).unwrap();
+    let graph = std::fs::read(place.path("whole/model.onnx")).unwrap();
+    // Its data get a name of as many letters, so that no length in the file changes.
+    let [from, to] = [&b"model.safetensors"[..], b"model.onnx_data00"];
+    let mut renamed = Vec::new();
+    let mut rest = &graph[..];
+    while let Some(first) = rest.first() {
+        if let Some(behind) = rest.strip_prefix(from) {
+            renamed.extend(to);
+            rest = behind;
+        } else {
+            renamed.push(*first);
+            rest = &rest[1..];
+        }
+    }
+    std::fs::write(place.path("graph/model.onnx"), renamed).unwrap();
+    std::fs::copy(place.path("whole/config.json"), place.path("graph/config.json")).unwrap();
+    std::fs::copy(place.path("whole/model.safetensors"), place.path("graph/model.onnx_data00")).unwrap();
+
+    let case = &expected("tiny-f16")["cases"][1];
+    let ids = case["prompt_ids"][0].to_string();
+    let more = [
+        "--prompt-ids",
+        ids.trim_matches(['[', ']']),
+        "--max-new-tokens",
+        &case["max_new_tokens"].to_string(),
+    ];
+    assert_eq!(generate(&place, "onnxruntime", "graph", &more)["tokens"], case["tokens"]);
+    let sweep = "models = [\"graph\"]\nengines = [\"onnxruntime\"]\nbatch_sizes = [1]\nprompt_lengths = [4]\n\
+                 generation_length = 4\n[procedure]\nwarmup_runs = 1\nprompt_runs = 2\n";
+    place.write("list.toml", sweep);
+    place.bench(&["run", "list.toml", "--list"]).assert().success();
+    let (code, stdout) = place.run(sweep, &[]);
+    assert_eq!((code, place.records().len()), (0, 1), "{stdout}");
+    assert_eq!(place.records()[0].failure_kind(), None, "{stdout}");
+    place.bench(&["verify", "--engine", "onnxruntime", "--model", "graph"]).assert().success();
+    place
+        .bench(&["generate", "--engine", "pytorch-eager", "--model", "graph", "--prompt-ids", "1", "--max-new-tokens", "1"])
+        .assert()
+        .code(2)
+        .stderr(contains("no model.safetensors.index.json, but model.onnx, an exported graph, which engine onnxruntime alone can run"));
+    place
+        .bench(&["export", "--model", "graph", "--out", "again"])
+        .assert()
+        .code(2)
+        .stderr(contains("but model.onnx, an exported graph"));
 }
 
 #[test]
