@@ -100,7 +100,7 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
         assert_eq!(
             with(&|_, tensors| drop(tensors.insert(name.into(), ones(64)))),
             format!(
-                "model/model.safetensors: {name}: expected no bias, or one of zeros (none is added), found another"
+                "model/model.safetensors: {name}: expected no bias, or one of zeros (none is added), found other values"
             )
         );
     }
@@ -132,7 +132,7 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
                 .collect();
         }),
         "model/model.safetensors: model.embed_tokens.weight: expected a float tensor of shape [256, 64], found no such tensor, but \
-         module.model.embed_tokens.weight"
+         module.model.embed_tokens.weight: rename the tensors"
     );
     assert_eq!(
         with(&|_, tensors| {

@@ -14,7 +14,7 @@ use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check};
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
 const WORDS: &str = r#""F32" "F16" "BF16" "U8" "F64" "F4" "dtype" "shape" "data_offsets" "__metadata__"
-    "model.norm.weight" "model.norm.bias" [0,0] [4,0] [0,18446744073709551615] [4611686018427387904,4] "weight_map"
+    "model.norm.weight" "model.norm.bias" "norm.weight" "lm_head.weight" "model.embed_tokens.weight" "tie_word_embeddings" true [0,0] [4,0] [0,18446744073709551615] [4611686018427387904,4] "weight_map"
     "model.safetensors" "../model.safetensors" "/etc/hostname" "a\u0000b" "." "one" "config.json""#;
 
 /// A safetensors file.

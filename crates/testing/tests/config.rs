@@ -11,7 +11,9 @@ use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line, sample};
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
 const WORDS: &str = r#""hidden_size" "head_dim" "num_key_value_heads" "rope_parameters" "rope_scaling" "default" "llama"
-    "tie_word_embeddings" {"rope_type":"default","rope_theta":1e6} 3 64 4096 65536 1048576"#;
+    "tie_word_embeddings" {"rope_type":"default","rope_theta":1e6} {"type":"linear","factor":2} {"type":"dynamic","factor":1.5}
+    {"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}
+    "attention_bias" "quantization_config" true false null {} NaN -Infinity 3 64 4096 65536 1048576"#;
 
 fn costs(config: &LlamaConfig, size: u32) -> Outcome {
     let size = u64::from(size);
@@ -34,7 +36,8 @@ fn costs(config: &LlamaConfig, size: u32) -> Outcome {
 #[test]
 fn any_config() {
     let samples = NAMED_MODELS.map(|(_, config)| config.to_owned());
-    let fixtures = ["fixtures/tiny-gqa/config.json", "fixtures/tiny-mha/config.json"].map(sample);
+    let fixtures =
+        ["tiny-gqa", "tiny-mha", "tiny-llama3"].map(|name| sample(&format!("fixtures/{name}/config.json")));
     let corpus = Corpus::new(samples.into_iter().chain(fixtures).map(|text| one_line(&text)), WORDS);
     let size = prop_oneof![1u32..5000, any::<u32>(), Just(u32::MAX)];
     check(2000, (corpus.inputs(), size), |(input, size)| {

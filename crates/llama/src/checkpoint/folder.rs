@@ -56,12 +56,10 @@ pub(super) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
     let missing: Vec<&str> = names.iter().copied().filter(|name| !dir.join(name).exists()).collect();
     match (names.len(), missing.first()) {
         (0, _) => Err(fail("weight_map: empty".into())),
-        (all, Some(first)) => {
-            let count = missing.len();
-            Err(fail(format!(
-                "names {all} files, of which {count} are not there, such as {first}: download them too"
-            )))
-        }
+        (all, Some(first)) => Err(fail(format!(
+            "weight_map: {} of {all} files are missing, such as {first}: download them, too",
+            missing.len()
+        ))),
         _ => Ok(names.into_iter().map(Into::into).collect()),
     }
 }
@@ -221,7 +219,7 @@ mod tests {
         let index = r#"{"metadata": {"total_size": NaN}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}"#;
         std::fs::write(dir.path().join(INDEX_FILE), index).unwrap();
         let message = shard_names(dir.path()).unwrap_err().to_string();
-        let words = "names 2 files, of which 1 are not there, such as b.safetensors: download them too";
+        let words = "weight_map: 1 of 2 files are missing, such as b.safetensors: download them, too";
         assert!(message.ends_with(words), "{message}");
         std::fs::write(dir.path().join("b.safetensors"), "").unwrap();
         assert_eq!(shard_names(dir.path()).unwrap(), ["a.safetensors", "b.safetensors"]);

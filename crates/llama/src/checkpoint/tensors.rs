@@ -126,7 +126,7 @@ impl<'a> Tensors<'a> {
                 path: self.dir.join(&self.shards[bias.shard].file_name),
                 name: bias.name.clone(),
                 expected: "no bias, or one of zeros (none is added)".into(),
-                found: "another".into(),
+                found: "other values".into(),
             }),
         }
     }
@@ -157,13 +157,11 @@ impl<'a> Tensors<'a> {
 
     /// What is stored in place of the weight `name`, in words.
     fn in_place_of(&self, name: &str) -> String {
-        let module = name.trim_start_matches(PREFIX).trim_end_matches(".weight");
-        let similar = self
-            .found
-            .values()
-            .find(|found| found.name.split_once(module).is_some_and(|(_, end)| end.starts_with('.')));
-        match similar {
-            Some(found) => format!("no such tensor, but {}", found.name),
+        let module = format!(".{}.", name.trim_start_matches(PREFIX).trim_end_matches(".weight"));
+        let mut names = self.found.values().map(|found| &found.name);
+        match names.find(|found| format!(".{found}").contains(&module)) {
+            Some(other) if other.ends_with(name) => format!("no such tensor, but {other}: rename the tensors"),
+            Some(other) => format!("no such tensor, but {other}"),
             None if name == LM_HEAD => {
                 "no such tensor (config.json does not say tie_word_embeddings, that the embedding is the head)".into()
             }
