@@ -396,7 +396,7 @@ pub(crate) struct ExportArgs {
     /// The checkpoint's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// The folder to write: model.onnx, its weights, and the checkpoint's config.
+    /// The folder to write: model.onnx, its weights, and the checkpoint's config. Its batches may be padded on either side.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// fp32 or fp16.

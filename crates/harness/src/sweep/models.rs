@@ -77,7 +77,7 @@ fn folder_name(dir: &Path) -> String {
     {
         return repository.rsplit("--").next().unwrap_or(repository).into();
     }
-    names.first().map_or_else(|| "model".into(), |name| name.to_string())
+    names.first().map_or_else(|| "model".into(), ToString::to_string)
 }
 
 #[cfg(test)]
