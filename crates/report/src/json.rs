@@ -1,35 +1,55 @@
 //! Tables for programs: seconds, bytes, and every summary.
 
-use results::{Figures, Row, Table};
-use serde_json::{Value, json};
+use protocol::CellSize;
+use results::published::json::SCHEMA;
+use results::{COLUMNS, Column, Row, Table};
+use serde_json::{Map, Value, json};
 use stats::Summary;
 
-/// An array of tables.
+/// The tables as `results::published::json` reads them: a row has the published columns by their names, and under `measured`
+/// what else is known of it.
 pub fn write(tables: &[Table]) -> String {
-    let tables: Vec<Value> = tables
+    let pieces: Vec<Value> = tables
         .iter()
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
             let notes: Vec<&str> = table.notes.iter().map(|note| note.text.as_str()).collect();
             json!({
                 "heading": table.heading.to_string(),
-                "model": table.key.model,
-                "one_rank_of": table.key.ranks.one_rank_of(),
+                "generation_length": table.key.generation_length,
                 "rows": rows,
-                "notes": notes,
-                "efficiency_of": table.scale,
+                "measured": {
+                    "model": table.key.model,
+                    "one_rank_of": table.key.ranks.one_rank_of(),
+                    "notes": notes,
+                    "efficiency_of": table.scale,
+                },
             })
         })
         .collect();
-    results::escaped_json(&format!("{:#}\n", Value::Array(tables)))
+    let document = json!({ "schema": SCHEMA, "pieces": pieces });
+    results::escaped_json(&format!("{document:#}\n"))
 }
 
+/// A row: sizes and figures as numbers, in the units of the columns; what happened instead of a figure as a text.
 fn row(row: &Row) -> Value {
+    let CellSize { batch_size, prompt_length } = row.key.size();
+    let figure = |column| match row.figures.as_ref().and_then(|figures| figures.get(column)) {
+        Some(figure) if figure.is_finite() => json!(figure),
+        Some(_) => json!(""),
+        None => json!(row.text(column)),
+    };
+    let keys = [json!(row.key.engine), json!(batch_size), json!(prompt_length)];
+    let columns = keys.into_iter().chain(Column::ALL.map(figure));
+    let mut fields: Map<String, Value> = COLUMNS.map(str::to_owned).into_iter().zip(columns).collect();
+    fields.insert("measured".into(), measured(row));
+    Value::Object(fields)
+}
+
+/// What a published row does not say.
+fn measured(row: &Row) -> Value {
     let failure = row.failure();
     json!({
-        "engine": row.key.engine,
-        "batch_size": row.key.batch_size,
-        "prompt_length": row.key.prompt_length,
         "outcome": row.outcome_word(),
         "phase": failure.and_then(|failure| failure.phase),
         "error": failure.map(|failure| &failure.error),
@@ -37,7 +57,6 @@ fn row(row: &Row) -> Value {
         "scripted": row.is_scripted,
         "parts": row.parts(),
         "replicates": row.replicates.len(),
-        "columns": row.figures.as_ref().map(Figures::columns),
         "prompt_seconds": row.figures.as_ref().map(|figures| summary(&figures.prompt)),
         "first_128_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_128.as_ref().map(summary)),
         "first_256_token_seconds": row.figures.as_ref().and_then(|figures| figures.first_256.as_ref().map(summary)),

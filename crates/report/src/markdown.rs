@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use results::published::escape_cell;
 use results::published::layout::{SEPARATOR, WIDTHS, escape, header};
 use results::{Grid, Row, Table};
 
@@ -12,7 +13,7 @@ pub fn write(tables: &[Table]) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = write!(text, "## {}\n\n{}", escape(&table.heading.to_string()), rows(table));
+        let _ = write!(text, "## {}\n\n{}", escape_cell(&table.heading.to_string()), rows(table));
         if !table.notes.is_empty() {
             text.push('\n');
         }
@@ -51,7 +52,7 @@ pub fn line(row: &Row) -> String {
     let mut line = String::from("|");
     let [batch_size, prompt_length] =
         [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
-    let cells = [escape(&row.key.engine), batch_size, prompt_length].into_iter().chain(row.texts());
+    let cells = [escape_cell(&row.key.engine), batch_size, prompt_length].into_iter().chain(row.texts());
     for (cell, width) in cells.zip(WIDTHS) {
         let _ = write!(line, " {cell:width$}|");
     }

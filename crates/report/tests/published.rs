@@ -8,6 +8,7 @@ use results::published::layout::{SEPARATOR, header};
 use results::published::{Document, Piece, PublishedTable, csv, json, markdown};
 
 const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
+const SECOND: &str = include_str!("../../../results/published/llama2-a100-2024.md");
 
 /// Through every format and back to markdown.
 fn around(text: &str) -> String {
@@ -41,6 +42,41 @@ fn the_published_file_comes_back_byte_for_byte() {
     );
     assert_eq!(row.cells[0].text(), "21.32916451");
     assert_eq!(PUBLISHED.lines().nth(row.line - 1), row.markdown.as_deref().map(str::trim_end));
+}
+
+#[test]
+fn the_second_edition_keeps_its_own_names_and_comes_back_byte_for_byte() {
+    let document = markdown::parse(SECOND, "llama2-a100-2024.md").unwrap();
+    assert_eq!(around(SECOND), SECOND);
+    let rows: Vec<usize> = document.tables().map(|table| table.rows.len()).collect();
+    assert_eq!(rows, [54, 54, 18]);
+    let names = ["Prompt Processing Latency (ms)", "Average Throughput of First 128 Tokens Generated (tps)"];
+    let [csv, json] = [csv::write(&document), json::write(&document)];
+    for name in names {
+        assert!(csv.lines().next().unwrap().contains(name) && json.contains(&format!("\"{name}\": \"")));
+    }
+    // In one file with the first edition, both keep theirs.
+    let both = format!("{PUBLISHED}\n{SECOND}");
+    assert_eq!(around(&both), both);
+    let first = markdown::parse(PUBLISHED, "llama2-a100.md").unwrap();
+    let both = |document: &Document| document.tables().flat_map(|table| table.rows.clone()).count();
+    assert_eq!(both(&csv::parse(&csv::write(&first), "a.csv").unwrap()), 108);
+}
+
+#[test]
+fn a_run_s_json_is_read_back() {
+    let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
+    let measurements: Vec<_> =
+        measurements.lines().map(|line| protocol::Measurement::from_json(line.as_bytes()).unwrap()).collect();
+    let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
+    let tables = results::tables(measurements, &[], &[serde_json::from_str(environment).unwrap()]);
+    let text = report::json::write(&tables);
+    let document = json::parse(&text, "a.json").unwrap();
+    assert_eq!(markdown::write(&document), markdown::write(&Document::from(tables.as_slice())));
+    let table = document.tables().next().unwrap();
+    assert_eq!(table.generation_length, Some(tables[0].key.generation_length));
+    assert!(text.lines().nth(table.rows[1].line - 1).unwrap().contains("\"Engine\": "));
+    assert_eq!(table.remarks, [""; 0]);
 }
 
 #[test]
@@ -142,57 +178,96 @@ fn rows_of_json_know_their_lines() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
-    let other = header().replace("Batch Size", "Batch");
-    let short = header().replace(" Wall-Clock Throughput (tps) |", "");
-    let long = format!("{} More |", header());
+    let foreign = header().replace("Batch Size", "Rows");
+    let no_figure =
+        "| Engine | Batch Size | Prompt Length | Latency |\n|---|---|---|---|\n| e | 1 | 16 | 5 |\n";
+    let unknown = header().replace("Prompt Latency (ms)", "Prompt Latency (min)");
+    let twice = header().replace("Wall-Clock Throughput (tps)", "Prefill Latency [ms]");
+    let engine = header().replace("| Engine ", "");
     let dashes = "|---".repeat(10);
     let bad = |column: usize, text: &str| {
         let mut cells = ["e", "1", "16", "1", "2", "3", "4", "5", "6", "7", "8"];
         cells[column] = text;
         table(&format!("| {} |\n", cells.join(" | ")))
     };
+    let none =
+        "no table that this program reads: expected a header line | Engine | Batch Size | Prompt Length |";
     let cases = [
+        (String::new(), format!("a.md: {none}")),
+        (format!("x\n{foreign}\n{SEPARATOR}\n{}", row("e")), format!("a.md: {none}")),
+        (no_figure.to_owned(), "a.md:1: not read: no column of this table has figures that this program knows".into()),
+        (format!("```\n{}```\n", table(&row("e"))), "a.md:2: not read: a table in fenced code is an example".into()),
+        (format!("    {}\n    {SEPARATOR}\n", header()), "a.md:1: not read: a table that is indented by four".into()),
+        (format!("<table>\n{}</table>", header()), "a.md:1: an HTML table is not read: write it as markdown".into()),
         (
-            String::new(),
-            "a.md: no table of this schema: expected a header line | Engine | Batch Size | Prompt Length |",
+            format!("{unknown}\n{SEPARATOR}\n"),
+            "a.md:1: Prompt Latency (min): \"min\" is no unit of this column: expected ns, us, ms or s".into(),
         ),
-        (format!("x\n{other}\n{SEPARATOR}\n"), "a.md:2: header 2: expected \"Batch Size\", found \"Batch\""),
         (
-            format!("{short}\n{SEPARATOR}\n"),
-            "a.md:1: header 11: expected \"Wall-Clock Throughput (tps)\", found none",
+            format!("{twice}\n{SEPARATOR}\n"),
+            "a.md:1: Prefill Latency [ms]: \"Prefill Latency [ms]\" is the same column as \"Prompt Latency (ms)\"".into(),
         ),
-        (format!("{long}\n{SEPARATOR}\n"), "a.md:1: header 12: expected none, found \"More\""),
-        (format!("{}\n", header()), "a.md:2: expected a line |---|---|… of 11 columns below the header"),
-        (format!("{}\n{dashes}|\n", header()), "a.md:2: expected 11 columns as in the header, found 10"),
-        (bad(0, ""), "a.md:3: Engine: expected an engine's name, found nothing"),
-        (bad(1, "0"), "a.md:3: Batch Size: expected a whole number from 1 to 4294967295, found \"0\""),
-        (bad(2, "+16"), "a.md:3: Prompt Length: expected a whole number from 1 to 4294967295, found \"+16\""),
+        (
+            format!("{engine}\n{dashes}|\n"),
+            "a.md:1: no Engine column: say which engine it is with --engine NAME".into(),
+        ),
+        (format!("{}\n", header()), "a.md:2: expected a line |---|---|… of 11 columns below the header".into()),
+        (format!("{}\n{dashes}|\n", header()), "a.md:2: expected 11 columns as in the header, found 10".into()),
+        (table(""), "a.md:1: a table without rows".into()),
+        (table("\ntext\n"), "a.md:1: a table without rows".into()),
+        (table(&format!("\n{}", row("e"))), "a.md:4: a row apart from its table: remove the empty line".into()),
+        (table(&format!("{}\n{}", row("e"), row("f"))), "a.md:5: a row apart from its table".into()),
+        (table(&format!("{}> text\n{}", row("e"), row("f"))), "a.md:5: a row apart from its table".into()),
+        (bad(0, ""), "a.md:3: Engine: expected an engine's name, found nothing: write it in every row".into()),
+        (bad(0, "\""), "a.md:3: Engine: \"\"\" is no engine's name: write it in every row".into()),
+        (
+            bad(1, "0"),
+            "a.md:3: Batch Size: expected a whole number from 1 to 4294967295, found \"0\"".into(),
+        ),
+        (
+            bad(2, "+16"),
+            "a.md:3: Prompt Length: expected a whole number from 1 to 4294967295, found \"+16\"".into(),
+        ),
         (
             bad(3, "12,3"),
-            "a.md:3: Prompt Latency (ms): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"12,3\"",
+            "a.md:3: Prompt Latency (ms): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"12,3\": a decimal comma?".into(),
         ),
+        (bad(4, "~~12~~"), "a.md:3: Prompt Throughput (tps): struck out".into()),
         (
             bad(9, "1e999"),
-            "a.md:3: Wall-Clock Latency (s): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"1e999\"",
+            "a.md:3: Wall-Clock Latency (s): expected a number from 0 such as 12.3, OOM, N/A or nothing, found \"1e999\"".into(),
         ),
-        (bad(10, "1 | 2"), "a.md:3: expected 11 cells, found 12"),
+        (bad(10, "1 | 2"), "a.md:3: expected 11 cells, found 12".into()),
     ];
     for (text, expected) in cases {
         let error = markdown::parse(&text, "a.md").unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{error}\n{expected}");
+        assert!(error.starts_with(&expected), "{error}\n{expected}");
     }
     let csv = |text: &str| csv::parse(text, "a.csv").unwrap_err().to_string();
     let head = format!("Table,{}\n", COLUMNS.join(","));
     assert!(csv("").starts_with("a.csv: empty: expected"));
-    assert_eq!(csv("a,b\n"), "a.csv:1: header 1: expected \"Engine\", found \"a\"");
+    assert!(
+        csv("a,b\n")
+            .starts_with("a.csv:1: no table that this program reads: expected columns such as Engine,")
+    );
     assert_eq!(csv(&head), "a.csv: no rows below the header");
-    let error = csv(&format!("{head}t,e,1,16,1,2\nt,e,1,16,nan\n"));
+    let error = csv(&format!("{head}t,e,1,16,1,2,3,4,5,6,7,8\nt,e,1,16,nan,2,3,4,5,6,7,8\n"));
     assert!(error.starts_with("a.csv:3: Prompt Latency (ms): expected a number from 0"), "{error}");
+    let error = csv(&format!("{head}t,e,1,16,1,336.7,3,4,5,6,7,8,9\n"));
+    assert!(error.starts_with("a.csv:2: expected 12 fields as in the header, found 13"), "{error}");
     let json = |text: &str| json::parse(text, "a.json").unwrap_err().to_string();
     assert_eq!(json("{\"pieces\": []}"), "a.json: no table among the pieces");
-    assert!(json("[]").starts_with("a.json:1: invalid length 0, expected an object with pieces"));
-    let error = json("{\"pieces\": [{\"rows\": [\n{\"Engine\": \"e\", \"Batch\": 1}]}]}");
-    assert_eq!(error, "a.json:2: expected \"Batch Size\", found \"Batch\"");
+    assert!(json("{\"pieces\": [").starts_with("a.json:1: not JSON: EOF"));
+    assert!(json("{\"schema\": 3, \"pieces\": []}").starts_with("a.json: schema: expected 2, found 3"));
+    for other in ["[]", "[{\"avg_ts\": 1.0}]", "{\"prefill\": {}}", "3"] {
+        assert!(
+            json(other).starts_with("a.json: not a table of this program: expected what `llama2-bench table")
+        );
+    }
+    let earlier = json("[{\"heading\": \"h\", \"rows\": []}]");
+    assert!(earlier.contains("an earlier version") && earlier.contains("--format json"), "{earlier}");
+    let error = json("{\"pieces\": [{\"rows\": [\n{\"Engine\": \"e\", \"Rows\": 1}]}]}");
+    assert!(error.starts_with("a.json:2: no row that this program reads"), "{error}");
     let error =
         json(&json::write(&markdown::parse(PUBLISHED, "").unwrap()).replace("\"11.967659\"", "\"-1\""));
     assert!(
@@ -206,8 +281,16 @@ fn a_million_lines_take_no_time() {
     let rows = row("onnxruntime").repeat(100_000);
     let document = markdown::parse(&table(&rows), "a.md").unwrap();
     assert_eq!(document.tables().next().unwrap().rows.len(), 100_000);
-    let hostile =
-        ["|".repeat(1 << 20), "#\n".repeat(1 << 19), "\\".repeat(1 << 20), "| Engine |\n".repeat(1 << 16)];
+    let wide = format!("|{}\n|{}\n", "Prompt Latency (ms)|".repeat(1 << 15), "---|".repeat(1 << 15));
+    let hostile = [
+        wide,
+        "<summary>\n".repeat(1 << 16),
+        "<table ".repeat(1 << 16),
+        "|".repeat(1 << 20),
+        "#\n".repeat(1 << 19),
+        "\\".repeat(1 << 20),
+        "| Engine |\n".repeat(1 << 16),
+    ];
     for text in hostile {
         assert!(markdown::parse(&text, "a.md").is_err());
         assert!(csv::parse(&text, "a.csv").is_err());
@@ -217,19 +300,44 @@ fn a_million_lines_take_no_time() {
 
 /// A cell's text in a markdown file.
 fn figure() -> impl Strategy<Value = String> {
+    let words = vec![
+        "OOM",
+        "N/A",
+        "",
+        "-",
+        "—",
+        "TIMEOUT",
+        "CRASHED",
+        "FAILED",
+        "SKIPPED",
+        "oom",
+        "**OOM**",
+        "OOM (CUDA)",
+    ];
     prop_oneof![
         (0f64..1e12).prop_map(results::format_g10),
         (0u32..1000, 0u32..1000).prop_map(|(whole, decimals)| format!("{whole}.{decimals:03}0")),
-        prop::sample::select(vec![
-            "OOM", "N/A", "", "-", "—", "TIMEOUT", "CRASHED", "FAILED", "SKIPPED", "oom"
-        ])
-        .prop_map(str::to_owned),
+        (0u32..1000, 0u32..1000).prop_map(|(whole, decimals)| decorated(&format!("{whole}.{decimals:03}"))),
+        (1u32..1000, 0u32..1000).prop_map(|(thousands, rest)| decorated(&format!("{thousands},{rest:03}.5"))),
+        prop::sample::select(words).prop_map(str::to_owned),
     ]
+}
+
+/// A figure with one of the decorations that do not change it.
+fn decorated(figure: &str) -> String {
+    const AROUND: [&str; 9] =
+        ["**_**", "`_`", "_ ± 0.03", "_*", "<b>_</b>", "_[^1]", "[_](https://a.b)", "_ (0.5)", "*_*†"];
+    let which = figure.bytes().map(usize::from).sum::<usize>() % AROUND.len();
+    AROUND[which].replace('_', figure)
 }
 
 /// An engine's text in a markdown file: hostile, but on one line and with its pipes escaped.
 fn engine() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z-]{1,12}", "[=+@'-]{0,3}[a-z\"',;]{1,5}", "(\\\\\\||\\\\\\\\|[^|\\\\\\n\\t ]){0,8}[a-z]"]
+    prop_oneof![
+        "[a-z-]{1,12}",
+        "[=+@'-]{0,3}[a-z\"',;]{0,4}[a-z]",
+        "(\\\\\\||\\\\\\\\|[^|\\\\\\n\\t ]){0,8}[a-z]"
+    ]
 }
 
 fn blanks() -> impl Strategy<Value = String> {
@@ -247,19 +355,40 @@ fn row_text() -> impl Strategy<Value = String> {
         })
 }
 
+/// A table's headers, and a cell for the column that is more than eleven where there is one.
+fn headers() -> impl Strategy<Value = (String, Option<String>)> {
+    let second = SECOND.lines().find(|line| line.starts_with("| Engine")).unwrap().to_owned();
+    let casual = header().to_lowercase().replace("prompt latency (ms)", "**Prompt** latency [s]");
+    let notes = header() + " Notes |";
+    let more = "[a-z*~_`<>!&#-]{0,9}";
+    prop_oneof![
+        Just((header(), None)),
+        Just((second, None)),
+        Just((casual, None)),
+        more.prop_map(move |more| (notes.clone(), Some(more))),
+    ]
+}
+
 fn table_text() -> impl Strategy<Value = String> {
-    let separator =
-        prop::collection::vec("[ ]?:?-{1,20}:?[ ]?", 11).prop_map(|cells| format!("|{}|", cells.join("|")));
+    let dashes = "[ ]?:?-{1,20}:?[ ]?";
     let head = prop_oneof![
         Just(String::new()),
         "#{1,6} [A-Za-z0-9 ().|=+'\"-]{0,30}",
         "\\*\\*[A-Za-z0-9()]{1,20}\\*\\*",
+        "<summary>[A-Za-z0-9() ]{1,20}</summary>",
+        "[A-Za-z0-9()]{1,20}\n(---|===)",
         Just("## LLaMA-2 7B FP16 CUDA (1 A100 80GB)".to_owned()),
     ];
-    (head, separator, prop::collection::vec(row_text(), 0..6), "[ ]{0,3}").prop_map(
-        |(head, separator, rows, indent)| {
-            let rows: String = rows.iter().map(|row| format!("\n{row}")).collect();
-            format!("{head}\n\n{indent}{}\n{separator}{rows}\n\n", header())
+    let rows = prop::collection::vec(row_text(), 1..6);
+    (head, headers(), prop::collection::vec(dashes, 12), rows, "[ ]{0,3}").prop_map(
+        |(head, (header, more), dashes, rows, indent)| {
+            let row = |row: &String| match &more {
+                Some(more) => format!("\n{}|{more}|", row.trim_end_matches('|')),
+                None => format!("\n{row}"),
+            };
+            let rows: String = rows.iter().map(row).collect();
+            let separator = dashes[..11 + usize::from(more.is_some())].join("|");
+            format!("{head}\n\n{indent}{header}\n|{separator}|{rows}\n\n")
         },
     )
 }
@@ -322,7 +451,7 @@ proptest! {
 
 #[test]
 fn text_stays_in_one_piece() {
-    let document = markdown::parse(&format!("a\n\nb\n\n{}", table("")), "a.md").unwrap();
+    let document = markdown::parse(&format!("a\n\nb\n\n{}", table(&row("e"))), "a.md").unwrap();
     assert!(matches!(document.pieces.as_slice(), [Piece::Text(_), Piece::Table(_)]));
 }
 

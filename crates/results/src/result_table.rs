@@ -74,7 +74,12 @@ impl<'a> ResultTable<'a> {
     /// A published table of `file`.
     pub fn published(file: &'a str, table: &'a PublishedTable) -> Self {
         let mut rows: Vec<ResultRow<'a>> = table.rows.iter().map(ResultRow::published).collect();
-        generation_length::infer(&mut rows);
+        match table.generation_length {
+            Some(stated) => {
+                rows.iter_mut().for_each(|row| row.generation_length = GenerationLength::stated(stated));
+            }
+            None => generation_length::infer(&mut rows),
+        }
         Self {
             file,
             line: table.line,

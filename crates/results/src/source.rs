@@ -5,7 +5,7 @@ use std::path::Path;
 
 use protocol::MeasuredCeilings;
 
-use crate::published::{self, Document, PublishedError};
+use crate::published::{self, Document, Edition, PublishedError, ReadOptions};
 use crate::{ResultTable, Run, StoreError, Table};
 
 /// Results, and where they come from.
@@ -46,13 +46,21 @@ pub enum SourceError {
 }
 
 impl Source {
-    /// Reads a run's folder, or a markdown, csv or json file with tables of the published schema.
+    /// Reads a run's folder, or what [`PublishedFile::read`] reads.
     ///
     /// # Errors
     /// Where it is neither.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
-        if path.is_file() {
-            PublishedFile::read(path).map(Self::File)
+        Self::read_with(path, &ReadOptions::default())
+    }
+
+    /// Like [`Source::read`], with what the caller says of a file's tables that do not say it.
+    ///
+    /// # Errors
+    /// Where it is neither.
+    pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, SourceError> {
+        if PublishedFile::is_named(path) {
+            PublishedFile::read_with(path, options).map(Self::File)
         } else {
             Ok(Self::Run(Run::read(path)?))
         }
@@ -102,21 +110,52 @@ impl Run {
 }
 
 impl PublishedFile {
-    /// Reads a file of tables.
+    /// Whether a path names a file, or a built-in edition where nothing of that name is there.
+    pub fn is_named(path: &Path) -> bool {
+        path.is_file() || Self::edition(path).is_some()
+    }
+
+    /// The edition that a path names.
+    fn edition(path: &Path) -> Option<Edition> {
+        Edition::ALL.into_iter().find(|edition| Path::new(edition.name()) == path).filter(|_| !path.exists())
+    }
+
+    /// Reads a file of tables, or a built-in edition by its name: `llama2-a100-2024`.
     ///
     /// # Errors
-    /// Where it can't be read, or has no table of the published schema.
+    /// Where it can't be read, or has no table of this program's kind.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
+        Self::read_with(path, &ReadOptions::default())
+    }
+
+    /// Like [`PublishedFile::read`], with what the caller says of tables that do not say it.
+    ///
+    /// # Errors
+    /// Where it can't be read, or has no table of this program's kind.
+    pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, SourceError> {
+        if let Some(edition) = Self::edition(path) {
+            return Ok(Self::from_edition(edition));
+        }
         let name = path.display().to_string();
         match llama::read_text(path) {
-            Ok(text) => Ok(Self { document: published::parse(&text, &name)?, name }),
+            Ok(text) => Ok(Self { document: published::parse_with(&text, &name, options)?, name }),
             Err(error) => Err(SourceError::Io { name, error }),
         }
     }
 
-    /// The published LLaMA-2 tables that are compiled in.
+    /// The first edition of the published LLaMA-2 tables, which is what this program compares with where nothing else is named.
     pub fn built_in() -> Self {
-        Self { name: published::LLAMA2_A100_FILE.into(), document: published::built_in() }
+        Self::from_edition(Edition::default())
+    }
+
+    /// An edition of the published LLaMA-2 tables, which are compiled in.
+    pub fn from_edition(edition: Edition) -> Self {
+        Self { name: edition.file().into(), document: edition.document() }
+    }
+
+    /// What of it was not read, one line each with its place.
+    pub fn remarks(&self) -> impl Iterator<Item = &str> {
+        self.document.tables().flat_map(|table| &table.remarks).map(String::as_str)
     }
 
     /// Its tables.

@@ -5,10 +5,13 @@ use protocol::FailureKind;
 use super::error::brief;
 use crate::{Figure, Statistic, Value};
 
-/// A figure as printed; always one that can be read.
+/// A figure as printed, without decorations; always one that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cell {
+    /// In the unit of its header.
     text: String,
+    /// The power of ten of the column's own unit that the header's is.
+    power: i32,
 }
 
 /// How cells end without figures; [`FailureKind::table_word`] is what stands for it.
@@ -20,27 +23,90 @@ const ENDED: [FailureKind; 5] = [
     FailureKind::Skipped,
 ];
 
+/// What else people write.
+const OTHER_WORDS: [(&str, FailureKind); 12] = [
+    ("OUT OF MEMORY", FailureKind::OutOfMemory),
+    ("OUT-OF-MEMORY", FailureKind::OutOfMemory),
+    ("OUT_OF_MEMORY", FailureKind::OutOfMemory),
+    ("CUDA OOM", FailureKind::OutOfMemory),
+    ("CUDA OUT OF MEMORY", FailureKind::OutOfMemory),
+    ("OOM ERROR", FailureKind::OutOfMemory),
+    ("TIMED OUT", FailureKind::TimedOut),
+    ("TIMED_OUT", FailureKind::TimedOut),
+    ("CRASH", FailureKind::Crashed),
+    ("ERROR", FailureKind::Failed),
+    ("FAIL", FailureKind::Failed),
+    ("NOT RUN", FailureKind::Skipped),
+];
+
+/// What says that there is no figure.
+const NOT_AVAILABLE: [&str; 14] = [
+    "-",
+    "–",
+    "—",
+    "−",
+    "--",
+    "---",
+    "N/A",
+    "NA",
+    "N.A.",
+    "NONE",
+    "NULL",
+    "TBD",
+    "NOT AVAILABLE",
+    "NOT MEASURED",
+];
+
 impl Cell {
     /// Takes a printed text without blanks around it. A number is digits with at most one decimal point and an exponent
     /// (`11.96`, `1e+10`), from 0 and finite: no sign, no separator of thousands, no unit. Words are read in either case.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match read(text) {
-            Some(_) => Ok(Self { text: text.into() }),
-            None => Err(format!(
-                "expected a number from 0 such as 12.3, OOM, N/A or nothing, found {}",
-                brief(text)
-            )),
-        }
+        Self::from_word(text).or_else(|| Self::from_number(text)).ok_or_else(|| {
+            format!("expected a number from 0 such as 12.3, OOM, N/A or nothing, found {}", brief(text))
+        })
     }
 
-    /// As printed.
+    /// Takes nothing, `N/A`, `OOM` and what else says why there is no figure, with a remark in parentheses.
+    pub(super) fn from_word(text: &str) -> Option<Self> {
+        read_word(text).map(|_| Self { text: text.into(), power: 0 })
+    }
+
+    pub(super) fn from_number(text: &str) -> Option<Self> {
+        read_figure(text).map(|_| Self { text: text.into(), power: 0 })
+    }
+
+    /// The cell of a column that a table does not have.
+    pub(super) fn not_available() -> Self {
+        Self { text: "N/A".into(), power: 0 }
+    }
+
+    /// The same text below a header whose unit is this power of ten of the column's own.
+    pub(super) fn with_power(self, power: i32) -> Self {
+        Self { power, ..self }
+    }
+
+    /// The figure times a power of ten, with the same digits.
+    pub(super) fn shifted(self, power: i32) -> Self {
+        if power == 0 || read_word(&self.text).is_some() {
+            return self;
+        }
+        Self { text: shift(&self.text, power), ..self }
+    }
+
+    /// The same figure below a header of another unit.
+    pub(super) fn in_power(&self, power: i32) -> Self {
+        self.clone().shifted(self.power - power).with_power(power)
+    }
+
+    /// As printed, in the unit of its header.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What it says.
+    /// What it says, in the unit of its column.
     pub fn value(&self) -> Value {
-        read(&self.text).unwrap_or(Value::Empty)
+        let figure = || read_figure(&shift(&self.text, self.power)).map(Value::Figure);
+        read_word(&self.text).or_else(figure).unwrap_or(Value::Empty)
     }
 
     /// The figure, where it is one.
@@ -49,17 +115,50 @@ impl Cell {
     }
 }
 
-fn read(text: &str) -> Option<Value> {
-    let is = |word: &str| text.eq_ignore_ascii_case(word);
-    match text {
-        "" => Some(Value::Empty),
-        "-" | "–" | "—" => Some(Value::NotAvailable),
-        _ if is("N/A") => Some(Value::NotAvailable),
-        _ => {
-            let ended = ENDED.into_iter().find(|kind| is(kind.table_word())).map(Value::Ended);
-            ended.or_else(|| read_figure(text).map(Value::Figure))
-        }
+fn read_word(text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return Some(Value::Empty);
     }
+    let has_digit = text.starts_with(|c: char| c.is_ascii_digit());
+    if has_digit || text.len() > 200 {
+        return None;
+    }
+    let upper = text.to_uppercase();
+    // `OOM (CUDA)`, `OOM: 80 GB`, `N/A (unsupported)`
+    let end = upper.find(['(', ':']).unwrap_or(upper.len());
+    let word = upper[..end].trim_end();
+    if NOT_AVAILABLE.contains(&word) {
+        return Some(Value::NotAvailable);
+    }
+    let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, kind)| *kind);
+    ENDED.into_iter().find(|kind| kind.table_word() == word).or(other).map(Value::Ended)
+}
+
+/// A number times a power of ten: the same digits with another exponent.
+fn shift(number: &str, power: i32) -> String {
+    if power == 0 {
+        return number.to_owned();
+    }
+    if let Some((mantissa, exponent)) = number.split_once(['e', 'E']) {
+        let exponent = exponent.parse::<i32>().unwrap_or(0).saturating_add(power);
+        return if exponent == 0 { mantissa.to_owned() } else { format!("{mantissa}e{exponent}") };
+    }
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let places = usize::try_from(power.unsigned_abs()).unwrap_or(usize::MAX);
+    let (whole, decimals) = if power < 0 && places < 16 {
+        let padded = format!("{}{whole}", "0".repeat((places + 1).saturating_sub(whole.len())));
+        let (whole, moved) = padded.split_at(padded.len() - places);
+        (whole.to_owned(), format!("{moved}{decimals}"))
+    } else if power > 0 && places <= decimals.len() {
+        let (moved, rest) = decimals.split_at(places);
+        (format!("{whole}{moved}"), rest.to_owned())
+    } else {
+        // More zeros would say more digits than were printed.
+        return format!("{number}e{power}");
+    };
+    let digits = whole.trim_start_matches('0');
+    let whole = if digits.is_empty() { "0" } else { digits };
+    if decimals.is_empty() { whole.to_owned() } else { format!("{whole}.{decimals}") }
 }
 
 fn read_figure(text: &str) -> Option<Figure> {
@@ -108,6 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn another_unit_has_the_same_digits() {
+        for (number, power, shifted) in [
+            ("11.97", 0, "11.97"),
+            ("0.01197", 3, "11.97"),
+            ("11970", -3, "11.970"),
+            ("3.08", 3, "3.08e3"),
+            ("3.080", 3, "3080"),
+            ("5", -6, "0.000005"),
+            ("1.5e2", 3, "1.5e5"),
+            ("1.5e-3", 3, "1.5"),
+            ("0.000", 3, "0"),
+        ] {
+            assert_eq!(Cell::from_number(number).unwrap().shifted(power).text(), shifted, "{number}");
+            let [before, after] = [(number, power), (shifted, 0)]
+                .map(|(text, power)| read_figure(&shift(text, power)).unwrap());
+            assert!((before.half_width / after.half_width - 1.0).abs() < 1e-9, "{number}");
+        }
+    }
+
+    #[test]
     fn words_are_read() {
         let value = |text| Cell::parse(text).unwrap().value();
         assert_eq!(value("OOM"), Value::Ended(FailureKind::OutOfMemory));
@@ -115,6 +234,12 @@ mod tests {
         assert_eq!([value("N/A"), value("—")], [Value::NotAvailable; 2]);
         assert_eq!(value(""), Value::Empty);
         assert_eq!(value("timeout"), Value::Ended(FailureKind::TimedOut));
+        for text in ["OOM (CUDA)", "oom: 80 GB", "Out of memory", "CUDA out of memory"] {
+            assert_eq!(value(text), Value::Ended(FailureKind::OutOfMemory), "{text}");
+        }
+        for text in ["NA", "n/a", "–", "TBD", "none"] {
+            assert_eq!(value(text), Value::NotAvailable, "{text}");
+        }
     }
 
     #[test]
@@ -138,6 +263,8 @@ mod tests {
             "0e999",
             "1.2.3",
             "1e99999999999",
+            "OOMs",
+            "no OOM",
         ] {
             let error = Cell::parse(text).unwrap_err();
             assert!(error.ends_with(&format!("found \"{text}\"")), "{error}");

@@ -1,32 +1,46 @@
-//! The tables as json: `{"pieces": [{"text": …} | {"heading": …, "rows": […]}]}`, figures as the texts that were printed,
-//! under the documents' column names.
+//! Tables as json: `{"schema": 2, "pieces": [{"text": …} | {"heading": …, "rows": [{"Engine": …, …}]}]}`. A row has the table's
+//! columns by their names; figures are texts as they were printed, or numbers where this program measured them.
+//!
+//! Without a `schema` it is of an earlier version: the same, but for numbers.
 
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::columns::{Header, MOST_COLUMNS};
 use super::error::brief;
-use super::lines::trim;
-use super::markdown::{parse_any, read_row, write as write_markdown};
-use super::{Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
-use crate::COLUMNS;
+use super::headings::clean_heading;
+use super::rows::{RawRow, read_rows, remarks};
+use super::{Columns, Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
+use super::{ReadOptions, markdown};
+use crate::format_g10;
+
+/// The version of the format.
+pub const SCHEMA: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with pieces")]
 struct JsonDocument {
+    #[serde(default)]
+    schema: Option<u32>,
     pieces: Vec<JsonPiece>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a piece: an object with a text, or with rows")]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a piece: an object with a text, or with rows")]
 struct JsonPiece {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heading: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    generation_length: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     markdown: Option<JsonMarkdown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<Vec<JsonRow>>,
+    /// What a run says of its table beside its rows.
+    #[serde(skip_serializing)]
+    measured: Option<IgnoredAny>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,21 +52,41 @@ struct JsonMarkdown {
     separator: String,
 }
 
-/// A row whose object has the documents' columns in any order, and `markdown` where it has it.
-struct JsonRow(PublishedRow);
+/// A row: its table's columns by name, in order, and `markdown` where it has it.
+struct JsonRow {
+    fields: Vec<(String, JsonText)>,
+    markdown: Option<String>,
+}
+
+/// What a column has: sizes are numbers, and so are figures that were measured and not printed.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a text or a number")]
+enum JsonText {
+    Text(String),
+    Whole(u64),
+    Number(f64),
+    Null(()),
+}
+
+impl JsonText {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Whole(number) => number.to_string(),
+            Self::Number(number) => format_g10(number),
+            Self::Null(()) => String::new(),
+        }
+    }
+}
 
 impl Serialize for JsonRow {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap as _;
-        let Self(row) = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(COLUMNS[0], &row.engine)?;
-        map.serialize_entry(COLUMNS[1], &row.batch_size)?;
-        map.serialize_entry(COLUMNS[2], &row.prompt_length)?;
-        for (name, cell) in COLUMNS[3..].iter().zip(&row.cells) {
-            map.serialize_entry(name, cell.text())?;
+        for (name, text) in &self.fields {
+            map.serialize_entry(name, text)?;
         }
-        if let Some(markdown) = &row.markdown {
+        if let Some(markdown) = &self.markdown {
             map.serialize_entry("markdown", markdown)?;
         }
         map.end()
@@ -61,72 +95,201 @@ impl Serialize for JsonRow {
 
 impl<'de> Deserialize<'de> for JsonRow {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor).map(Self)
+        deserializer.deserialize_map(RowVisitor)
     }
 }
 
 struct RowVisitor;
 
 impl<'de> serde::de::Visitor<'de> for RowVisitor {
-    type Value = PublishedRow;
+    type Value = JsonRow;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a row: an object with the documents' columns")
+        f.write_str("a row: an object with the columns by name")
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<PublishedRow, A::Error> {
-        let mut texts: [Option<String>; 11] = Default::default();
-        let mut markdown = None;
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<JsonRow, A::Error> {
+        let mut row = JsonRow { fields: Vec::new(), markdown: None };
         while let Some(key) = map.next_key::<String>()? {
-            match COLUMNS.iter().position(|column| *column == key) {
-                Some(index @ (1 | 2)) => texts[index] = Some(map.next_value::<u32>()?.to_string()),
-                Some(index) => texts[index] = Some(map.next_value()?),
-                None if key == "markdown" => markdown = Some(map.next_value()?),
-                None => {
-                    let next =
-                        texts.iter().position(Option::is_none).map_or("no other", |index| COLUMNS[index]);
-                    return Err(A::Error::custom(format!("expected \"{next}\", found {}", brief(&key))));
+            match key.as_str() {
+                "markdown" => row.markdown = Some(map.next_value()?),
+                "measured" => drop(map.next_value::<IgnoredAny>()?),
+                _ if row.fields.len() >= MOST_COLUMNS => {
+                    return Err(A::Error::custom(format!("more than {MOST_COLUMNS} columns")));
+                }
+                _ => {
+                    let text = map.next_value()?;
+                    row.fields.push((key, text));
                 }
             }
         }
-        if let Some(index) = texts.iter().position(Option::is_none) {
-            return Err(A::Error::custom(format!("{}: missing", COLUMNS[index])));
-        }
-        let row = read_row(&texts.map(Option::unwrap_or_default));
-        let row = row.map_err(|(column, what)| A::Error::custom(format!("{}: {what}", COLUMNS[column])))?;
-        Ok(PublishedRow { markdown, ..row })
+        Ok(row)
     }
 }
 
-/// Reads tables from json as [`write()`] makes it; `file` names it in errors.
+/// Reads tables from json as [`write()`] makes it, or `table --format json` of a run; `file` names it in errors.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
-    let document: JsonDocument = serde_json::from_str(text).map_err(|error| {
-        let line = (error.line() > 0).then_some(error.line());
-        PublishedError::new(file, line, without_place(&error.to_string()))
-    })?;
-    let pieces = document.pieces.into_iter().map(|piece| match piece {
-        JsonPiece { text: Some(text), heading: None, markdown: None, rows: None } => Ok(Piece::Text(text)),
-        JsonPiece { text: None, heading, markdown, rows: Some(rows) } => {
-            Ok(Piece::Table(PublishedTable {
-                heading: trim(&heading.unwrap_or_default()).to_owned(),
-                line: 0,
-                markdown: markdown.map(|JsonMarkdown { heading, between, header, separator }| {
-                    MarkdownSource { heading, between, header, separator }
-                }),
-                rows: rows.into_iter().map(|JsonRow(row)| row).collect(),
-            }))
-        }
-        _ => Err(PublishedError::new(file, None, "expected pieces that have either a text or rows")),
-    });
-    let mut document = Document { pieces: pieces.collect::<Result<_, _>>()? };
-    number_lines(&mut document, text);
+    parse_with(text, file, &ReadOptions::default())
+}
+
+/// Like [`parse`], with what the caller says of tables that do not say it.
+pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document: JsonDocument = serde_json::from_str(text).map_err(|error| explain(&error, text, file))?;
+    if let Some(other) = document.schema.filter(|schema| *schema != SCHEMA) {
+        let what =
+            format!("schema: expected {SCHEMA}, found {other}: it is of another version of this program");
+        return Err(PublishedError::new(file, None, what));
+    }
+    let mut lines = RowLines::new(text);
+    let mut pieces = Vec::new();
+    for piece in document.pieces {
+        pieces.push(match piece {
+            JsonPiece { text: Some(text), heading: None, markdown: None, rows: None, .. } => {
+                Piece::Text(text)
+            }
+            JsonPiece { text: None, rows: Some(_), .. } => {
+                Piece::Table(table(piece, &mut lines, file, options)?)
+            }
+            _ => {
+                return Err(PublishedError::new(
+                    file,
+                    None,
+                    "expected pieces that have either a text or rows",
+                ));
+            }
+        });
+    }
+    let mut document = Document { pieces };
     if document.tables().next().is_none() {
         return Err(PublishedError::new(file, None, "no table among the pieces"));
     }
     if !is_consistent(&document) {
         return Err(PublishedError::new(file, None, "markdown: does not make tables of these rows"));
     }
+    for table in document.tables_mut() {
+        options.complete(table, file)?;
+    }
     Ok(document)
+}
+
+/// Reads a piece with rows.
+fn table(
+    piece: JsonPiece,
+    lines: &mut RowLines<'_>,
+    file: &str,
+    options: &ReadOptions,
+) -> Result<PublishedTable, PublishedError> {
+    let rows = piece.rows.unwrap_or_default();
+    let names: Vec<String> =
+        rows.first().map(|row| row.fields.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default();
+    let first = lines.peek();
+    let error = |what: String| PublishedError::new(file, first, what);
+    if rows.is_empty() {
+        return Err(error("a table without rows".into()));
+    }
+    let columns = match Columns::read(&names) {
+        Header::Table(columns) => columns,
+        Header::Unreadable(index, what) => {
+            return Err(error(what).in_column(&crate::one_line(&names[index])));
+        }
+        Header::Other(_) => {
+            let found = brief(&names.join(", "));
+            return Err(error(format!(
+                "no row that this program reads: expected Engine, Batch Size, Prompt Length and figures such as Prompt Latency (ms), found {found}"
+            )));
+        }
+    };
+    let engine = options.engine.as_ref().filter(|_| !columns.has_engine());
+    if !columns.has_engine() && engine.is_none() {
+        return Err(ReadOptions::no_engine(file, first));
+    }
+    let columns = match engine {
+        None => columns,
+        Some(_) => {
+            let with_engine: Vec<String> = std::iter::once("Engine".into()).chain(names.clone()).collect();
+            match Columns::read(&with_engine) {
+                Header::Table(columns) => columns,
+                _ => return Err(ReadOptions::no_engine(file, first)),
+            }
+        }
+    };
+    let has_markdown = engine.is_none();
+    let mut raw = Vec::with_capacity(rows.len());
+    for JsonRow { mut fields, markdown } in rows {
+        let line = lines.next().unwrap_or(0);
+        let place = (line > 0).then_some(line);
+        let mut texts: Vec<String> = engine.cloned().into_iter().collect();
+        for (index, name) in names.iter().enumerate() {
+            // Rows have their keys in the same order, as they were written.
+            let at = match fields.get(index) {
+                Some((key, _)) if key == name => Some(index),
+                _ => fields.iter().position(|(key, _)| key == name),
+            };
+            let Some(at) = at else {
+                return Err(PublishedError::new(file, place, "missing in this row").in_column(name));
+            };
+            texts.push(std::mem::replace(&mut fields[at].1, JsonText::Null(())).into_text());
+        }
+        if fields.len() > names.len() {
+            let other =
+                fields.iter().find(|(key, _)| !names.contains(key)).map_or("a key twice", |(key, _)| key);
+            let what = format!("{} is not among the columns of the first row", brief(other));
+            return Err(PublishedError::new(file, place, what));
+        }
+        raw.push(RawRow { line, texts, markdown: markdown.filter(|_| has_markdown) });
+    }
+    let read = read_rows(&columns, raw, file)?;
+    let stated = piece.generation_length.filter(|length| *length > 0);
+    Ok(PublishedTable {
+        heading: clean_heading(&piece.heading.unwrap_or_default()),
+        line: first.unwrap_or(0),
+        markdown: piece.markdown.filter(|_| has_markdown).map(
+            |JsonMarkdown { heading, between, header, separator }| MarkdownSource {
+                heading,
+                between,
+                header,
+                separator,
+            },
+        ),
+        remarks: remarks(&columns, &read, file, first.unwrap_or(0)),
+        generation_length: read.generation_length.or(stated),
+        columns,
+        rows: read.rows,
+    })
+}
+
+/// Says what is wrong with a text that is no such json.
+fn explain(error: &serde_json::Error, text: &str, file: &str) -> PublishedError {
+    #[derive(Deserialize)]
+    struct Ours {
+        #[serde(rename = "pieces")]
+        _pieces: IgnoredAny,
+    }
+    #[derive(Deserialize)]
+    struct EarlierTable {
+        #[serde(rename = "heading")]
+        _heading: IgnoredAny,
+        #[serde(rename = "rows")]
+        _rows: IgnoredAny,
+    }
+    let line = (error.line() > 0).then_some(error.line());
+    let words = without_place(&error.to_string()).to_owned();
+    let is_json = !error.is_syntax() && !error.is_eof() && serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if !is_json {
+        return PublishedError::new(file, line, format!("not JSON: {words}"));
+    }
+    if serde_json::from_str::<Vec<EarlierTable>>(text).is_ok_and(|tables| !tables.is_empty()) {
+        let what = "a run's tables from an earlier version of this program, whose figures have no names: print them again with \
+                    `llama2-bench table RUN --format json`";
+        return PublishedError::new(file, None, what);
+    }
+    if !text.trim_start().starts_with('{') || serde_json::from_str::<Ours>(text).is_err() {
+        let what = "not a table of this program: expected what `llama2-bench table --format json` writes, an object with \
+                    \"schema\" and \"pieces\"; both are missing";
+        return PublishedError::new(file, None, what);
+    }
+    PublishedError::new(file, line, words)
 }
 
 /// Whether what the document says of its markdown gives its own tables again.
@@ -138,42 +301,89 @@ fn is_consistent(document: &Document) -> bool {
         return true;
     }
     // What is not its markdown's own text is written anew, without what would steer a terminal.
-    let same = |its: &str, again: &str| its == again || trim(&crate::one_line(its)) == again;
+    let same = |its: &str, again: &str| its == again || super::lines::trim(&crate::one_line(its)) == again;
     let same_row = |(row, again): (&PublishedRow, &PublishedRow)| {
-        row.texts().iter().zip(again.texts()).all(|(its, again)| same(its, &again))
+        let sizes = |row: &PublishedRow| [row.batch_size, row.prompt_length];
+        let mut cells = row.cells.iter().zip(&again.cells);
+        same(&row.engine, &again.engine)
+            && sizes(row) == sizes(again)
+            && cells.all(|(cell, again)| same(cell.text(), again.text()) || cell.value() == again.value())
     };
     let same_table = |(table, again): (&PublishedTable, &PublishedTable)| {
-        // A csv names a table in its rows: where there are none, the markdown alone says its heading.
-        (table.heading == again.heading || (!table.rows.is_empty() && same(&table.heading, &again.heading)))
+        same(&table.heading, &again.heading)
+            && table.columns.names().eq(again.columns.names())
             && table.rows.len() == again.rows.len()
             && table.rows.iter().zip(&again.rows).all(same_row)
     };
-    parse_any(&write_markdown(document), "").is_ok_and(|again| {
+    markdown::parse_any(&markdown::write(document), "").is_ok_and(|again| {
         document.tables().count() == again.tables().count()
             && document.tables().zip(again.tables()).all(same_table)
     })
 }
 
-/// Gives rows the lines of their keys `Engine`, and tables that of their first row: no other object has that key, and inside
-/// a text its quotes would be escaped. Where a key is written with escapes, rows stay without lines.
-fn number_lines(document: &mut Document, text: &str) {
-    let key = format!("\"{}\"", COLUMNS[0]);
-    let is_key = |line: &str, at: usize| {
-        !line[..at].ends_with('\\') && line[at + key.len()..].trim_start().starts_with(':')
-    };
-    let lines = text.lines().enumerate().flat_map(|(index, line)| {
-        line.match_indices(&key).filter(move |(at, _)| is_key(line, *at)).map(move |_| index + 1)
-    });
-    let lines: Vec<usize> = lines.collect();
-    if lines.len() != document.tables().map(|table| table.rows.len()).sum::<usize>() {
-        return;
+/// The lines of rows: those of their first keys, in order. A row's object is inside two arrays and two objects.
+struct RowLines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    depth: usize,
+    /// Whether the fourth of what is open is an array.
+    is_in_rows: bool,
+}
+
+impl<'a> RowLines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, line: 1, depth: 0, is_in_rows: false }
     }
-    let mut lines = lines.into_iter();
-    for table in document.tables_mut() {
-        for (row, line) in table.rows.iter_mut().zip(&mut lines) {
-            row.line = line;
+
+    fn peek(&self) -> Option<usize> {
+        Self { ..*self }.next()
+    }
+}
+
+impl Iterator for RowLines<'_> {
+    type Item = usize;
+
+    /// The line of the first key of the next row's object.
+    fn next(&mut self) -> Option<usize> {
+        const ROW: usize = 5;
+        let bytes = self.text.as_bytes();
+        let mut is_row = false;
+        while let Some(byte) = bytes.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'\n' => self.line += 1,
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    is_row = *byte == b'{' && self.depth == ROW && self.is_in_rows;
+                    if self.depth + 1 == ROW {
+                        self.is_in_rows = *byte == b'[';
+                    }
+                }
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if is_row {
+                        return Some(self.line);
+                    }
+                }
+                b'"' => {
+                    let line = self.line;
+                    while let Some(byte) = bytes.get(self.at) {
+                        self.at += 1;
+                        match byte {
+                            b'\\' => self.at += 1,
+                            b'"' => break,
+                            _ => {}
+                        }
+                    }
+                    if is_row {
+                        return Some(line);
+                    }
+                }
+                _ => {}
+            }
         }
-        table.line = table.rows.first().map_or(0, |row| row.line);
+        None
     }
 }
 
@@ -185,20 +395,28 @@ fn without_place(error: &str) -> &str {
 /// The document as json.
 pub fn write(document: &Document) -> String {
     let pieces = document.pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => {
-            JsonPiece { text: Some(text.clone()), heading: None, markdown: None, rows: None }
-        }
+        Piece::Text(text) => JsonPiece { text: Some(text.clone()), ..JsonPiece::default() },
         Piece::Table(table) => JsonPiece {
-            text: None,
             heading: Some(table.heading.clone()),
+            generation_length: table.generation_length,
             markdown: table.markdown.clone().map(|MarkdownSource { heading, between, header, separator }| {
                 JsonMarkdown { heading, between, header, separator }
             }),
-            rows: Some(table.rows.iter().cloned().map(JsonRow).collect()),
+            rows: Some(table.rows.iter().map(|row| json_row(table, row)).collect()),
+            ..JsonPiece::default()
         },
     });
-    let document = JsonDocument { pieces: pieces.collect() };
+    let document = JsonDocument { schema: Some(SCHEMA), pieces: pieces.collect() };
     let mut text = serde_json::to_string_pretty(&document).expect("texts and numbers are json");
     text.push('\n');
     text
+}
+
+fn json_row(table: &PublishedTable, row: &PublishedRow) -> JsonRow {
+    let texts = table.columns.texts(row).into_iter().enumerate().map(|(index, text)| {
+        let number = text.parse().ok().filter(|_| table.columns.is_size(index));
+        number.map_or(JsonText::Text(text), JsonText::Whole)
+    });
+    let names = table.columns.names().map(str::to_owned);
+    JsonRow { fields: names.zip(texts).collect(), markdown: row.markdown.clone() }
 }

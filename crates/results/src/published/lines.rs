@@ -1,4 +1,4 @@
-//! The syntax of a line of markdown: cells, headings, fences, escapes.
+//! The syntax of a line of markdown: cells, block quotes, fences, escapes.
 
 pub(super) const BLANKS: [char; 2] = [' ', '\t'];
 
@@ -13,10 +13,36 @@ pub(super) struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn of(line: &'a str) -> Self {
-        let blanks = line.len() - line.trim_start_matches(BLANKS).len();
-        let pipe = usize::from(line[blanks..].starts_with('|'));
-        Self { line, at: Some(if pipe == 1 { blanks + 1 } else { 0 }) }
+    pub(super) fn new(line: &'a str) -> Self {
+        let start = text_start(line).at;
+        let blanks = line[start..].len() - line[start..].trim_start_matches(BLANKS).len();
+        let pipe = line[start + blanks..].starts_with('|');
+        Self { line, at: Some(if pipe { start + blanks + 1 } else { start }) }
+    }
+}
+
+/// Where a line's own text starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TextStart {
+    /// Behind the marks of block quotes.
+    pub(super) at: usize,
+    /// Block quotes around it.
+    pub(super) quotes: usize,
+}
+
+/// Skips the marks of block quotes, `> `.
+pub(super) fn text_start(line: &str) -> TextStart {
+    let mut start = TextStart { at: 0, quotes: 0 };
+    loop {
+        let rest = &line[start.at..];
+        let inner = rest.trim_start_matches(' ');
+        if rest.len() - inner.len() > 3 || !inner.starts_with('>') {
+            return start;
+        }
+        start.at += rest.len() - inner.len() + 1;
+        start.quotes += 1;
+        // One blank belongs to the mark.
+        start.at += usize::from(line[start.at..].starts_with(' '));
     }
 }
 
@@ -43,44 +69,9 @@ impl<'a> Iterator for Cells<'a> {
     }
 }
 
-/// A heading's line: its text, and where in the line that stands.
-pub(super) struct ParsedHeading {
-    pub(super) text: String,
-    pub(super) from: usize,
-    pub(super) to: usize,
-}
-
-/// `## A heading`, or a line that is bold as a whole: `**A heading**`.
-pub(super) fn parse_heading(line: &str) -> Option<ParsedHeading> {
-    let content = split_line_end(line).0;
-    let inner = trim(content);
-    if inner.is_empty() || is_code(content) {
-        return None;
-    }
-    let offset = content.len() - content.trim_start_matches(BLANKS).len();
-    let marks = inner.len() - inner.trim_start_matches('#').len();
-    let (from, inner) = if (1..=6).contains(&marks) {
-        let rest = &inner[marks..];
-        let text = trim(rest);
-        if !rest.is_empty() && !rest.starts_with(BLANKS) {
-            return None;
-        }
-        let open = text.trim_end_matches('#');
-        let text =
-            if open.is_empty() || open.ends_with(BLANKS) { open.trim_end_matches(BLANKS) } else { text };
-        (offset + marks + (rest.len() - rest.trim_start_matches(BLANKS).len()), text)
-    } else {
-        let text = inner.strip_prefix("**")?.strip_suffix("**")?;
-        if text.is_empty() || text.contains("**") || trim(text) != text {
-            return None;
-        }
-        (offset + 2, text)
-    };
-    Some(ParsedHeading { text: unescape(inner), from, to: from + inner.len() })
-}
-
 /// Four blanks or a tab before it: code.
 pub(super) fn is_code(line: &str) -> bool {
+    let line = &line[text_start(line).at..];
     line.starts_with("    ") || line.trim_start_matches(' ').starts_with('\t')
 }
 
@@ -90,9 +81,20 @@ pub(super) fn starts_block(line: &str) -> bool {
     ["#", ">", "<", "- ", "* ", "+ ", "```", "~~~"].iter().any(|start| line.starts_with(start))
 }
 
+/// Whether a line is the one below a table's header: `|---|:-:|`.
+pub(super) fn is_separator(line: &str) -> bool {
+    let is_dashes = |cell: &str| {
+        let inner = cell.strip_prefix(':').unwrap_or(cell);
+        let inner = inner.strip_suffix(':').unwrap_or(inner);
+        !inner.is_empty() && inner.bytes().all(|byte| byte == b'-')
+    };
+    let mut cells = Cells::new(line).map(|(_, raw)| trim(raw)).peekable();
+    line.contains('|') && cells.peek().is_some() && cells.all(is_dashes)
+}
+
 /// Follows fenced code: whether `line` opens or closes a fence.
 pub(super) fn update_fence(fence: &mut Option<(u8, usize)>, line: &str) -> bool {
-    let line = if is_code(line) { "" } else { trim(line) };
+    let line = if is_code(line) { "" } else { trim(&line[text_start(line).at..]) };
     let mark = line.bytes().next().filter(|mark| [b'`', b'~'].contains(mark));
     let Some(mark) = mark else { return false };
     let length = line.bytes().take_while(|byte| *byte == mark).count();

@@ -1,167 +1,140 @@
-//! The documents' markdown: GitHub's tables, with everything around them.
+//! Markdown documents: GitHub's tables, with everything around them.
 //!
 //! Escapes, optional outer pipes and rows that are too short are as in GitHub Flavored Markdown's section on tables;
-//! tables in fenced code are text.
+//! tables in fenced code are examples, and text.
 
-use super::error::brief;
-use super::layout::{SEPARATOR, WIDTHS, escape, header};
-use super::lines::{BLANKS, Cells, is_code, parse_heading, split_line_end, starts_block, trim};
-use super::lines::{unescape, update_fence};
-use super::{Cell, Document, MarkdownSource, Piece, PublishedError, PublishedRow, PublishedTable};
-use crate::COLUMNS;
+use std::borrow::Cow;
 
-/// Reads the tables of a markdown text; `file` names it in errors. A table whose first header is `Engine` must have the
-/// documents' schema; there must be at least one.
+use super::columns::{Header, MOST_COLUMNS};
+use super::headings::{heading_lines, parse_heading};
+use super::inline::{escape_cell, plain_text};
+use super::lines::update_fence;
+use super::lines::{BLANKS, Cells, is_code, is_separator, split_line_end, starts_block, text_start, trim};
+use super::rows::{RawRow, read_rows, remarks};
+use super::write::plain_cell;
+pub use super::write::write;
+use super::{Columns, Document, MarkdownSource, Piece, PublishedError, PublishedTable, ReadOptions};
+
+/// Reads the tables of a markdown text; `file` names it in errors. A table is one of this program's kind where it has columns of
+/// batch sizes, of prompt lengths and of a figure; there must be at least one.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
-    let document = parse_any(text, file)?;
-    if document.tables().next().is_none() {
-        let what =
-            "no table of this schema: expected a header line | Engine | Batch Size | Prompt Length | …";
-        return Err(PublishedError::new(file, None, what));
+    parse_with(text, file, &ReadOptions::default())
+}
+
+/// Like [`parse`], with what the caller says of tables that do not say it.
+pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
+    let (document, not_read) = parse_all(text, file, options)?;
+    if document.tables().next().is_some() {
+        return Ok(document);
     }
-    Ok(document)
+    let what = "no table that this program reads: expected a header line | Engine | Batch Size | Prompt Length | Prompt Latency (ms) | …";
+    Err(match not_read {
+        Some((line, why)) => PublishedError::new(file, line, format!("not read: {why}; the file has {what}")),
+        None => PublishedError::new(file, None, what),
+    })
 }
 
 /// Like [`parse`], of a text that may hold no table.
-pub(crate) fn parse_any(text: &str, file: &str) -> Result<Document, PublishedError> {
-    let byte_order_mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut reader = Reader { text, file, at: byte_order_mark, line: 0 };
+pub(super) fn parse_any(text: &str, file: &str) -> Result<Document, PublishedError> {
+    parse_all(text, file, &ReadOptions::default()).map(|(document, _)| document)
+}
+
+/// The document, and the first table that was not read with the reason.
+fn parse_all(
+    text: &str,
+    file: &str,
+    options: &ReadOptions,
+) -> Result<(Document, Option<(usize, String)>), PublishedError> {
+    let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut reader = Reader { text, file, options, at, line: 0, not_read: Vec::new(), example: None };
     let mut document = Document::default();
-    let (mut start, mut heading, mut fence) = (0, None, None);
+    let (mut start, mut heading, mut fence, mut html) = (0, None, None, HtmlTable::default());
+    let mut last: Option<Columns> = None;
     while let Some(line) = reader.next() {
         if update_fence(&mut fence, line.content) || fence.is_some() {
+            reader.note_example(&line);
             continue;
         }
-        if let Some(parsed) = parse_heading(line.raw) {
+        html.push(&line, file)?;
+        let lines = heading_lines(&text[line.start..]);
+        if let Some(parsed) = parse_heading(lines) {
+            reader.skip_to(line.start + lines.len());
             heading = Some((line.start, reader.at, parsed.text));
             continue;
         }
-        let Some(separator) = reader.separator_below(&line)? else { continue };
+        let Some((columns, separator)) = reader.header(&line)? else {
+            if let Some(columns) = &last {
+                reader.refuse_stray_row(&line, columns)?;
+            }
+            continue;
+        };
         let (heading_start, heading_end, heading_text) =
             heading.take().unwrap_or((line.start, line.start, String::new()));
         push_text(&mut document, &text[start..heading_start]);
+        let engine = options.engine.as_deref().filter(|_| !columns.has_engine());
+        let header = with_engine(line.raw, engine.map(|_| "Engine".into()));
+        let columns = if engine.is_some() { read_columns(&reader, &header, line.number)? } else { columns };
         let markdown = Some(MarkdownSource {
             heading: text[heading_start..heading_end].into(),
             between: text[heading_end..line.start].into(),
-            header: line.raw.into(),
-            separator: separator.raw.into(),
+            header: header.into_owned(),
+            separator: with_engine(separator.raw, engine.map(|_| "---".into())).into_owned(),
         });
-        let rows = reader.rows()?;
-        document.pieces.push(Piece::Table(PublishedTable {
+        let rows = reader.rows(&line, &columns, engine)?;
+        let rows = read_rows(&columns, rows, file)?;
+        let mut table = PublishedTable {
             heading: heading_text,
             line: line.number,
             markdown,
-            rows,
-        }));
+            remarks: remarks(&columns, &rows, file, line.number),
+            generation_length: rows.generation_length,
+            rows: rows.rows,
+            columns,
+        };
+        options.complete(&mut table, file)?;
+        last = Some(table.columns.clone());
+        document.pieces.push(Piece::Table(table));
         start = reader.at;
     }
     push_text(&mut document, &text[start..]);
-    Ok(document)
-}
-
-/// The document as markdown. What was read comes back byte for byte, but for cells and headings that were changed.
-pub fn write(document: &Document) -> String {
-    let mut text = String::new();
-    for piece in &document.pieces {
-        match piece {
-            Piece::Text(piece) => text.push_str(piece),
-            Piece::Table(table) => write_table(table, &mut text),
-        }
+    let not_read = std::mem::take(&mut reader.not_read);
+    if let Some(table) = document.tables_mut().last() {
+        table.remarks.extend(not_read.iter().map(|(line, why)| format!("{file}:{line}: not read: {why}")));
     }
-    text
-}
-
-fn write_table(table: &PublishedTable, text: &mut String) {
-    write_head(table, text);
-    for row in &table.rows {
-        write_row(row, text);
-    }
-}
-
-/// Everything above the rows.
-pub(crate) fn write_head(table: &PublishedTable, text: &mut String) {
-    let Some(source) = &table.markdown else {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(&canonical_head(&table.heading));
-        return;
-    };
-    match parse_heading(&source.heading) {
-        Some(parsed) if parsed.text == table.heading => text.push_str(&source.heading),
-        Some(parsed) => {
-            let marks = &source.heading[..parsed.from];
-            text.push_str(marks);
-            text.push_str(if marks.ends_with('#') { " " } else { "" });
-            text.push_str(&escape(&table.heading));
-            text.push_str(&source.heading[parsed.to..]);
-        }
-        None if table.heading.is_empty() => text.push_str(&source.heading),
-        None => text.push_str(&format!("## {}\n\n", escape(&table.heading))),
-    }
-    for part in [&source.between, &source.header, &source.separator] {
-        text.push_str(part);
-    }
-}
-
-/// Heading, header and separator where no file says otherwise.
-pub(crate) fn canonical_head(heading: &str) -> String {
-    let heading = if heading.is_empty() { String::new() } else { format!("## {}\n\n", escape(heading)) };
-    format!("{heading}{}\n{SEPARATOR}\n", header())
-}
-
-/// A row as its line.
-pub(crate) fn write_row(row: &PublishedRow, text: &mut String) {
-    let Some(source) = &row.markdown else {
-        text.push_str(&canonical_row(row));
-        return;
-    };
-    let (content, end) = split_line_end(source);
-    let texts = row.texts();
-    let (mut at, mut written) = (0, 0);
-    for (index, raw) in Cells::of(content).take(texts.len()) {
-        text.push_str(&content[at..index]);
-        at = index + raw.len();
-        push_cell(raw, &texts[written], written, text);
-        written += 1;
-    }
-    text.push_str(&content[at..]);
-    let missing = &texts[written..];
-    if missing.iter().any(|text| !text.is_empty()) {
-        text.push_str(if content.trim_end().ends_with('|') { "" } else { " |" });
-        for cell in missing {
-            text.push_str(&format!(" {} |", escape(cell)));
-        }
-    }
-    text.push_str(end);
-}
-
-/// A row where no file says otherwise.
-pub(crate) fn canonical_row(row: &PublishedRow) -> String {
-    let cells = row.texts().into_iter().zip(WIDTHS);
-    let cells: String = cells.map(|(cell, width)| format!(" {:width$}|", escape(&cell))).collect();
-    format!("|{cells}\n")
-}
-
-/// The cell `index` of a row, as it stood where it says the same, else in the same width.
-fn push_cell(raw: &str, cell: &str, index: usize, text: &mut String) {
-    let is_number = index == 1 || index == 2;
-    let was = unescape(trim(raw));
-    let same_number = |one: &str, other: &str| one.parse::<u32>().is_ok_and(|n| Ok(n) == other.parse());
-    if was == cell || (is_number && same_number(&was, cell)) {
-        text.push_str(raw);
-        return;
-    }
-    let blanks = &raw[..raw.len() - raw.trim_start_matches(BLANKS).len()];
-    let lead = if was.is_empty() { " " } else { blanks };
-    let width = raw.chars().count().saturating_sub(lead.chars().count());
-    text.push_str(&format!("{lead}{:width$}", escape(cell)));
+    let first = not_read.into_iter().next().or(reader.example.take());
+    Ok((document, first))
 }
 
 fn push_text(document: &mut Document, text: &str) {
     if !text.is_empty() {
         document.pieces.push(Piece::Text(text.into()));
     }
+}
+
+/// A line of a table with a first cell before it, where there is one.
+fn with_engine<'a>(line: &'a str, cell: Option<Cow<'_, str>>) -> Cow<'a, str> {
+    let Some(cell) = cell else { return Cow::Borrowed(line) };
+    let Some((at, _)) = Cells::new(line).next() else { return Cow::Borrowed(line) };
+    let (before, after) = line.split_at(at);
+    Cow::Owned(if before.ends_with('|') {
+        format!("{before} {cell} |{after}")
+    } else {
+        format!("{before}{cell} | {after}")
+    })
+}
+
+/// The columns of a header that can be read.
+fn read_columns(reader: &Reader<'_>, header: &str, line: usize) -> Result<Columns, PublishedError> {
+    match Columns::read(&plain_headers(split_line_end(header).0)) {
+        Header::Table(columns) => Ok(columns),
+        Header::Unreadable(_, what) => Err(reader.error(line, what)),
+        Header::Other(_) => Err(reader.error(line, "a column of engines does not belong here")),
+    }
+}
+
+fn plain_headers(header: &str) -> Vec<String> {
+    let cells = Cells::new(header).take(MOST_COLUMNS + 1).map(|(_, raw)| trim(raw));
+    cells.map(|raw| trim(&plain_text(raw).unwrap_or(Cow::Borrowed(raw))).to_owned()).collect()
 }
 
 /// A line of the text.
@@ -178,16 +151,25 @@ struct Line<'a> {
 struct Reader<'a> {
     text: &'a str,
     file: &'a str,
+    options: &'a ReadOptions,
     /// Where the next line starts.
     at: usize,
     /// Lines read.
     line: usize,
+    /// Tables that look like one of ours and are none, with the reason.
+    not_read: Vec<(usize, String)>,
+    /// The first table in fenced code.
+    example: Option<(usize, String)>,
 }
 
 impl<'a> Reader<'a> {
+    fn line_at(&self, at: usize, number: usize) -> Option<Line<'a>> {
+        let raw = self.text[at..].split_inclusive('\n').next()?;
+        Some(Line { number, start: at, raw, content: split_line_end(raw).0 })
+    }
+
     fn peek(&self) -> Option<Line<'a>> {
-        let raw = self.text[self.at..].split_inclusive('\n').next()?;
-        Some(Line { number: self.line + 1, start: self.at, raw, content: split_line_end(raw).0 })
+        self.line_at(self.at, self.line + 1)
     }
 
     fn next(&mut self) -> Option<Line<'a>> {
@@ -197,106 +179,208 @@ impl<'a> Reader<'a> {
         Some(line)
     }
 
+    /// Skips whole lines.
+    fn skip_to(&mut self, at: usize) {
+        while self.at < at && self.next().is_some() {}
+    }
+
     fn error(&self, line: usize, what: impl Into<String>) -> PublishedError {
         PublishedError::new(self.file, line, what)
     }
 
-    /// Where `line` is the header of a table of ours, takes the separator below it.
-    fn separator_below(&mut self, line: &Line<'a>) -> Result<Option<Line<'a>>, PublishedError> {
-        let headers = || Cells::of(line.content).map(|(_, raw)| trim(raw));
-        if is_code(line.content) || !line.content.contains('|') || headers().next() != Some(COLUMNS[0]) {
+    /// Where `line` is the header of a table of ours: its columns, and the separator below it, which is taken. Another table is
+    /// skipped.
+    fn header(&mut self, line: &Line<'a>) -> Result<Option<(Columns, Line<'a>)>, PublishedError> {
+        if !line.content.contains('|') || is_separator(line.content) {
             return Ok(None);
         }
-        let is_separator = |line: &Line<'_>| {
-            let mut cells = Cells::of(line.content).map(|(_, raw)| trim(raw)).peekable();
-            let dashes = |cell: &str| {
-                let inner = cell.strip_prefix(':').unwrap_or(cell);
-                let inner = inner.strip_suffix(':').unwrap_or(inner);
-                !inner.is_empty() && inner.bytes().all(|byte| byte == b'-')
-            };
-            cells.peek().is_some() && line.content.contains('|') && cells.all(dashes)
-        };
-        let below = self.peek().filter(is_separator);
-        let difference = first_difference(headers());
-        match (below, difference) {
-            (None, Some(_)) => Ok(None),
-            (None, None) => {
-                Err(self.error(line.number + 1, "expected a line |---|---|… of 11 columns below the header"))
+        let quotes = text_start(line.content).quotes;
+        let below = self
+            .peek()
+            .filter(|below| is_separator(below.content) && text_start(below.content).quotes == quotes);
+        let header = Columns::read(&plain_headers(line.content));
+        if is_code(line.content) {
+            if let (Header::Table(_), Some(_)) = (header, below) {
+                let why =
+                    "a table that is indented by four blanks or more is code: indent it by three at most";
+                self.not_read.push((line.number, why.into()));
             }
-            (Some(_), Some(what)) => Err(self.error(line.number, what)),
-            (Some(below), None) => {
-                let columns = Cells::of(below.content).count();
-                if columns != COLUMNS.len() {
-                    let what = format!("expected 11 columns as in the header, found {columns}");
+            return Ok(None);
+        }
+        match (header, below) {
+            (Header::Other(keys), Some(below)) => {
+                self.skip_other(&below);
+                if keys == 3 && !is_of_our_reports(line.content) {
+                    let why = "no column of this table has figures that this program knows, such as Prompt Latency (ms)";
+                    self.not_read.push((line.number, why.into()));
+                }
+                Ok(None)
+            }
+            (Header::Other(_) | Header::Unreadable(..), None) => Ok(None),
+            (Header::Unreadable(index, what), Some(_)) => {
+                let column = plain_headers(line.content).swap_remove(index);
+                Err(self.error(line.number, what).in_column(&crate::one_line(&column)))
+            }
+            (Header::Table(columns), None) => {
+                // A row has sizes where a header has their names.
+                let what =
+                    format!("expected a line |---|---|… of {} columns below the header", columns.len());
+                Err(self.error(line.number + 1, what))
+            }
+            (Header::Table(columns), Some(below)) => {
+                if !columns.has_engine() && self.options.engine.is_none() {
+                    return Err(ReadOptions::no_engine(self.file, Some(line.number)));
+                }
+                let found = Cells::new(below.content).take(MOST_COLUMNS + 1).count();
+                if found != columns.len() {
+                    let what = format!("expected {} columns as in the header, found {found}", columns.len());
                     return Err(self.error(below.number, what));
                 }
-                Ok(self.next())
+                self.next();
+                Ok(Some((columns, below)))
             }
         }
     }
 
-    /// The rows that follow.
-    fn rows(&mut self) -> Result<Vec<PublishedRow>, PublishedError> {
-        let mut rows = Vec::new();
+    /// Skips a table that is none of ours.
+    fn skip_other(&mut self, separator: &Line<'a>) {
+        let quotes = text_start(separator.content).quotes;
+        self.next();
         while let Some(line) = self.peek() {
-            let cells = Cells::of(line.content).count();
-            let opens = line.content.trim_start_matches(BLANKS).starts_with('|');
-            // Without a pipe before it, a line is a row only when it has a row's cells: text may follow at once.
-            if !opens && (cells != COLUMNS.len() || starts_block(line.content)) {
+            let is_row = line.content.contains('|') && text_start(line.content).quotes == quotes;
+            if !is_row || starts_block(&line.content[text_start(line.content).at..]) {
                 break;
             }
-            if cells > COLUMNS.len() {
-                return Err(self.error(line.number, format!("expected 11 cells, found {cells}")));
+            self.next();
+        }
+    }
+
+    /// Remembers the first table in fenced code.
+    fn note_example(&mut self, line: &Line<'a>) {
+        let is_header = self.example.is_none()
+            && line.content.contains('|')
+            && self.peek().is_some_and(|below| is_separator(below.content))
+            && matches!(Columns::read(&plain_headers(line.content)), Header::Table(_));
+        if is_header {
+            self.example = Some((line.number, "a table in fenced code is an example".into()));
+        }
+    }
+
+    /// The rows below a header and its separator.
+    fn rows(
+        &mut self,
+        header: &Line<'a>,
+        columns: &Columns,
+        engine: Option<&str>,
+    ) -> Result<Vec<RawRow>, PublishedError> {
+        let mut rows = Vec::new();
+        let (most, given) = (columns.len(), usize::from(engine.is_some()));
+        let quotes = text_start(header.content).quotes;
+        while let Some(line) = self.peek() {
+            let start = text_start(line.content);
+            let own = &line.content[start.at..];
+            let cells = Cells::new(line.content).take(most + 1).count() + given;
+            let opens = own.trim_start_matches(BLANKS).starts_with('|');
+            // Without a pipe before it, a line is a row only when it has a row's cells: text may follow at once.
+            if start.quotes != quotes || (!opens && (cells != most || starts_block(own))) {
+                break;
+            }
+            if cells > most {
+                let what = format!("expected {} cells, found {}", most - given, cells - given);
+                return Err(self.error(line.number, what));
             }
             self.next();
-            rows.push(self.row(&line)?);
+            let raw = with_engine(line.raw, engine.map(|engine| escape_cell(engine).into()));
+            let texts = self.plain_cells(&line, split_line_end(&raw).0, columns)?;
+            rows.push(RawRow { line: line.number, texts, markdown: Some(raw.clone().into_owned()) });
+        }
+        if rows.is_empty() {
+            let mut after = self.peek();
+            while let Some(line) = after.filter(|line| trim(line.content).is_empty()) {
+                after = self.line_at(line.start + line.raw.len(), line.number + 1);
+            }
+            if let Some(line) = after {
+                self.refuse_stray_row(&line, columns)?;
+            }
+            return Err(
+                self.error(header.number, "a table without rows: expected them below its |---|---|… line")
+            );
         }
         Ok(rows)
     }
 
-    fn row(&self, line: &Line<'a>) -> Result<PublishedRow, PublishedError> {
-        let mut cells = Cells::of(line.content).map(|(_, raw)| unescape(trim(raw)));
-        let texts: [String; 11] = std::array::from_fn(|_| cells.next().unwrap_or_default());
-        let mut row = read_row(&texts).map_err(|(column, what)| {
-            PublishedError::new(self.file, line.number, what).in_column(COLUMNS[column])
-        })?;
-        row.line = line.number;
-        row.markdown = Some(line.raw.into());
-        Ok(row)
+    fn plain_cells(
+        &self,
+        line: &Line<'a>,
+        content: &str,
+        columns: &Columns,
+    ) -> Result<Vec<String>, PublishedError> {
+        let cells = Cells::new(content).enumerate().map(|(index, (_, raw))| {
+            plain_cell(columns, index, raw)
+                .map_err(|what| self.error(line.number, what).in_column(columns.name(index)))
+        });
+        cells.collect()
     }
-}
 
-/// The first header that is not the documents', in words.
-pub(crate) fn first_difference<'a>(headers: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut headers = headers;
-    for (index, expected) in COLUMNS.into_iter().enumerate() {
-        match headers.next() {
-            Some(found) if found == expected => {}
-            Some(found) => {
-                let found = brief(found);
-                return Some(format!("header {}: expected \"{expected}\", found {found}", index + 1));
-            }
-            None => return Some(format!("header {}: expected \"{expected}\", found none", index + 1)),
+    /// Refuses a row of the table above that an empty line or text parts from it: nothing shows it as one.
+    fn refuse_stray_row(&self, line: &Line<'a>, columns: &Columns) -> Result<(), PublishedError> {
+        let start = text_start(line.content);
+        if !line.content[start.at..].trim_start_matches(BLANKS).starts_with('|') || is_code(line.content) {
+            return Ok(());
         }
+        let engines = usize::from(self.options.engine.is_some());
+        let cells = || Cells::new(line.content).take(MOST_COLUMNS + 1).map(|(_, raw)| raw);
+        let is_row = |skipped: usize| {
+            let texts = std::iter::repeat_n("", skipped).chain(cells()).enumerate();
+            let texts: Vec<String> =
+                texts.map(|(index, raw)| plain_cell(columns, index, raw).unwrap_or_default()).collect();
+            columns.look_like_row(&texts)
+        };
+        if !(0..=engines).any(is_row) {
+            return Ok(());
+        }
+        let what = "a row apart from its table: remove the empty line or the text between them";
+        Err(self.error(line.number, what))
     }
-    headers.next().map(|found| format!("header 12: expected none, found {}", brief(found)))
 }
 
-/// A row of its eleven texts; the error has the index of the column.
-pub(crate) fn read_row(texts: &[String; 11]) -> Result<PublishedRow, (usize, String)> {
-    let [engine, batch_size, prompt_length, figures @ ..] = texts;
-    let engine = trim(engine);
-    if engine.chars().all(|c| c == ' ' || c.is_control()) {
-        return Err((0, "expected an engine's name, found nothing".into()));
+/// Whether a header is of the tables that this program prints below those of a run, which have no published column.
+fn is_of_our_reports(header: &str) -> bool {
+    ["MBU", "Peak", "Sums At Least", "Verdict", "Collectives", "Energy", "TPOT"]
+        .iter()
+        .any(|name| header.contains(name))
+}
+
+/// Follows HTML tables, which are not read.
+#[derive(Default)]
+struct HtmlTable {
+    /// Where it starts, and which of a batch size, a prompt and a figure it has named.
+    open: Option<(usize, [bool; 3])>,
+}
+
+impl HtmlTable {
+    /// Refuses one that looks like a table of ours.
+    fn push(&mut self, line: &Line<'_>, file: &str) -> Result<(), PublishedError> {
+        if self.open.is_none() && !line.content.contains('<') {
+            return Ok(());
+        }
+        let lower = line.content.to_ascii_lowercase();
+        if self.open.is_none() && lower.contains("<table") && !is_code(line.content) {
+            self.open = Some((line.number, [false; 3]));
+        }
+        let Some((start, named)) = &mut self.open else { return Ok(()) };
+        for (named, words) in
+            named.iter_mut().zip([["batch", "batch"], ["prompt", "prompt"], ["latency", "throughput"]])
+        {
+            *named |= words.iter().any(|word| lower.contains(word));
+        }
+        if *named == [true; 3] {
+            let what = "an HTML table is not read: write it as markdown, | Engine | Batch Size | …";
+            return Err(PublishedError::new(file, *start, what));
+        }
+        if lower.contains("</table") {
+            self.open = None;
+        }
+        Ok(())
     }
-    let size = |index: usize, text: &str| match text.parse::<u32>() {
-        Ok(size) if size > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(size),
-        _ => Err((index, format!("expected a whole number from 1 to {}, found {}", u32::MAX, brief(text)))),
-    };
-    let (batch_size, prompt_length) = (size(1, batch_size)?, size(2, prompt_length)?);
-    let mut cells: [Cell; 8] = Default::default();
-    for (index, text) in figures.iter().enumerate() {
-        cells[index] = Cell::parse(text).map_err(|what| (index + 3, what))?;
-    }
-    Ok(PublishedRow { line: 0, engine: engine.into(), batch_size, prompt_length, cells, markdown: None })
 }

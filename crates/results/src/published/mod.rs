@@ -1,44 +1,48 @@
-//! The documents' tables as data: read from markdown, csv or json, and written again without a loss.
+//! Published tables as data: read from markdown, csv or json, and written again without a loss.
 //!
 //! A [`Document`] is the whole file: tables are parsed, the text around them is kept as it is. What a markdown file
-//! looked like (widths, line ends, escapes) travels with the tables, also through csv and json: `markdown::write` of
-//! what was read gives the file back byte for byte, and where a cell was changed only that cell differs.
+//! looked like (widths, line ends, escapes, decorations) travels with the tables, also through csv and json: `markdown::write` of
+//! what was read gives the file back byte for byte, and where a cell was changed only that cell differs. A table keeps the names
+//! of its own columns, and columns that this program does not know.
 
 mod cell;
+mod columns;
 pub mod csv;
+mod decorated;
+mod edition;
 mod error;
+mod headings;
+mod inline;
 pub mod json;
 pub mod layout;
 mod lines;
 pub mod markdown;
+mod options;
+mod rows;
 mod splice;
 mod table;
+mod write;
 
 pub use cell::Cell;
+pub use columns::Columns;
+pub use edition::Edition;
 pub use error::PublishedError;
+pub use inline::escape_cell;
+pub use options::ReadOptions;
 pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
-/// The published LLaMA-2 tables, of one and of four A100.
-pub const LLAMA2_A100: &str = include_str!("../../../../results/published/llama2-a100.md");
-
-/// Where [`LLAMA2_A100`] stands in the repository.
-pub const LLAMA2_A100_FILE: &str = "results/published/llama2-a100.md";
-
-/// The tables of [`LLAMA2_A100`].
-///
-/// # Panics
-/// Never: the file is compiled in, and a test reads it.
-pub fn built_in() -> Document {
-    parse(LLAMA2_A100, LLAMA2_A100_FILE).expect("the built-in tables")
+/// Reads `text` as what the name of its file says: csv (`.csv`, `.tsv`), json (`.json`), else markdown.
+pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
+    parse_with(text, file, &ReadOptions::default())
 }
 
-/// Reads `text` as what the name of its file says: csv (`.csv`), json (`.json`), else markdown.
-pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
+/// Like [`parse`], with what the caller says of tables that do not say it.
+pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let extension = std::path::Path::new(file).extension().and_then(|extension| extension.to_str());
     match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("csv") => csv::parse(text, file),
-        Some("json") => json::parse(text, file),
-        _ => markdown::parse(text, file),
+        Some("csv" | "tsv") => csv::parse_with(text, file, options),
+        Some("json") => json::parse_with(text, file, options),
+        _ => markdown::parse_with(text, file, options),
     }
 }

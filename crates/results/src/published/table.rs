@@ -1,6 +1,6 @@
 //! A document with its tables.
 
-use super::Cell;
+use super::{Cell, Columns};
 use crate::Table;
 
 /// A file: tables and the text around them, in order.
@@ -28,8 +28,14 @@ pub struct PublishedTable {
     pub line: usize,
     /// What stood in a markdown file around the rows; `None` where it was in none.
     pub markdown: Option<MarkdownSource>,
-    /// The rows, in order.
+    /// The columns by the file's own names.
+    pub columns: Columns,
+    /// The rows, in order; at least one of a table that was read.
     pub rows: Vec<PublishedRow>,
+    /// Decode forwards of a generation; `None` where neither the file nor the caller says it.
+    pub generation_length: Option<u32>,
+    /// What of the file was not read, one line each with its place.
+    pub remarks: Vec<String>,
 }
 
 /// The lines of a markdown table above its rows, each with its line end.
@@ -58,6 +64,8 @@ pub struct PublishedRow {
     pub prompt_length: u32,
     /// The eight figures, in the order of [`crate::COLUMNS`]`[3..]`.
     pub cells: [Cell; 8],
+    /// The texts of the table's other columns, in order.
+    pub more: Vec<String>,
     /// Its line in a markdown file, with the line end; `None` where it was in none.
     pub markdown: Option<String>,
 }
@@ -81,7 +89,7 @@ impl Document {
 }
 
 impl PublishedRow {
-    /// The texts of all eleven columns.
+    /// The texts of the eleven published columns, figures in the unit of the file's header.
     pub fn texts(&self) -> [String; 11] {
         let [batch_size, prompt_length] = [self.batch_size, self.prompt_length].map(|size| size.to_string());
         let mut cells = self.cells.iter().map(|cell| cell.text().to_owned());
@@ -100,9 +108,15 @@ impl From<&Table> for PublishedTable {
             prompt_length: row.key.prompt_length,
             // A figure that is no number at all (an infinite throughput) is none.
             cells: row.texts().map(|text| Cell::parse(&text).unwrap_or_default()),
+            more: Vec::new(),
             markdown: None,
         });
-        Self { heading: table.heading.to_string(), line: 0, markdown: None, rows: rows.collect() }
+        Self {
+            heading: table.heading.to_string(),
+            rows: rows.collect(),
+            generation_length: Some(table.key.generation_length),
+            ..Self::default()
+        }
     }
 }
 
