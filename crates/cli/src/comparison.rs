@@ -4,32 +4,26 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use compare::history::RunSpread;
 use compare::{Criteria, Report, Subject, github, json, junit, markdown, terminal};
-use results::Source;
 
-use crate::args::{JudgeArgs, Outcome, Output, OutputFormat};
+use crate::args::{JudgeArgs, Outcome, Output, OutputFormat, ReadArgs};
 use crate::exit_status::ExitStatus;
 use crate::printer::screen_width;
-use crate::{history_folder, printer};
+use crate::{history_folder, printer, sources};
 
-/// Compares `candidate` with `baseline`; `history` is a folder of earlier runs, which say how far runs differ;
+/// Compares the second of two sides with the first; `history` is a folder of earlier runs, which say how far runs differ;
 /// `level_share` is the part of the level of false alarms that it may use.
 pub(crate) fn read_and_compare(
-    baseline: &Path,
-    candidate: &Path,
+    sides: [&Path; 2],
+    read: &ReadArgs,
     judge: &JudgeArgs,
     history: Option<&Path>,
     level_share: f64,
 ) -> Result<Report> {
-    let (baseline, candidate) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| Source::read(candidate));
-        (Source::read(baseline), other.join())
-    });
-    let candidate = candidate.map_err(|_| anyhow!("reading the candidate failed"))?;
-    let (baseline, candidate) = (baseline?, candidate?);
-    let (baseline, candidate) = (Subject::new(&baseline)?, Subject::new(&candidate)?);
+    let sources = sources::read_with_headings(&sides, read)?;
+    let (baseline, candidate) = (Subject::new(&sources[0])?, Subject::new(&sources[1])?);
     let entries = history.map(history_folder::read).transpose()?;
     let spread = entries.map(|entries| RunSpread::new(entries, &baseline, &candidate));
     let criteria = Criteria { level_share, ..judge.criteria(spread.as_ref()) };

@@ -17,6 +17,7 @@ mod printer;
 mod progress;
 mod session;
 mod slow_steps;
+mod sources;
 mod sweep_file;
 mod tables;
 mod time_breakdown;

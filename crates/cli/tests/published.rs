@@ -7,6 +7,8 @@ use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::{contains, ends_with, starts_with};
 
 const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
+const SECOND: &str = include_str!("../../../results/published/llama2-a100-2024.md");
+const HEADING: &str = "LLaMA-2 7B FP16 CUDA (1 A100 80GB)";
 
 fn stdout(place: &Place, arguments: &[&str], code: i32) -> String {
     let assert = place.bench(arguments).assert().code(code);
@@ -28,18 +30,164 @@ fn the_published_file_comes_back_through_every_format() {
 #[test]
 fn another_schema_is_an_error_that_names_the_header() {
     let place = Place::new();
-    place.write("a.md", &PUBLISHED.replacen("Prompt Latency (ms)", "Prompt Latency (s)", 1));
+    place.write("a.md", &PUBLISHED.replacen("Prompt Latency (ms)", "Prompt Latency (min)", 1));
     place
         .bench(&["table", "a.md"])
         .assert()
         .code(2)
-        .stderr(starts_with("error: a.md:3: ").and(contains("Prompt Latency (s)")));
+        .stderr(starts_with("error: a.md:3: Prompt Latency (min): \"min\" is no unit of this column"));
     place.write("b.md", "nothing here\n");
     place
         .bench(&["audit", "b.md"])
         .assert()
         .code(2)
-        .stderr(starts_with("error: b.md: no table of this schema"));
+        .stderr(starts_with("error: b.md: no table that this program reads"));
+    let header: String = PUBLISHED.lines().take(4).map(|line| format!("{line}\n")).collect();
+    place.write("c.md", &format!("{header}\n{}\n", PUBLISHED.lines().nth(4).unwrap()));
+    place.bench(&["audit", "c.md"]).assert().code(2).stderr(
+        "error: c.md:6: a row apart from its table: remove the empty line or the text between them\n",
+    );
+}
+
+/// Each table of `tests/tables`: its exit code beside the plain one, and what is said of it.
+#[test]
+fn a_decorated_table_has_the_plain_one_s_figures_or_is_refused() {
+    let place = Place::new();
+    let tables: [(&str, &str, i32, &str); 11] = [
+        ("plain.md", include_str!("tables/plain.md"), 0, ""),
+        ("bold.md", include_str!("tables/bold.md"), 0, ""),
+        ("code-span.md", include_str!("tables/code-span.md"), 0, ""),
+        ("details.md", include_str!("tables/details.md"), 0, ""),
+        ("thousands.md", include_str!("tables/thousands.md"), 0, ""),
+        ("unit.md", include_str!("tables/unit.md"), 0, ""),
+        (
+            "notes-column.md",
+            include_str!("tables/notes-column.md"),
+            0,
+            "note: notes-column.md:3: column \"Notes\" is not read\n",
+        ),
+        (
+            "spread.md",
+            include_str!("tables/spread.md"),
+            0,
+            "note: spread.md:5: spreads such as ± 0.03 are not read, here and below\n",
+        ),
+        // What one side alone has is inconclusive.
+        ("na.md", include_str!("tables/na.md"), 3, ""),
+        ("subset.md", include_str!("tables/subset.md"), 3, ""),
+        (
+            "benchmark_e2e.csv",
+            include_str!("tables/benchmark_e2e.csv"),
+            2,
+            "error: benchmark_e2e.csv: no Engine column: say which engine it is with --engine NAME\n",
+        ),
+    ];
+    for (name, text, _, _) in tables {
+        place.write(name, text);
+    }
+    let figures = |name: &str| {
+        let csv = stdout(&place, &["table", name, "--format", "csv"], 0);
+        csv.lines().nth(1).unwrap().split(',').take(12).collect::<Vec<_>>().join(",")
+    };
+    for (name, _, code, said) in tables {
+        let compared = ["compare", "plain.md", name, "--format", "json"];
+        let assert = place.bench(&compared).assert().code(code).stderr(said);
+        if code == 0 {
+            assert_eq!(figures(name), figures("plain.md"), "{name}");
+        }
+        if code == 3 {
+            let json: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+            let counts = &json["counts"];
+            assert_eq!((&counts["regressed"], &counts["improved"]), (&0.into(), &0.into()), "{name}: {json}");
+        }
+    }
+    let flags = ["compare", "plain.md", "benchmark_e2e.csv", "--engine", "onnxruntime", "--heading", HEADING];
+    place.bench(&flags).assert().success().stdout(contains("4 unchanged (of 4)"));
+    place
+        .bench(&["compare", "plain.md", "bold.md", "--engine", "onnxruntime"])
+        .assert()
+        .code(2)
+        .stderr("error: --engine: for files with tables that do not say it themselves, and all do here: leave it out\n");
+    place
+        .bench(&["audit", "benchmark_e2e.csv", "--engine", "onnxruntime", "--heading", "7B"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: --heading: the heading does not say model, precision and device"));
+    place.bench(&["audit", "benchmark_e2e.csv", "--engine", "onnxruntime"]).assert().success().stderr(
+        contains("note: benchmark_e2e.csv:2: no heading: --heading TEXT says model, precision and device"),
+    );
+    // What is written then says it itself.
+    let written = ["table", "benchmark_e2e.csv", "--engine", "onnxruntime", "--heading", HEADING];
+    place.write("written.md", &stdout(&place, &written, 0));
+    place.bench(&["compare", "plain.md", "written.md"]).assert().success();
+}
+
+#[test]
+fn both_editions_are_built_in_and_named() {
+    let place = Place::new();
+    for (name, text) in [("llama2-a100", PUBLISHED), ("llama2-a100-2024", SECOND)] {
+        assert_eq!(stdout(&place, &["table", name, "--format", "markdown"], 0), text);
+        for format in ["csv", "json"] {
+            let file = format!("a.{format}");
+            place.write(&file, &stdout(&place, &["table", name, "--format", format], 0));
+            assert_eq!(stdout(&place, &["table", &file, "--format", "markdown"], 0), text);
+        }
+    }
+    let text = stdout(&place, &["audit", "llama2-a100-2024"], 1);
+    assert!(text.contains("\n126 rows in 3 tables: "), "{text}");
+    let engines = format!("[onnxruntime]\ncommand = [{:?}]\n", common::worker("llama2-bench-mock"));
+    place.write("engines.toml", &engines);
+    let list = ["reproduce", "llama2-a100-2024", "--list", "--table", "2", "--engines-file", "engines.toml"];
+    let list = stdout(&place, &list, 0);
+    assert!(list.starts_with("table 2: LLaMA-2 13B FP16 CUDA (1 A100 80GB)\n"), "{list}");
+    assert!(list.contains("18 rows, onnxruntime 1×16 to onnxruntime 16×3840"), "{list}");
+    // A file of that name comes first.
+    place.write("llama2-a100", "no table");
+    place
+        .bench(&["audit", "llama2-a100"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: llama2-a100: no table"));
+}
+
+#[test]
+fn a_run_s_json_is_read_as_the_run_is() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    for format in ["json", "csv", "markdown"] {
+        let file = format!("run.{}", format.replace("markdown", "md"));
+        place.write(&file, &stdout(&place, &["table", "run", "--format", format], 0));
+        place.bench(&["compare", "run", &file]).assert().success().stderr("");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(place.path("run.json")).unwrap()).unwrap();
+    assert_eq!(json["schema"], 2);
+    let row = &json["pieces"][0]["rows"][0];
+    assert!(
+        row["Prompt Latency (ms)"].is_f64() && row["measured"]["prompt_seconds"]["mean"].is_f64(),
+        "{row}"
+    );
+    place.write("other.json", "[{\"model_type\": \"llama 7B\", \"avg_ts\": 42.0}]");
+    place.bench(&["audit", "other.json"]).assert().code(2).stderr(starts_with(
+        "error: other.json: not a table of this program: expected what `llama2-bench table",
+    ));
+}
+
+#[test]
+fn a_script_s_csv_is_reproduced_with_the_engine_that_is_asked_for() {
+    let place = Place::new();
+    place
+        .write("genai.csv", "Batch Size,Prompt Length,Prompt Processing Latency (ms)\n1,16,11.97\n1,64,12\n");
+    let heading = "LLaMA-2 15M FP32 CPU (AMD EPYC, 2 cores)";
+    let list = ["reproduce", "genai.csv", "--list", "--heading", heading];
+    place
+        .bench(&list)
+        .assert()
+        .code(2)
+        .stderr(contains("no Engine column: say which engine it is with --engine NAME"));
+    let with_engine: Vec<&str> = list.into_iter().chain(["--engine", "mock"]).collect();
+    let text = stdout(&place, &with_engine, 0);
+    assert_eq!(text.lines().filter(|line| line.contains("llama2-15m       mock")).count(), 2, "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use protocol::MeasuredCeilings;
 
 use crate::published::{self, Document, Edition, PublishedError, ReadOptions};
-use crate::{ResultTable, Run, StoreError, Table};
+use crate::{Heading, ResultTable, Run, StoreError, Table};
 
 /// Results, and where they come from.
 #[derive(Debug)]
@@ -156,6 +156,19 @@ impl PublishedFile {
     /// What of it was not read, one line each with its place.
     pub fn remarks(&self) -> impl Iterator<Item = &str> {
         self.document.tables().flat_map(|table| &table.remarks).map(String::as_str)
+    }
+
+    /// The headings that do not say model, precision and device, one line each with its place.
+    pub fn unreadable_headings(&self) -> impl Iterator<Item = String> {
+        let unreadable = self.document.tables().filter(|table| Heading::parse(&table.heading).is_err());
+        unreadable.map(|table| {
+            let found = match table.heading.as_str() {
+                "" => "no heading".to_owned(),
+                heading => format!("the heading \"{heading}\" is none of a run"),
+            };
+            let (name, line) = (&self.name, table.line);
+            format!("{name}:{line}: {found}: --heading TEXT says model, precision and device")
+        })
     }
 
     /// Its tables.

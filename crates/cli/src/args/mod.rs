@@ -3,6 +3,7 @@
 mod judge;
 mod lists;
 mod measure;
+mod read;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use protocol::{CellSize, Precision, Share};
 pub(crate) use judge::{JudgeArgs, Outcome, Output, OutputFormat, parse_share};
 pub(crate) use lists::join_lists;
 pub(crate) use measure::{EnginesArgs, MeasureArgs, SetupArgs, read_engines};
+pub(crate) use read::{ReadArgs, check_heading};
 
 /// Regenerates the published LLaMA-2 latency and throughput tables: sweeps engine × batch size × prompt length,
 /// each engine in a worker process of its own, every record on disk when it is shown.
@@ -155,7 +157,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
-    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    /// Runs' folders; markdown, csv or json files with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// How to print [default: terminal on a screen, else markdown].
@@ -164,11 +166,13 @@ pub(crate) struct TableArgs {
     /// Published tables for the "left for collectives" comparison under a table of --one-rank [default: the built-in ones].
     #[arg(long, value_name = "FILE")]
     pub(crate) published: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditArgs {
-    /// Runs' folders; markdown, csv or json files with tables of the documents' columns.
+    /// Runs' folders; markdown, csv or json files with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Print every finding on a line of its own; else those of one rule about one engine of a table share a line.
@@ -180,12 +184,18 @@ pub(crate) struct AuditArgs {
     /// Another list of devices' peaks than the built-in configs/hardware.toml.
     #[arg(long, value_name = "FILE")]
     pub(crate) hardware: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReproduceArgs {
-    /// A markdown, csv or json file with tables of the documents' columns.
+    /// A markdown, csv or json file with tables; llama2-a100 or llama2-a100-2024, the built-in published ones. Where it has no column
+    /// of engines, --engine says which engine it is.
     pub(crate) file: PathBuf,
+    /// The heading of tables that have none which says model, precision and device.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) heading: Option<String>,
     /// Only this table of the file, from 1.
     #[arg(long, value_name = "N")]
     pub(crate) table: Option<usize>,
@@ -212,13 +222,16 @@ pub(crate) struct ReproduceArgs {
                   --provisional fail."
 )]
 pub(crate) struct CompareArgs {
-    /// The baseline: a run's folder; a markdown, csv or json file with tables of the published columns.
+    /// The baseline: a run's folder; a markdown, csv or json file with tables; llama2-a100 or llama2-a100-2024, the built-in published
+    /// ones.
     pub(crate) baseline: PathBuf,
     /// What is compared with it.
     pub(crate) candidate: PathBuf,
     /// Take from the runs that `run --history` kept in this folder how far separate runs of the machine differ without a change.
     #[arg(long, value_name = "DIR")]
     pub(crate) history: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
 }
@@ -247,7 +260,7 @@ pub(crate) struct NoiseArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RatiosArgs {
-    /// A run's folder; a markdown, csv or json file with tables of the documents' columns.
+    /// A run's folder; a markdown, csv or json file with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE")]
     pub(crate) run: PathBuf,
     /// The engine.
@@ -258,6 +271,8 @@ pub(crate) struct RatiosArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 /// Where a run is kept for later.
@@ -294,7 +309,7 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
-    /// Runs' folders, the first what others are held against; for --splice also files with tables of the documents' columns.
+    /// Runs' folders, the first what others are held against; for --splice also files with tables.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// The page: one HTML file with everything in it.

@@ -6,7 +6,7 @@ use results::{ResultTable, Source};
 
 use crate::args::AuditArgs;
 use crate::exit_status::ExitStatus;
-use crate::printer;
+use crate::{printer, sources};
 
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     let hardware = match &args.hardware {
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
             Hardware::parse(&llama::read_text(path).context(origin.clone())?, &origin)?
         }
     };
-    let sources = args.files.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources = sources::read_with_headings(&args.files, &args.read)?;
     let tables: Vec<ResultTable<'_>> = sources.iter().flat_map(Source::tables).collect();
     let report = audit::audit(&tables, &hardware);
     printer::result(&match (args.json, args.details) {

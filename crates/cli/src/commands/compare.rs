@@ -7,7 +7,7 @@ use crate::comparison::{conclude, read_and_compare};
 use crate::exit_status::ExitStatus;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitStatus> {
-    let report =
-        read_and_compare(&args.baseline, &args.candidate, &args.judge, args.history.as_deref(), 1.0)?;
+    let sides = [&*args.baseline, &*args.candidate];
+    let report = read_and_compare(sides, &args.read, &args.judge, args.history.as_deref(), 1.0)?;
     conclude(&report, &args.judge)
 }

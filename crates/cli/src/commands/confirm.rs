@@ -9,7 +9,7 @@ use harness::{Destination, Engines, Setting, SweepKeys, SweepRow, Whole};
 use protocol::CellSize;
 use results::Run;
 
-use crate::args::RunArgs;
+use crate::args::{ReadArgs, RunArgs};
 use crate::commands::against::{self, SIDES, variants};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, measure};
@@ -36,7 +36,7 @@ pub(crate) fn compare_round(
     round: usize,
 ) -> Result<Report> {
     let share = if budget(args).is_some() { 0.5_f64.powi(round as i32 + 1) } else { 1.0 };
-    comparison::read_and_compare(baseline, candidate, &args.judge, None, share)
+    comparison::read_and_compare([baseline, candidate], &ReadArgs::default(), &args.judge, None, share)
 }
 
 /// Measures what is open in `report` again, round by round, until nothing is or the budget is spent; whether that was interrupted. A

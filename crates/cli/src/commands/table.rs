@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use results::published::{self, Document};
-use results::{PublishedFile, ResultTable, Run, Table};
+use results::{PublishedFile, ResultTable, Run, Source, Table};
 
-use crate::args::{Format, TableArgs};
+use crate::args::{Format, ReadArgs, TableArgs};
 use crate::audited;
 use crate::collectives::left_for_collectives;
 use crate::exit_status::ExitStatus;
 use crate::printer::{self, screen_width};
+use crate::sources;
 use crate::tables::{format, render};
 
 /// Runs or files, all of them as one.
@@ -21,7 +22,7 @@ enum Printed {
 }
 
 pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
-    printer::result(&match read(&args.runs)? {
+    printer::result(&match read(&args.runs, &args.read)? {
         Printed::Runs(runs) => {
             let left = match (&args.published, format(args.format)) {
                 (None, Format::Csv | Format::Json) => String::new(),
@@ -50,22 +51,25 @@ pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
 
 /// The tables of runs and files as markdown.
 pub(crate) fn markdown(paths: &[PathBuf]) -> Result<String> {
-    Ok(match read(paths)? {
+    Ok(match read(paths, &ReadArgs::default())? {
         Printed::Runs(runs) => report::markdown::write(&tables_of(runs)),
         Printed::Document(document) => published::markdown::write(&document),
     })
 }
 
-fn read(paths: &[PathBuf]) -> Result<Printed> {
-    let (mut runs, mut pieces, mut has_file) = (Vec::new(), Vec::new(), false);
+fn read(paths: &[PathBuf], args: &ReadArgs) -> Result<Printed> {
+    let files: Vec<&PathBuf> = paths.iter().filter(|path| PublishedFile::is_named(path)).collect();
+    let has_file = !files.is_empty();
+    let mut files = sources::read(&files, args)?.into_iter().peekable();
+    let (mut runs, mut pieces) = (Vec::new(), Vec::new());
     for path in paths {
-        if path.is_file() {
-            has_file = true;
-            pieces.extend(PublishedFile::read(path)?.document.pieces);
-        } else {
-            let run = audited::read(path)?.run;
-            pieces.extend(Document::from(&run.tables[..]).pieces);
-            runs.push(run);
+        match files.next_if(|_| PublishedFile::is_named(path)) {
+            Some(Source::File(file)) => pieces.extend(file.document.pieces),
+            _ => {
+                let run = audited::read(path)?.run;
+                pieces.extend(Document::from(&run.tables[..]).pieces);
+                runs.push(run);
+            }
         }
     }
     Ok(if has_file { Printed::Document(Document { pieces }) } else { Printed::Runs(runs) })

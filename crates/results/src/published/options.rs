@@ -20,16 +20,6 @@ impl ReadOptions {
         if let Some(heading) = self.heading.as_ref().filter(|_| Heading::parse(&table.heading).is_err()) {
             table.heading.clone_from(heading);
         }
-        if Heading::parse(&table.heading).is_err() {
-            let found = match table.heading.as_str() {
-                "" => "no heading".to_owned(),
-                heading => format!("the heading {} is no heading of a run", super::error::brief(heading)),
-            };
-            table.remarks.push(format!(
-                "{file}:{}: {found}: --heading TEXT says model, precision and device",
-                table.line
-            ));
-        }
         match (table.generation_length, self.generation_length) {
             (Some(stated), Some(given)) if stated != given => {
                 let what =

@@ -11,18 +11,21 @@ use harness::Destination;
 use report::reproduction::Reproduction;
 use results::PublishedFile;
 use results::hardware::Hardware;
+use results::published::ReadOptions;
 
-use crate::args::ReproduceArgs;
+use crate::args::{ReproduceArgs, check_heading};
 use crate::exit_status::ExitStatus;
 use crate::printer;
 use crate::session::{begin, measure, resume_command};
+use crate::sources::say_remarks;
 use crate::sweep_file::default_dir;
 use beside::compare;
 use plan::{describe, plans};
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     let engines = args.measure.setup.engines.read()?;
-    let published = PublishedFile::read(&args.file)?;
+    let published = PublishedFile::read_with(&args.file, &options(args)?)?;
+    say_remarks(&published);
     let (file, tables) = (&published.name, published.tables());
     let plans = plans(args, &engines, &tables)?;
     if args.list {
@@ -72,6 +75,18 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     }
     let status = conclude(&reproductions)?;
     Ok(if is_finding { ExitStatus::Finding } else { status })
+}
+
+/// What the flags say of a file that does not say it: one engine that is asked for is that of a file without engines.
+fn options(args: &ReproduceArgs) -> Result<ReadOptions> {
+    check_heading(args.heading.as_deref())?;
+    let engines = args.measure.overrides.0.engines.as_ref();
+    let engine = engines.and_then(|engines| <[String; 1]>::try_from(engines.value.clone()).ok());
+    Ok(ReadOptions {
+        engine: engine.map(|[engine]| engine),
+        heading: args.heading.clone(),
+        generation_length: None,
+    })
 }
 
 fn conclude(reproductions: &[Reproduction]) -> Result<ExitStatus> {

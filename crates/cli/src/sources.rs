@@ -1,0 +1,63 @@
+//! Runs and files with tables, as the user names them; what of a file is not read is said.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use results::{PublishedFile, Source};
+
+use crate::args::ReadArgs;
+use crate::printer;
+
+/// Reads runs' folders and files with tables, at the same time, and says what of the files is not read.
+///
+/// # Errors
+/// Where one can't be read, or all say themselves what a flag gives.
+pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Result<Vec<Source>> {
+    let options = args.options()?;
+    let sources: Vec<_> = std::thread::scope(|scope| {
+        let options = &options;
+        let reading = paths.iter().map(|path| scope.spawn(move || Source::read_with(path.as_ref(), options)));
+        let reading: Vec<_> = reading.collect();
+        let read = reading.into_iter().map(|one| one.join());
+        read.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let sources = sources.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let is_used = |(source, path): (&Source, &P)| match source {
+        Source::Run(_) => false,
+        Source::File(file) => {
+            !PublishedFile::read(path.as_ref()).is_ok_and(|own| own.document == file.document)
+        }
+    };
+    let given = args.given();
+    ensure!(
+        given.is_empty() || sources.iter().zip(paths).any(is_used),
+        "{}: for files with tables that do not say it themselves, and all do here: leave it out",
+        given.join(", ")
+    );
+    for source in &sources {
+        if let Source::File(file) = source {
+            say_remarks(file);
+        }
+    }
+    Ok(sources)
+}
+
+/// Like [`read`], for what goes by headings: also says which ones can't be read.
+pub(crate) fn read_with_headings<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Result<Vec<Source>> {
+    let sources = read(paths, args)?;
+    for source in &sources {
+        if let Source::File(file) = source {
+            file.unreadable_headings().for_each(note);
+        }
+    }
+    Ok(sources)
+}
+
+/// Says what of a file is not read.
+pub(crate) fn say_remarks(file: &PublishedFile) {
+    file.remarks().for_each(note);
+}
+
+fn note(remark: impl AsRef<str>) {
+    printer::line(&results::one_line(&format!("note: {}", remark.as_ref())));
+}
