@@ -10,15 +10,18 @@ use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
-const WORDS: &str =
-    "| --- |---| \\| OOM N/A TIMEOUT Engine FP16 CUDA CPU (1 A100 80GB) ``` <!-- --> 1e10 0.5";
+const FIRST: &str = "results/published/llama2-a100.md";
+const SECOND: &str = "results/published/llama2-a100-2024.md";
 
-/// The published file's headings and a row or two of each table.
-fn excerpt() -> String {
-    let text = sample("results/published/llama2-a100.md");
+const WORDS: &str = "| --- |---| \\| OOM N/A TIMEOUT Engine FP16 CUDA CPU (1 A100 80GB) ``` <!-- --> 1e10 0.5 ** ~~ ± 0.03 (ms) (s) ms \
+     1,336.7 [^1] <sup>1</sup> <summary> </summary> > # === ; sep=; \"schema\":2 null Notes &plusmn; 0";
+
+/// A published file's headings and a row or two of each table.
+fn excerpt(file: &str) -> String {
+    let text = sample(file);
     let kept = text.lines().enumerate().filter(|(index, line)| {
         let is_row = ["| onnxruntime", "| pytorch"].iter().any(|start| line.starts_with(start));
-        !is_row || index % 23 == 10
+        !is_row || index % 11 == 6
     });
     kept.map(|(_, line)| format!("{line}\n")).collect()
 }
@@ -47,8 +50,14 @@ fn round(document: &Document) -> Outcome {
 
 #[test]
 fn any_markdown() {
-    let windows = excerpt().replace('\n', "\r\n");
-    let corpus = Corpus::new([excerpt(), windows, sample("results/llama2-15m-fp32-cpu/table.md")], WORDS);
+    let windows = excerpt(FIRST).replace('\n', "\r\n");
+    let decorated = excerpt(SECOND)
+        .replace("| onnxruntime ", "| **onnxruntime**[^1] ")
+        .replace("Prompt Processing Latency (ms)", "prompt latency [s]")
+        .replace(" (tps) |\n|", " (tps) | Notes |\n|---|");
+    let samples =
+        [excerpt(FIRST), windows, excerpt(SECOND), decorated, sample("results/llama2-15m-fp32-cpu/table.md")];
+    let corpus = Corpus::new(samples, WORDS);
     check(300, corpus.inputs(), |input| {
         let Ok(document) = markdown::parse(&input.text(), "a.md") else { return Ok(()) };
         prop_assert_eq!(markdown::write(&document), input.text());
@@ -58,17 +67,22 @@ fn any_markdown() {
 
 #[test]
 fn any_csv() {
-    let published = markdown::parse(&excerpt(), "a.md").unwrap();
+    let published = |file| csv::write(&markdown::parse(&excerpt(file), "a.md").unwrap());
+    let both = markdown::parse(&(excerpt(FIRST) + "\n" + &excerpt(SECOND)), "a.md").unwrap();
     let summary = sample("results/llama2-15m-fp32-cpu/summary.csv");
-    check(300, Corpus::new([csv::write(&published), summary], WORDS).inputs(), |input| {
+    let script =
+        sample("crates/cli/tests/tables/benchmark_e2e.csv").replace("Batch Size", "Engine,Batch Size");
+    let script = script.replace("\n1,", "\nonnxruntime,1,");
+    let samples = [published(FIRST), published(SECOND), csv::write(&both), summary, script];
+    check(300, Corpus::new(samples, WORDS).inputs(), |input| {
         csv::parse(&input.text(), "a.csv").map_or(Ok(()), |document| round(&document))
     });
 }
 
 #[test]
 fn any_json() {
-    let published = markdown::parse(&excerpt(), "a.md").unwrap();
-    check(300, Corpus::new([json::write(&published)], WORDS).inputs(), |input| {
+    let published = |file| json::write(&markdown::parse(&excerpt(file), "a.md").unwrap());
+    check(300, Corpus::new([published(FIRST), published(SECOND)], WORDS).inputs(), |input| {
         json::parse(&input.text(), "a.json").map_or(Ok(()), |document| round(&document))
     });
 }
