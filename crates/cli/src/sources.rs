@@ -18,7 +18,7 @@ pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Resul
         let options = &options;
         let reading = paths.iter().map(|path| scope.spawn(move || Source::read_with(path.as_ref(), options)));
         let reading: Vec<_> = reading.collect();
-        let read = reading.into_iter().map(|one| one.join());
+        let read = reading.into_iter().map(std::thread::ScopedJoinHandle::join);
         read.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     let sources = sources.into_iter().collect::<Result<Vec<_>, _>>()?;

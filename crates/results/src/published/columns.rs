@@ -1,11 +1,10 @@
-//! The columns of a table: their names in both editions of the published tables, in scripts' csv files, and as people write
-//! them.
+//! The columns of a table, told by their names, and the rows that are read with them.
 
 use std::collections::HashSet;
 
-use super::decorated::{self, Decorated, HeaderUnit, unit_kind, unit_power};
+use super::column_names::{Kind, is_same_figure, kind, mean_of_tokens};
+use super::decorated::{self, Decorated, HeaderUnit};
 use super::error::brief;
-use super::inline::FOOTNOTE_MARKS;
 use super::lines::trim;
 use super::{Cell, PublishedRow};
 use crate::{COLUMNS, Column, Value};
@@ -26,23 +25,6 @@ struct TableColumn {
     kind: Kind,
 }
 
-/// What a column has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Engine,
-    BatchSize,
-    PromptLength,
-    /// Decode forwards of a generation.
-    GenerationLength,
-    Figure(Column, HeaderUnit),
-    /// The mean of all tokens of a generation, which is a published column where that has 128 or 256: latency, else throughput.
-    AllTokens(bool, HeaderUnit),
-    /// The number of the row.
-    Index,
-    /// Something that is kept, but not read.
-    Unread,
-}
-
 /// What the headers of a table are.
 pub(super) enum Header {
     /// A table of this program's kind. It may lack the engine.
@@ -52,73 +34,6 @@ pub(super) enum Header {
     /// Another table. Its headers name this many of engine, batch size and prompt length.
     Other(usize),
 }
-
-/// Names of the columns that are no figures, in lower case.
-const NAMES: [(&str, Kind); 33] = [
-    ("engine", Kind::Engine),
-    ("backend", Kind::Engine),
-    ("framework", Kind::Engine),
-    ("config backend", Kind::Engine),
-    ("batch size", Kind::BatchSize),
-    ("batch", Kind::BatchSize),
-    ("batchsize", Kind::BatchSize),
-    ("bs", Kind::BatchSize),
-    ("config batch size", Kind::BatchSize),
-    ("prompt length", Kind::PromptLength),
-    ("prompt", Kind::PromptLength),
-    ("prompt len", Kind::PromptLength),
-    ("prompt size", Kind::PromptLength),
-    ("prompt tokens", Kind::PromptLength),
-    ("input length", Kind::PromptLength),
-    ("input tokens", Kind::PromptLength),
-    ("config prompt length", Kind::PromptLength),
-    ("tokens generated", Kind::GenerationLength),
-    ("generation length", Kind::GenerationLength),
-    ("generated tokens", Kind::GenerationLength),
-    ("output length", Kind::GenerationLength),
-    ("output tokens", Kind::GenerationLength),
-    ("new tokens", Kind::GenerationLength),
-    ("config tokens generated", Kind::GenerationLength),
-    ("", Kind::Index),
-    ("#", Kind::Index),
-    ("no", Kind::Index),
-    ("nr", Kind::Index),
-    ("index", Kind::Index),
-    ("idx", Kind::Index),
-    ("row", Kind::Index),
-    ("unnamed 0", Kind::Index),
-    ("№", Kind::Index),
-];
-
-/// Words of a figure's name that say nothing more.
-const FILLERS: [&str; 14] = [
-    "avg",
-    "average",
-    "mean",
-    "of",
-    "the",
-    "token",
-    "tokens",
-    "generated",
-    "generation",
-    "processing",
-    "metrics",
-    "clock",
-    "in",
-    "per",
-];
-
-/// The words of the published figures' names but for the fillers, in order of the alphabet.
-const FIGURES: [(&[&str], Column); 8] = [
-    (&["latency", "prompt"], Column::PromptLatency),
-    (&["prompt", "throughput"], Column::PromptThroughput),
-    (&["128", "first", "latency"], Column::First128Latency),
-    (&["128", "first", "throughput"], Column::First128Throughput),
-    (&["256", "first", "latency"], Column::First256Latency),
-    (&["256", "first", "throughput"], Column::First256Throughput),
-    (&["latency", "wall"], Column::WallLatency),
-    (&["throughput", "wall"], Column::WallThroughput),
-];
 
 impl Default for Columns {
     /// The columns of the first edition.
@@ -159,7 +74,7 @@ impl Columns {
                     // `Backend` beside `Engine`, `Prompt` beside `Prompt Length`.
                     (Kind::Engine, true) => kind = Kind::Unread,
                     (Kind::Engine, false) if header.eq_ignore_ascii_case("engine") => {
-                        first.kind = Kind::Unread
+                        first.kind = Kind::Unread;
                     }
                     _ => {
                         let what = format!(
@@ -410,11 +325,6 @@ fn is_same(plain: &str, text: &str, column: Column, unit: HeaderUnit) -> bool {
     cell.text() == text || figure.is_some() && figure == cell.figure()
 }
 
-/// The column whose units those of the mean over all tokens are.
-fn mean_of_tokens(is_latency: bool) -> Column {
-    if is_latency { Column::First256Latency } else { Column::First256Throughput }
-}
-
 fn header_power(unit: HeaderUnit) -> i32 {
     match unit {
         HeaderUnit::Power(power) => power,
@@ -434,37 +344,6 @@ fn read_engine(text: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// What a header names; an error says why its unit can't be read.
-fn kind(header: &str) -> Result<Kind, String> {
-    let Some(name) = Name::read(header) else { return Ok(Kind::Unread) };
-    if let (None, Some((_, kind))) =
-        (name.unit, NAMES.iter().find(|(known, _)| *known == name.words.join(" ")))
-    {
-        return Ok(*kind);
-    }
-    // `Prompt Length (tokens)`
-    let is_count = name.unit.is_some_and(|unit| ["tokens", "sequences", "seqs"].contains(&unit));
-    if let (true, Some((_, kind))) =
-        (is_count, NAMES.iter().find(|(known, _)| *known == name.words.join(" ")))
-    {
-        return Ok(*kind);
-    }
-    let Some(figure) = name.figure() else { return Ok(Kind::Unread) };
-    let column = figure.unwrap_or_else(mean_of_tokens);
-    let unit = match name.unit {
-        Some(unit) => HeaderUnit::Power(unit_power(unit, column).ok_or_else(|| {
-            let units = if column.is_latency() { "ns, us, ms or s" } else { "tps or tokens/s" };
-            format!("{} is no unit of this column: expected {units}", brief(unit))
-        })?),
-        None if column.is_latency() => HeaderUnit::None,
-        None => HeaderUnit::Power(0),
-    };
-    Ok(match figure {
-        Ok(column) => Kind::Figure(column, unit),
-        Err(is_latency) => Kind::AllTokens(is_latency, unit),
-    })
-}
-
 /// Whether two columns of a table can't both be there.
 fn is_double(one: Kind, other: Kind) -> bool {
     match (one, other) {
@@ -472,98 +351,5 @@ fn is_double(one: Kind, other: Kind) -> bool {
         (Kind::AllTokens(one, _), Kind::AllTokens(other, _)) => one == other,
         (Kind::Index | Kind::Unread, _) => false,
         (one, other) => one == other,
-    }
-}
-
-/// Whether `header` names the same figure as a column that is read.
-fn is_same_figure(read: &Result<Kind, String>, header: &str) -> bool {
-    let figure = Name::read(header).and_then(|name| name.figure());
-    match (read, figure) {
-        (Ok(Kind::Figure(column, _)), Some(Ok(figure))) => *column == figure,
-        (Ok(Kind::AllTokens(read, _)), Some(Err(is_latency))) => *read == is_latency,
-        _ => false,
-    }
-}
-
-/// A header's words and unit.
-struct Name<'a> {
-    words: Vec<String>,
-    unit: Option<&'a str>,
-}
-
-impl<'a> Name<'a> {
-    /// `None` where something is behind the name that is no unit and changes what it means.
-    fn read(header: &'a str) -> Option<Self> {
-        let is_decoration = |c: char| {
-            c.is_whitespace() || FOOTNOTE_MARKS.contains(&c) || ['↓', '↑', '▲', '▼', ':'].contains(&c)
-        };
-        let mut rest = header.trim_matches(is_decoration);
-        let mut unit = None;
-        // (ms), [ms], (mean, ms), (lower is better)
-        while let Some(close) = rest.chars().last().filter(|c| [')', ']'].contains(c)) {
-            let Some(open) = rest.rfind(if close == ')' { '(' } else { '[' }) else { break };
-            for part in rest[open + 1..rest.len() - 1].split([',', ';']).map(str::trim) {
-                let is_remark = ["mean", "avg", "avg.", "average", "lower is better", "higher is better"]
-                    .contains(&part.to_lowercase().as_str());
-                if !is_remark && unit.replace(part).is_some() {
-                    return None;
-                }
-            }
-            rest = rest[..open].trim_end_matches(is_decoration);
-        }
-        // `Latency, ms`, `latency_ms`, `Latency in ms`, `Throughput tokens/s`
-        let last = rest.rfind(|c: char| c.is_whitespace() || ['_', ','].contains(&c));
-        let tail = last.map(|at| {
-            (at, rest[at..].trim_start_matches(|c: char| c.is_whitespace() || ['_', ','].contains(&c)))
-        });
-        if let (None, Some((at, tail))) = (unit, tail.filter(|(_, tail)| unit_kind(tail).is_some())) {
-            unit = Some(tail);
-            rest = &rest[..at];
-        }
-        let (mut spaced, mut was_lower) = (String::new(), false);
-        for c in rest.chars() {
-            // `promptLatency`
-            if was_lower && c.is_uppercase() {
-                spaced.push(' ');
-            }
-            was_lower = c.is_lowercase();
-            let is_letter = c.is_alphanumeric() || c == '#' || c == '№';
-            spaced.push(if is_letter { c } else { ' ' });
-        }
-        Some(Self { words: spaced.split_whitespace().take(16).map(str::to_lowercase).collect(), unit })
-    }
-
-    /// The figure that it names: a published column, or the mean over all tokens, of latencies or of throughputs.
-    fn figure(&self) -> Option<Result<Column, bool>> {
-        let has = |words: &[&str]| self.words.iter().any(|word| words.contains(&word.as_str()));
-        let mut words: Vec<&str> = self
-            .words
-            .iter()
-            .map(|word| match word.as_str() {
-                "prefill" => "prompt",
-                "time" => "latency",
-                "wallclock" => "wall",
-                word => word,
-            })
-            .filter(|word| !FILLERS.contains(word))
-            .collect();
-        // `Prompt (ms)`, `Prompt (tok/s)`
-        if let (false, Some(is_time)) =
-            (has(&["latency", "throughput", "time"]), self.unit.and_then(unit_kind))
-        {
-            words.push(if is_time { "latency" } else { "throughput" });
-        }
-        words.sort_unstable();
-        // A prompt's latency for each of its tokens is another figure.
-        let is_per = has(&["per"]) && !has(&["first"]);
-        if let Some((_, column)) = FIGURES.iter().find(|(name, _)| *name == words && !is_per) {
-            return Some(Ok(*column));
-        }
-        let is_of_tokens = has(&["token", "tokens"]) && has(&["generation", "generated"]);
-        match words[..] {
-            ["latency"] if is_of_tokens => Some(Err(true)),
-            ["throughput"] if is_of_tokens => Some(Err(false)),
-            _ => None,
-        }
     }
 }

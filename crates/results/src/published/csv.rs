@@ -193,7 +193,7 @@ impl Layout {
         let read = |(heading, raw): (String, Vec<RawRow>)| self.table(heading, raw, file);
         let tables = tables.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         match has_markdown {
-            true => self.from_markdown(&kept, tables, file),
+            true => self.restore_markdown(&kept, &tables, file),
             false => Ok(Document { pieces: tables.into_iter().map(Piece::Table).collect() }),
         }
     }
@@ -214,10 +214,10 @@ impl Layout {
     }
 
     /// The document that the kept markdown makes, with what the csv's columns say.
-    fn from_markdown(
+    fn restore_markdown(
         &self,
         kept: &[Kept],
-        tables: Vec<PublishedTable>,
+        tables: &[PublishedTable],
         file: &str,
     ) -> Result<Document, PublishedError> {
         let inconsistent = || {

@@ -6,6 +6,7 @@
 //! of its own columns, and columns that this program does not know.
 
 mod cell;
+mod column_names;
 mod columns;
 pub mod csv;
 mod decorated;
@@ -14,6 +15,7 @@ mod error;
 mod headings;
 mod inline;
 pub mod json;
+mod json_lines;
 pub mod layout;
 mod lines;
 pub mod markdown;

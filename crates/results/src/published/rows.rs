@@ -57,7 +57,7 @@ pub(super) fn remarks(columns: &Columns, rows: &ReadRows, file: &str, line: usiz
             remarks.push(format!("{file}:{line}: columns {} and {last} are not read", some.join(", ")));
         }
         many => {
-            remarks.push(format!("{file}:{line}: {} columns are not read, such as {}", many.len(), many[0]))
+            remarks.push(format!("{file}:{line}: {} columns are not read, such as {}", many.len(), many[0]));
         }
     }
     if let Some(line) = rows.spread {
