@@ -92,8 +92,15 @@ fn on_one_line(line: &str) -> Option<(usize, &str)> {
         }
     }
     let inner = trim(inner.trim_end_matches(':'));
-    let is_short = inner.len() < 200 && !inner.contains('|');
-    (is_short && Heading::parse(inner).is_ok()).then_some((offset, inner))
+    (inner.len() < 200 && says_table(inner)).then_some((offset, inner))
+}
+
+/// Whether a line is a table's heading and nothing else: a sentence that ends in one has another model's name.
+fn says_table(line: &str) -> bool {
+    let has_parts = line.contains(" CUDA") || line.contains(" CPU");
+    let heading = || Heading::parse(trim(&plain_text(line).ok()?)).ok();
+    let is_known = |name: &str| ["llama2-", "tinyllama-"].iter().any(|family| name.starts_with(family));
+    has_parts && !line.contains('|') && heading().is_some_and(|heading| is_known(&heading.model))
 }
 
 /// A line above a line of `===` or `---`.
@@ -157,6 +164,8 @@ mod tests {
             "<SUMMARY>\n  LLaMA-2 7B FP16 CUDA (1 A100 80GB)\n</SUMMARY>\n",
             "<h2 align=\"center\">LLaMA-2 7B FP16 CUDA (1 A100 80GB)</h2>\n",
             "LLaMA-2 7B FP16 CUDA (1 A100 80GB)\n",
+            "*LLaMA-2 7B FP16 CUDA (1 A100 80GB)*:\n",
+            "**LLaMA-2 7B FP16 CUDA** (1 A100 80GB)\n",
             "## [LLaMA-2 7B](https://a.b) FP16 CUDA (1 A100 80GB)\n",
         ] {
             let found = heading_lines(lines);
@@ -167,6 +176,8 @@ mod tests {
             assert_eq!(heading_lines(lines), lines);
             assert_eq!(parse_heading(lines).map(|heading| heading.text).as_deref(), Some("Results of May"));
         }
+        let sentence = "Here is LLaMA-2 7B FP16 CUDA (1 A100 80GB)\n";
+        assert_eq!(heading_lines(sentence), "");
         for lines in
             ["text\n", "| a |\n---\n", "    ## code\n", "<summary>open\n", "#hash\n", "- a\n---\n", "---\n"]
         {
