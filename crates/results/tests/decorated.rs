@@ -152,7 +152,7 @@ fn names_and_sizes_are_the_plain_ones() {
         let text = cell(0, text);
         assert_comes_back(&assert_plain(&text, "a.md"), &text);
     }
-    for text in ["**16**", "016", "16*", "`16`"] {
+    for text in ["16.0", "**16**", "016", "16*", "`16`"] {
         let text = cell(2, text);
         assert_comes_back(&assert_plain(&text, "a.md"), &text);
     }
@@ -254,6 +254,8 @@ fn headers_are_read_however_they_are_written() {
         "Average Latency of Prompt Processing (ms)",
         "Prompt Latency (mean, ms)",
         "Prompt Latency (msec)",
+        "Prompt Latency (ms ± std)",
+        "Prompt Latency (ms, ± std)",
         "Prompt (ms)",
         "Prompt Latency (ms)<br>(lower is better)",
     ] {
@@ -325,6 +327,16 @@ fn columns_may_stand_anywhere() {
         assert_eq!(document.tables().next().unwrap().remarks.len(), remarks, "{text}");
         assert_comes_back(&document, &text);
     }
+    // What a heading says for all rows is the same in all of them.
+    let names = [&["Model"], &NAMES[..]].concat();
+    let [small, large] = ["7B", "13B"].map(|model| [&[model], &ROW[..]].concat());
+    let document = assert_plain(&table(&names, &small), "a.md");
+    assert_eq!(document.tables().next().unwrap().remarks, ["a.md:3: column \"Model\" is not read"]);
+    refused(&(table(&names, &small) + &line(&large)), "a.md:6: Model: \"13B\", and \"7B\" in rows above");
+    // Names that csv and json use themselves, and none at all.
+    let odd = ["markdown", "measured", "Table", "Markdown Row", "", ""];
+    let text = table(&[&NAMES[..], &odd].concat(), &[&ROW[..], &["a", "b", "c", "d", "e", "f"]].concat());
+    assert_comes_back(&assert_plain(&text, "a.md"), &text);
     let few = table(&NAMES[..4], &ROW[..4]);
     let document = parse(&few, "a.md").unwrap();
     assert_eq!(document.tables().next().unwrap().rows[0].cells[1].value(), Value::NotAvailable);
@@ -352,6 +364,8 @@ fn a_table_is_found_wherever_it_stands() {
         format!("\u{feff}{table}"),
         format!("{table}\n| A | B |\n|---|---|\n| 1 | 16 |\n"),
         format!("```\n{}```\n\n{table}", table.replace("11.97", "12")),
+        format!("<!--\n{}-->\n\n{table}", table.replace("11.97", "12")),
+        format!("The columns are {}{table}", line(&NAMES[..4])),
     ] {
         assert_comes_back(&assert_plain(&text, "a.md"), &text);
     }

@@ -48,7 +48,7 @@ fn wild() -> impl Strategy<Value = String> {
         "Any",
     ];
     let table =
-        (prop::sample::select(headings), prop::collection::vec(row, 0..8)).prop_map(|(heading, rows)| {
+        (prop::sample::select(headings), prop::collection::vec(row, 1..8)).prop_map(|(heading, rows)| {
             format!(
                 "# {heading}\n{}\n{}\n{}\n",
                 results::published::layout::header(),

@@ -18,12 +18,14 @@ pub(super) enum Kind {
     AllTokens(bool, HeaderUnit),
     /// The number of the row.
     Index,
+    /// What a heading says for all rows: the model, its precision, the device. It is kept, and the same in all rows.
+    OfHeading,
     /// Something that is kept, but not read.
     Unread,
 }
 
 /// Names of the columns that are no figures, in lower case.
-const NAMES: [(&str, Kind); 33] = [
+const NAMES: [(&str, Kind); 46] = [
     ("engine", Kind::Engine),
     ("backend", Kind::Engine),
     ("framework", Kind::Engine),
@@ -57,6 +59,19 @@ const NAMES: [(&str, Kind); 33] = [
     ("row", Kind::Index),
     ("unnamed 0", Kind::Index),
     ("№", Kind::Index),
+    ("model", Kind::OfHeading),
+    ("model name", Kind::OfHeading),
+    ("config model info full name", Kind::OfHeading),
+    ("precision", Kind::OfHeading),
+    ("config precision", Kind::OfHeading),
+    ("dtype", Kind::OfHeading),
+    ("data type", Kind::OfHeading),
+    ("quantization", Kind::OfHeading),
+    ("device", Kind::OfHeading),
+    ("metadata device", Kind::OfHeading),
+    ("gpu", Kind::OfHeading),
+    ("hardware", Kind::OfHeading),
+    ("world size", Kind::OfHeading),
 ];
 
 /// Words of a figure's name that say nothing more.
@@ -152,9 +167,14 @@ impl<'a> Name<'a> {
         // (ms), [ms], (mean, ms), (lower is better)
         while let Some(close) = rest.chars().last().filter(|c| [')', ']'].contains(c)) {
             let Some(open) = rest.rfind(if close == ')' { '(' } else { '[' }) else { break };
-            for part in rest[open + 1..rest.len() - 1].split([',', ';']).map(str::trim) {
-                let is_remark = ["mean", "avg", "avg.", "average", "lower is better", "higher is better"]
-                    .contains(&part.to_lowercase().as_str());
+            // (ms ± std)
+            let inner = &rest[open + 1..rest.len() - 1];
+            let inner =
+                ["±", "+/-"].iter().find_map(|sign| inner.split_once(sign)).map_or(inner, |(mean, _)| mean);
+            for part in inner.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
+                let is_remark =
+                    ["mean", "avg", "avg.", "average", "↓", "↑", "lower is better", "higher is better"]
+                        .contains(&part.to_lowercase().as_str());
                 if !is_remark && unit.replace(part).is_some() {
                     return None;
                 }

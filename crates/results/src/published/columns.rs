@@ -12,8 +12,8 @@ use crate::{COLUMNS, Column, Value};
 /// More columns than a table has that a person or a script wrote.
 pub(super) const MOST_COLUMNS: usize = 256;
 
-/// Names that a row's object in json has for other things.
-const RESERVED: [&str; 2] = ["markdown", "measured"];
+/// Names that json and csv have for other things.
+const RESERVED: [&str; 5] = ["markdown", "measured", "Table", "Markdown Before", "Markdown Row"];
 
 /// The columns of a table, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,10 @@ impl Columns {
                 if names.insert(name.clone()) {
                     break;
                 }
-                name = format!("{} ({count})", trim(header));
+                name = match trim(header) {
+                    "" => format!("column {}", index + 1),
+                    header => format!("{header} ({count})"),
+                };
             }
             columns.push(TableColumn { name, kind });
         }
@@ -130,7 +133,8 @@ impl Columns {
 
     /// The names of columns that are kept, but not read.
     pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|column| column.kind == Kind::Unread).map(|column| column.name.as_str())
+        let unread = self.0.iter().filter(|column| matches!(column.kind, Kind::Unread | Kind::OfHeading));
+        unread.map(|column| column.name.as_str())
     }
 
     pub(super) fn is_size(&self, index: usize) -> bool {
@@ -139,7 +143,15 @@ impl Columns {
     }
 
     pub(super) fn is_unread(&self, index: usize) -> bool {
-        self.0.get(index).is_some_and(|column| matches!(column.kind, Kind::Unread | Kind::Index))
+        self.0
+            .get(index)
+            .is_some_and(|column| matches!(column.kind, Kind::Unread | Kind::OfHeading | Kind::Index))
+    }
+
+    /// The columns of what a heading says, which are the same in all rows of a table.
+    pub(super) fn of_heading(&self) -> impl Iterator<Item = usize> {
+        let columns = self.0.iter().enumerate();
+        columns.filter(|(_, column)| column.kind == Kind::OfHeading).map(|(index, _)| index)
     }
 
     /// Whether cells may be a row: their sizes can be read.
@@ -204,7 +216,7 @@ impl Columns {
                     generation_length = Some((index, length));
                     row.more.push(length.to_string());
                 }
-                Kind::Index | Kind::Unread => row.more.push(text.to_owned()),
+                Kind::Index | Kind::OfHeading | Kind::Unread => row.more.push(text.to_owned()),
             }
         }
         for (is_latency, cell) in all_tokens {
@@ -244,7 +256,7 @@ impl Columns {
             }
             Kind::Figure(figure, unit) => is_same(plain, text, figure, unit),
             Kind::AllTokens(is_latency, unit) => is_same(plain, text, mean_of_tokens(is_latency), unit),
-            Kind::Engine | Kind::Index | Kind::Unread => plain == text,
+            Kind::Engine | Kind::Index | Kind::OfHeading | Kind::Unread => plain == text,
         }
     }
 
@@ -349,7 +361,7 @@ fn is_double(one: Kind, other: Kind) -> bool {
     match (one, other) {
         (Kind::Figure(one, _), Kind::Figure(other, _)) => one == other,
         (Kind::AllTokens(one, _), Kind::AllTokens(other, _)) => one == other,
-        (Kind::Index | Kind::Unread, _) => false,
+        (Kind::Index | Kind::OfHeading | Kind::Unread, _) => false,
         (one, other) => one == other,
     }
 }

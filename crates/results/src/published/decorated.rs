@@ -131,6 +131,8 @@ pub(super) fn read(
 pub(super) fn read_size(text: &str) -> Result<u32, String> {
     let plain = without_marks(text.trim());
     let digits = ungrouped(plain, true).unwrap_or(Cow::Borrowed(plain));
+    // A column of numbers of which some were missing is one of floats to pandas.
+    let digits = digits.strip_suffix(".0").unwrap_or(&digits);
     match digits.parse::<u32>() {
         Ok(size) if size > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(size),
         _ => {

@@ -108,6 +108,17 @@ pub(super) fn update_fence(fence: &mut Option<(u8, usize)>, line: &str) -> bool 
     true
 }
 
+/// Follows comments of several lines: whether `line` is part of one. One that is closed on its line is text.
+pub(super) fn update_comment(is_inside: &mut bool, line: &str) -> bool {
+    if *is_inside {
+        *is_inside = !line.contains("-->");
+        return true;
+    }
+    let rest = if is_code(line) { None } else { trim(&line[text_start(line).at..]).strip_prefix("<!--") };
+    *is_inside = rest.is_some_and(|rest| !rest.contains("-->"));
+    *is_inside
+}
+
 pub(super) fn split_line_end(line: &str) -> (&str, &str) {
     let content = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
     line.split_at(content.len())

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::columns::{Header, MOST_COLUMNS};
 use super::headings::{heading_lines, parse_heading};
 use super::inline::{escape_cell, plain_text};
-use super::lines::update_fence;
 use super::lines::{BLANKS, Cells, is_code, is_separator, split_line_end, starts_block, text_start, trim};
+use super::lines::{update_comment, update_fence};
 use super::rows::{RawRow, read_rows, remarks};
 use super::write::plain_cell;
 pub use super::write::write;
@@ -49,10 +49,14 @@ fn parse_all(
     let mut reader = Reader { text, file, options, at, line: 0, not_read: Vec::new(), example: None };
     let mut document = Document::default();
     let (mut start, mut heading, mut fence, mut html) = (0, None, None, HtmlTable::default());
-    let mut last: Option<Columns> = None;
+    let (mut last, mut is_comment): (Option<Columns>, bool) = (None, false);
     while let Some(line) = reader.next() {
         if update_fence(&mut fence, line.content) || fence.is_some() {
-            reader.note_example(&line);
+            reader.note_example(&line, "a table in fenced code is an example");
+            continue;
+        }
+        if update_comment(&mut is_comment, line.content) {
+            reader.note_example(&line, "a table in a comment is not shown");
             continue;
         }
         html.push(&line, file)?;
@@ -137,6 +141,10 @@ fn plain_headers(header: &str) -> Vec<String> {
     cells.map(|raw| trim(&plain_text(raw).unwrap_or(Cow::Borrowed(raw))).to_owned()).collect()
 }
 
+fn opens_with_pipe(line: &str) -> bool {
+    line[text_start(line).at..].trim_start_matches(BLANKS).starts_with('|')
+}
+
 /// A line of the text.
 #[derive(Clone, Copy)]
 struct Line<'a> {
@@ -158,7 +166,7 @@ struct Reader<'a> {
     line: usize,
     /// Tables that look like one of ours and are none, with the reason.
     not_read: Vec<(usize, String)>,
-    /// The first table in fenced code.
+    /// The first table in fenced code or in a comment.
     example: Option<(usize, String)>,
 }
 
@@ -221,8 +229,9 @@ impl<'a> Reader<'a> {
                 let column = plain_headers(line.content).swap_remove(index);
                 Err(self.error(line.number, what).in_column(&crate::one_line(&column)))
             }
+            // In a sentence, the names of columns are no header.
+            (Header::Table(_), None) if !opens_with_pipe(line.content) => Ok(None),
             (Header::Table(columns), None) => {
-                // A row has sizes where a header has their names.
                 let what =
                     format!("expected a line |---|---|… of {} columns below the header", columns.len());
                 Err(self.error(line.number + 1, what))
@@ -255,14 +264,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Remembers the first table in fenced code.
-    fn note_example(&mut self, line: &Line<'a>) {
+    /// Remembers the first table that is no part of the document, and why.
+    fn note_example(&mut self, line: &Line<'a>, why: &str) {
         let is_header = self.example.is_none()
             && line.content.contains('|')
             && self.peek().is_some_and(|below| is_separator(below.content))
             && matches!(Columns::read(&plain_headers(line.content)), Header::Table(_));
         if is_header {
-            self.example = Some((line.number, "a table in fenced code is an example".into()));
+            self.example = Some((line.number, why.into()));
         }
     }
 
@@ -280,7 +289,7 @@ impl<'a> Reader<'a> {
             let start = text_start(line.content);
             let own = &line.content[start.at..];
             let cells = Cells::new(line.content).take(most + 1).count() + given;
-            let opens = own.trim_start_matches(BLANKS).starts_with('|');
+            let opens = opens_with_pipe(line.content);
             // Without a pipe before it, a line is a row only when it has a row's cells: text may follow at once.
             if start.quotes != quotes || (!opens && (cells != most || starts_block(own))) {
                 break;
@@ -324,8 +333,7 @@ impl<'a> Reader<'a> {
 
     /// Refuses a row of the table above that an empty line or text parts from it: nothing shows it as one.
     fn refuse_stray_row(&self, line: &Line<'a>, columns: &Columns) -> Result<(), PublishedError> {
-        let start = text_start(line.content);
-        if !line.content[start.at..].trim_start_matches(BLANKS).starts_with('|') || is_code(line.content) {
+        if !opens_with_pipe(line.content) || is_code(line.content) {
             return Ok(());
         }
         let engines = usize::from(self.options.engine.is_some());

@@ -1,6 +1,7 @@
 //! Rows of one table, from whatever format: read together, since a figure can tell how another is to be read.
 
 use super::columns::ReadRow;
+use super::error::brief;
 use super::{Columns, PublishedError, PublishedRow};
 
 /// The plain texts of a row's cells, and where they stand.
@@ -23,6 +24,7 @@ pub(super) struct ReadRows {
 pub(super) fn read_rows(columns: &Columns, raw: Vec<RawRow>, file: &str) -> Result<ReadRows, PublishedError> {
     let has_points = raw.iter().any(|row| columns.has_points(&row.texts));
     let mut read = ReadRows { rows: Vec::with_capacity(raw.len()), ..ReadRows::default() };
+    let mut of_heading: Vec<(usize, String)> = Vec::new();
     for RawRow { line, texts, markdown } in raw {
         let error = |(column, what): (usize, String)| {
             PublishedError::new(file, line, what).in_column(columns.name(column))
@@ -38,6 +40,20 @@ pub(super) fn read_rows(columns: &Columns, raw: Vec<RawRow>, file: &str) -> Resu
                 return Err(error((column, what)));
             }
         }
+        if read.rows.is_empty() {
+            let text = |index: usize| texts.get(index).cloned().unwrap_or_default();
+            of_heading = columns.of_heading().map(|index| (index, text(index))).collect();
+        }
+        let mut others =
+            of_heading.iter().filter_map(|(index, first)| Some((*index, first, texts.get(*index)?)));
+        if let Some((index, first, other)) = others.find(|(_, first, other)| first != other) {
+            let what = format!(
+                "{}, and {} in rows above: a table is of one, which its heading says; split it",
+                brief(other),
+                brief(first)
+            );
+            return Err(error((index, what)));
+        }
         if has_spread {
             read.spread.get_or_insert(line);
         }
@@ -48,7 +64,7 @@ pub(super) fn read_rows(columns: &Columns, raw: Vec<RawRow>, file: &str) -> Resu
 
 /// What of a table with the header in `line` is not read.
 pub(super) fn remarks(columns: &Columns, rows: &ReadRows, file: &str, line: usize) -> Vec<String> {
-    let unread: Vec<String> = columns.unread().map(super::error::brief).collect();
+    let unread: Vec<String> = columns.unread().map(brief).collect();
     let mut remarks = Vec::new();
     match &unread[..] {
         [] => {}
