@@ -162,7 +162,7 @@ fn a_folder_without_a_checkpoint_says_what_it_is_and_what_to_do() {
         with(&[("pytorch_model.bin", "PK")]),
         format!(
             "{nothing} pytorch_model.bin, pickled weights, which are not read: transformers converts them, with \
-             AutoModelForCausalLM.from_pretrained(\"model\").save_pretrained(\"new-folder\")"
+             AutoModelForCausalLM.from_pretrained(\"this folder\").save_pretrained(\"a new folder\")"
         )
     );
     assert_eq!(

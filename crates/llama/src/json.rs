@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// What Python writes for numbers that are not finite.
 const NON_FINITE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
-/// Before such a word in a string that stands for it: of Unicode's private use, which no config has.
+/// Marks a string that stands for such a word: a character of Unicode's private use, which no config has.
 const MARK: char = '\u{f8ff}';
 
 /// Parses JSON as Python's `json` does. A number that is not finite becomes a string, so that nothing takes it for a number or

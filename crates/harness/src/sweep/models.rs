@@ -18,7 +18,8 @@ pub struct Model {
 
 impl Model {
     /// Finds `text`: a name of [`llama::NAMED_MODELS`], with weights seeded by `seed`, or a checkpoint's folder, relative to
-    /// `base`. Of a checkpoint's weights only the headers are read, and what says whether the head is the embedding.
+    /// `base`. Reads the headers of a checkpoint's weights, and their values only to tell whether
+    /// the head is the embedding and biases are zeros.
     pub fn find(text: &str, seed: u64, base: &Path) -> Result<Self, String> {
         if let Some((name, config)) = NAMED_MODELS.iter().find(|(name, _)| *name == text) {
             if base.join(text).join("config.json").exists() {

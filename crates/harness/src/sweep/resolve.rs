@@ -256,7 +256,10 @@ fn find_models(names: &Setting<Vec<String>>, seed: u64) -> Result<Vec<Model>, Se
         names.value.iter().map(find).collect::<Result<_, _>>().map_err(|what| names.error(what))?;
     for (index, model) in models.iter().enumerate() {
         if models[..index].iter().any(|earlier| earlier.name == model.name) {
-            return Err(names.error(format!("two models are named {}: rename one's folder", model.name)));
+            return Err(names.error(format!(
+                "two models are named {}: copy or move one to a folder of another name",
+                model.name
+            )));
         }
     }
     Ok(models)

@@ -77,7 +77,7 @@ pub(super) fn config_file(dir: &Path) -> Result<PathBuf, CheckpointError> {
         .into_iter()
         .map(|name| dir.join("snapshots").join(name))
         .find(|snapshot| snapshot.join(CONFIG_FILE).exists());
-    let why = match (snapshot, other_format(dir)) {
+    let why = match (snapshot, advice(dir, &WHOLE_MODELS)) {
         (Some(snapshot), _) => {
             format!("a repository's folder in the hub's cache: its checkpoint is {}", snapshot.display())
         }
@@ -87,57 +87,68 @@ pub(super) fn config_file(dir: &Path) -> Result<PathBuf, CheckpointError> {
     Err(CheckpointError::File { path: dir.into(), why })
 }
 
-/// Says what stands in the folder in place of weights that can be read, and what to do.
+/// A file name, and what to do with a folder that has such a file in place of another.
+type Advice = (fn(&str) -> bool, &'static str);
+
+/// Formats that have no `config.json`.
+const WHOLE_MODELS: [Advice; 3] = [
+    (
+        |name| name == "adapter_config.json" || name.starts_with("adapter_model."),
+        "of an adapter: merge it with its base model (PEFT's `merge_and_unload`) and save that",
+    ),
+    (
+        |name| name.starts_with("consolidated.") || name == "params.json",
+        "of Meta's own format: transformers' convert_llama_weights_to_hf.py converts it",
+    ),
+    (|name| name.ends_with(".gguf"), "of llama.cpp's format: download the model in Hugging Face's format"),
+];
+
+/// Weights that are not read.
+const WEIGHTS: [Advice; 5] = [
+    (
+        |name| name.ends_with(".safetensors") && name.contains("-of-"),
+        "a part of several: download model.safetensors.index.json, too",
+    ),
+    (
+        |name| name.ends_with(".safetensors"),
+        "another name: rename it to model.safetensors if it holds all weights",
+    ),
+    (
+        |name| name.starts_with("pytorch_model") && name.ends_with(".bin"),
+        "pickled weights, which are not read: transformers converts them, with \
+         AutoModelForCausalLM.from_pretrained(\"this folder\").save_pretrained(\"a new folder\")",
+    ),
+    (
+        |name| name.ends_with(".h5") || name.ends_with(".msgpack"),
+        "weights of TensorFlow or Flax: download the safetensors files",
+    ),
+    (
+        |name| name == ONNX_FILE,
+        "an exported graph, which engine onnxruntime alone can run: others need the checkpoint that it was made from",
+    ),
+];
+
 fn why_no_weights(dir: &Path) -> String {
     let expected = format!("no {SINGLE_FILE} and no {INDEX_FILE}");
-    match other_format(dir) {
+    match advice(dir, &WHOLE_MODELS).or_else(|| advice(dir, &WEIGHTS)) {
         Some(other) => format!("{expected}, but {other}"),
         None => format!("{expected}: download the weights, too"),
     }
 }
 
-/// What a folder has in place of a checkpoint that can be read, with what to do.
-fn other_format(dir: &Path) -> Option<String> {
+/// The first file that one of `advice` is about, with what to do.
+fn advice(dir: &Path, advice: &[Advice]) -> Option<String> {
     let names = names(dir);
-    let first = |is_one: fn(&str) -> bool| names.iter().find(|name| is_one(name));
-    let is_safetensors = |name: &str| name.ends_with(".safetensors");
-    if let Some(name) = first(|name| name == "adapter_config.json" || name.starts_with("adapter_model.")) {
-        return Some(format!(
-            "{name}, of an adapter: merge it with its base model (PEFT's `merge_and_unload`) and save that"
-        ));
-    }
-    if let Some(name) = first(|name| name.ends_with(".safetensors") && name.contains("-of-")) {
-        return Some(format!("{name}, a part of several: download {INDEX_FILE}, too"));
-    }
-    if let Some(name) = names.iter().find(|name| is_safetensors(name)) {
-        return Some(format!("{name}: rename it to {SINGLE_FILE} if it holds all weights"));
-    }
-    if let Some(name) = first(|name| name.starts_with("pytorch_model") && name.ends_with(".bin")) {
-        return Some(format!(
-            "{name}, pickled weights, which are not read: transformers converts them, with \
-             AutoModelForCausalLM.from_pretrained(\"{}\").save_pretrained(\"new-folder\")",
-            dir.display()
-        ));
-    }
-    if let Some(name) = first(|name| name.starts_with("consolidated.") || name == "params.json") {
-        return Some(format!(
-            "{name}, of Meta's own format: transformers' convert_llama_weights_to_hf.py converts it"
-        ));
-    }
-    if let Some(name) = first(|name| name.ends_with(".gguf")) {
-        return Some(format!("{name}, llama.cpp's format: download the model in Hugging Face's format"));
-    }
-    if let Some(name) = first(|name| name.ends_with(".h5") || name.ends_with(".msgpack")) {
-        return Some(format!("{name}, weights of TensorFlow or Flax: download the safetensors files"));
-    }
-    names.iter().any(|name| name == ONNX_FILE).then(|| {
-        format!("{ONNX_FILE}, an exported graph, which engine onnxruntime alone can run: others need the checkpoint that it was made from")
+    advice.iter().find_map(|(is_one, what)| {
+        let name = names.iter().find(|name| is_one(name))?;
+        Some(format!("{name}, {what}"))
     })
 }
 
-/// The names of what is in the folder, in order.
+/// The names of what is in the folder, in order; links to nothing are left out.
 fn names(dir: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries =
+        std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| entry.path().exists());
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
@@ -173,7 +184,7 @@ mod tests {
             ),
             (
                 &["model.fp16.safetensors"],
-                "but model.fp16.safetensors: rename it to model.safetensors if it holds all",
+                "but model.fp16.safetensors, another name: rename it to model.safetensors if it holds all",
             ),
             (
                 &["adapter_model.safetensors", "adapter_config.json"],
@@ -183,7 +194,7 @@ mod tests {
                 &["consolidated.00.pth", "params.json"],
                 "but consolidated.00.pth, of Meta's own format: transformers' convert",
             ),
-            (&["q4.gguf"], "but q4.gguf, llama.cpp's format: download the model in Hugging Face's format"),
+            (&["q4.gguf"], "but q4.gguf, of llama.cpp's format: download the model in Hugging Face's format"),
             (&["model.onnx"], "but model.onnx, an exported graph, which engine onnxruntime alone can run"),
         ] {
             let dir = folder(files);
@@ -194,6 +205,14 @@ mod tests {
             );
             assert!(message.contains(words), "{message}");
         }
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_no_file() {
+        let dir = folder(&[]);
+        std::os::unix::fs::symlink("../../blobs/0f1e", dir.path().join("model.safetensors")).unwrap();
+        let message = shard_names(dir.path()).unwrap_err().to_string();
+        assert!(message.ends_with("no model.safetensors.index.json: download the weights, too"), "{message}");
     }
 
     #[test]

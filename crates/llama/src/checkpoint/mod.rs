@@ -74,8 +74,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint in `dir` and checks every weight's presence, shape, dtype and extent. Of tensors that the model has
-    /// no use for nothing is read.
+    /// Opens the checkpoint in `dir` and checks every weight's presence, shape, dtype and extent. Tensors that the model has no
+    /// use for are not read.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let mut config = LlamaConfig::read(&config_file(dir)?)?;
         let shards: Vec<Shard> =
