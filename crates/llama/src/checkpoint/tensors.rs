@@ -200,3 +200,96 @@ fn blocks(bytes: &[u8], precision: Precision) -> impl Iterator<Item = Vec<f32>> 
         values
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+    use safetensors::tensor::TensorView;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Checkpoint, Weights, cost, write_checkpoint};
+
+    /// Type, shape and bytes of each tensor.
+    type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+    /// Writes a model whose head is of its own, and opens it again with other tensors and a config that says that it is tied.
+    fn tied(change: impl Fn(&mut Stored)) -> Checkpoint {
+        let config = json!({
+            "vocab_size": 32, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+        });
+        let mut config = LlamaConfig::from_json(&config, "config.json").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        write_checkpoint(&Weights::seeded(config.clone(), 3), Precision::Fp16, dir.path()).unwrap();
+        let path = dir.path().join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
+        let mut tensors: Stored = stored
+            .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
+            .collect();
+        change(&mut tensors);
+        let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        config.tie_word_embeddings = true;
+        std::fs::write(dir.path().join("config.json"), config.to_json().to_string()).unwrap();
+        Checkpoint::open(dir.path()).unwrap()
+    }
+
+    fn f32s(bytes: &[u8]) -> Vec<u8> {
+        bytes
+            .chunks(2)
+            .flat_map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32().to_le_bytes())
+            .collect()
+    }
+
+    /// A head that is the embedding is one weight in all counts; another one is two.
+    #[test]
+    fn a_head_is_tied_where_it_is_the_embedding_or_not_stored() {
+        let head = 32 * 8;
+        let all = cost::parameters(&tied(|_| ()).config);
+        assert!(!tied(|_| ()).config.tie_word_embeddings);
+        let is_one: [fn(&mut Stored); 4] = [
+            |tensors| drop(tensors.remove(LM_HEAD)),
+            |tensors| {
+                let embedding = tensors.remove(EMBED_TOKENS).unwrap();
+                tensors.insert(LM_HEAD.into(), embedding);
+            },
+            |tensors| drop(tensors.insert(LM_HEAD.into(), tensors[EMBED_TOKENS].clone())),
+            |tensors| {
+                let (_, shape, bytes) = tensors[EMBED_TOKENS].clone();
+                tensors.insert(LM_HEAD.into(), (Dtype::F32, shape, f32s(&bytes)));
+            },
+        ];
+        let expected = tied(|_| ());
+        let expected = expected.bytes(expected.stored(EMBED_TOKENS).unwrap());
+        for change in is_one {
+            let checkpoint = tied(change);
+            assert!(checkpoint.config.tie_word_embeddings);
+            assert_eq!(cost::parameters(&checkpoint.config), all - head);
+            assert_eq!(checkpoint.stored(LM_HEAD), None);
+            assert_eq!(checkpoint.bytes(checkpoint.stored(EMBED_TOKENS).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_weight_is_taken_from_its_own_name_before_another() {
+        let known = ["model.norm.weight", "lm_head.weight"].map(String::from).into();
+        for (stored, weight) in [
+            ("model.norm.weight", "model.norm.weight"),
+            ("norm.weight", "model.norm.weight"),
+            ("model.model.norm.weight", "model.norm.weight"),
+            ("model.lm_head.weight", "lm_head.weight"),
+            ("module.model.norm.weight", "module.model.norm.weight"),
+            ("rotary.inv_freq", "rotary.inv_freq"),
+        ] {
+            assert_eq!(weight_name(&known, stored), weight);
+        }
+        let twice = tied(|tensors| {
+            let (dtype, shape, bytes) = tensors["model.norm.weight"].clone();
+            tensors.insert("norm.weight".into(), (dtype, shape, vec![0; bytes.len()]));
+        });
+        assert!(twice.bytes(twice.stored("model.norm.weight").unwrap()).iter().any(|&byte| byte != 0));
+    }
+}
