@@ -453,11 +453,17 @@ fn benchmark_scripts_csv_needs_an_engine() {
         let again = results::published::csv::write(&document);
         assert_eq!(said(&parse(&again, "again.csv").unwrap()), said(&document));
     }
+    // Beside tables of other columns in one csv, with their markdown.
+    let options = ReadOptions { generation_length: None, ..options };
+    let scripts = [genai.replace("LENGTH", "256"), genai.replace("LENGTH", "64"), records.to_owned()]
+        .map(|text| parse_with(&text, "genai.csv", &options).unwrap().pieces);
+    let seconds = header(3, "Prompt Latency (s)").replace("| 11.97 |", "| 0.01197 |");
+    let others = [header(0, "Engine"), seconds].map(|text| parse(&text, "a.md").unwrap().pieces);
+    let all = Document { pieces: others.into_iter().chain(scripts).flatten().collect() };
+    assert_comes_back(&all, &results::published::markdown::write(&all));
     let mixed =
         genai.replace("LENGTH", "256") + "1,64,128,272,1e5,0.1,1336.7,11.97,94.88,10.54,1e4,0.1,88.31,3.08\n";
-    let error = parse_with(&mixed, "genai.csv", &ReadOptions { generation_length: None, ..options })
-        .unwrap_err()
-        .to_string();
+    let error = parse_with(&mixed, "genai.csv", &options).unwrap_err().to_string();
     assert!(error.starts_with("genai.csv:3: Tokens Generated: 128 tokens, and 256 in rows above"), "{error}");
 }
 

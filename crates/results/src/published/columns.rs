@@ -269,34 +269,39 @@ impl Columns {
     pub(super) fn union<'a>(tables: impl Iterator<Item = &'a Self>) -> Self {
         let mut all = Self::default();
         for column in tables.flat_map(|columns| &columns.0) {
-            if column.is_more() && all.names().all(|name| name != column.name) {
+            if column.is_more() && !all.0.iter().any(|other| other.is_same(column)) {
                 all.0.push(column.clone());
             }
         }
         all
     }
 
-    /// A row of other columns as one of these; what only these have is taken from `place`. `None` where the row has a figure that
-    /// these have no column for.
+    /// A row of other columns as one of these; what only these have is taken from `place`, where there is one. `None` where the row
+    /// has a figure that these have no column for.
     pub(super) fn converted(
         &self,
         row: &PublishedRow,
         from: &Self,
-        place: &PublishedRow,
+        place: Option<&PublishedRow>,
     ) -> Option<PublishedRow> {
-        let names: Vec<&str> = from.more().collect();
-        let more = self.more().enumerate().map(|(index, name)| {
-            let at = names.iter().position(|other| *other == name);
-            at.map_or_else(|| place.more.get(index), |at| row.more.get(at)).cloned().unwrap_or_default()
+        let more = self.more().enumerate().map(|(index, column)| {
+            let text = match from.more().position(|other| other.is_same(column)) {
+                Some(at) => row.more.get(at),
+                None => place.and_then(|place| place.more.get(index)),
+            };
+            text.cloned().unwrap_or_default()
         });
+        let place = place.unwrap_or(row);
         let mut cells = row.cells.clone();
-        for figure in Column::ALL {
+        for (figure, known) in Column::ALL.into_iter().zip(&place.cells) {
             let cell = &mut cells[figure as usize];
             match (self.unit(figure), from.unit(figure)) {
                 (Some(unit), Some(_)) => *cell = cell.in_power(header_power(unit)),
-                (Some(_), None) => cell.clone_from(&place.cells[figure as usize]),
-                (None, Some(_)) if !matches!(cell.value(), Value::NotAvailable) => return None,
-                (None, _) => *cell = place.cells[figure as usize].clone(),
+                // A mean over all tokens is known by another column.
+                (None, Some(_)) if ![Value::NotAvailable, known.value()].contains(&cell.value()) => {
+                    return None;
+                }
+                (_, None) | (None, _) => cell.clone_from(known),
             }
         }
         Some(PublishedRow { more: more.collect(), cells, ..row.clone() })
@@ -310,13 +315,19 @@ impl Columns {
         })
     }
 
-    /// The names of the columns whose texts are [`PublishedRow::more`].
-    fn more(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|column| column.is_more()).map(|column| column.name.as_str())
+    /// The columns whose texts are [`PublishedRow::more`].
+    fn more(&self) -> impl Iterator<Item = &TableColumn> {
+        self.0.iter().filter(|column| column.is_more())
     }
 }
 
 impl TableColumn {
+    /// Whether two columns are one in a csv of several tables: by name, or since a table has only one of them.
+    fn is_same(&self, other: &Self) -> bool {
+        let is_single = matches!(self.kind, Kind::GenerationLength | Kind::AllTokens(..));
+        self.name == other.name || is_single && self.kind == other.kind
+    }
+
     fn is_more(&self) -> bool {
         !matches!(self.kind, Kind::Engine | Kind::BatchSize | Kind::PromptLength | Kind::Figure(..))
     }

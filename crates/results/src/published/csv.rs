@@ -183,7 +183,8 @@ impl Layout {
             let is_row = !raw.texts.is_empty();
             match tables.last_mut() {
                 _ if !is_row => {}
-                Some((last, rows)) if *last == heading => rows.push(raw),
+                // Markdown above a row is a table's head.
+                Some((last, rows)) if *last == heading && before.is_empty() => rows.push(raw),
                 _ => tables.push((heading.clone(), vec![raw])),
             }
             if has_markdown {
@@ -257,7 +258,8 @@ impl Layout {
             }
             for place in &mut table.rows {
                 let (_, row) = rows.next().ok_or_else(inconsistent)?;
-                let row = table.columns.converted(row, &self.columns, place).ok_or_else(inconsistent)?;
+                let row =
+                    table.columns.converted(row, &self.columns, Some(place)).ok_or_else(inconsistent)?;
                 *place = PublishedRow { markdown: place.markdown.take(), ..row };
             }
         }
@@ -333,9 +335,8 @@ fn records(document: &Document, columns: &Columns) -> Vec<Written> {
             let fields = match is_own {
                 true => columns.texts(row),
                 // All figures have a column among those of all tables.
-                false => {
-                    columns.texts(&columns.converted(row, &table.columns, row).unwrap_or_else(|| row.clone()))
-                }
+                false => columns
+                    .texts(&columns.converted(row, &table.columns, None).unwrap_or_else(|| row.clone())),
             };
             records.push(Written { heading: table.heading.clone(), fields, before, row: line });
             is_start = false;
