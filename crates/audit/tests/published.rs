@@ -1,19 +1,20 @@
-//! The published file: everything that is found in it, and nothing else.
+//! The published tables: everything that is found in them, and nothing else; and honest tables of others.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use audit::{Report, Severity, audit};
 use results::PublishedFile;
 use results::hardware::Hardware;
-use results::published::markdown;
-
-const FILE: &str = "results/published/llama2-a100.md";
+use results::published::Edition;
 
 fn report() -> Report {
-    let text = include_str!("../../../results/published/llama2-a100.md");
-    let document = markdown::parse(text, FILE).unwrap();
-    let file = PublishedFile { name: FILE.into(), document };
-    audit(&file.tables(), &Hardware::built_in())
+    audit(&PublishedFile::built_in().tables(), &Hardware::built_in())
+}
+
+/// What is found in a file of this crate's tests.
+fn report_of(path: &Path) -> Report {
+    audit(&PublishedFile::read(path).unwrap().tables(), &Hardware::built_in())
 }
 
 /// The lines of findings of a severity in a table whose heading has `table`.
@@ -48,4 +49,36 @@ fn the_known_faults_are_found_and_no_other() {
 fn all_findings() {
     insta::assert_snapshot!("text", report().to_string());
     insta::assert_snapshot!("json", report().to_json());
+}
+
+#[test]
+fn the_second_edition() {
+    let file = PublishedFile::from_edition(Edition::Second);
+    let report = audit(&file.tables(), &Hardware::built_in());
+    // What was measured anew is no more impossible, and what was kept is.
+    assert_eq!(lines(&report, Severity::Impossible, "13B", &PHYSICS), (68..=79).collect::<Vec<_>>());
+    assert_eq!(lines(&report, Severity::Impossible, "13B", &["throughput-as-latency"]), [104]);
+    insta::assert_snapshot!("text_2024", report.to_string());
+}
+
+/// HF optimum-benchmark's and gpt-fast's published tables, our own H100 run with means of throughputs and median latencies, and sound
+/// tables of 32, 256 and 512 tokens with three to ten digits and one or four prompt lengths.
+#[test]
+fn no_honest_table_is_accused() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tables"));
+    let paths = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    let paths = [paths(folder), paths(&folder.join("generation-length"))].concat();
+    assert_eq!(paths.len(), 39);
+    for path in paths {
+        let report = report_of(&path);
+        let accused = if path.ends_with("mean-of-throughputs.md") {
+            report.is_impossible()
+        } else {
+            !report.findings.is_empty()
+        };
+        assert!(!accused, "{}: {report}", path.display());
+    }
 }
