@@ -42,7 +42,7 @@ pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Resul
     Ok(sources)
 }
 
-/// Like [`read`], for what goes by headings: also says which ones can't be read.
+/// Reads as [`read`] does, and says which headings can't be read.
 pub(crate) fn read_with_headings<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Result<Vec<Source>> {
     let sources = read(paths, args)?;
     for source in &sources {

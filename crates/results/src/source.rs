@@ -54,7 +54,7 @@ impl Source {
         Self::read_with(path, &ReadOptions::default())
     }
 
-    /// Like [`Source::read`], with what the caller says of a file's tables that do not say it.
+    /// Reads as [`Source::read`] does, with what the caller says of a file's tables that do not say it.
     ///
     /// # Errors
     /// Where it is neither.
@@ -128,7 +128,7 @@ impl PublishedFile {
         Self::read_with(path, &ReadOptions::default())
     }
 
-    /// Like [`PublishedFile::read`], with what the caller says of tables that do not say it.
+    /// Reads as [`PublishedFile::read`] does, with what the caller says of tables that do not say it.
     ///
     /// # Errors
     /// Where it can't be read, or has no table of this program's kind.

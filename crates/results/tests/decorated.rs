@@ -65,7 +65,7 @@ fn assert_plain(text: &str, file: &str) -> Document {
     document
 }
 
-/// Byte for byte through every format.
+/// Checks that a text comes back byte for byte through every format.
 fn assert_comes_back(document: &Document, text: &str) {
     use results::published::{csv, json, markdown};
     assert_eq!(markdown::write(document), text);
@@ -369,6 +369,11 @@ fn a_table_is_found_wherever_it_stands() {
     ] {
         assert_comes_back(&assert_plain(&text, "a.md"), &text);
     }
+    // Ratios are no latencies, whatever their names.
+    let ratios = "| Engine | Batch Size | Prompt Length | Prompt Latency | Verdict |\n|---|---|---|---|---|\n| e | 1 | 16 | 1.02 | slower |\n";
+    let changes = "| Engine | Batch Size | Prompt Length | Prompt Latency (%) |\n|---|---|---|---|\n| e | 1 | 16 | 5 |\n";
+    let text = format!("{table}\n{ratios}\n{changes}");
+    assert_comes_back(&assert_plain(&text, "a.md"), &text);
     let rest = format!(
         "{table}\n| Engine | Batch Size | Prompt Length | Latency |\n|---|---|---|---|\n| e | 1 | 16 | 5 |\n"
     );

@@ -8,7 +8,7 @@ use crate::{Figure, Statistic, Value};
 /// A figure as printed, without decorations; always one that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cell {
-    /// In the unit of its header.
+    /// The text, in the unit of its header.
     text: String,
     /// The power of ten of the column's own unit that the header's is.
     power: i32,

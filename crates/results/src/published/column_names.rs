@@ -74,6 +74,9 @@ const NAMES: [(&str, Kind); 46] = [
     ("world size", Kind::OfHeading),
 ];
 
+/// What stands in place of a unit where a figure is compared with another.
+const RATIOS: [&str; 8] = ["%", "x", "×", "ratio", "speedup", "change", "diff", "δ"];
+
 /// Words of a figure's name that say nothing more.
 const FILLERS: [&str; 14] = [
     "avg",
@@ -124,7 +127,8 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
     {
         return Ok(*kind);
     }
-    let Some(figure) = name.figure() else { return Ok(Kind::Unread) };
+    let is_ratio = name.unit.is_some_and(|unit| RATIOS.contains(&unit.to_lowercase().as_str()));
+    let Some(figure) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
     let column = figure.unwrap_or_else(mean_of_tokens);
     let unit = match name.unit {
         Some(unit) => HeaderUnit::Power(unit_power(unit, column).ok_or_else(|| {

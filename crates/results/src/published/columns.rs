@@ -49,7 +49,9 @@ impl Default for Columns {
 impl Columns {
     /// Reads headers from their plain texts.
     pub(super) fn read(headers: &[String]) -> Header {
-        if headers.len() > MOST_COLUMNS {
+        // The ratios that `reproduce` prints have a published table's names, and no units.
+        let is_reproduction = headers.iter().any(|header| header == "Verdict");
+        if headers.len() > MOST_COLUMNS || is_reproduction {
             return Header::Other(0);
         }
         let read: Vec<Result<Kind, String>> = headers.iter().map(|header| kind(header)).collect();
@@ -98,7 +100,7 @@ impl Columns {
                     break;
                 }
                 name = match trim(header) {
-                    "" => format!("column {}", index + 1),
+                    "" => format!("column {}", index + count - 1),
                     header => format!("{header} ({count})"),
                 };
             }
@@ -336,7 +338,7 @@ impl TableColumn {
 /// A row, and what it says of its table.
 pub(super) struct ReadRow {
     pub(super) row: PublishedRow,
-    /// With the index of its column.
+    /// The length, with the index of its column.
     pub(super) generation_length: Option<(usize, u32)>,
     pub(super) has_spread: bool,
 }

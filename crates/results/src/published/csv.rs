@@ -31,7 +31,7 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_with(text, file, &ReadOptions::default())
 }
 
-/// Like [`parse`], with what the caller says of tables that do not say it.
+/// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let delimiter = delimiter(text);

@@ -117,7 +117,7 @@ fn underlined<'a>(line: &'a str, below: &str) -> Option<(usize, &'a str)> {
 
 struct OpeningTag {
     name: &'static str,
-    /// Behind it.
+    /// The end of the tag.
     end: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Tables as json: `{"schema": 2, "pieces": [{"text": …} | {"heading": …, "rows": [{"Engine": …, …}]}]}`. A row has the table's
 //! columns by their names; figures are texts as they were printed, or numbers where this program measured them.
 //!
-//! Without a `schema` it is of an earlier version: the same, but for numbers.
+//! A text without a `schema` is of an earlier version: the same, but for numbers.
 
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,7 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_with(text, file, &ReadOptions::default())
 }
 
-/// Like [`parse`], with what the caller says of tables that do not say it.
+/// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document: JsonDocument = serde_json::from_str(text).map_err(|error| explain(&error, text, file))?;

@@ -24,7 +24,7 @@ impl<'a> Cells<'a> {
 /// Where a line's own text starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TextStart {
-    /// Behind the marks of block quotes.
+    /// The offset behind the marks of block quotes.
     pub(super) at: usize,
     /// Block quotes around it.
     pub(super) quotes: usize,

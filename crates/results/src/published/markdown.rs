@@ -21,7 +21,7 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_with(text, file, &ReadOptions::default())
 }
 
-/// Like [`parse`], with what the caller says of tables that do not say it.
+/// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let (document, not_read) = parse_all(text, file, options)?;
     if document.tables().next().is_some() {
@@ -34,7 +34,7 @@ pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Docum
     })
 }
 
-/// Like [`parse`], of a text that may hold no table.
+/// Reads a text that may hold no table.
 pub(super) fn parse_any(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_all(text, file, &ReadOptions::default()).map(|(document, _)| document)
 }

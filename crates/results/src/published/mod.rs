@@ -39,7 +39,7 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_with(text, file, &ReadOptions::default())
 }
 
-/// Like [`parse`], with what the caller says of tables that do not say it.
+/// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let extension = std::path::Path::new(file).extension().and_then(|extension| extension.to_str());
     match extension.map(str::to_ascii_lowercase).as_deref() {
