@@ -236,9 +236,13 @@ fn a_run_is_audited_and_its_findings_stand_under_its_table() {
     std::fs::write(&records, text.replace("\"device\":\"cpu\"", "\"device\":\"cuda:0\"")).unwrap();
     let table = stdout(&place, &["table", "run"], 0);
     let finding =
-        "- audit: impossible: mock 1×16, First 128 Tokens Generated Avg Latency (ms): token-bandwidth: ";
+        "- audit: impossible: mock: token-bandwidth: 6 of 6 cells, 11.3–13.1 × the peak; the farthest is ";
     assert!(table.contains(finding), "{table}");
-    assert_eq!(stdout(&place, &["audit", "run"], 1).lines().filter(|line| line.contains("1×16")).count(), 3);
+    let lines =
+        |args: &[&str], of: &str| stdout(&place, args, 1).lines().filter(|line| line.contains(of)).count();
+    assert_eq!(lines(&["audit", "run"], ": impossible: "), 3);
+    assert_eq!(lines(&["audit", "run", "--details"], ": impossible: "), 17);
+    assert_eq!(lines(&["audit", "run", "--details"], "mock 1×16, "), 3);
 }
 
 #[test]
