@@ -112,10 +112,11 @@ impl<'a> CheckedTable<'a> {
         Some(flops / (self.ceilings.flops.as_ref()?.value * self.count()))
     }
 
-    /// The least seconds of a row's prompt and of one of its tokens; `None` where the model or a peak is not known.
-    pub(crate) fn least_seconds(&self, row: &ResultRow<'_>) -> Option<[f64; 2]> {
+    /// The least seconds of a row's prompt and of one of its tokens for `batch` sequences at once; `None` where the model or a peak is
+    /// not known.
+    pub(crate) fn least_seconds(&self, row: &ResultRow<'_>, batch: u64) -> Option<[f64; 2]> {
         let costs = self.costs.as_ref()?;
-        let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(u64::from);
+        let prompt = u64::from(row.size.prompt_length);
         let step = |bytes, flops| Some(self.reading_seconds(bytes)?.max(self.computing_seconds(flops)?));
         let prompt_step = step(costs.decode_read_bytes(1, 0), costs.forward_flops(batch, prompt, 0))?;
         let token_step = step(costs.decode_read_bytes(batch, prompt), costs.forward_flops(batch, 1, prompt))?;

@@ -105,7 +105,7 @@ fn a_throughput_that_is_not_its_latency_s() {
             set(&mut table, 5, column, figure);
             assert_only(&table, Severity::Impossible, "throughput", Some(COLUMNS[3 + column]));
         }
-        for factor in [0.991, 1.009] {
+        for factor in [0.9995, 1.0005] {
             let mut table = sound(SMALL);
             let figure = get(&table, 5, column) * factor;
             set(&mut table, 5, column, figure);
@@ -126,8 +126,13 @@ fn rounding_of_the_digits_is_no_fault() {
     assert_eq!(findings(&[table.clone()]), []);
     set(&mut table, 0, 3, 500.0);
     let found = findings(&[table]);
-    assert_eq!(rules_of(&found, Severity::Impossible), ["throughput", "token-bandwidth"].into());
-    assert!(found.iter().all(|finding| finding.column == Some(COLUMNS[6])), "{found:#?}");
+    let kinds: Vec<_> =
+        found.iter().map(|finding| (finding.severity, finding.rule, finding.column)).collect();
+    let column = Some(COLUMNS[6]);
+    assert_eq!(
+        kinds,
+        [(Severity::Impossible, "token-bandwidth", column), (Severity::Remarkable, "throughput", column)]
+    );
     let mut table = sound(SMALL);
     table.rows[0].cells[2] = Cell::parse("0").unwrap();
     let found = findings(&[table]);
@@ -142,7 +147,7 @@ fn a_wall_clock_that_is_not_its_parts() {
     set_latency(&mut table, 5, 6, figure * 0.9);
     assert_only(&table, Severity::Remarkable, "wall-clock-short", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 0.8);
-    assert_only(&table, Severity::Impossible, "wall-clock-short", Some(COLUMNS[9]));
+    assert_only(&table, Severity::Remarkable, "wall-clock-short", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 1.3);
     assert_only(&table, Severity::Remarkable, "wall-clock-long", Some(COLUMNS[9]));
     set_latency(&mut table, 5, 6, figure * 1.1);

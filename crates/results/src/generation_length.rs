@@ -40,6 +40,8 @@ pub enum GenerationBasis {
     Implied,
     /// They agree on a range, by how few digits or prompt lengths they have: from the first of these numbers to the second.
     Near(u32, u32),
+    /// Most rows of the engine agree on it; the digits of this one say another number.
+    Others,
     /// Nothing says it; the published tables' 256.
     Assumed,
 }
@@ -140,21 +142,22 @@ impl Allowed {
         Some(Self { range, prompt_length: row.size.prompt_length })
     }
 
-    /// `length`, which the other rows agree on for certain, unless the row allows another whole number alone, and that too exactly
-    /// to be by chance: it has its own.
+    /// `length`, which the other rows agree on, unless the row's digits say another whole number: its own, where they are too exact to
+    /// say it by chance.
     fn own_or(row: &ResultRow<'_>, length: GenerationLength) -> GenerationLength {
-        if !length.is_certain() {
+        let [from, to] = length.range();
+        let own = Self::new(row, FLOATING_POINT, true).and_then(|allowed| allowed.range);
+        let Some([least, most]) =
+            own.filter(|[least, most]| length.is_known() && (*most < from || *least > to))
+        else {
             return length;
-        }
+        };
         let is_exact =
             allowed(row, FLOATING_POINT, true).is_some_and(|[least, most]| most - least < BY_CHANCE);
-        match Self::new(row, FLOATING_POINT, true).and_then(|allowed| allowed.range) {
-            Some([least, most])
-                if is_exact && least == most && !(length.range()[0]..=length.range()[1]).contains(&least) =>
-            {
-                GenerationLength { tokens: least, basis: GenerationBasis::Near(least, least) }
-            }
-            _ => length,
+        if is_exact && least == most {
+            GenerationLength { tokens: least, basis: GenerationBasis::Near(least, least) }
+        } else {
+            GenerationLength { basis: GenerationBasis::Others, ..length }
         }
     }
 }
@@ -207,7 +210,7 @@ fn roundest(least: u32, most: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use GenerationBasis::{Assumed, Implied, Near};
+    use GenerationBasis::{Assumed, Implied, Near, Others};
 
     use super::*;
     use crate::ResultTable;
@@ -232,7 +235,7 @@ mod tests {
         let found = lengths(&[a, b].concat());
         assert_eq!(found, [(512, Implied), (512, Implied), (32, Implied), (32, Implied)]);
         // One row of an engine says too little; those of the others speak for it.
-        assert_eq!(lengths(&[&a[..], &[("b", 1, 16, "1.01", "527")]].concat())[2], (512, Implied));
+        assert_eq!(lengths(&[&a[..], &[("b", 1, 16, "1.01", "523")]].concat())[2], (512, Implied));
     }
 
     #[test]
@@ -243,7 +246,6 @@ mod tests {
         let found = lengths(&[("a", 1, 128, "2.560000", "300.0000"), ("a", 4, 128, "5.120000", "600.0000")]);
         assert_eq!(found, [(640, Near(640, 640)); 2]);
         assert_eq!(lengths(&[("a", 1, 128, "2.5", "")]), [(256, Assumed)]);
-        assert_eq!(lengths(&[]), []);
     }
 
     #[test]
@@ -263,6 +265,8 @@ mod tests {
         let with = |throughput| lengths(&[&others[..], &[("a", 1, 256, "2.500000", throughput)]].concat())[2];
         assert_eq!(with("153.6000"), (128, Near(128, 128)));
         assert_eq!(with("153.7000"), (256, Implied));
+        // Of four digits it may be by chance.
+        assert_eq!(with("153.6"), (256, Others));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::{Device, Environment, Precision, TableKey};
+use protocol::{Device, Environment, TableKey};
 
 use crate::{HeadingPrecision, one_line};
 
@@ -218,7 +218,7 @@ pub(crate) fn short_gpu(name: &str, bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Ranks;
+    use protocol::{Precision, Ranks};
 
     use super::*;
 

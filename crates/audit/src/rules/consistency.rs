@@ -1,8 +1,9 @@
 //! What the times of a row say of each other.
 
-use results::{Column, Figure, GenerationBasis, ResultRow};
+use indexmap::IndexMap;
+use results::{Column, Figure, ResultRow, Statistic};
 
-use super::{NOISE, Rule, each_row, short};
+use super::{NOISE, Rule, assumed, each_row, short};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
@@ -24,7 +25,7 @@ const TOKENS_SHORT: f64 = 0.01;
 pub(super) const WALL_CLOCK_SHORT: Rule = Rule {
     name: "wall-clock-short",
     about: "the wall clock is not below prompt + G · token latency, but for 5 % of the prompt, whose mean is of other runs, and 1 % \
-            of the tokens; impossible where it is more than 5 % below as many tokens as are known to be in it",
+            of the tokens; impossible where it is more than 5 % below the tokens, both are means, and their number is certain",
     measure: "× its parts",
     check: |tables| each_row(tables, wall_clock_short),
 };
@@ -39,9 +40,10 @@ pub(super) const WALL_CLOCK_LONG: Rule = Rule {
 
 pub(super) const GENERATION_LENGTH: Rule = Rule {
     name: "generation-length",
-    about: "the wall clock is of as many tokens at least as the row's columns of first tokens count",
+    about: "the wall clock is of as many tokens at least as the row's columns of first tokens count, and of as many as that of \
+            most rows",
     measure: "× the tokens",
-    check: |tables| each_row(tables, generation_length),
+    check: generation_length,
 };
 
 pub(super) const HALVES: Rule = Rule {
@@ -63,8 +65,8 @@ struct Parts {
     /// The least and the most decode forwards that there can be, and how many there are taken to be.
     steps: [f64; 2],
     likely: f64,
-    /// Those that there are at least, whatever was inferred.
-    sure: f64,
+    /// Where nothing says how many: that, in words.
+    assumed: &'static str,
     /// What later tokens than the column's can add: a forward costs a constant and a part in proportion to its position, so at
     /// most the ratio of the mean positions.
     growth: f64,
@@ -78,11 +80,10 @@ impl Parts {
             f64::from(*tokens) <= steps[1] && seconds(row, *column).is_some()
         };
         let (column, tokens) = FIRST_TOKENS.into_iter().find(has)?;
-        let sure = match length.basis {
-            GenerationBasis::Stated | GenerationBasis::Implied => steps[0],
-            GenerationBasis::Near(..) => steps[0].min(f64::from(tokens)),
-            GenerationBasis::Assumed => f64::from(tokens),
-        };
+        // Any wall clock is of some number of tokens.
+        if !length.is_known() && tokens < length.tokens {
+            return None;
+        }
         let prompt_length = f64::from(row.size.prompt_length);
         let growth =
             (prompt_length + (steps[1] - 1.0) / 2.0) / (prompt_length + (f64::from(tokens) - 1.0) / 2.0);
@@ -92,7 +93,7 @@ impl Parts {
             token: seconds(row, column)?,
             steps,
             likely: f64::from(length.tokens),
-            sure,
+            assumed: assumed(length),
             growth: growth.max(1.0),
         })
     }
@@ -108,7 +109,7 @@ impl Parts {
     fn words(&self) -> String {
         let [prompt, token] = [self.prompt, self.token].map(|number| short(number.value * 1e3));
         let prompt = if self.prompt.value > 0.0 { format!("{prompt} ms + ") } else { String::new() };
-        format!("{prompt}{} × {token} ms = {} s", self.likely, short(self.value()))
+        format!("{prompt}{} × {token} ms = {} s{}", self.likely, short(self.value()), self.assumed)
     }
 
     /// How many times its parts a wall clock is.
@@ -124,8 +125,10 @@ fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fin
     if wall.most() >= limit {
         return None;
     }
-    // The tokens are of the same generation; the prompt's mean is of other forwards, which may have been slower.
-    let is_sure = wall.most() < parts.sure * parts.token.least() * (1.0 - NOISE);
+    // The tokens are of the same generation; the prompt's mean is of other forwards, which may have been slower. A median, or the
+    // best of several, can be below a mean by any factor.
+    let are_means = [wall, parts.token].iter().all(|figure| figure.statistic == Statistic::Mean);
+    let is_sure = are_means && row.generation_length.is_certain() && wall.most() < tokens * (1.0 - NOISE);
     let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let message = format!("{} s is shorter than its parts, {}", short(wall.value), parts.words());
     let kind = (severity, WALL_CLOCK_SHORT.name);
@@ -156,25 +159,63 @@ fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
     Some(Finding { times: Some(parts.times(wall)), ..finding })
 }
 
-fn generation_length(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let length = row.generation_length;
-    let (column, tokens) = FIRST_TOKENS.into_iter().find(|(column, _)| row.figure(*column).is_some())?;
-    if !length.is_known() || length.range()[1] >= tokens || row.figure(Column::WallLatency).is_none() {
-        return None;
+fn generation_length(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
+    tables.iter().flat_map(|table| fewer_tokens(table).chain(other_lengths(table))).collect()
+}
+
+/// Rows whose wall clock is of fewer tokens than a column of theirs.
+fn fewer_tokens<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
+    table.source.rows.iter().filter_map(|row| {
+        let length = row.generation_length;
+        let (column, tokens) = FIRST_TOKENS.into_iter().find(|(column, _)| row.figure(*column).is_some())?;
+        if !length.is_known() || length.range()[1] >= tokens || row.figure(Column::WallLatency).is_none() {
+            return None;
+        }
+        let message = format!(
+            "the wall clock is of {length} tokens, and \"{}\" of {tokens}: they are not of the same generation",
+            column.header()
+        );
+        Some(other_length(table, row, tokens, message))
+    })
+}
+
+/// Rows whose wall clock is of another number of tokens than those of most rows of the table.
+fn other_lengths<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
+    let is_known = |row: &&ResultRow<'_>| {
+        row.generation_length.is_known()
+            && row.figure(Column::WallLatency).is_some()
+            && row.figure(Column::WallThroughput).is_some()
+    };
+    let rows = move || table.source.rows.iter().filter(is_known);
+    let mut counts: IndexMap<[u32; 2], usize> = IndexMap::new();
+    for row in rows() {
+        *counts.entry(row.generation_length.range()).or_default() += 1;
     }
-    let message = format!(
-        "the wall clock is of {length} tokens, and \"{}\" of {tokens}: they are not of the same generation",
-        column.header()
-    );
-    let kind = (Severity::Remarkable, GENERATION_LENGTH.name);
-    let finding = table.row_finding(kind.0, kind.1, row);
-    Some(Finding {
-        figure: Some(f64::from(length.tokens)),
+    let most = counts.iter().max_by_key(|(_, count)| **count).map(|(range, _)| *range);
+    rows().filter_map(move |row| {
+        let (length, [least, greatest]) = (row.generation_length, most?);
+        let [from, to] = length.range();
+        if from <= greatest && least <= to {
+            return None;
+        }
+        let tokens = f64::midpoint(f64::from(least), f64::from(greatest)) as u32;
+        let message = format!(
+            "the wall clock is of {length} tokens, those of most rows of {tokens}: they can't be compared"
+        );
+        Some(other_length(table, row, tokens, message))
+    })
+}
+
+fn other_length(table: &CheckedTable<'_>, row: &ResultRow<'_>, tokens: u32, message: String) -> Finding {
+    let length = f64::from(row.generation_length.tokens);
+    let finding = table.row_finding(Severity::Remarkable, GENERATION_LENGTH.name, row);
+    Finding {
+        figure: Some(length),
         limit: Some(f64::from(tokens)),
-        times: Some(f64::from(length.tokens) / f64::from(tokens)),
+        times: Some(length / f64::from(tokens)),
         message,
         ..finding
-    })
+    }
 }
 
 fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {

@@ -9,21 +9,24 @@ use crate::{Finding, Severity};
 
 /// A throughput this far from its latency's is said.
 const TOLERANCE: f64 = 0.01;
+/// The same where throughputs were computed from latencies.
+const COMPUTED_TOLERANCE: f64 = 0.001;
 /// Figures that agree within this share, by their rounding alone, were computed from each other: two statistics of one series differ
 /// by more.
 const EXACT: f64 = 1e-5;
 /// Fewer rows than these show nothing of how an engine's throughputs were computed.
 const FEWEST: usize = 3;
-/// Where a column pair agrees in most rows, no other statistic explains a factor as large as this.
-const FACTOR: f64 = 2.0;
+/// All rows of a batch size that are this many times off, and equally, may be of batches that were queued.
+const QUEUED: f64 = 1.5;
 /// Significant digits from which on it is no coincidence that a latency has those of a throughput.
 const DIGITS: f64 = 4.0;
 
 pub(super) const THROUGHPUT: Rule = Rule {
     name: "throughput",
     about: "throughput · latency = tokens, within 1 % and the rounding of the printed digits: B·P for the prompt, B for a \
-            token, B·(P + G) for the wall clock; impossible where most rows show that the one was computed from the other, \
-            else remarkable: they may be different statistics, or batches queued",
+            token, B·(P + G) for the wall clock. Impossible, and held within 0.1 %, where most of an engine's rows show to the \
+            sixth digit that the one was computed from the other; else remarkable: they may be different statistics, or batches \
+            that were queued",
     measure: "× its latency's",
     check: throughput,
 };
@@ -100,27 +103,35 @@ impl Product {
 enum Convention {
     /// They were computed from them.
     Computed,
-    /// They agree.
-    Agreeing,
     /// They agree with one sequence's share of the batch.
     OneSequence,
-    /// They do not, or there are few.
+    /// They do not agree, or there are few.
     Unknown,
 }
 
 fn convention(products: &[&Product]) -> Convention {
     let count = products.len();
-    let most =
-        |holds: &dyn Fn(&Product) -> bool| 2 * products.iter().filter(|one| holds(one)).count() > count;
     match () {
         () if count < FEWEST => Convention::Unknown,
         () if products.iter().all(|product| product.of_one_sequence().agrees(TOLERANCE)) => {
             Convention::OneSequence
         }
-        () if most(&Product::is_exact) => Convention::Computed,
-        () if most(&|product| product.agrees(TOLERANCE)) => Convention::Agreeing,
+        () if 2 * products.iter().filter(|product| product.is_exact()).count() > count => {
+            Convention::Computed
+        }
         () => Convention::Unknown,
     }
+}
+
+/// Whether the rows of a batch size are off by one factor, as where several batches are under way.
+fn are_queued(products: &[&Product]) -> bool {
+    let factors = products.iter().map(|product| {
+        let [product, tokens] =
+            [product.product, product.tokens].map(|[one, other]| f64::midpoint(one, other));
+        product / tokens
+    });
+    let (least, most) = (factors.clone().fold(f64::INFINITY, f64::min), factors.fold(0.0, f64::max));
+    products.len() > 1 && least >= QUEUED && most <= least * (1.0 + TOLERANCE)
 }
 
 fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
@@ -132,20 +143,25 @@ fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
 fn column_pair(table: &CheckedTable<'_>, pair: (Column, Column)) -> Vec<Finding> {
     let products = table.source.rows.iter().filter_map(|row| Some((row, Product::new(row, pair)?)));
     let products: Vec<(&ResultRow<'_>, Product)> = products.collect();
-    let of_all = convention(&products.iter().map(|(_, product)| product).collect::<Vec<_>>());
     let mut engines: IndexMap<&str, Vec<&Product>> = IndexMap::new();
+    let mut batches: IndexMap<(&str, u32), Vec<&Product>> = IndexMap::new();
     for (row, product) in &products {
         engines.entry(row.engine).or_default().push(product);
+        batches.entry((row.engine, row.size.batch_size)).or_default().push(product);
     }
-    let conventions: IndexMap<&str, Convention> = engines
-        .iter()
-        .map(|(engine, products)| {
-            let own = convention(products);
-            (*engine, if products.len() < FEWEST { of_all } else { own })
-        })
-        .collect();
-    let apart = products.iter().filter(|(_, product)| !product.agrees(TOLERANCE));
-    apart.filter_map(|(row, product)| off(table, row, pair, product, conventions[row.engine])).collect()
+    let conventions: IndexMap<&str, Convention> =
+        engines.iter().map(|(engine, products)| (*engine, convention(products))).collect();
+    let queued: IndexMap<(&str, u32), bool> =
+        batches.iter().map(|(batch, products)| (*batch, are_queued(products))).collect();
+    let off = |(row, product): &(&ResultRow<'_>, Product)| {
+        let convention = match conventions[row.engine] {
+            Convention::Computed if queued[&(row.engine, row.size.batch_size)] => Convention::Unknown,
+            convention => convention,
+        };
+        let tolerance = if convention == Convention::Computed { COMPUTED_TOLERANCE } else { TOLERANCE };
+        if product.agrees(tolerance) { None } else { off(table, row, pair, product, convention) }
+    };
+    products.iter().filter_map(off).collect()
 }
 
 fn off(
@@ -167,15 +183,9 @@ fn off(
         _ => middle,
     } / time;
     let times = throughput.value / expected;
-    let is_far =
-        product.product[0] > FACTOR * product.tokens[1] || product.product[1] * FACTOR < product.tokens[0];
-    let is_sure = match convention {
-        Convention::Computed => true,
-        Convention::Agreeing => is_far,
-        Convention::OneSequence | Convention::Unknown => false,
-    };
     // How long a generation is may be what the row has otherwise.
-    let is_sure = is_sure && (latency_column != Column::WallLatency || row.generation_length.is_certain());
+    let is_sure = convention == Convention::Computed
+        && (latency_column != Column::WallLatency || row.generation_length.is_certain());
     let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let why = match convention {
         _ if is_sure => "",

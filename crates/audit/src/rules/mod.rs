@@ -7,7 +7,7 @@ mod physics;
 mod shape;
 mod speed;
 
-use results::{Figure, ResultRow};
+use results::{Figure, GenerationLength, ResultRow};
 
 use crate::Finding;
 use crate::checked_table::CheckedTable;
@@ -83,4 +83,9 @@ fn percent(share: f64) -> String {
 /// Significant digits of a figure as it was printed; very many for one that was not.
 fn digits(figure: Figure) -> f64 {
     if figure.value > 0.0 { (figure.value / (2.0 * figure.half_width)).log10().floor() + 1.0 } else { 0.0 }
+}
+
+/// What stands behind a figure that depends on a generation length which nothing says.
+fn assumed(length: GenerationLength) -> &'static str {
+    if length.is_known() { "" } else { " (256 tokens are assumed: --generation-length says how many)" }
 }

@@ -2,8 +2,9 @@
 //!
 //! Limits are the least that a forward needs: weights once, the KV cache of the first token that a column counts, the head on
 //! one position, causal attention; what the last cache can keep is not read again; bytes and operations are spread evenly
-//! over all devices. So a figure beyond them is wrong, whatever computed it. A throughput is a claim of a time, too, also where
-//! no latency stands beside it: batches that are queued share the same device.
+//! over all devices. So a figure beyond them is wrong, whatever computed it, unless fewer forwards did: prompts from a cache,
+//! drafted tokens. A throughput is a claim of a time, too, also where no latency stands beside it: batches that are queued share
+//! the same device. A latency may be of fewer sequences at once than the batch, if the others wait.
 
 use results::hardware::Ceiling;
 use results::{Column, ResultRow};
@@ -51,11 +52,14 @@ pub(super) const WALL_CLOCK_PEAK: Rule = Rule {
 
 pub(super) const MEMORY: Rule = Rule {
     name: "memory",
-    about: "weights and KV cache of P + G tokens fit into the memory of all devices",
+    about: "weights and KV cache of P + G tokens fit into the memory of all devices; impossible where a token takes less than \
+            fetching from the host what one sequence lacks",
     measure: "× the memory",
     check: |tables| each_row(tables, memory),
 };
 
+/// The fastest link from a host's memory to a device: NVLink-C2C of GH200 and GB200, in one direction.
+const HOST_BYTES_PER_SECOND: f64 = 450e9;
 const MEASURED: &str = "; a cache may keep the weights, or the machine was busy when the peak was measured";
 
 /// The columns that say how long a token takes.
@@ -125,70 +129,85 @@ pub(super) fn worst(claims: &[Claim], limit: f64) -> Option<Claim> {
 
 fn token_bandwidth(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let [batch, prompt] = sizes(row);
-    let bytes = table.costs.as_ref()?.decode_read_bytes(batch, prompt);
+    let costs = table.costs.as_ref()?;
+    let bytes = [1, batch].map(|batch| costs.decode_read_bytes(batch, prompt));
     reading(table, row, TOKEN_BANDWIDTH.name, &TOKEN_PAIRS, bytes, "weights and KV cache")
 }
 
 fn prompt_bandwidth(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let bytes = table.costs.as_ref()?.decode_read_bytes(1, 0);
-    reading(table, row, PROMPT_BANDWIDTH.name, &PROMPT_PAIRS, bytes, "the weights")
+    reading(table, row, PROMPT_BANDWIDTH.name, &PROMPT_PAIRS, [bytes; 2], "the weights")
 }
 
 fn token_compute(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let [batch, prompt] = sizes(row);
-    let flops = table.costs.as_ref()?.forward_flops(batch, 1, prompt);
+    let costs = table.costs.as_ref()?;
+    let flops = [1, batch].map(|batch| costs.forward_flops(batch, 1, prompt));
     computing(table, row, TOKEN_COMPUTE.name, &TOKEN_PAIRS, flops)
 }
 
 fn prompt_compute(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let [batch, prompt] = sizes(row);
-    let flops = table.costs.as_ref()?.forward_flops(batch, prompt, 0);
+    let costs = table.costs.as_ref()?;
+    let flops = [1, batch].map(|batch| costs.forward_flops(batch, prompt, 0));
     computing(table, row, PROMPT_COMPUTE.name, &PROMPT_PAIRS, flops)
 }
 
-/// Whether a claim of `pairs` is below the time to read `bytes`.
+/// The shortest of the claims that are below `limit`, and how sure it is wrong: a latency of one sequence is at least `of_one`.
+fn judged(
+    table: &CheckedTable<'_>,
+    claims: &[Claim],
+    [of_one, limit]: [f64; 2],
+) -> Option<(Claim, Severity)> {
+    let claim = worst(claims, limit)?;
+    let is_sure = |claim: &Claim| claim.most < if claim.column.is_latency() { of_one } else { limit };
+    let severity = if claims.iter().any(is_sure) { table.beyond_peak() } else { Severity::Remarkable };
+    Some((claim, severity))
+}
+
+/// Whether a claim of `pairs` is below the time to read `bytes`: of one sequence, and of the batch.
 fn reading(
     table: &CheckedTable<'_>,
     row: &ResultRow<'_>,
     rule: &'static str,
     pairs: &[(Column, Column)],
-    bytes: f64,
+    bytes: [f64; 2],
     what: &str,
 ) -> Option<Finding> {
-    let limit = table.reading_seconds(bytes)?;
-    let claim = worst(&claims(row, pairs), limit)?;
+    let limits @ [_, limit] = [table.reading_seconds(bytes[0])?, table.reading_seconds(bytes[1])?];
+    let (claim, severity) = judged(table, &claims(row, pairs), limits)?;
     let peak = table.ceilings.bandwidth_bytes_per_second.as_ref()?;
     let message = format!(
         "{} at {}{}B/s ({}): {:.2} × the peak",
-        claim.words(limit, &format!("{what}, {}B,", large(table.uncached(bytes)))),
+        claim.words(limit, &format!("{what}, {}B,", large(table.uncached(bytes[1])))),
         times(table),
         large(peak.value),
         peak.origin,
         limit / claim.most,
     );
-    Some(beyond(table, row, (table.beyond_peak(), rule), claim, limit, message))
+    Some(beyond(table, row, (severity, rule), claim, limit, message))
 }
 
-/// Whether a claim of `pairs` is below the time of `flops` operations.
+/// Whether a claim of `pairs` is below the time of `flops` operations: of one sequence, and of the batch.
 fn computing(
     table: &CheckedTable<'_>,
     row: &ResultRow<'_>,
     rule: &'static str,
     pairs: &[(Column, Column)],
-    flops: f64,
+    flops: [f64; 2],
 ) -> Option<Finding> {
-    let limit = table.computing_seconds(flops)?;
-    let claim = worst(&claims(row, pairs), limit)?;
+    let limits @ [_, limit] = [table.computing_seconds(flops[0])?, table.computing_seconds(flops[1])?];
+    let (claim, severity) = judged(table, &claims(row, pairs), limits)?;
     let peak = table.ceilings.flops.as_ref()?;
     let message = format!(
         "{} at {}{}FLOP/s ({}): {:.2} × the peak",
-        claim.words(limit, &format!("{}FLOP", large(flops))),
+        claim.words(limit, &format!("{}FLOP", large(flops[1]))),
         times(table),
         large(peak.value),
         peak.origin,
         limit / claim.most,
     );
-    Some(beyond(table, row, (table.beyond_peak(), rule), claim, limit, message))
+    Some(beyond(table, row, (severity, rule), claim, limit, message))
 }
 
 /// A finding about a claim that is below `limit` seconds.
@@ -212,56 +231,76 @@ fn wall_clock_peak(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
     if !claims(row, &TOKEN_PAIRS).is_empty() {
         return None;
     }
-    let [prompt, token] = table.least_seconds(row)?;
+    let [batch, _] = sizes(row);
+    let [of_one, of_batch] = [table.least_seconds(row, 1)?, table.least_seconds(row, batch)?];
     // The prefill gives the first token.
-    let least = |tokens: f64| prompt + (tokens - 1.0).max(0.0) * token;
+    let least = |[prompt, token]: [f64; 2], tokens: f64| prompt + (tokens - 1.0).max(0.0) * token;
     let length = row.generation_length;
-    let claims = claims(row, &[(Column::WallLatency, Column::WallThroughput)]);
-    let claimed = |column: Column| claims.iter().find(|claim| claim.column == column).copied();
-    let [fewest, most] = length.range().map(f64::from);
-    let found = |claim: Claim, is_sure: bool, limit: f64| {
-        let severity = if is_sure { table.beyond_peak() } else { Severity::Remarkable };
-        let message = format!(
-            "{} at the device's peaks: {:.2} × the peak",
-            claim.words(limit, &format!("a prompt and {length} tokens")),
-            limit / claim.most,
-        );
-        beyond(table, row, (severity, WALL_CLOCK_PEAK.name), claim, limit, message)
-    };
-    if let Some(claim) = claimed(Column::WallLatency) {
-        let limit = least(fewest);
-        let sure = least(if length.is_certain() { fewest } else { 1.0 });
-        return worst(&[claim], limit).map(|claim| found(claim, claim.most < sure, limit));
+    // Of a length that nothing says, one token there is.
+    let [fewest, most] = if length.is_known() { length.range() } else { [1, 1] }.map(f64::from);
+    let latency = claims(row, &[(Column::WallLatency, Column::WallThroughput)]).into_iter().next()?;
+    if latency.column.is_latency() {
+        let limit = least(of_batch, fewest);
+        let sure = least(of_one, if length.is_certain() { fewest } else { 1.0 });
+        let claim = worst(&[latency], limit)?;
+        return Some(beyond_peaks(table, row, (claim, fewest), claim.most < sure, limit));
     }
-    // A throughput of B (P + G) tokens: its time grows with G as it does, so that its bound lies between those of the fewest and
-    // of ever more tokens.
-    let claim = claimed(Column::WallThroughput)?;
+    // A throughput of B (P + G) tokens: its time grows with G as it does, so that its bound lies between those of one token and of
+    // ever more.
     let [batch, prompt_length] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
-    let throughput = row.figure(Column::WallThroughput)?.least();
-    let limit = least(most);
-    let bounds = [batch * (prompt_length + 1.0) / prompt, batch / token];
-    let is_sure = length.is_certain() || bounds.into_iter().all(|bound| throughput > bound);
-    worst(&[claim], limit).map(|claim| found(claim, is_sure, limit))
+    let [prompt, token] = of_batch;
+    let throughput = seconds(row, Column::WallThroughput)?;
+    let bound = (batch * (prompt_length + 1.0) / prompt).max(batch / token);
+    let exceeds_all = throughput.least() > bound;
+    if !length.is_known() && !exceeds_all {
+        return None;
+    }
+    let tokens = batch * (prompt_length + most);
+    let claim =
+        Claim { seconds: tokens / throughput.value, most: tokens / throughput.least(), tokens, ..latency };
+    let limit = if length.is_known() { least(of_batch, most) } else { tokens / bound };
+    let claim = worst(&[claim], limit)?;
+    Some(beyond_peaks(table, row, (claim, most), length.is_certain() || exceeds_all, limit))
+}
+
+fn beyond_peaks(
+    table: &CheckedTable<'_>,
+    row: &ResultRow<'_>,
+    (claim, tokens): (Claim, f64),
+    is_sure: bool,
+    limit: f64,
+) -> Finding {
+    let severity = if is_sure { table.beyond_peak() } else { Severity::Remarkable };
+    let tokens = format!("a prompt and {tokens} {}", if tokens == 1.0 { "token" } else { "tokens" });
+    let words = claim.words(limit, &tokens);
+    let message = format!("{words} at the device's peaks: {:.2} × the peak", limit / claim.most);
+    beyond(table, row, (severity, WALL_CLOCK_PEAK.name), claim, limit, message)
 }
 
 fn memory(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let Ceiling { value, origin } = table.ceilings.memory_bytes.as_ref()?;
+    let costs = table.costs.as_ref()?;
     let [batch, prompt] = sizes(row);
     let length = row.generation_length;
     let generated = if length.is_certain() { length.tokens } else { 1 };
-    let need = table.costs.as_ref()?.memory_bytes(batch, prompt + u64::from(generated));
+    let need = costs.memory_bytes(batch, prompt + u64::from(generated));
     let limit = value * table.count();
     let has_figures = Column::ALL.into_iter().any(|column| seconds(row, column).is_some());
     if need <= limit || !has_figures {
         return None;
     }
+    // Sequences can wait for each other, and weights be fetched from the host for every forward: in no less time than that takes.
+    let fetched = (costs.memory_bytes(1, prompt) - limit).max(0.0) / (HOST_BYTES_PER_SECOND * table.count());
+    let is_faster = |claim: &Claim| claim.column.is_latency() && claim.most < fetched;
+    let is_sure = claims(row, &TOKEN_PAIRS).iter().any(is_faster);
+    let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let message = format!(
         "the row has figures, but weights and KV cache are {}B, and the memory {}{}B ({origin})",
         large(need),
         times(table),
         large(*value),
     );
-    let finding = table.row_finding(Severity::Impossible, MEMORY.name, row);
+    let finding = table.row_finding(severity, MEMORY.name, row);
     let times = Some(need / limit);
     Some(Finding { figure: Some(need), limit: Some(limit), times, message, ..finding })
 }

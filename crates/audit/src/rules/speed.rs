@@ -59,7 +59,7 @@ fn fp32_accumulation(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fi
 
 fn far_below_peak(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let launching = table.costs.as_ref()?.layers() * LAYER_SECONDS;
-    let least = table.least_seconds(row)?;
+    let least = table.least_seconds(row, row.size.batch_size.into())?;
     let kinds = [(&PROMPT_PAIRS[..], least[0]), (&TOKEN_PAIRS[..], least[1])];
     kinds.into_iter().find_map(|(pairs, least)| {
         let least = least.max(launching);
