@@ -312,8 +312,20 @@ fn cells_that_are_missing_or_there_twice() {
     let mut table = sound(SMALL);
     table.rows[0].cells[2] = Cell::parse("N/A").unwrap();
     table.rows[0].cells[3] = Cell::parse("N/A").unwrap();
-    table.rows[1].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
+    table.rows[8].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
     assert_eq!(findings(&[table]), [], "columns that do not apply and cells out of memory are no fault");
+}
+
+#[test]
+fn memory_that_runs_out_below_a_cell_that_has_figures() {
+    let mut table = sound(SMALL);
+    table.rows[4].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
+    let finding = assert_only(&table, Severity::Remarkable, "out-of-memory-order", None);
+    assert_eq!(finding.message, "out of memory, though 4×1024 has figures and needs no less");
+    for row in 4..9 {
+        table.rows[row].cells = table.rows[4].cells.clone();
+    }
+    assert_eq!(findings(&[table]), []);
 }
 
 #[test]

@@ -120,7 +120,8 @@ impl Parts {
 
 fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::new(row)?);
-    let tokens = parts.steps[0] * parts.token.least();
+    // Many programs count the token that the prefill gives.
+    let tokens = (parts.steps[0] - 1.0) * parts.token.least();
     let limit = parts.prompt.least() * (1.0 - NOISE) + tokens * (1.0 - TOKENS_SHORT);
     if wall.most() >= limit {
         return None;

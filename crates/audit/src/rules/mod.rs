@@ -24,7 +24,7 @@ pub struct Rule {
 }
 
 /// Every rule, in the order in which findings about one line stand.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 21] = [
     identities::THROUGHPUT,
     identities::THROUGHPUT_AS_LATENCY,
     consistency::WALL_CLOCK_SHORT,
@@ -43,6 +43,7 @@ pub const RULES: [Rule; 20] = [
     copies::REPEATED_ROWS,
     copies::COPIED_ROWS,
     shape::FALLING_LATENCY,
+    shape::OUT_OF_MEMORY_ORDER,
     shape::MISSING_CELLS,
     shape::DUPLICATE_CELLS,
 ];

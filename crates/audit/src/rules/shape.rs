@@ -30,6 +30,13 @@ pub(super) const FALLING_LATENCY: Rule = Rule {
     check: falling_latency,
 };
 
+pub(super) const OUT_OF_MEMORY_ORDER: Rule = Rule {
+    name: "out-of-memory-order",
+    about: "an engine that ran out of memory in a cell has no figures in one of as large a batch and as long a prompt",
+    measure: "",
+    check: |tables| tables.iter().flat_map(out_of_memory_order).collect(),
+};
+
 pub(super) const MISSING_CELLS: Rule = Rule {
     name: "missing-cells",
     about: "every engine has every batch size with every prompt length of the table, and a row has all figures or none",
@@ -150,6 +157,28 @@ fn falling_latency(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// One finding a row that ran out of memory where a larger cell of its engine did not.
+fn out_of_memory_order(table: &CheckedTable<'_>) -> Vec<Finding> {
+    let has_figures = |row: &ResultRow<'_>| row.values.iter().any(|value| value.figure().is_some());
+    // Of each engine and batch size the longest prompt with figures.
+    let mut longest: BTreeMap<(&str, u32), u32> = BTreeMap::new();
+    for row in table.source.rows.iter().filter(|row| has_figures(row)) {
+        let prompt = longest.entry((row.engine, row.size.batch_size)).or_default();
+        *prompt = row.size.prompt_length.max(*prompt);
+    }
+    let out_of_memory =
+        |row: &&ResultRow<'_>| row.ended() == Some(FailureKind::OutOfMemory) && !has_figures(row);
+    let found = |row: &ResultRow<'_>| {
+        let CellSize { batch_size: batch, prompt_length: prompt } = row.size;
+        let mut larger = longest.range((row.engine, batch)..=(row.engine, u32::MAX));
+        let ((_, larger_batch), longest) = larger.find(|(_, longest)| **longest >= prompt)?;
+        let message = format!("out of memory, though {larger_batch}×{longest} has figures and needs no less");
+        let finding = table.row_finding(Severity::Remarkable, OUT_OF_MEMORY_ORDER.name, row);
+        Some(Finding { message, ..finding })
+    };
+    table.source.rows.iter().filter(out_of_memory).filter_map(found).collect()
 }
 
 fn missing_cells(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
