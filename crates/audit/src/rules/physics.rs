@@ -78,7 +78,7 @@ pub(super) struct Claim {
     pub(super) seconds: f64,
     /// The most that rounds to it.
     pub(super) most: f64,
-    /// Of a throughput, the tokens that it counts.
+    /// Tokens that a throughput counts.
     tokens: f64,
 }
 

@@ -80,7 +80,7 @@ struct Fault {
     name: &'static str,
     plant: fn(&mut Sound) -> Option<()>,
     rules: &'static [&'static str],
-    /// Of a hundred, those that are found at least; METHODOLOGY.md has what was measured.
+    /// The least that are found of a hundred; METHODOLOGY.md has what was measured.
     least: usize,
 }
 
