@@ -77,7 +77,7 @@ impl RopeScaling {
                     low_freq_factor: inside.positive("low_freq_factor")?,
                     high_freq_factor: inside.positive("high_freq_factor")?,
                     original_max_position_embeddings: if of_original.has(original) {
-                        of_original.size(original)?
+                        of_original.size_or_whole_float(original)?
                     } else {
                         context
                     },
@@ -230,6 +230,9 @@ mod tests {
         const KEY: &str = "original_max_position_embeddings";
         assert_eq!(original(|_| ()), 64);
         assert_eq!(original(|config| config[KEY] = json!(32)), 32);
+        // transformers takes floats here, but for no other size.
+        assert_eq!(original(|config| config[KEY] = json!(32.0)), 32);
+        assert_eq!(original(|config| config["rope_scaling"][KEY] = json!(128.0)), 128);
         assert_eq!(original(|config| drop(config["rope_scaling"].as_object_mut().unwrap().remove(KEY))), 256);
     }
 
@@ -252,6 +255,15 @@ mod tests {
             ),
             (json!({"type": "dynamic", "factor": 0}), "factor: expected a number above 0, found 0".into()),
             (without("low_freq_factor"), "low_freq_factor: expected a number above 0, found nothing".into()),
+            (
+                {
+                    let mut scaling = llama3();
+                    scaling["original_max_position_embeddings"] = json!(64.5);
+                    scaling
+                },
+                "original_max_position_embeddings: expected a whole number from 1 to 16777216, found 64.5"
+                    .into(),
+            ),
             (json!({"rope_theta": null}), "rope_theta: expected a number above 0, found null".into()),
             (
                 json!({"type": "linear", "factor": 2, "partial_rotary_factor": 0.5}),

@@ -1,6 +1,6 @@
 //! What stands in a checkpoint's folder: the weights' file names, or what to do where there are none that can be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
@@ -28,11 +28,16 @@ pub(crate) fn weight_files(dir: &Path) -> Result<Vec<String>, CheckpointError> {
     Ok(onnx)
 }
 
-/// The shards' file names: from the index where there is one, else the single file.
-pub(super) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
+/// The shards' file names, in order.
+fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
+    Ok(shard_files(dir)?.0)
+}
+
+/// The shards' file names, in order, and the file of each tensor: from the index where there is one, else the single file alone.
+pub(super) fn shard_files(dir: &Path) -> Result<(Vec<String>, BTreeMap<String, String>), CheckpointError> {
     let path = dir.join(INDEX_FILE);
     if dir.join(SINGLE_FILE).exists() {
-        return Ok(vec![SINGLE_FILE.into()]);
+        return Ok((vec![SINGLE_FILE.into()], BTreeMap::new()));
     }
     if !path.exists() {
         return Err(CheckpointError::File { path: dir.into(), why: why_no_weights(dir) });
@@ -43,7 +48,7 @@ pub(super) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
     let map = index.get("weight_map").and_then(|map| map.as_object());
     let map =
         map.ok_or_else(|| fail("weight_map: expected an object of tensor names to file names".into()))?;
-    let mut names = BTreeSet::new();
+    let mut files = BTreeMap::new();
     for (tensor, file) in map {
         let file = file.as_str().unwrap_or_default();
         if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
@@ -51,8 +56,9 @@ pub(super) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
                 "weight_map: {tensor}: expected the name of a file in this folder, found {file:?}"
             )));
         }
-        names.insert(file);
+        files.insert(tensor.clone(), file.to_owned());
     }
+    let names: BTreeSet<&str> = files.values().map(String::as_str).collect();
     let missing: Vec<&str> = names.iter().copied().filter(|name| !dir.join(name).exists()).collect();
     match (names.len(), missing.first()) {
         (0, _) => Err(fail("weight_map: empty".into())),
@@ -60,7 +66,7 @@ pub(super) fn shard_names(dir: &Path) -> Result<Vec<String>, CheckpointError> {
             "weight_map: {} of {all} files are missing, such as {first}: download them, too",
             missing.len()
         ))),
-        _ => Ok(names.into_iter().map(Into::into).collect()),
+        _ => Ok((names.into_iter().map(Into::into).collect(), files)),
     }
 }
 

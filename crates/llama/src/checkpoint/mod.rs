@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use protocol::Precision;
 
 use crate::{ConfigError, LlamaConfig, WorldSizeError, weight_specs};
-use folder::{config_file, has_weights, shard_names};
+use folder::{config_file, has_weights, shard_files};
 use tensors::Tensors;
 
 pub use folder::ONNX_FILE;
@@ -78,9 +78,10 @@ impl Checkpoint {
     /// use for are not read.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let mut config = LlamaConfig::read(&config_file(dir)?)?;
+        let (names, index) = shard_files(dir)?;
         let shards: Vec<Shard> =
-            shard_names(dir)?.into_iter().map(|name| Shard::open(dir, name)).collect::<Result<_, _>>()?;
-        let mut found = Tensors::read(dir, &shards, &config)?;
+            names.into_iter().map(|name| Shard::open(dir, name)).collect::<Result<_, _>>()?;
+        let mut found = Tensors::read(dir, &shards, &index, &config)?;
         found.resolve_tie(&mut config);
         let specs = weight_specs(&config);
         let tensors = specs

@@ -33,14 +33,19 @@ pub(super) struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    /// Reads the headers of all files.
+    /// Reads the headers of all files. `index` names the file of each tensor.
+    ///
+    /// # Errors
+    /// Where a tensor or a weight is stored twice, with different values, and transformers would not take what is named.
     pub(super) fn read(
         dir: &'a Path,
         shards: &'a [Shard],
+        index: &BTreeMap<String, String>,
         config: &LlamaConfig,
     ) -> Result<Self, CheckpointError> {
         let with_head = LlamaConfig { tie_word_embeddings: false, ..config.clone() };
         let known: BTreeSet<String> = weight_specs(&with_head).into_iter().map(|spec| spec.name).collect();
+        let mut tensors = Self { dir, shards, found: BTreeMap::new() };
         let mut stored = BTreeMap::new();
         for (shard, file) in shards.iter().enumerate() {
             let (start, metadata) = file.header(dir)?;
@@ -49,23 +54,45 @@ impl<'a> Tensors<'a> {
                 let (offset, len, dtype, shape) =
                     (start + begin, end - begin, info.dtype, info.shape.clone());
                 let found = Found { name: name.clone(), shard, offset, len, dtype, shape };
-                if stored.insert(name.clone(), found).is_some() {
-                    let why = format!("{name}: stored in two files");
-                    return Err(CheckpointError::File { path: dir.join(&file.file_name), why });
+                // transformers takes the last file's, whatever the index says.
+                match stored.insert(name.clone(), found) {
+                    Some(earlier) if index.get(&name) != Some(&file.file_name) => {
+                        let expected = "the values of the same tensor,";
+                        tensors.check_equal(&stored[&name], &earlier, expected)?;
+                    }
+                    _ => {}
                 }
             }
         }
-        // A weight that is stored under its own name is taken from there.
-        let mut found = BTreeMap::new();
         for (name, tensor) in stored {
             let weight = weight_name(&known, &name);
-            if weight == name {
-                found.insert(name, tensor);
-            } else {
-                found.entry(weight).or_insert(tensor);
+            let is_own_name = weight == name;
+            match tensors.found.get(&weight) {
+                None => drop(tensors.found.insert(weight, tensor)),
+                // transformers does not always take the weight's own name.
+                Some(other) => {
+                    tensors.check_equal(&tensor, other, "the values of another name of this weight,")?;
+                    if is_own_name {
+                        tensors.found.insert(weight, tensor);
+                    }
+                }
             }
         }
-        Ok(Self { dir, shards, found })
+        Ok(tensors)
+    }
+
+    /// Checks that two tensors, each of which could be read, have the same values. `expected` says what the second is.
+    fn check_equal(&self, one: &Found, other: &Found, expected: &str) -> Result<(), CheckpointError> {
+        if self.are_equal(one, other) {
+            return Ok(());
+        }
+        let file = |found: &Found| &self.shards[found.shard].file_name;
+        Err(CheckpointError::Tensor {
+            path: self.dir.join(file(one)),
+            name: one.name.clone(),
+            expected: format!("{expected} {} in {}", other.name, file(other)),
+            found: "others".into(),
+        })
     }
 
     /// Has `config` say whether embedding and head are one. Where it says so, one of them stored is both; two that differ are two.
@@ -213,28 +240,45 @@ mod tests {
     /// Type, shape and bytes of each tensor.
     type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-    /// Writes a model whose head is of its own, and opens it again with other tensors and a config that says that it is tied.
-    fn tied(change: impl Fn(&mut Stored)) -> Checkpoint {
+    /// Writes a model whose head is a weight of its own. Returns its tensors; its config says that the head is tied.
+    fn write_tied(dir: &Path) -> Stored {
         let config = json!({
             "vocab_size": 32, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
         });
         let mut config = LlamaConfig::from_json(&config, "config.json").unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        write_checkpoint(&Weights::seeded(config.clone(), 3), Precision::Fp16, dir.path()).unwrap();
-        let path = dir.path().join("model.safetensors");
-        let bytes = std::fs::read(&path).unwrap();
+        write_checkpoint(&Weights::seeded(config.clone(), 3), Precision::Fp16, dir).unwrap();
+        config.tie_word_embeddings = true;
+        std::fs::write(dir.join("config.json"), config.to_json().to_string()).unwrap();
+        let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
         let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter();
-        let mut tensors: Stored = stored
+        stored
             .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
-            .collect();
-        change(&mut tensors);
+            .collect()
+    }
+
+    fn save(tensors: &Stored, path: &Path) {
         let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
             (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
         });
-        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-        config.tie_word_embeddings = true;
-        std::fs::write(dir.path().join("config.json"), config.to_json().to_string()).unwrap();
-        Checkpoint::open(dir.path()).unwrap()
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    /// Opens the checkpoint; errors name its folder `DIR`.
+    fn open(dir: &Path) -> Result<Checkpoint, String> {
+        Checkpoint::open(dir).map_err(|error| error.to_string().replace(&dir.display().to_string(), "DIR"))
+    }
+
+    /// Opens [`write_tied`]'s model with other tensors.
+    fn try_tied(change: impl Fn(&mut Stored)) -> Result<Checkpoint, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tensors = write_tied(dir.path());
+        change(&mut tensors);
+        save(&tensors, &dir.path().join("model.safetensors"));
+        open(dir.path())
+    }
+
+    fn tied(change: impl Fn(&mut Stored)) -> Checkpoint {
+        try_tied(change).unwrap()
     }
 
     fn f32s(bytes: &[u8]) -> Vec<u8> {
@@ -274,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_taken_from_its_own_name_before_another() {
+    fn a_weight_s_names_are_with_and_without_prefix() {
         let known = ["model.norm.weight", "lm_head.weight"].map(String::from).into();
         for (stored, weight) in [
             ("model.norm.weight", "model.norm.weight"),
@@ -286,10 +330,68 @@ mod tests {
         ] {
             assert_eq!(weight_name(&known, stored), weight);
         }
-        let twice = tied(|tensors| {
-            let (dtype, shape, bytes) = tensors["model.norm.weight"].clone();
-            tensors.insert("norm.weight".into(), (dtype, shape, vec![0; bytes.len()]));
-        });
-        assert!(twice.bytes(twice.stored("model.norm.weight").unwrap()).iter().any(|&byte| byte != 0));
+    }
+
+    /// transformers 5.23 takes `norm.weight` or `model.model.norm.weight`, or not, by the names of other tensors.
+    #[test]
+    fn a_weight_stored_under_two_names_has_one_value() {
+        const OWN: &str = "model.norm.weight";
+        let expected = tied(|_| ());
+        let expected = expected.bytes(expected.stored(OWN).unwrap());
+        for other in ["norm.weight", "model.model.norm.weight"] {
+            let same = tied(|tensors| drop(tensors.insert(other.into(), tensors[OWN].clone())));
+            assert_eq!(same.bytes(same.stored(OWN).unwrap()), expected);
+            let message = try_tied(|tensors| {
+                let (dtype, shape, bytes) = tensors[OWN].clone();
+                tensors.insert(other.into(), (dtype, shape, vec![0; bytes.len()]));
+            })
+            .unwrap_err();
+            // Whichever name comes later in the alphabet is the one that the file is wrong about.
+            let (first, second) = if other < OWN { (other, OWN) } else { (OWN, other) };
+            assert_eq!(
+                message,
+                format!(
+                    "DIR/model.safetensors: {second}: expected the values of another name of this weight, {first} in \
+                     model.safetensors, found others"
+                )
+            );
+        }
+    }
+
+    /// transformers 5.23 takes the last file's tensor. Where the index names that file, too, there is no doubt.
+    #[test]
+    fn a_tensor_in_two_files_is_the_one_that_the_index_names() {
+        const NAME: &str = "model.norm.weight";
+        let dir = tempfile::tempdir().unwrap();
+        let tensors = write_tied(dir.path());
+        std::fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+        let (dtype, shape, bytes) = tensors[NAME].clone();
+        let zeros: Stored = [(NAME.into(), (dtype, shape.clone(), vec![0; bytes.len()]))].into();
+        let good: Stored = [(NAME.into(), (dtype, shape, bytes.clone()))].into();
+        let read = |[a, b]: [&Stored; 2], named: Option<&str>| {
+            let with =
+                |more: &Stored| tensors.iter().chain(more).map(|(k, v)| (k.clone(), v.clone())).collect();
+            save(&with(a), &dir.path().join("a.safetensors"));
+            save(b, &dir.path().join("b.safetensors"));
+            let mut map: BTreeMap<&str, &str> =
+                tensors.keys().map(|name| (&**name, "a.safetensors")).collect();
+            // An entry of its own keeps the second file in the index.
+            map.insert("other", "b.safetensors");
+            match named {
+                Some(file) => map.insert(NAME, file),
+                None => map.remove(NAME),
+            };
+            let index = json!({"weight_map": map}).to_string();
+            std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
+            let opened = open(dir.path())?;
+            Ok::<_, String>(opened.bytes(opened.stored(NAME).unwrap()).to_vec())
+        };
+        assert_eq!(read([&zeros, &good], Some("b.safetensors")), Ok(bytes.clone()));
+        let message = "DIR/b.safetensors: model.norm.weight: expected the values of the same tensor, model.norm.weight in \
+             a.safetensors, found others";
+        for named in [Some("a.safetensors"), None] {
+            assert_eq!(read([&good, &good], named), Ok(bytes.clone()));
+            assert_eq!(read([&good, &zeros], named), Err(message.into()));
+        }
     }
 }

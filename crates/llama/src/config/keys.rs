@@ -91,6 +91,16 @@ impl<'a> Keys<'a> {
         if self.get(key).is_some() { self.size(key) } else { Ok(default) }
     }
 
+    /// The size `key`, which may be written as a float: 8192.0.
+    pub(crate) fn size_or_whole_float(&self, key: &str) -> Result<usize, ConfigError> {
+        match self.value(key).as_f64() {
+            Some(size) if size.fract() == 0.0 && (1.0..=LARGEST_SIZE as f64).contains(&size) => {
+                Ok(size as usize)
+            }
+            _ => self.size(key),
+        }
+    }
+
     /// The positive number `key`.
     pub(crate) fn positive(&self, key: &str) -> Result<f64, ConfigError> {
         let value = self.value(key);
@@ -100,9 +110,13 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The positive number `key`, or the default.
-    pub(super) fn positive_or(&self, key: &str, default: f64) -> Result<f64, ConfigError> {
-        if self.get(key).is_some() { self.positive(key) } else { Ok(default) }
+    /// The number `key`, which is 0 or positive, or the default.
+    pub(super) fn non_negative_or(&self, key: &str, default: f64) -> Result<f64, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        match value.as_f64() {
+            Some(number) if number.is_finite() && number >= 0.0 => Ok(number),
+            _ => Err(self.error(key, "a number from 0".into(), value)),
+        }
     }
 
     /// True or false, or the default.

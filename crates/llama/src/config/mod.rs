@@ -104,6 +104,9 @@ impl LlamaConfig {
         // Two names of one function in transformers.
         keys.only("hidden_act", "\"silu\" or \"swish\"", |v| v == "silu" || v == "swish")?;
         keys.only("quantization_config", "null (quantized weights are not supported)", is_not_quantized)?;
+        keys.only("per_layer_config", "null (all layers have the same config)", |v| {
+            v.as_object().is_some_and(|layers| layers.is_empty())
+        })?;
         // Biases may be zeros: whether they are, the checkpoint shows.
         keys.bool_or("attention_bias", false)?;
         keys.bool_or("mlp_bias", false)?;
@@ -127,17 +130,19 @@ impl LlamaConfig {
         }
 
         let max_position_embeddings = keys.size_or("max_position_embeddings", 2048)?;
+        let num_hidden_layers = keys.size("num_hidden_layers")?;
+        check_full_attention(&keys, num_hidden_layers, max_position_embeddings)?;
         let (rope_theta, rope_scaling) = RopeScaling::read(&keys, max_position_embeddings)?;
         let config = Self {
             vocab_size: keys.size("vocab_size")?,
             hidden_size,
             intermediate_size: keys.size("intermediate_size")?,
-            num_hidden_layers: keys.size("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
             head_dim,
             max_position_embeddings,
-            rms_norm_eps: keys.positive_or("rms_norm_eps", 1e-6)?,
+            rms_norm_eps: keys.non_negative_or("rms_norm_eps", 1e-6)?,
             rope_theta,
             rope_scaling,
             tie_word_embeddings: keys.bool_or("tie_word_embeddings", false)?,
@@ -217,6 +222,24 @@ impl LlamaConfig {
     }
 }
 
+/// Checks that every layer attends to the whole sequence: transformers' cache drops keys outside a window. Like the cache, looks
+/// at `layer_types` first, then at `sliding_window`, then at `attention_chunk_size`.
+fn check_full_attention(keys: &Keys<'_>, layers: usize, context: usize) -> Result<(), ConfigError> {
+    if let Some(types) = keys.get("layer_types") {
+        // transformers reads its old name, too.
+        let is_full = |kind: &Value| kind == "full_attention" || kind == "attention";
+        let all_full =
+            types.as_array().is_some_and(|types| types.len() == layers && types.iter().all(is_full));
+        let expected = format!("\"full_attention\" for each of {layers} layers (no other type is supported)");
+        return if all_full { Ok(()) } else { Err(keys.error("layer_types", expected, types)) };
+    }
+    let key = if keys.get("sliding_window").is_some() { "sliding_window" } else { "attention_chunk_size" };
+    let expected = format!(
+        "null, or a whole number from {context} (max_position_embeddings: shorter attention is not supported)"
+    );
+    keys.only(key, &expected, |window| window.as_u64().is_some_and(|window| window >= context as u64))
+}
+
 /// bitsandbytes leaves a config even where it quantized nothing.
 fn is_not_quantized(config: &Value) -> bool {
     let is_false = |key| config.get(key).is_none_or(|value| value == false);
@@ -263,6 +286,12 @@ mod tests {
             ("attention_bias", json!([false, true, null])),
             ("mlp_bias", json!([false, true])),
             ("head_dim", json!([null, 16])),
+            // The context is 2048.
+            ("sliding_window", json!([null, 2048, 4096])),
+            ("per_layer_config", json!([null, {}])),
+            ("use_sliding_window", json!([null, false, true])),
+            ("attention_chunk_size", json!([null, 2048, 8192])),
+            ("layer_types", json!([null, ["full_attention", "full_attention"], ["attention", "attention"]])),
             ("rope_scaling", json!([null, {}, {"type": "default"}, {"type": "linear", "factor": 1}])),
         ] {
             for value in values.as_array().unwrap() {
@@ -282,7 +311,7 @@ mod tests {
         for word in ["Infinity", "-Infinity", "NaN"] {
             assert_eq!(
                 parse(&format!("\"rms_norm_eps\": {word}")),
-                Err(format!("config.json: rms_norm_eps: expected a number above 0, found {word}"))
+                Err(format!("config.json: rms_norm_eps: expected a number from 0, found {word}"))
             );
         }
     }
@@ -336,10 +365,75 @@ mod tests {
                 json!(15),
                 "config.json: head_dim: expected an even number (rotary embedding turns pairs), found 15",
             ),
-            ("rms_norm_eps", json!(-1), "config.json: rms_norm_eps: expected a number above 0, found -1"),
+            ("rms_norm_eps", json!(-1), "config.json: rms_norm_eps: expected a number from 0, found -1"),
         ];
         for (key, value, message) in cases {
             assert_eq!(with(key, value).unwrap_err(), message);
+        }
+    }
+
+    /// Which of the keys transformers 5.23's cache looks at was asked: the tokens of a prompt longer than the window say.
+    #[test]
+    fn attention_to_a_part_of_the_sequence_is_refused() {
+        let window = |key: &str, found: &str| {
+            format!(
+                "config.json: {key}: expected null, or a whole number from 2048 (max_position_embeddings: shorter attention is not \
+                 supported), found {found}"
+            )
+        };
+        for key in ["sliding_window", "attention_chunk_size"] {
+            for value in
+                [json!(16), json!(2047), json!(0), json!(-5), json!(false), json!("4096"), json!(4096.0)]
+            {
+                let found = value.to_string();
+                assert_eq!(with(key, value), Err(window(key, &found)));
+            }
+        }
+        for types in [
+            json!(["sliding_attention", "full_attention"]),
+            json!(["full_attention", "chunked_attention"]),
+            json!(["full_attention"]),
+            json!([]),
+            json!("full_attention"),
+        ] {
+            let found = types.to_string();
+            assert_eq!(
+                with("layer_types", types),
+                Err(format!(
+                    "config.json: layer_types: expected \"full_attention\" for each of 2 layers (no other type is supported), \
+                     found {found}"
+                ))
+            );
+        }
+        assert_eq!(
+            with("per_layer_config", json!({"1": {"sliding_window": 16}})),
+            Err("config.json: per_layer_config: expected null (all layers have the same config), found \
+                 {\"1\":{\"sliding_window\":16}}"
+                .into())
+        );
+        let both = |first: (&str, Value), second: (&str, Value)| {
+            let mut config = tiny();
+            config[first.0] = first.1;
+            config[second.0] = second.1;
+            LlamaConfig::from_json(&config, "config.json").map_err(|error| error.to_string())
+        };
+        let plain = LlamaConfig::from_json(&tiny(), "config.json").unwrap();
+        let full = ("layer_types", json!(["full_attention", "full_attention"]));
+        assert_eq!(both(full.clone(), ("sliding_window", json!(16))), Ok(plain.clone()));
+        assert_eq!(both(full, ("attention_chunk_size", json!(16))), Ok(plain.clone()));
+        let chunk = ("attention_chunk_size", json!(16));
+        assert_eq!(both(chunk.clone(), ("sliding_window", json!(2048))), Ok(plain));
+        assert_eq!(both(chunk, ("sliding_window", Value::Null)), Err(window("attention_chunk_size", "16")));
+        assert_eq!(
+            both(("use_sliding_window", json!(false)), ("sliding_window", json!(16))),
+            Err(window("sliding_window", "16"))
+        );
+    }
+
+    #[test]
+    fn an_epsilon_of_zero_is_accepted() {
+        for zero in [json!(0), json!(0.0)] {
+            assert_eq!(with("rms_norm_eps", zero).unwrap().rms_norm_eps, 0.0);
         }
     }
 
