@@ -159,6 +159,23 @@ VARIANTS = {
         "fill": {name: [[size], 0.0] for name, size in BIASES.items()},
     },
     "biases in the config alone": {"set": {"attention_bias": True, "mlp_bias": True}},
+    "a window of the whole context": {"set": {"sliding_window": 256, "attention_chunk_size": 4}},
+    "full attention beside a short window": {"set": {"layer_types": ["full_attention"] * 2, "sliding_window": 4}},
+    "an epsilon of zero": {"set": {"rms_norm_eps": 0.0}},
+    "llama3 rope scaling from a context of 128.0": {
+        "set": {
+            "rope_scaling": {
+                "type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 32.0,
+                "original_max_position_embeddings": 128.0,
+            }
+        }
+    },
+    "a weight under three names": {
+        "copy": {"norm.weight": "model.norm.weight", "model.model.norm.weight": "model.norm.weight"}
+    },
     "parts that the model does not have": {
         "fill": {
             "model.layers.0.self_attn.rotary_emb.inv_freq": [[8], 1.0],

@@ -21,6 +21,7 @@ mod sources;
 mod sweep_file;
 mod tables;
 mod time_breakdown;
+mod tokenizer;
 mod watch;
 
 use std::process::ExitCode;

@@ -58,6 +58,7 @@ pub(crate) fn say_remarks(file: &PublishedFile) {
     file.remarks().for_each(note);
 }
 
-fn note(remark: impl AsRef<str>) {
+/// Says what a reader may not expect.
+pub(crate) fn note(remark: impl AsRef<str>) {
     printer::line(&results::one_line(&format!("note: {}", remark.as_ref())));
 }

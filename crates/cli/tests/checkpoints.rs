@@ -81,6 +81,32 @@ fn padding_and_truncation_saved_in_a_tokenizer_do_not_apply() {
     }
 }
 
+/// What of a tokenizer is not followed is a note; the prompt is taken all the same.
+#[test]
+fn a_note_says_what_of_a_tokenizer_is_not_followed() {
+    let place = Place::new();
+    let dir = place.path("model");
+    std::fs::create_dir(&dir).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(fixture("tiny-mha").join(name), dir.join(name)).unwrap();
+    }
+    let stderr = |config: Value| {
+        std::fs::write(dir.join("tokenizer_config.json"), config.to_string()).unwrap();
+        let arguments = ["generate", "--engine", "reference", "--model", "model", "--prompt", "The <x>"];
+        let assert = place.bench(&arguments).args(["--max-new-tokens", "2", "--batch-size", "2"]).assert();
+        String::from_utf8(assert.success().get_output().stderr.clone()).unwrap()
+    };
+    assert_eq!(stderr(json!({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<y>"})), "");
+    // A file of byte-level BPE stays as it is.
+    assert_eq!(stderr(json!({"tokenizer_class": "LlamaTokenizer", "legacy": false})), "");
+    let here = place.path("").canonicalize().unwrap().display().to_string();
+    assert_eq!(
+        stderr(json!({"tokenizer_class": "GPT2Tokenizer", "pad_token": "<x>"})).replace(&here, "."),
+        "note: ./model/tokenizer_config.json: not followed: tokenizer_class \"GPT2Tokenizer\", token \"<x>\"; the prompt's ids are those of \
+         tokenizer.json alone, transformers may have others (--prompt-ids takes these)\n"
+    );
+}
+
 #[test]
 fn what_would_be_computed_wrongly_is_refused_by_name() {
     let place = Place::new();
@@ -117,6 +143,21 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
     assert_eq!(
         with(&|config, _| config["model_type"] = json!("qwen2")),
         "model/config.json: model_type: expected \"llama\" (no other family of models is supported), found \"qwen2\""
+    );
+    assert_eq!(
+        with(&|config, _| config["sliding_window"] = json!(16)),
+        "model/config.json: sliding_window: expected null, or a whole number from 256 (max_position_embeddings: shorter attention is \
+         not supported), found 16"
+    );
+    assert_eq!(
+        with(&|config, _| config["layer_types"] = json!(["sliding_attention", "full_attention"])),
+        "model/config.json: layer_types: expected \"full_attention\" for each of 2 layers (no other type is supported), found \
+         [\"sliding_attention\",\"full_attention\"]"
+    );
+    assert_eq!(
+        with(&|_, tensors| drop(tensors.insert("model.model.norm.weight".into(), ones(64)))),
+        "model/model.safetensors: model.norm.weight: expected the values of another name of this weight, model.model.norm.weight in \
+         model.safetensors, found others"
     );
     // transformers would go on with random numbers.
     assert_eq!(

@@ -1,16 +1,17 @@
 //! `generate`: greedy text or token ids.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use harness::{Interrupt, Model, Setup};
 use serde_json::json;
-use tokenizers::Tokenizer;
 
 use crate::args::GenerateArgs;
 use crate::commands::worker_error;
 use crate::exit_status::ExitStatus;
 use crate::printer;
+use crate::sources::note;
+use crate::tokenizer::PromptTokenizer;
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
@@ -23,10 +24,15 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let (tokenizer, ids) = match &args.prompt {
         None => (None, args.prompt_ids.clone()),
         Some(text) => {
-            let tokenizer = read_tokenizer(&model)?;
-            let encoding =
-                tokenizer.encode(text.as_str(), true).map_err(|error| anyhow!("--prompt: {error}"))?;
-            (Some(tokenizer), encoding.get_ids().to_vec())
+            let dir = model
+                .checkpoint_dir()
+                .context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
+            let tokenizer = PromptTokenizer::read(dir)?;
+            if let Some(caveat) = tokenizer.caveat(text) {
+                note(caveat);
+            }
+            let ids = tokenizer.encode(text)?;
+            (Some(tokenizer), ids)
         }
     };
     let positions = ids.len() + args.max_new_tokens as usize - 1;
@@ -55,9 +61,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
         let mut text = String::new();
         for row in &generated.tokens {
             text += &match &tokenizer {
-                Some(tokenizer) => {
-                    tokenizer.decode(row, true).map_err(|error| anyhow!("decoding: {error}"))?
-                }
+                Some(tokenizer) => tokenizer.decode(row)?,
                 None => row.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
             };
             text.push('\n');
@@ -71,18 +75,4 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
         printer::result(&text)?;
     }
     Ok(ExitStatus::Done)
-}
-
-fn read_tokenizer(model: &Model) -> Result<Tokenizer> {
-    let dir =
-        model.checkpoint_dir().context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
-    let path: PathBuf = dir.join("tokenizer.json");
-    ensure!(path.exists(), "{}: no such file: a text needs it, --prompt-ids does not", path.display());
-    let text = llama::read_text(&path).with_context(|| path.display().to_string())?;
-    let mut tokenizer =
-        Tokenizer::from_bytes(text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    // Saved by whoever last padded or cut a batch; transformers does neither unless it is asked to.
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    Ok(tokenizer)
 }
