@@ -105,7 +105,7 @@ impl LlamaConfig {
         keys.only("hidden_act", "\"silu\" or \"swish\"", |v| v == "silu" || v == "swish")?;
         keys.only("quantization_config", "null (quantized weights are not supported)", is_not_quantized)?;
         keys.only("per_layer_config", "null (all layers have the same config)", |v| {
-            v.as_object().is_some_and(|layers| layers.is_empty())
+            v.as_object().is_some_and(serde_json::Map::is_empty)
         })?;
         // Biases may be zeros: whether they are, the checkpoint shows.
         keys.bool_or("attention_bias", false)?;
