@@ -68,7 +68,7 @@ fn malformed_sweeps() {
 fn missing_files_and_bad_flags() {
     let place = Place::new();
     refused(&place, &["run", "none.toml"], "none.toml: No such file or directory (os error 2)");
-    refused(&place, &["table", "none"], "none/measurements.jsonl: No such file or directory (os error 2)");
+    refused(&place, &["table", "none"], "none: No such file or directory (os error 2)");
     refused(&place, &["run", "--resume", "none"], "none/sweep.toml: No such file or directory (os error 2)");
     refused(&place, &["run", "--option", "mock"], "--option: expected ENGINE.KEY=VALUE, found \"mock\"");
     refused(

@@ -158,7 +158,8 @@ impl fmt::Display for Heading {
 /// A heading that has not these parts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the heading does not say model, precision and device: expected \"LLaMA-2 7B FP16 CUDA (1 A100 80GB)\" or \"… FP32 CPU (AMD EPYC, 2 cores)\""
+    "the heading does not say model, precision and device: expected \"LLaMA-2 7B FP16 CUDA (1 A100 80GB)\" or \"… FP32 CPU (AMD EPYC, 2 cores)\", \
+     where the precision is FP32, FP16, BF16, FP8, INT8 or INT4"
 )]
 pub struct UnreadableHeading;
 
@@ -302,6 +303,14 @@ mod tests {
             let heading = Heading::parse(&text).unwrap();
             assert_eq!((heading.precision, heading.to_string()), (precision, text));
             assert_eq!(precision.whole(), None);
+        }
+    }
+
+    #[test]
+    fn the_error_lists_the_precisions() {
+        let error = Heading::parse("LLaMA-2 7B NF4 CUDA (1 A100 80GB)").unwrap_err().to_string();
+        for precision in HeadingPrecision::ALL {
+            assert!(error.contains(&precision.to_string()), "{error}");
         }
     }
 

@@ -60,10 +60,13 @@ impl Source {
     /// Where it is neither.
     pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, SourceError> {
         if PublishedFile::is_named(path) {
-            PublishedFile::read_with(path, options).map(Self::File)
-        } else {
-            Ok(Self::Run(Run::read(path)?))
+            return PublishedFile::read_with(path, options).map(Self::File);
         }
+        let io = |error| SourceError::Io { name: path.display().to_string(), error };
+        if !path.metadata().map_err(io)?.is_dir() {
+            return Err(io(io::Error::other("not a regular file, and no run's folder")));
+        }
+        Ok(Self::Run(Run::read(path)?))
     }
 
     /// What the user called it.
@@ -164,7 +167,9 @@ impl PublishedFile {
         unreadable.map(|table| {
             let found = match table.heading.as_str() {
                 "" => "no heading".to_owned(),
-                heading => format!("the heading \"{heading}\" is none of a run"),
+                heading => format!(
+                    "the heading \"{heading}\" is none of a run, with one of the precisions FP32, FP16, BF16, FP8, INT8 and INT4"
+                ),
             };
             let (name, line) = (&self.name, table.line);
             format!("{name}:{line}: {found}: --heading TEXT says model, precision and device")

@@ -2,6 +2,7 @@
 
 use protocol::FailureKind;
 
+use super::decorated::unit_kind;
 use super::error::brief;
 use crate::{Figure, Statistic, Value};
 
@@ -127,11 +128,28 @@ fn read_word(text: &str) -> Option<Value> {
     // `OOM (CUDA)`, `OOM: 80 GB`, `N/A (unsupported)`
     let end = upper.find(['(', ':']).unwrap_or(upper.len());
     let word = upper[..end].trim_end();
+    if is_figure(&upper[end..]) {
+        return None;
+    }
     if NOT_AVAILABLE.contains(&word) {
         return Some(Value::NotAvailable);
     }
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, kind)| *kind);
     ENDED.into_iter().find(|kind| kind.table_word() == word).or(other).map(Value::Ended)
+}
+
+/// Whether a remark is a figure, alone or with a unit of figures: `(12.3 ms)` is one, `(80 GB)` and `(CUDA)` are none.
+fn is_figure(remark: &str) -> bool {
+    let remark = remark.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '.');
+    let rest = remark.trim_start_matches(|c: char| c.is_ascii_digit() || ".,'’_".contains(c));
+    if rest.len() == remark.len() {
+        return false;
+    }
+    let word = rest.trim_start().split([' ', ')']).next().unwrap_or("");
+    let is_exponent = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c));
+    !word.starts_with(char::is_alphabetic)
+        || unit_kind(word).is_some()
+        || word.strip_prefix('E').is_some_and(is_exponent)
 }
 
 /// A number times a power of ten: the same digits with another exponent.

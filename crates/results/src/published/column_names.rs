@@ -2,7 +2,7 @@
 
 use super::decorated::{HeaderUnit, unit_kind, unit_power};
 use super::error::brief;
-use super::inline::FOOTNOTE_MARKS;
+use super::marks::FOOTNOTE_MARKS;
 use crate::Column;
 
 /// What a column has.
@@ -130,6 +130,12 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
     let is_ratio = name.unit.is_some_and(|unit| RATIOS.contains(&unit.to_lowercase().as_str()));
     let Some(figure) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
     let column = figure.unwrap_or_else(mean_of_tokens);
+    if let Some(count) = column.first_tokens().filter(|_| figure.is_ok() && !name.says_mean()) {
+        let unit = name.unit.unwrap_or("ms");
+        return Err(format!(
+            "the mean of a token or the sum of all {count}? Write \"Average Latency of First {count} Tokens Generated ({unit})\""
+        ));
+    }
     let unit = match name.unit {
         Some(unit) => HeaderUnit::Power(unit_power(unit, column).ok_or_else(|| {
             let units = if column.is_latency() { "ns, us, ms or s" } else { "tps or tokens/s" };
@@ -158,6 +164,19 @@ pub(super) fn is_same_figure(read: &Result<Kind, String>, header: &str) -> bool 
 struct Name<'a> {
     words: Vec<String>,
     unit: Option<&'a str>,
+    /// Whether a remark behind the name says that it is a mean.
+    has_mean_remark: bool,
+}
+
+impl Column {
+    /// The number of tokens whose mean latency this is; `None` for another column.
+    fn first_tokens(self) -> Option<u32> {
+        match self {
+            Self::First128Latency => Some(128),
+            Self::First256Latency => Some(256),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Name<'a> {
@@ -167,7 +186,7 @@ impl<'a> Name<'a> {
             c.is_whitespace() || FOOTNOTE_MARKS.contains(&c) || ['↓', '↑', '▲', '▼', ':'].contains(&c)
         };
         let mut rest = header.trim_matches(is_decoration);
-        let mut unit = None;
+        let (mut unit, mut has_mean_remark) = (None, false);
         // (ms), [ms], (mean, ms), (lower is better)
         while let Some(close) = rest.chars().last().filter(|c| [')', ']'].contains(c)) {
             let Some(open) = rest.rfind(if close == ')' { '(' } else { '[' }) else { break };
@@ -176,10 +195,11 @@ impl<'a> Name<'a> {
             let inner =
                 ["±", "+/-"].iter().find_map(|sign| inner.split_once(sign)).map_or(inner, |(mean, _)| mean);
             for part in inner.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()) {
-                let is_remark =
-                    ["mean", "avg", "avg.", "average", "↓", "↑", "lower is better", "higher is better"]
-                        .contains(&part.to_lowercase().as_str());
-                if !is_remark && unit.replace(part).is_some() {
+                let lower = part.to_lowercase();
+                let is_mean = ["mean", "avg", "avg.", "average"].contains(&lower.as_str());
+                has_mean_remark |= is_mean;
+                let is_remark = ["↓", "↑", "lower is better", "higher is better"].contains(&lower.as_str());
+                if !is_mean && !is_remark && unit.replace(part).is_some() {
                     return None;
                 }
             }
@@ -201,15 +221,33 @@ impl<'a> Name<'a> {
                 spaced.push(' ');
             }
             was_lower = c.is_lowercase();
-            let is_letter = c.is_alphanumeric() || c == '#' || c == '№';
-            spaced.push(if is_letter { c } else { ' ' });
+            match c {
+                '/' | '÷' => spaced.push_str(" per "),
+                _ if c.is_alphanumeric() || c == '#' || c == '№' => spaced.push(c),
+                _ => spaced.push(' '),
+            }
         }
-        Some(Self { words: spaced.split_whitespace().take(16).map(str::to_lowercase).collect(), unit })
+        let words: Vec<String> = spaced.split_whitespace().take(16).map(str::to_lowercase).collect();
+        Some(Self { words, unit, has_mean_remark })
+    }
+
+    fn has(&self, words: &[&str]) -> bool {
+        self.words.iter().any(|word| words.contains(&word.as_str()))
+    }
+
+    /// Whether it says that it is the mean of a token: `Average`, `ms/token`.
+    fn says_mean(&self) -> bool {
+        let is_of_a_token = self.unit.is_some_and(|unit| unit.to_lowercase().contains("tok"));
+        self.has_mean_remark || is_of_a_token || self.is_per_token() || self.has(&["avg", "average", "mean"])
+    }
+
+    /// Whether it says `per token` or `/ token`.
+    fn is_per_token(&self) -> bool {
+        self.words.windows(2).any(|pair| pair[0] == "per" && pair[1] == "token")
     }
 
     /// The figure that it names: a published column, or the mean over all tokens, of latencies or of throughputs.
     fn figure(&self) -> Option<Result<Column, bool>> {
-        let has = |words: &[&str]| self.words.iter().any(|word| words.contains(&word.as_str()));
         let mut words: Vec<&str> = self
             .words
             .iter()
@@ -223,21 +261,35 @@ impl<'a> Name<'a> {
             .collect();
         // `Prompt (ms)`, `Prompt (tok/s)`
         if let (false, Some(is_time)) =
-            (has(&["latency", "throughput", "time"]), self.unit.and_then(unit_kind))
+            (self.has(&["latency", "throughput", "time"]), self.unit.and_then(unit_kind))
         {
             words.push(if is_time { "latency" } else { "throughput" });
         }
         words.sort_unstable();
-        // A prompt's latency for each of its tokens is another figure.
-        let is_per = has(&["per"]) && !has(&["first"]);
-        if let Some((_, column)) = FIGURES.iter().find(|(name, _)| *name == words && !is_per) {
-            return Some(Ok(*column));
+        if let Some((_, column)) = FIGURES.iter().find(|(name, _)| *name == words) {
+            return (!self.is_other_figure(*column)).then_some(Ok(*column));
         }
-        let is_of_tokens = has(&["token", "tokens"]) && has(&["generation", "generated"]);
+        let is_of_tokens = self.has(&["token", "tokens"]) && self.has(&["generation", "generated"]);
+        // The time of all tokens is their sum: `Tokens Generation Time`.
+        let is_sum = self.has(&["tokens", "time"]) && !self.says_mean();
         match words[..] {
-            ["latency"] if is_of_tokens => Some(Err(true)),
+            ["latency"] if is_of_tokens && !is_sum => Some(Err(true)),
             ["throughput"] if is_of_tokens => Some(Err(false)),
             _ => None,
+        }
+    }
+
+    /// Whether it is another figure than that of `column`, whose words it has: the latency of each token of a prompt, the throughput of the
+    /// generated tokens alone.
+    fn is_other_figure(&self, column: Column) -> bool {
+        let is_per = self.has(&["per"]);
+        match column {
+            Column::First128Latency | Column::First256Latency => is_per && !self.is_per_token(),
+            Column::First128Throughput | Column::First256Throughput => is_per,
+            _ => {
+                let is_of_tokens = column.is_latency() && self.has(&["token", "tokens"]);
+                is_per || is_of_tokens || self.has(&["generated", "generation"])
+            }
         }
     }
 }

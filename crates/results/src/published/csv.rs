@@ -10,6 +10,8 @@ use std::collections::HashSet;
 use csv::StringRecord;
 
 use super::columns::{Header, MOST_COLUMNS};
+use super::csv_syntax::{SEPARATOR, broken_quote, delimiter};
+use super::heading_above::HeadingAbove;
 use super::headings::clean_heading;
 use super::lines::trim;
 use super::rows::{RawRow, read_rows, remarks};
@@ -20,8 +22,6 @@ use crate::COLUMNS;
 const TABLE: &str = "Table";
 const BEFORE: &str = "Markdown Before";
 const ROW: &str = "Markdown Row";
-/// Starts a first line in which a spreadsheet says its separator.
-const SEPARATOR: &str = "sep=";
 /// The first columns of a run's `summary.csv` behind the published ones. They are not read.
 const OF_A_RUN: [&str; 2] = ["Outcome", "Phase"];
 
@@ -35,6 +35,9 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let delimiter = delimiter(text);
+    if let Some((line, what)) = broken_quote(text, delimiter) {
+        return Err(PublishedError::new(file, line, what));
+    }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -79,14 +82,6 @@ pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Docum
         return Err(PublishedError::new(file, None, "no rows below the header"));
     }
     Ok(document)
-}
-
-/// The separator of fields.
-fn delimiter(text: &str) -> u8 {
-    let header = text.split('\n').find(|line| !line.starts_with(SEPARATOR)).unwrap_or("");
-    let count = |separator: u8| header.bytes().filter(|byte| *byte == separator).count();
-    // Of equal counts the last: a comma.
-    [b'\t', b';', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',')
 }
 
 /// The line of a record, from 1.
@@ -305,11 +300,12 @@ struct Written {
 
 fn records(document: &Document, columns: &Columns) -> Vec<Written> {
     let mut records: Vec<Written> = Vec::new();
-    let (mut above, mut is_start) = (String::new(), true);
+    let (mut above, mut is_start, mut heading) = (String::new(), true, HeadingAbove::default());
     for piece in &document.pieces {
         let table: &PublishedTable = match piece {
             Piece::Text(text) => {
                 above.push_str(text);
+                heading.push(text);
                 continue;
             }
             Piece::Table(table) => table,
@@ -318,8 +314,11 @@ fn records(document: &Document, columns: &Columns) -> Vec<Written> {
         let head = canonical_head(&table.columns, &table.heading);
         let canonical = format!("{}{head}", if is_start { "" } else { "\n" });
         match table.markdown {
-            None if above.is_empty() => above.clone_from(&canonical),
-            _ => write_head(table, &mut above),
+            None if above.is_empty() => {
+                heading = HeadingAbove::new(&table.heading);
+                above.clone_from(&canonical);
+            }
+            _ => write_head(table, &mut heading, &mut above),
         }
         // Among tables of several kinds of columns, nothing says of which kind one is but its markdown.
         let is_own = table.columns == *columns;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Cell;
-use super::inline::{FOOTNOTE_MARKS, is_power_of_ten};
+use super::marks::{MAYBE_POWER, SUPERSCRIPTS, is_maybe_power, without_marks};
 use crate::Column;
 
 /// The unit that a header says.
@@ -100,6 +100,9 @@ pub(super) fn read(
         return Ok(Decorated { cell, has_spread: false });
     }
     let marked = without_marks(text);
+    if is_maybe_power(marked, &text[marked.len()..]) {
+        return Err(expected(MAYBE_POWER));
+    }
     if let Some(cell) = Cell::from_word(marked) {
         return Ok(Decorated { cell, has_spread: false });
     }
@@ -130,6 +133,10 @@ pub(super) fn read(
 /// A whole number from 1, which may have separators of thousands and marks of footnotes.
 pub(super) fn read_size(text: &str) -> Result<u32, String> {
     let plain = without_marks(text.trim());
+    if text.contains(SUPERSCRIPTS) {
+        let found = super::error::brief(text);
+        return Err(format!("expected a whole number from 1 to {}, found {found}: {MAYBE_POWER}", u32::MAX));
+    }
     let digits = ungrouped(plain, true).unwrap_or(Cow::Borrowed(plain));
     // A column of numbers of which some were missing is one of floats to pandas.
     let digits = digits.strip_suffix(".0").unwrap_or(&digits);
@@ -142,25 +149,6 @@ pub(super) fn read_size(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A text without marks of footnotes after it: `*`, `†`, `²`, `[1]`.
-fn without_marks(text: &str) -> &str {
-    let mut text = text.trim_end();
-    loop {
-        let shorter = text.trim_end_matches(FOOTNOTE_MARKS).trim_end();
-        let is_power = shorter.len() < text.len() && is_power_of_ten(shorter);
-        let shorter = if is_power { text } else { shorter };
-        let number = shorter.strip_suffix(']').and_then(|rest| rest.rsplit_once('['));
-        let is_number = |(_, inner): &(&str, &str)| {
-            (1..=2).contains(&inner.len()) && inner.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        let shorter = number.filter(is_number).map_or(shorter, |(rest, _)| rest.trim_end());
-        if shorter.len() == text.len() {
-            return text;
-        }
-        text = shorter;
-    }
-}
-
 struct Parts<'a> {
     number: &'a str,
     unit: Option<&'a str>,
@@ -169,11 +157,27 @@ struct Parts<'a> {
 
 /// Splits `11.97 ms ± 0.03`, `11.97 ± 0.03 ms`, `11.97 (0.03)` or `11.97 (ms)`.
 fn split(text: &str) -> Result<Parts<'_>, String> {
-    let (head, spread) = match text.strip_suffix(')').and_then(|rest| rest.rsplit_once('(')) {
-        Some((head, inner)) if unit_kind(inner).is_some() => {
-            let parts = split(head.trim_end())?;
-            return Ok(Parts { unit: parts.unit.or(Some(inner)), ..parts });
+    match parenthesis(text).filter(|(_, inner)| unit_kind(inner).is_some()) {
+        None => split_spread(text),
+        Some((head, inner)) => {
+            let parts = split_spread(head)?;
+            match parts.unit {
+                Some(unit) if !unit.eq_ignore_ascii_case(inner) => Err("two units: which one counts?".into()),
+                _ => Ok(Parts { unit: Some(inner), ..parts }),
+            }
         }
+    }
+}
+
+/// The parenthesis that ends a text, with what stands before it.
+fn parenthesis(text: &str) -> Option<(&str, &str)> {
+    let (head, inner) = text.strip_suffix(')')?.rsplit_once('(')?;
+    Some((head.trim_end(), inner.trim()))
+}
+
+/// Splits what has no unit in parentheses.
+fn split_spread(text: &str) -> Result<Parts<'_>, String> {
+    let (head, spread) = match parenthesis(text) {
         Some((head, inner)) => (head, Some(without_plus_minus(inner).unwrap_or(inner))),
         None => {
             let at = ["±", "+/-", "+-", "+/−"].iter().filter_map(|sign| text.find(sign)).min();
@@ -315,6 +319,16 @@ mod tests {
             "10^3",
             "1.2×10³",
             "11.97 (best)",
+            "2¹⁰",
+            "1336²",
+            "11.97²³",
+            "11.97⁻¹",
+            "11.97 s (ms)",
+            "OOM: 12.3",
+            "N/A: 12.3",
+            "N/A (~12.3 ms)",
+            "- (12.3)",
+            "TBD (11.97)",
             "11.97 / 12",
             "(11.97)",
             "1 33",
@@ -332,6 +346,7 @@ mod tests {
         ] {
             assert!(in_milliseconds(text).is_err(), "{text}");
         }
+        assert!(in_milliseconds(&format!("11.97{}", " (ms)".repeat(100_000))).is_err());
     }
 
     #[test]

@@ -40,9 +40,12 @@ impl fmt::Display for PublishedError {
 
 impl std::error::Error for PublishedError {}
 
-/// A text in an error: short, on one line, without anything that steers a terminal.
+/// A text in an error: short, on one line, with what steers a terminal or can't be seen escaped.
 pub(crate) fn brief(text: &str) -> String {
-    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short = String::new();
+    for c in text.chars().take(60) {
+        if c.is_control() { short.extend(c.escape_default()) } else { short.push(c) }
+    }
     if text.chars().nth(60).is_some() {
         short.push('…');
     }

@@ -6,20 +6,37 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::layout::escape;
 use super::lines::trim;
+use super::marks::{FOOTNOTE_MARKS, MAYBE_POWER, SUPERSCRIPTS, is_power_of_ten};
 
 /// Longer texts are none that a person decorated: they are taken as they stand.
 const LONGEST: usize = 10_000;
-
-/// Marks of a footnote after a text.
-pub(super) const FOOTNOTE_MARKS: [char; 15] =
-    ['*', '†', '‡', '§', '¶', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹', '⁰'];
 
 /// The text of inline markdown, without emphasis, code spans, links, HTML tags and references to footnotes, its entities and
 /// escapes decoded.
 ///
 /// # Errors
-/// Where text is struck out, or an image stands for it: what the cell says is then not known.
+/// Where text is struck out, or an image stands for it: what it says is then not known.
 pub(super) fn plain_text(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
+    read(markdown, Place::Heading)
+}
+
+/// [`plain_text`] of a cell that may be a number, which keeps superscripts as marks.
+///
+/// # Errors
+/// Where that is not known, where part of it may be hidden, or where it has a subscript or what may be a power.
+pub(super) fn plain_figure(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
+    read(markdown, Place::Figure)
+}
+
+/// Where a text stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Heading,
+    Name,
+    Figure,
+}
+
+fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
     if !markdown.contains(['\\', '*', '_', '`', '~', '[', '<', '&', '!']) {
         return Ok(Cow::Borrowed(markdown));
     }
@@ -31,25 +48,38 @@ pub(super) fn plain_text(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
     let paragraph = format!("x {}", without_references(markdown).replace("\\|", "|"));
     let options = Options::ENABLE_STRIKETHROUGH;
     let mut text = String::new();
-    let (mut superscripts, mut is_hidden) = (0_u32, false);
+    let (mut superscripts, mut is_hidden, mut mark) = (0_u32, false, Superscript::default());
     for event in Parser::new_ext(&paragraph, options) {
         match event {
             Event::InlineHtml(tag) | Event::Html(tag) => match tag_name(&tag).as_str() {
+                _ if place != Place::Heading && may_hide(&tag) => {
+                    return Err("HTML that may hide text: write the text alone");
+                }
                 "br" | "br/" => text.push(' '),
                 "sup" => {
-                    // A power of ten is part of the figure: it stays, and is no number then.
-                    is_hidden = !is_power_of_ten(&text);
+                    // A power of ten is part of the text: it stays, and is no number then.
+                    is_hidden = place == Place::Figure || !is_power_of_ten(&text);
                     superscripts += 1;
                     text.push_str(if is_hidden { "" } else { "^" });
                 }
                 "/sup" => {
                     superscripts = superscripts.saturating_sub(1);
                     is_hidden &= superscripts > 0;
+                    if !is_hidden {
+                        mark.push_to(&mut text)?;
+                    }
+                }
+                "sub" if place == Place::Figure => {
+                    return Err("a subscript: write the figure, and a footnote as [^1]");
                 }
                 "s" | "del" | "strike" => return Err("struck out: write what counts, or N/A"),
                 name if is_formatting(name) => {}
                 _ => text.push_str(&tag),
             },
+            Event::Text(part) | Event::Code(part) if is_hidden && place == Place::Figure => {
+                mark.text.get_or_insert_default().push_str(&part);
+            }
+            Event::Start(Tag::Link { .. }) if is_hidden => mark.is_link = true,
             _ if is_hidden => {}
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             Event::SoftBreak | Event::HardBreak => text.push(' '),
@@ -60,7 +90,55 @@ pub(super) fn plain_text(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
             _ => {}
         }
     }
+    mark.push_to(&mut text)?;
     Ok(Cow::Owned(text.strip_prefix("x ").unwrap_or("").to_owned()))
+}
+
+/// What stands in `<sup>` in a cell that may be a number.
+#[derive(Default)]
+struct Superscript {
+    text: Option<String>,
+    is_link: bool,
+}
+
+impl Superscript {
+    /// Adds it to the text before it: a digit as a superscript, another footnote as a mark.
+    fn push_to(&mut self, before: &mut String) -> Result<(), &'static str> {
+        let Self { text: Some(text), is_link } = std::mem::take(self) else { return Ok(()) };
+        let text = text.trim();
+        let is_reference = is_link || text.starts_with('[') && text.ends_with(']');
+        let digit = text.parse::<usize>().ok().and_then(|digit| SUPERSCRIPTS.get(digit));
+        let is_number = text.contains(|c: char| c.is_numeric() || ['+', '-', '−', '–'].contains(&c));
+        match digit {
+            _ if is_reference => before.push('†'),
+            Some(digit) if text.len() == 1 => before.push(*digit),
+            _ if is_number => return Err(MAYBE_POWER),
+            _ => before.push('†'),
+        }
+        Ok(())
+    }
+}
+
+/// Whether a tag may hide its text: it has an attribute `hidden`, or a style of more than colors and weights.
+fn may_hide(tag: &str) -> bool {
+    let lower = tag.to_ascii_lowercase();
+    if lower.starts_with("<!--") {
+        return false;
+    }
+    let words = || lower.split(|c: char| c.is_whitespace() || ['/', '>', '"', '\''].contains(&c)).skip(1);
+    if words().any(|word| word == "hidden" || word.starts_with("hidden=")) {
+        return true;
+    }
+    let Some((_, style)) = lower.split_once("style") else { return false };
+    let style = style.trim_matches(|c: char| c.is_whitespace() || "=\"'/>".contains(c));
+    let is_shown = |declaration: &str| {
+        let (property, value) = declaration.split_once(':').unwrap_or((declaration, ""));
+        let is_known = ["", "color", "background", "background-color", "font-weight", "font-style"];
+        is_known.contains(&property.trim())
+            && !value.contains(['(', '"', '\''])
+            && !value.contains("transparent")
+    };
+    !style.split(';').all(is_shown)
 }
 
 /// Markdown without references to footnotes, `[^1]`, whether or not the footnote is there.
@@ -98,15 +176,9 @@ fn is_formatting(name: &str) -> bool {
     name.starts_with("!--") || TAGS.contains(&name.strip_prefix('/').unwrap_or(name))
 }
 
-/// Whether a superscript after this text is an exponent: `10³`, `1.2×10³`.
-pub(super) fn is_power_of_ten(text: &str) -> bool {
-    let before = text.trim_end().strip_suffix("10");
-    before.is_some_and(|before| !before.ends_with(|c: char| c.is_ascii_digit() || c == '.' || c == ','))
-}
-
 /// A name in a cell, without the marks of footnotes after it. A mark that is escaped belongs to the name.
 pub(super) fn plain_name(markdown: &str) -> Result<String, &'static str> {
-    let text = plain_text(markdown)?;
+    let text = read(markdown, Place::Name)?;
     let markdown = without_references(markdown);
     let (mut name, mut raw) = (trim(&text), trim(&markdown).trim_end_matches(['_', '`', ' ']));
     while let Some(mark) = name.chars().last().filter(|c| FOOTNOTE_MARKS.contains(c)) {
@@ -172,6 +244,29 @@ mod tests {
         }
         for markdown in ["~~11.97~~", "<del>11.97</del>", "![11.97](a.png)"] {
             assert!(plain_text(markdown).is_err(), "{markdown}");
+        }
+        for (markdown, text) in [
+            ("11.97<sup>1</sup>", "11.97¹"),
+            ("11.97<sup>1", "11.97¹"),
+            ("1<sup>1</sup>336", "1¹336"),
+            ("1336<sup>[1](#one)</sup>", "1336†"),
+            ("1336<sup>[1]</sup>", "1336†"),
+            ("11.97<sup>a</sup>", "11.97†"),
+            ("<span style='color: green; font-weight: bold'>11.97</span>", "11.97"),
+        ] {
+            assert_eq!(plain_figure(markdown).unwrap(), text, "{markdown}");
+        }
+        for markdown in [
+            "11.97<sub>2</sub>",
+            "11.97<sup>-1</sup>",
+            "11.97<sup>12</sup>",
+            "2<sup>1<b>0</b></sup>",
+            "<span style=\"display:none\">9</span>11.97",
+            "<span style=display:none>9</span>11.97",
+            "<span title=\"a\" hidden>9</span>11.97",
+            "<span style=\"color:transparent\">9</span>11.97",
+        ] {
+            assert!(plain_figure(markdown).is_err(), "{markdown}");
         }
     }
 

@@ -69,6 +69,16 @@ impl<'a> Iterator for Cells<'a> {
     }
 }
 
+/// Whether a line has a pipe that is not escaped, or a character that looks like one.
+pub(super) fn has_bar(line: &str) -> bool {
+    let mut escaped = false;
+    line.chars().any(|c| {
+        let is_bar = c == '|' && !escaped || ['│', '┃', '｜', '∣', '❘', '￨'].contains(&c);
+        escaped = c == '\\' && !escaped;
+        is_bar
+    })
+}
+
 /// Four blanks or a tab before it: code.
 pub(super) fn is_code(line: &str) -> bool {
     let line = &line[text_start(line).at..];

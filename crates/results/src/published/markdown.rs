@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use super::columns::{Header, MOST_COLUMNS};
+use super::heading_above::HeadingAbove;
 use super::headings::{heading_lines, parse_heading};
+use super::html_table::HtmlTable;
 use super::inline::{escape_cell, plain_text};
 use super::lines::{BLANKS, Cells, is_code, is_separator, split_line_end, starts_block, text_start, trim};
-use super::lines::{update_comment, update_fence};
+use super::lines::{has_bar, update_comment, update_fence};
 use super::rows::{RawRow, read_rows, remarks};
 use super::write::plain_cell;
 pub use super::write::write;
@@ -46,25 +48,35 @@ fn parse_all(
     options: &ReadOptions,
 ) -> Result<(Document, Option<(usize, String)>), PublishedError> {
     let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut reader = Reader { text, file, options, at, line: 0, not_read: Vec::new(), example: None };
+    let mut reader =
+        Reader { text, file, options, at, line: 0, not_read: Vec::new(), quotes: 0, example: None };
     let mut document = Document::default();
     let (mut start, mut heading, mut fence, mut html) = (0, None, None, HtmlTable::default());
     let (mut last, mut is_comment): (Option<Columns>, bool) = (None, false);
+    let (mut above, mut is_right_behind) = (HeadingAbove::default(), false);
     while let Some(line) = reader.next() {
+        is_right_behind &= !trim(line.content).is_empty();
         if update_fence(&mut fence, line.content) || fence.is_some() {
+            is_right_behind = false;
             reader.note_example(&line, "a table in fenced code is an example");
             continue;
         }
         if update_comment(&mut is_comment, line.content) {
+            is_right_behind = false;
             reader.note_example(&line, "a table in a comment is not shown");
             continue;
         }
-        html.push(&line, file)?;
+        html.push(line.content, line.number, file)?;
         let lines = heading_lines(&text[line.start..]);
         if let Some(parsed) = parse_heading(lines) {
             reader.skip_to(line.start + lines.len());
             heading = Some((line.start, reader.at, parsed.text));
+            is_right_behind = false;
             continue;
+        }
+        if is_right_behind && reader.looks_like_rest(&line) {
+            let what = "a line with | right behind a table: a row begins with |, and text stands behind an empty line";
+            return Err(reader.error(line.number, what));
         }
         let Some((columns, separator)) = reader.header(&line)? else {
             if let Some(columns) = &last {
@@ -72,8 +84,10 @@ fn parse_all(
             }
             continue;
         };
+        above.push(&text[start..line.start]);
         let (heading_start, heading_end, heading_text) =
-            heading.take().unwrap_or((line.start, line.start, String::new()));
+            heading.take().unwrap_or_else(|| (line.start, line.start, above.heading().to_owned()));
+        above = HeadingAbove::new(&heading_text);
         push_text(&mut document, &text[start..heading_start]);
         let engine = options.engine.as_deref().filter(|_| !columns.has_engine());
         let header = with_engine(line.raw, engine.map(|_| "Engine".into()));
@@ -96,7 +110,7 @@ fn parse_all(
             columns,
         };
         options.complete(&mut table, file)?;
-        last = Some(table.columns.clone());
+        (last, is_right_behind) = (Some(table.columns.clone()), true);
         document.pieces.push(Piece::Table(table));
         start = reader.at;
     }
@@ -166,6 +180,8 @@ struct Reader<'a> {
     line: usize,
     /// Tables that look like one of ours and are none, with the reason.
     not_read: Vec<(usize, String)>,
+    /// Block quotes around the last table.
+    quotes: usize,
     /// The first table in fenced code or in a comment.
     example: Option<(usize, String)>,
 }
@@ -285,6 +301,7 @@ impl<'a> Reader<'a> {
         let mut rows = Vec::new();
         let (most, given) = (columns.len(), usize::from(engine.is_some()));
         let quotes = text_start(header.content).quotes;
+        self.quotes = quotes;
         while let Some(line) = self.peek() {
             let start = text_start(line.content);
             let own = &line.content[start.at..];
@@ -316,6 +333,13 @@ impl<'a> Reader<'a> {
             );
         }
         Ok(rows)
+    }
+
+    /// Whether a line right behind a table would be a row of it, as GitHub or its author sees it.
+    fn looks_like_rest(&self, line: &Line<'a>) -> bool {
+        let start = text_start(line.content);
+        let is_comment = trim(&line.content[start.at..]).starts_with("<!--");
+        has_bar(line.content) && !is_comment && self.quotes == start.quotes
     }
 
     fn plain_cells(
@@ -357,38 +381,4 @@ fn is_of_our_reports(header: &str) -> bool {
     ["MBU", "Peak", "Sums At Least", "Verdict", "Collectives", "Energy", "TPOT"]
         .iter()
         .any(|name| header.contains(name))
-}
-
-/// Follows HTML tables, which are not read.
-#[derive(Default)]
-struct HtmlTable {
-    /// Where it starts, and which of a batch size, a prompt and a figure it has named.
-    open: Option<(usize, [bool; 3])>,
-}
-
-impl HtmlTable {
-    /// Refuses one that looks like a table of ours.
-    fn push(&mut self, line: &Line<'_>, file: &str) -> Result<(), PublishedError> {
-        if self.open.is_none() && !line.content.contains('<') {
-            return Ok(());
-        }
-        let lower = line.content.to_ascii_lowercase();
-        if self.open.is_none() && lower.contains("<table") && !is_code(line.content) {
-            self.open = Some((line.number, [false; 3]));
-        }
-        let Some((start, named)) = &mut self.open else { return Ok(()) };
-        for (named, words) in
-            named.iter_mut().zip([["batch", "batch"], ["prompt", "prompt"], ["latency", "throughput"]])
-        {
-            *named |= words.iter().any(|word| lower.contains(word));
-        }
-        if *named == [true; 3] {
-            let what = "an HTML table is not read: write it as markdown, | Engine | Batch Size | …";
-            return Err(PublishedError::new(file, *start, what));
-        }
-        if lower.contains("</table") {
-            self.open = None;
-        }
-        Ok(())
-    }
 }

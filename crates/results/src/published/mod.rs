@@ -9,18 +9,23 @@ mod cell;
 mod column_names;
 mod columns;
 pub mod csv;
+mod csv_syntax;
 mod decorated;
 mod edition;
 mod error;
+mod heading_above;
 mod headings;
+mod html_table;
 mod inline;
 pub mod json;
 mod json_lines;
 pub mod layout;
 mod lines;
 pub mod markdown;
+mod marks;
 mod options;
 mod rows;
+mod same_cells;
 mod splice;
 mod table;
 mod write;
@@ -42,9 +47,11 @@ pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
 /// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
     let extension = std::path::Path::new(file).extension().and_then(|extension| extension.to_str());
-    match extension.map(str::to_ascii_lowercase).as_deref() {
+    let mut document = match extension.map(str::to_ascii_lowercase).as_deref() {
         Some("csv" | "tsv") => csv::parse_with(text, file, options),
         Some("json") => json::parse_with(text, file, options),
         _ => markdown::parse_with(text, file, options),
-    }
+    }?;
+    same_cells::add_remarks(&mut document, file);
+    Ok(document)
 }

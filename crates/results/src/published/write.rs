@@ -1,19 +1,23 @@
 //! Documents as markdown.
 
+use super::heading_above::HeadingAbove;
 use super::headings::parse_heading;
-use super::inline::{escape_cell, plain_name, plain_text};
+use super::inline::{escape_cell, plain_figure, plain_name};
 use super::layout::{SEPARATOR, WIDTHS};
 use super::lines::{BLANKS, Cells, split_line_end, trim};
 use super::{Columns, Document, Piece, PublishedRow, PublishedTable};
 
 /// The document as markdown. What was read comes back byte for byte, but for cells and headings that were changed.
 pub fn write(document: &Document) -> String {
-    let mut text = String::new();
+    let (mut text, mut above) = (String::new(), HeadingAbove::default());
     for piece in &document.pieces {
         match piece {
-            Piece::Text(piece) => text.push_str(piece),
+            Piece::Text(piece) => {
+                above.push(piece);
+                text.push_str(piece);
+            }
             Piece::Table(table) => {
-                write_head(table, &mut text);
+                write_head(table, &mut above, &mut text);
                 table.rows.iter().for_each(|row| write_row(&table.columns, row, &mut text));
             }
         }
@@ -21,8 +25,10 @@ pub fn write(document: &Document) -> String {
     text
 }
 
-/// Everything above the rows.
-pub(super) fn write_head(table: &PublishedTable, text: &mut String) {
+/// Everything above the rows. A table that has the heading of the one `above` needs none.
+pub(super) fn write_head(table: &PublishedTable, above: &mut HeadingAbove, text: &mut String) {
+    let is_below = above.heading() == table.heading;
+    *above = HeadingAbove::new(&table.heading);
     let Some(source) = &table.markdown else {
         if !text.is_empty() {
             text.push('\n');
@@ -39,7 +45,7 @@ pub(super) fn write_head(table: &PublishedTable, text: &mut String) {
             text.push_str(&escape_cell(&table.heading));
             text.push_str(&source.heading[parsed.to..]);
         }
-        None if table.heading.is_empty() => text.push_str(&source.heading),
+        None if table.heading.is_empty() || is_below => text.push_str(&source.heading),
         None => text.push_str(&format!("## {}\n\n", escape_cell(&table.heading))),
     }
     for part in [&source.between, &source.header, &source.separator] {
@@ -114,7 +120,7 @@ pub(super) fn plain_cell(columns: &Columns, index: usize, raw: &str) -> Result<S
     }
     // Whatever stands in a column that is not read, it is no reason to refuse the row.
     let is_unread = columns.is_unread(index);
-    match plain_text(trim(raw)) {
+    match plain_figure(trim(raw)) {
         Ok(text) => Ok(trim(&text).to_owned()),
         Err(_) if is_unread => Ok(trim(raw).to_owned()),
         Err(why) => Err(why),
