@@ -208,6 +208,15 @@ fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
     place.write("twice.md", &text.replacen(row, &format!("{row}\n{row}"), 1));
     let assert = place.bench(&["compare", published, "twice.md"]).assert().code(2);
     assert.stderr(contains("onnxruntime 1×16 stands there twice, in line"));
+    let heading = text.lines().find(|line| line.starts_with("## ")).unwrap();
+    let table: String = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| Engine"))
+        .take(3)
+        .fold(format!("{text}\n{heading}\n\n"), |text, line| text + line + "\n");
+    place.write("again.md", &table);
+    let assert = place.bench(&["compare", published, "again.md"]).assert().code(2);
+    assert.stderr(contains("stands there twice, in line"));
     place.bench(&["ratios", "twice.md", "onnxruntime"]).assert().code(2).stderr(contains("twice.md:"));
 }
 

@@ -68,10 +68,10 @@ impl<'a> Subject<'a> {
     /// Takes a file of published tables.
     ///
     /// # Errors
-    /// Where a table has a cell twice.
+    /// Where a table, or two tables below the same heading, have a cell twice.
     pub fn published(file: &'a PublishedFile) -> Result<Self, Refused> {
         let tables = file.tables();
-        tables.iter().try_for_each(refuse_duplicates)?;
+        refuse_duplicates(&tables)?;
         Ok(Self { name: &file.name, run: None, missing: 0, tables })
     }
 
@@ -91,17 +91,31 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Refuses a table in which a cell stands twice: which of the two rows counts is not known.
-fn refuse_duplicates(table: &ResultTable<'_>) -> Result<(), Refused> {
-    let mut lines = BTreeMap::new();
-    for row in &table.rows {
-        let ResultRow { line, engine, size, .. } = row;
-        if let Some(first) = lines.insert((*engine, *size), *line) {
-            return Err(Refused(format!(
-                "{}:{line}: {engine} {size} stands there twice, in line {first} too: which of the two counts is not known; remove one",
-                table.file
-            )));
+/// Refuses tables in which a cell stands twice: which of the two rows counts is not known. Tables below the same heading may have
+/// other columns of the same cells.
+fn refuse_duplicates(tables: &[ResultTable<'_>]) -> Result<(), Refused> {
+    let mut rows: BTreeMap<_, Vec<(usize, &ResultRow<'_>)>> = BTreeMap::new();
+    for (index, table) in tables.iter().enumerate() {
+        for row in &table.rows {
+            let ResultRow { line, engine, size, .. } = row;
+            let others = rows.entry((&table.title, *engine, *size)).or_default();
+            let is_twice =
+                |(other, first): &&(usize, &ResultRow<'_>)| *other == index || share_figure(first, row);
+            if let Some((_, ResultRow { line: first, .. })) = others.iter().find(is_twice) {
+                return Err(Refused(format!(
+                    "{}:{line}: {engine} {size} stands there twice, in line {first} too: which of the two counts is not known; remove one",
+                    table.file
+                )));
+            }
+            others.push((index, row));
         }
     }
     Ok(())
+}
+
+/// Whether two rows of generations of one length have a figure in the same column.
+fn share_figure(one: &ResultRow<'_>, other: &ResultRow<'_>) -> bool {
+    let mut values = one.values.iter().zip(&other.values);
+    one.generation_length.tokens == other.generation_length.tokens
+        && values.any(|(one, other)| one.figure().is_some() && other.figure().is_some())
 }

@@ -110,6 +110,8 @@ fn powers_subscripts_and_hidden_text_are_no_figures() {
         "OOM: 12.3",
         "OOM: 12.3 ms",
         "OOM (1.2e3)",
+        "OOM (CUDA) 12.3",
+        "TIMEOUT: 12.3",
         "N/A: 12.3",
         "- (12.3)",
         "TBD (11.97)",
@@ -128,7 +130,15 @@ fn powers_subscripts_and_hidden_text_are_no_figures() {
         assert_eq!(document.tables().next().unwrap().rows[0].cells[0].text(), "1336", "{figure}");
         assert_eq!(markdown::write(&document), cell(figure));
     }
-    for word in ["OOM (80 GB)", "OOM: 80 GB", "OOM (2 GPUs)", "N/A (unsupported)", "OOM<sup>1</sup>"] {
+    for word in [
+        "OOM (80 GB)",
+        "OOM: 80 GB",
+        "OOM (2 GPUs)",
+        "OOM (CUDA 12.4)",
+        "TIMEOUT (600 s)",
+        "N/A (unsupported)",
+        "OOM<sup>1</sup>",
+    ] {
         assert!(parse(&cell(word), "a.md").is_ok(), "{word}");
     }
     // However often, no stack overflows.

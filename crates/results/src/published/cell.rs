@@ -127,15 +127,20 @@ fn read_word(text: &str) -> Option<Value> {
     let upper = text.to_uppercase();
     // `OOM (CUDA)`, `OOM: 80 GB`, `N/A (unsupported)`
     let end = upper.find(['(', ':']).unwrap_or(upper.len());
-    let word = upper[..end].trim_end();
-    if is_figure(&upper[end..]) {
+    let (word, remark) = (upper[..end].trim_end(), &upper[end..]);
+    let behind = remark.rsplit_once(')').map_or("", |(_, behind)| behind);
+    if is_figure(behind) {
         return None;
     }
-    if NOT_AVAILABLE.contains(&word) {
-        return Some(Value::NotAvailable);
-    }
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, kind)| *kind);
-    ENDED.into_iter().find(|kind| kind.table_word() == word).or(other).map(Value::Ended)
+    let value = match ENDED.into_iter().find(|kind| kind.table_word() == word).or(other) {
+        Some(kind) => Value::Ended(kind),
+        None if NOT_AVAILABLE.contains(&word) => Value::NotAvailable,
+        None => return None,
+    };
+    // `TIMEOUT (600 s)` says how long it was tried.
+    let is_duration = value == Value::Ended(FailureKind::TimedOut) && remark.contains(char::is_alphabetic);
+    (is_duration || !is_figure(remark)).then_some(value)
 }
 
 /// Whether a remark is a figure, alone or with a unit of figures: `(12.3 ms)` is one, `(80 GB)` and `(CUDA)` are none.
