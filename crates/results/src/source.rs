@@ -60,13 +60,10 @@ impl Source {
     /// Where it is neither.
     pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, SourceError> {
         if PublishedFile::is_named(path) {
-            return PublishedFile::read_with(path, options).map(Self::File);
+            PublishedFile::read_with(path, options).map(Self::File)
+        } else {
+            Ok(Self::Run(Run::read(path)?))
         }
-        let io = |error| SourceError::Io { name: path.display().to_string(), error };
-        if !path.metadata().map_err(io)?.is_dir() {
-            return Err(io(io::Error::other("not a regular file, and no run's folder")));
-        }
-        Ok(Self::Run(Run::read(path)?))
     }
 
     /// What the user called it.

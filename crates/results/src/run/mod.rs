@@ -43,6 +43,12 @@ impl Run {
     /// # Errors
     /// Where a file of it can't be read, or is not what it should be.
     pub fn read(dir: &Path) -> Result<Self, StoreError> {
+        let kind = dir.metadata().map_err(error::at(dir))?;
+        if !kind.is_dir() {
+            let what =
+                if kind.is_file() { "no run's folder" } else { "not a regular file, and no run's folder" };
+            return Err(error::at(dir)(std::io::Error::other(what)));
+        }
         let (facts, records) = folder::read_run(dir)?;
         let folder::RunFacts { environments, settings, verifications, expected } = facts;
         let own_name =
