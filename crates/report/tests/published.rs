@@ -98,18 +98,19 @@ fn windows_line_ends_text_around_and_odd_rows_come_back() {
     let windows = PUBLISHED.replace('\n', "\r\n");
     assert_eq!(around(&windows), windows);
     let readme = format!(
-        "\u{feff}# Title\r\n\n```\n{}```\n**A table**\n\n{}{}- a note | with a pipe\n\n| Other | Table |\n|---|---|\n| 1 | 2 |\n\n{}| a\\|b \\\\|4|016|OOM\n|c\t|4|16|||N/A|-| timeout |1e+10|2.50|3|\n\nThe end, without a line end",
+        "\u{feff}# Title\r\n\n```\n{}```\n**A table**\n\n{}{}\n- a note | with a pipe\n\n| Other | Table |\n|---|---|\n| 1 | 2 |\n\n{}| a\\|b \\\\|4|016|OOM\n|c\t|4|16|||N/A|-| timeout |1e+10|2.50|3|\n\nThe end, without a line end",
         table(&row("in code")),
         table(&row("onnxruntime")),
         "onnxruntime | 1 | 64 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8\n",
-        table(&row("second table, no heading")),
+        table(&row("second table below the heading")),
     );
     assert_eq!(around(&readme), readme);
     let document = markdown::parse(&readme, "README.md").unwrap();
     let tables: Vec<&PublishedTable> = document.tables().collect();
     assert_eq!(tables.len(), 2);
     assert_eq!((tables[0].heading.as_str(), tables[0].rows.len()), ("A table", 2));
-    assert_eq!((tables[1].heading.as_str(), tables[1].rows.len()), ("", 3));
+    // The nearest heading above counts.
+    assert_eq!((tables[1].heading.as_str(), tables[1].rows.len()), ("A table", 3));
     let odd = &tables[1].rows[1];
     assert_eq!((odd.engine.as_str(), odd.prompt_length), ("a|b \\", 16));
     assert_eq!(

@@ -74,13 +74,14 @@ fn parse_all(
             is_right_behind = false;
             continue;
         }
-        if is_right_behind && reader.looks_like_rest(&line) {
-            let what = "a line with | right behind a table: a row begins with |, and text stands behind an empty line";
-            return Err(reader.error(line.number, what));
-        }
         let Some((columns, separator)) = reader.header(&line)? else {
             if let Some(columns) = &last {
                 reader.refuse_stray_row(&line, columns)?;
+            }
+            if is_right_behind && reader.looks_like_rest(&line) {
+                let what =
+                    "a line with | right behind a table: begin a row with |, put an empty line above text";
+                return Err(reader.error(line.number, what));
             }
             continue;
         };
