@@ -173,7 +173,7 @@ fn fewer_tokens<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding
             return None;
         }
         let message = format!(
-            "the wall clock is of {length} tokens, and \"{}\" of {tokens}: they are not of the same generation",
+            "the wall clock covers {length} tokens, \"{}\" covers {tokens}: not the same generation",
             column.header()
         );
         Some(other_length(table, row, tokens, message))
@@ -200,9 +200,8 @@ fn other_lengths<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Findin
             return None;
         }
         let tokens = f64::midpoint(f64::from(least), f64::from(greatest)) as u32;
-        let message = format!(
-            "the wall clock is of {length} tokens, those of most rows of {tokens}: they can't be compared"
-        );
+        let message =
+            format!("the wall clock covers {length} tokens, most rows' cover {tokens}: not comparable");
         Some(other_length(table, row, tokens, message))
     })
 }

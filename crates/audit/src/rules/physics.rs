@@ -60,6 +60,7 @@ pub(super) const MEMORY: Rule = Rule {
 
 /// The fastest link from a host's memory to a device: NVLink-C2C of GH200 and GB200, in one direction.
 const HOST_BYTES_PER_SECOND: f64 = 450e9;
+/// Why a figure beyond a measured peak may be right.
 const MEASURED: &str = "; a cache may keep the weights, or the machine was busy when the peak was measured";
 
 /// The columns that say how long a token takes.

@@ -44,7 +44,7 @@ fn fp32_accumulation(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fi
             return None;
         }
         let message = format!(
-            "{} {} is {:.2} × the peak with sums in FP32, {}{}FLOP/s ({}): only with sums in FP16 it can be so fast",
+            "{} {} is {:.2} × the peak with sums in FP32, {}{}FLOP/s ({}): possible only with sums in FP16",
             short(claim.in_unit(claim.seconds)),
             claim.column.unit(),
             limit / claim.most,

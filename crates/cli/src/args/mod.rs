@@ -175,7 +175,7 @@ pub(crate) struct AuditArgs {
     /// Runs' folders; markdown, csv or json files with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Print every finding on a line of its own; else those of one rule about one engine of a table share a line.
+    /// Print each finding on its own line instead of one line per rule and engine.
     #[arg(long, conflicts_with = "json")]
     pub(crate) details: bool,
     /// Print JSON: groups and every finding.
