@@ -118,7 +118,7 @@ fn a_throughput_that_is_not_its_latency_s() {
 fn rounding_of_the_digits_is_no_fault() {
     let mut table = sound(SMALL);
     for row in &mut table.rows {
-        for cell in &mut row.cells {
+        for cell in &mut row.cells[..8] {
             *cell = Cell::parse(&format!("{:.0}", cell.figure().unwrap().value)).unwrap();
         }
     }

@@ -40,7 +40,7 @@ fn row(row: &Row) -> Value {
         None => json!(row.text(column)),
     };
     let keys = [json!(row.key.engine), json!(batch_size), json!(prompt_length)];
-    let columns = keys.into_iter().chain(Column::ALL.map(figure));
+    let columns = keys.into_iter().chain(Column::PUBLISHED.map(figure));
     let mut fields: Map<String, Value> = COLUMNS.map(str::to_owned).into_iter().zip(columns).collect();
     fields.insert("measured".into(), measured(row));
     Value::Object(fields)

@@ -36,11 +36,17 @@ pub enum Column {
     WallLatency,
     /// Prompt and generated tokens a second in it.
     WallThroughput,
+    /// The mean of all decode forwards of a generation of another length than 128 or 256. No column of the published tables.
+    TokenLatency,
+    /// Tokens a second in them.
+    TokenThroughput,
+    /// Time per output token: a generation without its prefill, over its decode forwards; choosing the token is in it.
+    Tpot,
 }
 
 impl Column {
-    /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    /// Those of a published table, in order.
+    pub const PUBLISHED: [Self; 8] = [
         Self::PromptLatency,
         Self::PromptThroughput,
         Self::First128Latency,
@@ -51,13 +57,33 @@ impl Column {
         Self::WallThroughput,
     ];
 
-    /// The four that are times.
+    /// All of them: the published ones, then those that other tools have.
+    pub const ALL: [Self; 11] = [
+        Self::PromptLatency,
+        Self::PromptThroughput,
+        Self::First128Latency,
+        Self::First128Throughput,
+        Self::First256Latency,
+        Self::First256Throughput,
+        Self::WallLatency,
+        Self::WallThroughput,
+        Self::TokenLatency,
+        Self::TokenThroughput,
+        Self::Tpot,
+    ];
+
+    /// The published ones that are times.
     pub const LATENCIES: [Self; 4] =
         [Self::PromptLatency, Self::First128Latency, Self::First256Latency, Self::WallLatency];
 
     /// Its header.
     pub fn header(self) -> &'static str {
-        COLUMNS[3 + self as usize]
+        match self {
+            Self::TokenLatency => "Tokens Generated Avg Latency (ms)",
+            Self::TokenThroughput => "Tokens Generated Avg Throughput (tps)",
+            Self::Tpot => "Time per Output Token (ms)",
+            published => COLUMNS[3 + published as usize],
+        }
     }
 
     /// The metric that it is computed from.
@@ -67,36 +93,54 @@ impl Column {
             Self::First128Latency | Self::First128Throughput => Metric::First128,
             Self::First256Latency | Self::First256Throughput => Metric::First256,
             Self::WallLatency | Self::WallThroughput => Metric::Wall,
+            Self::TokenLatency | Self::TokenThroughput => Metric::Token,
+            Self::Tpot => Metric::Tpot,
         }
     }
 
     /// Whether it is a time.
     pub fn is_latency(self) -> bool {
-        Self::LATENCIES.contains(&self)
+        self.unit() != "tps"
     }
 
     /// Its unit in seconds, for times; 1 for throughputs.
     pub fn seconds(self) -> f64 {
-        match self {
-            Self::PromptLatency | Self::First128Latency | Self::First256Latency => 1e-3,
-            _ => 1.0,
-        }
+        if self.unit() == "ms" { 1e-3 } else { 1.0 }
     }
 
     /// The statistic that the published tables' header says it is.
     pub fn published_statistic(self) -> Statistic {
         match self {
-            Self::First128Latency | Self::First256Latency => Statistic::Mean,
+            Self::First128Latency | Self::First256Latency | Self::TokenLatency | Self::Tpot => {
+                Statistic::Mean
+            }
             _ => Statistic::Unknown,
+        }
+    }
+
+    /// The column of the mean over all tokens that this one is, too, where a generation has that many: 128 or 256.
+    pub(crate) fn of_all_tokens(self, generation_length: u32) -> Option<Self> {
+        match (self, generation_length) {
+            (Self::First128Latency, 128) | (Self::First256Latency, 256) => Some(Self::TokenLatency),
+            (Self::First128Throughput, 128) | (Self::First256Throughput, 256) => Some(Self::TokenThroughput),
+            _ => None,
         }
     }
 
     /// Its unit.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::PromptLatency | Self::First128Latency | Self::First256Latency => "ms",
+            Self::PromptLatency
+            | Self::First128Latency
+            | Self::First256Latency
+            | Self::TokenLatency
+            | Self::Tpot => "ms",
             Self::WallLatency => "s",
-            _ => "tps",
+            Self::PromptThroughput
+            | Self::First128Throughput
+            | Self::First256Throughput
+            | Self::WallThroughput
+            | Self::TokenThroughput => "tps",
         }
     }
 }

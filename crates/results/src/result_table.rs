@@ -44,7 +44,7 @@ pub struct ResultRow<'a> {
     /// Decode forwards of a generation. Of a published row what the wall-clock columns of its engine imply.
     pub generation_length: GenerationLength,
     /// What stands in each column of [`Column::ALL`], in the column's unit.
-    pub values: [Value; 8],
+    pub values: [Value; 11],
     /// The records of a measured cell; none of a published one.
     pub replicates: &'a [Measurement],
     source: RowSource<'a>,
@@ -80,6 +80,7 @@ impl<'a> ResultTable<'a> {
             }
             None => generation_length::infer(&mut rows),
         }
+        rows.iter_mut().for_each(ResultRow::name_first_tokens);
         Self {
             file,
             line: table.line,
@@ -143,6 +144,25 @@ impl<'a> ResultRow<'a> {
         }
     }
 
+    /// Moves a mean over all tokens to the published column that it is where they are 128 or 256.
+    fn name_first_tokens(&mut self) {
+        for column in Column::PUBLISHED {
+            if let Some(all) = self.all_tokens(column) {
+                let value = std::mem::replace(&mut self.values[all as usize], Value::NotAvailable);
+                self.values[column as usize] = value;
+            }
+        }
+    }
+
+    /// The column of the published row in which the figure of a column of first tokens stands, where that has none of its own.
+    fn all_tokens(&self, column: Column) -> Option<Column> {
+        let RowSource::Published(row) = self.source else { return None };
+        let is_certain = self.generation_length.is_certain();
+        let all = column.of_all_tokens(self.generation_length.tokens).filter(|_| is_certain)?;
+        let has_none = row.cells[column as usize].value() == Value::NotAvailable;
+        (has_none && row.cells[all as usize].value() != Value::NotAvailable).then_some(all)
+    }
+
     /// What stands in a column.
     pub fn value(&self, column: Column) -> Value {
         self.values[column as usize]
@@ -171,7 +191,10 @@ impl<'a> ResultRow<'a> {
     /// A column as it is printed.
     pub fn text(&self, column: Column) -> Cow<'a, str> {
         match self.source {
-            RowSource::Published(row) => Cow::Borrowed(row.cells[column as usize].text()),
+            RowSource::Published(row) => {
+                let place = self.all_tokens(column).unwrap_or(column);
+                Cow::Borrowed(row.cells[place as usize].text())
+            }
             RowSource::Measured(row) => Cow::Owned(row.text(column)),
         }
     }

@@ -79,7 +79,8 @@ impl Parts {
         let has = |(column, tokens): &(Column, u32)| {
             f64::from(*tokens) <= steps[1] && seconds(row, *column).is_some()
         };
-        let (column, tokens) = FIRST_TOKENS.into_iter().find(has)?;
+        let all_tokens = (Column::TokenLatency, length.tokens);
+        let (column, tokens) = FIRST_TOKENS.into_iter().chain([all_tokens]).find(has)?;
         // Any wall clock is of some number of tokens.
         if !length.is_known() && tokens < length.tokens {
             return None;

@@ -47,8 +47,9 @@ fn repeats(table: &CheckedTable<'_>, earlier: &CheckedTable<'_>, engine: &str) -
     let differs = work.is_some_and(|(one, other)| one.max(other) >= LARGER * one.min(other));
     let tolerance = if differs { NOISE } else { 0.0 };
     let apart = |[row, other]: [&ResultRow<'_>; 2]| {
-        let figures = Column::LATENCIES
+        let figures = Column::ALL
             .into_iter()
+            .filter(|column| column.is_latency())
             .filter_map(|column| seconds(row, column).zip(seconds(other, column)));
         figures.map(|(one, other)| (one.value / other.value - 1.0).abs()).reduce(f64::max)
     };

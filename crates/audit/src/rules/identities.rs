@@ -39,10 +39,11 @@ pub(super) const THROUGHPUT_AS_LATENCY: Rule = Rule {
 };
 
 /// A column of times, and the throughputs beside it.
-pub(super) const PAIRS: [(Column, Column); 4] = [
+pub(super) const PAIRS: [(Column, Column); 5] = [
     (Column::PromptLatency, Column::PromptThroughput),
     (Column::First128Latency, Column::First128Throughput),
     (Column::First256Latency, Column::First256Throughput),
+    (Column::TokenLatency, Column::TokenThroughput),
     (Column::WallLatency, Column::WallThroughput),
 ];
 

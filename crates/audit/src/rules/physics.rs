@@ -64,9 +64,11 @@ const HOST_BYTES_PER_SECOND: f64 = 450e9;
 const MEASURED: &str = "; a cache may keep the weights, or the machine was busy when the peak was measured";
 
 /// The columns that say how long a token takes.
-pub(super) const TOKEN_PAIRS: [(Column, Column); 2] = [
+pub(super) const TOKEN_PAIRS: [(Column, Column); 4] = [
     (Column::First128Latency, Column::First128Throughput),
     (Column::First256Latency, Column::First256Throughput),
+    (Column::TokenLatency, Column::TokenThroughput),
+    (Column::Tpot, Column::TokenThroughput),
 ];
 /// Those that say how long a prompt takes.
 pub(super) const PROMPT_PAIRS: [(Column, Column); 1] = [(Column::PromptLatency, Column::PromptThroughput)];

@@ -53,7 +53,13 @@ pub(super) const DUPLICATE_CELLS: Rule = Rule {
 
 /// How many times as long a row takes as another, by prompt and token latency.
 fn ratios(row: &ResultRow<'_>, other: &ResultRow<'_>) -> Vec<f64> {
-    let columns = [Column::PromptLatency, Column::First128Latency, Column::First256Latency];
+    let columns = [
+        Column::PromptLatency,
+        Column::First128Latency,
+        Column::First256Latency,
+        Column::TokenLatency,
+        Column::Tpot,
+    ];
     let ratio =
         |column| Some(seconds(row, column)?.value / seconds(row, column).and(seconds(other, column))?.value);
     columns.into_iter().filter_map(ratio).filter(|ratio| ratio.is_finite()).collect()
@@ -104,9 +110,9 @@ fn as_fast(larger: &CheckedTable<'_>, smaller: &CheckedTable<'_>, engine: &str) 
     Some(Finding { figure: Some(most), limit: Some(1.0 + NOISE), times: Some(most), message, ..finding })
 }
 
-/// The mean of a token: over the first 256 where there is one, else over the first 128.
+/// The mean of a token: over the first 256 where there is one, else over the first 128, else over all.
 fn token_column(row: &ResultRow<'_>) -> Option<Column> {
-    let columns = [Column::First256Latency, Column::First128Latency];
+    let columns = [Column::First256Latency, Column::First128Latency, Column::TokenLatency, Column::Tpot];
     columns.into_iter().find(|column| row.figure(*column).is_some())
 }
 

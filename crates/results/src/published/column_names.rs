@@ -14,8 +14,6 @@ pub(super) enum Kind {
     /// Decode forwards of a generation.
     GenerationLength,
     Figure(Column, HeaderUnit),
-    /// The mean of all tokens of a generation, which is a published column where that has 128 or 256: latency, else throughput.
-    AllTokens(bool, HeaderUnit),
     /// The number of the row.
     Index,
     /// What a heading says for all rows: the model, its precision, the device. It is kept, and the same in all rows.
@@ -107,11 +105,6 @@ const FIGURES: [(&[&str], Column); 8] = [
     (&["throughput", "wall"], Column::WallThroughput),
 ];
 
-/// The column whose units those of the mean over all tokens are.
-pub(super) fn mean_of_tokens(is_latency: bool) -> Column {
-    if is_latency { Column::First256Latency } else { Column::First256Throughput }
-}
-
 /// What a header names; an error says why its unit can't be read.
 pub(super) fn kind(header: &str) -> Result<Kind, String> {
     let Some(name) = Name::read(header) else { return Ok(Kind::Unread) };
@@ -128,9 +121,8 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
         return Ok(*kind);
     }
     let is_ratio = name.unit.is_some_and(|unit| RATIOS.contains(&unit.to_lowercase().as_str()));
-    let Some(figure) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
-    let column = figure.unwrap_or_else(mean_of_tokens);
-    if let Some(count) = column.first_tokens().filter(|_| figure.is_ok() && !name.says_mean()) {
+    let Some(column) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
+    if let Some(count) = column.first_tokens().filter(|_| !name.says_mean()) {
         let unit = name.unit.unwrap_or("ms");
         return Err(format!(
             "the mean of a token or the sum of all {count}? Write \"Average Latency of First {count} Tokens Generated ({unit})\""
@@ -144,18 +136,14 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
         None if column.is_latency() => HeaderUnit::None,
         None => HeaderUnit::Power(0),
     };
-    Ok(match figure {
-        Ok(column) => Kind::Figure(column, unit),
-        Err(is_latency) => Kind::AllTokens(is_latency, unit),
-    })
+    Ok(Kind::Figure(column, unit))
 }
 
 /// Whether `header` names the same figure as a column that is read.
 pub(super) fn is_same_figure(read: &Result<Kind, String>, header: &str) -> bool {
     let figure = Name::read(header).and_then(|name| name.figure());
     match (read, figure) {
-        (Ok(Kind::Figure(column, _)), Some(Ok(figure))) => *column == figure,
-        (Ok(Kind::AllTokens(read, _)), Some(Err(is_latency))) => *read == is_latency,
+        (Ok(Kind::Figure(column, _)), Some(figure)) => *column == figure,
         _ => false,
     }
 }
@@ -241,13 +229,18 @@ impl<'a> Name<'a> {
         self.has_mean_remark || is_of_a_token || self.is_per_token() || self.has(&["avg", "average", "mean"])
     }
 
+    /// Whether it is `TPOT` or `Time per Output Token`.
+    fn is_time_per_output_token(&self) -> bool {
+        self.words == ["tpot"] || self.words == ["time", "per", "output", "token"]
+    }
+
     /// Whether it says `per token` or `/ token`.
     fn is_per_token(&self) -> bool {
         self.words.windows(2).any(|pair| pair[0] == "per" && pair[1] == "token")
     }
 
-    /// The figure that it names: a published column, or the mean over all tokens, of latencies or of throughputs.
-    fn figure(&self) -> Option<Result<Column, bool>> {
+    /// The figure that it names.
+    fn figure(&self) -> Option<Column> {
         let mut words: Vec<&str> = self
             .words
             .iter()
@@ -267,14 +260,17 @@ impl<'a> Name<'a> {
         }
         words.sort_unstable();
         if let Some((_, column)) = FIGURES.iter().find(|(name, _)| *name == words) {
-            return (!self.is_other_figure(*column)).then_some(Ok(*column));
+            return (!self.is_other_figure(*column)).then_some(*column);
         }
         let is_of_tokens = self.has(&["token", "tokens"]) && self.has(&["generation", "generated"]);
         // The time of all tokens is their sum: `Tokens Generation Time`.
         let is_sum = self.has(&["tokens", "time"]) && !self.says_mean();
         match words[..] {
-            ["latency"] if is_of_tokens && !is_sum => Some(Err(true)),
-            ["throughput"] if is_of_tokens => Some(Err(false)),
+            ["latency"] if is_of_tokens && !is_sum => Some(Column::TokenLatency),
+            ["throughput"] if is_of_tokens => Some(Column::TokenThroughput),
+            ["latency", "tpot"] | ["latency", "output"] if self.is_time_per_output_token() => {
+                Some(Column::Tpot)
+            }
             _ => None,
         }
     }

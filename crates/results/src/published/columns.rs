@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::column_names::{Kind, is_same_figure, kind, mean_of_tokens};
+use super::column_names::{Kind, is_same_figure, kind};
 use super::decorated::{self, Decorated, HeaderUnit};
 use super::error::brief;
 use super::lines::trim;
@@ -57,8 +57,7 @@ impl Columns {
         let read: Vec<Result<Kind, String>> = headers.iter().map(|header| kind(header)).collect();
         let has = |wanted: Kind| read.contains(&Ok(wanted));
         let keys = [Kind::Engine, Kind::BatchSize, Kind::PromptLength];
-        let is_figure =
-            |kind: &Result<Kind, String>| matches!(kind, Err(_) | Ok(Kind::Figure(..) | Kind::AllTokens(..)));
+        let is_figure = |kind: &Result<Kind, String>| matches!(kind, Err(_) | Ok(Kind::Figure(..)));
         if !has(Kind::BatchSize) || !has(Kind::PromptLength) || !read.iter().any(is_figure) {
             return Header::Other(keys.into_iter().filter(|key| has(*key)).count());
         }
@@ -91,7 +90,6 @@ impl Columns {
             // Where cells say their units, what is written anew has them in the header.
             let unit = match kind {
                 Kind::Figure(column, HeaderUnit::None) => format!(" ({})", column.unit()),
-                Kind::AllTokens(_, HeaderUnit::None) => " (ms)".into(),
                 _ => String::new(),
             };
             let mut name = format!("{}{unit}", trim(&crate::one_line(header)));
@@ -129,7 +127,7 @@ impl Columns {
     /// Whether they are the eleven of the published tables, in their order, by whatever names.
     pub(super) fn are_published(&self) -> bool {
         let kinds = self.0.iter().map(|column| column.kind);
-        let figures = Column::ALL.map(|column| Kind::Figure(column, HeaderUnit::Power(0)));
+        let figures = Column::PUBLISHED.map(|column| Kind::Figure(column, HeaderUnit::Power(0)));
         kinds.eq([Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().chain(figures))
     }
 
@@ -160,18 +158,15 @@ impl Columns {
     pub(super) fn look_like_row(&self, texts: &[String]) -> bool {
         let is_size = |kind: Kind| {
             let index = self.0.iter().position(|column| column.kind == kind);
-            index.and_then(|index| texts.get(index)).is_some_and(|text| decorated::read_size(text).is_ok())
+            let text = index.and_then(|index| texts.get(index));
+            text.is_some_and(|text| decorated::read_prompt_length(text).is_ok())
         };
         texts.len() <= self.len() && is_size(Kind::BatchSize) && is_size(Kind::PromptLength)
     }
 
     /// Whether a figure among the cells has a decimal point: then a comma separates thousands.
     pub(super) fn has_points(&self, texts: &[String]) -> bool {
-        let figures = self
-            .0
-            .iter()
-            .zip(texts)
-            .filter(|(column, _)| matches!(column.kind, Kind::Figure(..) | Kind::AllTokens(..)));
+        let figures = self.0.iter().zip(texts).filter(|(column, _)| matches!(column.kind, Kind::Figure(..)));
         let mut figures = figures.map(|(_, text)| text.as_bytes());
         figures.any(|text| {
             text.windows(2).any(|pair| pair[0] == b'.' && pair[1].is_ascii_digit())
@@ -191,25 +186,21 @@ impl Columns {
             more: Vec::new(),
             markdown: None,
         };
-        let (mut generation_length, mut all_tokens, mut has_spread) = (None, Vec::new(), false);
+        let (mut generation_length, mut has_spread, mut prompt_index) = (None, false, 0);
         for (index, column) in self.0.iter().enumerate() {
             let text = texts.get(index).map_or("", String::as_str);
             let place = |what| (index, what);
             match column.kind {
                 Kind::Engine => row.engine = read_engine(text).map_err(place)?,
                 Kind::BatchSize => row.batch_size = decorated::read_size(text).map_err(place)?,
-                Kind::PromptLength => row.prompt_length = decorated::read_size(text).map_err(place)?,
+                Kind::PromptLength => {
+                    row.prompt_length = decorated::read_prompt_length(text).map_err(place)?;
+                    prompt_index = index;
+                }
                 Kind::Figure(figure, unit) => {
                     let read = decorated::read(text, figure, unit, has_points).map_err(place)?;
                     has_spread |= read.has_spread;
                     row.cells[figure as usize] = read.cell;
-                }
-                Kind::AllTokens(is_latency, unit) => {
-                    let figure = mean_of_tokens(is_latency);
-                    let read = decorated::read(text, figure, unit, has_points).map_err(place)?;
-                    has_spread |= read.has_spread;
-                    row.more.push(read.cell.text().to_owned());
-                    all_tokens.push((is_latency, read.cell));
                 }
                 // Where tables of several kinds stand in one csv, not all have it.
                 Kind::GenerationLength if text.is_empty() => row.more.push(String::new()),
@@ -221,15 +212,12 @@ impl Columns {
                 Kind::Index | Kind::OfHeading | Kind::Unread => row.more.push(text.to_owned()),
             }
         }
-        for (is_latency, cell) in all_tokens {
-            let column = match (generation_length, is_latency) {
-                (Some((_, 128)), true) => Column::First128Latency,
-                (Some((_, 128)), false) => Column::First128Throughput,
-                (Some((_, 256)), true) => Column::First256Latency,
-                (Some((_, 256)), false) => Column::First256Throughput,
-                _ => continue,
-            };
-            row.cells[column as usize] = cell;
+        let of_prompt =
+            [Column::PromptLatency, Column::PromptThroughput, Column::WallLatency, Column::WallThroughput];
+        let has_figure = |column: Column| row.cells[column as usize].figure().is_some();
+        if row.prompt_length == 0 && of_prompt.into_iter().any(has_figure) {
+            let what = "a prompt of 0 tokens has a latency or a wall clock: expected a whole number from 1";
+            return Err((prompt_index, what.into()));
         }
         Ok(ReadRow { row, generation_length, has_spread })
     }
@@ -254,10 +242,9 @@ impl Columns {
         let Some(column) = self.0.get(index) else { return plain == text };
         match column.kind {
             Kind::BatchSize | Kind::PromptLength | Kind::GenerationLength => {
-                decorated::read_size(plain).is_ok_and(|size| Ok(size) == text.parse())
+                decorated::read_prompt_length(plain).is_ok_and(|size| Ok(size) == text.parse())
             }
             Kind::Figure(figure, unit) => is_same(plain, text, figure, unit),
-            Kind::AllTokens(is_latency, unit) => is_same(plain, text, mean_of_tokens(is_latency), unit),
             Kind::Engine | Kind::Index | Kind::OfHeading | Kind::Unread => plain == text,
         }
     }
@@ -267,11 +254,11 @@ impl Columns {
         self.0.get(index).is_some_and(|column| column.kind == Kind::Engine)
     }
 
-    /// The first edition's, with all columns of several tables that are no figures after them.
+    /// The first edition's, with all other columns of several tables after them.
     pub(super) fn union<'a>(tables: impl Iterator<Item = &'a Self>) -> Self {
         let mut all = Self::default();
         for column in tables.flat_map(|columns| &columns.0) {
-            if column.is_more() && !all.0.iter().any(|other| other.is_same(column)) {
+            if !all.0.iter().any(|other| other.is_same(column)) {
                 all.0.push(column.clone());
             }
         }
@@ -299,7 +286,6 @@ impl Columns {
             let cell = &mut cells[figure as usize];
             match (self.unit(figure), from.unit(figure)) {
                 (Some(unit), Some(_)) => *cell = cell.in_power(header_power(unit)),
-                // A mean over all tokens is known by another column.
                 (None, Some(_)) if ![Value::NotAvailable, known.value()].contains(&cell.value()) => {
                     return None;
                 }
@@ -326,8 +312,11 @@ impl Columns {
 impl TableColumn {
     /// Whether two columns are one in a csv of several tables: by name, or since a table has only one of them.
     fn is_same(&self, other: &Self) -> bool {
-        let is_single = matches!(self.kind, Kind::GenerationLength | Kind::AllTokens(..));
-        self.name == other.name || is_single && self.kind == other.kind
+        match (self.kind, other.kind) {
+            (Kind::Figure(one, _), Kind::Figure(other, _)) => one == other,
+            (one, other) if !self.is_more() || one == Kind::GenerationLength => one == other,
+            _ => self.name == other.name,
+        }
     }
 
     fn is_more(&self) -> bool {
@@ -373,7 +362,6 @@ fn read_engine(text: &str) -> Result<String, String> {
 fn is_double(one: Kind, other: Kind) -> bool {
     match (one, other) {
         (Kind::Figure(one, _), Kind::Figure(other, _)) => one == other,
-        (Kind::AllTokens(one, _), Kind::AllTokens(other, _)) => one == other,
         (Kind::Index | Kind::OfHeading | Kind::Unread, _) => false,
         (one, other) => one == other,
     }

@@ -69,7 +69,7 @@ pub(super) fn unit_power(unit: &str, column: Column) -> Option<i32> {
     if !column.is_latency() {
         return RATES.contains(&unit.as_str()).then_some(0);
     }
-    let is_of_a_token = matches!(column, Column::First128Latency | Column::First256Latency);
+    let is_of_a_token = !matches!(column, Column::PromptLatency | Column::WallLatency);
     let per_token = ["/token", "/tok", " per token"].iter().find_map(|tail| unit.strip_suffix(tail));
     let unit = per_token.filter(|_| is_of_a_token).unwrap_or(&unit);
     let own = if column.unit() == "ms" { -3 } else { 0 };
@@ -132,6 +132,15 @@ pub(super) fn read(
 
 /// A whole number from 1, which may have separators of thousands and marks of footnotes.
 pub(super) fn read_size(text: &str) -> Result<u32, String> {
+    read_whole(text, 1)
+}
+
+/// The length of a prompt: of none where tokens are generated from an empty context.
+pub(super) fn read_prompt_length(text: &str) -> Result<u32, String> {
+    read_whole(text, 0)
+}
+
+fn read_whole(text: &str, least: u32) -> Result<u32, String> {
     let plain = without_marks(text.trim());
     if text.contains(SUPERSCRIPTS) {
         let found = super::error::brief(text);
@@ -141,7 +150,7 @@ pub(super) fn read_size(text: &str) -> Result<u32, String> {
     // A column of numbers of which some were missing is one of floats to pandas.
     let digits = digits.strip_suffix(".0").unwrap_or(&digits);
     match digits.parse::<u32>() {
-        Ok(size) if size > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(size),
+        Ok(size) if size >= least && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(size),
         _ => {
             let found = super::error::brief(text);
             Err(format!("expected a whole number from 1 to {}, found {found}", u32::MAX))

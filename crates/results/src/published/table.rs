@@ -1,7 +1,7 @@
 //! A document with its tables.
 
 use super::{Cell, Columns};
-use crate::Table;
+use crate::{Column, Table};
 
 /// A file: tables and the text around them, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,10 +60,10 @@ pub struct PublishedRow {
     pub engine: String,
     /// Sequences at once, from 1.
     pub batch_size: u32,
-    /// Tokens of the prompt, from 1.
+    /// Tokens of the prompt; 0 where tokens were generated from an empty context.
     pub prompt_length: u32,
-    /// The eight figures, in the order of [`crate::COLUMNS`]`[3..]`.
-    pub cells: [Cell; 8],
+    /// The figures, in the order of [`Column::ALL`].
+    pub cells: [Cell; 11],
     /// The texts of the table's other columns, in order.
     pub more: Vec<String>,
     /// Its line in a markdown file, with the line end; `None` where it was in none.
@@ -92,7 +92,7 @@ impl PublishedRow {
     /// The texts of the eleven published columns, figures in the unit of the file's header.
     pub fn texts(&self) -> [String; 11] {
         let [batch_size, prompt_length] = [self.batch_size, self.prompt_length].map(|size| size.to_string());
-        let mut cells = self.cells.iter().map(|cell| cell.text().to_owned());
+        let mut cells = self.cells.iter().take(8).map(|cell| cell.text().to_owned());
         let mut head = [self.engine.clone(), batch_size, prompt_length].into_iter();
         std::array::from_fn(|_| head.next().or_else(|| cells.next()).unwrap_or_default())
     }
@@ -107,7 +107,7 @@ impl From<&Table> for PublishedTable {
             batch_size: row.key.batch_size,
             prompt_length: row.key.prompt_length,
             // A figure that is no number at all (an infinite throughput) is none.
-            cells: row.texts().map(|text| Cell::parse(&text).unwrap_or_default()),
+            cells: Column::ALL.map(|column| Cell::parse(&row.text(column)).unwrap_or_default()),
             more: Vec::new(),
             markdown: None,
         });

@@ -75,19 +75,23 @@ impl Figures {
             Column::First128Latency | Column::First128Throughput => self.first_128.as_ref(),
             Column::First256Latency | Column::First256Throughput => self.first_256.as_ref(),
             Column::WallLatency | Column::WallThroughput => Some(&self.wall),
+            // Longer generations have the columns of their first tokens.
+            Column::TokenLatency | Column::TokenThroughput => {
+                Some(&self.token).filter(|_| self.first_128.is_none())
+            }
+            Column::Tpot => None,
         };
         let mean = summary?.mean;
         Some(match column {
-            Column::PromptLatency | Column::First128Latency | Column::First256Latency => mean * 1e3,
-            Column::WallLatency => mean,
+            _ if column.is_latency() => mean / column.seconds(),
             Column::PromptThroughput => batch_size * prompt_length / mean,
-            Column::First128Throughput | Column::First256Throughput => batch_size / mean,
             Column::WallThroughput => batch_size * (prompt_length + generation_length) / mean,
+            _ => batch_size / mean,
         })
     }
 
     /// The figures of all published columns, in their order and units.
     pub fn columns(&self) -> [Option<f64>; 8] {
-        Column::ALL.map(|column| self.get(column))
+        Column::PUBLISHED.map(|column| self.get(column))
     }
 }

@@ -62,7 +62,7 @@ impl Row {
 
     /// The published figures as text: `%.10g`, or what happened instead.
     pub fn texts(&self) -> [String; 8] {
-        Column::ALL.map(|column| self.text(column))
+        Column::PUBLISHED.map(|column| self.text(column))
     }
 
     /// One of [`Row::texts`].
