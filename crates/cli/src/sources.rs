@@ -22,18 +22,20 @@ pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Resul
         read.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     let sources = sources.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let is_used = |(source, path): (&Source, &P)| match source {
-        Source::Run(_) => false,
-        Source::File(file) => {
-            !PublishedFile::read(path.as_ref()).is_ok_and(|own| own.document == file.document)
-        }
-    };
-    let given = args.given();
-    ensure!(
-        given.is_empty() || sources.iter().zip(paths).any(is_used),
-        "{}: for files with tables that do not say it themselves, and all do here: leave it out",
-        given.join(", ")
-    );
+    for (flag, without) in args.each_given() {
+        let without = without.options()?;
+        let is_used = |(source, path): (&Source, &P)| match source {
+            Source::Run(_) => false,
+            Source::File(file) => {
+                let other = PublishedFile::read_with(path.as_ref(), &without);
+                !other.is_ok_and(|other| other.document == file.document)
+            }
+        };
+        ensure!(
+            sources.iter().zip(paths).any(is_used),
+            "{flag}: for files that do not say it themselves, and all do here: leave it out"
+        );
+    }
     for source in &sources {
         if let Source::File(file) = source {
             say_remarks(file);

@@ -10,6 +10,7 @@ mod generation_length;
 pub mod hardware;
 mod heading;
 mod heading_precision;
+mod import;
 mod metric;
 mod number;
 pub mod published;

@@ -138,7 +138,10 @@ impl PublishedFile {
         }
         let name = path.display().to_string();
         match llama::read_text(path) {
-            Ok(text) => Ok(Self { document: published::parse_with(&text, &name, options)?, name }),
+            Ok(text) => {
+                let beside = |name: &str| llama::read_text(&path.with_file_name(name)).ok();
+                Ok(Self { document: published::parse_beside(&text, &name, options, &beside)?, name })
+            }
             Err(error) => Err(SourceError::Io { name, error }),
         }
     }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use results::ResultTable;
 use results::hardware::Hardware;
-use results::published::{Document, csv, json, markdown};
+use results::published::{Document, ReadOptions, csv, json, markdown, parse_with};
 use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
 
 #[global_allocator]
@@ -77,6 +77,50 @@ fn any_csv() {
     check(300, Corpus::new(samples, WORDS).inputs(), |input| {
         csv::parse(&input.text(), "a.csv").map_or(Ok(()), |document| round(&document))
     });
+}
+
+/// Results of other tools, each read by what its first record looks like; `options` say what the files leave out.
+fn any_tools(files: &[&str], words: &str, options: &ReadOptions) {
+    let samples = files.iter().map(|file| sample(&format!("crates/results/tests/import/{file}")));
+    check(300, Corpus::new(samples, words).inputs(), |input| {
+        parse_with(&input.text(), "a.jsonl", options).map_or(Ok(()), |document| round(&document))
+    });
+}
+
+#[test]
+fn any_llama_bench() {
+    let words = "n_prompt n_gen n_depth avg_ns samples_ns avg_ts model_type n_threads null -1 1e309 4294967296 0 NaN [ ] }{";
+    any_tools(
+        &["llama-bench.json", "llama-bench.jsonl", "llama-bench-2023.json"],
+        words,
+        &ReadOptions::default(),
+    );
+}
+
+#[test]
+fn any_sglang() {
+    let words =
+        "batch_size input_len output_len run_name total_latency null -1 1e309 4294967296 0 \"\\u001b\" }{";
+    any_tools(&["sglang.jsonl"], words, &ReadOptions::default());
+}
+
+#[test]
+fn any_vllm_latency() {
+    let options = ReadOptions {
+        batch_size: Some(1),
+        prompt_length: Some(16),
+        generation_length: Some(1),
+        ..ReadOptions::default()
+    };
+    let words = "avg_latency latencies percentiles null -1 1e309 0 [] {";
+    any_tools(&["vllm-latency.json", "vllm-latency-ascend.json"], words, &options);
+}
+
+#[test]
+fn any_optimum_benchmark() {
+    let words = "config report prefill decode generate latency mean unit max_new_tokens num_beams null -1 1e309 4294967296 0 {}";
+    let files = ["optimum-benchmark/benchmark.json", "optimum-benchmark/benchmark_report.json"];
+    any_tools(&files, words, &ReadOptions::default());
 }
 
 #[test]

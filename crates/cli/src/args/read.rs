@@ -5,18 +5,26 @@ use results::Heading;
 use results::published::ReadOptions;
 
 /// What files with tables may leave out.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct ReadArgs {
-    /// The engine of a file without an Engine column, such as the csv of a benchmark script.
+    /// The engine of a file without an Engine column, such as the csv of a benchmark script; of another tool's file what to call the
+    /// tool.
     #[arg(long = "engine", value_name = "NAME")]
     file_engine: Option<String>,
     /// The heading of a file's tables that have none which says model, precision and device, e.g. "LLaMA-2 7B FP16 CUDA (1 A100
     /// 80GB)".
     #[arg(long, value_name = "TEXT")]
     heading: Option<String>,
-    /// Tokens of a generation in a file's tables [default: what the file says, or its wall-clock columns imply].
+    /// Tokens of a generation in a file's tables [default: what the file says, or its wall-clock columns imply]. Of a vllm file its
+    /// --output-len.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     generation_length: Option<u32>,
+    /// The batch size of a file that does not say it, such as that of `vllm bench latency`.
+    #[arg(id = "file_batch_size", long = "batch-size", value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Option<u32>,
+    /// The prompt length of such a file.
+    #[arg(id = "file_prompt_length", long = "prompt-length", value_name = "P", value_parser = clap::value_parser!(u32).range(1..))]
+    prompt_length: Option<u32>,
 }
 
 impl ReadArgs {
@@ -27,17 +35,21 @@ impl ReadArgs {
             engine: self.file_engine.clone(),
             heading: self.heading.clone(),
             generation_length: self.generation_length,
+            batch_size: self.batch_size,
+            prompt_length: self.prompt_length,
         })
     }
 
-    /// The flags that are given.
-    pub(crate) fn given(&self) -> Vec<&'static str> {
-        let flags = [
-            (self.file_engine.is_some(), "--engine"),
-            (self.heading.is_some(), "--heading"),
-            (self.generation_length.is_some(), "--generation-length"),
+    /// Each flag that is given, and what the others say without it.
+    pub(crate) fn each_given(&self) -> Vec<(&'static str, Self)> {
+        let without = [
+            ("--engine", Self { file_engine: None, ..self.clone() }),
+            ("--heading", Self { heading: None, ..self.clone() }),
+            ("--generation-length", Self { generation_length: None, ..self.clone() }),
+            ("--batch-size", Self { batch_size: None, ..self.clone() }),
+            ("--prompt-length", Self { prompt_length: None, ..self.clone() }),
         ];
-        flags.into_iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| flag).collect()
+        without.into_iter().filter(|(_, without)| without != self).collect()
     }
 }
 

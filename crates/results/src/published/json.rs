@@ -286,8 +286,11 @@ fn explain(error: &serde_json::Error, text: &str, file: &str) -> PublishedError 
         return PublishedError::new(file, None, what);
     }
     if !text.trim_start().starts_with('{') || serde_json::from_str::<Ours>(text).is_err() {
-        let what = "not a table of this program: expected what `llama2-bench table --format json` writes, an object with \
-                    \"schema\" and \"pieces\"; both are missing";
+        let what = format!(
+            "not a table of this program: expected what `llama2-bench table --format json` writes, an object with \"schema\" and \
+             \"pieces\"; nor results of a tool that it reads: {}",
+            crate::import::tools()
+        );
         return PublishedError::new(file, None, what);
     }
     PublishedError::new(file, line, words)

@@ -16,6 +16,7 @@ mod error;
 mod heading_above;
 mod headings;
 mod html_table;
+mod imported;
 mod inline;
 pub mod json;
 mod json_lines;
@@ -39,18 +40,37 @@ pub use options::ReadOptions;
 pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
-/// Reads `text` as what the name of its file says: csv (`.csv`, `.tsv`), json (`.json`), else markdown.
+/// Reads `text` as what the name of its file says: csv (`.csv`, `.tsv`), json (`.json`, `.jsonl`), else markdown. JSON may be another
+/// tool's, whatever its name.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
     parse_with(text, file, &ReadOptions::default())
 }
 
 /// Reads as [`parse`] does, with what the caller says of tables that do not say it.
 pub fn parse_with(text: &str, file: &str, options: &ReadOptions) -> Result<Document, PublishedError> {
+    parse_beside(text, file, options, &|_| None)
+}
+
+/// Reads as [`parse_with`] does. `beside` reads a file of the same folder by its name: some tools write two.
+pub fn parse_beside(
+    text: &str,
+    file: &str,
+    options: &ReadOptions,
+    beside: &dyn Fn(&str) -> Option<String>,
+) -> Result<Document, PublishedError> {
     let extension = std::path::Path::new(file).extension().and_then(|extension| extension.to_str());
     let mut document = match extension.map(str::to_ascii_lowercase).as_deref() {
         Some("csv" | "tsv") => csv::parse_with(text, file, options),
-        Some("json") => json::parse_with(text, file, options),
-        _ => markdown::parse_with(text, file, options),
+        extension => match imported::parse(text, file, options, beside) {
+            Some(imported) => imported,
+            None if extension == Some("json") => json::parse_with(text, file, options),
+            None if matches!(extension, Some("jsonl" | "ndjson")) => {
+                let what =
+                    format!("not results of a tool that this program reads: {}", crate::import::tools());
+                Err(PublishedError::new(file, None, what))
+            }
+            None => markdown::parse_with(text, file, options),
+        },
     }?;
     same_cells::add_remarks(&mut document, file);
     Ok(document)

@@ -10,8 +10,12 @@ pub struct ReadOptions {
     pub engine: Option<String>,
     /// The heading of a table that has none, or one that does not say model, precision and device.
     pub heading: Option<String>,
-    /// Decode forwards of a generation.
+    /// Decode forwards of a generation; of a tool's file that counts tokens, tokens.
     pub generation_length: Option<u32>,
+    /// The batch size of a tool's file that does not say it.
+    pub batch_size: Option<u32>,
+    /// The prompt length of a tool's file that does not say it.
+    pub prompt_length: Option<u32>,
 }
 
 impl ReadOptions {
@@ -31,6 +35,11 @@ impl ReadOptions {
                 Ok(())
             }
         }
+    }
+
+    /// The same but for the lengths.
+    pub(super) fn without_lengths(&self) -> Self {
+        Self { generation_length: None, batch_size: None, prompt_length: None, ..self.clone() }
     }
 
     pub(super) fn no_engine(file: &str, line: Option<usize>) -> PublishedError {

@@ -85,7 +85,7 @@ fn options(args: &ReproduceArgs) -> Result<ReadOptions> {
     Ok(ReadOptions {
         engine: engine.map(|[engine]| engine),
         heading: args.heading.clone(),
-        generation_length: None,
+        ..ReadOptions::default()
     })
 }
 
