@@ -11,7 +11,7 @@ use crate::ends::{EndVerdict, Ends};
 use crate::lines::{ASSUMED_RUN_SPREAD, Design, PendingLine, TestedLine, add_means, of_cell, tested};
 use crate::notes::notes;
 use crate::partners::{TablePair, matched};
-use crate::sides::{Side, sides};
+use crate::sides::{Side, printed_sides, sides};
 use crate::subject::Subject;
 use crate::{
     ComparedFigure, ComparedTable, Criteria, EndLine, Lone, Missing, OtherMedian, Refused, Report, Section,
@@ -142,12 +142,14 @@ impl Pending {
         may_come: bool,
         criteria: &Criteria<'_>,
     ) -> Self {
-        let is_printed = design == Design::Printed;
-        // To look for changes in every token series is what takes time here.
-        let (baseline_cells, mut candidate_cells) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| sides(candidate, &criteria.thresholds, is_printed));
-            (sides(baseline, &criteria.thresholds, is_printed), other.join().expect("no panic"))
-        });
+        let (baseline_cells, mut candidate_cells) = match design {
+            Design::Printed => (printed_sides(baseline, candidate), printed_sides(candidate, baseline)),
+            // To look for changes in every token series is what takes time here.
+            Design::Paired | Design::Separate => std::thread::scope(|scope| {
+                let other = scope.spawn(|| sides(candidate, &criteria.thresholds));
+                (sides(baseline, &criteria.thresholds), other.join().expect("no panic"))
+            }),
+        };
         let (mut lines, mut ends, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         let mut lone = |is_of_baseline, what| {
             missing.push(Missing { is_of_baseline, what, may_come: is_of_baseline && may_come });

@@ -1,13 +1,13 @@
 //! What a reader of a comparison must know beside its verdicts.
 
 use protocol::CellSize;
-use results::ResultRow;
+use results::{Column, ResultRow};
 
 use crate::format::first_few;
 use crate::history::RunSpread;
 use crate::lines::{ASSUMED_RUN_SPREAD, Design};
 use crate::partners::TablePair;
-use crate::sides::measured;
+use crate::sides::{have_same_generations, measured};
 use crate::subject::Subject;
 
 /// One line each. `spread` is the history that was given, and whether it says how far runs differ.
@@ -24,8 +24,8 @@ pub(crate) fn notes(
         notes.extend(subject.scripted().map(|words| format!("{name}: {words}")));
         if subject.run.is_none() {
             notes.push(format!(
-                "{name}: published figures have no spread, and their procedure is not known: means are compared with means, and the threshold \
-                 alone decides; a change is provisional unless --threshold is given"
+                "{name}: a file's figures have no replicates, and their procedure is not known: means are compared with means, and the \
+                 threshold alone decides; a change is provisional unless --threshold is given"
             ));
         }
         if subject.missing > 0 {
@@ -65,8 +65,32 @@ pub(crate) fn notes(
         }
         (Design::Printed, _) => {}
     }
+    if design == Design::Printed {
+        notes.extend(other_generations(pairs));
+    }
     notes.extend(other_tokens(pairs));
     notes
+}
+
+/// The cells whose wall clocks are of generations of other lengths than the baseline's, and so not compared.
+fn other_generations(pairs: &[TablePair<'_>]) -> Option<String> {
+    let differs = |(baseline, candidate): &TablePair<'_>| {
+        let others = candidate.cells();
+        let differs = |((engine, size), row): ((&str, CellSize), &ResultRow<'_>)| {
+            let other = others.get(&(engine, size))?;
+            let has_wall = |row: &ResultRow<'_>| {
+                !row.replicates.is_empty() || row.seconds(Column::WallLatency).is_some()
+            };
+            let is_other = has_wall(row) && has_wall(other) && !have_same_generations(row, other);
+            let lengths = [row, other].map(|row| row.generation_length.tokens);
+            is_other.then(|| format!("{engine} {size}: {} and {} tokens", lengths[0], lengths[1]))
+        };
+        baseline.cells().into_iter().filter_map(differs).collect::<Vec<String>>()
+    };
+    let cells: Vec<String> = pairs.iter().flat_map(differs).collect();
+    (!cells.is_empty()).then(|| {
+        format!("wall clocks of generations of different lengths are not compared ({})", first_few(&cells))
+    })
 }
 
 /// The cells whose greedy tokens are not the baseline's.

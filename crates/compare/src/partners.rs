@@ -48,7 +48,13 @@ pub(crate) fn matched<'t>(
     };
     for table in &baseline.tables {
         let same = |other: &&ResultTable<'_>| identity(other) == identity(table);
-        let place = free.iter().position(|other| same(other) && other.title == table.title);
+        let has_title = |other: &&ResultTable<'_>| same(other) && other.title == table.title;
+        // A file can have several tables of a model, for generations of several lengths.
+        let has_length =
+            |other: &&ResultTable<'_>| same(other) && generation_length(other) == generation_length(table);
+        let place = free.iter().position(|other| has_title(other) && has_length(other));
+        let place = place.or_else(|| free.iter().position(has_length));
+        let place = place.or_else(|| free.iter().position(has_title));
         match place.or_else(|| free.iter().position(same)) {
             Some(place) => pairs.push((table, free.remove(place))),
             None => missing.push(lone(table, true)),
@@ -82,6 +88,11 @@ pub(crate) fn matched<'t>(
 fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, HeadingPrecision, Option<u32>), &'t str> {
     let heading = table.heading.as_ref().map_err(|_| &*table.title)?;
     Ok((&heading.model, heading.precision, heading.one_rank_of))
+}
+
+/// The generation length of a table, which all of its rows have.
+fn generation_length(table: &ResultTable<'_>) -> Option<u32> {
+    table.rows.first().map(|row| row.generation_length.tokens)
 }
 
 /// Whether two tables differ only in the ranks of which they are the first alone.

@@ -259,17 +259,20 @@ fn ratio<'t>(
     ratio.unwrap_or_else(|| Ratio::Missing("N/A".into()))
 }
 
-/// A published figure in seconds; `None` where the cell has none above 0. The time per output token is what the wall clock leaves
-/// beside the mean prefill, a token.
+/// A published figure in seconds; `None` where the cell has none above 0. A time per output token that is not printed is what the wall
+/// clock leaves beside the mean prefill, a token.
 fn published_figure(row: &ResultRow<'_>, metric: Metric) -> Option<f64> {
     let seconds =
         |column| row.seconds(column).filter(|_| row.replicates.is_empty()).map(|figure| figure.value);
     let figure = match metric {
-        Metric::Tpot => {
+        Metric::Tpot => seconds(Column::Tpot).or_else(|| {
             let beside_prefill = seconds(Column::WallLatency)? - seconds(Column::PromptLatency)?;
-            beside_prefill / f64::from(row.generation_length.tokens)
+            Some(beside_prefill / f64::from(row.generation_length.tokens))
+        })?,
+        _ => {
+            let is_metric = |column: &Column| column.is_latency() && column.metric() == metric;
+            seconds(Column::ALL.into_iter().find(is_metric)?)?
         }
-        _ => seconds(Column::LATENCIES.into_iter().find(|column| column.metric() == metric)?)?,
     };
     (row.ended().is_none() && figure > 0.0 && figure.is_finite()).then_some(figure)
 }

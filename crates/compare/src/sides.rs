@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use protocol::{CellSize, FailureKind, Measurement};
-use results::{Column, Metric, ResultRow, ResultTable};
+use results::{Column, Figure, Metric, ResultRow, ResultTable};
 use stats::{Interval, Replicates};
 
 use crate::Thresholds;
@@ -73,14 +73,28 @@ impl Side {
     }
 }
 
-/// The sides of every cell of a table, by engine and size: its replicates, or its printed figures where `is_printed`.
+/// The sides of every cell of a table, by engine and size: its replicates.
 pub(crate) fn sides<'t>(
     table: &'t ResultTable<'_>,
     thresholds: &Thresholds,
-    is_printed: bool,
 ) -> IndexMap<(&'t str, CellSize), Sides<'t>> {
-    let side = |row| if is_printed { Sides::printed(row) } else { Sides::measured(row, thresholds) };
-    table.cells().into_iter().map(|(cell, row)| (cell, side(row))).collect()
+    table.cells().into_iter().map(|(cell, row)| (cell, Sides::measured(row, thresholds))).collect()
+}
+
+/// The same as figures that are printed, where one of the two tables is of a file: of the run's those that the file's rows have, too.
+pub(crate) fn printed_sides<'t>(
+    table: &'t ResultTable<'_>,
+    other: &ResultTable<'_>,
+) -> IndexMap<(&'t str, CellSize), Sides<'t>> {
+    let others = other.cells();
+    let side = |cell, row| Sides::printed(row, others.get(&cell).copied());
+    table.cells().into_iter().map(|(cell, row)| (cell, side(cell, row))).collect()
+}
+
+/// Whether the wall clocks of two rows are of generations of one length; programs that count the prefill's token do one forward less.
+pub(crate) fn have_same_generations(one: &ResultRow<'_>, other: &ResultRow<'_>) -> bool {
+    let [one, other] = [one.generation_length, other.generation_length];
+    !(one.is_certain() && other.is_certain()) || one.tokens.abs_diff(other.tokens) <= 1
 }
 
 impl<'t> Sides<'t> {
@@ -96,22 +110,26 @@ impl<'t> Sides<'t> {
     }
 
     /// As tables print it: of a run's row the mean of all samples that were measured.
-    fn printed(row: &'t ResultRow<'t>) -> Self {
-        let records = measured(row);
+    fn printed(row: &'t ResultRow<'t>, other: Option<&ResultRow<'_>>) -> Self {
         let side = |column: Column| {
-            if !row.replicates.is_empty() {
-                let samples: Vec<f64> =
-                    records.iter().flat_map(|record| column.metric().samples(record)).collect();
-                let value = stats::mean(&samples).filter(|mean| *mean > 0.0)?;
-                let rounding = Interval { low: value, high: value };
-                return Some((column.metric(), Side::Printed { value, rounding }));
-            }
-            let figure = row.seconds(column)?;
+            let has_other = other.is_some_and(|other| other.seconds(column).is_some());
+            let is_same = other.is_none_or(|other| match column {
+                Column::WallLatency => have_same_generations(row, other),
+                Column::TokenLatency => has_other && have_same_tokens(row, other),
+                Column::Tpot => has_other,
+                _ => true,
+            });
+            let figure = if row.replicates.is_empty() {
+                row.seconds(column)?
+            } else {
+                Figure::mean(mean(row, column, other).filter(|mean| *mean > 0.0)?)
+            };
             let rounding = Interval { low: figure.least(), high: figure.most() };
-            let is_sound = rounding.low > 0.0 && rounding.high.is_finite();
+            let is_sound = is_same && rounding.low > 0.0 && rounding.high.is_finite();
             is_sound.then_some((column.metric(), Side::Printed { value: figure.value, rounding }))
         };
-        let by_metric = Column::LATENCIES.into_iter().filter_map(side).collect();
+        let columns = Column::LATENCIES.into_iter().chain([Column::TokenLatency, Column::Tpot]);
+        let by_metric = columns.filter_map(side).collect();
         Self { row, by_metric, drift: BTreeMap::new(), memory_read: BTreeMap::new() }
     }
 
@@ -119,6 +137,32 @@ impl<'t> Sides<'t> {
     pub(crate) fn ended(&self) -> Option<FailureKind> {
         self.row.ended().filter(|_| self.by_metric.is_empty())
     }
+}
+
+/// Whether the means over all tokens of two rows are of as many; a run can leave out the last ones.
+fn have_same_tokens(one: &ResultRow<'_>, other: &ResultRow<'_>) -> bool {
+    let has_as_many = |run: &ResultRow<'_>, file: &ResultRow<'_>| {
+        let is_long = run.generation_length.tokens >= file.generation_length.tokens;
+        !run.replicates.is_empty() && is_long
+    };
+    let [lengths, certain] = [
+        one.generation_length.tokens == other.generation_length.tokens,
+        one.generation_length.is_certain() && other.generation_length.is_certain(),
+    ];
+    certain && (lengths || has_as_many(one, other) || has_as_many(other, one))
+}
+
+/// The mean of a run's samples of a column; of tokens as many as the `other` row is of.
+fn mean(row: &ResultRow<'_>, column: Column, other: Option<&ResultRow<'_>>) -> Option<f64> {
+    let records = measured(row);
+    let samples = |record: &&Measurement| match (column, other, record.series()) {
+        (Column::TokenLatency, Some(other), Some(series)) => {
+            let count = other.generation_length.tokens as usize;
+            series.generations.iter().flat_map(|one| one.token_seconds.iter().take(count)).copied().collect()
+        }
+        _ => column.metric().samples(record),
+    };
+    stats::mean(&records.iter().flat_map(samples).collect::<Vec<f64>>())
 }
 
 /// The records of a cell that were measured, by replicate.
