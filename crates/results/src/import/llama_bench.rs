@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Precision};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -76,6 +76,9 @@ const PRECISIONS: [(&str, HeadingPrecision); 6] = [
     ("Q4_1", HeadingPrecision::Int4),
 ];
 
+/// More generation lengths than anybody measures, so that a prefill is not in thousands of tables.
+const MOST_LENGTHS: usize = 16;
+
 /// A mean in whole nanoseconds is cut off.
 const SAME_MEAN: f64 = 1e-6;
 
@@ -97,10 +100,13 @@ impl Importer for LlamaBench {
         let tests: Vec<TestRecord> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
         let settings: Vec<Settings<'_>> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
         let varying = varying(&settings);
-        // A prefill stands in the table of the first generations of its model.
-        let mut lengths: IndexMap<String, u32> = IndexMap::new();
+        // A prefill stands in the tables of all generation lengths of its model.
+        let mut lengths: IndexMap<String, IndexSet<u32>> = IndexMap::new();
         for test in tests.iter().filter(|test| test.n_gen > 0) {
-            lengths.entry(test.title()).or_insert(test.n_gen);
+            let lengths = lengths.entry(test.title()).or_default();
+            if lengths.len() < MOST_LENGTHS {
+                lengths.insert(test.n_gen);
+            }
         }
         let (mut rows, mut behind_context) = (Vec::new(), 0);
         for ((place, test), settings) in records.iter().zip(&tests).zip(&settings) {
@@ -110,17 +116,24 @@ impl Importer for LlamaBench {
                 continue;
             };
             let title = test.title();
-            let generation_length = Some(test.n_gen).filter(|n_gen| *n_gen > 0);
-            rows.push(ImportedRow {
+            let row = ImportedRow {
                 line: place.line,
                 precision: test.precision(),
                 engine: test.engine(settings, &varying, options),
                 size: CellSize { batch_size: 1, prompt_length },
-                generation_length: generation_length.or_else(|| lengths.get(&title).copied()),
+                generation_length: Some(test.n_gen).filter(|n_gen| *n_gen > 0),
                 figures,
                 more: Vec::new(),
                 title,
-            });
+            };
+            match lengths.get(&row.title).filter(|_| test.n_gen == 0) {
+                Some(lengths) => rows.extend(
+                    lengths
+                        .iter()
+                        .map(|length| ImportedRow { generation_length: Some(*length), ..row.clone() }),
+                ),
+                None => rows.push(row),
+            }
         }
         if rows.is_empty() {
             let what = "no test of a prompt or of generated tokens that this program has a column for: prompts behind a context \
