@@ -102,16 +102,15 @@ fn llama_bench_printed_the_same_throughputs() {
     for line in table.lines().filter(|line| line.starts_with("| llama ")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let (test, printed) = (cells[6], cells[7].split(' ').next().unwrap().parse::<f64>().unwrap());
-        let (test, depth) = test.split_once(" @ d").map_or((test, 0), |(test, d)| (test, d.parse().unwrap()));
+        let (test, depth) = test.split_once(" @ d").map_or((test, "0"), |(test, depth)| (test, depth));
         let (prompt, column, length) = match (test.strip_prefix("pp"), depth) {
+            (Some("64+tg128"), "0") => ("64", "pg (t/s)", "128"),
+            (Some(prompt), "0") => (prompt, "pp (t/s)", "8"),
             // A prompt behind a context is no column.
-            (Some(_), 1..) => continue,
-            (Some(both), _) if both.contains('+') => (64, Column::WallThroughput, 128),
-            (Some(prompt), _) => (prompt.parse().unwrap(), Column::PromptThroughput, 8),
-            (None, depth) if test == "tg128" => (depth, Column::First128Throughput, 128),
-            (None, depth) => (depth, Column::TokenThroughput, 8),
+            (Some(_), _) => continue,
+            (None, depth) => (depth, "tg (t/s)", test.strip_prefix("tg").unwrap()),
         };
-        let read = figure(&document, prompt, length, column);
+        let read: f64 = cell(&document, prompt, length, column).parse().unwrap();
         assert!((read - printed).abs() <= 0.005 + 1e-9, "{line}: {read}");
         compared += 1;
     }
@@ -120,6 +119,18 @@ fn llama_bench_printed_the_same_throughputs() {
     let whole: f64 = 1e-9 * average(&text("llama-bench.json"), "\"n_gen\": 128,\n    \"n_depth\": 64");
     let token = figure(&document, 64, 128, Column::First128Latency);
     assert!((128.0 * token / whole - 1.0).abs() < 1e-9, "{token} {whole}");
+}
+
+/// The text of a cell, by its column's name.
+fn cell(document: &Document, prompt_length: &str, generation_length: &str, column: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(&json::write(document)).unwrap();
+    let pieces = json["pieces"].as_array().unwrap();
+    let mut rows = pieces.iter().flat_map(|piece| piece["rows"].as_array().unwrap());
+    let row = rows.find(|row| {
+        row["Prompt Length"].to_string() == prompt_length
+            && row["Generation Length"].to_string() == generation_length
+    });
+    row.unwrap()[column].as_str().unwrap().to_owned()
 }
 
 /// The `avg_ns` behind the first test that has these lengths and no prompt.

@@ -13,16 +13,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record};
-use crate::HeadingPrecision;
 use crate::published::ReadOptions;
+use crate::{HeadingPrecision, format_g10};
 
 pub(super) struct LlamaBench;
 
 #[derive(Deserialize)]
 struct TestRecord {
-    /// In files of this program: the engine that ran the test.
+    /// In files of this program: the engine that ran the test, and the heading of its table.
     #[serde(default)]
     engine: Option<String>,
+    #[serde(default)]
+    heading: Option<String>,
     #[serde(default)]
     model_filename: String,
     #[serde(default)]
@@ -45,8 +47,10 @@ struct TestRecord {
 }
 
 /// The keys of what was measured, and of the model and machine; all others are settings.
-const NO_SETTINGS: [&str; 18] = [
+const NO_SETTINGS: [&str; 20] = [
     "engine",
+    "heading",
+    "scripted",
     "model_filename",
     "model_type",
     "model_size",
@@ -111,7 +115,7 @@ impl Importer for LlamaBench {
         let (mut rows, mut behind_context) = (Vec::new(), 0);
         for ((place, test), settings) in records.iter().zip(&tests).zip(&settings) {
             let seconds = test.seconds(place)?;
-            let Some((prompt_length, figures)) = test.figures(place, seconds)? else {
+            let Some((prompt_length, figure)) = test.figure(place, seconds)? else {
                 behind_context += 1;
                 continue;
             };
@@ -122,8 +126,8 @@ impl Importer for LlamaBench {
                 engine: test.engine(settings, &varying, options),
                 size: CellSize { batch_size: 1, prompt_length },
                 generation_length: Some(test.n_gen).filter(|n_gen| *n_gen > 0),
-                figures,
-                more: Vec::new(),
+                figures: vec![figure],
+                more: test.throughput(place)?.into_iter().collect(),
                 title,
             };
             match lengths.get(&row.title).filter(|_| test.n_gen == 0) {
@@ -144,6 +148,7 @@ impl Importer for LlamaBench {
             "each figure is the mean of a test's repetitions in one process, of one sequence".to_owned(),
             "no token is chosen: pp is a prefill, tg decode forwards behind n_depth tokens, pg the wall clock of both"
                 .to_owned(),
+            "avg_ts is the mean of the repetitions' throughputs: it is kept, and not compared".to_owned(),
         ];
         if behind_context > 0 {
             let (tests, are) = if behind_context == 1 { ("test", "is") } else { ("tests", "are") };
@@ -172,6 +177,9 @@ fn varying<'a>(settings: &'a [Settings<'_>]) -> BTreeSet<&'a str> {
 impl TestRecord {
     /// `llama 7B Q4_0, ggml-model-q4_0: NVIDIA GeForce RTX 3090 Ti (CUDA)`.
     fn title(&self) -> String {
+        if let Some(heading) = &self.heading {
+            return heading.clone();
+        }
         let file = self.model_filename.rsplit(['/', '\\']).next().unwrap_or_default();
         let file = file.strip_suffix(".gguf").unwrap_or(file);
         let device = if self.gpu_info.trim().is_empty() { &self.cpu_info } else { &self.gpu_info };
@@ -212,24 +220,25 @@ impl TestRecord {
         }
     }
 
-    /// The prompt length, and what the test measured; `None` where that is no figure of this program.
-    fn figures(
-        &self,
-        place: &Record<'_>,
-        seconds: f64,
-    ) -> Result<Option<(u32, Vec<(Column, f64)>)>, ImportError> {
-        let Self { n_prompt, n_gen, n_depth, .. } = *self;
-        let (prompt_length, latency, throughput, time) = match (n_prompt, n_gen, n_depth) {
+    /// The prompt length, and the time that the test measured; `None` where that is no figure of this program.
+    fn figure(&self, place: &Record<'_>, seconds: f64) -> Result<Option<(u32, (Column, f64))>, ImportError> {
+        Ok(match (self.n_prompt, self.n_gen, self.n_depth) {
             (0, 0, _) => return Err(place.error("n_prompt and n_gen are both 0")),
-            (0, _, _) => (n_depth, Column::TokenLatency, Column::TokenThroughput, seconds / f64::from(n_gen)),
-            (_, 0, 0) => (n_prompt, Column::PromptLatency, Column::PromptThroughput, seconds),
-            (_, _, 0) => (n_prompt, Column::WallLatency, Column::WallThroughput, seconds),
-            _ => return Ok(None),
+            (0, tokens, depth) => Some((depth, (Column::TokenLatency, seconds / f64::from(tokens)))),
+            (prompt_length, 0, 0) => Some((prompt_length, (Column::PromptLatency, seconds))),
+            (prompt_length, _, 0) => Some((prompt_length, (Column::WallLatency, seconds))),
+            _ => None,
+        })
+    }
+
+    /// The throughput, by the test's name.
+    fn throughput(&self, place: &Record<'_>) -> Result<Option<(&'static str, String)>, ImportError> {
+        let Some(rate) = self.avg_ts else { return Ok(None) };
+        let name = match (self.n_prompt, self.n_gen) {
+            (_, 0) => "pp (t/s)",
+            (0, _) => "tg (t/s)",
+            _ => "pg (t/s)",
         };
-        let mut figures = vec![(latency, time)];
-        if let Some(rate) = self.avg_ts {
-            figures.push((throughput, place.positive("avg_ts", rate)?));
-        }
-        Ok(Some((prompt_length, figures)))
+        Ok(Some((name, format_g10(place.positive("avg_ts", rate)?))))
     }
 }
