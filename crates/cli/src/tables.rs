@@ -1,7 +1,8 @@
 //! A run's tables, on stdout and as files of its folder.
 
 use anyhow::Result;
-use results::{RunFolder, Table};
+use report::{ExportInput, Exporter};
+use results::RunFolder;
 
 use crate::args::Format;
 use crate::collectives::left_for_collectives;
@@ -19,7 +20,8 @@ pub(crate) fn write_run(folder: &RunFolder, print: bool) -> Result<bool> {
     let run = &audited.run;
     let left = left_for_collectives(&run.result_tables(), None)?;
     if print {
-        printer::result(&(render(&run.tables, None) + &left))?;
+        let tables = exporter(None).write(&ExportInput::Runs(std::slice::from_ref(run))).text;
+        printer::result(&(tables + &left))?;
     }
     folder.write("table.md", (report::markdown::write(&run.tables) + &left).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&run.tables).as_bytes())?;
@@ -27,17 +29,27 @@ pub(crate) fn write_run(folder: &RunFolder, print: bool) -> Result<bool> {
     Ok(audited.audit.is_impossible())
 }
 
-/// The tables of runs as text; without a format, for what stdout is.
-pub(crate) fn render(tables: &[Table], given: Option<Format>) -> String {
-    match format(given) {
-        Format::Markdown => report::markdown::write(tables),
-        Format::Csv => report::csv::write(tables),
-        Format::Json => report::json::write(tables),
-        Format::Terminal => report::terminal::write(tables, screen_width()),
+/// Writes a format that is asked for, or else the one that suits stdout.
+pub(crate) fn exporter(given: Option<Format>) -> Box<dyn Exporter> {
+    match given.unwrap_or(if printer::is_screen() { Format::Terminal } else { Format::Markdown }) {
+        Format::Markdown => Box::new(report::Markdown),
+        Format::Csv => Box::new(report::Csv),
+        Format::Json => Box::new(report::Json),
+        Format::Terminal => Box::new(report::Terminal { width: screen_width() }),
     }
 }
 
-/// The format that is asked for, or suits stdout.
-pub(crate) fn format(given: Option<Format>) -> Format {
-    given.unwrap_or(if printer::is_screen() { Format::Terminal } else { Format::Markdown })
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn every_format_has_its_name() {
+        for format in Format::value_variants() {
+            let name = format.to_possible_value().unwrap();
+            assert_eq!(exporter(Some(*format)).name(), name.get_name());
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! `summary.csv`: the published columns and texts, then how far they can be trusted.
 
-use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line};
+use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line, published};
+
+use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
 
 /// What follows the published columns. New columns come last, so that what reads a column by its place keeps working.
 const MORE: [&str; 40] = [
@@ -46,8 +48,25 @@ const MORE: [&str; 40] = [
     "Scripted",
 ];
 
+/// `summary.csv`; of files their own columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Csv;
+
+impl Exporter for Csv {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn write(&self, input: &ExportInput<'_>) -> Exported {
+        match input {
+            ExportInput::Runs(runs) => write(tables_of(runs)).into(),
+            ExportInput::Document(document) => published::csv::write(document).into(),
+        }
+    }
+}
+
 /// All tables in one, the heading as the first column.
-pub fn write(tables: &[Table]) -> String {
+pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = ["Table"].into_iter().chain(COLUMNS).chain(MORE);
     writer.write_record(header).expect("memory takes every record");

@@ -2,15 +2,34 @@
 
 use protocol::CellSize;
 use results::published::json::SCHEMA;
-use results::{COLUMNS, Column, Row, Table};
+use results::{COLUMNS, Column, Row, Table, published};
 use serde_json::{Map, Value, json};
 use stats::Summary;
 
+use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+
+/// Tables for programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Json;
+
+impl Exporter for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn write(&self, input: &ExportInput<'_>) -> Exported {
+        match input {
+            ExportInput::Runs(runs) => write(tables_of(runs)).into(),
+            ExportInput::Document(document) => published::json::write(document).into(),
+        }
+    }
+}
+
 /// The tables as `results::published::json` reads them: a row has the published columns by their names, and under `measured`
 /// what else is known of it.
-pub fn write(tables: &[Table]) -> String {
+pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
     let pieces: Vec<Value> = tables
-        .iter()
+        .into_iter()
         .map(|table| {
             let rows: Vec<Value> = table.rows.iter().map(row).collect();
             let notes: Vec<&str> = table.notes.iter().map(|note| note.text.as_str()).collect();

@@ -2,14 +2,33 @@
 
 use std::fmt::Write as _;
 
-use results::published::escape_cell;
 use results::published::layout::{SEPARATOR, WIDTHS, escape, header};
+use results::published::{self, escape_cell};
 use results::{Grid, Row, Table};
 
+use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+
+/// The documents' format.
+#[derive(Debug, Clone, Copy)]
+pub struct Markdown;
+
+impl Exporter for Markdown {
+    fn name(&self) -> &'static str {
+        "markdown"
+    }
+
+    fn write(&self, input: &ExportInput<'_>) -> Exported {
+        match input {
+            ExportInput::Runs(runs) => write(tables_of(runs)).into(),
+            ExportInput::Document(document) => published::markdown::write(document).into(),
+        }
+    }
+}
+
 /// Tables with their headings; notes stand under them as a list.
-pub fn write(tables: &[Table]) -> String {
+pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
     let mut text = String::new();
-    for (index, table) in tables.iter().enumerate() {
+    for (index, table) in tables.into_iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }

@@ -5,6 +5,28 @@ use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use results::published::{Cell, Document, PublishedRow};
 use results::{Column, Figures, Grid, Row, Table, format_short, one_line};
 
+use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+
+/// A table for a screen.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Columns of the screen; every column of the table where that is not known.
+    pub width: Option<u16>,
+}
+
+impl Exporter for Terminal {
+    fn name(&self) -> &'static str {
+        "terminal"
+    }
+
+    fn write(&self, input: &ExportInput<'_>) -> Exported {
+        match input {
+            ExportInput::Runs(runs) => write(tables_of(runs), self.width).into(),
+            ExportInput::Document(document) => write_published(document, self.width).into(),
+        }
+    }
+}
+
 /// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
 struct ScreenColumn {
     header: &'static str,
@@ -83,8 +105,8 @@ impl ScreenRow {
 }
 
 /// Tables under their headings; without a width, every column.
-pub fn write(tables: &[Table], width: Option<u16>) -> String {
-    let tables = tables.iter().map(|table| {
+pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>, width: Option<u16>) -> String {
+    let tables = tables.into_iter().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
         let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(&note.text))).collect();
         let efficiency = Grid::efficiency(table).map(|grid| efficiency(&grid)).unwrap_or_default();
@@ -112,7 +134,7 @@ fn efficiency(grid: &Grid) -> String {
 }
 
 /// Published tables under their headings, without the text around them; without a width, every column.
-pub fn write_published(document: &Document, width: Option<u16>) -> String {
+fn write_published(document: &Document, width: Option<u16>) -> String {
     let tables = document.tables().map(|table| {
         let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of_published).collect();
         format!("{}\n{}\n", one_line(&table.heading.to_string()), grid(&rows, width))

@@ -3,58 +3,70 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use results::published::{self, Document};
-use results::{PublishedFile, ResultTable, Run, Source, Table};
+use report::{ExportInput, Exported, Exporter, Markdown};
+use results::published::Document;
+use results::{PublishedFile, ResultTable, Run, Source};
 
-use crate::args::{Format, ReadArgs, TableArgs};
+use crate::args::{ReadArgs, TableArgs};
 use crate::audited;
 use crate::collectives::left_for_collectives;
 use crate::exit_status::ExitStatus;
-use crate::printer::{self, screen_width};
+use crate::printer;
 use crate::sources;
-use crate::tables::{format, render};
+use crate::tables::exporter;
 
 /// Runs or files, all of them as one.
 enum Printed {
     Runs(Vec<Run>),
     /// Where a file is among them, runs are what they would be in a file.
-    Document(Document),
+    Document {
+        document: Document,
+        has_runs: bool,
+    },
+}
+
+impl Printed {
+    fn input(&self) -> ExportInput<'_> {
+        match self {
+            Self::Runs(runs) => ExportInput::Runs(runs),
+            Self::Document { document, .. } => ExportInput::Document(document),
+        }
+    }
 }
 
 pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
-    printer::result(&match read(&args.runs, &args.read)? {
-        Printed::Runs(runs) => {
-            let left = match (&args.published, format(args.format)) {
-                (None, Format::Csv | Format::Json) => String::new(),
-                (Some(_), Format::Csv | Format::Json) => {
-                    bail!("--published: expected --format markdown or terminal")
-                }
-                (file, _) => {
-                    let tables: Vec<ResultTable<'_>> = runs.iter().flat_map(Run::result_tables).collect();
-                    left_for_collectives(&tables, file.as_deref())?
-                }
-            };
-            render(&tables_of(runs), args.format) + &left
+    let exporter = exporter(args.format);
+    let is_for_people = ["markdown", "terminal"].contains(&exporter.name());
+    let printed = read(&args.runs, &args.read)?;
+    let left = match (&printed, &args.published) {
+        (Printed::Runs(_), Some(_)) if !is_for_people => {
+            bail!("--published: expected --format markdown or terminal")
         }
-        Printed::Document(_) if args.published.is_some() => {
+        (Printed::Document { .. }, Some(_)) => {
             bail!("--published: expected runs of --one-rank, found a file")
         }
-        Printed::Document(document) => match format(args.format) {
-            Format::Markdown => published::markdown::write(&document),
-            Format::Csv => published::csv::write(&document),
-            Format::Json => published::json::write(&document),
-            Format::Terminal => report::terminal::write_published(&document, screen_width()),
-        },
-    })?;
+        (Printed::Runs(runs), file) if is_for_people => {
+            let tables: Vec<ResultTable<'_>> = runs.iter().flat_map(Run::result_tables).collect();
+            left_for_collectives(&tables, file.as_deref())?
+        }
+        _ => String::new(),
+    };
+    let Exported { text, mut remarks } = exporter.write(&printed.input());
+    if matches!(printed, Printed::Document { has_runs: true, .. }) && !is_for_people {
+        remarks.push(
+            "a run beside a file is written as its printed figures: its replicates are left out".into(),
+        );
+    }
+    printer::result(&(text + &left))?;
+    for remark in remarks {
+        sources::note(format!("{}: {remark}", exporter.name()));
+    }
     Ok(ExitStatus::Done)
 }
 
 /// The tables of runs and files as markdown.
 pub(crate) fn markdown(paths: &[PathBuf]) -> Result<String> {
-    Ok(match read(paths, &ReadArgs::default())? {
-        Printed::Runs(runs) => report::markdown::write(&tables_of(runs)),
-        Printed::Document(document) => published::markdown::write(&document),
-    })
+    Ok(Markdown.write(&read(paths, &ReadArgs::default())?.input()).text)
 }
 
 fn read(paths: &[PathBuf], args: &ReadArgs) -> Result<Printed> {
@@ -72,9 +84,7 @@ fn read(paths: &[PathBuf], args: &ReadArgs) -> Result<Printed> {
             }
         }
     }
-    Ok(if has_file { Printed::Document(Document { pieces }) } else { Printed::Runs(runs) })
-}
-
-fn tables_of(runs: Vec<Run>) -> Vec<Table> {
-    runs.into_iter().flat_map(|run| run.tables).collect()
+    let has_runs = !runs.is_empty();
+    let document = Document { pieces };
+    Ok(if has_file { Printed::Document { document, has_runs } } else { Printed::Runs(runs) })
 }
