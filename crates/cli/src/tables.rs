@@ -1,7 +1,7 @@
 //! A run's tables, on stdout and as files of its folder.
 
 use anyhow::Result;
-use report::{ExportInput, Exporter};
+use report::{ExportInput, Exporter, GithubActionBenchmark, LlamaBench};
 use results::RunFolder;
 
 use crate::args::Format;
@@ -36,6 +36,12 @@ pub(crate) fn exporter(given: Option<Format>) -> Box<dyn Exporter> {
         Format::Csv => Box::new(report::Csv),
         Format::Json => Box::new(report::Json),
         Format::Terminal => Box::new(report::Terminal { width: screen_width() }),
+        Format::LlamaBench => Box::new(LlamaBench::Json),
+        Format::LlamaBenchJsonl => Box::new(LlamaBench::JsonLines),
+        Format::Bencher => Box::new(report::Bencher),
+        Format::GithubActionSmaller => Box::new(GithubActionBenchmark::SmallerIsBetter),
+        Format::GithubActionBigger => Box::new(GithubActionBenchmark::BiggerIsBetter),
+        Format::Go => Box::new(report::GoBenchmark),
     }
 }
 

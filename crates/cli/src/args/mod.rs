@@ -153,6 +153,18 @@ pub(crate) enum Format {
     Json,
     /// For a screen.
     Terminal,
+    /// llama.cpp's llama-bench -o json: prefill, decode and generation of the cells of batch size 1.
+    LlamaBench,
+    /// The same records, one a line: llama-bench -o jsonl.
+    LlamaBenchJsonl,
+    /// Bencher Metric Format: latencies in nanoseconds and peak memory in bytes, with 95 % intervals.
+    Bencher,
+    /// Latencies and peak memory for github-action-benchmark's customSmallerIsBetter.
+    GithubActionSmaller,
+    /// Throughputs for github-action-benchmark's customBiggerIsBetter.
+    GithubActionBigger,
+    /// Go's benchmark format, for benchstat: a line for each replicate.
+    Go,
 }
 
 #[derive(Debug, clap::Args)]
