@@ -109,9 +109,124 @@ fn a_run_is_compared_with_a_tools_file() {
         })
         .collect();
     insta::assert_debug_snapshot!(lines);
-    // 130 tokens and 128 are generations of different lengths.
+    // 130 tokens and 128 are generations of different lengths, by more than one token in a hundred.
     let notes = report["notes"].to_string();
     assert!(notes.contains("wall clocks of generations of different lengths are not compared"), "{notes}");
+}
+
+/// Tests of llama-bench: prompt, tokens and context, and milliseconds.
+fn llama_bench(tests: &[([u32; 3], f64)]) -> String {
+    let record = |([n_prompt, n_gen, n_depth], milliseconds): &([u32; 3], f64)| {
+        let nanoseconds = milliseconds * 1e6;
+        format!(
+            "{{\"model_type\": \"llama 7B F16\", \"cpu_info\": \"c\", \"n_prompt\": {n_prompt}, \"n_gen\": {n_gen}, \"n_depth\": {n_depth}, \
+             \"avg_ns\": {nanoseconds}, \"samples_ns\": [{nanoseconds}]}}\n"
+        )
+    };
+    tests.iter().map(record).collect()
+}
+
+#[test]
+fn tables_of_the_same_generation_length_are_compared() {
+    let place = Place::new();
+    let prompt = ([256, 0, 0], 40.0);
+    let before = [
+        prompt,
+        ([0, 64, 256], 640.0),
+        ([0, 128, 256], 1280.0),
+        ([256, 64, 0], 700.0),
+        ([256, 128, 0], 1400.0),
+    ];
+    let after = [prompt, ([0, 128, 256], 1700.0), ([256, 128, 0], 1800.0)];
+    place.write("before.jsonl", &llama_bench(&before));
+    place.write("after.jsonl", &llama_bench(&after));
+    for (files, ratio) in [
+        (["before.jsonl", "after.jsonl"], 1700.0 / 1280.0),
+        (["after.jsonl", "before.jsonl"], 1280.0 / 1700.0),
+    ] {
+        let arguments =
+            [&["compare"], &files[..], &["--threshold", "5%", "--allow-missing", "--format", "json"]]
+                .concat();
+        let report = stdout(&place, &arguments, i32::from(ratio > 1.0));
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let sections = report["tables"][0]["sections"].as_array().unwrap();
+        let metrics: Vec<&str> = sections.iter().map(|one| one["metric"].as_str().unwrap()).collect();
+        assert_eq!(metrics, ["prompt", "first-128", "wall"]);
+        assert!((sections[1]["cells"][0]["ratio"].as_f64().unwrap() / ratio - 1.0).abs() < 1e-9, "{report}");
+    }
+    // Prompts of a file with tables for several lengths are counted once.
+    let twice = stdout(&place, &["compare", "before.jsonl", "before.jsonl", "--format", "json"], 0);
+    let twice: Value = serde_json::from_str(&twice).unwrap();
+    assert_eq!(twice["counts"]["total"], 5, "{twice}");
+}
+
+#[test]
+fn times_per_output_token_are_compared_and_wall_clocks_of_other_lengths_are_not() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    for (run, length) in [("long", "128"), ("short", "16")] {
+        let lengths =
+            ["--batch-size", "1", "--prompt-length", "64", "--generation-length", length, "--out", run];
+        place.bench(&["run", "sweep.toml"]).args(lengths).assert().success();
+    }
+    let sglang = |tokens: u32| {
+        format!(
+            "{{\"run_name\": \"a\", \"batch_size\": 1, \"input_len\": 64, \"output_len\": {tokens}, \"prefill_latency\": 0.002, \
+             \"prefill_throughput\": 32000, \"total_latency\": 0.2, \"overall_throughput\": 640}}\n"
+        )
+    };
+    place.write("long.jsonl", &sglang(128));
+    place.write("short.jsonl", &sglang(16));
+    for (run, file, metrics) in [
+        ("long", "long.jsonl", &["prompt", "tpot", "wall"][..]),
+        ("short", "short.jsonl", &["prompt", "tpot"]),
+    ] {
+        let table = std::fs::read_to_string(place.path(&format!("{run}/table.md"))).unwrap();
+        let heading = table.lines().next().unwrap().trim_start_matches("## ");
+        let arguments = [
+            "compare",
+            run,
+            file,
+            "--heading",
+            heading,
+            "--engine",
+            "mock",
+            "--format",
+            "json",
+            "--allow-missing",
+        ];
+        let report: Value = serde_json::from_str(&stdout(&place, &arguments, 0)).unwrap();
+        let sections = report["tables"][0]["sections"].as_array().unwrap();
+        let found: Vec<&str> = sections.iter().map(|one| one["metric"].as_str().unwrap()).collect();
+        assert_eq!(found, metrics, "{report}");
+        let is_noted = report["notes"].to_string().contains("mock 1×64: 16 and 15 tokens");
+        assert_eq!(is_noted, run == "short", "{report}");
+    }
+}
+
+/// What a run's cells of batch size 1 are in llama-bench's format is the same to the nanosecond when it is read again.
+#[test]
+fn a_run_comes_back_through_llama_benchs_format() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let two = ["--engine", "mock", "--batch-size", "1", "--replicates", "2", "--out", "run"];
+    place.bench(&["run", "sweep.toml"]).args(two).assert().success();
+    for (format, file) in [("llama-bench", "run.json"), ("llama-bench-jsonl", "run.jsonl")] {
+        place.write(file, &stdout(&place, &["table", "run", "--format", format], 0));
+        let report = stdout(&place, &["compare", "run", file, "--format", "json"], 0);
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let sections = report["tables"][0]["sections"].as_array().unwrap();
+        let metrics: Vec<&str> = sections.iter().map(|one| one["metric"].as_str().unwrap()).collect();
+        assert_eq!(metrics, ["prompt", "first-128", "first-256", "wall"]);
+        for section in sections {
+            let cells = section["cells"].as_array().unwrap();
+            assert_eq!(cells.len(), 3, "{section}");
+            for cell in cells {
+                assert!((cell["ratio"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{cell}");
+            }
+        }
+        assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn a_decorated_table_has_the_plain_one_s_figures_or_is_refused() {
         .bench(&["compare", "plain.md", "bold.md", "--engine", "onnxruntime"])
         .assert()
         .code(2)
-        .stderr("error: --engine: for files with tables that do not say it themselves, and all do here: leave it out\n");
+        .stderr("error: --engine: for files that do not say it themselves, and all do here: leave it out\n");
     place
         .bench(&["audit", "benchmark_e2e.csv", "--engine", "onnxruntime", "--heading", "7B"])
         .assert()

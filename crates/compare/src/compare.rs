@@ -1,6 +1,6 @@
 //! Compares two subjects: their tables are matched, all lines judged at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use protocol::CellSize;
 use results::Metric;
@@ -8,6 +8,7 @@ use stats::{Estimate, Judgement, Line, Verdict, judge};
 
 use crate::difference::differences;
 use crate::ends::{EndVerdict, Ends};
+use crate::format::first_few;
 use crate::lines::{ASSUMED_RUN_SPREAD, Design, PendingLine, TestedLine, add_means, of_cell, tested};
 use crate::notes::notes;
 use crate::partners::{TablePair, matched};
@@ -31,10 +32,11 @@ pub fn compare(
     let (pairs, missing) = matched(baseline, candidate)?;
     let design = design(baseline, candidate);
     let may_come = candidate.missing > 0;
+    let mut seen = HashSet::new();
     let mut tables: Vec<Pending> =
-        pairs.iter().map(|pair| Pending::new(pair, design, may_come, criteria)).collect();
+        pairs.iter().map(|pair| Pending::new(pair, design, may_come, criteria, &mut seen)).collect();
     if tables.iter().all(|table| table.lines.is_empty() && table.ends.is_empty()) {
-        return Err(Refused(format!("{} and {} have no cell in common", baseline.name, candidate.name)));
+        return Err(nothing_in_common(baseline, candidate));
     }
     let lines: Vec<TestedLine> =
         tables.iter_mut().flat_map(|table| std::mem::take(&mut table.tested)).collect();
@@ -102,11 +104,30 @@ pub(crate) fn estimates(
     differences(baseline, candidate)?;
     let (pairs, _) = matched(baseline, candidate)?;
     let (design, criteria) = (design(baseline, candidate), Criteria::new(Thresholds::default()));
-    let tables = pairs.iter().map(|pair| Pending::new(pair, design, false, &criteria));
+    let mut seen = HashSet::new();
+    let tables = pairs.iter().map(|pair| Pending::new(pair, design, false, &criteria, &mut seen));
     let lines = tables.flat_map(|table| table.lines.into_iter().zip(table.tested));
     Ok(lines
         .filter_map(|(line, tested)| Some((line.metric, line.size.is_none(), tested.line.mean?)))
         .collect())
+}
+
+/// A figure that was compared in an earlier table: heading, engine, size and metric.
+type SeenFigure = (String, String, CellSize, Metric);
+
+fn nothing_in_common(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Refused {
+    let [one, other] = [baseline, candidate].map(|subject| {
+        let engines: Vec<String> = subject.engines().into_iter().map(results::one_line).collect();
+        format!("{} has {}", subject.name, first_few(&engines))
+    });
+    let mut what = format!("{} and {} have no cell in common", baseline.name, candidate.name);
+    if baseline.engines().is_disjoint(&candidate.engines()) {
+        what += &format!(": engines are paired by name, and {one}, {other}");
+        if baseline.run.is_none() || candidate.run.is_none() {
+            what += ": --engine NAME calls a tool's otherwise";
+        }
+    }
+    Refused(what)
 }
 
 fn design(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Design {
@@ -141,8 +162,9 @@ impl Pending {
         design: Design,
         may_come: bool,
         criteria: &Criteria<'_>,
+        seen: &mut HashSet<SeenFigure>,
     ) -> Self {
-        let (baseline_cells, mut candidate_cells) = match design {
+        let (mut baseline_cells, mut candidate_cells) = match design {
             Design::Printed => (printed_sides(baseline, candidate), printed_sides(candidate, baseline)),
             // To look for changes in every token series is what takes time here.
             Design::Paired | Design::Separate => std::thread::scope(|scope| {
@@ -150,6 +172,18 @@ impl Pending {
                 (sides(baseline, &criteria.thresholds), other.join().expect("no panic"))
             }),
         };
+        // Tables of generations of several lengths have the same prompts and first tokens: once is enough.
+        for ((engine, size), one) in &mut baseline_cells {
+            let Some(other) = candidate_cells.get_mut(&(*engine, *size)) else { continue };
+            for metric in [Metric::Prompt, Metric::First128, Metric::First256] {
+                let is_in_both = one.by_metric.contains_key(&metric) && other.by_metric.contains_key(&metric);
+                let figure = (baseline.title.to_string(), (*engine).to_owned(), *size, metric);
+                if design == Design::Printed && is_in_both && !seen.insert(figure) {
+                    one.by_metric.remove(&metric);
+                    other.by_metric.remove(&metric);
+                }
+            }
+        }
         let (mut lines, mut ends, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         let mut lone = |is_of_baseline, what| {
             missing.push(Missing { is_of_baseline, what, may_come: is_of_baseline && may_come });
@@ -280,7 +314,8 @@ fn finished(
         }),
         replicates_needed: judgement.replicates_needed.filter(|_| design != Design::Printed),
         drift: line.drift(),
-        is_hidden_regression: judgement.is_hidden_regression,
+        // A printed figure has no drift.
+        is_hidden_regression: judgement.is_hidden_regression && design != Design::Printed,
         round: 0,
         own_threshold: (line.threshold > share * (1.0 + 1e-9)).then_some(line.threshold),
         is_by_median: judgement.is_by_median,

@@ -39,24 +39,39 @@ pub(crate) fn matched<'t>(
     baseline: &'t Subject<'_>,
     candidate: &'t Subject<'_>,
 ) -> Result<(Vec<TablePair<'t>>, Vec<Missing>), Refused> {
-    let mut free: Vec<&ResultTable<'_>> = candidate.tables.iter().collect();
-    let (mut pairs, mut missing) = (Vec::new(), Vec::new());
+    let (baselines, candidates) = (baseline.compared_tables(), candidate.compared_tables());
+    let mut free: Vec<&ResultTable<'_>> = candidates.iter().collect();
+    let mut partners: Vec<Option<&ResultTable<'_>>> = vec![None; baselines.len()];
+    let same = |one: &ResultTable<'_>, other: &ResultTable<'_>| identity(one) == identity(other);
+    // A file can have several tables of a model, for generations of several lengths: the same length counts before all.
+    let unlikeness = |one: &ResultTable<'_>, other: &ResultTable<'_>| {
+        let has_length = generation_length(one) == generation_length(other);
+        match (has_length, one.title == other.title) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        }
+    };
+    for unlike in 0..=3 {
+        for (table, partner) in baselines.iter().zip(&mut partners).filter(|(_, partner)| partner.is_none()) {
+            let fits = |other: &ResultTable<'_>| same(table, other) && unlikeness(table, other) == unlike;
+            let distance =
+                |other: &ResultTable<'_>| generation_length(other).abs_diff(generation_length(table));
+            let places = free.iter().enumerate().filter(|(_, other)| fits(other));
+            let nearest = places.min_by_key(|(_, other)| distance(other)).map(|(place, _)| place);
+            *partner = nearest.map(|place| free.remove(place));
+        }
+    }
     let lone = |table: &ResultTable<'_>, is_of_baseline| Missing {
         is_of_baseline,
         what: Lone::Table(table.title.to_string()),
         may_come: is_of_baseline && candidate.missing > 0,
     };
-    for table in &baseline.tables {
-        let same = |other: &&ResultTable<'_>| identity(other) == identity(table);
-        let has_title = |other: &&ResultTable<'_>| same(other) && other.title == table.title;
-        // A file can have several tables of a model, for generations of several lengths.
-        let has_length =
-            |other: &&ResultTable<'_>| same(other) && generation_length(other) == generation_length(table);
-        let place = free.iter().position(|other| has_title(other) && has_length(other));
-        let place = place.or_else(|| free.iter().position(has_length));
-        let place = place.or_else(|| free.iter().position(has_title));
-        match place.or_else(|| free.iter().position(same)) {
-            Some(place) => pairs.push((table, free.remove(place))),
+    let (mut pairs, mut missing) = (Vec::new(), Vec::new());
+    for (table, partner) in baselines.iter().zip(partners) {
+        match partner {
+            Some(partner) => pairs.push((table, partner)),
             None => missing.push(lone(table, true)),
         }
     }
@@ -91,8 +106,8 @@ fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, HeadingPrecision
 }
 
 /// The generation length of a table, which all of its rows have.
-fn generation_length(table: &ResultTable<'_>) -> Option<u32> {
-    table.rows.first().map(|row| row.generation_length.tokens)
+fn generation_length(table: &ResultTable<'_>) -> u32 {
+    table.rows.first().map_or(0, |row| row.generation_length.tokens)
 }
 
 /// Whether two tables differ only in the ranks of which they are the first alone.

@@ -91,10 +91,12 @@ pub(crate) fn printed_sides<'t>(
     table.cells().into_iter().map(|(cell, row)| (cell, side(cell, row))).collect()
 }
 
-/// Whether the wall clocks of two rows are of generations of one length; programs that count the prefill's token do one forward less.
+/// Whether the wall clocks of two rows are of generations of one length, or of nearly one: programs that count the prefill's token do one
+/// forward less.
 pub(crate) fn have_same_generations(one: &ResultRow<'_>, other: &ResultRow<'_>) -> bool {
     let [one, other] = [one.generation_length, other.generation_length];
-    !(one.is_certain() && other.is_certain()) || one.tokens.abs_diff(other.tokens) <= 1
+    let apart = f64::from(one.tokens.abs_diff(other.tokens)) / f64::from(one.tokens.max(other.tokens).max(1));
+    !(one.is_certain() && other.is_certain()) || apart <= NEARLY_ONE_LENGTH
 }
 
 impl<'t> Sides<'t> {
@@ -112,11 +114,10 @@ impl<'t> Sides<'t> {
     /// As tables print it: of a run's row the mean of all samples that were measured.
     fn printed(row: &'t ResultRow<'t>, other: Option<&ResultRow<'_>>) -> Self {
         let side = |column: Column| {
-            let has_other = other.is_some_and(|other| other.seconds(column).is_some());
             let is_same = other.is_none_or(|other| match column {
                 Column::WallLatency => have_same_generations(row, other),
-                Column::TokenLatency => has_other && have_same_tokens(row, other),
-                Column::Tpot => has_other,
+                Column::TokenLatency => has(other, column, row) && have_same_tokens(row, other),
+                Column::Tpot => has(other, column, row),
                 _ => true,
             });
             let figure = if row.replicates.is_empty() {
@@ -136,6 +137,18 @@ impl<'t> Sides<'t> {
     /// How it ended where nothing of it was measured; `None` where something was.
     pub(crate) fn ended(&self) -> Option<FailureKind> {
         self.row.ended().filter(|_| self.by_metric.is_empty())
+    }
+}
+
+/// How far two generation lengths may be apart whose wall clocks are compared: less than any threshold.
+const NEARLY_ONE_LENGTH: f64 = 0.01;
+
+/// Whether a row, the other side of `of`, has a figure in a column.
+fn has(row: &ResultRow<'_>, column: Column, of: &ResultRow<'_>) -> bool {
+    if row.replicates.is_empty() {
+        row.seconds(column).is_some()
+    } else {
+        mean(row, column, Some(of)).is_some()
     }
 }
 

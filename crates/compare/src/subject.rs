@@ -17,6 +17,8 @@ pub struct Subject<'a> {
     /// Records that its sweep asks for and that it lacks.
     pub(crate) missing: usize,
     pub(crate) tables: Vec<ResultTable<'a>>,
+    /// Of a file with several tables below one heading: the same, each with the prompts and first tokens of all.
+    joined: Option<Vec<ResultTable<'a>>>,
 }
 
 /// What a run was measured with.
@@ -62,6 +64,7 @@ impl<'a> Subject<'a> {
             run: Some(MeasuredWith { environment, settings }),
             missing: run.missing(),
             tables: run.result_tables(),
+            joined: None,
         })
     }
 
@@ -72,14 +75,24 @@ impl<'a> Subject<'a> {
     pub fn published(file: &'a PublishedFile) -> Result<Self, Refused> {
         let tables = file.tables();
         refuse_duplicates(&tables)?;
-        Ok(Self { name: &file.name, run: None, missing: 0, tables })
+        let joined = (tables.len() > 1).then(|| results::joined(tables.clone()));
+        Ok(Self { name: &file.name, run: None, missing: 0, tables, joined })
+    }
+
+    /// The tables as they are compared.
+    pub(crate) fn compared_tables(&self) -> &[ResultTable<'a>] {
+        self.joined.as_ref().unwrap_or(&self.tables)
+    }
+
+    /// The engines of its tables, each once.
+    pub(crate) fn engines(&self) -> IndexSet<&str> {
+        self.tables.iter().flat_map(|table| &table.rows).map(|row| row.engine).collect()
     }
 
     /// That latencies of its engines are scripted, not measured; `None` where all are measured.
     pub(crate) fn scripted(&self) -> Option<String> {
         let environment = self.run.as_ref()?.environment;
-        let engines: IndexSet<&str> =
-            self.tables.iter().flat_map(|table| &table.rows).map(|row| row.engine).collect();
+        let engines = self.engines();
         let is_scripted =
             |engine: &&str| environment.engines.get(*engine).is_some_and(|hello| hello.virtual_clock);
         let engines: Vec<&str> = engines.into_iter().filter(is_scripted).collect();

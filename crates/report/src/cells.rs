@@ -126,7 +126,11 @@ impl<'a> CellTable<'a> {
         if zeros > 0 {
             remarks.push(format!("{}: figures that are not positive, left out: {zeros}", self.title));
         }
-        if self.cells.iter().any(|cell| !cell.row.generation_length.is_known()) {
+        let depends = |cell: &Cell<'_>| {
+            let columns = [Column::WallLatency, Column::WallThroughput, Column::TokenLatency, Column::Tpot];
+            columns.into_iter().any(|column| cell.row.figure(column).is_some())
+        };
+        if self.cells.iter().any(|cell| !cell.row.generation_length.is_known() && depends(cell)) {
             let title = &self.title;
             remarks
                 .push(format!("{title}: generations are taken for 256 tokens: --generation-length says it"));

@@ -44,7 +44,7 @@ enum Shows {
     TokenSpread,
 }
 
-const COLUMNS: [ScreenColumn; 9] = [
+const COLUMNS: [ScreenColumn; 11] = [
     column("prompt ms", 0, Shows::Figure(Column::PromptLatency)),
     column("±", 5, Shows::PromptSpread),
     column("prompt tok/s", 3, Shows::Figure(Column::PromptThroughput)),
@@ -52,6 +52,8 @@ const COLUMNS: [ScreenColumn; 9] = [
     column("256: ms/tok", 0, Shows::Figure(Column::First256Latency)),
     column("±", 5, Shows::TokenSpread),
     column("tok/s", 1, Shows::Figure(Column::First256Throughput)),
+    column("ms/tok", 0, Shows::Figure(Column::TokenLatency)),
+    column("TPOT ms", 0, Shows::Figure(Column::Tpot)),
     column("wall s", 0, Shows::Figure(Column::WallLatency)),
     column("wall tok/s", 2, Shows::Figure(Column::WallThroughput)),
 ];
@@ -156,8 +158,16 @@ fn grid(rows: &[ScreenRow], width: Option<u16>) -> comfy_table::Table {
 /// The grid of the columns up to `rank` that have a text.
 fn grid_of(rows: &[ScreenRow], rank: u8) -> comfy_table::Table {
     let figures: Vec<&ScreenRow> = rows.iter().filter(|row| row.texts.len() > 1).collect();
-    let has_text =
-        |index: usize| figures.is_empty() || figures.iter().any(|row| !row.texts[index].is_empty());
+    // A table that lacks a published column says so; others are shown where there are any.
+    let is_published = |index: usize| match COLUMNS[index].shows {
+        Shows::Figure(column) => Column::PUBLISHED.contains(&column),
+        Shows::PromptSpread | Shows::TokenSpread => true,
+    };
+    let is_shown = |index: usize, text: &str| !text.is_empty() && (text != "N/A" || is_published(index));
+    let has_text = |index: usize| match figures[..] {
+        [] => is_published(index),
+        _ => figures.iter().any(|row| is_shown(index, &row.texts[index])),
+    };
     let chosen: Vec<usize> =
         (0..COLUMNS.len()).filter(|&index| COLUMNS[index].rank <= rank && has_text(index)).collect();
     let mut grid = comfy_table::Table::new();

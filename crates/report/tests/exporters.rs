@@ -100,7 +100,7 @@ fn figures_are_the_table_s() {
     };
     let (smaller, bigger) =
         (entries(GithubActionBenchmark::SmallerIsBetter), entries(GithubActionBenchmark::BiggerIsBetter));
-    for column in Column::ALL {
+    for column in Column::PUBLISHED {
         let entries = if column.is_latency() { &smaller } else { &bigger };
         let ending = format!(" / {}", column.metric());
         let entry = entries.iter().find(|entry| entry["name"].as_str().unwrap().ends_with(&ending)).unwrap();

@@ -73,7 +73,8 @@ impl<'a> ResultTable<'a> {
 
     /// A published table of `file`.
     pub fn published(file: &'a str, table: &'a PublishedTable) -> Self {
-        let mut rows: Vec<ResultRow<'a>> = table.rows.iter().map(ResultRow::published).collect();
+        let row = |row| ResultRow::published(row, table.is_exact);
+        let mut rows: Vec<ResultRow<'a>> = table.rows.iter().map(row).collect();
         match table.generation_length {
             Some(stated) => {
                 rows.iter_mut().for_each(|row| row.generation_length = GenerationLength::stated(stated));
@@ -125,10 +126,13 @@ impl<'a> ResultRow<'a> {
         }
     }
 
-    fn published(row: &'a PublishedRow) -> Self {
+    fn published(row: &'a PublishedRow, is_exact: bool) -> Self {
         let value = |column: Column| match row.cells[column as usize].value() {
             Value::Figure(figure) => {
-                let figure = figure.with_rounded_zeros();
+                let figure = match is_exact {
+                    true => Figure { half_width: 0.0, ..figure },
+                    false => figure.with_rounded_zeros(),
+                };
                 Value::Figure(Figure { statistic: column.published_statistic(), ..figure })
             }
             other => other,

@@ -169,7 +169,8 @@ pub(crate) enum Format {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TableArgs {
-    /// Runs' folders; markdown, csv or json files with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
+    /// Runs' folders; markdown, csv or json files with tables; results of llama-bench, sglang, vllm or optimum-benchmark; llama2-a100 or
+    /// llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// How to print [default: terminal on a screen, else markdown].
@@ -184,7 +185,8 @@ pub(crate) struct TableArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditArgs {
-    /// Runs' folders; markdown, csv or json files with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
+    /// Runs' folders; markdown, csv or json files with tables; results of llama-bench, sglang, vllm or optimum-benchmark; llama2-a100 or
+    /// llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Print each finding on its own line instead of one line per rule and engine.
@@ -234,8 +236,8 @@ pub(crate) struct ReproduceArgs {
                   --provisional fail."
 )]
 pub(crate) struct CompareArgs {
-    /// The baseline: a run's folder; a markdown, csv or json file with tables; llama2-a100 or llama2-a100-2024, the built-in published
-    /// ones.
+    /// The baseline: a run's folder; a markdown, csv or json file with tables; results of llama-bench, sglang, vllm or optimum-benchmark;
+    /// llama2-a100 or llama2-a100-2024, the built-in published ones.
     pub(crate) baseline: PathBuf,
     /// What is compared with it.
     pub(crate) candidate: PathBuf,
@@ -272,7 +274,8 @@ pub(crate) struct NoiseArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RatiosArgs {
-    /// A run's folder; a markdown, csv or json file with tables; llama2-a100 or llama2-a100-2024, the built-in published ones.
+    /// A run's folder; a markdown, csv or json file with tables; results of llama-bench, sglang, vllm or optimum-benchmark; llama2-a100 or
+    /// llama2-a100-2024, the built-in published ones.
     #[arg(value_name = "RUN|FILE")]
     pub(crate) run: PathBuf,
     /// The engine.

@@ -15,14 +15,14 @@ pub(crate) struct ReadArgs {
     /// 80GB)".
     #[arg(long, value_name = "TEXT")]
     heading: Option<String>,
-    /// Tokens of a generation in a file's tables [default: what the file says, or its wall-clock columns imply]. Of a vllm file its
-    /// --output-len.
+    /// Tokens of a generation in a file's tables [default: what the file says, or its wall-clock columns imply]. For results of vllm give
+    /// what its --output-len was.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     generation_length: Option<u32>,
-    /// The batch size of a file that does not say it, such as that of `vllm bench latency`.
+    /// The batch size of a file that does not say it: results of vllm.
     #[arg(id = "file_batch_size", long = "batch-size", value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
-    /// The prompt length of such a file.
+    /// The prompt length of a file that does not say it: results of vllm, whose --input-len it was.
     #[arg(id = "file_prompt_length", long = "prompt-length", value_name = "P", value_parser = clap::value_parser!(u32).range(1..))]
     prompt_length: Option<u32>,
 }

@@ -5,14 +5,13 @@
 //! sequence. No token is chosen: `n_gen` random ones are decoded, so that a tg test's time over `n_gen` is a decode forward's latency,
 //! and the context behind which it starts is this program's prompt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Precision};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record};
+use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record, Weights};
 use crate::published::ReadOptions;
 use crate::{HeadingPrecision, format_g10};
 
@@ -70,7 +69,7 @@ const NO_SETTINGS: [&str; 20] = [
     "samples_ts",
 ];
 
-/// The last words of `model_type` that are precisions of headings. Of mixtures such as `Q4_K - Medium` no one precision is known.
+/// The last words of `model_type` that are precisions of headings.
 const PRECISIONS: [(&str, HeadingPrecision); 6] = [
     ("F32", HeadingPrecision::Whole(Precision::Fp32)),
     ("F16", HeadingPrecision::Whole(Precision::Fp16)),
@@ -80,8 +79,8 @@ const PRECISIONS: [(&str, HeadingPrecision); 6] = [
     ("Q4_1", HeadingPrecision::Int4),
 ];
 
-/// More generation lengths than anybody measures, so that a prefill is not in thousands of tables.
-const MOST_LENGTHS: usize = 16;
+/// How the words of other quantized types start, of which no one precision is known: `Q4_K - Medium`, `IQ3_S mix`.
+const QUANTIZED: [&str; 5] = ["Q", "IQ", "TQ", "MXFP", "NVFP"];
 
 /// A mean in whole nanoseconds is cut off.
 const SAME_MEAN: f64 = 1e-6;
@@ -104,52 +103,46 @@ impl Importer for LlamaBench {
         let tests: Vec<TestRecord> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
         let settings: Vec<Settings<'_>> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
         let varying = varying(&settings);
-        // A prefill stands in the tables of all generation lengths of its model.
-        let mut lengths: IndexMap<String, IndexSet<u32>> = IndexMap::new();
-        for test in tests.iter().filter(|test| test.n_gen > 0) {
-            let lengths = lengths.entry(test.title()).or_default();
-            if lengths.len() < MOST_LENGTHS {
-                lengths.insert(test.n_gen);
-            }
+        // A prefill, and first tokens, stand beside the longest generations of their model.
+        let mut longest: HashMap<String, u32> = HashMap::new();
+        for test in tests.iter().filter(|test| test.has_own_length()) {
+            let longest = longest.entry(test.title()).or_default();
+            *longest = test.n_gen.max(*longest);
         }
         let (mut rows, mut behind_context) = (Vec::new(), 0);
         for ((place, test), settings) in records.iter().zip(&tests).zip(&settings) {
             let seconds = test.seconds(place)?;
-            let Some((prompt_length, figure)) = test.figure(place, seconds)? else {
+            let Some(TestFigure { prompt_length, column, seconds }) = test.figure(place, seconds)? else {
                 behind_context += 1;
                 continue;
             };
             let title = test.title();
-            let row = ImportedRow {
+            // Not beside the wall clocks of fewer tokens.
+            let longest = longest.get(&title).filter(|longest| **longest >= test.n_gen).copied();
+            rows.push(ImportedRow {
                 line: place.line,
-                precision: test.precision(),
+                weights: test.weights(),
                 engine: test.engine(settings, &varying, options),
                 size: CellSize { batch_size: 1, prompt_length },
-                generation_length: Some(test.n_gen).filter(|n_gen| *n_gen > 0),
-                figures: vec![figure],
+                generation_length: if test.has_own_length() { Some(test.n_gen) } else { longest },
+                figures: vec![(column, seconds)],
                 more: test.throughput(place)?.into_iter().collect(),
                 title,
-            };
-            match lengths.get(&row.title).filter(|_| test.n_gen == 0) {
-                Some(lengths) => rows.extend(
-                    lengths
-                        .iter()
-                        .map(|length| ImportedRow { generation_length: Some(*length), ..row.clone() }),
-                ),
-                None => rows.push(row),
-            }
+            });
         }
         if rows.is_empty() {
             let what = "no test of a prompt or of generated tokens that this program has a column for: prompts behind a context \
                         (n_depth) are none";
             return Err(ImportError::of_file(what));
         }
-        let mut remarks = vec![
-            "each figure is the mean of a test's repetitions in one process, of one sequence".to_owned(),
-            "no token is chosen: pp is a prefill, tg decode forwards behind n_depth tokens, pg the wall clock of both"
-                .to_owned(),
-            "avg_ts is the mean of the repetitions' throughputs: it is kept, and not compared".to_owned(),
-        ];
+        let mut remarks = if tests.iter().all(|test| test.engine.is_some()) {
+            // This program wrote it.
+            vec!["each figure is the mean of all samples, and its throughput the mean of theirs".to_owned()]
+        } else {
+            let what = "each figure is the mean of a test's repetitions in one process, no token is chosen, and the throughputs in t/s are \
+                        not compared";
+            vec![what.to_owned()]
+        };
         if behind_context > 0 {
             let (tests, are) = if behind_context == 1 { ("test", "is") } else { ("tests", "are") };
             remarks.push(format!(
@@ -158,6 +151,13 @@ impl Importer for LlamaBench {
         }
         Ok(Imported { rows, remarks })
     }
+}
+
+/// A figure of a test, in seconds.
+struct TestFigure {
+    prompt_length: u32,
+    column: Column,
+    seconds: f64,
 }
 
 /// What a test was run with, as JSON.
@@ -177,27 +177,48 @@ fn varying<'a>(settings: &'a [Settings<'_>]) -> BTreeSet<&'a str> {
 impl TestRecord {
     /// `llama 7B Q4_0, ggml-model-q4_0: NVIDIA GeForce RTX 3090 Ti (CUDA)`.
     fn title(&self) -> String {
-        if let Some(heading) = &self.heading {
+        if let Some(heading) = self.heading.as_ref().filter(|heading| !heading.trim().is_empty()) {
             return heading.clone();
         }
         let file = self.model_filename.rsplit(['/', '\\']).next().unwrap_or_default();
-        let file = file.strip_suffix(".gguf").unwrap_or(file);
+        let file = file.strip_suffix(".gguf").unwrap_or(file).trim();
         let device = if self.gpu_info.trim().is_empty() { &self.cpu_info } else { &self.gpu_info };
-        let model: Vec<&str> =
-            [self.model_type.trim(), file].into_iter().filter(|text| !text.is_empty()).collect();
-        let backends = if self.backends.is_empty() { String::new() } else { format!(" ({})", self.backends) };
-        crate::one_line(&format!("{}: {}{backends}", model.join(", "), device.trim()))
+        let given = |texts: &[&str], separator: &str| {
+            let texts: Vec<&str> = texts.iter().copied().filter(|text| !text.is_empty()).collect();
+            texts.join(separator)
+        };
+        let backends = if self.backends.is_empty() { String::new() } else { format!("({})", self.backends) };
+        given(
+            &[&given(&[self.model_type.trim(), file], ", "), &given(&[device.trim(), &backends], " ")],
+            ": ",
+        )
     }
 
-    fn precision(&self) -> Option<HeadingPrecision> {
-        let is_guessed = self.model_type.contains("(guessed)");
-        let last = self.model_type.split_whitespace().last().filter(|_| !is_guessed)?;
-        PRECISIONS.iter().find(|(word, _)| *word == last).map(|(_, precision)| *precision)
+    /// Whether what it measured is of a generation of `n_gen` tokens, and not of a prompt or of the first tokens of any.
+    fn has_own_length(&self) -> bool {
+        self.n_gen > 0 && (self.n_prompt > 0 || ![128, 256].contains(&self.n_gen))
+    }
+
+    /// The weights, where the type says them: `llama 7B mostly Q4_0`.
+    fn weights(&self) -> Option<Weights> {
+        let words = || self.model_type.split_whitespace();
+        let last = words().last().filter(|_| !self.model_type.contains("(guessed)"))?;
+        if let Some((_, precision)) = PRECISIONS.iter().find(|(word, _)| *word == last) {
+            return Some(Weights::Of(*precision));
+        }
+        let is_quantized = |word: &&str| {
+            let digit = QUANTIZED
+                .iter()
+                .find_map(|start| word.strip_prefix(start))
+                .and_then(|rest| rest.chars().next());
+            digit.is_some_and(|c| c.is_ascii_digit())
+        };
+        words().find(is_quantized).map(|word| Weights::Quantized(word.to_owned()))
     }
 
     /// The engine, with the settings that make it one of several in the file.
     fn engine(&self, settings: &Settings<'_>, varying: &BTreeSet<&str>, options: &ReadOptions) -> String {
-        let name = options.engine.as_deref().or(self.engine.as_deref()).unwrap_or("llama-cpp");
+        let name = self.engine.as_deref().or(options.engine.as_deref()).unwrap_or("llama-cpp");
         let words = varying.iter().filter_map(|key| {
             let value: String = settings.get(*key)?.get().trim_matches('"').chars().take(40).collect();
             Some(format!("{key}={value}"))
@@ -216,19 +237,22 @@ impl TestRecord {
             Some(own) if (own - mean).abs() > SAME_MEAN * mean + 1.0 => {
                 Err(place.error(format!("avg_ns: {mean} is not the mean of samples_ns, {own}")))
             }
-            _ => Ok(mean * 1e-9),
+            own => Ok(own.unwrap_or(mean) * 1e-9),
         }
     }
 
-    /// The prompt length, and the time that the test measured; `None` where that is no figure of this program.
-    fn figure(&self, place: &Record<'_>, seconds: f64) -> Result<Option<(u32, (Column, f64))>, ImportError> {
-        Ok(match (self.n_prompt, self.n_gen, self.n_depth) {
+    /// What the test measured; `None` where that is no figure of this program.
+    fn figure(&self, place: &Record<'_>, seconds: f64) -> Result<Option<TestFigure>, ImportError> {
+        let (prompt_length, column, forwards) = match (self.n_prompt, self.n_gen, self.n_depth) {
             (0, 0, _) => return Err(place.error("n_prompt and n_gen are both 0")),
-            (0, tokens, depth) => Some((depth, (Column::TokenLatency, seconds / f64::from(tokens)))),
-            (prompt_length, 0, 0) => Some((prompt_length, (Column::PromptLatency, seconds))),
-            (prompt_length, _, 0) => Some((prompt_length, (Column::WallLatency, seconds))),
-            _ => None,
-        })
+            (0, 128, depth) => (depth, Column::First128Latency, 128),
+            (0, 256, depth) => (depth, Column::First256Latency, 256),
+            (0, tokens, depth) => (depth, Column::TokenLatency, tokens),
+            (prompt_length, 0, 0) => (prompt_length, Column::PromptLatency, 1),
+            (prompt_length, _, 0) => (prompt_length, Column::WallLatency, 1),
+            _ => return Ok(None),
+        };
+        Ok(Some(TestFigure { prompt_length, column, seconds: seconds / f64::from(forwards) }))
     }
 
     /// The throughput, by the test's name.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::de::IgnoredAny;
 
 pub(crate) use record::{ImportError, Record};
-pub(crate) use rows::{ImportedRow, ImportedTable};
+pub(crate) use rows::{ImportedRow, ImportedTable, Weights};
 
 use crate::Column;
 use crate::published::ReadOptions;

@@ -9,7 +9,7 @@
 use protocol::{CellSize, Precision};
 use serde::Deserialize;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record};
+use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record, Weights};
 use crate::published::ReadOptions;
 use crate::{HeadingPrecision, format_g10};
 
@@ -131,14 +131,9 @@ impl Importer for OptimumBenchmark {
             };
             rows.push(row(place, &config, &report, options)?);
         }
-        let remarks = [
-            "prefill is the mean up to the first token's logits (pytorch) or of generations of one token (other backends)",
-            "the time per output token is the mean decode latency / (max_new_tokens − 1), choosing the token included",
-            "generation lengths are max_new_tokens − 1 decode forwards",
-            "medians and memory are kept, and not compared",
-            "per_token and throughputs in samples are not read",
-        ];
-        Ok(Imported { rows, remarks: remarks.map(str::to_owned).to_vec() })
+        let remark = "the time per output token is decode / (max_new_tokens − 1), choosing the token included; a generation length is \
+                      max_new_tokens − 1; medians, memory and the throughput of decode are not compared, per_token is not read";
+        Ok(Imported { rows, remarks: vec![remark.to_owned()] })
     }
 }
 
@@ -165,16 +160,24 @@ fn row(
     let new_tokens = new_tokens.or(options.generation_length);
     let (Some(batch_size), Some(prompt_length), Some(new_tokens)) = (batch_size, prompt_length, new_tokens)
     else {
-        let what = "the sizes are in benchmark_config.json, which is not beside this file or lacks them: put it there, or give \
-                    --batch-size, --prompt-length and --generation-length (max_new_tokens; the tool's default is 100)";
-        return Err(ImportError::of_file(what));
+        let missing = [
+            (batch_size, "--batch-size"),
+            (prompt_length, "--prompt-length"),
+            (new_tokens, "--generation-length (max_new_tokens; the tool's default is 100)"),
+        ];
+        let missing: Vec<&str> =
+            missing.iter().filter(|(size, _)| size.is_none()).map(|(_, flag)| *flag).collect();
+        return Err(ImportError::of_file(format!(
+            "neither this file nor a benchmark_config.json beside it says all sizes: give {}",
+            missing.join(", ")
+        )));
     };
     let steps = new_tokens.saturating_sub(1);
     let prefill = report.prefill.latency.as_ref();
     let prefill = prefill.ok_or_else(|| place.error("prefill.latency: expected latencies, found none"))?;
     let mut figures = vec![(Column::PromptLatency, prefill.seconds(place, "prefill")?)];
     figures.extend(report.prefill.throughput(place, "prefill")?.map(|rate| (Column::PromptThroughput, rate)));
-    let mut more = Vec::new();
+    let (mut more, mut decode_rate) = (Vec::new(), None);
     let mut keep = |name, latency: &Latency, scale: f64| {
         more.extend(latency.p50.map(|median| (name, format_g10(median * scale))));
     };
@@ -183,7 +186,7 @@ fn row(
     {
         figures.push((Column::Tpot, latency.seconds(place, "decode")? / f64::from(steps)));
         keep("TPOT Median (ms)", latency, 1e3 / f64::from(steps));
-        figures.extend(decode.throughput(place, "decode")?.map(|rate| (Column::TokenThroughput, rate)));
+        decode_rate = decode.throughput(place, "decode")?;
     }
     if let Some(Target { latency: Some(latency), .. }) = report.generate.as_ref().filter(|_| steps > 0) {
         figures.push((Column::WallLatency, latency.seconds(place, "generate")?));
@@ -192,7 +195,8 @@ fn row(
     let runs = prefill.count.map(|count| ("Prompt Runs", count.to_string()));
     let memory = report.prefill.memory.as_ref().filter(|memory| memory.unit.as_deref() == Some("MB"));
     let memory = memory.and_then(|memory| memory.max_ram).map(|ram| ("Peak RAM (MB)", format_g10(ram)));
-    more.extend(runs.into_iter().chain(memory));
+    let rate = decode_rate.map(|rate| ("decode (tokens/s)", format_g10(rate)));
+    more.extend(rate.into_iter().chain(runs).chain(memory));
     let engine = options.engine.clone().or_else(|| backend.name.clone());
     let engine = engine.ok_or_else(|| {
         place.error(
@@ -202,7 +206,7 @@ fn row(
     Ok(ImportedRow {
         line: place.line,
         title: config.title(),
-        precision: config.precision(),
+        weights: config.precision().map(Weights::Of),
         engine,
         size: CellSize { batch_size, prompt_length },
         generation_length: (steps > 0).then_some(steps),

@@ -9,6 +9,13 @@ use serde_json::value::RawValue;
 /// More records than a file has that a tool wrote.
 const MOST_RECORDS: usize = 100_000;
 
+/// What the parser calls numbers.
+const NUMBERS: [(&str, &str); 3] = [
+    ("expected f64", "expected a number"),
+    ("expected u32", "expected a whole number"),
+    ("expected u64", "expected a whole number"),
+];
+
 /// A record, and where it is.
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'a> {
@@ -72,9 +79,18 @@ impl<'a> Record<'a> {
 
     /// Reads what an importer wants of it.
     pub(crate) fn read<T: Deserialize<'a>>(&self) -> Result<T, ImportError> {
-        serde_json::from_str(self.text).map_err(|error| {
-            let line = self.line + error.line().max(1) - 1;
-            ImportError { line: Some(line), what: without_place(&error) }
+        let mut json = serde_json::Deserializer::from_str(self.text);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let line = self.line + error.inner().line().max(1) - 1;
+            let key = crate::one_line(&error.path().to_string());
+            let mut what = without_place(error.inner());
+            for (rust, plain) in NUMBERS {
+                what = what.replace(rust, plain);
+            }
+            if let Some(at) = what.find("expected struct ") {
+                what.replace_range(at.., "expected an object");
+            }
+            ImportError { line: Some(line), what: if key == "." { what } else { format!("{key}: {what}") } }
         })
     }
 

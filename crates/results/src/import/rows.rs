@@ -10,6 +10,24 @@ use super::{Column, ImportError};
 use crate::published::ReadOptions;
 use crate::{Heading, HeadingPrecision, format_g10};
 
+/// What a file says of weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// They have a precision that headings know.
+    Of(HeadingPrecision),
+    /// They are of few bits, by another name.
+    Quantized(String),
+}
+
+impl Weights {
+    fn may_be(&self, precision: HeadingPrecision) -> bool {
+        match self {
+            Self::Of(own) => *own == precision,
+            Self::Quantized(_) => precision.whole().is_none(),
+        }
+    }
+}
+
 /// What a tool says of one cell, all of it or a part.
 #[derive(Debug, Clone)]
 pub(crate) struct ImportedRow {
@@ -17,8 +35,8 @@ pub(crate) struct ImportedRow {
     pub(crate) line: usize,
     /// What the file says of model, precision and device.
     pub(crate) title: String,
-    /// The precision of the weights, where the file says one that headings know.
-    pub(crate) precision: Option<HeadingPrecision>,
+    /// The weights, where the file says what they are.
+    pub(crate) weights: Option<Weights>,
     pub(crate) engine: String,
     pub(crate) size: CellSize,
     /// Decode forwards of a generation, where the cell has any.
@@ -67,12 +85,14 @@ pub(super) fn tables(
             Entry::Vacant(place) => drop(place.insert(row)),
         }
     }
-    Ok(tables.into_iter().map(|((heading, length), cells)| table(heading, length, &cells)).collect())
+    Ok(tables.into_iter().map(|((heading, length), cells)| table(&heading, length, &cells)).collect())
 }
 
 /// Checks a heading that is given against what the rows say.
 fn check_heading(rows: &[ImportedRow], options: &ReadOptions) -> Result<(), ImportError> {
     let Some(given) = &options.heading else { return Ok(()) };
+    // A row of this program has its own.
+    let rows: Vec<&ImportedRow> = rows.iter().filter(|row| Heading::parse(&row.title).is_err()).collect();
     let titles: IndexSet<&str> = rows.iter().map(|row| row.title.as_str()).collect();
     if titles.len() > 1 {
         let titles: Vec<&str> = titles.into_iter().take(4).collect();
@@ -82,18 +102,26 @@ fn check_heading(rows: &[ImportedRow], options: &ReadOptions) -> Result<(), Impo
         )));
     }
     let Ok(heading) = Heading::parse(given) else { return Ok(()) };
-    let others = rows.iter().filter_map(|row| Some((row.line, row.precision?)));
-    match others.into_iter().find(|(_, precision)| *precision != heading.precision) {
-        None => Ok(()),
-        Some((line, precision)) => {
-            let what =
-                format!("--heading says {}, and this record is of {precision} weights", heading.precision);
-            Err(ImportError { line: Some(line), what })
+    let mut weights = rows.iter().filter_map(|row| Some((row.line, row.weights.as_ref()?)));
+    let Some((line, weights)) = weights.find(|(_, weights)| !weights.may_be(heading.precision)) else {
+        return Ok(());
+    };
+    let given = heading.precision;
+    let what = match weights {
+        Weights::Of(own) => {
+            format!("--heading says {given}, and this record is of {own} weights: write {own}")
         }
-    }
+        Weights::Quantized(own) => {
+            let own = crate::one_line(own);
+            format!(
+                "--heading says {given}, and this record is of {own} weights: write INT4, INT8 or FP8, the nearest below their bits"
+            )
+        }
+    };
+    Err(ImportError { line: Some(line), what })
 }
 
-fn table(heading: String, generation_length: Option<u32>, cells: &Cells) -> ImportedTable {
+fn table(heading: &str, generation_length: Option<u32>, cells: &Cells) -> ImportedTable {
     let has =
         |column: &Column| cells.values().any(|row| row.figures.iter().any(|(other, _)| other == column));
     let figures: Vec<Column> = Column::ALL.into_iter().filter(has).collect();
@@ -104,7 +132,8 @@ fn table(heading: String, generation_length: Option<u32>, cells: &Cells) -> Impo
     columns.extend(more.iter().map(|name| (*name).to_owned()));
     let rows = cells.values().map(|row| {
         let CellSize { batch_size, prompt_length } = row.size;
-        let mut texts = vec![row.engine.clone(), batch_size.to_string(), prompt_length.to_string()];
+        let engine = crate::one_line(&row.engine);
+        let mut texts = vec![engine, batch_size.to_string(), prompt_length.to_string()];
         texts.extend(generation_length.map(|length| length.to_string()));
         let figure = |column: &Column| {
             let found = row.figures.iter().find(|(other, _)| other == column);
@@ -113,10 +142,10 @@ fn table(heading: String, generation_length: Option<u32>, cells: &Cells) -> Impo
         texts.extend(figures.iter().map(figure));
         let kept = |name: &&str| {
             let found = row.more.iter().find(|(other, _)| other == name);
-            found.map(|(_, text)| text.clone()).unwrap_or_default()
+            found.map(|(_, text)| crate::one_line(text)).unwrap_or_default()
         };
         texts.extend(more.iter().map(kept));
         (row.line, texts)
     });
-    ImportedTable { heading, columns, rows: rows.collect() }
+    ImportedTable { heading: crate::one_line(heading), columns, rows: rows.collect() }
 }

@@ -50,21 +50,15 @@ impl Importer for Sglang {
                 Some(name) if has_names => format!("{engine} ({name})"),
                 _ => engine.to_owned(),
             };
-            row(place, record, engine)
+            row(place, &record, engine)
         });
-        let remarks = [
-            "each figure is of one prefill and one generation",
-            "prefill and decode steps have choosing the token in them",
-            "the time per output token is (total_latency − prefill_latency) / (output_len − 1)",
-            "generation lengths are output_len − 1 decode steps",
-            "median_decode_latency is kept, and not compared",
-            "overall_throughput counts output_len tokens and is not read",
-        ];
-        Ok(Imported { rows: rows.collect::<Result<_, _>>()?, remarks: remarks.map(str::to_owned).to_vec() })
+        let remark = "each figure is of one prefill or one generation, choosing the tokens included; a generation length is output_len − 1; \
+                      medians are not compared, and overall_throughput is not read";
+        Ok(Imported { rows: rows.collect::<Result<_, _>>()?, remarks: vec![remark.to_owned()] })
     }
 }
 
-fn row(place: &Record<'_>, record: BatchRecord, engine: String) -> Result<ImportedRow, ImportError> {
+fn row(place: &Record<'_>, record: &BatchRecord, engine: String) -> Result<ImportedRow, ImportError> {
     if record.overall_throughput.is_none() {
         let what = "overall_throughput: missing, as before sglang 0.3.6, of whose versions some decode output_len times and others \
                     output_len − 1: measure again with a later one";
@@ -90,7 +84,7 @@ fn row(place: &Record<'_>, record: BatchRecord, engine: String) -> Result<Import
     Ok(ImportedRow {
         line: place.line,
         title: String::new(),
-        precision: None,
+        weights: None,
         engine,
         size: CellSize { batch_size: record.batch_size, prompt_length: record.input_len },
         generation_length: (steps > 0).then_some(steps),

@@ -68,23 +68,18 @@ impl Importer for VllmLatency {
         let row = ImportedRow {
             line: place.line,
             title: String::new(),
-            precision: None,
+            weights: None,
             engine: options.engine.clone().unwrap_or_else(|| "vllm".into()),
             size: CellSize { batch_size, prompt_length },
             generation_length: tokens.checked_sub(1).filter(|steps| *steps > 0),
-            figures: vec![(Column::WallLatency, mean)],
+            figures: vec![(if tokens == 1 { Column::PromptLatency } else { Column::WallLatency }, mean)],
             more: Vec::new(),
         };
         let count = record.latencies.len();
-        let remarks = [
-            format!(
-                "the wall clock is the mean of {count} batches of prompts, each to its last token; prefill and decode are not apart"
-            ),
-            format!(
-                "{tokens} tokens are a generation length of {} decode forwards: the prefill gives the first",
-                tokens.saturating_sub(1)
-            ),
-        ];
-        Ok(Imported { rows: vec![row], remarks: remarks.to_vec() })
+        let what = if tokens == 1 { "prompt latency, choosing the token included," } else { "wall clock" };
+        let remark = format!(
+            "the {what} is the mean of {count} batches, each from its prompts to its last token; a generation length is the tokens − 1"
+        );
+        Ok(Imported { rows: vec![row], remarks: vec![remark] })
     }
 }

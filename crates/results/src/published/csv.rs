@@ -202,6 +202,7 @@ impl Layout {
             heading,
             line,
             remarks: remarks(&self.columns, &read, file, 1),
+            is_exact: false,
             generation_length: read.generation_length,
             rows: read.rows,
             columns: self.columns.clone(),

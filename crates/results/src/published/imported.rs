@@ -23,7 +23,7 @@ fn document(imported: ImportedFile, file: &str, options: &ReadOptions) -> Result
     let mut read: Vec<PublishedTable> =
         tables.into_iter().map(|imported| table(imported, file, options)).collect::<Result<_, _>>()?;
     if let Some(first) = read.first_mut() {
-        first.remarks = remarks.iter().map(|remark| format!("{file}: {tool}: {remark}")).collect();
+        first.remarks = vec![format!("{file}: {tool}: {}", remarks.join("; "))];
     }
     Ok(Document { pieces: read.into_iter().map(Piece::Table).collect() })
 }
@@ -47,6 +47,7 @@ fn table(
         line,
         markdown: None,
         generation_length: read.generation_length,
+        is_exact: true,
         remarks: Vec::new(),
         columns,
         rows: read.rows,

@@ -254,6 +254,7 @@ fn table(
             },
         ),
         remarks: remarks(&columns, &read, file, first.unwrap_or(0)),
+        is_exact: false,
         generation_length: read.generation_length.or(stated),
         columns,
         rows: read.rows,
@@ -276,9 +277,12 @@ fn explain(error: &serde_json::Error, text: &str, file: &str) -> PublishedError 
     }
     let line = (error.line() > 0).then_some(error.line());
     let words = without_place(&error.to_string()).to_owned();
-    let is_json = !error.is_syntax() && !error.is_eof() && serde_json::from_str::<IgnoredAny>(text).is_ok();
-    if !is_json {
-        return PublishedError::new(file, line, format!("not JSON: {words}"));
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let words = error.to_string();
+        let is_number = ["NaN", "Infinity"].iter().any(|word| text.contains(word));
+        let note = if is_number { ": NaN and Infinity are no numbers of JSON" } else { "" };
+        let what = format!("not JSON: {}{note}", without_place(&words));
+        return PublishedError::new(file, (error.line() > 0).then_some(error.line()), what);
     }
     if serde_json::from_str::<Vec<EarlierTable>>(text).is_ok_and(|tables| !tables.is_empty()) {
         let what = "a run's tables from an earlier version of this program, whose figures have no names: print them again with \

@@ -106,6 +106,7 @@ fn parse_all(
             line: line.number,
             markdown,
             remarks: remarks(&columns, &rows, file, line.number),
+            is_exact: false,
             generation_length: rows.generation_length,
             rows: rows.rows,
             columns,

@@ -34,6 +34,8 @@ pub struct PublishedTable {
     pub rows: Vec<PublishedRow>,
     /// Decode forwards of a generation; `None` where neither the file nor the caller says it.
     pub generation_length: Option<u32>,
+    /// Whether the figures are a program's own, and not rounded to be printed.
+    pub is_exact: bool,
     /// What of the file was not read, one line each with its place.
     pub remarks: Vec<String>,
 }
