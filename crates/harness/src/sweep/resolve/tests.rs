@@ -69,7 +69,7 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
             }
         }
     }
-    assert_eq!(count, 19);
+    assert_eq!(count, 29);
 }
 
 #[test]
