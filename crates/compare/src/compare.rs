@@ -189,18 +189,18 @@ impl Pending {
             missing.push(Missing { is_of_baseline, what, may_come: is_of_baseline && may_come });
         };
         for ((engine, size), one) in &baseline_cells {
-            let Some(other) = candidate_cells.shift_remove(&(*engine, *size)) else {
+            let Some(other) = candidate_cells.get(&(*engine, *size)) else {
                 lone(true, Lone::Cell((*engine).into(), *size));
                 continue;
             };
-            let both = [one, &other];
+            let both = [one, other];
             let [baseline_ends, candidate_ends] = both.map(|sides| Ends::new(sides.row));
             if let Some(verdict) = EndVerdict::new(&baseline_ends, &candidate_ends) {
                 let words = [baseline_ends, candidate_ends].map(|ends| ends.words());
                 ends.push(PendingEnd { engine: (*engine).into(), size: *size, words, verdict });
             }
             if both.iter().all(|sides| sides.ended().is_none()) {
-                for (is_of_baseline, sides, partner) in [(true, one, &other), (false, &other, one)] {
+                for (is_of_baseline, sides, partner) in [(true, one, other), (false, other, one)] {
                     let alone =
                         sides.by_metric.keys().filter(|metric| !partner.by_metric.contains_key(metric));
                     alone.for_each(|metric| {
@@ -210,7 +210,7 @@ impl Pending {
             }
             lines.extend(of_cell((engine, *size), both, design, criteria));
         }
-        for (engine, size) in candidate_cells.keys() {
+        for (engine, size) in candidate_cells.keys().filter(|cell| !baseline_cells.contains_key(*cell)) {
             lone(false, Lone::Cell((*engine).into(), *size));
         }
         add_means(&mut lines, design);

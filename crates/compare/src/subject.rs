@@ -17,7 +17,7 @@ pub struct Subject<'a> {
     /// Records that its sweep asks for and that it lacks.
     pub(crate) missing: usize,
     pub(crate) tables: Vec<ResultTable<'a>>,
-    /// Of a file with several tables below one heading: the same, each with the prompts and first tokens of all.
+    /// The same tables of a file, where several stand below one heading: each with the prompts and first tokens of all.
     joined: Option<Vec<ResultTable<'a>>>,
 }
 

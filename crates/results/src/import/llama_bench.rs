@@ -19,7 +19,7 @@ pub(super) struct LlamaBench;
 
 #[derive(Deserialize)]
 struct TestRecord {
-    /// In files of this program: the engine that ran the test, and the heading of its table.
+    /// The engine that ran the test, and the heading of its table, in files of this program.
     #[serde(default)]
     engine: Option<String>,
     #[serde(default)]

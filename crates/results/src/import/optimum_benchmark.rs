@@ -1,6 +1,6 @@
 //! Hugging Face optimum-benchmark: `benchmark_report.json` beside its `benchmark_config.json`, or both in `benchmark.json`.
 //!
-//! With pytorch, `prefill` is a generation up to the first token's logits and `decode` its rest; with other backends they are a generation
+//! `prefill` is, with pytorch, a generation up to the first token's logits and `decode` its rest; with other backends they are a generation
 //! of one token, and a whole one less the mean of those. `generate`, since 0.6, is the generation itself
 //! (`optimum_benchmark/scenarios/inference/scenario.py`). `max_new_tokens - 1` decode forwards follow the prefill, by which the tool
 //! divides, too. `per_token` is not read: since 0.5 it repeats earlier generations and has prefills in it
