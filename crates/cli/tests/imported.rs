@@ -160,6 +160,40 @@ fn tables_of_the_same_generation_length_are_compared() {
     assert_eq!(twice["counts"]["total"], 5, "{twice}");
 }
 
+/// Engines and figures of one heading may stand in several tables of a file.
+#[test]
+fn tables_below_one_heading_are_compared_as_one() {
+    let place = Place::new();
+    let heading = "## LLaMA-2 7B FP16 CUDA (1 A100 80GB)\n\n";
+    let table = |engine: &str, column: &str, figure: &str| {
+        format!(
+            "| Engine | Batch Size | Prompt Length | {column} |\n|---|---|---|---|\n| {engine} | 1 | 16 | {figure} |\n\n"
+        )
+    };
+    let file = |prompt: &str| {
+        let tables = [
+            table("a", "Prompt Latency (ms)", prompt),
+            table("b", "Prompt Latency (ms)", "20.5"),
+            table("a", "Wall-Clock Latency (s)", "3.25"),
+            table("b", "Wall-Clock Latency (s)", "4.25"),
+        ];
+        heading.to_owned() + &tables.concat()
+    };
+    place.write("one.md", &file("10.5"));
+    place.write("other.md", &file("21.5"));
+    let arguments = ["compare", "one.md", "other.md", "--threshold", "5%", "--format", "json"];
+    let report: Value = serde_json::from_str(&stdout(&place, &arguments, 1)).unwrap();
+    assert_eq!(report["tables"].as_array().unwrap().len(), 1, "{report}");
+    let counts = &report["counts"];
+    assert_eq!(
+        (&counts["inconclusive"], &report["missing"]),
+        (&0.into(), &Value::Array(Vec::new())),
+        "{report}"
+    );
+    let cells = |section: usize| report["tables"][0]["sections"][section]["cells"].as_array().unwrap().len();
+    assert_eq!([cells(0), cells(1)], [2, 2], "{report}");
+}
+
 #[test]
 fn times_per_output_token_are_compared_and_wall_clocks_of_other_lengths_are_not() {
     let place = Place::new();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
+use indexmap::map::Entry;
 use protocol::CellSize;
 
 use crate::{Column, ResultRow, ResultTable, Value};
@@ -23,9 +24,10 @@ const MOST_TABLES: usize = 16;
 /// Rows by engine and size.
 type Rows<'a> = IndexMap<(&'a str, CellSize), ResultRow<'a>>;
 
-/// Gives each of several tables below one heading what the others say of prompts and first tokens: these are of generations of any
-/// length, and a file has them once.
+/// Makes one table of those below one heading that are of generations of one length, and gives each of the others what all say of
+/// prompts and first tokens: these are of generations of any length, and a file has them once.
 pub fn joined<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
+    let tables = with_same_lengths(tables);
     let mut known: HashMap<String, (usize, Rows<'a>)> = HashMap::new();
     for table in &tables {
         let (count, rows) = known.entry(table.title.to_string()).or_default();
@@ -33,7 +35,7 @@ pub fn joined<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
         if *count <= MOST_TABLES {
             for row in &table.rows {
                 let known = rows.entry((row.engine, row.size)).or_insert_with(|| of_any_length(row));
-                fill(known, row);
+                fill(known, row, &OF_ANY_LENGTH);
             }
         }
     }
@@ -45,7 +47,7 @@ pub fn joined<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
         let mut missing = rows.clone();
         for row in &mut table.rows {
             if let Some(known) = missing.shift_remove(&(row.engine, row.size)) {
-                fill(row, &known);
+                fill(row, &known, &OF_ANY_LENGTH);
             }
         }
         let has_figure = |row: &ResultRow<'_>| row.values.iter().any(|value| value.figure().is_some());
@@ -57,6 +59,31 @@ pub fn joined<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
         table
     };
     tables.into_iter().map(join).collect()
+}
+
+/// The tables, those of one heading and generation length as one.
+fn with_same_lengths<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
+    let mut merged: IndexMap<(String, Option<u32>), ResultTable<'a>> = IndexMap::new();
+    for table in tables {
+        let length = table.rows.first().map(|row| row.generation_length.tokens);
+        match merged.entry((table.title.to_string(), length)) {
+            Entry::Vacant(place) => drop(place.insert(table)),
+            Entry::Occupied(mut first) => merge(first.get_mut(), table),
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// Adds the rows of another table; of a row that is in both, its columns.
+fn merge<'a>(table: &mut ResultTable<'a>, other: ResultTable<'a>) {
+    let places: HashMap<(&str, CellSize), usize> =
+        table.rows.iter().enumerate().rev().map(|(place, row)| ((row.engine, row.size), place)).collect();
+    for row in other.rows {
+        match places.get(&(row.engine, row.size)) {
+            Some(place) => fill(&mut table.rows[*place], &row, &Column::ALL),
+            None => table.rows.push(row),
+        }
+    }
 }
 
 /// A row with nothing that depends on the length of its generation.
@@ -72,10 +99,10 @@ fn of_any_length<'a>(row: &ResultRow<'a>) -> ResultRow<'a> {
 }
 
 /// Takes from another row what this one has no figure of.
-fn fill(row: &mut ResultRow<'_>, other: &ResultRow<'_>) {
-    for column in OF_ANY_LENGTH {
-        if row.values[column as usize] == Value::NotAvailable {
-            row.values[column as usize] = other.value(column);
+fn fill(row: &mut ResultRow<'_>, other: &ResultRow<'_>, columns: &[Column]) {
+    for column in columns {
+        if row.value(*column) == Value::NotAvailable {
+            row.values[*column as usize] = other.value(*column);
         }
     }
 }

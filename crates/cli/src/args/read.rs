@@ -7,8 +7,8 @@ use results::published::ReadOptions;
 /// What files with tables may leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct ReadArgs {
-    /// The engine of a file without an Engine column, such as the csv of a benchmark script; of another tool's file what to call the
-    /// tool.
+    /// The engine of a file without an Engine column, such as the csv of a benchmark script; for another tool's results, what to call
+    /// the tool.
     #[arg(long = "engine", value_name = "NAME")]
     file_engine: Option<String>,
     /// The heading of a file's tables that have none which says model, precision and device, e.g. "LLaMA-2 7B FP16 CUDA (1 A100

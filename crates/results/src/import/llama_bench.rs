@@ -168,8 +168,8 @@ fn varying<'a>(settings: &'a [Settings<'_>]) -> BTreeSet<&'a str> {
     let Some(first) = settings.first() else { return BTreeSet::new() };
     let keys = settings.iter().flat_map(|one| one.keys()).map(String::as_str).collect::<BTreeSet<_>>();
     let differs = |key: &&str| {
-        let value = |one: &Settings<'_>| one.get(*key).map(|value| value.get().to_owned());
-        settings.iter().any(|one| value(one) != value(first))
+        let value = first.get(*key).map(|value| value.get());
+        settings.iter().any(|one| one.get(*key).map(|value| value.get()) != value)
     };
     keys.into_iter().filter(|key| !NO_SETTINGS.contains(key)).filter(differs).collect()
 }
