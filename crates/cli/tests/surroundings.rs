@@ -161,7 +161,9 @@ fn a_clock_that_jumps_gives_no_figure() {
     let (code, stdout) = place.run(&format!("{MOCK}\n[options.mock]\nclock_jumps = true\n"), &[]);
     assert_eq!(code, 1);
     assert!(
-        stdout.contains("FAILED in decode: not a reply of this protocol (latency must be positive, found 0)"),
+        stdout.contains(
+            "FAILED in decode: not a reply of this protocol (latency must be from 1e-9 to 1e9 s, found 0.0)"
+        ),
         "{stdout}"
     );
 }

@@ -29,12 +29,17 @@ pub struct CeilingsRequest {
 #[serde(deny_unknown_fields)]
 pub struct Reached {
     /// Bytes a second read from memory, the fastest of several passes.
+    #[serde(default, deserialize_with = "crate::rate::per_second_if_known")]
     pub read_bytes_per_second: Option<f64>,
     /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::rate::per_second_by_precision")]
     pub flops_per_second: BTreeMap<Precision, f64>,
     /// The same over `sustained_seconds`: the mean, with whatever clocks the device's power allows by then.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "crate::rate::per_second_by_precision"
+    )]
     pub sustained_flops_per_second: BTreeMap<Precision, f64>,
     /// What a reader should know, one line each.
     #[serde(default)]
@@ -46,6 +51,7 @@ pub struct Reached {
 #[serde(deny_unknown_fields)]
 pub struct MeasuredCeiling {
     /// Bytes, or operations, a second.
+    #[serde(deserialize_with = "crate::rate::per_second")]
     pub per_second: f64,
     /// The engine.
     pub by: String,
@@ -56,6 +62,7 @@ pub struct MeasuredCeiling {
 #[serde(deny_unknown_fields)]
 pub struct SustainedCeiling {
     /// Operations a second: the mean.
+    #[serde(deserialize_with = "crate::rate::per_second")]
     pub per_second: f64,
     /// The engine.
     pub by: String,
@@ -160,6 +167,23 @@ mod tests {
         assert_eq!(serde_json::from_str::<MeasuredCeilings>(&text).unwrap(), best);
         let before = r#"{"device":"cpu","read_bytes":null,"flops":{}}"#;
         assert!(serde_json::from_str::<MeasuredCeilings>(before).unwrap().sustained_flops.is_empty());
+    }
+
+    #[test]
+    fn a_rate_that_can_be_none_is_refused_where_it_is_read() {
+        for bad in ["5e-324", "0", "-1", "1e308"] {
+            for json in [
+                format!(r#"{{"read_bytes_per_second":{bad}}}"#),
+                format!(r#"{{"flops_per_second":{{"fp32":{bad}}}}}"#),
+                format!(r#"{{"sustained_flops_per_second":{{"fp32":{bad}}}}}"#),
+            ] {
+                let error = serde_json::from_str::<Reached>(&json).unwrap_err().to_string();
+                assert!(error.starts_with("expected 1 to 1e21 a second, found "), "{error}");
+            }
+            let ceiling = format!(r#"{{"per_second":{bad},"by":"a"}}"#);
+            assert!(serde_json::from_str::<MeasuredCeiling>(&ceiling).is_err());
+            assert!(serde_json::from_str::<SustainedCeiling>(&ceiling).is_err());
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod machine_load;
 mod measurement;
 mod message;
 mod processor;
+mod rate;
 mod read_measurement;
 mod share;
 mod verification;

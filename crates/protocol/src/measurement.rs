@@ -169,7 +169,11 @@ pub struct Measurement {
     pub procedure: Option<Procedure>,
     /// Bytes a second that the processor read from memory right before or right after, the most; `None` where that was not
     /// measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::rate::per_second_if_known"
+    )]
     pub read_bytes_per_second: Option<f64>,
     /// What the GPU did; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,14 +245,15 @@ mod tests {
             serde_json::from_str::<Measured>(&json).map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(read("1e-9", "0"), Ok(()));
-        for bad in ["0.0", "-1.0"] {
+        assert_eq!(read("1e9", "1e-9"), Ok(()));
+        for bad in ["0.0", "-1.0", "9e-10", "2.3e-308", "5e-324", "1.1e9", "1e308"] {
             let error = read(bad, "1").unwrap_err();
-            assert!(
-                error.starts_with(&format!("latency must be positive, found {}", bad.trim_end_matches(".0"))),
-                "{error}"
-            );
+            assert!(error.starts_with("latency must be from 1e-9 to 1e9 s, found "), "{error}");
         }
-        assert!(read("1", "-1e-9").unwrap_err().starts_with("latency must not be negative, found"));
+        for bad in ["-1e-9", "5e-324", "1e308"] {
+            let error = read("1", bad).unwrap_err();
+            assert!(error.starts_with("latency must be 0, or from 1e-9 to 1e9 s, found "), "{error}");
+        }
         assert!(read("1e999", "0").is_err());
     }
 }

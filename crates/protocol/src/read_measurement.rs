@@ -87,6 +87,7 @@ struct MeasurementV1 {
     ranks: Vec<Memory>,
     collectives: Option<CollectiveShares>,
     tokens_sha256: Option<String>,
+    #[serde(default, deserialize_with = "crate::rate::per_second_if_known")]
     read_bytes_per_second: Option<f64>,
     gpu: Option<GpuSeries>,
 }
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(error(&old.replace("\"schema\":1", "\"schema\":3")), "schema: expected 1 or 2, found 3");
         assert!(
             error(&old.replace("[0.1]", "[0]"))
-                .starts_with("not a record: latency must be positive, found 0")
+                .starts_with("not a record: latency must be from 1e-9 to 1e9 s, found 0")
         );
         assert!(
             error(&old.replace("\"engine\"", "\"motor\"")).starts_with("not a record: unknown field `motor`")
