@@ -9,6 +9,10 @@ use super::text;
 /// Values that differ by more than this factor are shown on a logarithmic scale.
 const LOG_FROM: f64 = 20.0;
 
+/// What an axis shows lies between these: beyond them are no measurements, and differences and logarithms have an end.
+const SMALLEST: f64 = 1e-30;
+const LARGEST: f64 = 1e30;
+
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Axis {
@@ -27,7 +31,11 @@ impl Axis {
 
     /// Linear from `low`, with ticks at round numbers.
     pub(crate) fn linear(low: f64, largest: f64) -> Self {
-        let largest = if largest > low { largest } else { low + 1.0 };
+        let low = if low.is_finite() { low.clamp(-LARGEST, LARGEST) } else { 0.0 };
+        let largest = if largest.is_finite() { largest.clamp(-LARGEST, LARGEST) } else { low };
+        // Ticks that no number tells apart would have no end.
+        let is_wide = largest - low > SMALLEST.max(1e-9 * low.abs());
+        let largest = if is_wide { largest } else { low + low.abs().max(1.0) };
         let step = round_step((largest - low) / 5.0);
         let high = ((largest - low) / step).ceil() * step + low;
         let count = ((high - low) / step).round() as usize;
@@ -41,9 +49,9 @@ impl Axis {
 
     /// Logarithmic, with ticks at 1, 2 and 5 of each decade, or fewer.
     pub(crate) fn log(least: f64, largest: f64) -> Self {
-        // A decade of 0, or of no number, has no end.
-        let positive = |value: f64| value.clamp(f64::MIN_POSITIVE, f64::MAX);
-        let (low, high) = (positive(least / 1.25), positive(largest * 1.25));
+        let positive = |value: f64| if value.is_nan() { 1.0 } else { value.clamp(SMALLEST, LARGEST) };
+        let (least, largest) = (positive(least.min(largest)), positive(least.max(largest)));
+        let (low, high) = (least / 1.25, largest * 1.25);
         let of = |leading: &[f64]| -> Vec<(f64, String)> {
             let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
             let values =
@@ -133,7 +141,7 @@ impl Axis {
 }
 
 fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
-    let fits = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
+    let fits = values.into_iter().filter(|value| (SMALLEST..=LARGEST).contains(value));
     let (least, largest) = fits.fold((f64::INFINITY, 0.0), |(least, largest): (f64, f64), value| {
         (least.min(value), largest.max(value))
     });
@@ -219,11 +227,22 @@ mod tests {
 
     #[test]
     fn whatever_the_values_there_is_an_axis() {
-        for values in [vec![], vec![0.0], vec![f64::NAN, f64::INFINITY], vec![1e-300, 1e300], vec![5.0; 3]] {
-            let axis = Axis::of(values.clone());
-            assert!(!axis.ticks.is_empty() && axis.low < axis.high, "{values:?}: {axis:?}");
-            assert!((0..=100).contains(&axis.map(&3.0, (0, 100))));
+        let all =
+            [0.0, 5e-324, 2.3e-308, 1e-200, 1e-30, 1.0, 5.0, 1e30, 1e308, -1.0, f64::NAN, f64::INFINITY];
+        let pairs = all.iter().flat_map(|one| all.iter().map(move |other| [*one, *other]));
+        for values in pairs {
+            let axes = [
+                Axis::of(values),
+                Axis::of([values[0]; 3]),
+                Axis::linear(values[0], values[1]),
+                Axis::log(values[0], values[1]),
+            ];
+            for axis in axes {
+                assert!((1..=20).contains(&axis.ticks.len()) && axis.low < axis.high, "{values:?}: {axis:?}");
+                assert!((0..=100).contains(&axis.map(&3.0, (0, 100))));
+            }
         }
+        assert!(!Axis::of([]).ticks.is_empty());
     }
 
     #[test]
