@@ -48,6 +48,9 @@ impl Export {
             self.out.file_name().with_context(|| format!("{}: not a folder's name", self.out.display()))?;
         let partial = format!(".{}.partial-{}", name.to_string_lossy(), std::process::id());
         let partial = self.out.with_file_name(partial);
+        if let Some(parent) = partial.parent() {
+            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        }
         let written = self
             .write(&weights, &partial)
             .and_then(|()| fs::rename(&partial, &self.out).with_context(|| self.out.display().to_string()));
@@ -59,7 +62,8 @@ impl Export {
     }
 
     fn write(&self, weights: &Weights, dir: &Path) -> Result<()> {
-        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        // Not one that is there already, or a link to it.
+        fs::create_dir(dir).with_context(|| dir.display().to_string())?;
         if weights.specs().iter().all(|spec| weights.is_stored(spec, self.precision)) {
             for shard in weights.files() {
                 copy(&self.model, dir, &shard.file_name)?;

@@ -1,7 +1,7 @@
 //! Which weights these are, without reading all of them.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::ModelSource;
 use sha2::{Digest, Sha256};
@@ -35,6 +35,20 @@ pub fn fingerprint(source: &ModelSource) -> Result<String, CheckpointError> {
         }
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// The files that a fingerprint is of; none where weights are seeded.
+///
+/// # Errors
+/// Where the folder has no weights, or an index that can't be read.
+pub fn model_files(source: &ModelSource) -> Result<Vec<PathBuf>, CheckpointError> {
+    match source {
+        ModelSource::Seeded { .. } => Ok(Vec::new()),
+        ModelSource::Checkpoint { dir } => {
+            let names = ["config.json".to_owned()].into_iter().chain(weight_files(dir)?);
+            Ok(names.map(|name| dir.join(name)).collect())
+        }
+    }
 }
 
 fn update(hash: &mut Sha256, path: &Path, name: &str) -> std::io::Result<()> {

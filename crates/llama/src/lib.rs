@@ -19,13 +19,14 @@ mod seeded;
 mod shard;
 mod synth;
 mod weights;
+mod write;
 
 pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
 pub use files::{
     LFS_POINTER, is_lfs_pointer, open_regular, read_text, sha256_hex, sha256_of_file, sha256_of_tree,
 };
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, model_files};
 pub use json::{from_python_json, to_python_json};
 pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
@@ -34,3 +35,4 @@ pub use rope::RopeScaling;
 pub use shard::{Part, TensorParallel, WorldSizeError};
 pub use synth::{SynthError, write_checkpoint};
 pub use weights::{Values, Weight, WeightData, Weights};
+pub use write::{NewFile, write_whole};

@@ -7,7 +7,7 @@ use std::path::Path;
 use protocol::Precision;
 use safetensors::{Dtype, View};
 
-use crate::{LlamaConfig, WeightSpec, Weights};
+use crate::{LlamaConfig, NewFile, WeightSpec, Weights, write_whole};
 
 /// A checkpoint that can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -66,20 +66,15 @@ pub fn write_checkpoint(weights: &Weights, precision: Precision, dir: &Path) -> 
     std::fs::create_dir_all(dir).map_err(|error| write(dir, error))?;
 
     let path = dir.join("model.safetensors");
-    let partial = dir.join("model.safetensors.partial");
+    let file = NewFile::beside(&path).map_err(|error| write(&path, error))?;
     let views =
         weights.specs().into_iter().map(|spec| (spec.name.clone(), Lazy { weights, spec, precision }));
     // transformers refuses a file without this entry.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), &partial)
+    safetensors::serialize_to_file(views, Some(metadata), file.partial_path())
         .map_err(|error| SynthError::Format { path: path.clone(), why: error.to_string() })?;
-    let config = dir.join("config.json");
-    write_config(weights.config(), precision, &config)?;
-    // safetensors makes its file readable for its owner alone; it gets the mode that any new file has.
-    std::fs::metadata(&config)
-        .and_then(|metadata| std::fs::set_permissions(&partial, metadata.permissions()))
-        .and_then(|()| std::fs::rename(&partial, &path))
-        .map_err(|error| write(&path, error))
+    write_config(weights.config(), precision, &dir.join("config.json"))?;
+    file.keep().map_err(|error| write(&path, error))
 }
 
 fn write_config(config: &LlamaConfig, precision: Precision, path: &Path) -> Result<(), SynthError> {
@@ -91,7 +86,7 @@ fn write_config(config: &LlamaConfig, precision: Precision, path: &Path) -> Resu
     }
     .into();
     let text = format!("{json:#}\n");
-    std::fs::write(path, text).map_err(|error| SynthError::Write { path: path.into(), error })
+    write_whole(path, text.as_bytes()).map_err(|error| SynthError::Write { path: path.into(), error })
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl ModelIdentity {
 }
 
 /// Size, and nanoseconds of the last change: a file of the same name and version may be another.
-type Stamp = (u64, u128);
+pub(crate) type Stamp = (u64, u128);
 
 /// Everything that an engine's answer depends on, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl AnswerKey {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let facts = fs::metadata(path).ok()?;
     let changed = facts.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((facts.len(), changed.as_nanos()))
@@ -190,14 +190,8 @@ impl KeptAnswers {
             return;
         }
         // The folder is a cache: without it, everything is computed anew.
-        let partial = file.with_extension(format!("{}.{}", std::process::id(), ENDINGS[1]));
         let dir = file.parent().expect("a file in the folder");
-        let written = fs::create_dir_all(dir)
-            .and_then(|()| fs::write(&partial, text))
-            .and_then(|()| fs::rename(&partial, &file));
-        if written.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
+        let _ = fs::create_dir_all(dir).and_then(|()| llama::write_whole(&file, text.as_bytes()));
         drop_oldest(dir, MOST_BYTES);
     }
 
