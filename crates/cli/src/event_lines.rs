@@ -20,6 +20,7 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
         Event::Farewell { engine, error } => {
             format!("warning: {engine}: its worker did not end in order: {error}")
         }
+        Event::FolderGone { what } => format!("warning: {what}"),
         Event::MeasuredAgain { cell, attempt, attempts, why } => format!(
             "{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}",
             cell_name(&cell)

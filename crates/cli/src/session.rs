@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant, Verify};
 use protocol::ProgramVersion;
+use results::RunFolder;
 
 use crate::args::{HistoryFlags, MeasureArgs};
 use crate::exit_status::ExitStatus;
@@ -57,9 +58,13 @@ pub(crate) fn waiting_for_idle(limit: Duration, busy: &str) -> String {
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
-/// its end, `again` is shown, the command that goes on; else where the time went. A cell that failed is a finding of a run that is
+/// its end, `again` makes the command that goes on in these folders, which is shown; else where the time went. A cell that failed is a finding of a run that is
 /// alone; of two sides the comparison says what it is.
-pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result<ExitStatus> {
+pub(crate) fn measure(
+    session: &mut Session,
+    watch: bool,
+    again: &dyn Fn(&[RunFolder]) -> String,
+) -> Result<ExitStatus> {
     let mut shown = Shown::new(session, watch);
     let outcome = session.measure(&mut |event| shown.show(&event));
     shown.finish();
@@ -74,7 +79,7 @@ pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result
     }
     match outcome {
         Ok(RunSummary { interrupted: true, .. }) => {
-            printer::line(&format!("interrupted: `{again}` measures the rest"));
+            printer::line(&format!("interrupted: `{}` measures the rest", again(folders)));
             Ok(ExitStatus::Interrupted)
         }
         Ok(summary) => {
@@ -84,6 +89,7 @@ pub(crate) fn measure(session: &mut Session, watch: bool, again: &str) -> Result
             Ok(if is_finding { ExitStatus::Finding } else { ExitStatus::Done })
         }
         Err(error) => {
+            let again = again(folders);
             printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
             Err(error.into())
         }

@@ -52,7 +52,18 @@ fn shares_have_every_cell_once_and_are_merged_into_the_run_that_one_job_measures
         .bench(&["merge", "run-1", "-o", "merged"])
         .assert()
         .code(2)
-        .stderr(contains("there is a run already"));
+        .stderr("error: merged: there is a run already: --out names a new one\n");
+    // Nothing is left of the way there, and nothing of a user's is written over.
+    std::fs::create_dir(place.path("mine")).unwrap();
+    place.write("mine/table.md", "mine");
+    place
+        .bench(&["merge", "run-1", "-o", "mine"])
+        .assert()
+        .code(2)
+        .stderr("error: mine: not an empty folder: --out names a new one\n");
+    let partial = |name: &str| name.ends_with(".partial");
+    let names = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| partial(&name.to_string_lossy())));
 }
 
 #[test]

@@ -159,8 +159,42 @@ fn what_is_no_run_s_is_not_replaced_and_links_are_not_followed() {
     place.bench(&["run", "--resume", "run"]).assert().success();
     std::fs::remove_file(place.path("run/measurements.jsonl")).unwrap();
     std::os::unix::fs::symlink(&victim, place.path("run/measurements.jsonl")).unwrap();
-    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(contains("symbolic link"));
+    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(contains(": a link: "));
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+}
+
+#[test]
+fn no_file_of_a_run_may_be_a_link() {
+    let place = Place::new();
+    place.run(MOCK, &[]);
+    place.write("run/verification.json", "[]");
+    for name in ["sweep.toml", "environment.json", "verification.json", "measurements.jsonl"] {
+        let (own, elsewhere) = (place.path("run").join(name), place.path(name).with_extension("elsewhere"));
+        std::fs::rename(&own, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &own).unwrap();
+        for arguments in
+            [&["table", "run"][..], &["run", "--resume", "run"], &["merge", "run", "-o", "merged"]]
+        {
+            let error = format!("error: run/{name}: a link: the files of a run are in its folder\n");
+            place.bench(arguments).assert().code(2).stderr(error);
+        }
+        std::fs::rename(&elsewhere, &own).unwrap();
+    }
+    place.bench(&["table", "run"]).assert().success();
+}
+
+#[test]
+fn files_of_further_parts_are_found_before_anything_is_measured() {
+    for name in ["environment-2.json", "sweep-17.toml"] {
+        let place = Place::new();
+        place.write("sweep.toml", MOCK);
+        std::fs::create_dir(place.path("run")).unwrap();
+        place.write(&format!("run/{name}"), "{}");
+        place.bench(&["run", "sweep.toml", "--out", "run"]).assert().code(2).stderr(format!(
+            "error: run: there is a {name} already, which a run would replace: --out starts elsewhere\n"
+        ));
+        assert!(!place.path("run/measurements.jsonl").exists());
+    }
 }
 
 #[test]
@@ -178,7 +212,7 @@ fn a_damaged_folder_is_found_before_anything_is_measured() {
         ),
         (
             first.replacen("\"wall_seconds\":0", "\"wall_seconds\":-0", 1),
-            "error: run/measurements.jsonl:1: not a record: latency must be positive, found -0",
+            "error: run/measurements.jsonl:1: not a record: latency must be from 1e-9 to 1e9 s, found -0",
         ),
     ] {
         std::fs::write(&path, text).unwrap();
@@ -191,7 +225,9 @@ fn a_damaged_folder_is_found_before_anything_is_measured() {
     place.bench(&["run", "--resume", "run", "--no-verify"]).assert().code(2);
     std::fs::remove_file(place.path("run/verification.json")).unwrap();
     std::fs::remove_file(place.path("run/environment.json")).unwrap();
-    for arguments in [&["run", "--resume", "run"][..], &["run", "sweep.toml", "--out", "run"]] {
+    for arguments in
+        [&["run", "--resume", "run"][..], &["run", "sweep.toml", "--out", "run"], &["table", "run"]]
+    {
         place
             .bench(arguments)
             .assert()

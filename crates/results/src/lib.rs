@@ -30,7 +30,10 @@ pub use joined::joined;
 pub use metric::{Metric, UnknownMetric};
 pub use number::{format_g10, format_short, format_size};
 pub use result_table::{ResultRow, ResultTable};
-pub use run::{Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge};
+pub use run::{
+    Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge,
+    refuse_foreign,
+};
 pub use source::{PublishedFile, Source, SourceError};
 pub use table::{
     Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,

@@ -1,9 +1,10 @@
 //! `run --against`: a baseline and a candidate, measured interleaved, then compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::{Destination, Engines, Setting, SweepKeys, Variant, Whole};
+use results::RunFolder;
 
 use crate::args::{MeasureArgs, RunArgs, read_engines};
 use crate::commands::confirm;
@@ -15,6 +16,9 @@ use crate::{comparison, html_report, printer};
 /// The folders of the two sides.
 pub(crate) const SIDES: [&str; 2] = ["baseline", "candidate"];
 
+/// The comparison in the session's folder.
+const COMPARISON: &str = "comparison.md";
+
 /// What `replicates` is where none is given: the fewest that a verdict of change rests on.
 const REPLICATES: u32 = compare::FEWEST_REPLICATES as u32;
 
@@ -23,21 +27,25 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
 }
 
 pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
-    let (dir, sides) = open(args)?;
+    let sides = open(args)?;
     let settings = sides.each_ref().map(|(settings, _)| settings.clone());
     let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
-    let status = measure(&mut session, args.measure.watch, &again(args, &dir))?;
+    let again = |folders: &[RunFolder]| again(args, dir_of(folders));
+    let status = measure(&mut session, args.measure.watch, &again)?;
     if status == ExitStatus::Interrupted {
         return Ok(status);
     }
-    let [baseline, candidate] = SIDES.map(|side| dir.join(side));
+    let dir = dir_of(session.folders()).to_path_buf();
+    let [baseline, candidate] = [0, 1].map(|side| session.folders()[side].dir().to_path_buf());
     let mut report = confirm::compare_round(args, &baseline, &candidate, 0)?;
     let mut is_interrupted = false;
     if let Some(budget) = confirm::budget(args) {
         drop(session);
         (report, is_interrupted) = confirm::rounds(args, engines, &dir, &settings, budget, report)?;
     }
-    std::fs::write(dir.join("comparison.md"), compare::markdown::write(&report))?;
+    let file = dir.join(COMPARISON);
+    llama::write_whole(&file, compare::markdown::write(&report).as_bytes())
+        .with_context(|| file.display().to_string())?;
     html_report::write_page(&[baseline.clone(), candidate.clone()], &dir.join(html_report::PAGE), None)?;
     let compared = comparison::conclude(&report, &args.judge)?;
     keep_history(&args.history, &candidate)?;
@@ -47,6 +55,11 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
         ExitStatus::Finding => status,
         _ => compared,
     })
+}
+
+/// The folder of a session, which holds its sides'.
+fn dir_of(folders: &[RunFolder]) -> &Path {
+    folders[0].dir().parent().unwrap_or(Path::new("."))
 }
 
 /// Both sides, to be measured.
@@ -81,7 +94,7 @@ fn with_replicates(mut settings: SweepKeys, measure: &MeasureArgs, origin: &str)
 }
 
 /// The settings of both sides, but for what the baseline alone has, and their folders in the session's.
-fn open(args: &RunArgs) -> Result<(PathBuf, [(SweepKeys, Destination); 2])> {
+fn open(args: &RunArgs) -> Result<[(SweepKeys, Destination); 2]> {
     let sweep = args.sweep.as_deref();
     Ok(match &args.resume {
         Some(dir) => {
@@ -89,13 +102,13 @@ fn open(args: &RunArgs) -> Result<(PathBuf, [(SweepKeys, Destination); 2])> {
                 let (settings, to) = open_earlier(&dir.join(side), sweep, args.allow_mixed)?;
                 Ok((with_replicates(settings, &args.measure, "--against"), to))
             };
-            (dir.clone(), [open(SIDES[0])?, open(SIDES[1])?])
+            [open(SIDES[0])?, open(SIDES[1])?]
         }
         None => {
             let (settings, name) = read_settings(sweep)?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-against")));
-            let sides = sides_of_new(&dir, &settings, &args.measure, "--against");
-            (dir, sides)
+            results::refuse_foreign(&dir, &[COMPARISON, html_report::PAGE])?;
+            sides_of_new(&dir, &settings, &args.measure, "--against")
         }
     })
 }

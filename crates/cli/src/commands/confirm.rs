@@ -86,11 +86,11 @@ pub(crate) fn rounds(
             [side(0), side(1)]
         };
         let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
-        if measure(&mut session, args.measure.watch, &again)? == ExitStatus::Interrupted {
+        if measure(&mut session, args.measure.watch, &|_| again.clone())? == ExitStatus::Interrupted {
             return Ok((report, true));
         }
-        let [baseline, candidate] = SIDES.map(|side| folder.join(side));
-        report = report.measured_again(compare_round(args, &baseline, &candidate, round)?, round);
+        let [baseline, candidate] = [0, 1].map(|side| session.folders()[side].dir());
+        report = report.measured_again(compare_round(args, baseline, candidate, round)?, round);
     }
     if !report.open_cells().is_empty() {
         report.notes.push(format!("cells are still open after {MOST_ROUNDS} rounds, which is the most"));

@@ -24,7 +24,8 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
             let variants = variants.into_iter().collect::<Result<Vec<_>>>()?;
             let mut session = begin(variants, &args.measure)?;
             let again = format!("llama2-bench noise --from {}", dir.display());
-            (dir, measure(&mut session, args.measure.watch, &again)?)
+            let status = measure(&mut session, args.measure.watch, &|_| again.clone())?;
+            (dir, status)
         }
     };
     if status == ExitStatus::Interrupted {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use harness::{Destination, Isolation, Variant};
+use results::RunFolder;
 
 use crate::args::RunArgs;
 use crate::commands::{against, confirm, profile};
@@ -45,11 +46,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         return profile::run(variant, cell);
     }
     let mut session = begin(vec![(variant, destination)], &args.measure)?;
-    let dir = session.folders()[0].dir().to_path_buf();
-    let again = resume_command(&dir, &args.measure, &[]);
+    let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);
     let status = measure(&mut session, args.measure.watch, &again)?;
     if status != ExitStatus::Interrupted {
-        keep_history(&args.history, &dir)?;
+        let dir = session.folders()[0].dir();
+        keep_history(&args.history, dir)?;
         printer::line(&format!("the run's folder: {}", dir.display()));
     }
     Ok(status)

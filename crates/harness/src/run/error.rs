@@ -14,6 +14,9 @@ pub enum SessionError {
     /// A model can't be read.
     #[error(transparent)]
     Model(#[from] CheckpointError),
+    /// A model is not what it was when the run began; why.
+    #[error("{0}")]
+    ModelExchanged(String),
     /// A run's folder can't be used.
     #[error(transparent)]
     Folder(#[from] StoreError),

@@ -97,6 +97,11 @@ pub enum Event<'a> {
         /// What it did.
         error: &'a str,
     },
+    /// A run's folder was moved or deleted: where its records go now.
+    FolderGone {
+        /// What happened, with both folders.
+        what: &'a str,
+    },
     /// The GPU throttled for a reason other than its power limit while the cell was measured: it is measured again.
     MeasuredAgain {
         /// The cell.

@@ -16,7 +16,9 @@ use crate::run::variant_run::VariantRun;
 use crate::run::verify::{Verifier, differs};
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
 use crate::worker::requests::why;
-use crate::{Cell, Event, Isolation, Setup, Sweep, Variant, WorkerError, classify, interleaved};
+use crate::{
+    Cell, Event, Isolation, SessionError, Setup, Sweep, Variant, WorkerError, classify, interleaved,
+};
 use results::{RunFolder, StoreError};
 
 /// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
@@ -39,12 +41,12 @@ pub struct RunSummary {
 /// Why measuring stopped before its end.
 enum Stop {
     Interrupted,
-    Store(StoreError),
+    Error(SessionError),
 }
 
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Self::Error(error.into())
     }
 }
 
@@ -60,11 +62,11 @@ struct Place<'a> {
 /// Measures every cell that a run's folder lacks. Several runs are measured interleaved; they have the same cells.
 ///
 /// # Errors
-/// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
+/// Where a folder can't be written, or a model is not what it was when the run began. Whatever happens to a cell is a record, not an error.
 pub(crate) fn measure(
     runs: &mut [VariantRun<'_>],
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<RunSummary, StoreError> {
+) -> Result<RunSummary, SessionError> {
     let Some(&VariantRun { variant: Variant { sweep, .. }, .. }) = runs.first() else {
         return Ok(RunSummary::default());
     };
@@ -81,7 +83,7 @@ pub(crate) fn measure(
     let dirs: Vec<&Path> = runs.iter().map(|run| run.folder.dir()).collect();
     on_event(Event::Opened { dirs: &dirs, cells: cells.len(), done: cells.len() - missing.len() });
     if missing.is_empty() {
-        return RunSummary::read(runs, false);
+        return Ok(RunSummary::read(runs, false));
     }
 
     let mut time = TimeBreakdown::default();
@@ -91,13 +93,22 @@ pub(crate) fn measure(
     let interrupted = match ended {
         Ok(()) => false,
         Err(Stop::Interrupted) => true,
-        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Error(error)) => return Err(error),
     };
     for run in runs.iter_mut() {
         run.workers.stop_unless(|_, _| false, on_event);
         time += run.workers.time();
+        follow(run.folder, on_event)?;
     }
-    Ok(RunSummary { time, ..RunSummary::read(runs, interrupted)? })
+    Ok(RunSummary { time, ..RunSummary::read(runs, interrupted) })
+}
+
+/// Goes after a folder that was moved or deleted meanwhile, and tells.
+fn follow(folder: &mut RunFolder, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), StoreError> {
+    if let Some(what) = folder.follow()? {
+        on_event(Event::FolderGone { what: &what });
+    }
+    Ok(())
 }
 
 /// Asks the reference, and engines of which no cell is missing. The others answer when they have loaded the model.
@@ -137,6 +148,7 @@ fn verify_after(
             clocked(&mut time.verification, || verifier.ask_the_rest(|_| true, on_event))
                 .map_err(|_| Stop::Interrupted)?;
             if let Some(verification) = verifier.news() {
+                follow(run.folder, on_event)?;
                 run.folder.write_verification(&verification)?;
             }
         }
@@ -221,7 +233,10 @@ fn measure_cell(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<CellEnd, Stop> {
     let loaded: usize = runs.iter().map(|run| run.workers.loaded()).sum();
-    let VariantRun { variant, folder, workers, verifiers } = &mut runs[side];
+    let VariantRun { variant, folder, workers, models, verifiers } = &mut runs[side];
+    let files = models.get_mut(&cell.model.name).expect("the files of each model");
+    let mut check_model = || files.check().map_err(|why| Stop::Error(SessionError::ModelExchanged(why)));
+    check_model()?;
     let sweep = &variant.sweep;
     let mut verifier = verifiers.get_mut(&cell.model.name);
     let slot = workers.slot(cell.engine);
@@ -229,7 +244,7 @@ fn measure_cell(
     let is_alone =
         sweep.isolation != Isolation::Turn || loaded == usize::from(slot.loaded_engine().is_some());
     let failed = |failure| (Outcome::Failed(failure), SideMeasurements::default());
-    let (outcome, beside) = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
+    let (mut outcome, beside) = if let Some(from) = smaller_out_of_memory(sweep, folder, &cell) {
         failed(pruned(from))
     } else if let Some((failure, from)) = slot.known_failure(sweep, &cell) {
         failed(CellFailure { inferred_from: Some(from), ..failure })
@@ -255,6 +270,11 @@ fn measure_cell(
         };
         (outcome, beside)
     };
+    check_model()?;
+    if let Outcome::Ok(measured) = &mut outcome {
+        measured.notes.extend(files.note());
+    }
+    follow(folder, on_event)?;
     // Before the cell's record: a figure's engine was verified.
     if let Some(verification) = verifier.and_then(Verifier::news) {
         folder.write_verification(&verification)?;
@@ -339,15 +359,15 @@ fn pruned(from: CellSize) -> CellFailure {
 
 impl RunSummary {
     /// What the folders hold, whichever run measured it.
-    fn read(runs: &[VariantRun<'_>], interrupted: bool) -> Result<Self, StoreError> {
+    fn read(runs: &[VariantRun<'_>], interrupted: bool) -> Self {
         let mut summary = Self { interrupted, ..Self::default() };
         for VariantRun { folder, .. } in runs {
             let is_wrong =
                 |one: &Verification| one.agreements.iter().any(|agreement| differs(one, agreement));
-            summary.disagreement |= folder.verifications()?.iter().any(is_wrong);
+            summary.disagreement |= folder.verifications().iter().any(is_wrong);
             summary.failed += folder.known().failed();
         }
-        Ok(summary)
+        summary
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod idle;
 pub(crate) mod idle_machine;
 pub(crate) mod kept_answers;
 pub(crate) mod measure;
+pub(crate) mod model_files;
 pub(crate) mod session;
 pub(crate) mod time_breakdown;
 pub(crate) mod turn_groups;

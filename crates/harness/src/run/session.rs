@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use machine::gpu::{GpuWatch, Gpus};
 use protocol::{Device, Environment, Pair, ProgramVersion, Share};
-use results::{RunFolder, StoreError};
+use results::RunFolder;
 
 use crate::run::ceilings::ceilings_of_run;
 use crate::run::environment::collect_environment;
 use crate::run::idle_machine::require_idle;
 use crate::run::kept_answers::KeptAnswers;
 use crate::run::measure::{RunSummary, measure};
+use crate::run::model_files::ModelFiles;
 use crate::run::time_breakdown::clocked;
 use crate::run::variant_run::VariantRun;
 use crate::run::verify::Verifier;
@@ -165,20 +166,27 @@ impl Session {
     /// Measures every cell that the folders lack, interleaved where there are several variants. From here on Ctrl-C asks it to stop.
     ///
     /// # Errors
-    /// Where a folder can't be written. Whatever happens to a cell is a record, not an error.
-    pub fn measure(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<RunSummary, StoreError> {
+    /// Where a folder can't be written, or a model is not what it was when the run began. Whatever happens to a cell is a record, not an
+    /// error.
+    pub fn measure(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<RunSummary, SessionError> {
         let _interrupt = Interrupt::install();
         let kept = KeptAnswers::of_user(self.verify == Verify::Again);
         let (gpu, verify) = (&self.gpu, self.verify);
         let runs = self.variants.iter().zip(&mut self.folders);
         let mut runs: Vec<VariantRun<'_>> = runs
             .map(|(variant, folder)| {
-                let models = variant.sweep.models.iter().filter(|_| verify != Verify::Never);
+                let models = &variant.sweep.models;
+                let known = &folder.environment().models;
+                let verified = models.iter().filter(|_| verify != Verify::Never);
                 VariantRun {
                     variant,
+                    models: models
+                        .iter()
+                        .map(|model| (model.name.clone(), ModelFiles::new(model, known.get(&model.name))))
+                        .collect(),
                     folder,
                     workers: Workers::new(variant.sweep.isolation, gpu.clone()),
-                    verifiers: models
+                    verifiers: verified
                         .map(|model| (model.name.clone(), Verifier::new(variant, model, &kept)))
                         .collect(),
                 }

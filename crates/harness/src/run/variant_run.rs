@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use results::RunFolder;
 
 use crate::Variant;
+use crate::run::model_files::ModelFiles;
 use crate::run::verify::Verifier;
 use crate::run::workers::Workers;
 
@@ -13,6 +14,8 @@ pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
     pub(crate) workers: Workers,
+    /// Those of each model, by its name.
+    pub(crate) models: BTreeMap<String, ModelFiles<'a>>,
     /// One for each model; none where engines are not verified.
     pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
 }

@@ -285,7 +285,11 @@ impl<'a> Verifier<'a> {
     }
 
     fn keep(&self, answer: &Answer) {
-        if let (Some(key), None) = (&answer.key, &answer.reused) {
+        // What a model answers that was exchanged meanwhile is not the answer of the one before.
+        let is_same = || ModelIdentity::read(&self.model.source) == self.question.model;
+        if let (Some(key), None) = (&answer.key, &answer.reused)
+            && is_same()
+        {
             self.kept.write(key, &answer.generated);
         }
     }

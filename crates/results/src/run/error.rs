@@ -29,15 +29,6 @@ pub enum StoreError {
     Refused(String),
 }
 
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let text = llama::read_text(path).map_err(at(path))?;
-    serde_json::from_str(&text).map_err(|error| StoreError::Content {
-        path: path.into(),
-        line: Some(error.line()),
-        what: error.to_string(),
-    })
-}
-
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
     move |error| StoreError::Io { path: path.into(), error }
 }

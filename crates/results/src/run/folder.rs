@@ -1,30 +1,32 @@
 //! A run's folder: `sweep.toml`, `environment.json`, `verification.json` and `measurements.jsonl`.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Share, Verification};
 
-use super::error::{StoreError, at, read_json};
+use super::error::{StoreError, at};
+use super::files::{
+    MEASUREMENTS, OTHERS, VERIFICATION, environment_file, open, read_json, refuse_foreign,
+    refuse_later_parts, sweep_file,
+};
 use super::provenance::{
-    Part, environment_file, expected_records, in_order_of, read_parts, row_order, sweep_file, sweep_values,
+    Part, RowOrder, expected_records, in_order_of, lost_environment, read_parts, sweep_values,
 };
 use super::records::{Checker, KnownRecords, RecordReader};
-
-const VERIFICATION: &str = "verification.json";
-const MEASUREMENTS: &str = "measurements.jsonl";
 
 /// An open run's folder; nobody else can write to it meanwhile.
 #[derive(Debug)]
 pub struct RunFolder {
-    dir: PathBuf,
-    measurements: File,
+    pub(super) dir: PathBuf,
+    pub(super) measurements: File,
     /// Bytes of whole records.
-    length: u64,
-    parts: Vec<Part>,
+    pub(super) length: u64,
+    pub(super) parts: Vec<Part>,
+    verifications: Vec<Verification>,
     /// The part that is being measured, from 1.
     part: u32,
     known: KnownRecords,
@@ -40,8 +42,9 @@ impl RunFolder {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         let path = dir.join(MEASUREMENTS);
         if !path.exists() {
-            refuse_foreign(dir)?;
+            refuse_foreign(dir, &OTHERS)?;
         }
+        refuse_later_parts(dir)?;
         let mut folder = Self::lock(dir)?;
         let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
         if !is_empty && !dir.join(environment_file(1)).exists() {
@@ -58,36 +61,59 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Creates the folder of a run that was measured already, in `parts`.
+    /// Creates the folder of a run that was measured already, in `parts`: whole, or not at all.
     pub(super) fn create_merged(
         dir: &Path,
         parts: Vec<Part>,
-        verifications: &[Verification],
+        verifications: Vec<Verification>,
         records: &[Measurement],
     ) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(at(dir))?;
-        if dir.join(MEASUREMENTS).exists() {
-            let dir = dir.display();
-            return Err(StoreError::Refused(format!(
-                "{dir}: there is a run already: --out starts elsewhere"
-            )));
+        if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            let is_run = dir.join(MEASUREMENTS).symlink_metadata().is_ok();
+            let what = if is_run { "there is a run already" } else { "not an empty folder" };
+            return Err(StoreError::Refused(format!("{}: {what}: --out names a new one", dir.display())));
         }
-        refuse_foreign(dir)?;
-        let mut folder = Self::lock(dir)?;
-        // A run without its first environment is none: that is written last.
-        records.iter().try_for_each(|record| folder.append(record))?;
-        if !verifications.is_empty() {
-            folder.write_json(VERIFICATION, verifications)?;
+        let Some((parent, name)) = dir.parent().zip(dir.file_name()) else {
+            return Err(StoreError::Refused(format!("{}: --out names a new folder", dir.display())));
+        };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        std::fs::create_dir_all(parent).map_err(at(parent))?;
+        let prefix = format!(".{}.", name.to_string_lossy());
+        let new = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".partial")
+            .permissions(Permissions::from_mode(0o777))
+            .tempdir_in(parent)
+            .map_err(at(dir))?;
+        let mut folder = Self { parts, verifications, ..Self::lock(new.path())? };
+        let mut lines = BufWriter::new(&folder.measurements);
+        for record in records {
+            let line = line(record);
+            lines.write_all(&line).map_err(at(dir))?;
+            folder.length += line.len() as u64;
+            folder.known.add(record);
         }
-        for (index, Part { sweep, environment }) in parts.iter().enumerate().rev() {
-            let part = index as u32 + 1;
-            let sweep_sha256 = llama::sha256_hex(sweep.as_bytes());
-            folder.write(&sweep_file(part), sweep.as_bytes())?;
-            folder
-                .write_json(&environment_file(part), &Environment { sweep_sha256, ..environment.clone() })?;
-        }
-        folder.parts = parts;
+        lines.flush().and_then(|()| folder.measurements.sync_all()).map_err(at(dir))?;
+        drop(lines);
+        folder.write_all_but_records()?;
+        std::fs::rename(new.path(), dir).map_err(at(dir))?;
+        // It has another name now.
+        let _ = new.keep();
+        folder.dir = dir.into();
         Ok(folder)
+    }
+
+    /// Writes what the folder has beside its records. The first environment is written last: without it a run is none.
+    pub(super) fn write_all_but_records(&self) -> Result<(), StoreError> {
+        if !self.verifications.is_empty() {
+            self.write_json(VERIFICATION, &self.verifications)?;
+        }
+        for (index, Part { sweep, environment }) in self.parts.iter().enumerate().rev() {
+            let part = index as u32 + 1;
+            self.write(&sweep_file(part), sweep.as_bytes())?;
+            self.write_json(&environment_file(part), environment)?;
+        }
+        Ok(())
     }
 
     /// The share of the sweep's cells that this run measures; `None` where it is all of them.
@@ -99,7 +125,7 @@ impl RunFolder {
     pub fn open(dir: &Path) -> Result<(Self, Option<String>), StoreError> {
         // Nothing is made where no run is.
         let sweep = dir.join(sweep_file(1));
-        llama::open_regular(&sweep).map_err(at(&sweep))?;
+        open(&sweep)?;
         let path = dir.join(MEASUREMENTS);
         let mut folder = Self::lock(dir)?;
         let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
@@ -108,7 +134,7 @@ impl RunFolder {
         }
         folder.parts = read_parts(dir)?;
         // Whatever is damaged is found before anything more is measured.
-        folder.verifications()?;
+        folder.verifications = read_verifications(dir)?;
         let known = &mut folder.known;
         let (length, lost) = each_record(&path, folder.parts.len(), &mut |record| known.add(&record))?;
         folder.length = length;
@@ -177,10 +203,10 @@ impl RunFolder {
         Ok(())
     }
 
-    fn lock(dir: &Path) -> Result<Self, StoreError> {
+    pub(super) fn lock(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(MEASUREMENTS);
-        if path.exists() {
-            llama::open_regular(&path).map_err(at(&path))?;
+        if path.symlink_metadata().is_ok() {
+            open(&path)?;
         }
         let measurements = OpenOptions::new()
             .create(true)
@@ -195,8 +221,15 @@ impl RunFolder {
             }
             TryLockError::Error(error) => StoreError::Io { path: path.clone(), error },
         })?;
-        let known = KnownRecords::default();
-        Ok(Self { dir: dir.into(), measurements, length: 0, parts: Vec::new(), part: 1, known })
+        Ok(Self {
+            dir: dir.into(),
+            measurements,
+            length: 0,
+            parts: Vec::new(),
+            verifications: Vec::new(),
+            part: 1,
+            known: KnownRecords::default(),
+        })
     }
 
     /// The folder.
@@ -207,6 +240,11 @@ impl RunFolder {
     /// The part that is being measured, from 1.
     pub fn part(&self) -> u32 {
         self.part
+    }
+
+    /// What the part that is being measured is measured with.
+    pub fn environment(&self) -> &Environment {
+        &self.parts[self.part as usize - 1].environment
     }
 
     /// What is known of the records so far.
@@ -226,8 +264,7 @@ impl RunFolder {
 
     /// Appends a record. It is on the disk when this returns; where it can't be, nothing of it is left there.
     pub fn append(&mut self, record: &Measurement) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(record).expect("a record is plain JSON");
-        line.push(b'\n');
+        let line = line(record);
         let written = self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data());
         if let Err(error) = written {
             // Where this fails, too, the next reader drops the torn line.
@@ -240,23 +277,23 @@ impl RunFolder {
     }
 
     /// What `verification.json` says; nothing where there is none.
-    pub fn verifications(&self) -> Result<Vec<Verification>, StoreError> {
-        read_verifications(&self.dir)
+    pub fn verifications(&self) -> &[Verification] {
+        &self.verifications
     }
 
     /// Writes what this part's engines compute with a model into `verification.json`, unless what is there knows of further
     /// engines; that of other parts and models stays.
-    pub fn write_verification(&self, verification: &Verification) -> Result<(), StoreError> {
-        let mut all = self.verifications()?;
+    pub fn write_verification(&mut self, verification: &Verification) -> Result<(), StoreError> {
         let is_earlier = |old: &Verification| old.part == self.part && old.model == verification.model;
         let new: Vec<&str> = verification.engines().collect();
         let knows_more = |old: &Verification| is_earlier(old) && old.engines().any(|old| !new.contains(&old));
-        if all.iter().any(knows_more) {
+        if self.verifications.iter().any(knows_more) {
             return Ok(());
         }
-        all.retain(|old| !is_earlier(old));
-        all.push(Verification { part: self.part, ..verification.clone() });
-        self.write_json(VERIFICATION, &all)
+        let others = self.verifications.iter().filter(|old| !is_earlier(old)).cloned();
+        self.verifications =
+            others.chain([Verification { part: self.part, ..verification.clone() }]).collect();
+        self.write_json(VERIFICATION, &self.verifications)
     }
 
     fn write_json<T: serde::Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
@@ -268,43 +305,14 @@ impl RunFolder {
     /// Writes a file of the folder: whole, or not at all.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         let path = self.dir.join(name);
-        let partial = self.dir.join(format!(".{name}.partial"));
-        // Whatever has this name, a link that leads elsewhere too, is not what is written to.
-        let _ = std::fs::remove_file(&partial);
-        let written = File::create_new(&partial).and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_data()
-        });
-        // The name is on the disk when its folder is.
-        let renamed = written.and_then(|()| std::fs::rename(&partial, &path));
-        let synced = renamed.and_then(|()| File::open(&self.dir)?.sync_all());
-        synced.map_err(|error| {
-            let _ = std::fs::remove_file(&partial);
-            at(&path)(error)
-        })
+        llama::write_whole(&path, content).map_err(at(&path))
     }
 }
 
-/// Refuses a folder with files of a run's names that are no run's.
-fn refuse_foreign(dir: &Path) -> Result<(), StoreError> {
-    let names = ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv", "report.html"];
-    match names.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
-        None => Ok(()),
-        Some(name) => {
-            let dir = dir.display();
-            Err(StoreError::Refused(format!(
-                "{dir}: there is a {name} already, which a run would replace: --out starts elsewhere"
-            )))
-        }
-    }
-}
-
-fn lost_environment(dir: &Path) -> StoreError {
-    StoreError::Refused(format!(
-        "{}: there are records, and no environment.json that says what they were measured with: put it back, or start \
-         elsewhere with --out",
-        dir.display()
-    ))
+fn line(record: &Measurement) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).expect("a record is plain JSON");
+    line.push(b'\n');
+    line
 }
 
 /// What an earlier run was measured with.
@@ -322,13 +330,13 @@ pub(super) struct RunFacts {
 /// Reads an earlier run. A torn last record is left out.
 pub(super) fn read_run(dir: &Path) -> Result<(RunFacts, Vec<Measurement>), StoreError> {
     let measurements = dir.join(MEASUREMENTS);
-    llama::open_regular(&measurements).map_err(at(&measurements))?;
+    open(&measurements)?;
     let parts = read_parts(dir)?;
     let verifications = read_verifications(dir)?;
     let mut records = Vec::new();
     each_record(&measurements, parts.len(), &mut |record| records.push(record))?;
-    let order: Vec<_> = parts.iter().flat_map(|part| row_order(&part.sweep)).collect();
-    let records = in_order_of(&order, records);
+    let orders: Vec<RowOrder> = parts.iter().map(|part| RowOrder::new(&part.sweep)).collect();
+    let records = in_order_of(&orders, records);
     let settings = parts.iter().map(|part| sweep_values(&part.sweep)).collect();
     let expected = parts.last().map_or(0, |part| expected_records(&part.sweep));
     let environments = parts.into_iter().map(|part| part.environment).collect();
@@ -341,7 +349,7 @@ fn each_record(
     parts: usize,
     on_record: &mut dyn FnMut(Measurement),
 ) -> Result<(u64, usize), StoreError> {
-    let file = llama::open_regular(path).map_err(at(path))?;
+    let file = open(path)?;
     let mut reader = RecordReader::new(BufReader::with_capacity(1 << 20, file), path);
     let mut checker = Checker::new(parts);
     while let Some(record) = reader.next() {
@@ -354,5 +362,5 @@ fn each_record(
 
 fn read_verifications(dir: &Path) -> Result<Vec<Verification>, StoreError> {
     let path = dir.join(VERIFICATION);
-    if path.exists() { read_json(&path) } else { Ok(Vec::new()) }
+    if path.symlink_metadata().is_ok() { read_json(&path) } else { Ok(Vec::new()) }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::{Environment, Measurement, Share, Verification};
 
+use super::files::{read_text, sweep_file};
 use super::folder::read_run;
 use super::provenance::{Part, differing, expected_records, sweep_values};
 use crate::{RunFolder, StoreError};
@@ -88,7 +89,10 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged, StoreError> {
     let order = order(&parts[0].sweep);
     records.sort_by_cached_key(|record| order.place(record));
     let missing = expected_records(&parts[0].sweep).saturating_sub(records.len());
-    let folder = RunFolder::create_merged(out, parts, &verifications, &records)?;
+    for part in &mut parts {
+        part.environment.sweep_sha256 = llama::sha256_hex(part.sweep.as_bytes());
+    }
+    let folder = RunFolder::create_merged(out, parts, verifications, &records)?;
     Ok(Merged { folder, missing, absent })
 }
 
@@ -102,8 +106,7 @@ fn read(dir: &Path) -> Result<ShareRun, StoreError> {
             dir.display()
         )));
     };
-    let path = dir.join(super::provenance::sweep_file(1));
-    let sweep = llama::read_text(&path).map_err(|error| StoreError::Io { path, error })?;
+    let sweep = read_text(&dir.join(sweep_file(1)))?;
     let verifications = facts.verifications;
     Ok(ShareRun { dir: dir.into(), sweep, environment, records, verifications })
 }

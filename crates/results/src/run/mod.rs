@@ -1,8 +1,10 @@
 //! A run: its folder, and what it holds.
 
 mod error;
+mod files;
 mod folder;
 mod merge;
+mod moved;
 mod provenance;
 mod records;
 
@@ -13,6 +15,7 @@ use protocol::{Environment, Measurement, Verification};
 
 use crate::{Table, tables};
 pub use error::StoreError;
+pub use files::refuse_foreign;
 pub use folder::RunFolder;
 pub use merge::{Merged, merge};
 pub use provenance::{Differing, differing};

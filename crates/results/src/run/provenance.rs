@@ -2,12 +2,14 @@
 //! (`--allow-mixed`) has one for each: `sweep-2.toml`, `environment-2.json`, and so on; records say which is theirs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::path::Path;
 
 use protocol::{CellKey, Environment, Measurement};
 use toml::{Table, Value};
 
-use super::error::{StoreError, at, read_json};
+use super::error::StoreError;
+use super::files::{MEASUREMENTS, environment_file, read_json, read_text, sweep_file};
 
 /// A part, as its files say.
 #[derive(Debug)]
@@ -18,20 +20,6 @@ pub(super) struct Part {
     pub(super) environment: Environment,
 }
 
-/// `sweep.toml`, `sweep-2.toml`, …
-pub(super) fn sweep_file(part: u32) -> String {
-    file("sweep", part, "toml")
-}
-
-/// `environment.json`, `environment-2.json`, …
-pub(super) fn environment_file(part: u32) -> String {
-    file("environment", part, "json")
-}
-
-fn file(name: &str, part: u32, extension: &str) -> String {
-    if part == 1 { format!("{name}.{extension}") } else { format!("{name}-{part}.{extension}") }
-}
-
 /// Reads the parts of the run in `dir`: the first, and those after it without a gap.
 pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
     let mut parts: Vec<Part> = Vec::new();
@@ -40,11 +28,14 @@ pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
         let sweep_path = dir.join(sweep_file(number));
         let environment_path = dir.join(environment_file(number));
         // The environment is written last: a part without one was killed before it began.
-        if number > 1 && !environment_path.exists() {
+        if number > 1 && environment_path.symlink_metadata().is_err() {
             return Ok(parts);
         }
-        let sweep = llama::read_text(&sweep_path).map_err(at(&sweep_path))?;
-        if !environment_path.exists() {
+        let sweep = read_text(&sweep_path)?;
+        if environment_path.symlink_metadata().is_err() {
+            if dir.join(MEASUREMENTS).metadata().is_ok_and(|records| records.len() > 0) {
+                return Err(lost_environment(dir));
+            }
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
                 "{dir}: its run was stopped before it began, with nothing measured: --out {dir} begins it"
@@ -60,6 +51,14 @@ pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
         }
         parts.push(Part { sweep, environment });
     }
+}
+
+pub(super) fn lost_environment(dir: &Path) -> StoreError {
+    StoreError::Refused(format!(
+        "{}: there are records, and no environment.json that says what they were measured with: put it back, or start \
+         elsewhere with --out",
+        dir.display()
+    ))
 }
 
 impl Part {
@@ -140,36 +139,58 @@ pub(super) fn expected_records(text: &str) -> usize {
     length("models").saturating_mul(rows).saturating_mul(replicates)
 }
 
-/// Engine, batch size and prompt length of each row of a sweep's tables, in their order.
-pub(super) fn row_order(text: &str) -> Vec<RowName> {
-    let sweep: Table = text.parse().unwrap_or_default();
-    let list = |key: &str| sweep.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let name = |engine: &Value, batch: &Value, prompt: &Value| {
-        Some((engine.as_str()?.to_owned(), batch.as_integer()?, prompt.as_integer()?))
-    };
-    let rows = list("rows");
-    if !rows.is_empty() {
-        return rows.iter().filter_map(|row| name(row.get(0)?, row.get(1)?, row.get(2)?)).collect();
-    }
-    let (engines, batches, prompts) = (list("engines"), list("batch_sizes"), list("prompt_lengths"));
-    let mut order = Vec::new();
-    for engine in &engines {
-        for batch in &batches {
-            order.extend(prompts.iter().filter_map(|prompt| name(engine, batch, prompt)));
-        }
-    }
-    order
+/// The order of the rows of a sweep's tables.
+pub(super) struct RowOrder {
+    rows: HashMap<RowName, usize>,
+    /// The lists of a grid, by their values' places.
+    engines: HashMap<String, usize>,
+    sizes: [HashMap<i64, usize>; 2],
 }
 
-/// Records in the order of the table's rows; those of one row stay in the order in which they were measured.
-pub(super) fn in_order_of(order: &[RowName], mut records: Vec<Measurement>) -> Vec<Measurement> {
-    let places: HashMap<&RowName, usize> = order.iter().rev().zip((0..order.len()).rev()).collect();
+impl RowOrder {
+    /// What the text of a `sweep.toml` says; nothing where it is none.
+    pub(super) fn new(text: &str) -> Self {
+        let sweep: Table = text.parse().unwrap_or_default();
+        let list = |key: &str| sweep.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let row = |row: &Value| {
+            Some((row.get(0)?.as_str()?.to_owned(), row.get(1)?.as_integer()?, row.get(2)?.as_integer()?))
+        };
+        let sizes = |key| places(list(key).iter().filter_map(Value::as_integer));
+        Self {
+            rows: places(list("rows").iter().filter_map(row)),
+            engines: places(list("engines").iter().filter_map(Value::as_str).map(str::to_owned)),
+            sizes: [sizes("batch_sizes"), sizes("prompt_lengths")],
+        }
+    }
+
+    /// Where the row stands: in the list of rows, or else in the grid.
+    fn place(&self, engine: &str, batch_size: u32, prompt_length: u32) -> Option<[usize; 3]> {
+        let (batch_size, prompt_length) = (i64::from(batch_size), i64::from(prompt_length));
+        if !self.rows.is_empty() {
+            return Some([*self.rows.get(&(engine.to_owned(), batch_size, prompt_length))?, 0, 0]);
+        }
+        let [batches, prompts] = &self.sizes;
+        Some([*self.engines.get(engine)?, *batches.get(&batch_size)?, *prompts.get(&prompt_length)?])
+    }
+}
+
+/// The first place of each value.
+fn places<T: Eq + Hash>(values: impl Iterator<Item = T>) -> HashMap<T, usize> {
+    let mut places = HashMap::new();
+    for (place, value) in values.enumerate() {
+        places.entry(value).or_insert(place);
+    }
+    places
+}
+
+/// Records in the order of the tables' rows, those of the first part first; records of one row stay in the order in which they were measured.
+pub(super) fn in_order_of(orders: &[RowOrder], mut records: Vec<Measurement>) -> Vec<Measurement> {
     records.sort_by_cached_key(|record| {
         let CellKey { engine, batch_size, prompt_length, .. } = &record.key;
-        places
-            .get(&(engine.clone(), i64::from(*batch_size), i64::from(*prompt_length)))
-            .copied()
-            .unwrap_or(usize::MAX)
+        let place = |(part, order): (usize, &RowOrder)| {
+            Some((part, order.place(engine, *batch_size, *prompt_length)?))
+        };
+        orders.iter().enumerate().find_map(place).unwrap_or((usize::MAX, [0; 3]))
     });
     records
 }
@@ -197,21 +218,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_numbered_from_the_second_part() {
-        assert_eq!((sweep_file(1), environment_file(1)), ("sweep.toml".into(), "environment.json".into()));
-        assert_eq!(
-            (sweep_file(3), environment_file(3)),
-            ("sweep-3.toml".into(), "environment-3.json".into())
-        );
-    }
-
-    #[test]
     fn rows_are_those_of_the_grid_or_of_the_list() {
-        let grid = row_order("engines = [\"b\", \"a\"]\nbatch_sizes = [4, 1]\nprompt_lengths = [16]\n");
-        let name = |engine: &str, batch| (engine.to_owned(), batch, 16);
-        assert_eq!(grid, [name("b", 4), name("b", 1), name("a", 4), name("a", 1)]);
-        assert_eq!(row_order("rows = [[\"a\", 1, 16], [\"b\", 4, 16]]"), [name("a", 1), name("b", 4)]);
-        assert_eq!(row_order("rows = [1]\nengines = 3"), []);
+        let grid =
+            RowOrder::new("engines = [\"b\", \"a\"]\nbatch_sizes = [4, 1]\nprompt_lengths = [16, 8, 16]\n");
+        let place = |order: &RowOrder, engine: &str, batch| order.place(engine, batch, 16);
+        let places = ["b", "a"].map(|engine| [4, 1].map(|batch| place(&grid, engine, batch).unwrap()));
+        assert_eq!(places, [[[0, 0, 0], [0, 1, 0]], [[1, 0, 0], [1, 1, 0]]]);
+        assert_eq!((grid.place("a", 1, 8), grid.place("c", 1, 8)), (Some([1, 1, 1]), None));
+        let list = RowOrder::new("rows = [[\"a\", 1, 16], [\"b\", 4, 16]]\nengines = [\"b\", \"a\"]");
+        assert_eq!((place(&list, "b", 4), place(&list, "b", 1)), (Some([1, 0, 0]), None));
+        assert_eq!(place(&RowOrder::new("rows = [1]\nengines = 3"), "a", 1), None);
     }
 
     #[test]

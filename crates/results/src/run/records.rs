@@ -1,12 +1,15 @@
 //! `measurements.jsonl`: reading it, and what is known of the records while a run goes on.
 
 use std::collections::HashSet;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use protocol::{CellKey, CellSize, FailureKind, Measurement};
 
 use crate::StoreError;
+
+/// No line of a record is longer: a hundred generations of four thousand tokens take 16 MiB.
+pub(super) const LONGEST: u64 = 64 << 20;
 
 /// What a run has to know of its records: their series stay on the disk.
 #[derive(Debug, Default)]
@@ -35,6 +38,11 @@ impl KnownRecords {
     /// Whether there is a record of this replicate of a cell.
     pub fn has(&self, key: &CellKey, replicate: u32) -> bool {
         self.cells.contains(&(key.clone(), replicate))
+    }
+
+    /// Replicates of cells that there are records of.
+    pub fn len(&self) -> usize {
+        self.cells.len()
     }
 
     /// Whether there is no record.
@@ -89,8 +97,13 @@ impl<R: BufRead> RecordReader<R> {
     fn read(&mut self) -> Result<Option<Measurement>, StoreError> {
         self.line.clear();
         let io = |error| StoreError::Io { path: self.path.clone(), error };
-        self.input.read_until(b'\n', &mut self.line).map_err(io)?;
+        let mut input = (&mut self.input).take(LONGEST);
+        input.read_until(b'\n', &mut self.line).map_err(io)?;
         let Some(line) = self.line.strip_suffix(b"\n") else {
+            if self.line.len() as u64 == LONGEST {
+                self.number += 1;
+                return Err(self.error(format!("not a record: a line of {LONGEST} bytes or more")));
+            }
             self.torn = self.line.len();
             return Ok(None);
         };

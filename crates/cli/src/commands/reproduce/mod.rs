@@ -5,13 +5,13 @@ mod plan;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use audit::Severity;
 use harness::Destination;
 use report::reproduction::Reproduction;
-use results::PublishedFile;
 use results::hardware::Hardware;
 use results::published::ReadOptions;
+use results::{PublishedFile, RunFolder};
 
 use crate::args::{ReproduceArgs, check_heading};
 use crate::exit_status::ExitStatus;
@@ -21,6 +21,9 @@ use crate::sources::say_remarks;
 use crate::sweep_file::default_dir;
 use beside::compare;
 use plan::{describe, plans};
+
+/// What is written beside a run's tables.
+const REPRODUCTION: &str = "reproduction.md";
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     let engines = args.measure.setup.engines.read()?;
@@ -57,10 +60,12 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
             continue;
         };
         let dir = folder(args, plan.number, plans.len());
-        let destination = Destination::New { dir: dir.clone(), shard: None };
+        results::refuse_foreign(&dir, &[REPRODUCTION])?;
+        let destination = Destination::New { dir, shard: None };
         let mut session = begin(vec![(variant, destination)], &args.measure)?;
-        let again = resume_command(&dir, &args.measure, &[]);
+        let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);
         let status = measure(&mut session, args.measure.watch, &again)?;
+        let dir = session.folders()[0].dir();
         if status == ExitStatus::Interrupted {
             let (number, dir) = (plan.number, dir.display());
             printer::line(&format!(
@@ -69,8 +74,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
             return Ok(status);
         }
         is_finding |= status == ExitStatus::Finding;
-        let reproduction = compare(args, plan, &dir, &impossible)?;
-        std::fs::write(dir.join("reproduction.md"), reproduction.to_markdown())?;
+        let reproduction = compare(args, plan, dir, &impossible)?;
+        let file = dir.join(REPRODUCTION);
+        llama::write_whole(&file, reproduction.to_markdown().as_bytes())
+            .with_context(|| file.display().to_string())?;
         reproductions.push(reproduction);
     }
     let status = conclude(&reproductions)?;

@@ -1,0 +1,109 @@
+//! The files of a model, looked at around each cell: a run is of one model from its first cell to its last.
+
+use std::path::PathBuf;
+
+use protocol::{ModelFacts, ModelSource};
+
+use crate::Model;
+use crate::run::kept_answers::{Stamp, stamp};
+
+/// What the files of a model were like when they were last looked at.
+pub(crate) struct ModelFiles<'a> {
+    source: &'a ModelSource,
+    /// The run's model; where its environment does not say it, what is there first.
+    fingerprint: Option<String>,
+    /// `None` where they were not looked at yet.
+    stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
+    note: Option<String>,
+}
+
+impl<'a> ModelFiles<'a> {
+    /// Those of `model`, of which a run's environment says this.
+    pub(crate) fn new(model: &'a Model, facts: Option<&ModelFacts>) -> Self {
+        let fingerprint = facts.map(|facts| facts.fingerprint.clone());
+        Self { source: &model.source, fingerprint, stamps: None, note: None }
+    }
+
+    /// Looks whether they are the run's still. Files that did not change cost a `stat` each.
+    ///
+    /// # Errors
+    /// Where the model is another one, or can't be read any more.
+    pub(crate) fn check(&mut self) -> Result<(), String> {
+        let ModelSource::Checkpoint { dir } = self.source else { return Ok(()) };
+        let dir = dir.display();
+        let gone = |error| format!("{error}: the model can't be read any more");
+        let files = llama::model_files(self.source).map_err(gone)?;
+        let now = Some(files.into_iter().map(|file| (file.clone(), stamp(&file))).collect());
+        if now == self.stamps {
+            return Ok(());
+        }
+        let fingerprint = llama::fingerprint(self.source).map_err(gone)?;
+        if self.fingerprint.as_ref().is_some_and(|known| *known != fingerprint) {
+            return Err(format!(
+                "{dir}: another model than when the run began: put the files back to go on, or begin a new run"
+            ));
+        }
+        if self.stamps.is_some() {
+            self.note = Some(format!(
+                "files of {dir} were written to while the run went on; their fingerprint is the same"
+            ));
+        }
+        (self.stamps, self.fingerprint) = (now, Some(fingerprint));
+        Ok(())
+    }
+
+    /// What a reader of the figures from now on should know of the files.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.note.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn copy_of_fixture() -> (tempfile::TempDir, Model) {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny-mha");
+        for entry in std::fs::read_dir(fixture).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+        }
+        let model = Model::find(dir.path().to_str().unwrap(), 0, Path::new("")).unwrap();
+        (dir, model)
+    }
+
+    #[test]
+    fn a_model_that_is_exchanged_is_noticed_and_one_that_is_touched_is_noted() {
+        let (dir, model) = copy_of_fixture();
+        let fingerprint = llama::fingerprint(&model.source).unwrap();
+        let facts = ModelFacts { fingerprint, config: model.config.to_json() };
+        let mut files = ModelFiles::new(&model, Some(&facts));
+        assert_eq!((files.check(), files.check(), files.note()), (Ok(()), Ok(()), None));
+
+        let weights = dir.path().join("model.safetensors");
+        let file = std::fs::File::options().write(true).open(&weights).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(7)).unwrap();
+        assert_eq!(files.check(), Ok(()));
+        assert!(files.note().unwrap().ends_with("; their fingerprint is the same"));
+
+        let bytes = std::fs::read(&weights).unwrap();
+        let mut others = bytes.clone();
+        *others.last_mut().unwrap() ^= 1;
+        std::fs::write(&weights, others).unwrap();
+        assert!(files.check().unwrap_err().contains("another model than when the run began"));
+        std::fs::remove_file(&weights).unwrap();
+        assert!(files.check().unwrap_err().ends_with("the model can't be read any more"));
+        std::fs::write(&weights, bytes).unwrap();
+        assert_eq!(files.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_model_that_was_exchanged_before_the_first_cell_is_noticed() {
+        let (_dir, model) = copy_of_fixture();
+        let facts = ModelFacts { fingerprint: "another".into(), config: model.config.to_json() };
+        assert!(ModelFiles::new(&model, Some(&facts)).check().is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! A folder that is moved or deleted while its run goes on: the records go where it is now, or into a new one.
+
+use std::fs::{File, Metadata};
+use std::io::{Seek, SeekFrom, copy};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{StoreError, at};
+use super::files::MEASUREMENTS;
+use super::folder::RunFolder;
+
+impl RunFolder {
+    /// Goes after the folder where it was moved, or makes a new one where it was deleted: its records are still open here. Says what
+    /// happened; `None` where the folder is in its place.
+    ///
+    /// # Errors
+    /// Where it was deleted, and no new folder can be made.
+    pub fn follow(&mut self) -> Result<Option<String>, StoreError> {
+        let path = self.dir.join(MEASUREMENTS);
+        let own = self.measurements.metadata().map_err(at(&path))?;
+        if is_file(&path, &own) {
+            return Ok(None);
+        }
+        let was = self.dir.display().to_string();
+        if let Some(dir) = self.place_of_records(&own) {
+            self.dir = dir;
+            return Ok(Some(format!(
+                "{was}: moved while its run went on: its records go to {}",
+                self.dir.display()
+            )));
+        }
+        self.write_anew().map_err(|error| {
+            StoreError::Refused(format!(
+                "{was}: deleted while its run went on, and can't be made anew: {error}"
+            ))
+        })?;
+        let (now, count) = (self.dir.display(), self.known().len());
+        let records = if count == 1 { "record is" } else { "records are" };
+        Ok(Some(format!("{was}: deleted while its run went on: {count} {records} in a new folder, {now}")))
+    }
+
+    /// The folder in which the file of records is now, where it still has a name.
+    fn place_of_records(&self, own: &Metadata) -> Option<PathBuf> {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.measurements.as_raw_fd())).ok()?;
+        let is_there = path.ends_with(MEASUREMENTS) && is_file(&path, own);
+        is_there.then(|| path.parent().map(Path::to_path_buf))?
+    }
+
+    /// Writes all of the run into a folder of the old one's name, or beside it where that name is another run's.
+    fn write_anew(&mut self) -> Result<(), StoreError> {
+        let is_free = |dir: &PathBuf| dir.join(MEASUREMENTS).symlink_metadata().is_err();
+        let beside = (1..).map(|number| {
+            let mut name = self.dir.file_name().unwrap_or_default().to_os_string();
+            name.push(if number == 1 { "-recovered".into() } else { format!("-recovered-{number}") });
+            self.dir.with_file_name(name)
+        });
+        let dir = [self.dir.clone()].into_iter().chain(beside).find(is_free).expect("one of all numbers");
+        std::fs::create_dir_all(&dir).map_err(at(&dir))?;
+        let mut records = Self::lock(&dir)?.measurements;
+        let copied = copy_start(&mut self.measurements, self.length, &mut records);
+        copied.map_err(at(&dir.join(MEASUREMENTS)))?;
+        (self.dir, self.measurements) = (dir, records);
+        self.write_all_but_records()
+    }
+}
+
+fn is_file(path: &Path, own: &Metadata) -> bool {
+    let identity = |file: &Metadata| (file.dev(), file.ino());
+    path.symlink_metadata().is_ok_and(|there| identity(&there) == identity(own))
+}
+
+fn copy_start(from: &mut File, length: u64, to: &mut File) -> std::io::Result<()> {
+    use std::io::Read;
+    from.seek(SeekFrom::Start(0))?;
+    copy(&mut from.take(length), to)?;
+    to.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Environment, Measurement};
+
+    use super::*;
+    use crate::Run;
+
+    const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/llama2-15m-fp32-cpu");
+
+    fn environment() -> Environment {
+        let text = std::fs::read_to_string(Path::new(RUN).join("environment.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn records() -> Vec<Measurement> {
+        let text = std::fs::read_to_string(Path::new(RUN).join("measurements.jsonl")).unwrap();
+        text.lines().take(3).map(|line| Measurement::from_json(line.as_bytes()).unwrap()).collect()
+    }
+
+    /// A folder with the first of [`records`].
+    fn begun(dir: &Path) -> RunFolder {
+        let sweep = std::fs::read_to_string(Path::new(RUN).join("sweep.toml")).unwrap();
+        let mut folder = RunFolder::create(dir, &sweep, environment).unwrap();
+        folder.append(&records()[0]).unwrap();
+        assert_eq!(folder.follow().unwrap(), None);
+        folder
+    }
+
+    /// Goes on with the run, and finds all of it in `dir`.
+    fn goes_on(mut folder: RunFolder, dir: &Path) {
+        records()[1..].iter().for_each(|record| folder.append(record).unwrap());
+        assert_eq!(folder.follow().unwrap(), None);
+        drop(folder);
+        assert_eq!(Run::read(dir).unwrap().records().count(), 3);
+        assert!(RunFolder::open(dir).unwrap().1.is_none());
+    }
+
+    #[test]
+    fn a_folder_that_is_moved_is_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let [run, other] = ["run", "other"].map(|name| place.path().join(name));
+        let mut folder = begun(&run);
+        std::fs::rename(&run, &other).unwrap();
+        // Another run of the old name is not touched.
+        drop(begun(&run));
+        let told = folder.follow().unwrap().unwrap();
+        assert!(
+            told.ends_with(&format!("moved while its run went on: its records go to {}", other.display()))
+        );
+        goes_on(folder, &other);
+        assert_eq!(Run::read(&run).unwrap().records().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_deleted_is_written_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let run = place.path().join("runs/run");
+        let mut folder = begun(&run);
+        std::fs::remove_dir_all(place.path().join("runs")).unwrap();
+        let told = folder.follow().unwrap().unwrap();
+        assert!(told.ends_with(&format!("1 record is in a new folder, {}", run.display())), "{told}");
+        goes_on(folder, &run);
+
+        let mut folder = RunFolder::open(&run).unwrap().0;
+        std::fs::remove_dir_all(&run).unwrap();
+        drop(begun(&run));
+        let told = folder.follow().unwrap().unwrap();
+        assert!(told.ends_with("run-recovered"), "{told}");
+        assert_eq!(Run::read(&run).unwrap().records().count(), 1);
+        assert_eq!(Run::read(&place.path().join("runs/run-recovered")).unwrap().records().count(), 3);
+    }
+
+    #[test]
+    fn where_no_folder_can_be_made_it_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let run = place.path().join("runs/run");
+        let mut folder = begun(&run);
+        std::fs::remove_dir_all(place.path().join("runs")).unwrap();
+        std::fs::write(place.path().join("runs"), "a file").unwrap();
+        let error = folder.follow().unwrap_err().to_string();
+        assert!(error.contains("deleted while its run went on, and can't be made anew: "), "{error}");
+    }
+}
