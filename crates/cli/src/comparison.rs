@@ -10,6 +10,7 @@ use compare::{Criteria, Report, Subject, github, json, junit, markdown, terminal
 
 use crate::args::{JudgeArgs, Outcome, Output, OutputFormat, ReadArgs};
 use crate::exit_status::ExitStatus;
+use crate::files::write_output;
 use crate::printer::screen_width;
 use crate::{history_folder, printer, sources};
 
@@ -45,7 +46,7 @@ pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus>
         };
         match file {
             None => printer::result(&text)?,
-            Some(path) => std::fs::write(&path, text).with_context(|| path.display().to_string())?,
+            Some(path) => write_output(&path, text.as_bytes()).with_context(|| path.display().to_string())?,
         }
         if format == OutputFormat::Github {
             add_step_summary(report)?;

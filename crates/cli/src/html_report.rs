@@ -8,7 +8,7 @@ use compare::{Criteria, Subject, Thresholds};
 use page::{AuditedRun, Comparison, Page};
 use results::Run;
 
-use crate::files::write_whole;
+use crate::files::write_output;
 use crate::{audited, printer};
 
 /// The page in a run's folder.
@@ -33,7 +33,7 @@ pub(crate) fn write_page(dirs: &[PathBuf], out: &Path, plots: Option<&Path>) -> 
     let comparisons: Vec<Comparison> =
         runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
     let page = Page::new(&runs, &comparisons)?;
-    write_whole(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
+    write_output(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
     printer::line(&format!("the page: {}", out.display()));
     if let Some(dir) = plots {
         write_plots(&page, dir)?;
@@ -65,7 +65,7 @@ fn write_plots(page: &Page<'_>, dir: &Path) -> Result<()> {
     for plot in page.plots() {
         for (ending, bytes) in [("svg", plot.svg().into_bytes()), ("png", plot.png()?)] {
             let path = dir.join(format!("{}.{ending}", plot.id));
-            write_whole(&path, &bytes).with_context(|| path.display().to_string())?;
+            write_output(&path, &bytes).with_context(|| path.display().to_string())?;
         }
         count += 1;
     }

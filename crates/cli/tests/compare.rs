@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{MOCK, Place, worker};
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, starts_with};
 use serde_json::Value;
 
@@ -389,12 +390,33 @@ fn history_shows_where_a_level_changed() {
     let json: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     let wall = json["series"].as_array().unwrap().iter().find(|series| series["metric"] == "wall").unwrap();
     assert_eq!(wall["shifts"][0]["run"], 8);
+    // What a power cut left, and what was never a run, is left out and named.
+    place.write("kept/0.json", "");
     place.write("kept/bad.json", "{}");
-    place
-        .bench(&["history", "kept"])
-        .assert()
-        .code(2)
-        .stderr(starts_with("error: kept/bad.json: missing field"));
+    place.bench(&["history", "kept", "--threshold", "10%"]).assert().success().stdout(text).stderr(
+        starts_with("warning: kept/0.json: left out: EOF while parsing")
+            .and(contains("\nwarning: kept/bad.json: left out: missing field")),
+    );
+}
+
+#[test]
+fn runs_of_the_same_second_are_kept_apart_and_one_that_is_added_twice_is_one() {
+    let place = Place::new();
+    for (name, option) in [("a", "noise=0.01"), ("b", "noise=0.02")] {
+        run(&place, name, &["--option", &format!("mock.{option}")]);
+        let path = place.path(&format!("{name}/environment.json"));
+        let mut environment = read_json(&path);
+        environment["started"] = "2026-01-01T00:00:00Z".into();
+        std::fs::write(&path, environment.to_string()).unwrap();
+        for _ in 0..2 {
+            place.bench(&["history", "kept", "--add", name, "--revision", "r"]).assert().success();
+        }
+    }
+    let files: Vec<_> =
+        std::fs::read_dir(place.path("kept")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 2);
+    std::fs::copy(&files[0], place.path("kept/older-name.json")).unwrap();
+    place.bench(&["history", "kept"]).assert().success().stdout(contains("· 2 runs\n"));
 }
 
 #[test]

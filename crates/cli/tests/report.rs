@@ -99,3 +99,43 @@ fn off_a_terminal_watch_changes_nothing() {
     };
     assert_eq!(output(&["--watch"], "watched"), output(&[], "plain"));
 }
+
+#[test]
+fn nothing_that_stands_in_the_way_is_written_through_or_taken_away() {
+    let place = Place::new();
+    place.run(MOCK, &["--no-verify"]);
+    place.write("victim", "mine");
+    let link = |name: &str| std::os::unix::fs::symlink("victim", place.path(name)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    // Names that a temporary file could have.
+    let readme = "# Mine\n<!-- llama2-bench:table -->\n<!-- llama2-bench:end -->\n";
+    place.write("README.md", readme);
+    let mode = |name: &str| {
+        std::os::unix::fs::PermissionsExt::mode(&place.path(name).metadata().unwrap().permissions())
+    };
+    let own_mode = mode("README.md");
+    ["README.md.partial", "page.html.partial", "run/.table.md.partial"].map(link);
+    place.write("other.html.partial", "mine");
+    place.bench(&["report", "run", "--splice", "README.md"]).assert().success();
+    place.bench(&["report", "run", "-o", "page.html"]).assert().success();
+    place.bench(&["report", "run", "-o", "other.html"]).assert().success();
+    assert!(read("README.md").contains("| mock") && mode("README.md") == own_mode);
+    assert!(!place.path("README.md").is_symlink() && !place.path("page.html").is_symlink());
+    assert_eq!((read("victim"), read("other.html.partial")), ("mine".into(), "mine".into()));
+
+    // Files that are named for the user are new ones.
+    for (name, more) in [
+        ("comparison.md", &["--against-option", "mock.slowdown=1.0"][..]),
+        ("report.html", &["--against-option", "mock.slowdown=1.0"]),
+        ("report.html", &[]),
+    ] {
+        std::fs::create_dir(place.path("out")).unwrap();
+        std::os::unix::fs::symlink("../victim", place.path("out").join(name)).unwrap();
+        let arguments = [&["run", "sweep.toml", "--out", "out"], more].concat();
+        place.bench(&arguments).assert().code(2).stderr(format!(
+            "error: out: there is a {name} already, which a run would replace: --out starts elsewhere\n"
+        ));
+        assert_eq!(read("victim"), "mine");
+        std::fs::remove_dir_all(place.path("out")).unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use results::published::splice;
 use crate::args::ReportArgs;
 use crate::commands::table;
 use crate::exit_status::ExitStatus;
-use crate::files::write_whole;
+use crate::files::write_output;
 use crate::{html_report, printer};
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitStatus> {
@@ -28,7 +28,7 @@ fn splice_table(runs: &[PathBuf], path: &Path) -> Result<()> {
         printer::line(&format!("{name}: nothing to change"));
         return Ok(());
     }
-    write_whole(path, spliced.as_bytes()).with_context(|| name.to_string())?;
+    write_output(path, spliced.as_bytes()).with_context(|| name.to_string())?;
     printer::line(&format!("{name}: table replaced"));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! One run as a small file: what it is of, and the median and the mean of each replicate.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use results::{Metric, ResultTable};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ use crate::{Refused, Subject};
 
 /// The version of the file's layout. Those of version 1 lack the means.
 const SCHEMA: u32 = 2;
+
+/// Seconds and bytes: from a nanosecond to an exabyte.
+const FIGURES: RangeInclusive<f64> = 1e-9..=1e18;
 
 /// A run, kept for later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,7 +81,7 @@ impl Entry {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// Where it is no entry of this schema, or a figure of it is no number above 0.
+    /// Where it is no entry of this schema, or a figure of it is no latency and no number of bytes.
     pub fn parse(text: &str) -> Result<Self, EntryError> {
         let entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
         if !(1..=SCHEMA).contains(&entry.schema) {
@@ -88,8 +92,9 @@ impl Entry {
             .iter()
             .flat_map(|table| &table.cells)
             .flat_map(|cell| cell.launches.values().chain(cell.means.values()));
-        if !figures.flatten().all(|figure| *figure > 0.0 && figure.is_finite()) {
-            return Err(EntryError("launches: expected numbers above 0".into()));
+        if let Some(figure) = figures.flatten().find(|figure| !FIGURES.contains(figure)) {
+            let (least, most) = FIGURES.into_inner();
+            return Err(EntryError(format!("launches: expected {least:e} to {most:e}, found {figure}")));
         }
         Ok(entry)
     }
@@ -99,14 +104,14 @@ impl Entry {
         serde_json::to_string(self).expect("plain JSON") + "\n"
     }
 
-    /// The file's name: time, revision and machine, so that names are in the order of time and none is another's.
-    pub fn file_name(&self) -> String {
+    /// What its file's name begins with: time, revision and machine, so that names are in the order of time.
+    pub fn file_stem(&self) -> String {
         let plain = |text: &str| -> String {
             text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(40).collect()
         };
         let [started, revision, machine] =
             [&self.started, &self.revision, &self.machine].map(|text| plain(text));
-        format!("{started}-{revision}-{machine}.json")
+        format!("{started}-{revision}-{machine}")
     }
 
     pub(super) fn tables(&self) -> &[EntryTable] {
