@@ -4,8 +4,8 @@
 #   scripts/gate.sh SWEEP BASE OUT [flags of `llama2-bench run --against`, such as --threshold 5% or --budget 15m]
 #
 # BASE is the base revision's build: the folder of its workers, or an engines.toml that names them. OUT gets both runs' folders,
-# comment.md, junit.xml and comparison.json. Exits as `llama2-bench run --against` does: 0 nothing regressed, 1 a regression or a
-# cell that failed, 2 bad input, 3 inconclusive.
+# comment.md, junit.xml and comparison.json; an OUT with the runs of an earlier gate is refused. Exits as `llama2-bench run
+# --against` does: 0 nothing regressed, 1 a regression or a cell that failed, 2 bad input, 3 inconclusive.
 #
 # Where no base can be built, BASE may be the folder of an earlier run (measurements.jsonl in it), or not be there yet: then this
 # run is kept as OUT/candidate, tomorrow's BASE. That is the second choice: two runs one after the other differ without a change,
@@ -22,10 +22,24 @@ if [ $# -lt 3 ]; then
 fi
 sweep=$1 base=$2 out=$3
 shift 3
-if [ -z "$base" ]; then
-    echo "gate: BASE is empty: give the base revision's workers, or the folder of an earlier run" >&2
+
+fail() {
+    echo "gate: $1" >&2
     exit 2
+}
+
+if [ -z "$base" ]; then
+    fail "BASE is empty: give the base revision's workers, or the folder of an earlier run"
 fi
+# A folder that is not there yet may be one of an earlier run; a file may not.
+if [[ $base == *.toml && ! -f $base ]]; then
+    fail "no $base: BASE is the base revision's engines.toml, the folder of its workers, or of an earlier run"
+fi
+for runs in "$out/runs" "$out/candidate"; do
+    if [ -e "$runs" ] || [ -L "$runs" ]; then
+        fail "$runs is there, of an earlier gate: remove $out, or name another OUT"
+    fi
+done
 bench=${LLAMA2_BENCH:-llama2-bench}
 
 engines=()
@@ -41,7 +55,7 @@ formats=(--format terminal --format "markdown=$out/comment.md" --format "junit=$
 if [ -n "${GITHUB_ACTIONS:-}" ]; then
     formats+=(--format github)
 fi
-mkdir -p "$out"
+mkdir -p -- "$out"
 
 if [ -f "$base" ] || { [ -d "$base" ] && [ ! -e "$base/measurements.jsonl" ]; }; then
     exec "$bench" run "$sweep" --out "$out/runs" --against "$base" "${engines[@]}" "${keep[@]}" "${formats[@]}" "$@"
@@ -50,8 +64,7 @@ fi
 for flag in "$@"; do
     case $flag in
         --budget* | --until-clear)
-            echo "gate: $flag is for two builds: $base is not one" >&2
-            exit 2
+            fail "$flag is for two builds: $base is not one"
             ;;
     esac
 done

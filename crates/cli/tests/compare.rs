@@ -506,6 +506,8 @@ fn the_gate_measures_two_builds_interleaved() {
     let (code, stderr) = run(&build, "same", "");
     assert_eq!(code, 0, "{stderr}");
     assert!(place.path("same/comment.md").exists() && place.path("same/junit.xml").exists());
+    let again = "gate: same/runs is there, of an earlier gate: remove same, or name another OUT\n";
+    assert_eq!(run(&build, "same", ""), (2, again.to_owned()));
     // The head's engines.toml slows its worker by a fifth.
     let engines = |slowdown: &str| {
         format!("[mock]\ncommand = [\"llama2-bench-mock\"]\noptions = {{ slowdown = {slowdown} }}\n")
