@@ -1,4 +1,4 @@
-"""Tests of gate.sh and base.sh with a stand-in for llama2-bench. Run: python3 scripts/test_gate.py
+"""Tests of gate.sh, base.sh and examples/ci/gitlab.yml with a stand-in for llama2-bench. Run: python3 scripts/test_gate.py
 
 crates/cli/tests/compare.rs runs gate.sh with the real one.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from rehearse_action import CLEAN, SCRIPTS, ActionTest, Temporary
+from rehearse_action import CLEAN, ROOT, SCRIPTS, ActionTest, Temporary
 
 
 class GateScript(Temporary):
@@ -68,6 +68,25 @@ class BaseScript(ActionTest):
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (2, 1), refused.stderr)
         self.assertIn("is there, and no worktree of this repository: remove it", refused.stderr)
         self.assertTrue((other / "thesis").exists())
+
+
+class GitLab(unittest.TestCase):
+    TEXT = (ROOT / "examples/ci/gitlab.yml").read_text()
+    LINES = [line.split(" #")[0].strip() for line in TEXT.splitlines()]
+
+    def test_a_merge_request_writes_no_cache_that_the_default_branch_reads(self):
+        self.assertFalse([line for line in self.LINES if line.startswith("unprotect")])
+        keys = [line for line in self.LINES if line.startswith("- key:")]
+        policies = [line for line in self.LINES if line.startswith("policy:")]
+        self.assertEqual(policies, ["policy: $CACHE_POLICY"] * len(keys))
+        self.assertEqual([line for line in self.LINES if line.startswith("CACHE_POLICY:")], ["CACHE_POLICY: pull"])
+        rule = self.TEXT.split("- if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH\n")[1].lstrip()
+        self.assertTrue(rule.startswith("variables: {CACHE_POLICY: pull-push}"), rule)
+
+    def test_a_line_of_the_script_is_one_command(self):
+        # A failure on the left of && does not end a job.
+        script = self.TEXT.split("  script:\n")[1].split("  artifacts:\n")[0]
+        self.assertNotIn("&&", script)
 
 
 if __name__ == "__main__":
