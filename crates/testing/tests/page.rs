@@ -1,0 +1,97 @@
+//! The page, and a comparison, of runs whose numbers are anything that a record or an answer may say.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use compare::{Criteria, Subject, Thresholds};
+use page::{AuditedRun, Comparison, Page};
+use proptest::prelude::*;
+use protocol::{Environment, Measurement};
+use results::hardware::Hardware;
+use results::{RecordReader, Run, tables};
+use serde_json::json;
+use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
+
+#[global_allocator]
+static ALLOCATOR: BoundedAllocator = BoundedAllocator;
+
+const RUN: &str = "results/llama2-15m-fp32-cpu";
+const NUMBERS: &str = "1e-9 1e9 1e-30 5e-324 2.3e-308 1e308 0 1 4294967295 18446744073709551615 1e21 null";
+
+/// Two cells of two sizes, with short series.
+fn records() -> String {
+    let text = sample(&format!("{RUN}/measurements.jsonl"));
+    let short = |line: &str| {
+        let mut record: serde_json::Value =
+            serde_json::to_value(Measurement::from_json(line.as_bytes()).unwrap()).unwrap();
+        record["key"]["generation_length"] = 3.into();
+        let series = &mut record["outcome"]["ok"]["series"];
+        series["prompt_seconds"].as_array_mut().unwrap().truncate(3);
+        series["generations"][0]["token_seconds"].as_array_mut().unwrap().truncate(3);
+        record.to_string() + "\n"
+    };
+    text.lines().take(2).map(short).collect()
+}
+
+fn environment() -> String {
+    let mut environment: serde_json::Value =
+        serde_json::from_str(&sample(&format!("{RUN}/environment.json"))).unwrap();
+    let peak = json!({"per_second": 4e10, "by": "onnxruntime"});
+    environment["ceilings"] = json!({"device": "cpu", "read_bytes": peak, "flops": {"fp32": peak}});
+    environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
+    environment.to_string()
+}
+
+/// The run that these files are; `None` where they are none.
+fn run(records: &[u8], environment: &[u8]) -> Option<Run> {
+    let records = RecordReader::new(records, Path::new("m.jsonl")).collect::<Result<Vec<_>, _>>().ok()?;
+    let environment: Environment = serde_json::from_slice(environment).ok()?;
+    let environments = vec![environment.clone(), environment];
+    Some(Run {
+        dir: "run".into(),
+        name: "run".into(),
+        tables: tables(records, &[], &environments),
+        environments,
+        settings: vec![BTreeMap::new(); 2],
+        verifications: Vec::new(),
+        expected: 2,
+    })
+}
+
+fn shown(run: Run, other: &Run) -> Outcome {
+    let audit = audit::audit(&run.result_tables(), &Hardware::built_in());
+    let compared = Subject::from_run(other).and_then(|other| {
+        compare::compare(&other, &Subject::from_run(&run)?, &Criteria::new(Thresholds::default()))
+    });
+    let comparison = Comparison {
+        result: compared.map_err(|refused| refused.to_string()),
+        baseline: "other".into(),
+        candidate: "run".into(),
+    };
+    let audited = AuditedRun { run, audit };
+    let page = Page::new(std::slice::from_ref(&audited), std::slice::from_ref(&comparison));
+    let html = page.map_err(|error| TestCaseError::fail(error.to_string()))?.html();
+    prop_assert!(html.len() < 4 << 20, "{} bytes", html.len());
+    Ok(())
+}
+
+#[test]
+fn the_samples_are_runs() {
+    let read = || run(records().as_bytes(), environment().as_bytes()).unwrap();
+    assert_eq!(read().records().count(), 2);
+    shown(read(), &read()).unwrap();
+}
+
+#[test]
+fn any_run_makes_a_page() {
+    let inputs = |file: String| Corpus::new([file], NUMBERS).inputs();
+    let other = run(records().as_bytes(), environment().as_bytes()).unwrap();
+    let files = prop_oneof![
+        3 => inputs(records()).prop_map(|records| (records.0, environment().into_bytes())),
+        1 => inputs(environment()).prop_map(|environment| (records().into_bytes(), environment.0)),
+    ];
+    check(150, files, |(records, environment)| match run(&records, &environment) {
+        Some(run) => shown(run, &other),
+        None => Ok(()),
+    });
+}
