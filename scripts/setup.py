@@ -10,7 +10,8 @@ Both come from Python wheels pinned by hash in scripts/runtimes/*.txt, unpacked 
     .runtime/nvidia/...                              CUDA libraries, where libtorch's own search path expects them
 
 No Python package is installed: pip only downloads, and nothing is written outside .runtime (pip's cache aside). Set
-LLAMA2_BENCH_RUNTIME to use another folder. A second run does nothing; after a run cut short, it goes on from there.
+LLAMA2_BENCH_RUNTIME to use another folder. A second run compares the size of every file with the wheel's, and puts back
+a package whose files are cut short, missing, or replaced; after a run cut short, it goes on from there.
 
 In a requirement file, comments right above a pin belong to it:
 
@@ -18,15 +19,16 @@ In a requirement file, comments right above a pin belong to it:
     # keep PATTERN...                           the files to unpack; all of them where this is not said
     # link NAME TARGET                          a symbolic link to lay beside them
 
-In .runtime, .wheels/ holds downloads until they are unpacked, .unpack/ a package on its way into place, and
-.stamps/NAME-VERSION.json the record of a package that is in place: its wheel's hash and its files. The record is
-written as .partial before the first file is moved, and renamed after the last.
+In .runtime, .wheels/ holds downloads until they are unpacked, .unpack/ packages on their way into place, .pip.log what
+pip said when it failed, and .stamps/NAME-VERSION.json the record of a package that is in place: its wheel's hash and its
+files with their sizes. The record is written as .partial before the first file is moved, and renamed after the last.
 
 Exit codes: 0 everything is in place, 2 it could not be done, 130 interrupted.
 """
 
 import argparse
 import ctypes
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -36,11 +38,14 @@ import os
 import platform
 import re
 import shutil
-import subprocess
+import stat
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from run_pip import CHOOSE_FOLDER, MAKE_ROOM, SetupError, run_pip
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "scripts" / "runtimes"
@@ -49,15 +54,14 @@ PYTHON_VERSION = "3.12"
 PLATFORMS = ["manylinux2014_x86_64"] + [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)]
 OLDEST_GLIBC = (2, 28)
 
-PIP_FAILURES = {
-    "DO NOT MATCH THE HASHES": "the wheel that was downloaded does not have the pinned hash; it was thrown away",
-    "Retrying": "the package index could not be reached; check the network and run this again",
-    "No matching distribution": f"the package index has no such wheel for CPython {PYTHON_VERSION} on x86_64",
+# What else may stand in the folder before the first set-up: what an interrupted one, `make peers`, the engines and
+# scripts/gpu-bundle make there.
+OURS = {".lock", ".pip.log", ".unpack", ".wheels", "aoti", "gpu-bundle", "gpu-bundle.partial", "gpu-bundle-cache", "peers", "vllm"}
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), MAKE_ROOM),
+    errno.ELOOP: "delete this link",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), CHOOSE_FOLDER),
 }
-
-
-class SetupError(Exception):
-    """Something the user has to put right, said in one line."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,19 @@ class Package:
         patterns = self.keep or ("*",)
         return not member.is_dir() and any(fnmatch.fnmatchcase(member.filename, pattern) for pattern in patterns)
 
+    def members(self, archive):
+        """The files to unpack from its wheel; an error where one leads elsewhere, or all are larger than the requirement file says."""
+        members = [member for member in archive.infolist() if self.keeps(member)]
+        for member in members:
+            if not is_inside(member.filename) or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise SetupError(f"{self}: its wheel holds {member.filename!r}, which is not a file in a folder of its own")
+        megabytes = sum(member.file_size for member in members) / 1e6
+        if megabytes > self.unpacked_mb + 0.05:
+            raise SetupError(f"{self}: its wheel unpacks to {megabytes:.1f} MB; its requirement file says {self.unpacked_mb} MB")
+        return members
+
     def record(self, files):
-        """What the stamp says once these files are in place."""
+        """What the stamp says once these files, each with its `state`, are in place."""
         selection = [*self.keep, *(f"{name} -> {target}" for name, target in self.links)]
         return {"sha256": self.sha256, "selection": selection, "file_count": len(files), "files": files}
 
@@ -134,7 +149,17 @@ class Runtime:
     def has(self, package):
         record = read_record(self.stamp(package))
         files = record["files"]
-        return record == package.record(files) and all(os.path.exists(f"{self.folder}/{name}") for name in files)
+        return (
+            isinstance(files, dict)
+            and record == package.record(files)
+            and all(self.reaches(folder) for folder in {os.path.dirname(name) for name in files})
+            and all(state(f"{self.folder}/{name}") == expected for name, expected in files.items())
+        )
+
+    def reaches(self, folder):
+        """Whether this folder of a package is there, and no link on the way leads elsewhere."""
+        path = os.path.join(os.path.realpath(self.folder), folder)
+        return os.path.isdir(path) and os.path.realpath(path) == path
 
     def holds_only(self, packages):
         stamps = {self.stamp(package) for package in packages}
@@ -142,95 +167,126 @@ class Runtime:
 
     def lock(self):
         """Keep this folder to the present process and to a pip that outlives it."""
-        if self.folder.is_dir() and not self.stamps.is_dir() and any(self.folder.iterdir()):
+        if self.folder.is_dir() and not self.stamps.is_dir() and {path.name for path in self.folder.iterdir()} - OURS:
             raise SetupError(f"{self.folder}: not empty and not made by this script; empty it or name another folder")
         self.stamps.mkdir(parents=True, exist_ok=True)
-        lock = open(self.folder / ".lock", "w")
+        lock = open(os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("waiting for another setup of this folder to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        self.wheels.mkdir(exist_ok=True)
         return lock
 
-    def wheel(self, package):
+    def wheel(self, package, folder=None):
         """The finished download of a package, or None; a broken one is deleted."""
-        for path in self.wheels.glob(f"{re.sub('[-_.]+', '_', package.name)}-{package.version}-*.whl"):
-            if sha256(path) == package.sha256:
+        for path in (folder or self.wheels).glob(f"{re.sub('[-_.]+', '_', package.name)}-{package.version}-*.whl"):
+            if path.is_file() and sha256(path) == package.sha256:
                 return path
-            path.unlink()
+            remove(path)
         return None
 
     def download(self, package, lock):
+        """Have pip download the wheel. It gets its name in .wheels once its hash is found right."""
         temporary = self.wheels / "tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        remove(temporary)
+        temporary.mkdir(parents=True)
         requirement = temporary / "requirement.txt"
         requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-        command += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
-        command += ["--implementation=cp", f"--python-version={PYTHON_VERSION}"]
-        command += [f"--platform={tag}" for tag in PLATFORMS]
-        command += [f"--dest={self.wheels}", f"--requirement={requirement}"]
-        pip = subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(temporary)},
-            pass_fds=[lock.fileno()],
-            start_new_session=True,
-        )
+        words = ["download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+        words += ["--implementation=cp", f"--python-version={PYTHON_VERSION}"]
+        words += [f"--platform={tag}" for tag in PLATFORMS]
+        words += [f"--dest={temporary}", f"--requirement={requirement}"]
         try:
-            _, errors = pip.communicate()
-        except BaseException:
-            pip.kill()
-            pip.wait()
-            raise
-        if pip.returncode != 0:
-            last_line = (errors.strip() or f"exit code {pip.returncode}").splitlines()[-1]
-            known = [reason for sign, reason in PIP_FAILURES.items() if sign in errors]
-            raise SetupError(f"{package}: {known[0] if known else f'pip could not download it: {last_line}'}")
-        wheel = self.wheel(package)
+            run_pip(sys.executable, words, self.folder, lock, env={**os.environ, "TMPDIR": str(temporary)})
+        except SetupError as error:
+            raise SetupError(f"{package}: {error}") from None
+        wheel = self.wheel(package, temporary)
         if wheel is None:
-            raise SetupError(f"{package}: pip left no wheel with the pinned hash in {self.wheels}")
-        return wheel
+            raise SetupError(f"{package}: pip left no wheel with the pinned hash in {temporary}")
+        return wheel.replace(self.wheels / wheel.name)
 
     def remove_all_but(self, packages):
         """Delete the files of every other package, and of those that are half in place."""
         for stamp in set(self.stamps.iterdir()) - {self.stamp(package) for package in packages}:
             for name in read_record(stamp)["files"]:
-                (self.folder / name).unlink(missing_ok=True)
-                remove_empty_folders((self.folder / name).parent, self.folder)
-            stamp.unlink()
+                if self.reaches(os.path.dirname(name)):
+                    remove(self.folder / name)
+                    remove_empty_folders((self.folder / name).parent, self.folder)
+            remove(stamp)
 
     def unpack(self, package, wheel):
-        shutil.rmtree(self.unpacking, ignore_errors=True)
-        with zipfile.ZipFile(wheel) as archive:
-            members = [member for member in archive.infolist() if package.keeps(member)]
-            for member in members:
-                path = archive.extract(member, self.unpacking)
-                os.chmod(path, (member.external_attr >> 16) & 0o777 | 0o644)
+        """Unpack a wheel, not yet in its place; returns the `state` of each file."""
+        top = self.unpacking / package.name
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                members = package.members(archive)
+                for member in members:
+                    path = archive.extract(member, top)
+                    os.chmod(path, (member.external_attr >> 16) & 0o777 | 0o644)
+        except OSError as error:
+            raise OSError(error.errno, f"{package} could not be unpacked: {error.strerror}", self.folder) from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise SetupError(f"{package}: its wheel can't be unpacked: {error}") from None
         for name, target in package.links:
-            os.symlink(target, self.unpacking / name)
+            os.symlink(target, top / name)
+        names = sorted([member.filename for member in members] + [name for name, _ in package.links])
+        return {name: state(top / name) for name in names}
 
-        files = sorted([member.filename for member in members] + [name for name, _ in package.links])
+    def put_in_place(self, package, files):
+        """Move unpacked files to where they belong."""
         partial = self.stamp(package).with_suffix(".partial")
         partial.write_text(json.dumps(package.record(files), indent=0))
+        for folder in sorted({os.path.dirname(name) for name in files}):
+            self.make_folder(folder)
         for name in files:
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.unpacking / name, self.folder / name)
+            if (self.folder / name).is_dir():
+                remove(self.folder / name)
+            os.replace(self.unpacking / package.name / name, self.folder / name)
         os.replace(partial, self.stamp(package))
-        wheel.unlink()
         say(f"{package}: {len(files)} files in place")
+
+    def make_folder(self, folder):
+        """Make a folder of a package, in the place of a file or a link where one is in the way."""
+        path = self.folder
+        for part in Path(folder).parts:
+            path /= part
+            if path.is_symlink() or not path.is_dir():
+                remove(path)
+                path.mkdir()
 
 
 def read_record(stamp):
+    """A stamp. It has no files where it can't be read or names one outside the folder, and files without sizes where it is older."""
     try:
         record = json.loads(stamp.read_text())
-        return record if isinstance(record["files"], list) else {"files": []}
-    except (OSError, ValueError, KeyError, TypeError):
+        return record if all(map(is_inside, record["files"])) else {"files": []}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {"files": []}
+
+
+def is_inside(name):
+    """Whether a file of this name is in a package's own folder, below the runtime's."""
+    return not name.startswith(".") and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def state(path):
+    """A file's size, a link's target, or None."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(found.st_mode):
+        return os.readlink(path)
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def remove(path):
+    """Delete a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_empty_folders(folder, top):
@@ -259,8 +315,13 @@ def exit_code(work):
     """Do the work of a script that goes on where it was stopped; what went wrong is one line."""
     try:
         work()
-    except (SetupError, OSError) as error:
+    except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
+        print(f"error: {where}{error.strerror or error}{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the next run goes on from here", file=sys.stderr)
@@ -303,11 +364,17 @@ def set_up(variant, folder):
             announce(missing, wheels, folder)
         for package in missing:
             wheels[package] = wheels[package] or runtime.download(package, lock)
-        runtime.remove_all_but(set(packages) - set(missing))
-        for package in missing:
-            runtime.unpack(package, wheels[package])
-        shutil.rmtree(runtime.wheels)
-        shutil.rmtree(runtime.unpacking, ignore_errors=True)
+        try:
+            remove(runtime.unpacking)
+            files = {package: runtime.unpack(package, wheels[package]) for package in missing}
+            # After a power failure a file can have its size and not its content.
+            os.sync()
+            runtime.remove_all_but(set(packages) - set(missing))
+            for package in missing:
+                runtime.put_in_place(package, files[package])
+        finally:
+            remove(runtime.unpacking)
+        remove(runtime.wheels)
     say(f"libtorch is in {folder / 'torch'}, ONNX Runtime in {folder / 'onnxruntime' / 'capi'}")
 
 
