@@ -10,6 +10,7 @@ python3 scripts/test_action.py
 python3 scripts/test_gate.py
 python3 scripts/test_setup_faults.py
 python3 scripts/test_run_pip.py
+python3 scripts/test_peers.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
 scripts/check_arrows.sh
