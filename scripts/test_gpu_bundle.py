@@ -297,6 +297,13 @@ class Bundling(Temporary):
         self.assertEqual(self.downloads, 1)
         self.assertEqual([path.name for path in self.top.glob("*.partial")], [])
 
+    def test_a_packed_runtime_that_was_cut_short_is_packed_again(self):
+        first = self.make()
+        [stream] = self.cache.glob("onnxruntime-gpu-*/onnxruntime.xz")
+        stream.write_bytes(stream.read_bytes()[:-1])
+        self.assertEqual(self.make(), first)
+        self.assertEqual(self.downloads, 2)
+
     def test_a_bundle_with_too_little_left_is_an_error_and_the_older_one_stays(self):
         before = self.make()
         size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
