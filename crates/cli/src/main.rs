@@ -21,7 +21,6 @@ mod sources;
 mod sweep_file;
 mod tables;
 mod time_breakdown;
-mod tokenizer;
 mod watch;
 
 use std::process::ExitCode;
@@ -32,7 +31,7 @@ use crate::args::{Args, Command, join_lists};
 
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
-    if let Some(code) = harness::helper_if_asked() {
+    if let Some(code) = harness::helper_if_asked().or_else(tokenizer::process_if_asked) {
         return code;
     }
     let matches = Args::command().get_matches_from(join_lists(std::env::args_os()));

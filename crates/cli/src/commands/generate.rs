@@ -1,17 +1,18 @@
 //! `generate`: greedy text or token ids.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use harness::{Interrupt, Model, Setup};
+use harness::{Interrupt, Model, Setup, interrupted};
 use serde_json::json;
+use tokenizer::GiveUp;
 
 use crate::args::GenerateArgs;
 use crate::commands::worker_error;
 use crate::exit_status::ExitStatus;
 use crate::printer;
 use crate::sources::note;
-use crate::tokenizer::PromptTokenizer;
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
@@ -21,18 +22,20 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let model = Model::find(&args.model, args.seed.into(), Path::new(""))
         .map_err(|what| anyhow!("--model: {what}"))?;
 
+    let _interrupt = Interrupt::install();
+    let give_up = GiveUp { after: Duration::from_secs_f64(setup.timeout_seconds), when: interrupted };
     let (tokenizer, ids) = match &args.prompt {
         None => (None, args.prompt_ids.clone()),
         Some(text) => {
             let dir = model
                 .checkpoint_dir()
                 .context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
-            let tokenizer = PromptTokenizer::read(dir)?;
-            if let Some(caveat) = tokenizer.caveat(text) {
+            let prompt = tokenizer::encode(dir, text, give_up)?;
+            ensure!(!prompt.ids.is_empty(), "--prompt: its tokenizer has no tokens for it");
+            if let Some(caveat) = prompt.caveat {
                 note(caveat);
             }
-            let ids = tokenizer.encode(text)?;
-            (Some(tokenizer), ids)
+            (Some(dir), prompt.ids)
         }
     };
     let positions = ids.len() + args.max_new_tokens as usize - 1;
@@ -47,27 +50,24 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     );
     let vocab_size = model.config.vocab_size;
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(anyhow!("--prompt-ids: expected ids below {vocab_size} (vocab_size), found {id}"));
+        let origin = if tokenizer.is_some() { "--prompt: its tokenizer" } else { "--prompt-ids" };
+        return Err(anyhow!("{origin}: expected ids below {vocab_size} (vocab_size), found {id}"));
     }
 
-    let _interrupt = Interrupt::install();
     let prompt = vec![ids; args.batch_size as usize];
     let generated = harness::generate(&setup, &engines, &model, engine, &prompt, args.max_new_tokens, false)
         .map_err(|error| worker_error(engine, &error))?;
 
-    let text = if args.json {
-        format!("{}\n", json!({"tokens": generated.tokens, "logits_sha256": generated.logits_sha256}))
+    let tokens = &generated.tokens;
+    let mut text = if args.json {
+        json!({"tokens": tokens, "logits_sha256": generated.logits_sha256}).to_string()
+    } else if let Some(dir) = tokenizer {
+        tokenizer::decode(dir, tokens, give_up)?.join("\n")
     } else {
-        let mut text = String::new();
-        for row in &generated.tokens {
-            text += &match &tokenizer {
-                Some(tokenizer) => tokenizer.decode(row)?,
-                None => row.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
-            };
-            text.push('\n');
-        }
-        text
+        let row = |row: &Vec<u32>| row.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        tokens.iter().map(row).collect::<Vec<_>>().join("\n")
     };
+    text.push('\n');
     // A file gets the text as it is; a screen must not be steered by a vocabulary.
     if printer::is_screen() {
         printer::text(&text)?;
