@@ -13,7 +13,8 @@ pub(crate) fn read_settings(path: Option<&Path>) -> Result<(SweepKeys, String)> 
     let Some(path) = path else {
         return Ok((Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?, "quick".into()));
     };
-    let text = llama::read_text(path).with_context(|| path.display().to_string())?;
+    let text =
+        llama::read_text_up_to(path, llama::LARGEST_SETTINGS).with_context(|| path.display().to_string())?;
     let base = path.parent().unwrap_or(path);
     let name = path.file_stem().map_or_else(|| "sweep".into(), |stem| stem.to_string_lossy().into_owned());
     Ok((Sweep::settings(&text, &path.display().to_string(), base)?, name))

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use llama::{ONNX_FILE, Weights, from_python_json, read_text, to_python_json, write_checkpoint};
+use llama::{
+    LARGEST_CONFIG, ONNX_FILE, Weights, from_python_json, read_text_up_to, to_python_json, write_checkpoint,
+};
 use prost::Message;
 use protocol::{Device, Precision};
 use worker::Reporter;
@@ -89,7 +91,7 @@ impl Export {
     /// The checkpoint's config with the precision that the weights now have; transformers 4 and 5 call it differently.
     fn write_config(&self, dir: &Path) -> Result<()> {
         let (from, to) = (self.model.join("config.json"), dir.join("config.json"));
-        let text = read_text(&from).with_context(|| from.display().to_string())?;
+        let text = read_text_up_to(&from, LARGEST_CONFIG).with_context(|| from.display().to_string())?;
         let mut config = from_python_json(&text).with_context(|| from.display().to_string())?;
         let name = match self.precision {
             Precision::Fp32 => "float32",

@@ -7,12 +7,31 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// No config, index, sweep or environment is larger: 64 MiB.
+/// No published table and no `tokenizer.json` is larger: 64 MiB. A number in JSON or TOML takes a hundred times its text in
+/// memory, so that what is read whole as such has a bound of its own.
 const LARGEST: u64 = 64 << 20;
+/// The most bytes of a `config.json`. Those of the hub have some thousands.
+pub const LARGEST_CONFIG: u64 = 1 << 20;
+/// The most bytes of settings in TOML: a sweep that lists 100,000 cells one by one has some less.
+pub const LARGEST_SETTINGS: u64 = 4 << 20;
+/// The most bytes of what says where weights are, an index or a file's header, and of a run's JSON. Of LLaMA 3.1 405B the index
+/// has 0.1 MB.
+pub const LARGEST_INDEX: u64 = 16 << 20;
 
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
+///
+/// # Errors
+/// Where it is none of that, or no UTF-8.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let text = read_up_to(open_regular(path)?, LARGEST)?;
+    read_text_up_to(path, LARGEST)
+}
+
+/// Reads as [`read_text`] does, up to `largest` bytes.
+///
+/// # Errors
+/// As of [`read_text`].
+pub fn read_text_up_to(path: &Path, largest: u64) -> Result<String, Error> {
+    let text = read_up_to(open_regular(path)?, largest)?;
     if is_lfs_pointer(&text) {
         return Err(Error::new(ErrorKind::InvalidData, LFS_POINTER));
     }

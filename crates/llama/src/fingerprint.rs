@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::weight_files;
 use crate::files::{hex, open_regular};
-use crate::{CheckpointError, read_text};
+use crate::{CheckpointError, LARGEST_CONFIG, read_text_up_to};
 
 /// Blocks that are read of each file, evenly spaced, the first and the last among them.
 const BLOCKS: u64 = 64;
@@ -27,7 +27,7 @@ pub fn fingerprint(source: &ModelSource) -> Result<String, CheckpointError> {
                 why: error.to_string(),
             };
             let path = dir.join("config.json");
-            hash.update(read_text(&path).map_err(|error| fail(&path, error))?);
+            hash.update(read_text_up_to(&path, LARGEST_CONFIG).map_err(|error| fail(&path, error))?);
             for name in weight_files(dir)? {
                 let path = dir.join(&name);
                 update(&mut hash, &path, &name).map_err(|error| fail(&path, error))?;

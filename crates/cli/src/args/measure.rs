@@ -142,7 +142,8 @@ impl EnginesArgs {
 
 /// Reads an `engines.toml`.
 pub(crate) fn read_engines(path: &Path) -> Result<Engines> {
-    let text = llama::read_text(path).with_context(|| path.display().to_string())?;
+    let text =
+        llama::read_text_up_to(path, llama::LARGEST_SETTINGS).with_context(|| path.display().to_string())?;
     let base = path.parent().unwrap_or(path);
     Ok(Engines::parse(&text, &path.display().to_string(), base)?)
 }

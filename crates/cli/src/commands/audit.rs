@@ -13,7 +13,10 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
         None => Hardware::built_in(),
         Some(path) => {
             let origin = path.display().to_string();
-            Hardware::parse(&llama::read_text(path).context(origin.clone())?, &origin)?
+            Hardware::parse(
+                &llama::read_text_up_to(path, llama::LARGEST_SETTINGS).context(origin.clone())?,
+                &origin,
+            )?
         }
     };
     let sources = sources::read_with_headings(&args.files, &args.read)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
-use crate::{from_python_json, read_text};
+use crate::{LARGEST_INDEX, from_python_json, read_text_up_to};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -43,7 +43,7 @@ pub(super) fn shard_files(dir: &Path) -> Result<(Vec<String>, BTreeMap<String, S
         return Err(CheckpointError::File { path: dir.into(), why: why_no_weights(dir) });
     }
     let fail = |why: String| CheckpointError::File { path: path.clone(), why };
-    let text = read_text(&path).map_err(|error| fail(error.to_string()))?;
+    let text = read_text_up_to(&path, LARGEST_INDEX).map_err(|error| fail(error.to_string()))?;
     let index = from_python_json(&text).map_err(|error| fail(error.to_string()))?;
     let map = index.get("weight_map").and_then(|map| map.as_object());
     let map =

@@ -8,10 +8,7 @@ use safetensors::tensor::Metadata;
 
 use super::CheckpointError;
 use crate::files::{LFS_POINTER, is_lfs_pointer};
-use crate::open_regular;
-
-/// The format's own bound, in bytes.
-const LARGEST_HEADER: u64 = 100_000_000;
+use crate::{LARGEST_INDEX, open_regular};
 
 /// One safetensors file.
 #[derive(Debug)]
@@ -61,8 +58,9 @@ fn read_header(file: &[u8]) -> Result<(usize, Metadata), String> {
         return Err(format!("it has {} bytes", file.len()));
     };
     let length = u64::from_le_bytes(*length);
-    if length > LARGEST_HEADER {
-        return Err(format!("a header of {length} bytes (at most {LARGEST_HEADER})"));
+    // The format's own bound is 100 MB, of which one header takes more than a gigabyte of memory.
+    if length > LARGEST_INDEX {
+        return Err(format!("a header of {length} bytes (at most {LARGEST_INDEX})"));
     }
     let header = rest.get(..length as usize);
     let header = header.ok_or_else(|| format!("a header of {length} bytes, it has {}", rest.len()))?;
@@ -88,7 +86,7 @@ mod tests {
         assert_eq!(read_header(&[0; 7]).map(|_| ()), Err("it has 7 bytes".into()));
         let empty_with_length = |length: u64| read_header(&length.to_le_bytes()).map(|_| ());
         assert_eq!(empty_with_length(1), Err("a header of 1 bytes, it has 0".into()));
-        let endless = format!("a header of {} bytes (at most 100000000)", u64::MAX);
+        let endless = format!("a header of {} bytes (at most 16777216)", u64::MAX);
         assert_eq!(empty_with_length(u64::MAX), Err(endless));
         assert_eq!(why("{}", &[0]), "its header describes 0 bytes of tensors, it has 1");
         // Tensors whose sizes are right one by one, and together 2⁶⁴ - 1.

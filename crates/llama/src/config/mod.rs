@@ -80,8 +80,8 @@ impl LlamaConfig {
     /// Reads `config.json` at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
-        let text =
-            crate::read_text(path).map_err(|error| ConfigError::Read { origin: origin.clone(), error })?;
+        let text = crate::read_text_up_to(path, crate::LARGEST_CONFIG)
+            .map_err(|error| ConfigError::Read { origin: origin.clone(), error })?;
         Self::parse(&text, &origin)
     }
 

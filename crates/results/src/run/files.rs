@@ -31,15 +31,15 @@ pub(super) fn open(path: &Path) -> Result<File, StoreError> {
     llama::open_regular(path).map_err(at(path))
 }
 
-/// The text of a file of the folder; errors as of [`open`].
-pub(super) fn read_text(path: &Path) -> Result<String, StoreError> {
+/// The text of a file of the folder, of at most so many bytes; errors as of [`open`].
+pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, StoreError> {
     refuse_link(path)?;
-    llama::read_text(path).map_err(at(path))
+    llama::read_text_up_to(path, largest).map_err(at(path))
 }
 
 /// A file of the folder as JSON; errors as of [`open`].
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    serde_json::from_str(&read_text(path)?).map_err(|error| StoreError::Content {
+    serde_json::from_str(&read_text(path, llama::LARGEST_INDEX)?).map_err(|error| StoreError::Content {
         path: path.into(),
         line: Some(error.line()),
         what: error.to_string(),

@@ -106,7 +106,7 @@ fn read(dir: &Path) -> Result<ShareRun, StoreError> {
             dir.display()
         )));
     };
-    let sweep = read_text(&dir.join(sweep_file(1)))?;
+    let sweep = read_text(&dir.join(sweep_file(1)), llama::LARGEST_SETTINGS)?;
     let verifications = facts.verifications;
     Ok(ShareRun { dir: dir.into(), sweep, environment, records, verifications })
 }

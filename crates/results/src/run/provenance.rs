@@ -31,7 +31,7 @@ pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
         if number > 1 && environment_path.symlink_metadata().is_err() {
             return Ok(parts);
         }
-        let sweep = read_text(&sweep_path)?;
+        let sweep = read_text(&sweep_path, llama::LARGEST_SETTINGS)?;
         if environment_path.symlink_metadata().is_err() {
             if dir.join(MEASUREMENTS).metadata().is_ok_and(|records| records.len() > 0) {
                 return Err(lost_environment(dir));
