@@ -42,7 +42,7 @@ pub struct Reached {
     )]
     pub sustained_flops_per_second: BTreeMap<Precision, f64>,
     /// What a reader should know, one line each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::texts::notes")]
     pub notes: Vec<String>,
 }
 

@@ -82,6 +82,7 @@ pub struct TableKey {
 #[serde(deny_unknown_fields)]
 pub struct CellKey {
     /// The model's name.
+    #[serde(deserialize_with = "crate::texts::name")]
     pub model: String,
     /// The number format of weights, activations and KV cache.
     pub precision: Precision,
@@ -90,6 +91,7 @@ pub struct CellKey {
     /// The ranks that shared the model.
     pub ranks: Ranks,
     /// The engine's name in `engines.toml`.
+    #[serde(deserialize_with = "crate::texts::name")]
     pub engine: String,
     /// Sequences at once.
     pub batch_size: u32,

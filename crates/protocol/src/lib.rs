@@ -17,6 +17,7 @@ mod processor;
 mod rate;
 mod read_measurement;
 mod share;
+mod texts;
 mod verification;
 mod words;
 
@@ -35,6 +36,7 @@ pub use message::{
 };
 pub use processor::ProcessorState;
 pub use share::Share;
+pub use texts::LONGEST_NAME;
 pub use verification::{Agreement, Verification};
 pub use words::{Device, Phase, Precision, UnknownWord};
 

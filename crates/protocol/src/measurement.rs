@@ -133,7 +133,7 @@ pub struct MeasuredCell {
     /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
     pub load_seconds: Option<f64>,
     /// What the worker said of how it built the model, one line each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::texts::record_notes", skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The worker's series.
     pub series: Measured,

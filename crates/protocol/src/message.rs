@@ -238,7 +238,7 @@ pub struct Loaded {
     /// The weights as the engine holds them.
     pub weights_bytes: u64,
     /// What a reader should know of how the model was built, one line each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::texts::notes")]
     pub notes: Vec<String>,
 }
 
@@ -287,7 +287,7 @@ pub struct Generated {
 #[serde(deny_unknown_fields)]
 pub struct Profiled {
     /// What kept a profiler from seeing them, one line each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::texts::notes")]
     pub notes: Vec<String>,
 }
 

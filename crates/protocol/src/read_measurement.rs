@@ -56,7 +56,9 @@ impl Measurement {
 struct MeasurementV1 {
     #[serde(rename = "schema")]
     _schema: u32,
+    #[serde(deserialize_with = "crate::texts::name")]
     engine: String,
+    #[serde(deserialize_with = "crate::texts::name")]
     model: String,
     precision: Precision,
     device: Device,
@@ -75,7 +77,7 @@ struct MeasurementV1 {
     #[serde(default = "first_part")]
     part: u32,
     load_seconds: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::texts::record_notes")]
     notes: Vec<String>,
     procedure: Option<Procedure>,
     #[serde(deserialize_with = "latencies")]

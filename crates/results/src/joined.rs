@@ -1,6 +1,6 @@
 //! Tables of one file and heading that are of generations of different lengths.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -63,25 +63,38 @@ pub fn joined<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
 
 /// The tables, those of one heading and generation length as one.
 fn with_same_lengths<'a>(tables: Vec<ResultTable<'a>>) -> Vec<ResultTable<'a>> {
-    let mut merged: IndexMap<(String, Option<u32>), ResultTable<'a>> = IndexMap::new();
+    let mut merged: IndexMap<(String, Option<u32>), (ResultTable<'a>, Places<'a>)> = IndexMap::new();
     for table in tables {
         let length = table.rows.first().map(|row| row.generation_length.tokens);
         match merged.entry((table.title.to_string(), length)) {
-            Entry::Vacant(place) => drop(place.insert(table)),
-            Entry::Occupied(mut first) => merge(first.get_mut(), table),
+            Entry::Vacant(place) => {
+                let mut places = Places::new();
+                for (place, row) in table.rows.iter().enumerate() {
+                    places.entry((row.engine, row.size)).or_insert(place);
+                }
+                place.insert((table, places));
+            }
+            Entry::Occupied(mut first) => {
+                let (first, places) = first.get_mut();
+                merge(first, places, table);
+            }
         }
     }
-    merged.into_values().collect()
+    merged.into_values().map(|(table, _)| table).collect()
 }
 
+/// The places of a table's rows, of those that are there twice the first.
+type Places<'a> = HashMap<(&'a str, CellSize), usize>;
+
 /// Adds the rows of another table; of a row that is in both, its columns.
-fn merge<'a>(table: &mut ResultTable<'a>, other: ResultTable<'a>) {
-    let places: HashMap<(&str, CellSize), usize> =
-        table.rows.iter().enumerate().rev().map(|(place, row)| ((row.engine, row.size), place)).collect();
+fn merge<'a>(table: &mut ResultTable<'a>, places: &mut Places<'a>, other: ResultTable<'a>) {
     for row in other.rows {
-        match places.get(&(row.engine, row.size)) {
-            Some(place) => fill(&mut table.rows[*place], &row, &Column::ALL),
-            None => table.rows.push(row),
+        match places.entry((row.engine, row.size)) {
+            hash_map::Entry::Occupied(place) => fill(&mut table.rows[*place.get()], &row, &Column::ALL),
+            hash_map::Entry::Vacant(place) => {
+                place.insert(table.rows.len());
+                table.rows.push(row);
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub use options::ReadOptions;
 pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
+use protocol::LONGEST_NAME;
+
 /// Reads `text` as what the name of its file says: csv (`.csv`, `.tsv`), json (`.json`, `.jsonl`), else markdown. JSON may be another
 /// tool's, whatever its name.
 pub fn parse(text: &str, file: &str) -> Result<Document, PublishedError> {
@@ -72,6 +74,36 @@ pub fn parse_beside(
             None => markdown::parse_with(text, file, options),
         },
     }?;
+    check_bounds(&document, file)?;
     same_cells::add_remarks(&mut document, file);
     Ok(document)
+}
+
+/// The most tables of a file: an audit holds each against all others.
+const MOST_TABLES: usize = 1000;
+/// The most rows of a file, as many as a sweep can have.
+const MOST_ROWS: usize = 100_000;
+/// The most bytes of a heading, which is told again with every figure.
+const LONGEST_HEADING: usize = 1000;
+
+/// Refuses what no file of tables has, and what would take minutes.
+fn check_bounds(document: &Document, file: &str) -> Result<(), PublishedError> {
+    let (tables, rows) = (document.tables().count(), document.tables().map(|table| table.rows.len()).sum());
+    for (what, count, most) in [("tables", tables, MOST_TABLES), ("rows", rows, MOST_ROWS)] {
+        if count > most {
+            let what = format!("expected at most {most} {what} in a file, found {count}: split it");
+            return Err(PublishedError::new(file, None, what));
+        }
+    }
+    for table in document.tables() {
+        let engines = table.rows.iter().map(|row| ("engine", row.line, row.engine.len(), LONGEST_NAME));
+        let heading = ("heading", table.line, table.heading.len(), LONGEST_HEADING);
+        if let Some((what, line, length, most)) =
+            engines.chain([heading]).find(|(_, _, length, most)| length > most)
+        {
+            let what = format!("{what}: expected a name of at most {most} bytes, found {length}");
+            return Err(PublishedError::new(file, line, what));
+        }
+    }
+    Ok(())
 }
