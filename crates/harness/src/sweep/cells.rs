@@ -1,5 +1,9 @@
 //! Which cells a sweep has: a grid of engines, batch sizes and prompt lengths, or rows listed one by one.
 
+use std::hash::Hash;
+
+use indexmap::IndexSet;
+
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::SweepKeys;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
@@ -65,11 +69,6 @@ impl Cells {
 }
 
 /// The items, each at its first place.
-fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
-    items.fold(Vec::new(), |mut once, item| {
-        if !once.contains(&item) {
-            once.push(item);
-        }
-        once
-    })
+fn once<T: Eq + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<IndexSet<T>>().into_iter().collect()
 }

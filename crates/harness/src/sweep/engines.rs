@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::{EngineProgram, Options};
+use indexmap::IndexMap;
+use protocol::{EngineProgram, LONGEST_NAME, Options};
 
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
 use crate::sweep::ranks::find_on_path;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
-use crate::sweep::values::CommandLine;
+use crate::sweep::values::{CommandLine, brief};
 
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
@@ -77,28 +78,34 @@ fn on_path(program: &Path) -> Option<PathBuf> {
 /// The engines that a sweep can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engines {
-    commands: Vec<EngineCommand>,
+    commands: IndexMap<String, EngineCommand>,
 }
 
 impl Engines {
     /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
     /// with a separator is relative to `base`.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
-        let file = File { name: origin, text, folder: base };
+        let file = File::new(origin, text, base);
         let engines = file.parse()?.entries().unwrap_or_default();
-        let command = |(engine, entry)| {
+        let command = |(engine, entry): (String, Entry<'_>)| {
+            if engine.len() > LONGEST_NAME {
+                return Err(file
+                    .origin(&entry)
+                    .error(format!("expected a name of at most {LONGEST_NAME} bytes")));
+            }
             let keys = EngineKeys::read(&file, entry)?;
             let Some(Setting { value: command, .. }) = keys.command else {
                 return Err(SettingsError { origin: origin.into(), what: format!("{engine}: no command") });
             };
             let also = keys.also.map(|also| also.value).unwrap_or_default();
-            Ok(EngineCommand {
-                engine,
+            let command = EngineCommand {
+                engine: engine.clone(),
                 program: find_program(&command.program, base),
                 arguments: command.arguments,
                 also: also.into_iter().map(|path| base.join(path)).collect(),
                 options: keys.options.map(|options| options.value).unwrap_or_default(),
-            })
+            };
+            Ok((engine, command))
         };
         Ok(Self { commands: engines.into_iter().map(command).collect::<Result<_, _>>()? })
     }
@@ -106,7 +113,7 @@ impl Engines {
     /// The same engines, with every program that `dir` has taken from there, and what else it is made of: another build's.
     pub fn from_build(mut self, dir: &Path) -> Self {
         let theirs = |path: &Path| path.file_name().map(|name| dir.join(name));
-        for command in &mut self.commands {
+        for command in self.commands.values_mut() {
             let Some(program) = theirs(&command.program).filter(|path| path.is_file()) else { continue };
             command.program = program;
             for path in &mut command.also {
@@ -127,20 +134,20 @@ impl Engines {
 
     /// The worker of `engine`.
     pub fn get(&self, engine: &str) -> Option<&EngineCommand> {
-        self.commands.iter().find(|command| command.engine == engine)
+        self.commands.get(engine)
     }
 
     /// The worker of `engine`, or in words that there is none.
     pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
         self.get(engine).ok_or_else(|| {
             let names: Vec<&str> = self.names().collect();
-            format!("unknown engine \"{engine}\": expected one of {}", names.join(", "))
+            format!("unknown engine \"{engine}\": expected one of {}", brief(&names.join(", ")))
         })
     }
 
     /// All names, in the file's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.commands.iter().map(|command| command.engine.as_str())
+        self.commands.keys().map(String::as_str)
     }
 }
 

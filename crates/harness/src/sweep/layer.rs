@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use crate::sweep::setting::{Origin, Setting, SettingsError};
-use crate::sweep::values::{FlagKind, SettingValue};
+use crate::sweep::values::{FlagKind, SettingValue, brief};
 
 /// A key, for flags and for documentation.
 #[derive(Debug, Clone)]
@@ -69,12 +69,19 @@ impl Spec {
 /// A file that is being read.
 pub(crate) struct File<'a> {
     pub(crate) name: &'a str,
-    pub(crate) text: &'a str,
+    text: &'a str,
     /// What its relative paths are relative to.
-    pub(crate) folder: &'a Path,
+    folder: &'a Path,
+    /// Where each line ends.
+    line_ends: Vec<usize>,
 }
 
 impl<'a> File<'a> {
+    pub(crate) fn new(name: &'a str, text: &'a str, folder: &'a Path) -> Self {
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { name, text, folder, line_ends }
+    }
+
     /// The whole file as an entry.
     pub(crate) fn parse(&self) -> Result<Entry<'a>, SettingsError> {
         let table = DeTable::parse(self.text).map_err(|error| SettingsError {
@@ -87,11 +94,11 @@ impl<'a> File<'a> {
     }
 
     fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&b| b == b'\n').count()
+        1 + self.line_ends.partition_point(|&end| end < offset)
     }
 
     pub(crate) fn origin(&self, entry: &Entry<'_>) -> Origin {
-        let place = format!("{}:{}: {}", self.name, self.line(entry.offset), entry.path);
+        let place = format!("{}:{}: {}", self.name, self.line(entry.offset), brief(&entry.path));
         Origin::file(place, self.folder)
     }
 }
@@ -142,7 +149,11 @@ impl<'a> Entry<'a> {
 
 /// The key that was probably meant by `key`, or all that there are.
 fn suggestion(key: &str, known: &[&str]) -> String {
-    let near = known.iter().map(|known| (strsim::damerau_levenshtein(key, known), known));
+    // A much longer one is none with a few wrong letters.
+    let near = known
+        .iter()
+        .filter(|known| key.len() < 2 * known.len())
+        .map(|known| (strsim::damerau_levenshtein(key, known), known));
     match near.filter(|(edits, _)| *edits <= (key.chars().count() / 3).min(3)).min() {
         Some((_, nearest)) => format!("did you mean {nearest}?"),
         None => format!("expected one of {}", known.join(", ")),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use llama::{Checkpoint, LlamaConfig, NAMED_MODELS};
-use protocol::ModelSource;
+use protocol::{LONGEST_NAME, ModelSource};
 
 /// A model of a sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,9 @@ impl Model {
         let name = folder_name(&dir);
         if name.chars().any(char::is_control) {
             return Err(format!("a folder whose name has control characters: {name:?}"));
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(format!("a folder whose name has more than {LONGEST_NAME} bytes: {name}"));
         }
         Ok(Self { name, source: ModelSource::Checkpoint { dir }, config })
     }

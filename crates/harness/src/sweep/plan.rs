@@ -1,5 +1,6 @@
 //! The cells of a sweep, in the order of the tables' rows.
 
+use indexmap::IndexMap;
 use llama::TensorParallel;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use protocol::{Options, Precision};
@@ -117,14 +118,11 @@ fn by_worker<'a>(rows: &[Cell<'a>], sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
 
 /// The cells of each size, one for each engine that takes turns; sizes are shuffled where the sweep says so.
 fn by_size<'a>(rows: Vec<Cell<'a>>, sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
-    let mut sizes: Vec<Vec<Cell<'a>>> = Vec::new();
+    let mut sizes: IndexMap<(u32, u32), Vec<Cell<'a>>> = IndexMap::new();
     for cell in rows {
-        let size = |cell: &Cell<'_>| (cell.batch_size, cell.prompt_length);
-        match sizes.iter_mut().find(|cells| size(&cells[0]) == size(&cell)) {
-            Some(cells) => cells.push(cell),
-            None => sizes.push(vec![cell]),
-        }
+        sizes.entry((cell.batch_size, cell.prompt_length)).or_default().push(cell);
     }
+    let mut sizes: Vec<Vec<Cell<'a>>> = sizes.into_values().collect();
     if sweep.order == CellOrder::Shuffled {
         sizes.sort_by_cached_key(|cells| draw(sweep.seed, &Cell { engine: "", ..cells[0] }));
     }

@@ -69,7 +69,7 @@ impl Sweep {
     /// # Errors
     /// Where it is no TOML, has an unknown key, or a value that its key can't have.
     pub fn settings(text: &str, origin: &str, folder: &Path) -> Result<SweepKeys, SettingsError> {
-        let file = File { name: origin, text, folder };
+        let file = File::new(origin, text, folder);
         SweepKeys::read(&file, file.parse()?)
     }
 

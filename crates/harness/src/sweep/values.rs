@@ -1,5 +1,7 @@
 //! The types of values that a key can have: what is accepted, in words and as JSON Schema, and how TOML and flags write it.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use protocol::{Device, LockedClock, Options, Precision};
@@ -40,7 +42,8 @@ pub(crate) trait SettingValue: Serialize + Sized {
     /// # Errors
     /// What was expected, and what was found.
     fn read(value: &Value) -> Result<Self, String> {
-        Self::from_toml(value).ok_or_else(|| format!("expected {}, found {value}", Self::expected()))
+        Self::from_toml(value)
+            .ok_or_else(|| format!("expected {}, found {}", Self::expected(), brief(&value.to_string())))
     }
 
     /// Reads it from a flag's words: as text or, where that is not accepted, as numbers.
@@ -78,6 +81,16 @@ fn split_list(word: &str) -> Vec<&str> {
     items
 }
 
+/// A text in an error: its start, where it is long.
+pub(crate) fn brief(text: &str) -> String {
+    const LONGEST: usize = 200;
+    if text.chars().nth(LONGEST).is_none() {
+        text.into()
+    } else {
+        text.chars().take(LONGEST).chain(['…']).collect()
+    }
+}
+
 fn number_or_text(word: &str) -> Value {
     let whole = word.parse::<i64>().map(Value::from);
     whole.or_else(|_| word.parse::<f64>().map(Value::from)).unwrap_or_else(|_| word.into())
@@ -92,10 +105,11 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// The items of a list, or the one value that stands for a list of one; `None` where an item is repeated or wrong.
-fn list<T: PartialEq>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+fn list<T: Eq + Hash>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
     let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     let items = items.iter().map(read).collect::<Option<Vec<T>>>()?;
-    let once = items.iter().enumerate().all(|(index, item)| !items[..index].contains(item));
+    let mut seen = HashSet::with_capacity(items.len());
+    let once = items.iter().all(|item| seen.insert(item));
     (once && !items.is_empty()).then_some(items)
 }
 
@@ -188,7 +202,7 @@ pub enum Ceilings {
 }
 
 /// A row of a table: `["onnxruntime", 1, 16]` in TOML.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct SweepRow(pub String, pub u32, pub u32);
 
 /// A program and its arguments.

@@ -435,3 +435,31 @@ proptest::proptest! {
         let _ = resolve(&format!("{line}\n{QUICK_SWEEP}"));
     }
 }
+
+/// Time must not grow with the square of it.
+#[test]
+fn a_sweep_of_as_many_cells_as_there_may_be_is_planned() {
+    let most = 100_000;
+    let sizes = (1..=most).map(|size| size.to_string()).collect::<Vec<_>>().join(",");
+    let rows = (1..=most).map(|size| format!("[\"mock\",{size},16]")).collect::<Vec<_>>().join(",");
+    let of_model = "models = [\"llama2-15m\"]\ngeneration_length = 2\n";
+    let grid = format!("{of_model}engines = [\"mock\"]\nprompt_lengths = [16]\nbatch_sizes = [{sizes}]\n");
+    for text in [
+        format!("{of_model}rows = [{rows}]\n"),
+        format!("isolation = \"turn\"\n{grid}"),
+        format!("{grid}[options.mock]\n{}", sizes.replace(',', " = 1\n") + " = 1\n"),
+    ] {
+        let keys = Sweep::settings(&text, "a.toml", Path::new("")).unwrap();
+        let sweep = Sweep::resolve(&keys, &Engines::built_in()).unwrap();
+        assert_eq!(crate::plan(&sweep).len(), most);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_long_setting_is_said_in_few_words() {
+    let sizes = format!("batch_sizes = [0{}]", ", 1".repeat(100_000));
+    for text in [sizes, format!("{} = 1", "k".repeat(100_000))] {
+        let error = Sweep::settings(&text, "a.toml", Path::new("")).unwrap_err().to_string();
+        assert!(error.starts_with("a.toml:1: ") && error.len() < 1000, "{error}");
+    }
+}
