@@ -37,9 +37,17 @@ pub type Outcome = Result<(), TestCaseError>;
 /// # Panics
 /// With the input, where the target fails, panics or allocates too much.
 pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
+    check_share(short, 1, strategy, target);
+}
+
+/// Runs `target` as [`check`] does, on one in `share` of the inputs that `PROPTEST_CASES` says: a target that is slow.
+///
+/// # Panics
+/// As of [`check`].
+pub fn check_share<S: Strategy>(short: u32, share: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let config = Config::default();
-    let cases = if asked { config.cases } else { short };
+    let cases = if asked { config.cases.div_ceil(share) } else { short };
     let config = Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..config };
     if let Err(failure) = TestRunner::new(config).run(&strategy, |input| bounded(|| target(input))) {
         panic!("{failure}");
