@@ -4,13 +4,14 @@
 mod cdp;
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use cdp::Browser;
-use common::{comparison, hostile, kept, large, small};
+use common::{comparison, hostile, kept, large, measured, run, small};
 use page::{AuditedRun, Comparison, Page};
+use protocol::Measurement;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -204,17 +205,8 @@ fn tables_are_sorted_and_copied_and_series_downloaded() {
 
     assert_eq!(browser.value("document.querySelector('textarea').value"), markdown.trim());
 
-    let dir = tempfile::tempdir().unwrap();
-    let behavior = json!({"behavior": "allow", "downloadPath": dir.path(), "eventsEnabled": true});
-    browser.ask("Browser.setDownloadBehavior", behavior);
     for (kind, name) in [("jsonl", "small.jsonl"), ("csv", "small.csv")] {
-        browser.value(&format!("document.querySelector('[data-as={kind}]').click()"));
-        let begun = browser.wait(|event| event["params"]["suggestedFilename"] == name);
-        let is_done = |event: &Value| {
-            event["params"]["guid"] == begun["params"]["guid"] && event["params"]["state"] == "completed"
-        };
-        browser.wait(is_done);
-        let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let text = download(&mut browser, kind, name);
         let read: Vec<i64> = match kind {
             "csv" => text
                 .lines()
@@ -232,4 +224,42 @@ fn tables_are_sorted_and_copied_and_series_downloaded() {
         assert_eq!((read.len(), read.iter().sum::<i64>()), (count, sum), "{kind}");
     }
     assert_quiet(&mut browser, "downloads");
+}
+
+#[test]
+fn downloaded_csv_has_no_formulas() {
+    let Some(mut browser) = browser() else { return };
+    let names =
+        ["=HYPERLINK(\"a\")", "+1", "-1.5", "@SUM(1)", "\t=1", "\r=1", "'=1", "__proto__", "onnxruntime"];
+    let mut records: Vec<Measurement> = names.iter().map(|name| measured(name, 1, 16, 0, 0.002)).collect();
+    records[0].key.model = "=2".into();
+    let page = write(&[run("formulas", records)], &[]);
+    browser.open(&page.file, 1000, false);
+    let lines = download(&mut browser, "csv", "formulas.csv");
+    let mut reader = csv::Reader::from_reader(lines.as_bytes());
+    let records = reader.records().map(Result::unwrap);
+    let fields: BTreeSet<String> =
+        records.flat_map(|record| [record[0].to_owned(), record[1].to_owned()]).collect();
+    let texts = names.iter().chain(&["=2", "llama2-15m"]);
+    assert_eq!(fields, texts.map(|text| results::csv_field(text)).collect());
+    assert!(!fields.iter().any(|field| field.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{fields:?}");
+    let lines = download(&mut browser, "jsonl", "formulas.jsonl");
+    let engine =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap()["engine"].as_str().unwrap().to_owned();
+    assert_eq!(lines.lines().map(engine).collect::<BTreeSet<_>>(), names.map(String::from).into());
+    assert_quiet(&mut browser, "formulas");
+}
+
+/// The text of a file that the first button `kind` downloads.
+fn download(browser: &mut Browser, kind: &str, name: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let behavior = json!({"behavior": "allow", "downloadPath": dir.path(), "eventsEnabled": true});
+    browser.ask("Browser.setDownloadBehavior", behavior);
+    browser.value(&format!("document.querySelector('[data-as={kind}]').click()"));
+    let begun = browser.wait(|event| event["params"]["suggestedFilename"] == name);
+    let is_done = |event: &Value| {
+        event["params"]["guid"] == begun["params"]["guid"] && event["params"]["state"] == "completed"
+    };
+    browser.wait(is_done);
+    std::fs::read_to_string(dir.path().join(name)).unwrap()
 }

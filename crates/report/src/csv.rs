@@ -1,6 +1,6 @@
 //! `summary.csv`: the published columns and texts, then how far they can be trusted.
 
-use results::{COLUMNS, Efficiency, Figures, Row, Table, format_g10, one_line, published};
+use results::{COLUMNS, Efficiency, Figures, Row, Table, csv_field, format_g10, published};
 
 use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
 
@@ -81,13 +81,17 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
 
 fn record(heading: &str, row: &Row) -> Vec<String> {
     let (engine, size, failure) = (&row.key.engine, row.key.size(), row.failure());
-    let mut record =
-        vec![defuse(heading), defuse(engine), size.batch_size.to_string(), size.prompt_length.to_string()];
+    let mut record = vec![
+        csv_field(heading),
+        csv_field(engine),
+        size.batch_size.to_string(),
+        size.prompt_length.to_string(),
+    ];
     record.extend(row.texts());
     record.push(row.outcome_word().into());
     let phase = failure.and_then(|failure| failure.phase);
     record.push(phase.map(|phase| phase.to_string()).unwrap_or_default());
-    record.push(failure.map(|failure| defuse(&failure.error)).unwrap_or_default());
+    record.push(failure.map(|failure| csv_field(&failure.error)).unwrap_or_default());
     let from = failure.and_then(|failure| failure.inferred_from);
     record.push(from.map(|from| from.to_string()).unwrap_or_default());
     let parts: Vec<String> = row.parts().iter().map(ToString::to_string).collect();
@@ -105,7 +109,7 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         None => record.extend([(); 8].map(|()| String::new())),
     }
     record.push(row.peak_bytes().map(|bytes| bytes.to_string()).unwrap_or_default());
-    record.push(defuse(row.tokens_sha256().unwrap_or("")));
+    record.push(csv_field(row.tokens_sha256().unwrap_or("")));
     let Efficiency {
         decode_bandwidth,
         read_bytes_per_second,
@@ -157,10 +161,4 @@ fn percentiles(figures: &Figures) -> [String; 14] {
         format_g10(wall.p90),
         format_g10(wall.p99),
     ]
-}
-
-/// Text from elsewhere, on one line; what a spreadsheet would take for a formula gets a quote before it.
-fn defuse(text: &str) -> String {
-    let line = one_line(text);
-    if line.starts_with(['=', '+', '-', '@']) { format!("'{line}") } else { line }
 }

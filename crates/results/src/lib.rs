@@ -39,4 +39,4 @@ pub use table::{
     Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,
     scripted_words, share_used_by_others, tables,
 };
-pub use text::{escaped_json, one_line, plain};
+pub use text::{csv_field, escaped_json, one_line, plain};

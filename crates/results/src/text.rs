@@ -1,5 +1,7 @@
 //! Text from elsewhere, such as an engine's name or a worker's error, in outputs that have a syntax of their own.
 
+use std::borrow::Cow;
+
 /// The same text without what would steer a terminal or turn its reading around: control characters, and Unicode's
 /// bidirectional and invisible ones. Line ends stay.
 pub fn plain(text: &str) -> String {
@@ -24,6 +26,27 @@ pub fn escaped_json(json: &str) -> String {
     escaped
 }
 
+/// [`one_line`], as a field of csv that no spreadsheet takes for a formula.
+pub fn csv_field(text: &str) -> String {
+    formula_mark(&one_line(text)).into_owned()
+}
+
+/// A text that a spreadsheet would take for a formula gets a quote before it; so does one that already has quotes there.
+pub(crate) fn formula_mark(text: &str) -> Cow<'_, str> {
+    if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// The text that [`formula_mark`] was given.
+pub(crate) fn remove_formula_mark(text: &str) -> &str {
+    text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
+}
+
+fn is_formula(text: &str) -> bool {
+    // The full-width signs begin a formula in Japanese and Chinese spreadsheets.
+    let starts = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+    text.trim_start_matches('\'').starts_with(starts)
+}
+
 fn steers(c: char) -> bool {
     // Unicode 16, property Bidi_Control; then line and paragraph separators, zero-width characters, tags.
     c.is_control()
@@ -43,6 +66,19 @@ mod tests {
         let escaped = escaped_json(&json);
         assert_eq!(escaped, r#""a\u202eb\u009b\udb40\udc41""#);
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
+    }
+
+    #[test]
+    fn a_field_of_csv_is_no_formula_and_read_back() {
+        for text in ["=1+1", "+1", "-1", "@a", "＝1", "'=1", "''-a"] {
+            let field = csv_field(text);
+            assert_eq!(field, format!("'{text}"));
+            assert_eq!(remove_formula_mark(&field), text);
+        }
+        for text in ["a=1", "'a", "", "1e-5"] {
+            assert_eq!((csv_field(text).as_str(), remove_formula_mark(text)), (text, text));
+        }
+        assert_eq!(formula_mark("\t=1"), "'\t=1");
     }
 
     #[test]

@@ -63,8 +63,9 @@
     return new Response(stream).text();
   };
 
-  const csv = lines => {
-    const quoted = text => `"${String(text).replace(/"/g, '""')}"`;
+  // `fields` has what stands in place of texts that a spreadsheet would take for formulas.
+  const csv = (lines, fields) => {
+    const quoted = text => `"${(fields.get(text) ?? text).replace(/"/g, '""')}"`;
     const rows = ["engine,model,precision,device,batch_size,prompt_length,replicate,kind,generation,index,nanoseconds"];
     for (const line of lines.split("\n").filter(Boolean)) {
       const cell = JSON.parse(line);
@@ -80,7 +81,7 @@
   };
 
   for (const place of document.querySelectorAll(".download")) {
-    const { series, name } = place.dataset;
+    const { series, name, fields } = place.dataset;
     for (const button of place.querySelectorAll("button")) {
       button.addEventListener("click", async () => {
         const bytes = packed(series);
@@ -89,7 +90,7 @@
           return;
         }
         const lines = await unpacked(bytes);
-        if (button.dataset.as === "csv") save(`${name}.csv`, [csv(lines)], "text/csv");
+        if (button.dataset.as === "csv") save(`${name}.csv`, [csv(lines, new Map(JSON.parse(fields)))], "text/csv");
         else save(`${name}.jsonl`, [lines], "application/jsonl");
       });
     }

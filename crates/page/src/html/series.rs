@@ -1,5 +1,6 @@
 //! The raw series, in the page: compressed, to be downloaded.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -7,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
 use protocol::Measurement;
+use results::{csv_field, escaped_json};
 use serde_json::{Value, json};
 
 use crate::plot::text::escape;
@@ -22,14 +24,24 @@ pub(super) fn section(runs: &[AuditedRun]) -> String {
         let name = escape(&results::one_line(&run.name));
         let _ = write!(
             text,
-            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\"><bdi>{name}</bdi>: {cells} measured records. \
+            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\" data-fields=\"{}\"><bdi>{name}</bdi>: {cells} measured records. \
              <button type=\"button\" data-as=\"jsonl\">JSON lines</button> <button type=\"button\" data-as=\"csv\">CSV</button></p>\n\
              <script type=\"application/gzip\" id=\"series-{index}\">{}</script>\n",
             file_name(&run.name),
+            escape(&csv_fields(run.records())),
             compressed(&lines)
         );
     }
     text + "</section>\n"
+}
+
+/// JSON pairs of texts that a spreadsheet would take for formulas, and the fields of csv that stand for them.
+fn csv_fields<'a>(records: impl Iterator<Item = &'a Measurement>) -> String {
+    let texts: BTreeSet<&str> =
+        records.flat_map(|record| [&*record.key.engine, &*record.key.model]).collect();
+    let pairs = texts.into_iter().map(|text| (text, csv_field(text)));
+    let changed: Vec<(&str, String)> = pairs.filter(|(text, field)| text != field).collect();
+    escaped_json(&json!(changed).to_string())
 }
 
 /// Letters, digits and dashes.

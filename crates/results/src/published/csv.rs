@@ -4,7 +4,6 @@
 //! that markdown comes back byte for byte: `Markdown Before` (what stands above a row's line; in a record without an
 //! engine, at the end of the file) and `Markdown Row` (the line). An empty one means: as it would be written.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use csv::StringRecord;
@@ -18,6 +17,7 @@ use super::rows::{RawRow, read_rows, remarks};
 use super::write::{canonical_head, canonical_row, write_head, write_row};
 use super::{Columns, Document, Piece, PublishedError, PublishedRow, PublishedTable, ReadOptions, markdown};
 use crate::COLUMNS;
+use crate::text::{formula_mark, remove_formula_mark};
 
 const TABLE: &str = "Table";
 const BEFORE: &str = "Markdown Before";
@@ -347,17 +347,4 @@ fn records(document: &Document, columns: &Columns) -> Vec<Written> {
         records.push(Written { heading: String::new(), fields, before: above, row: String::new() });
     }
     records
-}
-
-/// A text that a spreadsheet would take for a formula gets a quote before it; so does one that already has quotes there.
-fn formula_mark(text: &str) -> Cow<'_, str> {
-    if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
-}
-
-fn remove_formula_mark(text: &str) -> &str {
-    text.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(text)
-}
-
-fn is_formula(text: &str) -> bool {
-    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
