@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Measurement};
-use results::published::layout::escape;
-use results::{Column, Metric, ResultRow, ResultTable, one_line};
+use results::{Column, Metric, ResultRow, ResultTable, escape_markdown};
 use serde_json::{Value, json};
 use stats::{Interval, Replicates, Summary};
 
@@ -144,8 +143,8 @@ impl Ratios {
         let mut text = String::new();
         let units = format!("{}s", self.unit);
         for RatioTable { heading, cells, loads } in &self.tables {
-            let _ = writeln!(text, "## {}\n", of_cell(heading));
-            let engine = of_cell(&self.engine);
+            let _ = writeln!(text, "## {}\n", escape_markdown(heading));
+            let engine = escape_markdown(&self.engine);
             let _ = writeln!(
                 text,
                 "| {engine} against | Batch Size | Prompt Length | prefill | decode | TPOT | {units} |"
@@ -160,7 +159,7 @@ impl Ratios {
                 replicates,
             } in cells
             {
-                let (other, prefill) = (of_cell(other), prefill.to_text());
+                let (other, prefill) = (escape_markdown(other), prefill.to_text());
                 let (decode, tpot) = (decode.to_text(), tpot.to_text());
                 let replicates = replicates.map_or_else(|| "published".into(), |count| count.to_string());
                 let _ = writeln!(
@@ -169,14 +168,15 @@ impl Ratios {
                 );
             }
             if !loads.is_empty() {
-                let loads = loads.iter().map(|(engine, seconds)| format!("{} {seconds:.2}", of_cell(engine)));
+                let loads =
+                    loads.iter().map(|(engine, seconds)| format!("{} {seconds:.2}", escape_markdown(engine)));
                 let loads = loads.collect::<Vec<_>>().join(", ");
                 let _ = writeln!(text, "\nStart to model ready, median seconds: {loads}.");
             }
             text.push('\n');
         }
         if let Some(scripted) = &self.scripted {
-            let _ = writeln!(text, "{}.\n", of_cell(scripted));
+            let _ = writeln!(text, "{}.\n", escape_markdown(scripted));
         }
         text.push_str(&what(self.unit));
         text
@@ -296,11 +296,6 @@ fn loads(table: &ResultTable<'_>, engines: &[&str]) -> Vec<(String, f64)> {
     engines.iter().filter_map(median).collect()
 }
 
-/// A text of markdown, on one line.
-fn of_cell(text: &str) -> String {
-    escape(&one_line(text))
-}
-
 impl Ratio {
     /// `1.24 (1.16–1.33)`.
     fn to_text(&self) -> String {
@@ -309,7 +304,7 @@ impl Ratio {
                 format!("{ratio:.2} ({low:.2}–{high:.2})")
             }
             Self::Of { ratio, interval: None, .. } => format!("{ratio:.2}"),
-            Self::Missing(why) => of_cell(why),
+            Self::Missing(why) => escape_markdown(why),
         }
     }
 

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use protocol::CellSize;
-use results::published::layout::escape;
-use results::{Column, DeviceKind, Heading, ResultRow, ResultTable, format_short};
+use results::{Column, DeviceKind, Heading, ResultRow, ResultTable, escape_markdown, format_short};
 
 /// The columns of the prompt and of a token: the mean of the first 256, else of the first 128.
 const PROMPT: [Column; 1] = [Column::PromptLatency];
@@ -105,7 +104,8 @@ impl CollectivesLeft {
 
     /// As markdown, to stand under the tables.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("\n**Left for collectives: {}, less rank 0 alone**\n\n", escape(&self.there));
+        let mut text =
+            format!("\n**Left for collectives: {}, less rank 0 alone**\n\n", escape_markdown(&self.there));
         let of =
             |what: &str| format!("{what} (ms) | Rank 0 (ms) | Left (ms) | Left (%) | Sums At Least (ms)");
         let _ = writeln!(
@@ -129,12 +129,15 @@ impl CollectivesLeft {
             };
             let figures = [cells(row.prompt), cells(row.token)].concat().join(" | ");
             let CellSize { batch_size, prompt_length } = row.size;
-            let _ =
-                writeln!(text, "| {batch_size} | {prompt_length} | {} | {figures} |", escape(&row.engine));
+            let _ = writeln!(
+                text,
+                "| {batch_size} | {prompt_length} | {} | {figures} |",
+                escape_markdown(&row.engine)
+            );
         }
         text.push('\n');
         for note in &self.notes {
-            let _ = writeln!(text, "- {}", escape(note));
+            let _ = writeln!(text, "- {}", escape_markdown(note));
         }
         text
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use results::published::layout::{SEPARATOR, WIDTHS, escape, header};
+use results::published::layout::{SEPARATOR, WIDTHS, header};
 use results::published::{self, escape_cell};
-use results::{Grid, Row, Table};
+use results::{Grid, Row, Table, escape_markdown};
 
 use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
 
@@ -37,7 +37,7 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
             text.push('\n');
         }
         for note in &table.notes {
-            let _ = writeln!(text, "- {}", escape(&note.text));
+            let _ = writeln!(text, "- {}", escape_markdown(&note.text));
         }
         if let Some(grid) = Grid::efficiency(table) {
             text.push_str(&self::grid(&grid));
@@ -57,10 +57,11 @@ pub fn grid(grid: &Grid) -> String {
     let names = grid.names();
     let alignments: Vec<&str> =
         grid.columns.iter().map(|column| if column.is_number() { "---:" } else { "---" }).collect();
-    let (caption, names, alignments) = (escape(&grid.caption), names.join(" | "), alignments.join(" | "));
+    let (caption, names, alignments) =
+        (escape_markdown(&grid.caption), names.join(" | "), alignments.join(" | "));
     let mut text = format!("\n**{caption}**\n\n| {names} |\n| {alignments} |\n");
     for row in &grid.rows {
-        let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
+        let cells: Vec<String> = row.iter().map(|cell| escape_markdown(cell)).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use indexmap::IndexMap;
 use protocol::{CellSize, FailureKind};
-use results::published::layout::escape;
-use results::{Column, ResultRow, ResultTable, format_g10};
+use results::{Column, ResultRow, ResultTable, escape_markdown, format_g10};
 
 /// How a row measured here stands to the published one.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,9 +129,9 @@ impl Reproduction {
 
     /// As markdown: ratios and verdicts, then how often each verdict is there.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("## {}: here / there\n\n", escape(&self.there));
+        let mut text = format!("## {}: here / there\n\n", escape_markdown(&self.there));
         if let Some(here) = &self.here {
-            let _ = writeln!(text, "Here: {}\n", escape(here));
+            let _ = writeln!(text, "Here: {}\n", escape_markdown(here));
         }
         text.push_str(
             "| Engine | Batch Size | Prompt Length | Prompt Latency | First 128 Tokens | First 256 Tokens | Wall-Clock Latency | Verdict |\n\
@@ -142,7 +141,7 @@ impl Reproduction {
             let ratio =
                 |ratio: &Option<f64>| ratio.map_or_else(|| "N/A".into(), |ratio| format!("{ratio:.3}"));
             let ratios: Vec<String> = row.ratios.iter().map(ratio).collect();
-            let (engine, verdict) = (escape(&row.engine), escape(&row.verdict.to_string()));
+            let (engine, verdict) = (escape_markdown(&row.engine), escape_markdown(&row.verdict.to_string()));
             let CellSize { batch_size, prompt_length } = row.size;
             let _ = writeln!(
                 text,
@@ -152,7 +151,7 @@ impl Reproduction {
         }
         let _ = writeln!(text, "\n- tolerance {} %: {}", format_g10(self.tolerance * 100.0), self.counts());
         for note in &self.notes {
-            let _ = writeln!(text, "- {}", escape(note));
+            let _ = writeln!(text, "- {}", escape_markdown(note));
         }
         text
     }

@@ -1,15 +1,13 @@
 //! A comparison as a comment on a pull request.
 
-mod escape;
 mod page;
 
-use results::Metric;
+use results::{Metric, escape_html_in_markdown, escape_markdown, one_line};
 use stats::Verdict;
 
 use crate::format;
 use crate::statement::{Statement, headings};
 use crate::{Counts, Report, Section};
-use escape::{escape, escape_html};
 use page::{Block, LIMIT, Page};
 
 /// The first line, by which a comment written before is found again.
@@ -17,6 +15,9 @@ pub const MARKER: &str = "<!-- llama2-bench:compare -->";
 
 /// What the lists above the verdicts may take of the page, each.
 const LIST: usize = LIMIT / 8;
+
+/// More characters of one text than this are cut off.
+const LONGEST: usize = 400;
 
 /// What changed, then what is not known, then every table; never longer than the 65,536 characters of GitHub's comments.
 pub fn write(report: &Report) -> String {
@@ -58,6 +59,18 @@ pub fn write(report: &Report) -> String {
     page.finish()
 }
 
+fn escape(text: &str) -> String {
+    escape_markdown(&short(text))
+}
+
+fn short(text: &str) -> String {
+    let text = one_line(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 fn sentence(counts: &Counts) -> String {
     match counts.regressed {
         0 => counts.to_string(),
@@ -81,7 +94,7 @@ fn details<'a>(
     with_heading: bool,
     statements: impl Iterator<Item = &'a Statement<'a>>,
 ) -> Block {
-    let before = format!("\n<details><summary>{}</summary>\n\n", escape_html(summary));
+    let before = format!("\n<details><summary>{}</summary>\n\n", escape_html_in_markdown(&short(summary)));
     table(&before, "\n</details>\n", with_heading, statements)
 }
 
@@ -121,4 +134,15 @@ fn row(statement: &Statement, with_heading: bool) -> String {
     ];
     let cells = heading.into_iter().chain(texts).map(|text| format!("| {} ", escape(text)));
     format!("{}|\n", cells.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = escape(&"±".repeat(500));
+        assert_eq!((text.chars().count(), text.ends_with("±…")), (LONGEST + 1, true));
+    }
 }

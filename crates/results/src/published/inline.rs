@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::layout::escape;
 use super::lines::trim;
 use super::marks::{FOOTNOTE_MARKS, MAYBE_POWER, SUPERSCRIPTS, is_power_of_ten};
+use crate::markdown::{RENDERED_BREAK, escape_markdown, escaped_where};
 
 /// Longer texts are none that a person decorated: they are taken as they stand.
 const LONGEST: usize = 10_000;
@@ -91,6 +91,9 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
         }
     }
     mark.push_to(&mut text)?;
+    if place != Place::Figure {
+        text.retain(|c| c != RENDERED_BREAK);
+    }
     Ok(Cow::Owned(text.strip_prefix("x ").unwrap_or("").to_owned()))
 }
 
@@ -192,19 +195,14 @@ pub(super) fn plain_name(markdown: &str) -> Result<String, &'static str> {
 /// A text as a cell of markdown that is read as this text.
 pub fn escape_cell(text: &str) -> String {
     let line = crate::one_line(text);
-    let escaped = escape(&line);
+    let escaped = escape_markdown(&line);
     if plain_name(&escaped).is_ok_and(|name| name == trim(&line)) {
         return escaped;
     }
-    let mut all = String::new();
-    for c in line.chars() {
-        match c {
-            _ if c.is_ascii_punctuation() => all.extend(['\\', c]),
-            _ if c.is_ascii() || c.is_alphanumeric() && !FOOTNOTE_MARKS.contains(&c) => all.push(c),
-            _ => all.push_str(&format!("&#{};", u32::from(c))),
-        }
-    }
-    all
+    let all = escaped_where(&line, |_, c, _, _| c.is_ascii_punctuation());
+    let is_plain = |c: char| c.is_ascii() || c.is_alphanumeric() && !FOOTNOTE_MARKS.contains(&c);
+    let entity = |c: char| if is_plain(c) { c.to_string() } else { format!("&#{};", u32::from(c)) };
+    all.chars().map(entity).collect()
 }
 
 #[cfg(test)]

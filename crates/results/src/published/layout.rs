@@ -13,18 +13,6 @@ pub fn header() -> String {
     format!("| {} |", COLUMNS.join(" | "))
 }
 
-/// Text from elsewhere stays text: on one line, inside its cell, without markup.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in crate::one_line(text).chars() {
-        if matches!(c, '|' | '<' | '>' | '`' | '*' | '[' | ']' | '\\' | '#') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,10 +26,5 @@ mod tests {
         let row = lines.next().unwrap();
         let widths: Vec<usize> = row.split('|').map(str::len).filter(|&len| len > 0).collect();
         assert_eq!(widths, WIDTHS.map(|width| width + 1));
-    }
-
-    #[test]
-    fn hostile_text_stays_in_its_cell() {
-        assert_eq!(escape("a|b\n<script>"), "a\\|b \\<script\\>");
     }
 }
