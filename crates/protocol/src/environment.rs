@@ -62,8 +62,10 @@ pub struct Environment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<ProcessorState>,
     /// RAM.
+    #[serde(deserialize_with = "crate::bounds::bytes")]
     pub memory_bytes: u64,
     /// The one-minute load average when the run began.
+    #[serde(deserialize_with = "crate::bounds::load_average")]
     pub load_average: f64,
     /// NVIDIA GPUs; empty where there are none.
     pub gpus: Vec<Gpu>,

@@ -14,6 +14,7 @@ pub struct Gpu {
     /// The driver's name of it.
     pub name: String,
     /// Its memory.
+    #[serde(deserialize_with = "crate::bounds::bytes")]
     pub memory_bytes: u64,
     /// The driver.
     pub driver_version: String,
@@ -24,7 +25,7 @@ pub struct Gpu {
     #[serde(default)]
     pub compute_capability: Option<String>,
     /// The power that it may draw.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::bounds::watts")]
     pub power_limit_watts: Option<f64>,
     /// The fastest clock of its multiprocessors.
     #[serde(default)]
@@ -102,14 +103,18 @@ impl FromStr for LockedClock {
 #[serde(deny_unknown_fields)]
 pub struct GpuSeries {
     /// How long that was.
+    #[serde(deserialize_with = "crate::bounds::seconds")]
     pub seconds: f64,
     /// The energy of that time, by the GPU's own counter.
+    #[serde(default, deserialize_with = "crate::bounds::joules")]
     pub energy_joules: Option<f64>,
     /// Where phases began.
     pub phases: Vec<GpuPhase>,
     /// When each sample was taken, from the request on.
+    #[serde(deserialize_with = "crate::bounds::seconds")]
     pub sample_seconds: Vec<f64>,
     /// Power drawn.
+    #[serde(deserialize_with = "crate::bounds::watts")]
     pub power_watts: Vec<f64>,
     /// Temperature.
     pub temperature_celsius: Vec<u32>,
@@ -120,8 +125,10 @@ pub struct GpuSeries {
     /// How many samples were taken while clocks were held down, by reason.
     pub throttled_samples: BTreeMap<Throttle, u32>,
     /// Memory in use on the GPU before the cell's worker was started.
+    #[serde(default, deserialize_with = "crate::bounds::bytes")]
     pub used_before_bytes: Option<u64>,
     /// Memory in use after the worker ended, where it did and that is more than there was before.
+    #[serde(default, deserialize_with = "crate::bounds::bytes")]
     pub left_bytes: Option<u64>,
     /// Earlier tries of the cell whose figures were not kept, because the GPU throttled for another reason than its power limit.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -135,8 +142,10 @@ pub struct GpuPhase {
     /// Which.
     pub phase: Phase,
     /// When, from the request on.
+    #[serde(deserialize_with = "crate::bounds::seconds")]
     pub seconds: f64,
     /// Energy up to there, from the request on.
+    #[serde(default, deserialize_with = "crate::bounds::joules")]
     pub energy_joules: Option<f64>,
 }
 
@@ -170,7 +179,9 @@ impl GpuSeries {
     /// The shares of the samples in which clocks were held down, by reason.
     pub fn throttled(&self) -> impl Iterator<Item = (Throttle, f64)> {
         let samples = self.sample_seconds.len().max(1) as f64;
-        self.throttled_samples.iter().map(move |(reason, count)| (*reason, f64::from(*count) / samples))
+        self.throttled_samples
+            .iter()
+            .map(move |(reason, count)| (*reason, (f64::from(*count) / samples).min(1.0)))
     }
 
     /// Reasons other than the power limit for which the GPU throttled, with their shares of the samples.

@@ -5,8 +5,10 @@
 //! [`Verification`] are the other files of a run's folder that nothing can make again. PROTOCOL.md describes the
 //! pipe for those who write a worker in another language.
 
+mod bounds;
 mod ceilings;
 mod cell;
+mod device_clock;
 mod environment;
 mod gpu;
 mod latency;

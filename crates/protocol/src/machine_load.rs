@@ -8,29 +8,34 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct MachineLoad {
     /// How long it was watched, in seconds.
+    #[serde(deserialize_with = "crate::bounds::seconds")]
     pub seconds: f64,
     /// The processors.
     pub processors: u32,
     /// Processor time of this program and its workers (`utime` and `stime` in `/proc/PID/stat`, man proc(5)).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub own_share: Option<f64>,
     /// Processor time of everything else, the kernel's interrupts included: what `/proc/stat` counts as busy, less `own_share`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub other_share: Option<f64>,
     /// Processor time that a hypervisor gave to other guests while something here would have run (`steal` in `/proc/stat`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub steal_share: Option<f64>,
     /// Tasks that ran, wanted to, or waited for a disk, over the last minute (`/proc/loadavg`), at the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::bounds::load_average"
+    )]
     pub load_average: Option<f64>,
     /// Share of the time in which some task waited for a processor (`some` in `/proc/pressure/cpu`, the kernel's
     /// Documentation/accounting/psi.rst). A worker with more threads than processors makes it by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub cpu_pressure: Option<f64>,
     /// Share of the time in which some task waited for memory (`some` in `/proc/pressure/memory`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub memory_pressure: Option<f64>,
     /// Share of the time in which some task waited for a disk (`some` in `/proc/pressure/io`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::bounds::share")]
     pub io_pressure: Option<f64>,
 }

@@ -47,10 +47,13 @@ pub struct DeviceSeconds {
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// The weights as the engine holds them.
+    #[serde(default, deserialize_with = "crate::bounds::bytes")]
     pub weights_bytes: Option<u64>,
     /// The KV cache at the end of the generation.
+    #[serde(default, deserialize_with = "crate::bounds::bytes")]
     pub kv_cache_bytes: Option<u64>,
     /// The most that the worker held during this cell.
+    #[serde(default, deserialize_with = "crate::bounds::bytes")]
     pub peak_bytes: Option<u64>,
 }
 
@@ -59,8 +62,10 @@ pub struct Memory {
 #[serde(deny_unknown_fields)]
 pub struct CollectiveShares {
     /// Of the prefill, from 0 to 1.
+    #[serde(deserialize_with = "crate::bounds::share")]
     pub prompt: f64,
     /// Of the decode forwards, from 0 to 1.
+    #[serde(deserialize_with = "crate::bounds::share")]
     pub tokens: f64,
 }
 
@@ -131,6 +136,7 @@ impl CellFailure {
 #[serde(deny_unknown_fields)]
 pub struct MeasuredCell {
     /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
+    #[serde(default, deserialize_with = "crate::bounds::seconds")]
     pub load_seconds: Option<f64>,
     /// What the worker said of how it built the model, one line each.
     #[serde(default, deserialize_with = "crate::texts::record_notes", skip_serializing_if = "Vec::is_empty")]

@@ -228,6 +228,7 @@ pub struct Progress {
     /// Forwards in it, warm-up included.
     pub of: u32,
     /// The last forward's latency.
+    #[serde(default, deserialize_with = "crate::bounds::seconds")]
     pub last_seconds: Option<f64>,
 }
 
@@ -236,6 +237,7 @@ pub struct Progress {
 #[serde(deny_unknown_fields)]
 pub struct Loaded {
     /// The weights as the engine holds them.
+    #[serde(deserialize_with = "crate::bounds::bytes")]
     pub weights_bytes: u64,
     /// What a reader should know of how the model was built, one line each.
     #[serde(default, deserialize_with = "crate::texts::notes")]

@@ -76,6 +76,7 @@ struct MeasurementV1 {
     inferred_from: Option<CellSize>,
     #[serde(default = "first_part")]
     part: u32,
+    #[serde(default, deserialize_with = "crate::bounds::seconds")]
     load_seconds: Option<f64>,
     #[serde(default, deserialize_with = "crate::texts::record_notes")]
     notes: Vec<String>,
