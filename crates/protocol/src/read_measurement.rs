@@ -24,6 +24,7 @@ impl Measurement {
             ("generation_length", generation_length),
             ("world_size", ranks.world_size),
         ];
+        record.series().map_or(Ok(()), Measured::check_device_clock)?;
         match sizes.into_iter().find(|(_, size)| *size == 0) {
             None => Ok(record),
             Some((name, _)) => Err(format!("{name}: expected a whole number from 1, found 0")),
@@ -202,6 +203,11 @@ mod tests {
         assert!(error("{}").starts_with("not a record: "));
         let zero = error(&old.replace("\"prompt_length\":16", "\"prompt_length\":0"));
         assert_eq!(zero, "prompt_length: expected a whole number from 1, found 0");
+        let on_device = r#""generations":[],"device_seconds":{"prompt":[0.3],"tokens":[]}"#;
+        assert_eq!(
+            error(&old.replace(r#""generations":[]"#, on_device)),
+            "prefills of 0.300 s by the device's clock take 0.100 s by the host's, which waits for them"
+        );
         let outcome = error(&old.replace(r#""outcome":"ok""#, r#""outcome":"fine""#));
         assert!(
             outcome.starts_with("not a record: unknown variant `fine`, expected one of `ok`, "),

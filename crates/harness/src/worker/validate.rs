@@ -38,6 +38,7 @@ pub(crate) fn check_series(
         if prompt.len() != prompt_seconds.len() || lengths(tokens) != by_host {
             return Err("another number of figures by the device's clock than by the host's".into());
         }
+        measured.check_device_clock()?;
     }
     for one in generations {
         let parts = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
@@ -165,6 +166,10 @@ mod tests {
             )
         };
         assert_eq!(on_device(&[0.9; 2], &[0.4; 3]), Ok(()));
+        assert_eq!(
+            on_device(&[0.9; 2], &[500.0; 3]),
+            Err("decode forwards of 1500.000 s by the device's clock take 1.500 s by the host's, which waits for them".into())
+        );
         assert!(
             on_device(&[0.9], &[0.4; 3]).unwrap_err().starts_with("another number of figures by the device")
         );
