@@ -63,9 +63,37 @@ pub(crate) fn generate_with(
     let longest = PLAIN_REPLY.saturating_add(rows.saturating_mul(numbers).saturating_mul(NUMBER_BYTES));
     let request =
         Request::Generate(GenerateRequest { prompt_ids: prompt_ids.to_vec(), max_new_tokens, logits });
-    match worker.ask(&request, longest, &mut |_| ())? {
-        Reply::Generated(generated) => Ok(generated),
-        _ => Err(worker.protocol_error(Phase::Decode, "expected generated".into())),
+    let checked = match worker.ask(&request, longest, &mut |_| ())? {
+        Reply::Generated(generated) => {
+            let vocab_size = model.config.vocab_size;
+            check_generated(&generated, [prompt_ids.len(), max_new_tokens as usize, vocab_size])
+                .map(|()| generated)
+        }
+        _ => Err("expected generated".into()),
+    };
+    checked.map_err(|what| worker.protocol_error(Phase::Decode, what))
+}
+
+/// Refuses another number of tokens or logits than was asked for, and tokens that the vocabulary does not have.
+fn check_generated(
+    Generated { tokens, logits, .. }: &Generated,
+    [rows, new_tokens, vocab_size]: [usize; 3],
+) -> Result<(), String> {
+    if tokens.len() != rows {
+        return Err(format!("expected tokens of {rows} rows, found {}", tokens.len()));
+    }
+    if let Some(row) = tokens.iter().find(|row| row.len() != new_tokens) {
+        return Err(format!("expected {new_tokens} tokens a row, found {}", row.len()));
+    }
+    if let Some(id) = tokens.iter().flatten().find(|id| **id as usize >= vocab_size) {
+        return Err(format!("expected tokens below {vocab_size} (vocab_size), found {id}"));
+    }
+    let is_step = |step: &Vec<Vec<f32>>| step.len() == rows && step.iter().all(|row| row.len() == vocab_size);
+    match logits {
+        Some(steps) if steps.len() != new_tokens || !steps.iter().all(is_step) => Err(format!(
+            "expected logits of {new_tokens} steps, {rows} rows and {vocab_size} tokens, found others"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -215,5 +243,37 @@ pub(crate) fn why(error: &WorkerError) -> String {
     match error {
         WorkerError::Evidence(evidence) => classify(evidence).error,
         WorkerError::Interrupted => "interrupted".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_logits_are_those_that_were_asked_for() {
+        let check = |tokens: &[&[u32]], logits: Option<Vec<Vec<Vec<f32>>>>| {
+            let tokens = tokens.iter().map(|row| row.to_vec()).collect();
+            check_generated(&Generated { tokens, logits_sha256: String::new(), logits }, [2, 3, 10])
+        };
+        let logits = |steps: usize, rows: usize, size: usize| Some(vec![vec![vec![0.0; size]; rows]; steps]);
+        let tokens: [&[u32]; 2] = [&[0, 1, 9], &[2, 3, 4]];
+        assert_eq!(check(&tokens, None), Ok(()));
+        assert_eq!(check(&tokens, logits(3, 2, 10)), Ok(()));
+        for wrong in [logits(2, 2, 10), logits(3, 1, 10), logits(3, 2, 9)] {
+            assert!(
+                check(&tokens, wrong)
+                    .unwrap_err()
+                    .starts_with("expected logits of 3 steps, 2 rows and 10 tokens")
+            );
+        }
+        for (tokens, error) in [
+            (&tokens[..1], "expected tokens of 2 rows, found 1"),
+            (&[&[0, 1, 9], &[2, 3][..]], "expected 3 tokens a row, found 2"),
+            (&[&[0, 1, 9], &[2, 3, 4, 5][..]], "expected 3 tokens a row, found 4"),
+            (&[&[0, 1, 9], &[2, 3, 10][..]], "expected tokens below 10 (vocab_size), found 10"),
+        ] {
+            assert_eq!(check(tokens, None), Err(error.into()));
+        }
     }
 }
