@@ -18,10 +18,11 @@ pub struct ModelFacts {
 /// The program that an engine's worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineProgram {
-    /// Program and arguments as they were started, folders left out.
+    /// Program and arguments as they were started, folders left out; with its size and time of change, a file that is too large to be
+    /// hashed.
     pub command: String,
     /// SHA-256 in hex of the program's file, of each argument that is one, and of what else `engines.toml` says that it is
-    /// made of; without those of program and arguments that can't be read.
+    /// made of; without those of program and arguments that can't be read or are too large.
     pub sha256: Vec<String>,
 }
 

@@ -1,5 +1,6 @@
 //! `engines.toml`: which command is an engine's worker.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -9,6 +10,9 @@ use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
 use crate::sweep::ranks::find_on_path;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{CommandLine, brief};
+
+/// Files of more bytes are not hashed: that takes a second.
+const MOST_HASHED: u64 = 1 << 30;
 
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
@@ -47,15 +51,20 @@ impl EngineCommand {
     /// Where one of [`EngineCommand::also`] can't be read.
     pub fn facts(&self) -> Result<EngineProgram, SettingsError> {
         let is_path = |word: &str| word.contains('/');
-        let name = |word: &str| match Path::new(word).file_name() {
-            Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
-            _ => word.to_owned(),
+        let name = |word: &str| {
+            let path = Path::new(word);
+            let name = match path.file_name() {
+                Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
+                _ => word.to_owned(),
+            };
+            large_file(path).map_or(name.clone(), |facts| format!("{name} ({facts})"))
         };
         let program = self.program.to_string_lossy();
         let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
         // What is no file (an option) has no hash.
         let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
-        let mut sha256: Vec<String> = files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
+        let hashed = files.filter(|file| large_file(file).is_none());
+        let mut sha256: Vec<String> = hashed.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
         for path in &self.also {
             let error = |error: std::io::Error| SettingsError {
                 origin: format!("engine {}: also", self.engine),
@@ -65,6 +74,13 @@ impl EngineCommand {
         }
         Ok(EngineProgram { command: words.map(name).collect::<Vec<_>>().join(" "), sha256 })
     }
+}
+
+/// What tells a file apart that is too large to be hashed whenever a run starts, such as a model; `None` of others.
+fn large_file(path: &Path) -> Option<String> {
+    let metadata = path.metadata().ok().filter(|file| file.is_file() && file.len() > MOST_HASHED)?;
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    Some(format!("not hashed: {} bytes, changed at {seconds}.{nanoseconds:09}", metadata.len()))
 }
 
 /// The file that starting `program` starts.
@@ -226,6 +242,25 @@ mod tests {
         write("other/a.py", "import package");
         write("other/package/timing.py", "1");
         assert_eq!(facts(&engines.from_build(&dir.path().join("other"))).unwrap(), first);
+    }
+
+    #[test]
+    fn a_large_argument_is_told_by_its_size_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("model.gguf");
+        let file = std::fs::File::create(&model).unwrap();
+        file.set_len(100 << 30).unwrap();
+        let text = format!("[a]\ncommand = [\"no-program\", {:?}]", model.to_str().unwrap());
+        let engines = Engines::parse(&text, "engines.toml", dir.path()).unwrap();
+        let facts = || engines.get("a").unwrap().facts().unwrap();
+        let before = facts();
+        assert_eq!(before.sha256, [""; 0]);
+        let command = "no-program model.gguf (not hashed: 107374182400 bytes, changed at ";
+        assert!(before.command.starts_with(command), "{}", before.command);
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(facts().command.ends_with("changed at 0.000000000)"), "{}", facts().command);
+        file.set_len(1).unwrap();
+        assert_eq!((facts().command.as_str(), facts().sha256.len()), ("no-program model.gguf", 1));
     }
 
     #[test]
