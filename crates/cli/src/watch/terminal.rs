@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use machine::gpu::GpuWatch;
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
+use ratatui::layout::{Rect, Size};
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::state::State;
 use super::view;
@@ -23,6 +24,9 @@ const PERIOD: Duration = Duration::from_millis(200);
 
 /// Between two looks at the GPU.
 const GPU_PERIOD: Duration = Duration::from_secs(1);
+
+/// Columns and rows that are drawn on at most: a terminal may claim 65,535 of each, for which there is no memory.
+const LARGEST: Size = Size { width: 1000, height: 300 };
 
 /// How the terminal was.
 static BEFORE: OnceLock<libc::termios> = OnceLock::new();
@@ -50,8 +54,11 @@ impl Painter {
         remember();
         give_back_where_it_ends_otherwise();
         enable_raw_mode()?;
-        let terminal = execute!(stderr(), EnterAlternateScreen, cursor::Hide)
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
+        let terminal = execute!(stderr(), EnterAlternateScreen, cursor::Hide).and_then(|()| {
+            let backend = CrosstermBackend::new(stderr());
+            let viewport = Viewport::Fixed(picture_area(backend.size()?));
+            Terminal::with_options(backend, TerminalOptions { viewport })
+        });
         let terminal = terminal.inspect_err(|_| give_back())?;
         let (stop, stopped) = channel();
         let paint = move || paint(terminal, &state, started, gpu.as_ref(), &stopped);
@@ -84,6 +91,7 @@ fn paint(
     stopped: &Receiver<()>,
 ) {
     let mut looked: Option<Instant> = None;
+    let mut area = Rect::default();
     while stopped.try_recv() == Err(TryRecvError::Empty) {
         if let Some(gpu) = gpu.filter(|_| looked.is_none_or(|looked| looked.elapsed() >= GPU_PERIOD)) {
             looked = Some(Instant::now());
@@ -91,6 +99,13 @@ fn paint(
             lock(state).sample(sample);
         }
         // A terminal that is gone is drawn on no more; the sweep goes on.
+        let Ok(size) = terminal.size() else { return };
+        if picture_area(size) != area {
+            area = picture_area(size);
+            if terminal.resize(area).is_err() {
+                return;
+            }
+        }
         if terminal.draw(|frame| view::draw(frame, &lock(state), started.elapsed())).is_err() {
             return;
         }
@@ -104,6 +119,10 @@ fn paint(
             Err(_) => return,
         }
     }
+}
+
+fn picture_area(terminal: Size) -> Rect {
+    Rect::new(0, 0, terminal.width.min(LARGEST.width), terminal.height.min(LARGEST.height))
 }
 
 /// q, Esc, and Ctrl-C, which is no signal while the terminal is ours.
@@ -143,7 +162,7 @@ fn remember() {
     }
 }
 
-/// Also where somebody panics, or a second signal ends the program.
+/// Also where somebody panics, or a signal ends the program.
 fn give_back_where_it_ends_otherwise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -154,7 +173,55 @@ fn give_back_where_it_ends_otherwise() {
         }));
         // SAFETY: it only writes to a descriptor and sets the terminal's attributes.
         unsafe { harness::before_abrupt_end(give_back_in_a_signal) };
+        FATAL.iter().for_each(|signal| give_back_before(*signal));
     });
+}
+
+/// Signals that end a program by themselves; SIGABRT is what a failed allocation ends in.
+const FATAL: [libc::c_int; 19] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGUSR1,
+    libc::SIGSEGV,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGSYS,
+];
+
+/// Gives the terminal back before `signal` ends the program as it would have, where nobody else handles it.
+fn give_back_before(signal: libc::c_int) {
+    // SAFETY: structs of numbers, which are ours; the handler makes only async-signal-safe calls.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut before);
+        // Those two are handled by Rust, which tells of a stack that is full.
+        if before.sa_sigaction != libc::SIG_DFL && ![libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
+            return;
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = end_by as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // The stack may be full; the second time the signal does what it does by default.
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+    }
+}
+
+extern "C" fn end_by(signal: libc::c_int) {
+    give_back_in_a_signal();
+    // SAFETY: async-signal-safe. The signal is blocked until this returns, and ends the program then.
+    unsafe { libc::raise(signal) };
 }
 
 extern "C" fn give_back_in_a_signal() {
