@@ -29,9 +29,9 @@ const KINDS: [&str; 20] = [
     "closed_pipe",
     "orphan",
 ];
-const MOMENTS: [&str; 5] = ["hello", "load", "prompt", "decode", "goodbye"];
+const MOMENTS: [&str; 6] = ["hello", "load", "prompt", "decode", "answer", "goodbye"];
 
-/// Two cells; the fault is in the second alone, except at hello and in load, which are of both.
+/// Two cells; the fault is in the second alone, except at hello, in load and after an answer, which are of both.
 fn sweep(fault: &str) -> String {
     format!(
         "models = [\"llama2-15m\"]\nengines = [\"faulty\"]\nbatch_sizes = [1]\nprompt_lengths = [16, 32]\norder = \"table\"\n\
@@ -56,7 +56,7 @@ fn end_of(kind: &str, moment: &str) -> String {
         "hello" => String::new(),
         _ => format!(
             "[options.faulty]\nfault = {{ kind = \"{kind}\", phase = \"{moment}\", min_prompt_length = {} }}\n",
-            if moment == "load" { 0 } else { 32 }
+            if ["load", "answer"].contains(&moment) { 0 } else { 32 }
         ),
     };
     place.write("sweep.toml", &sweep(&fault));

@@ -24,15 +24,19 @@ pub fn serve(engine: &mut dyn Engine) -> ExitCode {
 
 /// [`serve`], as one of the ranks of `world`: rank 0 has the pipe.
 pub fn serve_ranks(engine: &mut dyn Engine, world: &World) -> ExitCode {
-    serve_with_clock(engine, &MonotonicClock::start(), world)
+    serve_with_clock(engine, &MonotonicClock::start(), world, &mut io::stdin().lines())
 }
 
-/// [`serve_ranks`], with another clock: for engines whose latencies are scripted.
-pub fn serve_with_clock(engine: &mut dyn Engine, clock: &dyn Clock, world: &World) -> ExitCode {
-    let served = Replies::take_stdout(world.rank() == 0).context("taking stdout").and_then(|replies| {
-        let requests = &mut io::stdin().lines();
-        serve_requests(engine, clock, world, &replies, requests)
-    });
+/// [`serve_ranks`], with another clock and other lines than stdin's: for engines that are scripted.
+pub fn serve_with_clock(
+    engine: &mut dyn Engine,
+    clock: &dyn Clock,
+    world: &World,
+    requests: &mut dyn Iterator<Item = io::Result<String>>,
+) -> ExitCode {
+    let served = Replies::take_stdout(world.rank() == 0)
+        .context("taking stdout")
+        .and_then(|replies| serve_requests(engine, clock, world, &replies, requests));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,7 +15,7 @@ use protocol::{
 use worker::timing::Clock;
 use worker::{Engine, Prompt, Reporter};
 
-use crate::fault::Moment;
+use crate::fault::{Fault, Moment};
 use crate::script::Script;
 
 /// A clock that moves only when the engine says so.
@@ -55,6 +55,8 @@ pub(crate) struct Mock {
     device_memory_limit: Option<u64>,
     /// The last two marks.
     marks: [Duration; 2],
+    /// What goes wrong once the answer is written, in a cell of this size.
+    after_answer: Rc<Cell<Option<(Fault, [usize; 2])>>>,
     noise: u64,
     /// Where its replies go.
     pipe: OwnedFd,
@@ -77,6 +79,7 @@ impl Mock {
             weights_bytes: 0,
             device_memory_limit: None,
             marks: [Duration::ZERO; 2],
+            after_answer: Rc::default(),
             noise: 0,
             pipe,
             world,
@@ -100,6 +103,11 @@ impl Mock {
     pub(crate) fn strike(&self, moment: Moment) -> Result<()> {
         let Some(fault) = &self.script.fault else { return Ok(()) };
         fault.strike(moment, [self.prompt.batch_size, self.prompt.length], self.world.rank(), &self.pipe)
+    }
+
+    /// What goes wrong before the next request is read; set at the end of each cell.
+    pub(crate) fn after_answer(&self) -> Rc<Cell<Option<(Fault, [usize; 2])>>> {
+        Rc::clone(&self.after_answer)
     }
 
     /// Runs out of the device's memory where that is limited, in CUDA's words.
@@ -266,6 +274,8 @@ impl Engine for Mock {
 
     fn end(&mut self) -> Result<()> {
         self.held = Vec::new();
+        self.after_answer
+            .set(self.script.fault.map(|fault| (fault, [self.prompt.batch_size, self.prompt.length])));
         Ok(())
     }
 }

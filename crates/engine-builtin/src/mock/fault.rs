@@ -19,12 +19,14 @@ pub(crate) enum Moment {
     Load,
     Prompt,
     Decode,
+    /// After a cell's answer was written, before the next request is read.
+    Answer,
     /// When the worker was told to end.
     Goodbye,
 }
 
 /// What goes wrong at which moment of which cells.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     kind: Kind,

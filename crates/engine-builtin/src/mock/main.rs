@@ -7,6 +7,7 @@ mod engine;
 mod fault;
 mod script;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -35,8 +36,17 @@ fn main() -> ExitCode {
             fault.strike(Moment::Hello, [0, 0], world.rank(), &pipe)?;
         }
         let clock = VirtualClock::default();
+        let own_pipe = pipe.try_clone().context("stdout")?;
         let mut engine = Mock::new(clock.clone(), pipe, world.clone(), has_gpu);
-        let code = worker::serve_with_clock(&mut engine, &clock, &world);
+        let after_answer = engine.after_answer();
+        let mut lines = io::stdin().lines();
+        let mut requests = std::iter::from_fn(|| {
+            let struck = after_answer
+                .take()
+                .map_or(Ok(()), |(fault, size)| fault.strike(Moment::Answer, size, world.rank(), &own_pipe));
+            struck.map_err(io::Error::other).map_or_else(|error| Some(Err(error)), |()| lines.next())
+        });
+        let code = worker::serve_with_clock(&mut engine, &clock, &world, &mut requests);
         engine.strike(Moment::Goodbye)?;
         Ok(code)
     };

@@ -108,13 +108,23 @@ impl WorkerSlot {
     pub(crate) fn measure(
         &mut self,
         variant: &Variant,
-        verifier: Option<&mut Verifier<'_>>,
+        mut verifier: Option<&mut Verifier<'_>>,
         cell: Cell<'_>,
         pause: Duration,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> (Result<MeasuredCell, WorkerError>, SideMeasurements) {
         let mut beside = SideMeasurements::default();
-        let measured = self.ask(variant, verifier, cell, pause, &mut beside, on_event);
+        let mut measured = self.ask(variant, verifier.as_deref_mut(), cell, pause, &mut beside, on_event);
+        if let Err(WorkerError::Evidence(evidence)) = &measured
+            && evidence.is_not_taken_up
+        {
+            // Its last cell's end is none of this cell's.
+            let error = format!("{} (a fresh worker measures the next cell)", classify(evidence).error);
+            on_event(Event::Farewell { engine: cell.engine, error: &error });
+            self.worker = None;
+            beside = SideMeasurements::default();
+            measured = self.ask(variant, verifier, cell, pause, &mut beside, on_event);
+        }
         if measured.is_err() || variant.sweep.isolation == Isolation::Cell {
             self.stop(on_event);
             let left =

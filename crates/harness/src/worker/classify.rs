@@ -55,6 +55,8 @@ pub struct Evidence {
     pub oom_kills: OomKills,
     /// Its pipe ended inside a line.
     pub torn_line: bool,
+    /// It had answered before, and ended, or broke the protocol, before it took up this request.
+    pub is_not_taken_up: bool,
     /// The ranks that it was started as.
     pub world_size: u32,
     /// Where they are, as far as they told.
@@ -70,6 +72,7 @@ impl Evidence {
             stderr: String::new(),
             oom_kills: OomKills::default(),
             torn_line: false,
+            is_not_taken_up: false,
             world_size: 1,
             ranks: Vec::new(),
         }

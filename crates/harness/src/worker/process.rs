@@ -50,13 +50,20 @@ pub struct Worker {
     lines: Receiver<Line>,
     /// Bytes that the next line may have.
     longest_line: Arc<AtomicUsize>,
+    /// Since the last request.
     stderr: Arc<Mutex<Vec<u8>>>,
+    /// Between the last two requests.
+    earlier_stderr: Vec<u8>,
     threads: Vec<JoinHandle<()>>,
     limits: Limits,
     /// When the request was sent.
     oom_kills_before: OomKills,
     /// The pipe ended inside a line.
     torn_line: bool,
+    /// Requests that it answered.
+    answers: u32,
+    /// It said something of the protocol since the last request.
+    is_heard: bool,
     reaped: bool,
     /// The ranks that it was started as.
     world_size: u32,
@@ -98,10 +105,13 @@ impl Worker {
             lines,
             longest_line,
             stderr,
+            earlier_stderr: Vec::new(),
             threads: stdout.into_iter().chain(drain).chain(writer).collect(),
             limits,
             oom_kills_before: OomKills::now(),
             torn_line: false,
+            answers: 0,
+            is_heard: false,
             reaped: false,
             world_size: ranks.world_size,
             hello: Hello::default(),
@@ -140,11 +150,16 @@ impl Worker {
         progress: &mut dyn FnMut(&Progress, Instant),
     ) -> Result<(Reply, Instant), WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.earlier_stderr =
+            std::mem::take(&mut *self.stderr.lock().unwrap_or_else(PoisonError::into_inner));
         self.oom_kills_before = OomKills::now();
+        self.is_heard = false;
+        self.check_silence(phase)?;
         self.longest_line.store(longest, Ordering::Relaxed);
         self.send(request);
-        match self.receive(Deadline::Request, self.limits.request, phase, progress)? {
+        let answer = self.receive(Deadline::Request, self.limits.request, phase, progress)?;
+        self.answers += 1;
+        match answer {
             (Reply::Failed(failure), _) => {
                 if self.world_size > 1 {
                     // The ranks may be anywhere: they can't be asked again.
@@ -154,6 +169,25 @@ impl Worker {
             }
             answer => Ok(answer),
         }
+    }
+
+    /// Fails where it said something that it was not asked: the next answer would be another question's.
+    fn check_silence(&mut self, phase: Phase) -> Result<(), WorkerError> {
+        while let Ok(line) = self.lines.try_recv() {
+            let end = match line {
+                Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => continue,
+                Line::Reply(reply, _) => {
+                    Some(WorkerEnd::Garbage(format!("{} that it was not asked for", name(&reply))))
+                }
+                Line::Garbage(what) => Some(WorkerEnd::Garbage(what)),
+                Line::Torn => {
+                    self.torn_line = true;
+                    None
+                }
+            };
+            return Err(self.end(phase, end));
+        }
+        Ok(())
     }
 
     /// Ends the worker in order; kills it where it does not end. What was not in order is told.
@@ -234,13 +268,17 @@ impl Worker {
             match self.lines.recv_timeout(wait) {
                 Ok(Line::Reply(reply, read_at)) => match *reply {
                     Reply::Progress(update) => {
+                        self.is_heard = true;
                         if phase_start.is_none() || update.phase != phase {
                             phase_start = Some(Instant::now());
                         }
                         phase = update.phase;
                         progress(&update, read_at);
                     }
-                    reply => return Ok((reply, read_at)),
+                    reply => {
+                        self.is_heard = true;
+                        return Ok((reply, read_at));
+                    }
                 },
                 Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
                 Ok(Line::Torn) => {
@@ -286,7 +324,8 @@ impl Worker {
 
     /// Kills what is left of the worker and says how it ended: by `known`, else by its exit status.
     fn end(&mut self, phase: Phase, known: Option<WorkerEnd>) -> WorkerError {
-        if matches!(known, Some(WorkerEnd::TimedOut(..))) {
+        let is_late = matches!(known, Some(WorkerEnd::TimedOut(..)));
+        if is_late {
             self.ask_ranks();
         }
         let status = if known.is_some() { self.kill() } else { self.reap_soon() };
@@ -295,12 +334,16 @@ impl Worker {
             None => WorkerEnd::ClosedPipe,
         });
         let oom_kills = OomKills::now().since(self.oom_kills_before);
+        let is_not_taken_up = self.answers > 1 && !self.is_heard && !is_late;
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        // Why it ended after its last answer may have been written before this request.
+        let earlier: &[u8] = if is_not_taken_up { &self.earlier_stderr } else { &[] };
+        let stderr = String::from_utf8_lossy(&[earlier, &stderr].concat()).into_owned();
         WorkerError::Evidence(Evidence {
             stderr,
             oom_kills,
             torn_line: self.torn_line,
+            is_not_taken_up,
             world_size: self.world_size,
             ranks: self.hello.ranks.clone(),
             ..Evidence::of(phase, end)
