@@ -7,6 +7,9 @@ use results::{Figures, Row, Run, Table, one_line};
 
 use crate::plot::palette::ENGINES;
 
+/// The most cells of a table that are drawn and listed, and records that are drawn: a browser shows a page of so many at once.
+pub(crate) const MOST: usize = 2000;
+
 /// A run with what its audit says.
 #[derive(Debug)]
 pub struct AuditedRun {
@@ -112,6 +115,11 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// The cells of a table that are drawn and listed.
+pub(crate) fn listed(table: &Table) -> &[Row] {
+    &table.rows[..table.rows.len().min(MOST)]
+}
+
 impl<'a> Group<'a> {
     /// Its cells that have figures.
     pub(crate) fn measured(&self) -> Vec<MeasuredRow<'a>> {
@@ -119,16 +127,29 @@ impl<'a> Group<'a> {
         rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
     }
 
+    /// Of them, those that are drawn.
+    pub(crate) fn drawn(&self) -> Vec<MeasuredRow<'a>> {
+        let rows = self.listed();
+        rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
+    }
+
+    /// The cells that are drawn and listed, each with its run's index.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (usize, &'a Row)> {
+        self.tables.iter().flat_map(|(run, table)| listed(table).iter().map(move |row| (*run, row)))
+    }
+
     /// Its series: engine and run, in the order of the runs.
     pub(crate) fn series(&self) -> Vec<(usize, &'a str)> {
-        let rows = self.tables.iter().flat_map(|(run, table)| table.rows.iter().map(move |row| (*run, row)));
-        rows.map(|(run, row)| (run, row.key.engine.as_str())).collect::<IndexSet<_>>().into_iter().collect()
+        self.listed()
+            .map(|(run, row)| (run, row.key.engine.as_str()))
+            .collect::<IndexSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// Its batch sizes, or prompt lengths, rising.
     pub(crate) fn sizes(&self, size: fn(&Row) -> u32) -> Vec<u32> {
-        let mut sizes: Vec<u32> =
-            self.tables.iter().flat_map(|(_, table)| table.rows.iter().map(size)).collect();
+        let mut sizes: Vec<u32> = self.listed().map(|(_, row)| size(row)).collect();
         sizes.sort_unstable();
         sizes.dedup();
         sizes

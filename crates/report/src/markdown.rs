@@ -32,7 +32,7 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = write!(text, "## {}\n\n{}", escape_cell(&table.heading.to_string()), rows(table));
+        let _ = write!(text, "## {}\n\n{}", escape_cell(&table.heading.to_string()), rows(&table.rows));
         if !table.notes.is_empty() {
             text.push('\n');
         }
@@ -46,9 +46,9 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
     text
 }
 
-/// A table without heading and notes.
-pub fn rows(table: &Table) -> String {
-    let lines: String = table.rows.iter().map(line).collect();
+/// Rows as a table without heading and notes.
+pub fn rows(rows: &[Row]) -> String {
+    let lines: String = rows.iter().map(line).collect();
     format!("{}\n{SEPARATOR}\n{lines}", header())
 }
 

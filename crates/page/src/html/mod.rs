@@ -12,7 +12,7 @@ use crate::caveats::caveats;
 use crate::plot::palette;
 use crate::plot::text::escape;
 use crate::plots;
-use crate::scene::{AuditedRun, Comparison, Scene};
+use crate::scene::{AuditedRun, Comparison, MOST, Scene};
 use crate::{Error, Plot};
 
 const STYLE: &str = include_str!("page.css");
@@ -69,6 +69,13 @@ impl<'a> Page<'a> {
         for (group, plots) in groups.iter().zip(&self.groups) {
             let title = if groups.len() == 1 { "Plots" } else { &group.title };
             let _ = writeln!(body, "<section id=\"{}\"><h2>{}</h2>", group.id, escape(title));
+            let cells = group.tables.iter().map(|(_, table)| table.rows.len()).max().unwrap_or(0);
+            if cells > MOST {
+                let _ = writeln!(
+                    body,
+                    "<p>The first {MOST} of {cells} cells are drawn and listed: table.md and summary.csv have all.</p>"
+                );
+            }
             plots.iter().for_each(|plot| body.push_str(&figure::figure(plot)));
             body.push_str("</section>\n");
         }

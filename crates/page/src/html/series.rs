@@ -7,24 +7,35 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
-use protocol::Measurement;
+use protocol::{Measured, Measurement};
 use results::{csv_field, escaped_json};
 use serde_json::{Value, json};
 
 use crate::plot::text::escape;
 use crate::scene::AuditedRun;
 
+/// Bytes of series that a page holds, before they are compressed: pages of some megabytes can be sent and opened.
+const MOST_BYTES: usize = 6 << 20;
+
 pub(super) fn section(runs: &[AuditedRun]) -> String {
     let mut text = String::from(
         "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n",
     );
     for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
-        let lines: String = run.records().map(|record| format!("{}\n", line(record))).collect();
-        let cells = run.records().filter(|record| record.series().is_some()).count();
+        let Lines { text: lines, count } = Lines::read(run.records().collect(), MOST_BYTES / runs.len());
+        let all = run.records().count();
+        let measured = run.records().filter(|record| record.series().is_some()).count();
+        let records = if count == all {
+            format!("{measured} measured records.")
+        } else {
+            format!(
+                "{count} of {all} records, replicate by replicate: this page has no room for more. The run's measurements.jsonl has all."
+            )
+        };
         let name = escape(&results::one_line(&run.name));
         let _ = write!(
             text,
-            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\" data-fields=\"{}\"><bdi>{name}</bdi>: {cells} measured records. \
+            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\" data-fields=\"{}\"><bdi>{name}</bdi>: {records} \
              <button type=\"button\" data-as=\"jsonl\">JSON lines</button> <button type=\"button\" data-as=\"csv\">CSV</button></p>\n\
              <script type=\"application/gzip\" id=\"series-{index}\">{}</script>\n",
             file_name(&run.name),
@@ -42,6 +53,48 @@ fn csv_fields<'a>(records: impl Iterator<Item = &'a Measurement>) -> String {
     let pairs = texts.into_iter().map(|text| (text, csv_field(text)));
     let changed: Vec<(&str, String)> = pairs.filter(|(text, field)| text != field).collect();
     escaped_json(&json!(changed).to_string())
+}
+
+/// Records as lines, as many as there is room for.
+struct Lines {
+    text: String,
+    count: usize,
+}
+
+impl Lines {
+    /// Takes at most `most` bytes: where that is less than all, the first replicates first.
+    fn read(mut records: Vec<&Measurement>, most: usize) -> Self {
+        let all = Self::first(&records, most);
+        if all.count == records.len() {
+            return all;
+        }
+        records.sort_by_key(|record| record.replicate);
+        Self::first(&records, most)
+    }
+
+    fn first(records: &[&Measurement], most: usize) -> Self {
+        let (mut text, mut count) = (String::new(), 0);
+        for record in records {
+            // A digit and a comma each: what can't have room is not written to see it.
+            if text.len() + 2 * figures(record) <= most {
+                let line = format!("{}\n", line(record));
+                if text.len() + line.len() <= most {
+                    text.push_str(&line);
+                    count += 1;
+                }
+            }
+        }
+        Self { text, count }
+    }
+}
+
+/// Figures of a record's series, by the host's clock.
+fn figures(record: &Measurement) -> usize {
+    let of_series = |series: &Measured| {
+        let tokens = series.generations.iter().map(|one| one.token_seconds.len());
+        series.prompt_seconds.len() + tokens.sum::<usize>()
+    };
+    record.series().map_or(0, of_series) + record.gpu.as_ref().map_or(0, |gpu| gpu.sample_seconds.len())
 }
 
 /// Letters, digits and dashes.
@@ -106,7 +159,70 @@ fn nanoseconds(seconds: f64) -> i64 {
 mod tests {
     use std::io::Read as _;
 
+    use protocol::{CellKey, Device, Generation, MeasuredCell, Memory, Outcome, Precision, Ranks, SCHEMA};
+
     use super::*;
+
+    fn record(engine: &str, replicate: u32, tokens: usize) -> Measurement {
+        let generation =
+            Generation { prompt_seconds: 0.001, token_seconds: vec![0.001; tokens], wall_seconds: 1.0 };
+        let series = Measured {
+            prompt_seconds: vec![0.001],
+            generations: vec![generation],
+            device_seconds: None,
+            memory: Memory::default(),
+            ranks: Vec::new(),
+            collectives: None,
+            tokens_sha256: String::new(),
+        };
+        Measurement {
+            schema: SCHEMA,
+            key: CellKey {
+                model: "m".into(),
+                precision: Precision::Fp32,
+                device: Device::Cpu,
+                ranks: Ranks::ONE,
+                engine: engine.into(),
+                batch_size: 1,
+                prompt_length: 1,
+                generation_length: tokens as u32,
+            },
+            replicate,
+            part: 1,
+            device_memory_limit_bytes: None,
+            procedure: None,
+            read_bytes_per_second: None,
+            machine_load: None,
+            gpu: None,
+            outcome: Outcome::Ok(Box::new(MeasuredCell { load_seconds: None, notes: Vec::new(), series })),
+        }
+    }
+
+    #[test]
+    fn where_room_is_short_the_first_replicates_come_first_and_what_is_too_long_is_left_out() {
+        let records = [
+            record("a", 0, 10),
+            record("a", 1, 10),
+            record("b", 0, 10),
+            record("b", 1, 10),
+            record("c", 0, 10_000),
+        ];
+        let lines = |most: usize| {
+            let Lines { text, count } = Lines::read(records.iter().collect(), most);
+            let read = |line: &str| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                format!("{}{}", line["engine"].as_str().unwrap(), line["replicate"])
+            };
+            let names: Vec<String> = text.lines().map(read).collect();
+            assert!(text.len() <= most && names.len() == count);
+            names.join(" ")
+        };
+        let one = line(&records[0]).to_string().len() + 1;
+        assert_eq!(lines(usize::MAX), "a0 a1 b0 b1 c0");
+        assert_eq!(lines(5 * one), "a0 b0 a1 b1");
+        assert_eq!(lines(3 * one), "a0 b0 a1");
+        assert_eq!(lines(one - 1), "");
+    }
 
     #[test]
     fn what_is_compressed_is_read_back() {

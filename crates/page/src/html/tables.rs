@@ -7,7 +7,7 @@ use results::{COLUMNS, Grid, Table};
 
 use super::figure::table;
 use crate::plot::text::escape;
-use crate::scene::{Group, Scene};
+use crate::scene::{Group, MOST, Scene, listed};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     let mut text = String::from("<section id=\"tables\"><h2>Tables</h2>\n");
@@ -22,8 +22,7 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
 }
 
 fn one(of: &Table, title: &str) -> String {
-    let rows: Vec<Vec<String>> = of
-        .rows
+    let rows: Vec<Vec<String>> = listed(of)
         .iter()
         .map(|row| {
             let head = [
@@ -35,9 +34,10 @@ fn one(of: &Table, title: &str) -> String {
         })
         .collect();
     let title = escape(title);
-    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(of)));
+    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(listed(of))));
     text.push_str(&table(&COLUMNS, &rows, &title));
-    for grid in [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten() {
+    for mut grid in [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten() {
+        grid.rows.truncate(MOST);
         let caption = escape(&grid.caption);
         let _ = write!(
             text,

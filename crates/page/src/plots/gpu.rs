@@ -7,7 +7,7 @@ use stats::Summary;
 use super::measure::number;
 use crate::Error;
 use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, sign};
-use crate::scene::{Group, Scene};
+use crate::scene::{Group, MOST, Scene};
 
 /// A line has about so many points.
 const POINTS: f64 = 400.0;
@@ -39,11 +39,12 @@ const CURVES: [Curve; 2] = [
 pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
-    let mut throttled = false;
+    let (mut throttled, mut left_out) = (false, 0);
     for (run, table) in &group.tables {
         let mut begin = 0.0;
         let mut spans = Vec::new();
-        for record in table.records() {
+        left_out += table.records().count().saturating_sub(MOST);
+        for record in table.records().take(MOST) {
             let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
             spans.push(Span { record, gpu, begin });
             begin += gpu.seconds;
@@ -77,13 +78,24 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     Ok(Some(Plot {
         id: "gpu".into(),
         title: "Power and clock of the GPU".into(),
-        caption: "The cells in the order in which they were measured, one after the other; the time between them is left out.".into(),
+        caption: format!(
+            "The cells in the order in which they were measured, one after the other; the time between them is left out.{}",
+            if left_out > 0 { format!(" The last {left_out} records are not drawn.") } else { String::new() }
+        ),
         legend: Legend(keys),
         panels,
         table: DataTable {
             columns: [
-                "Engine", "Batch Size", "Prompt Length", "Replicate", "Seconds", "Mean Power (W)", "Most Power (W)",
-                "Lowest SM Clock (MHz)", "Hottest (°C)", "Clocks held down",
+                "Engine",
+                "Batch Size",
+                "Prompt Length",
+                "Replicate",
+                "Seconds",
+                "Mean Power (W)",
+                "Most Power (W)",
+                "Lowest SM Clock (MHz)",
+                "Hottest (°C)",
+                "Clocks held down",
             ]
             .map(str::to_owned)
             .to_vec(),

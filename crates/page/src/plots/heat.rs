@@ -31,7 +31,7 @@ impl ColourScale {
 
 fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot, Error> {
     let values: Vec<f64> =
-        group.measured().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
+        group.drawn().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = values.iter().copied().fold(0.0, f64::max);
     let scale = ColourScale(least, largest);
@@ -50,7 +50,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
             words: format!("{} to {} {}, evenly by ratio", number(least), number(largest), measure.short),
         });
     }
-    if group.tables.iter().flat_map(|(_, table)| &table.rows).any(|row| row.figures.is_none()) {
+    if group.listed().any(|(_, row)| row.figures.is_none()) {
         legend.push(Key::new(
             "<rect class=\"oom\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
             "no figures: OOM is out of memory, others say what happened",
@@ -76,13 +76,8 @@ fn panel(
 ) -> Result<Panel, Error> {
     let batches = group.sizes(|row| row.key.batch_size);
     let prompts = group.sizes(|row| row.key.prompt_length);
-    let rows: Vec<&Row> = group
-        .tables
-        .iter()
-        .filter(|(its, _)| *its == run)
-        .flat_map(|(_, table)| &table.rows)
-        .filter(|row| row.key.engine == engine)
-        .collect();
+    let is_its = |(of_run, row): &(usize, &Row)| *of_run == run && row.key.engine == engine;
+    let rows: Vec<&Row> = group.listed().filter(is_its).map(|(_, row)| row).collect();
     let without = rows.iter().filter(|row| row.figures.is_none()).count();
     let frame = Frame {
         title: scene.series(engine, run),
@@ -168,13 +163,10 @@ fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> DataTable {
     let mut rows = Vec::new();
     for (run, engine) in group.series() {
         for batch in group.sizes(|row| row.key.batch_size) {
-            let its: Vec<&Row> = group
-                .tables
-                .iter()
-                .filter(|(its, _)| *its == run)
-                .flat_map(|(_, table)| &table.rows)
-                .filter(|row| row.key.engine == engine && row.key.batch_size == batch)
-                .collect();
+            let is_its = |(of_run, row): &(usize, &Row)| {
+                *of_run == run && row.key.engine == engine && row.key.batch_size == batch
+            };
+            let its: Vec<&Row> = group.listed().filter(is_its).map(|(_, row)| row).collect();
             if its.is_empty() {
                 continue;
             }

@@ -32,7 +32,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     let mut words = Vec::new();
     for (run, table) in &group.tables {
         let Some(scale) = RooflineScale::new(scene.runs[*run], table) else { continue };
-        let cells = group.measured().into_iter().filter(|cell| cell.run == *run);
+        let cells = group.drawn().into_iter().filter(|cell| cell.run == *run);
         let forwards: Vec<Forward<'_>> = cells
             .flat_map(|cell| {
                 let decode = scale.decode(&cell, table.key.generation_length);

@@ -48,7 +48,7 @@ fn plot(
     x: &Size,
     other: &Size,
 ) -> Result<Option<Plot>, Error> {
-    let cells = group.measured();
+    let cells = group.drawn();
     let value = |cell: &MeasuredRow<'_>| (measure.value)(cell.row, cell.figures);
     let spread = |cell: &MeasuredRow<'_>| measure.spread.map(|spread| spread(cell.figures));
     let tops = cells.iter().filter_map(|cell| {
