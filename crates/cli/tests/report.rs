@@ -114,7 +114,7 @@ fn nothing_that_stands_in_the_way_is_written_through_or_taken_away() {
         std::os::unix::fs::PermissionsExt::mode(&place.path(name).metadata().unwrap().permissions())
     };
     let own_mode = mode("README.md");
-    ["README.md.partial", "page.html.partial", "run/.table.md.partial"].map(link);
+    ["README.md.partial", "page.html.partial", "run/.table.md.partial"].into_iter().for_each(link);
     place.write("other.html.partial", "mine");
     place.bench(&["report", "run", "--splice", "README.md"]).assert().success();
     place.bench(&["report", "run", "-o", "page.html"]).assert().success();
