@@ -167,6 +167,10 @@ class Hostile(WithCopies):
     def test_more_than_the_requirement_file_says(self):
         self.refuse(r"unpacks to 5\.0 MB; its requirement file says 0\.2 MB", lambda archive: archive.writestr("torch/bomb", bytes(5_000_000)))
 
+    def test_what_the_requirement_file_says_is_rounded(self):
+        self.archive(lambda archive: archive.writestr("torch/large", bytes(252_000)))
+        self.succeed()
+
     def test_more_than_the_wheel_itself_says(self):
         def lie(archive):
             archive.writestr("torch/bomb", bytes(5_000_000))
