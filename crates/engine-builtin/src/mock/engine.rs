@@ -38,6 +38,9 @@ impl Clock for VirtualClock {
     }
 }
 
+/// A fault that is still to come, with batch size and prompt length of its cell.
+pub(crate) type PendingFault = Rc<Cell<Option<(Fault, [usize; 2])>>>;
+
 /// Latencies by script, tokens by arithmetic on the prompt.
 pub(crate) struct Mock {
     clock: VirtualClock,
@@ -56,7 +59,7 @@ pub(crate) struct Mock {
     /// The last two marks.
     marks: [Duration; 2],
     /// What goes wrong once the answer is written, in a cell of this size.
-    after_answer: Rc<Cell<Option<(Fault, [usize; 2])>>>,
+    after_answer: PendingFault,
     noise: u64,
     /// Where its replies go.
     pipe: OwnedFd,
@@ -106,7 +109,7 @@ impl Mock {
     }
 
     /// What goes wrong before the next request is read; set at the end of each cell.
-    pub(crate) fn after_answer(&self) -> Rc<Cell<Option<(Fault, [usize; 2])>>> {
+    pub(crate) fn after_answer(&self) -> PendingFault {
         Rc::clone(&self.after_answer)
     }
 
