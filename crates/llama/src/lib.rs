@@ -27,7 +27,7 @@ pub use files::{
     LARGEST_CONFIG, LARGEST_INDEX, LARGEST_SETTINGS, LFS_POINTER, is_lfs_pointer, open_regular, read_text,
     read_text_up_to, sha256_hex, sha256_of_file, sha256_of_tree,
 };
-pub use fingerprint::{fingerprint, model_files};
+pub use fingerprint::{fingerprint, model_files, sha256_of_blocks};
 pub use json::{from_python_json, to_python_json};
 pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};

@@ -18,8 +18,8 @@ pub struct ModelFacts {
 /// The program that an engine's worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineProgram {
-    /// Program and arguments as they were started, folders left out; with its size and time of change, a file that is too large to be
-    /// hashed.
+    /// Program and arguments as they were started, folders left out; with its size and the hash of 64 of its blocks, a file that is too
+    /// large to be hashed whole.
     pub command: String,
     /// SHA-256 in hex of the program's file, of each argument that is one, and of what else `engines.toml` says that it is
     /// made of; without those of program and arguments that can't be read or are too large.
