@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// No published table and no `tokenizer.json` is larger: 64 MiB. A number in JSON or TOML takes a hundred times its text in
+/// No `tokenizer.json` is larger: 64 MiB. A number in JSON or TOML takes a hundred times its text in
 /// memory, so that what is read whole as such has a bound of its own.
 const LARGEST: u64 = 64 << 20;
 /// The most bytes of a `config.json`. Those of the hub have some thousands.
@@ -16,7 +16,9 @@ pub const LARGEST_CONFIG: u64 = 1 << 20;
 pub const LARGEST_SETTINGS: u64 = 4 << 20;
 /// The most bytes of what says where weights are, an index or a file's header, and of a run's JSON. Of LLaMA 3.1 405B the index
 /// has 0.1 MB.
-pub const LARGEST_INDEX: u64 = 16 << 20;
+pub const LARGEST_INDEX: u64 = 8 << 20;
+/// The most bytes of a file of tables. 100,000 rows take some less.
+pub const LARGEST_TABLES: u64 = 16 << 20;
 
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
 ///

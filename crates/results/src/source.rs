@@ -137,9 +137,11 @@ impl PublishedFile {
             return Ok(Self::from_edition(edition));
         }
         let name = path.display().to_string();
-        match llama::read_text(path) {
+        match llama::read_text_up_to(path, llama::LARGEST_TABLES) {
             Ok(text) => {
-                let beside = |name: &str| llama::read_text(&path.with_file_name(name)).ok();
+                let beside = |name: &str| {
+                    llama::read_text_up_to(&path.with_file_name(name), llama::LARGEST_TABLES).ok()
+                };
                 Ok(Self { document: published::parse_beside(&text, &name, options, &beside)?, name })
             }
             Err(error) => Err(SourceError::Io { name, error }),

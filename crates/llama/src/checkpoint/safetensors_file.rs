@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(read_header(&[0; 7]).map(|_| ()), Err("it has 7 bytes".into()));
         let empty_with_length = |length: u64| read_header(&length.to_le_bytes()).map(|_| ());
         assert_eq!(empty_with_length(1), Err("a header of 1 bytes, it has 0".into()));
-        let endless = format!("a header of {} bytes (at most 16777216)", u64::MAX);
+        let endless = format!("a header of {} bytes (at most 8388608)", u64::MAX);
         assert_eq!(empty_with_length(u64::MAX), Err(endless));
         assert_eq!(why("{}", &[0]), "its header describes 0 bytes of tensors, it has 1");
         // Tensors whose sizes are right one by one, and together 2⁶⁴ - 1.

@@ -86,13 +86,17 @@ const MOST_ROWS: usize = 100_000;
 /// The most bytes of a heading, which is told again with every figure.
 const LONGEST_HEADING: usize = 1000;
 
+fn too_many(file: &str, what: &str, count: usize, most: usize) -> PublishedError {
+    let what = format!("expected at most {most} {what} in a file, found {count}: split it");
+    PublishedError::new(file, None, what)
+}
+
 /// Refuses what no file of tables has, and what would take minutes.
 fn check_bounds(document: &Document, file: &str) -> Result<(), PublishedError> {
     let (tables, rows) = (document.tables().count(), document.tables().map(|table| table.rows.len()).sum());
     for (what, count, most) in [("tables", tables, MOST_TABLES), ("rows", rows, MOST_ROWS)] {
         if count > most {
-            let what = format!("expected at most {most} {what} in a file, found {count}: split it");
-            return Err(PublishedError::new(file, None, what));
+            return Err(too_many(file, what, count, most));
         }
     }
     for table in document.tables() {

@@ -2,7 +2,7 @@
 
 use super::columns::ReadRow;
 use super::error::brief;
-use super::{Columns, PublishedError, PublishedRow};
+use super::{Columns, MOST_ROWS, PublishedError, PublishedRow, too_many};
 
 /// The plain texts of a row's cells, and where they stand.
 pub(super) struct RawRow {
@@ -22,6 +22,10 @@ pub(super) struct ReadRows {
 
 /// Reads the rows of a table of `file`.
 pub(super) fn read_rows(columns: &Columns, raw: Vec<RawRow>, file: &str) -> Result<ReadRows, PublishedError> {
+    // Rows as text are small, and refused before they are figures.
+    if raw.len() > MOST_ROWS {
+        return Err(too_many(file, "rows", raw.len(), MOST_ROWS));
+    }
     let has_points = raw.iter().any(|row| columns.has_points(&row.texts));
     let mut read = ReadRows { rows: Vec::with_capacity(raw.len()), ..ReadRows::default() };
     let mut of_heading: Vec<(usize, String)> = Vec::new();
