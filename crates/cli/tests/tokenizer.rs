@@ -3,13 +3,12 @@
 mod common;
 
 use std::fs;
-use std::io::Error;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, processes_in, worker};
+use common::{Place, bound_memory, processes_in, worker};
 use serde_json::{Value, json};
 
 /// The memory of each process of a test, in bytes.
@@ -35,14 +34,7 @@ fn command(place: &Place, tokenizer: &str, prompt: &str, more: &[&str]) -> Comma
     let mut command = Command::new(worker("llama2-bench"));
     command.args(["generate", "--engine", "reference", "--model", "m", "--max-new-tokens", "2"]);
     command.args(["--prompt", prompt]).args(more).current_dir(place.path("")).stdin(Stdio::null());
-    let limit = libc::rlimit { rlim_cur: MEMORY, rlim_max: MEMORY };
-    let bounded = move || {
-        // SAFETY: the limit is a valid one; nothing is written.
-        let done = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) };
-        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec only a system call is made.
-    unsafe { command.pre_exec(bounded) };
+    bound_memory(&mut command, MEMORY);
     command
 }
 

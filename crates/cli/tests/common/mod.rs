@@ -5,6 +5,7 @@
 pub(crate) mod checkpoints;
 pub(crate) mod mpi;
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -65,6 +66,18 @@ pub(crate) fn read_records(run: &Path) -> Vec<Measurement> {
 /// One of the workspace's programs.
 pub(crate) fn worker(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin(name)
+}
+
+/// Bounds the memory that the program, and each process that it starts, can allocate.
+pub(crate) fn bound_memory(command: &mut std::process::Command, bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    let bounded = move || {
+        // SAFETY: the limit is a valid one; nothing is written.
+        let done = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec only a system call is made.
+    unsafe { command.pre_exec(bounded) };
 }
 
 /// Processes whose working folder is this place: the program's, its workers', and whatever they started.
