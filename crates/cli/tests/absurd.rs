@@ -4,18 +4,14 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::{MOCK, Place, worker};
+use common::{MOCK, Place, bound_memory, worker};
 
 /// Runs the program with at most 1 GiB of memory.
 fn bounded(place: &Place, arguments: &[&str]) -> Output {
-    Command::new("sh")
-        .args(["-c", "ulimit -v 1048576; exec \"$0\" \"$@\""])
-        .arg(worker("llama2-bench"))
-        .args(arguments)
-        .current_dir(place.path(""))
-        .env("LLAMA2_BENCH_CACHE", place.path("cache"))
-        .output()
-        .unwrap()
+    let mut command = Command::new(worker("llama2-bench"));
+    command.args(arguments).current_dir(place.path("")).env("LLAMA2_BENCH_CACHE", place.path("cache"));
+    bound_memory(&mut command, 1 << 30);
+    command.output().unwrap()
 }
 
 /// Everything that reads a run.
