@@ -37,7 +37,7 @@ fi
 # Paths in the documents' backquotes: from the root, or from `crates/`.
 stale=$(
     grep -onE '`(crates|configs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
-        ARCHITECTURE.md CONTRIBUTING.md METHODOLOGY.md PROTOCOL.md README.md |
+        ARCHITECTURE.md CONTRIBUTING.md METHODOLOGY.md PROTOCOL.md README.md docs/robustness.md |
         while IFS=: read -r document line path; do
             path=$(tr -d '`' <<<"$path")
             compgen -G "$path" >/dev/null || compgen -G "crates/$path" >/dev/null || echo "  $document:$line: $path"

@@ -47,21 +47,52 @@ impl RunFolder {
         is_there.then(|| path.parent().map(Path::to_path_buf))?
     }
 
-    /// Writes all of the run into a folder of the old one's name, or beside it where that name is another run's.
+    /// Writes all of the run into a folder of the old one's name; where that is another run's or can't be, into a new one beside it or
+    /// among the temporary files.
     fn write_anew(&mut self) -> Result<(), StoreError> {
-        let is_free = |dir: &PathBuf| dir.join(MEASUREMENTS).symlink_metadata().is_err();
-        let beside = (1..).map(|number| {
-            let mut name = self.dir.file_name().unwrap_or_default().to_os_string();
-            name.push(if number == 1 { "-recovered".into() } else { format!("-recovered-{number}") });
-            self.dir.with_file_name(name)
+        let name = self.dir.file_name().unwrap_or_default().to_os_string();
+        let beside = self.dir.parent().map(Path::to_path_buf);
+        let elsewhere = [beside, Some(std::env::temp_dir())].into_iter().flatten();
+        let recovered = elsewhere.flat_map(|parent| {
+            let name = name.clone();
+            (1..=20).map(move |number| {
+                let mut name = name.clone();
+                name.push(if number == 1 { "-recovered".into() } else { format!("-recovered-{number}") });
+                parent.join(name)
+            })
         });
-        let dir = [self.dir.clone()].into_iter().chain(beside).find(is_free).expect("one of all numbers");
-        std::fs::create_dir_all(&dir).map_err(at(&dir))?;
-        let mut records = Self::lock(&dir)?.measurements;
+        let own = self.dir.clone();
+        let is_free = own.join(MEASUREMENTS).symlink_metadata().is_err();
+        let mut written = if is_free {
+            std::fs::create_dir_all(&own).map_err(at(&own)).and_then(|()| self.write_into(&own))
+        } else {
+            Err(StoreError::Refused(format!("{}: another run's", own.display())))
+        };
+        for dir in recovered {
+            if written.is_ok() {
+                break;
+            }
+            // Only one that nobody else made.
+            if let Err(error) = std::fs::create_dir(&dir) {
+                written = Err(at(&dir)(error));
+                continue;
+            }
+            written = self.write_into(&dir);
+        }
+        written
+    }
+
+    fn write_into(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let mut records = Self::lock(dir)?.measurements;
         let copied = copy_start(&mut self.measurements, self.length, &mut records);
         copied.map_err(at(&dir.join(MEASUREMENTS)))?;
-        (self.dir, self.measurements) = (dir, records);
-        self.write_all_but_records()
+        let before = std::mem::replace(&mut self.dir, dir.into());
+        if let Err(error) = self.write_all_but_records() {
+            self.dir = before;
+            return Err(error);
+        }
+        self.measurements = records;
+        Ok(())
     }
 }
 
@@ -150,13 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn where_no_folder_can_be_made_it_is_an_error() {
+    fn where_its_place_is_gone_for_good_it_is_written_among_the_temporary_files() {
         let place = tempfile::tempdir().unwrap();
-        let run = place.path().join("runs/run");
+        let name = place.path().file_name().unwrap().to_str().unwrap();
+        let run = place.path().join("runs").join(name);
         let mut folder = begun(&run);
         std::fs::remove_dir_all(place.path().join("runs")).unwrap();
         std::fs::write(place.path().join("runs"), "a file").unwrap();
-        let error = folder.follow().unwrap_err().to_string();
-        assert!(error.contains("deleted while its run went on, and can't be made anew: "), "{error}");
+        let told = folder.follow().unwrap().unwrap();
+        let new = std::env::temp_dir().join(format!("{name}-recovered"));
+        assert!(told.ends_with(&format!("1 record is in a new folder, {}", new.display())), "{told}");
+        goes_on(folder, &new);
+        std::fs::remove_dir_all(new).unwrap();
     }
 }
