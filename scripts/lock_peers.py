@@ -57,6 +57,8 @@ def lock(source, upgrade):
             unpacked.append(line(package, fitting))
         elif "sdist" in package:
             built.append(line(package, [package["sdist"]]))
+        else:
+            sys.exit(f"error: {package['name']} has no wheel for Linux on x86_64, and no source")
     for path, lines, what in ((wheels, unpacked, "Wheels."), (archives, built, "Built from source.")):
         path.unlink(missing_ok=True)
         if lines:

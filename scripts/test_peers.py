@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import os
 import re
@@ -45,6 +46,7 @@ def pin(path):
 
 
 @unittest.skipIf(sys.version_info < peers.OLDEST_PYTHON, "the peers need a newer Python")
+@unittest.skipUnless(importlib.util.find_spec("ensurepip"), "needs python3-venv")
 class Peers(unittest.TestCase):
     """One environment for all tests, as making it takes seconds: each puts right what it broke."""
 

@@ -125,6 +125,9 @@ class FromFolder(WithPip):
         self.assertEqual(sorted(os.listdir(self.runtime / ".stamps")), STAMPS)
 
 
+PROXIES = [name for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")] + ["no_proxy"]
+
+
 class FromServer(WithPip):
 
     def setUp(self):
@@ -135,11 +138,12 @@ class FromServer(WithPip):
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": f"http://localhost:{self.server.server_port}/simple",
             "PIP_RETRIES": "0",
+            "PIP_PROGRESS_BAR": "off",
             "PIP_RESUME_RETRIES": "0",
             "NO_PROXY": "localhost",
         }
         self.enterContext(mock.patch.dict(os.environ, environment))
-        for variable in ("PIP_NO_INDEX", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        for variable in ("PIP_NO_INDEX", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *PROXIES):
             os.environ.pop(variable, None)
 
     def serve(self, certificate=None):

@@ -8,14 +8,18 @@ use compare::{Criteria, Subject, Thresholds};
 use page::{AuditedRun, Comparison, Page};
 use results::Run;
 
-use crate::files::write_output;
 use crate::{audited, printer};
 
 /// The page in a run's folder.
 pub(crate) const PAGE: &str = "report.html";
 
-/// Writes the page of `dirs`, which are held against the first of them; and its plots, where that is asked for.
-pub(crate) fn write_page(dirs: &[PathBuf], out: &Path, plots: Option<&Path>) -> Result<()> {
+/// Writes the page of `dirs`, which are compared with the first of them, by `write`; and its plots, where that is asked for.
+pub(crate) fn write_page(
+    dirs: &[PathBuf],
+    out: &Path,
+    write: fn(&Path, &[u8]) -> std::io::Result<()>,
+    plots: Option<&Path>,
+) -> Result<()> {
     let mut runs = Vec::new();
     for dir in dirs {
         ensure!(
@@ -33,7 +37,7 @@ pub(crate) fn write_page(dirs: &[PathBuf], out: &Path, plots: Option<&Path>) -> 
     let comparisons: Vec<Comparison> =
         runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
     let page = Page::new(&runs, &comparisons)?;
-    write_output(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
+    write(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
     printer::line(&format!("the page: {}", out.display()));
     if let Some(dir) = plots {
         write_plots(&page, dir)?;
@@ -65,7 +69,7 @@ fn write_plots(page: &Page<'_>, dir: &Path) -> Result<()> {
     for plot in page.plots() {
         for (ending, bytes) in [("svg", plot.svg().into_bytes()), ("png", plot.png()?)] {
             let path = dir.join(format!("{}.{ending}", plot.id));
-            write_output(&path, &bytes).with_context(|| path.display().to_string())?;
+            llama::write_whole(&path, &bytes).with_context(|| path.display().to_string())?;
         }
         count += 1;
     }

@@ -58,7 +58,7 @@ pub(crate) fn waiting_for_idle(limit: Duration, busy: &str) -> String {
 }
 
 /// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
-/// its end, `again` makes the command that goes on in these folders, which is shown; else where the time went. A cell that failed is a finding of a run that is
+/// its end, shows the command that goes on, which `again` makes of the folders; else where the time went. A cell that failed is a finding of a run that is
 /// alone; of two sides the comparison says what it is.
 pub(crate) fn measure(
     session: &mut Session,
@@ -89,8 +89,12 @@ pub(crate) fn measure(
             Ok(if is_finding { ExitStatus::Finding } else { ExitStatus::Done })
         }
         Err(error) => {
-            let again = again(folders);
-            printer::line(&format!("stopped: what was measured before is kept: `{again}` measures the rest"));
+            if folders.iter().all(RunFolder::is_in_place) {
+                let again = again(folders);
+                printer::line(&format!(
+                    "stopped: what was measured before is kept: `{again}` measures the rest"
+                ));
+            }
             Err(error.into())
         }
     }

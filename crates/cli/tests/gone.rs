@@ -21,7 +21,14 @@ fn run_and(place: &Place, model: &str, more: &[&str], take: impl FnOnce()) -> (i
     let mut child = place.start(&arguments, Stdio::null());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[1/")));
+    let signal = |signal| {
+        // SAFETY: the child is not reaped, so its id is its own.
+        unsafe { libc::kill(libc::pid_t::try_from(child.id()).unwrap(), signal) };
+    };
+    // However long taking takes, no further cell ends meanwhile.
+    signal(libc::SIGSTOP);
     take();
+    signal(libc::SIGCONT);
     let rest = lines.collect();
     (child.wait().unwrap().code().unwrap(), rest)
 }
@@ -103,7 +110,7 @@ fn a_model_that_is_exchanged_ends_the_run_and_keeps_what_was_measured() {
     assert!(error.starts_with("error: "), "{lines:?}");
     assert!(
         error.ends_with(
-            "model: another model than when the run began: put the files back to go on, or begin a new run"
+            "model: the model's files changed since the run began: restore them and use --resume, or start a new run"
         ),
         "{error}"
     );

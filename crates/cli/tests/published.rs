@@ -313,6 +313,16 @@ fn a_published_table_is_a_sweep() {
         .assert()
         .code(2)
         .stderr(contains("expected a share such as 10%"));
+
+    // What is in the way of the second table is found before the first is measured.
+    let title = rows[0].replace("15M", "7B");
+    place.write("two.md", &format!("{table}\n\n{}\n", [&[title.as_str()], &rows[1..5]].concat().join("\n")));
+    std::fs::create_dir_all(place.path("both/table-2")).unwrap();
+    place.write("both/table-2/reproduction.md", "mine");
+    place.bench(&["reproduce", "two.md", "--out", "both"]).assert().code(2).stderr(contains(
+        "error: both/table-2: there is a reproduction.md already, which a run would replace: --out starts elsewhere\n",
+    ));
+    assert!(!place.path("both/table-1").exists());
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn what_is_no_run_s_is_not_replaced_and_links_are_not_followed() {
     place.bench(&["run", "--resume", "run"]).assert().success();
     std::fs::remove_file(place.path("run/measurements.jsonl")).unwrap();
     std::os::unix::fs::symlink(&victim, place.path("run/measurements.jsonl")).unwrap();
-    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(contains(": a link: "));
+    place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(contains(": a symbolic link: "));
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
 }
 
@@ -175,7 +175,8 @@ fn no_file_of_a_run_may_be_a_link() {
         for arguments in
             [&["table", "run"][..], &["run", "--resume", "run"], &["merge", "run", "-o", "merged"]]
         {
-            let error = format!("error: run/{name}: a link: the files of a run are in its folder\n");
+            let error =
+                format!("error: run/{name}: a symbolic link: the files of a run must be regular files\n");
             place.bench(arguments).assert().code(2).stderr(error);
         }
         std::fs::rename(&elsewhere, &own).unwrap();

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::fingerprint::sha256_of_blocks;
+
 /// No `tokenizer.json` is larger: 64 MiB. A number in JSON or TOML takes a hundred times its text in
 /// memory, so that what is read whole as such has a bound of its own.
 const LARGEST: u64 = 64 << 20;
@@ -19,6 +21,9 @@ pub const LARGEST_SETTINGS: u64 = 4 << 20;
 pub const LARGEST_INDEX: u64 = 8 << 20;
 /// The most bytes of a file of tables. 100,000 rows take some less.
 pub const LARGEST_TABLES: u64 = 16 << 20;
+
+/// Files of more bytes are not hashed whole, which takes a second, but by [`sha256_of_blocks`]: 1 GiB.
+pub const MOST_HASHED: u64 = 1 << 30;
 
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
 ///
@@ -85,7 +90,11 @@ pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
 /// [`sha256_of_file`], or of a folder SHA-256 over names and contents of all files below it, but for what Python keeps
 /// of them in `__pycache__`. Errors name the path.
 pub fn sha256_of_tree(path: &Path) -> Result<String, Error> {
-    let hash = |file: &Path| sha256_of_file(file).map_err(|error| at(file, &error));
+    let hash = |file: &Path| {
+        let is_large = file.metadata().is_ok_and(|file| file.len() > MOST_HASHED);
+        let hash = if is_large { sha256_of_blocks(file) } else { sha256_of_file(file) };
+        hash.map_err(|error| at(file, &error))
+    };
     if !path.is_dir() {
         return hash(path);
     }

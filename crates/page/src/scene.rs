@@ -127,7 +127,7 @@ impl<'a> Group<'a> {
         rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
     }
 
-    /// Of them, those that are drawn.
+    /// The measured cells that are drawn.
     pub(crate) fn drawn(&self) -> Vec<MeasuredRow<'a>> {
         let rows = self.listed();
         rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()

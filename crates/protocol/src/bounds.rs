@@ -1,11 +1,12 @@
 //! Numbers that can't be what they stand for are refused where they are read, from a pipe or a file.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// A number, or those that are there.
+/// A number, an optional one, or several.
 pub(crate) trait Numbers {
     /// Each of them.
     fn numbers(&self) -> impl Iterator<Item = f64>;
@@ -29,6 +30,12 @@ impl<T: Numbers> Numbers for Option<T> {
     }
 }
 
+impl<K, T: Numbers> Numbers for BTreeMap<K, T> {
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.values().flat_map(Numbers::numbers)
+    }
+}
+
 impl<T: Numbers> Numbers for Vec<T> {
     fn numbers(&self) -> impl Iterator<Item = f64> {
         self.iter().flat_map(Numbers::numbers)
@@ -46,7 +53,7 @@ fn within<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
         None => Ok(value),
         Some(number) => {
             let (least, most) = range.into_inner();
-            Err(D::Error::custom(format!("{what} must be from {least} to {most}, found {number}")))
+            Err(D::Error::custom(format!("{what} must be from {least} to {most}, found {number:?}")))
         }
     }
 }
@@ -84,6 +91,13 @@ pub(crate) fn joules<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "joules", 0.0..=1e16)
+}
+
+/// Bytes or operations a second: a million times what the fastest device of 2026 does is too much.
+pub(crate) fn per_second<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    within(deserializer, "a rate per second", 1.0..=1e21)
 }
 
 /// Tasks that run or wait.

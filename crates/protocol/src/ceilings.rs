@@ -29,16 +29,16 @@ pub struct CeilingsRequest {
 #[serde(deny_unknown_fields)]
 pub struct Reached {
     /// Bytes a second read from memory, the fastest of several passes.
-    #[serde(default, deserialize_with = "crate::rate::per_second_if_known")]
+    #[serde(default, deserialize_with = "crate::bounds::per_second")]
     pub read_bytes_per_second: Option<f64>,
     /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
-    #[serde(default, deserialize_with = "crate::rate::per_second_by_precision")]
+    #[serde(default, deserialize_with = "crate::bounds::per_second")]
     pub flops_per_second: BTreeMap<Precision, f64>,
     /// The same over `sustained_seconds`: the mean, with whatever clocks the device's power allows by then.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "crate::rate::per_second_by_precision"
+        deserialize_with = "crate::bounds::per_second"
     )]
     pub sustained_flops_per_second: BTreeMap<Precision, f64>,
     /// What a reader should know, one line each.
@@ -51,7 +51,7 @@ pub struct Reached {
 #[serde(deny_unknown_fields)]
 pub struct MeasuredCeiling {
     /// Bytes, or operations, a second.
-    #[serde(deserialize_with = "crate::rate::per_second")]
+    #[serde(deserialize_with = "crate::bounds::per_second")]
     pub per_second: f64,
     /// The engine.
     pub by: String,
@@ -62,7 +62,7 @@ pub struct MeasuredCeiling {
 #[serde(deny_unknown_fields)]
 pub struct SustainedCeiling {
     /// Operations a second: the mean.
-    #[serde(deserialize_with = "crate::rate::per_second")]
+    #[serde(deserialize_with = "crate::bounds::per_second")]
     pub per_second: f64,
     /// The engine.
     pub by: String,
@@ -178,7 +178,7 @@ mod tests {
                 format!(r#"{{"sustained_flops_per_second":{{"fp32":{bad}}}}}"#),
             ] {
                 let error = serde_json::from_str::<Reached>(&json).unwrap_err().to_string();
-                assert!(error.starts_with("expected 1 to 1e21 a second, found "), "{error}");
+                assert!(error.starts_with("a rate per second must be from 1 to "), "{error}");
             }
             let ceiling = format!(r#"{{"per_second":{bad},"by":"a"}}"#);
             assert!(serde_json::from_str::<MeasuredCeiling>(&ceiling).is_err());

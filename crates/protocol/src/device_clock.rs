@@ -19,7 +19,7 @@ impl Measured {
         ] {
             if device > MOST * host {
                 return Err(format!(
-                    "{what} of {device:.3} s by the device's clock take {host:.3} s by the host's, which waits for them"
+                    "{what}: {device:.3} s by the device's clock, and {host:.3} s by the host's, which waits for them"
                 ));
             }
         }

@@ -16,7 +16,6 @@ mod machine_load;
 mod measurement;
 mod message;
 mod processor;
-mod rate;
 mod read_measurement;
 mod share;
 mod texts;

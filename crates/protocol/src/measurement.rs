@@ -178,7 +178,7 @@ pub struct Measurement {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::rate::per_second_if_known"
+        deserialize_with = "crate::bounds::per_second"
     )]
     pub read_bytes_per_second: Option<f64>,
     /// What the GPU did; `None` where there is none.

@@ -91,7 +91,7 @@ struct MeasurementV1 {
     ranks: Vec<Memory>,
     collectives: Option<CollectiveShares>,
     tokens_sha256: Option<String>,
-    #[serde(default, deserialize_with = "crate::rate::per_second_if_known")]
+    #[serde(default, deserialize_with = "crate::bounds::per_second")]
     read_bytes_per_second: Option<f64>,
     gpu: Option<GpuSeries>,
 }
@@ -206,7 +206,7 @@ mod tests {
         let on_device = r#""generations":[],"device_seconds":{"prompt":[0.3],"tokens":[]}"#;
         assert_eq!(
             error(&old.replace(r#""generations":[]"#, on_device)),
-            "prefills of 0.300 s by the device's clock take 0.100 s by the host's, which waits for them"
+            "prefills: 0.300 s by the device's clock, and 0.100 s by the host's, which waits for them"
         );
         let outcome = error(&old.replace(r#""outcome":"ok""#, r#""outcome":"fine""#));
         assert!(

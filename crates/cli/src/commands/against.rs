@@ -46,7 +46,8 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
     let file = dir.join(COMPARISON);
     llama::write_whole(&file, compare::markdown::write(&report).as_bytes())
         .with_context(|| file.display().to_string())?;
-    html_report::write_page(&[baseline.clone(), candidate.clone()], &dir.join(html_report::PAGE), None)?;
+    let page = dir.join(html_report::PAGE);
+    html_report::write_page(&[baseline.clone(), candidate.clone()], &page, llama::write_whole, None)?;
     let compared = comparison::conclude(&report, &args.judge)?;
     keep_history(&args.history, &candidate)?;
     printer::line(&format!("the runs' folders: {} and {}", baseline.display(), candidate.display()));

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
                 .checkpoint_dir()
                 .context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
             let prompt = tokenizer::encode(dir, text, give_up)?;
-            ensure!(!prompt.ids.is_empty(), "--prompt: its tokenizer has no tokens for it");
+            ensure!(!prompt.ids.is_empty(), "--prompt: the tokenizer makes no tokens of this text");
             if let Some(caveat) = prompt.caveat {
                 note(caveat);
             }

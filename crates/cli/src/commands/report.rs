@@ -14,7 +14,7 @@ use crate::{html_report, printer};
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitStatus> {
     match &args.splice {
         Some(path) => splice_table(&args.runs, path)?,
-        None => html_report::write_page(&args.runs, &args.out, args.plots.as_deref())?,
+        None => html_report::write_page(&args.runs, &args.out, write_output, args.plots.as_deref())?,
     }
     Ok(ExitStatus::Done)
 }

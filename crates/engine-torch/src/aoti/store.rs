@@ -4,8 +4,9 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::num::NonZero;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -183,8 +184,7 @@ impl Store {
         fs::create_dir_all(&self.packages).with_context(|| fail(&self.packages))?;
         // Of several workers one compiles.
         let lock = path.with_extension("lock");
-        let lock =
-            File::create(&lock).and_then(|file| file.lock().map(|()| file)).with_context(|| fail(&lock))?;
+        let lock = create(&lock).and_then(|file| file.lock().map(|()| file)).with_context(|| fail(&lock))?;
         if path.exists() {
             return Ok(earlier(&path));
         }
@@ -199,7 +199,7 @@ impl Store {
 
     fn compile(&self, recipe: &Recipe<'_>, package: &Path, reporter: &Reporter) -> Result<()> {
         let log = package.with_extension("log");
-        let stderr = File::create(&log).with_context(|| log.display().to_string())?;
+        let stderr = create(&log).with_context(|| log.display().to_string())?;
         let mut python = Command::new(&self.python);
         // Of the user's own libraries none is looked at; `-B` writes no .pyc.
         let device = recipe.gpu.map_or("cpu".into(), |gpu| format!("cuda:{}", gpu.index));
@@ -259,6 +259,11 @@ impl Store {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Creates or empties a file of the store; not through a link.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 #[cfg(test)]

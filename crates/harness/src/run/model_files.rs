@@ -18,7 +18,7 @@ pub(crate) struct ModelFiles<'a> {
 }
 
 impl<'a> ModelFiles<'a> {
-    /// Those of `model`, of which a run's environment says this.
+    /// The files of `model`; `facts` is what the run's environment says of it.
     pub(crate) fn new(model: &'a Model, facts: Option<&ModelFacts>) -> Self {
         let fingerprint = facts.map(|facts| facts.fingerprint.clone());
         Self { source: &model.source, fingerprint, stamps: None, note: None }
@@ -40,13 +40,14 @@ impl<'a> ModelFiles<'a> {
         let fingerprint = llama::fingerprint(self.source).map_err(gone)?;
         if self.fingerprint.as_ref().is_some_and(|known| *known != fingerprint) {
             return Err(format!(
-                "{dir}: another model than when the run began: put the files back to go on, or begin a new run"
+                "{dir}: the model's files changed since the run began: restore them and use --resume, or start a new run"
             ));
         }
         if self.stamps.is_some() {
-            self.note = Some(format!(
-                "files of {dir} were written to while the run went on; their fingerprint is the same"
-            ));
+            self.note = Some(
+                "the model's files were written to while the run went on; their fingerprint is the same"
+                    .into(),
+            );
         }
         (self.stamps, self.fingerprint) = (now, Some(fingerprint));
         Ok(())
@@ -93,7 +94,7 @@ mod tests {
         let mut others = bytes.clone();
         *others.last_mut().unwrap() ^= 1;
         std::fs::write(&weights, others).unwrap();
-        assert!(files.check().unwrap_err().contains("another model than when the run began"));
+        assert!(files.check().unwrap_err().contains("the model's files changed since the run began"));
         std::fs::remove_file(&weights).unwrap();
         assert!(files.check().unwrap_err().ends_with("the model can't be read any more"));
         std::fs::write(&weights, bytes).unwrap();

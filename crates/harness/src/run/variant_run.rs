@@ -14,7 +14,7 @@ pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
     pub(crate) workers: Workers,
-    /// Those of each model, by its name.
+    /// The files of each model, by its name.
     pub(crate) models: BTreeMap<String, ModelFiles<'a>>,
     /// One for each model; none where engines are not verified.
     pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,

@@ -10,9 +10,6 @@ use crate::sweep::ranks::find_on_path;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{CommandLine, brief};
 
-/// Files of more bytes are not hashed whole: that takes a second.
-const MOST_HASHED: u64 = 1 << 30;
-
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
 
@@ -77,7 +74,7 @@ impl EngineCommand {
 
 /// What tells a file apart that is too large to be hashed whole whenever a run starts, such as a model; `None` of others.
 fn large_file(path: &Path) -> Option<String> {
-    let bytes = path.metadata().ok().filter(|file| file.is_file() && file.len() > MOST_HASHED)?.len();
+    let bytes = path.metadata().ok().filter(|file| file.is_file() && file.len() > llama::MOST_HASHED)?.len();
     let hash = llama::sha256_of_blocks(path).ok()?;
     Some(format!("{bytes} bytes, SHA-256 of 64 blocks {}", &hash[..16]))
 }
@@ -261,6 +258,13 @@ mod tests {
         assert_eq!(facts(), before);
         std::os::unix::fs::FileExt::write_at(&file, b"GGUF", 0).unwrap();
         assert_ne!(facts().command, before.command);
+        // A file of `also` has a hash, which is of blocks too.
+        let with_also = format!("{text}\nalso = [{:?}]", model.to_str().unwrap());
+        let engines = Engines::parse(&with_also, "engines.toml", dir.path()).unwrap();
+        assert_eq!(
+            engines.get("a").unwrap().facts().unwrap().sha256,
+            [llama::sha256_of_blocks(&model).unwrap()]
+        );
         file.set_len(1).unwrap();
         assert_eq!((facts().command.as_str(), facts().sha256.len()), ("no-program model.gguf", 1));
     }

@@ -248,10 +248,10 @@ mod tests {
     fn the_longest_procedure_is_counted() {
         let most = u32::MAX;
         let text = QUICK_SWEEP.replace("warmup_runs = 3", &format!("warmup_runs = {most}"));
-        let text = text.replace("prompt_runs = 10", &format!("prompt_runs = {most}"));
+        let text = text.replace("prompt_runs = 10", "prompt_runs = 900000");
         let sweep = sweep(&text);
         let cell = plan(&sweep)[0];
         let forward = llama::cost::forward_flops(&cell.model.config, 1, 16, 0, 1);
-        assert!(cell.flops(&sweep) > 2.0 * f64::from(most) * forward);
+        assert!(cell.flops(&sweep) > (f64::from(most) + 9e5) * forward);
     }
 }

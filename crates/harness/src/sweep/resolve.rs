@@ -105,6 +105,11 @@ impl Sweep {
         check_cells(&[models.len(), cells.count()], replicates)
             .map_err(|what| replicates_origin.unwrap_or(&cells.batch_origin).error(what))?;
 
+        let procedure = read_procedure(&keys.procedure)?;
+        let counts = [&written.procedure.generations, &written.procedure.prompt_runs].into_iter().flatten();
+        let counts_origin = counts.map(|count| &count.origin).next().unwrap_or(lengths_origin);
+        check_figures(&procedure, generation_length).map_err(|what| counts_origin.error(what))?;
+
         let setup = Setup::resolve(written, engines, &cells.engines)?;
         check_world_size(&models, &setup)?;
         let collectives = value_of(&keys.collectives);
@@ -131,7 +136,7 @@ impl Sweep {
             ceilings: value_of(&keys.ceilings),
             collectives,
             prune_oom: value_of(&keys.prune_oom),
-            procedure: read_procedure(&keys.procedure)?,
+            procedure,
             replicates,
             cool_down_seconds: value_of(&keys.cool_down_seconds).0,
             throttle_retries: value_of(&keys.throttle_retries).0,
@@ -299,6 +304,20 @@ fn check_tokens(batch_sizes: &[u32], lengths: &[u32]) -> Result<(), String> {
     let tokens = most(batch_sizes) * most(lengths);
     if tokens > MOST {
         return Err(format!("batch_size × prompt_length: expected at most {MOST} tokens, found {tokens}"));
+    }
+    Ok(())
+}
+
+/// The figures of a cell are one record, a line.
+fn check_figures(procedure: &Procedure, generation_length: u32) -> Result<(), String> {
+    const MOST: u64 = 1_000_000;
+    let of_generations = u64::from(procedure.generations) * (u64::from(generation_length) + 2);
+    let figures = of_generations + u64::from(procedure.prompt_runs);
+    if figures > MOST {
+        return Err(format!(
+            "prompt_runs + generations × (generation_length + 2): expected at most {MOST} figures of a cell, found {figures}: \
+             replicates are records of their own"
+        ));
     }
     Ok(())
 }

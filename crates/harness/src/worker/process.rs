@@ -50,9 +50,9 @@ pub struct Worker {
     lines: Receiver<Line>,
     /// Bytes that the next line may have.
     longest_line: Arc<AtomicUsize>,
-    /// Since the last request.
+    /// What it wrote to stderr since the last request.
     stderr: Arc<Mutex<Vec<u8>>>,
-    /// Between the last two requests.
+    /// What it wrote there between the last two requests.
     earlier_stderr: Vec<u8>,
     threads: Vec<JoinHandle<()>>,
     limits: Limits,

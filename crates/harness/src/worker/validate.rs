@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(on_device(&[0.9; 2], &[0.4; 3]), Ok(()));
         assert_eq!(
             on_device(&[0.9; 2], &[500.0; 3]),
-            Err("decode forwards of 1500.000 s by the device's clock take 1.500 s by the host's, which waits for them".into())
+            Err("decode forwards: 1500.000 s by the device's clock, and 1.500 s by the host's, which waits for them".into())
         );
         assert!(
             on_device(&[0.9], &[0.4; 3]).unwrap_err().starts_with("another number of figures by the device")

@@ -48,7 +48,9 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 
 fn refuse_link(path: &Path) -> Result<(), StoreError> {
     if path.is_symlink() {
-        return Err(at(path)(std::io::Error::other("a link: the files of a run are in its folder")));
+        return Err(at(path)(std::io::Error::other(
+            "a symbolic link: the files of a run must be regular files",
+        )));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::files::{
 use super::provenance::{
     Part, RowOrder, expected_records, in_order_of, lost_environment, read_parts, sweep_values,
 };
-use super::records::{Checker, KnownRecords, RecordReader};
+use super::records::{Checker, KnownRecords, LONGEST, RecordReader};
 
 /// An open run's folder; nobody else can write to it meanwhile.
 #[derive(Debug)]
@@ -265,6 +265,13 @@ impl RunFolder {
     /// Appends a record. It is on the disk when this returns; where it can't be, nothing of it is left there.
     pub fn append(&mut self, record: &Measurement) -> Result<(), StoreError> {
         let line = line(record);
+        if line.len() as u64 >= LONGEST {
+            return Err(StoreError::Refused(format!(
+                "{}: a record of {} bytes, which could not be read again (at most {LONGEST})",
+                self.dir.display(),
+                line.len()
+            )));
+        }
         let written = self.measurements.write_all(&line).and_then(|()| self.measurements.sync_data());
         if let Err(error) = written {
             // Where this fails, too, the next reader drops the torn line.

@@ -17,12 +17,11 @@ impl RunFolder {
     /// # Errors
     /// Where it was deleted, and no new folder can be made.
     pub fn follow(&mut self) -> Result<Option<String>, StoreError> {
-        let path = self.dir.join(MEASUREMENTS);
-        let own = self.measurements.metadata().map_err(at(&path))?;
-        if is_file(&path, &own) {
+        if self.is_in_place() {
             return Ok(None);
         }
-        let was = self.dir.display().to_string();
+        let own = self.measurements.metadata().map_err(at(&self.dir))?;
+        let (was, is_there) = (self.dir.display().to_string(), self.dir.is_dir());
         if let Some(dir) = self.place_of_records(&own) {
             self.dir = dir;
             return Ok(Some(format!(
@@ -37,7 +36,19 @@ impl RunFolder {
         })?;
         let (now, count) = (self.dir.display(), self.known().len());
         let records = if count == 1 { "record is" } else { "records are" };
-        Ok(Some(format!("{was}: deleted while its run went on: {count} {records} in a new folder, {now}")))
+        Ok(Some(if is_there {
+            format!(
+                "{was}: its {MEASUREMENTS} was deleted while its run went on: {count} {records} written again in {now}"
+            )
+        } else {
+            format!("{was}: deleted while its run went on: {count} {records} in a new folder, {now}")
+        }))
+    }
+
+    /// Whether its records are where it is.
+    pub fn is_in_place(&self) -> bool {
+        let own = self.measurements.metadata();
+        own.is_ok_and(|own| is_file(&self.dir.join(MEASUREMENTS), &own))
     }
 
     /// The folder in which the file of records is now, where it still has a name.
@@ -178,6 +189,19 @@ mod tests {
         assert!(told.ends_with("run-recovered"), "{told}");
         assert_eq!(Run::read(&run).unwrap().records().count(), 1);
         assert_eq!(Run::read(&place.path().join("runs/run-recovered")).unwrap().records().count(), 3);
+    }
+
+    #[test]
+    fn records_alone_that_are_deleted_are_written_again() {
+        let place = tempfile::tempdir().unwrap();
+        let run = place.path().join("run");
+        let mut folder = begun(&run);
+        std::fs::remove_file(run.join(MEASUREMENTS)).unwrap();
+        let told = folder.follow().unwrap().unwrap();
+        let end =
+            format!("was deleted while its run went on: 1 record is written again in {}", run.display());
+        assert!(told.ends_with(&end), "{told}");
+        goes_on(folder, &run);
     }
 
     #[test]

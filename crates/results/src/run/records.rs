@@ -8,7 +8,7 @@ use protocol::{CellKey, CellSize, FailureKind, Measurement};
 
 use crate::StoreError;
 
-/// No line of a record is longer: a hundred generations of four thousand tokens take 16 MiB.
+/// No line of a record is as long: a sweep asks for a million figures of a cell at most, which take 50 MB by two clocks.
 pub(super) const LONGEST: u64 = 64 << 20;
 
 /// What a run has to know of its records: their series stay on the disk.

@@ -52,6 +52,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         bail!("no row of {file} can run here");
     }
 
+    // All of them, before the first is measured.
+    for plan in plans.iter().filter(|plan| plan.variant.is_some()) {
+        results::refuse_foreign(&folder(args, plan.number, plans.len()), &[REPRODUCTION])?;
+    }
     let mut reproductions = Vec::new();
     let mut is_finding = false;
     for plan in &plans {
@@ -60,7 +64,6 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
             continue;
         };
         let dir = folder(args, plan.number, plans.len());
-        results::refuse_foreign(&dir, &[REPRODUCTION])?;
         let destination = Destination::New { dir, shard: None };
         let mut session = begin(vec![(variant, destination)], &args.measure)?;
         let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);

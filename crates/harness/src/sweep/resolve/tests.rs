@@ -463,3 +463,18 @@ fn what_is_wrong_with_a_long_setting_is_said_in_few_words() {
         assert!(error.starts_with("a.toml:1: ") && error.len() < 1000, "{error}");
     }
 }
+
+#[test]
+fn a_cell_has_no_more_figures_than_its_record_can_have() {
+    let with = |generations: u32| {
+        resolve(&format!(
+            "models = [\"llama2-15m\"]\nengines = [\"mock\"]\nbatch_sizes = [1]\nprompt_lengths = [16]\ngeneration_length = 198\n\
+             [procedure]\nprompt_runs = 200\ngenerations = {generations}"
+        ))
+    };
+    assert!(with(4999).is_ok());
+    let error = with(5000).unwrap_err();
+    let start = "a.toml:8: procedure.generations: prompt_runs + generations × (generation_length + 2): expected at most \
+                 1000000 figures of a cell, found 1000200";
+    assert!(error.starts_with(start), "{error}");
+}
