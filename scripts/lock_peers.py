@@ -58,7 +58,8 @@ def lock(source, upgrade):
         elif "sdist" in package:
             built.append(line(package, [package["sdist"]]))
         else:
-            sys.exit(f"error: {package['name']} has no wheel for Linux on x86_64, and no source")
+            marker = package.get("marker", "none")
+            print(f"left out: {package['name']}, which has no wheel for Linux on x86_64 and no source (marker: {marker})")
     for path, lines, what in ((wheels, unpacked, "Wheels."), (archives, built, "Built from source.")):
         path.unlink(missing_ok=True)
         if lines:
