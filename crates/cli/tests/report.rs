@@ -125,12 +125,12 @@ fn nothing_that_stands_in_the_way_is_written_through_or_taken_away() {
 
     // A session that goes on replaces its own files, and no file that a link in their place leads to.
     let against = ["--against-option", "mock.slowdown=1.0", "--replicates", "2"];
-    place.bench(&[&["run", "sweep.toml", "--out", "ab"], &against[..]].concat()).assert();
+    place.bench(&[&["run", "sweep.toml", "--out", "ab"], &against[..]].concat()).output().unwrap();
     for name in ["comparison.md", "report.html"] {
         std::fs::remove_file(place.path("ab").join(name)).unwrap();
         std::os::unix::fs::symlink("../victim", place.path("ab").join(name)).unwrap();
     }
-    place.bench(&[&["run", "--resume", "ab"], &against[..2]].concat()).assert();
+    place.bench(&[&["run", "--resume", "ab"], &against[..2]].concat()).output().unwrap();
     assert_eq!(read("victim"), "mine");
     assert!(
         read("ab/comparison.md").contains("llama2-bench") && read("ab/report.html").contains("<!DOCTYPE")

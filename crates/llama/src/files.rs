@@ -19,7 +19,7 @@ pub const LARGEST_SETTINGS: u64 = 4 << 20;
 /// The most bytes of what says where weights are, an index or a file's header, and of a run's JSON. Of LLaMA 3.1 405B the index
 /// has 0.1 MB.
 pub const LARGEST_INDEX: u64 = 8 << 20;
-/// The most bytes of a file of tables. 100,000 rows take some less.
+/// The most bytes of a file of tables: 100,000 rows of a published table, 38,000 of `table --format csv`.
 pub const LARGEST_TABLES: u64 = 16 << 20;
 
 /// Files of more bytes are not hashed whole, which takes a second, but by [`sha256_of_blocks`]: 1 GiB.

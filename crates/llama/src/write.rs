@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{Error, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
@@ -21,13 +21,13 @@ impl NewFile {
     /// # Errors
     /// Where its folder does not take a new file.
     pub fn beside(path: &Path) -> Result<Self, Error> {
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(path.file_name().unwrap_or_default());
-        prefix.push(".");
         // What the umask leaves of this is the mode of any new file.
         let mode = Permissions::from_mode(0o666);
-        let file =
-            Builder::new().prefix(&prefix).suffix(".partial").permissions(mode).tempfile_in(folder(path))?;
+        let file = Builder::new()
+            .prefix(".llama2-bench.")
+            .suffix(".partial")
+            .permissions(mode)
+            .tempfile_in(folder(path))?;
         Ok(Self { file, path: path.into() })
     }
 
@@ -36,7 +36,7 @@ impl NewFile {
         self.file.path()
     }
 
-    /// Gives it its name, on the disk. A file that it replaces gives its permissions on; a link is replaced, not followed.
+    /// Gives it its name, on the disk. A file that it replaces gives its mode and owner on; a link is replaced, not followed.
     ///
     /// # Errors
     /// Where it can't be: what was at its path stays as it was.
@@ -44,12 +44,17 @@ impl NewFile {
         if let Ok(before) = self.path.symlink_metadata()
             && before.is_file()
         {
+            // Its owner too, where this process may: a root's file is no use to whoever it was.
+            let _ = fchown(self.file.as_file(), Some(before.uid()), Some(before.gid()));
             self.file.as_file().set_permissions(before.permissions())?;
         }
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path)?;
-        // The name is on the disk when its folder is.
-        File::open(folder(&self.path))?.sync_all()
+        // The name is on the disk when its folder is; not every file system can say so.
+        if let Ok(folder) = File::open(folder(&self.path)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) fn remove_formula_mark(text: &str) -> &str {
 fn is_formula(text: &str) -> bool {
     // The full-width signs begin a formula in Japanese and Chinese spreadsheets.
     let starts = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+    // Some importers leave out spaces first.
     text.trim_start_matches('\'').starts_with(starts)
+        || text.trim_start_matches(['\'', ' ']).starts_with(starts)
 }
 
 fn steers(c: char) -> bool {

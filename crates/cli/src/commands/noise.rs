@@ -13,8 +13,8 @@ use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
 
 pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
-    let (dir, status) = match &args.from {
-        Some(dir) => (dir.clone(), ExitStatus::Done),
+    let (sides, status) = match &args.from {
+        Some(dir) => (SIDES.map(|side| dir.join(side)), ExitStatus::Done),
         None => {
             let (settings, name) = read_settings(args.sweep.as_deref())?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-noise")));
@@ -25,13 +25,13 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
             let mut session = begin(variants, &args.measure)?;
             let again = format!("llama2-bench noise --from {}", dir.display());
             let status = measure(&mut session, args.measure.watch, &|_| again.clone())?;
-            (dir, status)
+            ([0, 1].map(|side| session.folders()[side].dir().to_path_buf()), status)
         }
     };
     if status == ExitStatus::Interrupted {
         return Ok(status);
     }
-    let [baseline, candidate] = SIDES.map(|side| Source::read(&dir.join(side)));
+    let [baseline, candidate] = sides.map(|side| Source::read(&side));
     let (baseline, candidate) = (baseline?, candidate?);
     let noise = Noise::new(&Subject::new(&baseline)?, &Subject::new(&candidate)?)?;
     printer::result(&if args.json { noise.to_json() } else { noise.to_text() })?;

@@ -93,7 +93,11 @@ pub(crate) fn measure(
     let interrupted = match ended {
         Ok(()) => false,
         Err(Stop::Interrupted) => true,
-        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::Error(error)) => {
+            // Whoever is told of the error looks for the records next.
+            let followed = runs.iter_mut().try_for_each(|run| follow(run.folder, on_event));
+            return Err(followed.err().map_or(error, SessionError::from));
+        }
     };
     for run in runs.iter_mut() {
         run.workers.stop_unless(|_, _| false, on_event);

@@ -18,6 +18,9 @@ use super::provenance::{
 };
 use super::records::{Checker, KnownRecords, LONGEST, RecordReader};
 
+/// How the name of a folder ends that is not whole yet.
+const PARTIAL: &str = ".partial";
+
 /// An open run's folder; nobody else can write to it meanwhile.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -68,22 +71,24 @@ impl RunFolder {
         verifications: Vec<Verification>,
         records: &[Measurement],
     ) -> Result<Self, StoreError> {
-        if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        let is_there = dir.is_dir();
+        // What a merge that was killed left is nothing.
+        let is_left = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(PARTIAL))
+        };
+        if std::fs::read_dir(dir).is_ok_and(|entries| !entries.into_iter().all(is_left)) {
             let is_run = dir.join(MEASUREMENTS).symlink_metadata().is_ok();
             let what = if is_run { "there is a run already" } else { "not an empty folder" };
             return Err(StoreError::Refused(format!("{}: {what}: --out names a new one", dir.display())));
         }
-        let Some((parent, name)) = dir.parent().zip(dir.file_name()) else {
-            return Err(StoreError::Refused(format!("{}: --out names a new folder", dir.display())));
-        };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        std::fs::create_dir_all(parent).map_err(at(parent))?;
-        let prefix = format!(".{}.", name.to_string_lossy());
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let place = if is_there { dir } else { parent };
+        std::fs::create_dir_all(place).map_err(at(place))?;
         let new = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
+            .prefix(".merge.")
+            .suffix(PARTIAL)
             .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(parent)
+            .tempdir_in(place)
             .map_err(at(dir))?;
         let mut folder = Self { parts, verifications, ..Self::lock(new.path())? };
         let mut lines = BufWriter::new(&folder.measurements);
@@ -96,9 +101,19 @@ impl RunFolder {
         lines.flush().and_then(|()| folder.measurements.sync_all()).map_err(at(dir))?;
         drop(lines);
         folder.write_all_but_records()?;
-        std::fs::rename(new.path(), dir).map_err(at(dir))?;
-        // It has another name now.
-        let _ = new.keep();
+        if is_there {
+            let entries = std::fs::read_dir(new.path()).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let mut names: Vec<_> =
+                entries.map_err(at(dir))?.iter().map(std::fs::DirEntry::file_name).collect();
+            // A run without its first environment is none.
+            names.sort_by_key(|name| *name == *environment_file(1));
+            let rename = |name| std::fs::rename(new.path().join(name), dir.join(name));
+            names.iter().try_for_each(rename).map_err(at(dir))?;
+        } else {
+            std::fs::rename(new.path(), dir).map_err(at(dir))?;
+            // It has another name now.
+            let _ = new.keep();
+        }
         folder.dir = dir.into();
         Ok(folder)
     }
@@ -110,7 +125,7 @@ impl RunFolder {
         }
         for (index, Part { sweep, environment }) in self.parts.iter().enumerate().rev() {
             let part = index as u32 + 1;
-            self.write(&sweep_file(part), sweep.as_bytes())?;
+            self.write_readable(&sweep_file(part), sweep.as_bytes(), llama::LARGEST_SETTINGS)?;
             self.write_json(&environment_file(part), environment)?;
         }
         Ok(())
@@ -196,7 +211,7 @@ impl RunFolder {
     fn add_part(&mut self, sweep: &str, environment: Environment) -> Result<(), StoreError> {
         let part = self.parts.len() as u32 + 1;
         let environment = Environment { sweep_sha256: llama::sha256_hex(sweep.as_bytes()), ..environment };
-        self.write(&sweep_file(part), sweep.as_bytes())?;
+        self.write_readable(&sweep_file(part), sweep.as_bytes(), llama::LARGEST_SETTINGS)?;
         self.write_json(&environment_file(part), &environment)?;
         self.parts.push(Part { sweep: sweep.into(), environment });
         self.part = part;
@@ -306,7 +321,19 @@ impl RunFolder {
     fn write_json<T: serde::Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StoreError> {
         let mut text = serde_json::to_string_pretty(value).expect("plain JSON");
         text.push('\n');
-        self.write(name, text.as_bytes())
+        self.write_readable(name, text.as_bytes(), llama::LARGEST_INDEX)
+    }
+
+    /// Writes a file that has to be read again: nothing larger than is read.
+    fn write_readable(&self, name: &str, content: &[u8], largest: u64) -> Result<(), StoreError> {
+        if content.len() as u64 > largest {
+            let (path, length) = (self.dir.join(name), content.len());
+            return Err(StoreError::Refused(format!(
+                "{}: {length} bytes, which could not be read again (at most {largest})",
+                path.display()
+            )));
+        }
+        self.write(name, content)
     }
 
     /// Writes a file of the folder: whole, or not at all.

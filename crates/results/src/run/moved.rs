@@ -1,13 +1,15 @@
 //! A folder that is moved or deleted while its run goes on: the records go where it is now, or into a new one.
 
 use std::fs::{File, Metadata};
-use std::io::{Seek, SeekFrom, copy};
+use std::io::{ErrorKind, Seek, SeekFrom, copy};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use protocol::Environment;
+
 use super::error::{StoreError, at};
-use super::files::MEASUREMENTS;
+use super::files::{MEASUREMENTS, OTHERS, environment_file, read_json, refuse_foreign, refuse_later_parts};
 use super::folder::RunFolder;
 
 impl RunFolder {
@@ -15,12 +17,21 @@ impl RunFolder {
     /// happened; `None` where the folder is in its place.
     ///
     /// # Errors
-    /// Where it was deleted, and no new folder can be made.
+    /// Where it was deleted, and no new folder can be made; where another program wrote to the records.
     pub fn follow(&mut self) -> Result<Option<String>, StoreError> {
+        let own = self.measurements.metadata().map_err(at(&self.dir))?;
+        if own.len() != self.length {
+            let path = self.dir.join(MEASUREMENTS);
+            return Err(StoreError::Refused(format!(
+                "{}: another program wrote to it while the run went on: {} bytes, and {} were written here",
+                path.display(),
+                own.len(),
+                self.length
+            )));
+        }
         if self.is_in_place() {
             return Ok(None);
         }
-        let own = self.measurements.metadata().map_err(at(&self.dir))?;
         let (was, is_there) = (self.dir.display().to_string(), self.dir.is_dir());
         if let Some(dir) = self.place_of_records(&own) {
             self.dir = dir;
@@ -29,16 +40,18 @@ impl RunFolder {
                 self.dir.display()
             )));
         }
-        self.write_anew().map_err(|error| {
+        let written = self.write_anew();
+        written.map_err(|error| {
             StoreError::Refused(format!(
-                "{was}: deleted while its run went on, and can't be made anew: {error}"
+                "{was}: deleted while its run went on, and can't be made anew: {} records are lost: {error}",
+                self.known().len()
             ))
         })?;
         let (now, count) = (self.dir.display(), self.known().len());
         let records = if count == 1 { "record is" } else { "records are" };
         Ok(Some(if is_there {
             format!(
-                "{was}: its {MEASUREMENTS} was deleted while its run went on: {count} {records} written again in {now}"
+                "{was}: its {MEASUREMENTS} was deleted or replaced while its run went on: {count} {records} written again in {now}"
             )
         } else {
             format!("{was}: deleted while its run went on: {count} {records} in a new folder, {now}")
@@ -73,8 +86,7 @@ impl RunFolder {
             })
         });
         let own = self.dir.clone();
-        let is_free = own.join(MEASUREMENTS).symlink_metadata().is_err();
-        let mut written = if is_free {
+        let mut written = if self.may_write_into(&own) {
             std::fs::create_dir_all(&own).map_err(at(&own)).and_then(|()| self.write_into(&own))
         } else {
             Err(StoreError::Refused(format!("{}: another run's", own.display())))
@@ -89,8 +101,24 @@ impl RunFolder {
                 continue;
             }
             written = self.write_into(&dir);
+            if written.is_err() {
+                let _ = std::fs::remove_dir_all(&dir);
+            }
         }
         written
+    }
+
+    /// Whether there is no folder, nothing of a run in it, or this run without its records.
+    fn may_write_into(&self, dir: &Path) -> bool {
+        if dir.symlink_metadata().is_err() {
+            return true;
+        }
+        let is_own = || {
+            let environment = read_json::<Environment>(&dir.join(environment_file(1)));
+            environment.is_ok_and(|there| self.parts.first().is_some_and(|part| part.environment == there))
+        };
+        let is_empty = || refuse_foreign(dir, &OTHERS).and_then(|()| refuse_later_parts(dir)).is_ok();
+        dir.is_dir() && refuse_foreign(dir, &[MEASUREMENTS]).is_ok() && (is_own() || is_empty())
     }
 
     fn write_into(&mut self, dir: &Path) -> Result<(), StoreError> {
@@ -109,7 +137,11 @@ impl RunFolder {
 
 fn is_file(path: &Path, own: &Metadata) -> bool {
     let identity = |file: &Metadata| (file.dev(), file.ino());
-    path.symlink_metadata().is_ok_and(|there| identity(&there) == identity(own))
+    match path.symlink_metadata() {
+        Ok(there) => identity(&there) == identity(own),
+        // Where the way there is closed, nothing is gone.
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 fn copy_start(from: &mut File, length: u64, to: &mut File) -> std::io::Result<()> {
@@ -121,7 +153,7 @@ fn copy_start(from: &mut File, length: u64, to: &mut File) -> std::io::Result<()
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Environment, Measurement};
+    use protocol::Measurement;
 
     use super::*;
     use crate::Run;
@@ -198,10 +230,38 @@ mod tests {
         let mut folder = begun(&run);
         std::fs::remove_file(run.join(MEASUREMENTS)).unwrap();
         let told = folder.follow().unwrap().unwrap();
-        let end =
-            format!("was deleted while its run went on: 1 record is written again in {}", run.display());
+        let end = format!(
+            "was deleted or replaced while its run went on: 1 record is written again in {}",
+            run.display()
+        );
         assert!(told.ends_with(&end), "{told}");
         goes_on(folder, &run);
+    }
+
+    #[test]
+    fn a_stranger_s_folder_of_the_same_name_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let run = place.path().join("run");
+        let mut folder = begun(&run);
+        std::fs::remove_dir_all(&run).unwrap();
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(place.path().join("mine"), "mine").unwrap();
+        std::os::unix::fs::symlink("../mine", run.join("table.md")).unwrap();
+        assert!(folder.follow().unwrap().unwrap().ends_with("run-recovered"));
+        assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1);
+        goes_on(folder, &place.path().join("run-recovered"));
+    }
+
+    #[test]
+    fn records_that_another_program_changes_end_the_run() {
+        for text in ["", "garbage"] {
+            let place = tempfile::tempdir().unwrap();
+            let run = place.path().join("run");
+            let mut folder = begun(&run);
+            std::fs::write(run.join(MEASUREMENTS), text).unwrap();
+            let error = folder.follow().unwrap_err().to_string();
+            assert!(error.contains("another program wrote to it while the run went on"), "{error}");
+        }
     }
 
     #[test]
