@@ -25,9 +25,9 @@ use crate::prompt_tokenizer::{Prompt, PromptTokenizer};
 /// The first argument of a program that is to tokenize; then the id of the program that started it, and the checkpoint's folder.
 const TOKENIZE: &str = "__tokenize";
 /// The most that it may allocate.
-const MEMORY: u64 = 4 << 30;
+const MEMORY: u64 = 2 << 30;
 /// How long it may take. Llama 3's takes a second.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer: 4096 tokens of 256 rows, at 16 bytes each, take a quarter of this.
 const LONGEST_ANSWER: u64 = 64 << 20;
 /// What to do without a tokenizer.
@@ -38,7 +38,7 @@ const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
 /// When tokenizing is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct GiveUp {
-    /// After this time; after 20 s at most.
+    /// After this time; after 10 s at most.
     pub after: Duration,
     /// When the user asked to stop.
     pub when: fn() -> bool,
