@@ -167,7 +167,9 @@ class Runtime:
 
     def lock(self):
         """Keep this folder to the present process and to a pip that outlives it."""
-        if self.folder.is_dir() and not self.stamps.is_dir() and {path.name for path in self.folder.iterdir()} - OURS:
+        # Read once: another set-up may begin at this moment.
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if self.stamps.name not in names and names - OURS:
             raise SetupError(f"{self.folder}: not empty and not made by this script; empty it or name another folder")
         self.stamps.mkdir(parents=True, exist_ok=True)
         lock = open(os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
