@@ -124,3 +124,31 @@ fn a_model_that_is_exchanged_ends_the_run_and_keeps_what_was_measured() {
     place.bench(&resume).assert().success();
     assert_eq!(place.records().len(), 6);
 }
+
+#[test]
+fn folders_that_go_together_with_the_model_are_written_anew_before_the_run_ends() {
+    let place = Place::new();
+    let weights = model(&place).join("model.safetensors");
+    let against = [
+        "--prompt-length",
+        "8,16",
+        "--against-option",
+        "mock.slowdown=1.0",
+        "--replicates",
+        "2",
+        "--out",
+        "ab",
+    ];
+    let (code, lines) = run_and(&place, "model", &against, || {
+        std::fs::remove_dir_all(place.path("ab")).unwrap();
+        std::fs::remove_file(weights).unwrap();
+    });
+    assert_eq!(code, 2, "{lines:?}");
+    assert_eq!(warnings(&lines).len(), 2, "{lines:?}");
+    let records = |side: &str| read_records(&place.path("ab").join(side)).len();
+    assert!(records("baseline") + records("candidate") >= 1);
+    assert!(
+        lines.iter().any(|line| line.starts_with("stopped: what was measured before is kept: ")),
+        "{lines:?}"
+    );
+}

@@ -52,7 +52,7 @@ fn growing(count: usize) -> String {
     with("normalizer", json!({"type": "Sequence", "normalizers": vec![longer; count]}))
 }
 
-/// Of an output, what a user sees: the tokens' text on stdout, or one line on stderr.
+/// What a user sees of an output: the tokens' text on stdout, or one line on stderr.
 fn words(case: &str, output: &Output) -> String {
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     match output.status.code() {

@@ -22,8 +22,8 @@ pub const LARGEST_INDEX: u64 = 8 << 20;
 /// The most bytes of a file of tables: 100,000 rows of a published table, 38,000 of `table --format csv`.
 pub const LARGEST_TABLES: u64 = 16 << 20;
 
-/// Files of more bytes are not hashed whole, which takes a second, but by [`sha256_of_blocks`]: 1 GiB.
-pub const MOST_HASHED: u64 = 1 << 30;
+/// Files of more bytes are not hashed whole, which takes a second: 1 GiB.
+const MOST_HASHED: u64 = 1 << 30;
 
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
 ///
@@ -74,10 +74,13 @@ fn read_up_to(file: File, largest: u64) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// SHA-256 of a regular file of any length, in lower-case hex.
+/// SHA-256 of a regular file, in lower-case hex; of more than 1 GiB that of its length and 64 blocks of it, as a model's fingerprint has.
 pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
     let mut hasher = Sha256::new();
     let mut file = open_regular(path)?;
+    if file.metadata()?.len() > MOST_HASHED {
+        return sha256_of_blocks(path);
+    }
     let mut block = vec![0; 1 << 20];
     loop {
         match file.read(&mut block)? {
@@ -90,11 +93,7 @@ pub fn sha256_of_file(path: &Path) -> Result<String, Error> {
 /// [`sha256_of_file`], or of a folder SHA-256 over names and contents of all files below it, but for what Python keeps
 /// of them in `__pycache__`. Errors name the path.
 pub fn sha256_of_tree(path: &Path) -> Result<String, Error> {
-    let hash = |file: &Path| {
-        let is_large = file.metadata().is_ok_and(|file| file.len() > MOST_HASHED);
-        let hash = if is_large { sha256_of_blocks(file) } else { sha256_of_file(file) };
-        hash.map_err(|error| at(file, &error))
-    };
+    let hash = |file: &Path| sha256_of_file(file).map_err(|error| at(file, &error));
     if !path.is_dir() {
         return hash(path);
     }

@@ -52,10 +52,7 @@ pub fn model_files(source: &ModelSource) -> Result<Vec<PathBuf>, CheckpointError
 }
 
 /// SHA-256, in hex, over length and 64 blocks of 4096 bytes of a file: of any size in no time.
-///
-/// # Errors
-/// Where it is no regular file that can be read.
-pub fn sha256_of_blocks(path: &Path) -> std::io::Result<String> {
+pub(crate) fn sha256_of_blocks(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     update(&mut hash, path, "")?;
     Ok(hex(&hash.finalize()))

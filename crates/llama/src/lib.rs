@@ -24,10 +24,10 @@ mod write;
 pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
 pub use files::{
-    LARGEST_CONFIG, LARGEST_INDEX, LARGEST_SETTINGS, LARGEST_TABLES, LFS_POINTER, MOST_HASHED,
-    is_lfs_pointer, open_regular, read_text, read_text_up_to, sha256_hex, sha256_of_file, sha256_of_tree,
+    LARGEST_CONFIG, LARGEST_INDEX, LARGEST_SETTINGS, LARGEST_TABLES, LFS_POINTER, is_lfs_pointer,
+    open_regular, read_text, read_text_up_to, sha256_hex, sha256_of_file, sha256_of_tree,
 };
-pub use fingerprint::{fingerprint, model_files, sha256_of_blocks};
+pub use fingerprint::{fingerprint, model_files};
 pub use json::{from_python_json, to_python_json};
 pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};

@@ -9,7 +9,7 @@ impl Measured {
     /// Refuses forwards that took much longer by the device's clock than by the host's, which waits for the device.
     ///
     /// # Errors
-    /// In words: which forwards, and both times.
+    /// Which forwards, and both times, in words.
     pub fn check_device_clock(&self) -> Result<(), String> {
         let Some(DeviceSeconds { prompt, tokens }) = &self.device_seconds else { return Ok(()) };
         let by_host = self.generations.iter().flat_map(|one| &one.token_seconds).sum::<f64>();

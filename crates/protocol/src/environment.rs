@@ -18,11 +18,10 @@ pub struct ModelFacts {
 /// The program that an engine's worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineProgram {
-    /// Program and arguments as they were started, folders left out; with its size and the hash of 64 of its blocks, a file that is too
-    /// large to be hashed whole.
+    /// Program and arguments as they were started, folders left out.
     pub command: String,
     /// SHA-256 in hex of the program's file, of each argument that is one, and of what else `engines.toml` says that it is
-    /// made of; without those of program and arguments that can't be read or are too large.
+    /// made of; of files of more than 1 GiB that of their length and 64 blocks. Without those of program and arguments that can't be read.
     pub sha256: Vec<String>,
 }
 

@@ -191,7 +191,7 @@ fn damages(files: &Files) -> impl Strategy<Value = Damage> + use<> {
     ]
 }
 
-/// In memory where the machine has a place for that.
+/// A folder in memory, where the machine has a place for that.
 fn folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }

@@ -107,7 +107,7 @@ fn damages() -> impl Strategy<Value = (usize, Input)> {
     ]
 }
 
-/// In memory where the machine has a place for that.
+/// A folder in memory, where the machine has a place for that.
 fn folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }

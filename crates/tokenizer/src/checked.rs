@@ -31,7 +31,7 @@ impl CheckedFiles {
     /// Reads the files in a checkpoint's folder.
     ///
     /// # Errors
-    /// With the file, where one can't be read, is no JSON object, or can't be followed.
+    /// Where a file can't be read, is no JSON object, or can't be followed; names it.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(TOKENIZER_FILE);
         let at = || path.display().to_string();

@@ -92,7 +92,7 @@ fn ask<T: DeserializeOwned>(dir: &Path, question: &Question, give_up: GiveUp) ->
 /// What the process writes to stdout until it ends.
 ///
 /// # Errors
-/// At the deadline, and when the user asks to stop.
+/// Where the deadline passes, or the user asks to stop.
 fn answer(child: &mut Child, question: &Question, give_up: GiveUp) -> Result<Vec<u8>> {
     let question = serde_json::to_vec(question)?;
     if let Some(mut pipe) = child.stdin.take() {

@@ -94,16 +94,24 @@ pub(crate) fn measure(
         Ok(()) => false,
         Err(Stop::Interrupted) => true,
         Err(Stop::Error(error)) => {
-            // Whoever is told of the error looks for the records next.
-            let followed = runs.iter_mut().try_for_each(|run| follow(run.folder, on_event));
-            return Err(followed.err().map_or(error, SessionError::from));
+            // Whoever is told of the error looks for the records next; those of one side are not the other's.
+            for run in runs.iter_mut() {
+                if let Err(gone) = follow(run.folder, on_event)
+                    && gone.to_string() != error.to_string()
+                {
+                    on_event(Event::FolderGone { what: &gone.to_string() });
+                }
+            }
+            return Err(error);
         }
     };
+    let mut followed = Ok(());
     for run in runs.iter_mut() {
         run.workers.stop_unless(|_, _| false, on_event);
         time += run.workers.time();
-        follow(run.folder, on_event)?;
+        followed = followed.and(follow(run.folder, on_event));
     }
+    followed?;
     Ok(RunSummary { time, ..RunSummary::read(runs, interrupted) })
 }
 

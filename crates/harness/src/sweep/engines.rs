@@ -47,20 +47,15 @@ impl EngineCommand {
     /// Where one of [`EngineCommand::also`] can't be read.
     pub fn facts(&self) -> Result<EngineProgram, SettingsError> {
         let is_path = |word: &str| word.contains('/');
-        let name = |word: &str| {
-            let path = Path::new(word);
-            let name = match path.file_name() {
-                Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
-                _ => word.to_owned(),
-            };
-            large_file(path).map_or(name.clone(), |facts| format!("{name} ({facts})"))
+        let name = |word: &str| match Path::new(word).file_name() {
+            Some(name) if is_path(word) => name.to_string_lossy().into_owned(),
+            _ => word.to_owned(),
         };
         let program = self.program.to_string_lossy();
         let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
         // What is no file (an option) has no hash.
         let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
-        let hashed = files.filter(|file| large_file(file).is_none());
-        let mut sha256: Vec<String> = hashed.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
+        let mut sha256: Vec<String> = files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
         for path in &self.also {
             let error = |error: std::io::Error| SettingsError {
                 origin: format!("engine {}: also", self.engine),
@@ -70,13 +65,6 @@ impl EngineCommand {
         }
         Ok(EngineProgram { command: words.map(name).collect::<Vec<_>>().join(" "), sha256 })
     }
-}
-
-/// What tells a file apart that is too large to be hashed whole whenever a run starts, such as a model; `None` of others.
-fn large_file(path: &Path) -> Option<String> {
-    let bytes = path.metadata().ok().filter(|file| file.is_file() && file.len() > llama::MOST_HASHED)?.len();
-    let hash = llama::sha256_of_blocks(path).ok()?;
-    Some(format!("{bytes} bytes, SHA-256 of 64 blocks {}", &hash[..16]))
 }
 
 /// The file that starting `program` starts.
@@ -250,23 +238,17 @@ mod tests {
         let engines = Engines::parse(&text, "engines.toml", dir.path()).unwrap();
         let facts = || engines.get("a").unwrap().facts().unwrap();
         let before = facts();
-        assert_eq!(before.sha256, [""; 0]);
-        let command = "no-program model.gguf (107374182400 bytes, SHA-256 of 64 blocks ";
-        assert!(before.command.starts_with(command), "{}", before.command);
+        assert_eq!((before.command.as_str(), before.sha256.len()), ("no-program model.gguf", 1));
         // A copy on another machine is the same file.
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(facts(), before);
         std::os::unix::fs::FileExt::write_at(&file, b"GGUF", 0).unwrap();
-        assert_ne!(facts().command, before.command);
-        // A file of `also` has a hash, which is of blocks too.
+        assert_ne!(facts().sha256, before.sha256);
+        // A file of `also` is hashed likewise.
         let with_also = format!("{text}\nalso = [{:?}]", model.to_str().unwrap());
         let engines = Engines::parse(&with_also, "engines.toml", dir.path()).unwrap();
-        assert_eq!(
-            engines.get("a").unwrap().facts().unwrap().sha256,
-            [llama::sha256_of_blocks(&model).unwrap()]
-        );
-        file.set_len(1).unwrap();
-        assert_eq!((facts().command.as_str(), facts().sha256.len()), ("no-program model.gguf", 1));
+        let both = engines.get("a").unwrap().facts().unwrap().sha256;
+        assert_eq!(both, [facts().sha256, facts().sha256].concat());
     }
 
     #[test]
