@@ -473,8 +473,8 @@ class Steps(Temporary):
         file = GPU / "engines.toml"
         verify = "--model llama2-15m --precision fp16 --device cuda:0 --engine onnxruntime,onnxruntime-graph,"
         self.assertIn(f"/programs/llama2-bench verify --engines-file {file} {verify}", self.words(built["verify"]))
-        self.assertRegex(self.words(built["peaks"]), "ceilings .* --device cuda:0 --engine onnxruntime,pytorch-eager --sustained 3$")
-        run = f"run {self.top}/7b.toml --engines-file {file} --out {self.top}/7b --no-verify --no-ceilings"
+        self.assertRegex(self.words(built["peaks"]), "peaks .* --device cuda:0 --engine onnxruntime,pytorch-eager --sustained 3$")
+        run = f"run {self.top}/7b.toml --engines-file {file} --out {self.top}/7b --no-verify --no-peaks"
         self.assertTrue(self.words(built["7b"]).endswith(run), self.words(built["7b"]))
         sweep = tomllib.loads((self.top / "7b.toml").read_text())
         self.assertEqual([row[1:] for row in sweep["rows"][:4]], [[1, 256], [4, 256], [16, 1024], [1, 3840]])

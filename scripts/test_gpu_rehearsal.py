@@ -226,7 +226,7 @@ expected_seconds = 5
 name = "run"
 kind = "run"
 expected_seconds = 5
-flags = ["--no-verify", "--no-ceilings"]
+flags = ["--no-verify", "--no-peaks"]
 [step.sweep]
 models = ["llama2-7b"]
 rows = [["mock", 1, 16], ["mock", 4, 256]]

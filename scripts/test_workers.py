@@ -203,7 +203,7 @@ class TheExtension(unittest.TestCase):
             LOAD,
             {**GENERATE, "prompt_ids": [[1], [1, 2]]},
             {**GENERATE, "prompt_ids": [[8]]},
-            {"request": "ceilings", "device": "cpu", "precisions": ["fp32"], "threads": None},
+            {"request": "peaks", "device": "cpu", "precisions": ["fp32"], "threads": None},
         ]
         self.assertEqual(
             self.failures("loop.serve(Log())", *requests),
@@ -214,7 +214,7 @@ class TheExtension(unittest.TestCase):
                 "one_rank: this engine can't measure one rank of several",
                 "prompt_ids: expected rows of one length",
                 "prompt_ids: expected ids below vocab_size (8), found 8",
-                "cpu: this engine measures no ceilings",
+                "cpu: this engine measures no peaks",
             ],
         )
         hello, loaded = self.answers("loop.serve(WithClock())", limited)

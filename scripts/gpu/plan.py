@@ -7,7 +7,7 @@
 
     [[step]]
     name = "verify"
-    kind = "verify"              # machine, verify, ceilings, list, run or script
+    kind = "verify"              # machine, verify, peaks, list, run or script
     expected_seconds = 60
     limit_seconds = 150          # optional: three times the expected seconds, at least 30
     least_seconds = 15           # optional: a quarter of the expected seconds; with less time left the step is skipped
@@ -39,7 +39,7 @@ STEP_KEYS = {
 KIND_KEYS = {
     "machine": {},
     "verify": {"engines": (list, True), "model": (str, True), "precision": (str, True), "flags": (list, False)},
-    "ceilings": {"engines": (list, True), "precision": (str, True), "flags": (list, False)},
+    "peaks": {"engines": (list, True), "precision": (str, True), "flags": (list, False)},
     "list": {"sweep": (dict, True), "flags": (list, False)},
     "run": {"sweep": (dict, True), "flags": (list, False), "out_of_memory": (list, False)},
     "script": {"script": (str, True), "arguments": (list, False), "needs": (list, False)},

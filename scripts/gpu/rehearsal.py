@@ -27,7 +27,7 @@ def rehearse(plan):
         step.flags = [
             FLAG_VALUES.get(before, word) for before, word in zip([None, *step.flags], step.flags, strict=False)
         ]
-        if step.kind in ("verify", "ceilings"):
+        if step.kind in ("verify", "peaks"):
             step.flags += THREADS
         # Memory is not what is rehearsed: every cell fits.
         step.out_of_memory = None

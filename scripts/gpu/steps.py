@@ -59,9 +59,9 @@ def verify(step, planned, installation, out, device, engines_file):
     step.commands = [[installation.program, "verify", *engines_file, *words]]
 
 
-def ceilings(step, planned, installation, out, device, engines_file):
+def peaks(step, planned, installation, out, device, engines_file):
     words = ["--precision", planned.precision, "--device", device, "--engine", ",".join(planned.engines)]
-    step.commands = [[installation.program, "ceilings", *engines_file, *words, *planned.flags]]
+    step.commands = [[installation.program, "peaks", *engines_file, *words, *planned.flags]]
 
 
 def list_cells(step, planned, installation, out, device, engines_file):
@@ -91,7 +91,7 @@ def write_sweep(planned, out):
 BUILDERS = {
     "machine": machine,
     "verify": verify,
-    "ceilings": ceilings,
+    "peaks": peaks,
     "list": list_cells,
     "run": run,
     "script": script,

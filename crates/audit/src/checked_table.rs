@@ -3,7 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 use llama::{LlamaConfig, NAMED_MODELS, TensorParallel};
 use protocol::CellSize;
-use results::hardware::{Ceilings, Hardware};
+use results::hardware::{Hardware, Peaks};
 use results::{Column, Figure, ResultRow, ResultTable};
 
 use crate::costs::Costs;
@@ -27,7 +27,7 @@ pub(crate) struct CheckedTable<'a> {
     /// Its rows by engine and size; of duplicates the first.
     pub(crate) cells: IndexMap<(&'a str, CellSize), &'a ResultRow<'a>>,
     pub(crate) costs: Option<Costs>,
-    pub(crate) ceilings: Ceilings,
+    pub(crate) peaks: Peaks,
     /// What can't be checked, and why.
     blind: Vec<String>,
 }
@@ -46,23 +46,23 @@ impl<'a> CheckedTable<'a> {
         let first =
             |config| TensorParallel::first_of(&config, one_rank_of).map_err(|error| error.to_string());
         let config = config.and_then(|config| known(first(config), &mut blind));
-        let ceilings = heading.and_then(|heading| {
-            let measured = source.measured_ceilings.filter(|measured| !measured.is_empty());
-            let measured = measured.map(|measured| Ceilings::measured(measured, heading.precision));
-            let ceilings = hardware.ceilings(heading);
-            known(ceilings.or_else(|why| measured.ok_or(why)), &mut blind)
+        let peaks = heading.and_then(|heading| {
+            let measured = source.measured_peaks.filter(|measured| !measured.is_empty());
+            let measured = measured.map(|measured| Peaks::measured(measured, heading.precision));
+            let peaks = hardware.peaks(heading);
+            known(peaks.or_else(|why| measured.ok_or(why)), &mut blind)
         });
-        let peaks = ceilings.iter().flat_map(|ceilings| {
-            let Ceilings { bandwidth_bytes_per_second, flops, memory_bytes, is_measured, .. } = ceilings;
+        let listed = peaks.iter().flat_map(|peaks| {
+            let Peaks { bandwidth_bytes_per_second, flops, memory_bytes, is_measured, .. } = peaks;
             let memory = (!is_measured).then_some(("memory", memory_bytes));
-            let peaks =
+            let rates =
                 [("bandwidth", bandwidth_bytes_per_second), ("FLOP/s in the heading's precision", flops)];
-            peaks.into_iter().chain(memory)
+            rates.into_iter().chain(memory)
         });
-        let absent = peaks.filter(|(_, peak)| peak.is_none());
+        let absent = listed.filter(|(_, peak)| peak.is_none());
         blind.extend(absent.map(|(what, _)| format!("the device's {what} is not known")));
         let costs = config.zip(heading).map(|(config, heading)| Costs::new(config, heading.precision));
-        Self { source, index, cells: source.cells(), costs, ceilings: ceilings.unwrap_or_default(), blind }
+        Self { source, index, cells: source.cells(), costs, peaks: peaks.unwrap_or_default(), blind }
     }
 
     /// What of physics could not be checked, and why.
@@ -98,18 +98,18 @@ impl<'a> CheckedTable<'a> {
 
     /// Seconds that all devices together take to read `bytes` at least; what their last caches keep is not read again.
     pub(crate) fn reading_seconds(&self, bytes: f64) -> Option<f64> {
-        let peak = self.ceilings.bandwidth_bytes_per_second.as_ref()?.value;
+        let peak = self.peaks.bandwidth_bytes_per_second.as_ref()?.value;
         Some(self.uncached(bytes) / (peak * self.count()))
     }
 
     /// The bytes that the last caches of all devices can't keep.
     pub(crate) fn uncached(&self, bytes: f64) -> f64 {
-        (bytes - self.ceilings.cache_bytes as f64 * self.count()).max(0.0)
+        (bytes - self.peaks.cache_bytes as f64 * self.count()).max(0.0)
     }
 
     /// Seconds that all devices together take for `flops` operations at least.
     pub(crate) fn computing_seconds(&self, flops: f64) -> Option<f64> {
-        Some(flops / (self.ceilings.flops.as_ref()?.value * self.count()))
+        Some(flops / (self.peaks.flops.as_ref()?.value * self.count()))
     }
 
     /// The least seconds of a row's prompt and of one of its tokens for `batch` sequences at once; `None` where the model or a peak is
@@ -125,7 +125,7 @@ impl<'a> CheckedTable<'a> {
 
     /// How sure a figure beyond the device's peaks is wrong: peaks that a run measured itself may have been measured too low.
     pub(crate) fn beyond_peak(&self) -> Severity {
-        if self.ceilings.is_measured { Severity::Remarkable } else { Severity::Impossible }
+        if self.peaks.is_measured { Severity::Remarkable } else { Severity::Impossible }
     }
 
     /// A finding about the table, or about an engine in it.

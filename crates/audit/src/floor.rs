@@ -4,7 +4,7 @@
 use llama::{LlamaConfig, TensorParallel, WorldSizeError, cost};
 use protocol::Precision;
 
-use results::hardware::Ceilings;
+use results::hardware::Peaks;
 
 /// What one rank does in one forward.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,13 +89,13 @@ impl Work {
         Self::of(&TensorParallel::first_of(config, Some(ranks))?, precision, 1, cell)
     }
 
-    /// On devices of these ceilings; `None` where one that counts is not known. Reading and computing overlap, all-reduces
+    /// On devices of these peaks; `None` where one that counts is not known. Reading and computing overlap, all-reduces
     /// wait for both. A ring sends 2 (N − 1) / N of the bytes, and nothing is counted for latency.
-    pub fn floor(&self, ceilings: &Ceilings) -> Option<Floor> {
-        let bandwidth = ceilings.bandwidth_bytes_per_second.as_ref()?.value;
-        let peak = ceilings.flops.as_ref()?.value;
-        let cached = ceilings.cache_bytes as f64;
-        let [prompt_sums, token_sums] = self.sums_seconds(ceilings).unwrap_or_default();
+    pub fn floor(&self, peaks: &Peaks) -> Option<Floor> {
+        let bandwidth = peaks.bandwidth_bytes_per_second.as_ref()?.value;
+        let peak = peaks.flops.as_ref()?.value;
+        let cached = peaks.cache_bytes as f64;
+        let [prompt_sums, token_sums] = self.sums_seconds(peaks).unwrap_or_default();
         let seconds = |step: &Step, sums: f64| {
             let read = (step.read_bytes - cached).max(0.0) / bandwidth;
             read.max(step.flops / peak) + sums
@@ -107,8 +107,8 @@ impl Work {
 
     /// What the all-reduces of a prefill and of a decode forward take at least over these devices' links; `None` where those are
     /// not known.
-    pub fn sums_seconds(&self, ceilings: &Ceilings) -> Option<[f64; 2]> {
-        let link = ceilings.link_bytes_per_second.as_ref()?.value;
+    pub fn sums_seconds(&self, peaks: &Peaks) -> Option<[f64; 2]> {
+        let link = peaks.link_bytes_per_second.as_ref()?.value;
         let ranks = f64::from(self.world_size);
         let share = 2.0 * (ranks - 1.0) / ranks;
         Some([self.prompt, self.token].map(|step| share * step.all_reduce_bytes / link))

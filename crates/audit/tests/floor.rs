@@ -20,12 +20,12 @@ fn every_published_70b_row_stands_above_its_floor() {
     let table = document.tables().find(|table| table.heading.contains("70B")).unwrap();
     let heading = Heading::parse(&table.heading).unwrap();
     assert_eq!(heading.count, 4);
-    let ceilings = Hardware::built_in().ceilings(&heading).unwrap();
+    let peaks = Hardware::built_in().peaks(&heading).unwrap();
     let mut checked = 0;
     for row in &table.rows {
         let cell = [row.batch_size.into(), row.prompt_length.into(), 256];
         let work = Work::of(&llama2_70b(), Precision::Fp16, heading.count, cell).unwrap();
-        let floor = work.floor(&ceilings).unwrap();
+        let floor = work.floor(&peaks).unwrap();
         let floors =
             [(Column::PromptLatency, floor.prompt_seconds), (Column::First256Latency, floor.token_seconds)];
         for (column, floor) in floors {
@@ -48,11 +48,11 @@ fn a_decode_step_of_70b_on_four_ranks() {
     assert_eq!(work.token.all_reduce_bytes, 160.0 * 8192.0 * 2.0);
     let alone = Work::of(&llama2_70b(), Precision::Fp16, 1, [1, 16, 256]).unwrap();
     assert_eq!(alone.token.all_reduce_bytes, 0.0);
-    let ceilings = |device: &str| {
+    let peaks = |device: &str| {
         let heading = Heading::parse(&format!("LLaMA-2 70B FP16 CUDA (4 {device})")).unwrap();
-        Hardware::built_in().ceilings(&heading).unwrap()
+        Hardware::built_in().peaks(&heading).unwrap()
     };
-    let [a100, h100] = ["A100 80GB", "H100 80GB"].map(|device| work.floor(&ceilings(device)).unwrap());
+    let [a100, h100] = ["A100 80GB", "H100 80GB"].map(|device| work.floor(&peaks(device)).unwrap());
     assert!((0.0165..0.0175).contains(&a100.token_seconds), "{a100:?}");
     assert!((0.0100..0.0105).contains(&h100.token_seconds), "{h100:?}");
 }
@@ -69,9 +69,9 @@ fn rank_0_alone_reads_and_computes_what_a_rank_does_and_sends_nothing() {
         );
     }
     let heading = Heading::parse("LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 A100 80GB)").unwrap();
-    let ceilings = Hardware::built_in().ceilings(&heading).unwrap();
-    let [alone_floor, rank_floor] = [alone, rank].map(|work| work.floor(&ceilings).unwrap());
-    let [prompt, token] = rank.sums_seconds(&ceilings).unwrap();
+    let peaks = Hardware::built_in().peaks(&heading).unwrap();
+    let [alone_floor, rank_floor] = [alone, rank].map(|work| work.floor(&peaks).unwrap());
+    let [prompt, token] = rank.sums_seconds(&peaks).unwrap();
     assert!((rank_floor.prompt_seconds - alone_floor.prompt_seconds - prompt).abs() < 1e-9);
     assert!((rank_floor.token_seconds - alone_floor.token_seconds - token).abs() < 1e-9);
 }

@@ -52,12 +52,12 @@ pub(crate) fn left_for_collectives(tables: &[ResultTable<'_>], file: Option<&Pat
 fn least_of_sums(heading: &Heading) -> impl Fn(CellSize) -> Option<[f64; 2]> {
     let named = llama::NAMED_MODELS.iter().find(|(name, _)| *name == heading.model);
     let config = named.and_then(|(name, text)| LlamaConfig::parse(text, name).ok());
-    let ceilings = Hardware::built_in().ceilings(heading).ok();
+    let peaks = Hardware::built_in().peaks(heading).ok();
     let (precision, count) = (heading.precision, heading.count);
     move |CellSize { batch_size, prompt_length }| {
         // What is sent does not depend on how many tokens are generated.
         let sizes = [batch_size, prompt_length, 1].map(u64::from);
-        Work::of(config.as_ref()?, precision.whole()?, count, sizes).ok()?.sums_seconds(ceilings.as_ref()?)
+        Work::of(config.as_ref()?, precision.whole()?, count, sizes).ok()?.sums_seconds(peaks.as_ref()?)
     }
 }
 
@@ -67,7 +67,7 @@ fn other_device(there: &Heading, here: &Heading) -> Option<String> {
         return None;
     }
     let hardware = Hardware::built_in();
-    let peaks = hardware.ceilings(there).ok().zip(hardware.ceilings(here).ok()).and_then(|(theirs, ours)| {
+    let peaks = hardware.peaks(there).ok().zip(hardware.peaks(here).ok()).and_then(|(theirs, ours)| {
         let bandwidth = ours.bandwidth_bytes_per_second?.value / theirs.bandwidth_bytes_per_second?.value;
         Some((bandwidth, ours.flops?.value / theirs.flops?.value))
     });

@@ -2,7 +2,6 @@
 
 pub(crate) mod against;
 pub(crate) mod audit;
-pub(crate) mod ceilings;
 pub(crate) mod compare;
 pub(crate) mod confirm;
 pub(crate) mod doctor;
@@ -11,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod merge;
 pub(crate) mod noise;
+pub(crate) mod peaks;
 pub(crate) mod profile;
 pub(crate) mod ratios;
 pub(crate) mod report;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{MeasuredCeilings, SustainedCeiling, Verification};
+use protocol::{MeasuredPeaks, SustainedPeak, Verification};
 use results::format_short;
 
 /// `1:05`, `2:03:04`.
@@ -23,7 +23,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 }
 
 /// What the best of a device's engines reach, in one line.
-pub(crate) fn describe_ceilings(best: &MeasuredCeilings) -> String {
+pub(crate) fn describe_peaks(best: &MeasuredPeaks) -> String {
     let read =
         best.read_bytes.as_ref().map(|read| format!("reads {} ({})", rate(read.per_second, "B/s"), read.by));
     let flops = best
@@ -35,11 +35,11 @@ pub(crate) fn describe_ceilings(best: &MeasuredCeilings) -> String {
         format!("{precision} sustained {flops}{clock} ({})", sustained.by)
     });
     let parts: Vec<String> = read.into_iter().chain(flops).chain(sustained).collect();
-    format!("ceilings of {}: {}", best.device, parts.join(", "))
+    format!("peaks of {}: {}", best.device, parts.join(", "))
 }
 
 /// ` at 1410 MHz`, where that is known.
-pub(crate) fn at_clock(sustained: &SustainedCeiling) -> String {
+pub(crate) fn at_clock(sustained: &SustainedPeak) -> String {
     sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz")).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use harness::{Cell, CellOrder, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
 use protocol::{CellSize, Device, FailureKind};
-use results::hardware::{Ceilings, Hardware};
+use results::hardware::{Hardware, Peaks};
 use results::{DeviceKind, Heading, PublishedFile, format_size};
 
 /// The devices of which floors are said.
@@ -43,7 +43,7 @@ impl Bound {
             return device(bytes, "the GPU's memory");
         }
         let heading = published?;
-        let memory = Hardware::built_in().ceilings(heading).ok()?.memory_bytes?;
+        let memory = Hardware::built_in().peaks(heading).ok()?.memory_bytes?;
         device(memory.value as u64, &format!("of {}", heading.device))
     }
 
@@ -131,7 +131,7 @@ fn steps(sweep: &Sweep) -> String {
     let alone = sweep.setup.one_rank;
     let (names, count) = if alone { (&DEVICES_OF_ONE[..], 1) } else { (&DEVICES[..], ranks) };
     let hardware = Hardware::built_in();
-    let ceilings = |device: &str| -> Option<Ceilings> {
+    let peaks = |device: &str| -> Option<Peaks> {
         let heading = Heading {
             model: String::new(),
             precision: sweep.setup.precision.into(),
@@ -142,10 +142,10 @@ fn steps(sweep: &Sweep) -> String {
             cores: None,
             one_rank_of: None,
         };
-        hardware.ceilings(&heading).ok()
+        hardware.peaks(&heading).ok()
     };
-    let devices: Vec<(&str, Ceilings)> =
-        names.iter().filter_map(|device| Some((*device, ceilings(device)?))).collect();
+    let devices: Vec<(&str, Peaks)> =
+        names.iter().filter_map(|device| Some((*device, peaks(device)?))).collect();
     let forwards = format!("in a prefill and in a decode forward (mean of {})", sweep.generation_length);
     let mut text = if alone {
         format!(
@@ -195,9 +195,9 @@ fn steps(sweep: &Sweep) -> String {
             let last = if alone { format!("{share:>7.3}") } else { format!("{sent:>9}") };
             text.push_str(&format!("  {read:>10} {:>9.3e} {last}", step.flops));
         }
-        for (_, ceilings) in &devices {
+        for (_, peaks) in &devices {
             let milliseconds = |seconds: f64| format!("{:.3} ms", seconds * 1e3);
-            let floor = work.floor(ceilings);
+            let floor = work.floor(peaks);
             let [prompt, token] = floor.map_or_else(
                 || ["unknown".to_owned(), "unknown".to_owned()],
                 |floor| [floor.prompt_seconds, floor.token_seconds].map(milliseconds),

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Synth(args) => commands::synth::run(&args),
         Command::Export(args) => commands::export::run(&args),
-        Command::Ceilings(args) => commands::ceilings::run(&args),
+        Command::Peaks(args) => commands::peaks::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     };
     match status {

@@ -10,7 +10,7 @@ use results::RunFolder;
 
 use crate::args::{HistoryFlags, MeasureArgs};
 use crate::exit_status::ExitStatus;
-use crate::format::{describe_ceilings, shell_command};
+use crate::format::{describe_peaks, shell_command};
 use crate::slow_steps::SlowSteps;
 use crate::tables::write_run;
 use crate::watch::Shown;
@@ -24,7 +24,7 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
     };
     let options = SessionOptions {
         program,
-        ceilings: !args.no_ceilings,
+        peaks: !args.no_peaks,
         verify: args.verify(),
         exclusive: args.exclusive,
         require_idle: args.require_idle,
@@ -41,14 +41,14 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
 
 fn line(notice: &Notice<'_>) -> Option<String> {
     Some(match notice {
-        Notice::Greeting { .. } | Notice::MeasuringCeilings { .. } => return None,
+        Notice::Greeting { .. } | Notice::MeasuringPeaks { .. } => return None,
         Notice::SharedGpu { device, others } => {
             format!("warning: {device} is also used by {others}: figures may be theirs, too")
         }
         Notice::WaitingForIdle { limit, busy } => waiting_for_idle(*limit, busy),
         Notice::Unrecorded(what) => format!("warning: {what}"),
-        Notice::NoCeilings { device, engine, why } => format!("ceilings of {device}: {engine}: {why}"),
-        Notice::Ceilings(best) => describe_ceilings(best),
+        Notice::NoPeaks { device, engine, why } => format!("peaks of {device}: {engine}: {why}"),
+        Notice::Peaks(best) => describe_peaks(best),
     })
 }
 

@@ -71,7 +71,7 @@ impl SlowSteps {
             Notice::Greeting { engine } => {
                 self.begin(format!("starting {engine} to hear which version it is"));
             }
-            Notice::MeasuringCeilings { engine } => {
+            Notice::MeasuringPeaks { engine } => {
                 self.begin(format!("measuring what the device can do with {engine}"));
             }
             _ => {}

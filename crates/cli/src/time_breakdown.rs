@@ -8,13 +8,13 @@ use crate::format::clock;
 
 /// A session's time, in shares; `passed` is all of it.
 pub(crate) fn line(passed: Duration, time: &TimeBreakdown) -> String {
-    let TimeBreakdown { ceilings, verification, loading, warm_up, timed, memory, cool_down } = *time;
+    let TimeBreakdown { peaks, verification, loading, warm_up, timed, memory, cool_down } = *time;
     let known = [
         (timed, "timed"),
         (warm_up, "warm-ups"),
         (loading, "loading"),
         (verification, "verification"),
-        (ceilings, "ceilings"),
+        (peaks, "peaks"),
         (memory, "memory read beside cells"),
         (cool_down, "cool-down"),
     ];
@@ -36,7 +36,7 @@ mod tests {
     fn every_second_is_in_one_part() {
         let seconds = Duration::from_secs;
         let time = TimeBreakdown {
-            ceilings: seconds(14),
+            peaks: seconds(14),
             verification: seconds(10),
             loading: seconds(15),
             warm_up: seconds(40),
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(
             line(seconds(200), &time),
             "took 3:20: 60.0 % timed, 20.0 % warm-ups, 7.5 % loading, 5.0 % verification, \
-             7.0 % ceilings, 0.5 % the rest"
+             7.0 % peaks, 0.5 % the rest"
         );
     }
 }

@@ -72,14 +72,14 @@ fn no_number_of_a_record_takes_all_memory() {
 }
 
 #[test]
-fn no_ceiling_of_an_environment_takes_all_memory() {
+fn no_peak_of_an_environment_takes_all_memory() {
     for rate in ["5e-324", "1e308", "0.0"] {
         let with_rate = |place: &Place| {
             let path = place.path("run/environment.json");
             let text = std::fs::read_to_string(&path).unwrap();
             let mut environment: serde_json::Value = serde_json::from_str(&text).unwrap();
             let one = serde_json::json!({"per_second": "RATE", "by": "mock"});
-            environment["ceilings"] =
+            environment["peaks"] =
                 serde_json::json!({"device": "cpu", "read_bytes": one, "flops": {"fp32": one}});
             std::fs::write(path, environment.to_string().replace("\"RATE\"", rate)).unwrap();
         };

@@ -146,7 +146,7 @@ sys.stdin.readline()
     place.write("engines.toml", "[noisy]\ncommand = [\"python3\", \"./worker.py\"]\n");
     let sweep =
         MOCK.replace("\"mock\"", "\"noisy\"").replace("[1, 4]", "[1]").replace("[16, 64, 256]", "[16]");
-    let more = ["--no-verify", "--no-ceilings", "--engines-file", "engines.toml"];
+    let more = ["--no-verify", "--no-peaks", "--engines-file", "engines.toml"];
     assert_eq!(place.run(&sweep, &more).0, 1);
     let failure = place.records()[0].failure().unwrap().error.clone();
     assert!(failure.contains("90000 notes, expected at most 100"), "{failure}");

@@ -58,16 +58,8 @@ fn end(arguments: [&str; 3]) -> (Option<(FailureKind, Option<Phase>, String)>, S
     let command: Vec<_> = ["python3", "./worker.py"].into_iter().chain(arguments).collect();
     place.write("engines.toml", &format!("[sleeper]\ncommand = {command:?}\n"));
     place.write("sweep.toml", SWEEP);
-    let run = [
-        "run",
-        "sweep.toml",
-        "--out",
-        "run",
-        "--no-verify",
-        "--no-ceilings",
-        "--engines-file",
-        "engines.toml",
-    ];
+    let run =
+        ["run", "sweep.toml", "--out", "run", "--no-verify", "--no-peaks", "--engines-file", "engines.toml"];
     let output = place.bench(&run).output().unwrap();
     let record = place.records().remove(0);
     let failure = record.failure().map(|failure| (failure.kind, failure.phase, failure.error.clone()));

@@ -113,7 +113,7 @@ fn an_interleaved_run_goes_on_where_it_was_cut_off() {
 }
 
 #[test]
-fn a_single_launch_is_inconclusive_and_says_how_many_would_do() {
+fn a_single_replicate_is_inconclusive_and_says_how_many_would_do() {
     let place = Place::new();
     run(&place, "a", &[]);
     run(&place, "b", &["--option", "mock.slowdown=2"]);

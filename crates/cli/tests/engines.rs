@@ -215,7 +215,7 @@ fn an_engine_is_measured_until_its_means_are_known() {
          [procedure]\nwarmup_runs = 2\nprompt_runs = 30\nuntil = \"10%\"\nmin_runs = 4\n",
         fixture("tiny-gqa")
     );
-    let (code, stdout) = place.run(&sweep, &["--no-verify", "--no-ceilings"]);
+    let (code, stdout) = place.run(&sweep, &["--no-verify", "--no-peaks"]);
     assert_eq!(code, 0);
     let counts = 4..=30;
     for record in place.records() {
@@ -233,7 +233,7 @@ fn an_engine_is_measured_until_its_means_are_known() {
 fn the_sweep_for_ci_measures_every_engine_and_memory_beside_it() {
     let place = Place::new();
     let sweep = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/ci.toml");
-    let arguments = ["run", sweep, "--out", "run", "--no-ceilings", "--batch-size", "1"];
+    let arguments = ["run", sweep, "--out", "run", "--no-peaks", "--batch-size", "1"];
     place.bench(&arguments).assert().success();
     let records = place.records();
     assert_eq!(records.len(), 6);

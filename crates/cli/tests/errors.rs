@@ -55,7 +55,7 @@ fn malformed_sweeps() {
     refused(
         &place,
         &["run", "sweep.toml"],
-        "sweep.toml:15: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, ceilings, clock_jumps, device_share, fault, noise, notes, \
+        "sweep.toml:15: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, peaks, clock_jumps, device_share, fault, noise, notes, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
     place.write("sweep.toml", MOCK);
@@ -144,7 +144,7 @@ fn help_is_enough() {
         "verify",
         "synth",
         "export",
-        "ceilings",
+        "peaks",
         "doctor",
     ] {
         let assert = place.bench(&[command, "--help"]).env("COLUMNS", "110").assert().success();

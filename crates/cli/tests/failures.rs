@@ -174,7 +174,7 @@ fn a_load_that_worked_once_is_tried_again_and_memory_is_not_inferred() {
     place.write("engines.toml", &format!("[flaky]\ncommand = [\"sh\", \"-c\", {script:?}]\n"));
     let crash = "\n[options.flaky]\nfault = { kind = \"segfault\", phase = \"prompt\", min_batch_size = 1, min_prompt_length = 64 }\n";
     let sweep = MOCK.replace("\"mock\"", "\"flaky\"").replace("[16, 64, 256]", "[16, 64]") + crash;
-    place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify", "--no-ceilings"]);
+    place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify", "--no-peaks"]);
     let ends: Vec<_> = place
         .records()
         .iter()

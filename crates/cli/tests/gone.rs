@@ -17,7 +17,7 @@ fn slow(model: &str) -> String {
 /// Runs [`slow`] with `more` arguments; has `take` take something away after the first cell. The exit code and the lines of stderr.
 fn run_and(place: &Place, model: &str, more: &[&str], take: impl FnOnce()) -> (i32, Vec<String>) {
     place.write("sweep.toml", &slow(model));
-    let arguments = [&["run", "sweep.toml", "--no-ceilings"], more].concat();
+    let arguments = [&["run", "sweep.toml", "--no-peaks"], more].concat();
     let mut child = place.start(&arguments, Stdio::null());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[1/")));
@@ -48,7 +48,7 @@ fn a_folder_that_is_deleted_is_written_anew_and_named() {
     assert!(warning.starts_with("warning: runs/run: deleted while its run went on: "), "{warning}");
     assert!(warning.ends_with(" in a new folder, runs/run"), "{warning}");
     assert_eq!(read_records(&place.path("runs/run")).len(), 6);
-    place.bench(&["run", "--resume", "runs/run", "--no-ceilings"]).assert().success();
+    place.bench(&["run", "--resume", "runs/run", "--no-peaks"]).assert().success();
     assert_eq!(read_records(&place.path("runs/run")).len(), 6);
 }
 
@@ -117,7 +117,7 @@ fn a_model_that_is_exchanged_ends_the_run_and_keeps_what_was_measured() {
     let before = place.records().len();
     assert!((1..6).contains(&before), "{before}");
     // With the other model it is another run; with its own it goes on.
-    let resume = ["run", "--resume", "run", "--no-ceilings"];
+    let resume = ["run", "--resume", "run", "--no-peaks"];
     place.bench(&resume).assert().code(2);
     assert_eq!(place.records().len(), before);
     std::fs::write(&weights, own).unwrap();

@@ -64,7 +64,7 @@ impl Machine {
 
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.command(arguments);
-        command.args(["--out", "run", "--no-ceilings"]).envs(environment.iter().copied());
+        command.args(["--out", "run", "--no-peaks"]).envs(environment.iter().copied());
         let output = command.output().unwrap();
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
         output
@@ -105,7 +105,7 @@ impl Machine {
 
     /// A run of a cell that never ends, with locked clocks.
     fn hanging(&self) -> Child {
-        let child = self.command(&["--lock-gpu-clocks", "base", "--no-ceilings"]).spawn().unwrap();
+        let child = self.command(&["--lock-gpu-clocks", "base", "--no-peaks"]).spawn().unwrap();
         self.wait_for(&[BASE]);
         let deadline = Instant::now() + Duration::from_secs(60);
         // A guard that was started, and not the one that heard the worker out before: the folder is there.
@@ -171,7 +171,7 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
 #[test]
 fn a_retry_that_is_interrupted_takes_nothing_away() {
     let machine = Machine::new(&SWEEP.replace("cool_down_seconds = 0.001\n", ""));
-    let mut command = machine.command(&["--out", "run", "--no-ceilings"]);
+    let mut command = machine.command(&["--out", "run", "--no-peaks"]);
     let mut child = command.env("FAKE_NVIDIA_THROTTLED", "1000000").spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("measuring again, attempt 2 of 3")));

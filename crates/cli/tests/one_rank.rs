@@ -26,7 +26,7 @@ fn measure_70b(place: &Place) {
     let arguments = ["run", "70b.toml", "--one-rank", "--engines-file", "engines.toml", "--out", "one"];
     let fewer = [
         "--no-verify",
-        "--no-ceilings",
+        "--no-peaks",
         "--batch-size",
         "1",
         "--prompt-length",
@@ -197,7 +197,7 @@ warmup_runs = 1
 prompt_runs = 2
 "#;
     place.write("sweep.toml", sweep);
-    let output = place.bench(&["run", "sweep.toml", "--out", "run", "--no-ceilings"]).output().unwrap();
+    let output = place.bench(&["run", "sweep.toml", "--out", "run", "--no-peaks"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let records = place.records();

@@ -52,16 +52,8 @@ fn end_of(kind: &str, moment: &str, rank: usize) -> String {
         ),
     };
     place.write("sweep.toml", &sweep(&fault));
-    let arguments = [
-        "run",
-        "sweep.toml",
-        "--out",
-        "run",
-        "--engines-file",
-        "engines.toml",
-        "--no-verify",
-        "--no-ceilings",
-    ];
+    let arguments =
+        ["run", "sweep.toml", "--out", "run", "--engines-file", "engines.toml", "--no-verify", "--no-peaks"];
     let child = place.start(&arguments, Stdio::null());
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
@@ -146,7 +138,7 @@ fn a_real_engine_s_rank_that_is_killed_or_stopped_is_named_and_the_next_cell_run
              generation_length = 4\nworld_size = 2\nthreads = 1\ntimeout_seconds = 30\n\
              [procedure]\nwarmup_runs = 1\nprompt_runs = 10\n";
         place.write("sweep.toml", sweep);
-        let arguments = ["run", "sweep.toml", "--out", "run", "--no-verify", "--no-ceilings"];
+        let arguments = ["run", "sweep.toml", "--out", "run", "--no-verify", "--no-peaks"];
         let child = place.start(&arguments, Stdio::null());
         // SAFETY: a process of this test's run.
         unsafe { libc::kill(busy_rank(&place, 1, 300), signal) };

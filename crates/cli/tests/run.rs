@@ -21,7 +21,7 @@ fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
     assert_eq!(rows, [",mock,1,16", ",mock,1,64", ",mock,1,256", ",mock,4,16", ",mock,4,64", ",mock,4,256"]);
     let notes = [
         "- latencies of mock are scripted, not measured",
-        "- prompt latencies are of 5 forwards a launch (the documents': 100)",
+        "- prompt latencies are of 5 forwards a replicate (the documents': 100)",
     ];
     assert_eq!(lines[10..], ["", notes[0], notes[1]]);
 
@@ -241,21 +241,21 @@ fn a_closed_stdout_and_an_isolated_cell_are_fine() {
 fn memory_is_read_beside_every_cell_where_that_is_asked_for() {
     let place = Place::new();
     let all_read = || place.records().iter().all(|record| record.read_bytes_per_second > Some(0.0));
-    let (code, _) = place.run(MOCK, &["--ceilings", "cell", "--batch-size", "1", "--prompt-length", "16"]);
+    let (code, _) = place.run(MOCK, &["--peaks", "cell", "--batch-size", "1", "--prompt-length", "16"]);
     assert_eq!(code, 0);
     assert!(all_read());
     place
-        .bench(&["run", "sweep.toml", "--out", "other", "--ceilings", "cells"])
+        .bench(&["run", "sweep.toml", "--out", "other", "--peaks", "cells"])
         .assert()
         .code(2)
-        .stderr(contains("--ceilings: expected \"run\" or \"cell\", found \"cells\""));
+        .stderr(contains("--peaks: expected \"run\" or \"cell\", found \"cells\""));
 }
 
 #[test]
 fn a_run_says_where_its_time_went() {
     let place = Place::new();
     place.write("sweep.toml", MOCK);
-    let cell = ["--ceilings", "cell", "--batch-size", "1", "--prompt-length", "16"];
+    let cell = ["--peaks", "cell", "--batch-size", "1", "--prompt-length", "16"];
     let assert = place.bench(&["run", "sweep.toml", "--out", "run"]).args(cell).assert().success();
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     let line = stderr.lines().find(|line| line.starts_with("took 0:")).unwrap();

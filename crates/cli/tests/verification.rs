@@ -32,7 +32,7 @@ fn place() -> Place {
 /// The exit code and stderr of a run with these further arguments.
 fn run(place: &Place, more: &[&str]) -> (i32, String) {
     let _ = std::fs::remove_dir_all(place.path("run"));
-    let arguments = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "run", "--no-ceilings"];
+    let arguments = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "run", "--no-peaks"];
     let output = place.bench(&[&arguments, more].concat()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     eprintln!("{more:?}\n{stderr}");

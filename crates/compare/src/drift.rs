@@ -51,7 +51,7 @@ impl Drift {
             {
                 let what = format!(
                     "replicate {}: {} from token {} on",
-                    records[change.launch].replicate + 1,
+                    records[change.replicate].replicate + 1,
                     percent(change.ratio),
                     change.position + 1
                 );

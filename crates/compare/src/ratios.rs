@@ -101,8 +101,8 @@ enum Ratio {
 }
 
 impl Ratios {
-    /// `engine` against `others`, or against all that the subject has where none is named, in every cell of both. Launch by
-    /// launch, as those of one replicate are neighbours in time: what the machine does to both is not in the ratio. Its
+    /// `engine` against `others`, or against all that the subject has where none is named, in every cell of both. Replicate by
+    /// replicate, as those of one replicate are neighbours in time: what the machine does to both is not in the ratio. Its
     /// interval is Student's, of the logarithms.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether its engines took turns: then its replicates are turns of one worker, else launches of a fresh one each.
+    /// Whether its engines took turns: then its replicates are turns of one worker, else replicates of a fresh one each.
     pub(crate) fn is_of_turns(&self) -> bool {
         let isolation = self.run.as_ref().and_then(|run| run.settings.get("isolation"));
         isolation.is_some_and(|isolation| isolation == "\"turn\"")

@@ -34,7 +34,7 @@ fn drift_does_not_hide_a_doubling() {
 
 #[test]
 fn one_timeout_of_ten_is_told_and_nine_are_compared() {
-    let report = report("base", "one-launch-of-ten-timed-out");
+    let report = report("base", "one-replicate-of-ten-timed-out");
     let [end] = &report.tables[0].ends[..] else { panic!("{report:?}") };
     assert_eq!((end.candidate.as_str(), end.verdict), ("9 of 10 ok, 1 TIMEOUT", None));
     assert_eq!(report.counts().regressed, 0);
@@ -45,7 +45,7 @@ fn one_timeout_of_ten_is_told_and_nine_are_compared() {
 
 #[test]
 fn a_crash_of_the_baseline_does_not_turn_a_slowdown_into_a_gain() {
-    let report = report("base-one-launch-crashed", "30pc-slower");
+    let report = report("base-one-replicate-crashed", "30pc-slower");
     assert!(timed(&report).iter().all(|line| line.verdict == Verdict::Regressed), "{report:?}");
     assert_eq!(report.counts().improved, 0);
 }

@@ -32,7 +32,7 @@ fn environment() -> Environment {
         memory_bytes: 0,
         load_average: 0.0,
         gpus: Vec::new(),
-        ceilings: None,
+        peaks: None,
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
         models: BTreeMap::new(),
@@ -79,8 +79,8 @@ fn run(rng: &mut Rng, mut machine: Rng, case: Case, is_baseline: bool) -> Run {
             for replicate in 0..replicates {
                 let factor = factor * (level + shared * machine.normal()).exp();
                 let mut figures = |noise: &Noise, level: f64, count: usize| {
-                    let launch = noise.launch(rng);
-                    noise.figures(rng, level * factor, launch, count)
+                    let replicate = noise.replicate(rng);
+                    noise.figures(rng, level * factor, replicate, count)
                 };
                 let prompt_seconds = figures(&noise, 0.01, 10);
                 let token_seconds = figures(&noise, 0.002, TOKENS);

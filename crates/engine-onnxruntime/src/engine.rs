@@ -3,15 +3,15 @@
 use anyhow::{Context, Result};
 use collective::World;
 use protocol::{
-    CeilingsRequest, Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, Reached,
+    Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Reached,
 };
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
-use crate::ceilings;
 use crate::cell::Cell;
 use crate::library::Library;
 use crate::model::Model;
 use crate::options::WORDS;
+use crate::peaks;
 
 /// ONNX Runtime as a worker's engine.
 pub struct OnnxRuntime {
@@ -70,10 +70,10 @@ impl Engine for OnnxRuntime {
         }
     }
 
-    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+    fn peaks(&mut self, request: &PeaksRequest) -> Result<Reached> {
         self.cell = None;
         self.model = None;
-        ceilings::reached(self.library, request)
+        peaks::reached(self.library, request)
     }
 
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {

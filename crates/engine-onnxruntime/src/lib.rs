@@ -7,7 +7,6 @@
 
 mod all_reduce;
 mod cache_layout;
-mod ceilings;
 mod cell;
 mod cuda;
 mod engine;
@@ -23,6 +22,7 @@ mod memory;
 mod model;
 mod onnx;
 mod options;
+mod peaks;
 mod rotary;
 mod select;
 mod session;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
 use llama::{LlamaConfig, Weights};
-use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, PROTOCOL, Precision, Reached};
+use protocol::{Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
@@ -19,7 +19,7 @@ use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, Options};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
-use crate::{ceilings, onednn, options, runtime, shim};
+use crate::{onednn, options, peaks, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,9 +180,9 @@ impl Engine for Torch {
         }
     }
 
-    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
+    fn peaks(&mut self, request: &PeaksRequest) -> Result<Reached> {
         self.unload()?;
-        ceilings::reached(request)
+        peaks::reached(request)
     }
 
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {

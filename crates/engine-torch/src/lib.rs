@@ -4,7 +4,6 @@
 //! cache and driver.
 
 mod aoti;
-mod ceilings;
 mod cuda_graph;
 mod decode_graph;
 mod device_memory;
@@ -15,6 +14,7 @@ mod linear;
 mod model;
 mod onednn;
 mod options;
+mod peaks;
 mod ranks;
 mod runtime;
 mod script;

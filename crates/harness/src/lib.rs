@@ -8,12 +8,12 @@ mod run;
 mod sweep;
 mod worker;
 
-pub use run::ceilings::{CeilingsReport, MeasuredReach, measure_ceilings, sustained_seconds};
 pub use run::environment::{greet_all, greet_each};
 pub use run::error::SessionError;
 pub use run::events::{Event, Notice};
 pub use run::idle_machine::require_idle;
 pub use run::measure::RunSummary;
+pub use run::peaks::{MeasuredReach, PeaksReport, measure_peaks, sustained_seconds};
 pub use run::session::{Destination, Session, SessionOptions, Verify, lock_clocks};
 pub use run::time_breakdown::TimeBreakdown;
 pub use run::verify::verify;
@@ -29,7 +29,7 @@ pub use sweep::setting::{Origin, Setting, SettingsError};
 pub use sweep::setup::{PhaseTimeouts, Setup};
 pub use sweep::units::{format_bytes, parse_bytes};
 pub use sweep::values::{
-    Bytes, Ceilings, CellOrder, FlagKind, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
+    Bytes, CellOrder, FlagKind, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SweepRow, Whole,
 };
 pub use sweep::variant::Variant;
 pub use worker::classify::{Deadline, Evidence, WorkerEnd, classify};

@@ -43,7 +43,7 @@ pub fn read_environment(
         memory_bytes: memory_bytes(),
         load_average: load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
         gpus,
-        ceilings: None,
+        peaks: None,
         engines,
         programs,
         models,

@@ -9,7 +9,7 @@ use crate::scene::AuditedRun;
 
 /// A cell whose decode forwards vary by more than this share is named.
 const SPREAD: f64 = 0.10;
-/// A change within a launch, or from the first to the last, that counts.
+/// A change within a replicate, or from the first to the last, that counts.
 const DRIFT: f64 = 0.05;
 /// A first token that takes so many times the median is named.
 const SLOW_FIRST: f64 = 2.0;

@@ -1,7 +1,7 @@
 //! What a cell's forwards take at least: operations and bytes, by the model's config.
 
 use llama::{LlamaConfig, TensorParallel, cost};
-use protocol::{MeasuredCeilings, Precision};
+use protocol::{MeasuredPeaks, Precision};
 use results::{Run, Table};
 
 use crate::scene::MeasuredRow;
@@ -12,7 +12,7 @@ pub(crate) struct RooflineScale<'a> {
     pub(crate) precision: Precision,
     /// Devices that share the model.
     pub(crate) devices: f64,
-    pub(crate) ceilings: Option<&'a MeasuredCeilings>,
+    pub(crate) peaks: Option<&'a MeasuredPeaks>,
     /// Bytes a second that memory gave beside any cell, the most.
     beside: Option<f64>,
 }
@@ -40,7 +40,7 @@ impl<'a> RooflineScale<'a> {
             config,
             precision: table.key.precision,
             devices: table.key.ranks.measured().max(1).into(),
-            ceilings: run.environments.iter().find_map(|one| one.ceilings.as_ref()),
+            peaks: run.environments.iter().find_map(|one| one.peaks.as_ref()),
             beside: beside.reduce(f64::max),
         })
     }
@@ -52,13 +52,13 @@ impl<'a> RooflineScale<'a> {
 
     /// Bytes a second that the devices were measured to read.
     pub(crate) fn bandwidth(&self) -> Option<f64> {
-        let of_run = self.ceilings.and_then(|ceilings| Some(ceilings.read_bytes.as_ref()?.per_second));
+        let of_run = self.peaks.and_then(|peaks| Some(peaks.read_bytes.as_ref()?.per_second));
         Some([of_run, self.beside].into_iter().flatten().reduce(f64::max)? * self.devices)
     }
 
     /// Operations a second that they were measured to do.
     pub(crate) fn flops(&self) -> Option<f64> {
-        Some(self.ceilings?.flops.get(&self.precision)?.per_second * self.devices)
+        Some(self.peaks?.flops.get(&self.precision)?.per_second * self.devices)
     }
 
     /// A decode forward in the middle of a generation.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Gpu, Hello, LockedClock, MeasuredCeilings, ProcessorState, Share};
+use crate::{Gpu, Hello, LockedClock, MeasuredPeaks, ProcessorState, Share};
 
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,9 +69,9 @@ pub struct Environment {
     pub load_average: f64,
     /// NVIDIA GPUs; empty where there are none.
     pub gpus: Vec<Gpu>,
-    /// What the device was measured to do at most; `None` where it was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ceilings: Option<MeasuredCeilings>,
+    /// The device's measured peaks; `None` where none were measured. Runs of before 2026-11-30 call them `ceilings`.
+    #[serde(default, alias = "ceilings", skip_serializing_if = "Option::is_none")]
+    pub peaks: Option<MeasuredPeaks>,
     /// Who each engine's worker said it is.
     pub engines: BTreeMap<String, Hello>,
     /// Which program each engine's worker is.

@@ -6,7 +6,6 @@
 //! pipe for those who write a worker in another language.
 
 mod bounds;
-mod ceilings;
 mod cell;
 mod device_clock;
 mod environment;
@@ -15,6 +14,7 @@ mod latency;
 mod machine_load;
 mod measurement;
 mod message;
+mod peaks;
 mod processor;
 mod read_measurement;
 mod share;
@@ -22,7 +22,6 @@ mod texts;
 mod verification;
 mod words;
 
-pub use ceilings::{CeilingsRequest, MeasuredCeiling, MeasuredCeilings, Reached, SustainedCeiling};
 pub use cell::{CellKey, CellSize, Ranks, TableKey};
 pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, LockedClock, Throttle};
@@ -35,6 +34,7 @@ pub use message::{
     Failure, GenerateRequest, Generated, Hello, Library, LoadRequest, Loaded, Logits, MeasureRequest,
     Measured, ModelSource, Options, Procedure, Profiled, Progress, RankPlace, Reply, Request, UsableDevice,
 };
+pub use peaks::{MeasuredPeak, MeasuredPeaks, PeaksRequest, Reached, SustainedPeak};
 pub use processor::ProcessorState;
 pub use share::Share;
 pub use texts::LONGEST_NAME;

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    CeilingsRequest, CollectiveShares, Device, DeviceSeconds, Generation, Memory, Phase, Precision, Reached,
+    CollectiveShares, Device, DeviceSeconds, Generation, Memory, PeaksRequest, Phase, Precision, Reached,
 };
 
 /// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
@@ -23,8 +23,8 @@ pub enum Request {
     Measure(MeasureRequest),
     /// Generate greedily, untimed. Answered by [`Reply::Generated`].
     Generate(GenerateRequest),
-    /// Measure what the device can do at most. Answered by [`Reply::Ceilings`].
-    Ceilings(CeilingsRequest),
+    /// Measure what the device can do at most. Answered by [`Reply::Peaks`].
+    Peaks(PeaksRequest),
     /// Run one forward of each kind of a cell for a profiler, untimed. Answered by [`Reply::Profiled`].
     Profile(MeasureRequest),
     /// End in order. Answered by the worker's exit.
@@ -46,7 +46,7 @@ pub enum Reply {
     /// The tokens.
     Generated(Generated),
     /// What was reached.
-    Ceilings(Reached),
+    Peaks(Reached),
     /// The forwards were run.
     Profiled(Profiled),
     /// The request failed; the worker waits for the next one.

@@ -3,7 +3,7 @@
 mod measured;
 
 use measured::{environment, measured, texts};
-use protocol::{Device, MachineLoad, MeasuredCeilings, Measurement};
+use protocol::{Device, MachineLoad, MeasuredPeaks, Measurement};
 use results::{NoteKind, NoteSeverity, tables};
 
 const IDLE: MachineLoad = MachineLoad {
@@ -23,9 +23,9 @@ fn cell(batch_size: u32, load: MachineLoad) -> Measurement {
 }
 
 fn notes(records: &[Measurement], peaks: Option<MachineLoad>) -> Vec<String> {
-    let ceilings = MeasuredCeilings { machine_load: peaks, ..MeasuredCeilings::best(Device::Cpu, []) };
+    let peaks = MeasuredPeaks { machine_load: peaks, ..MeasuredPeaks::best(Device::Cpu, []) };
     let mut environment = environment();
-    environment.ceilings = Some(ceilings);
+    environment.peaks = Some(peaks);
     let tables = tables(records.to_vec(), &[], &[environment]);
     let busy = tables[0].notes.iter().filter(|note| note.kind == NoteKind::BusyMachine);
     assert!(busy.clone().all(|note| note.severity == NoteSeverity::Caveat));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use llama::{LlamaConfig, cost};
 use machine::gpu::{Monitor, Sample};
 use protocol::{
-    Device, DeviceSeconds, Environment, FailureKind, GpuPhase, GpuSeries, LockedClock, MeasuredCeiling,
-    MeasuredCeilings, Measurement, ModelFacts, Phase, Precision, Ranks, SustainedCeiling, Throttle,
+    Device, DeviceSeconds, Environment, FailureKind, GpuPhase, GpuSeries, LockedClock, MeasuredPeak,
+    MeasuredPeaks, Measurement, ModelFacts, Phase, Precision, Ranks, SustainedPeak, Throttle,
 };
 use results::{Table, tables};
 use testing::FakeDriver;
@@ -17,14 +17,14 @@ use measured::{ended, environment, measured, texts, with_cell, with_key};
 
 const MODEL: &str = include_str!("../../../configs/models/llama2-15m.json");
 
-fn with_ceilings() -> Environment {
-    let ceiling = |per_second| MeasuredCeiling { per_second, by: "onnxruntime".into() };
+fn with_peaks() -> Environment {
+    let peak = |per_second| MeasuredPeak { per_second, by: "onnxruntime".into() };
     let facts = ModelFacts { fingerprint: String::new(), config: serde_json::from_str(MODEL).unwrap() };
     Environment {
-        ceilings: Some(MeasuredCeilings {
+        peaks: Some(MeasuredPeaks {
             device: Device::Cpu,
-            read_bytes: Some(ceiling(40e9)),
-            flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
+            read_bytes: Some(peak(40e9)),
+            flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
         }),
@@ -34,7 +34,7 @@ fn with_ceilings() -> Environment {
 }
 
 #[test]
-fn shares_are_of_work_over_time_and_ceiling() {
+fn shares_are_of_work_over_time_and_peak() {
     let config = LlamaConfig::parse(MODEL, "llama2-15m.json").unwrap();
     for (batch, prompt) in [(1, 16), (4, 256)] {
         let record = measured("onnxruntime", batch, prompt, 256);
@@ -49,7 +49,7 @@ fn shares_are_of_work_over_time_and_ceiling() {
         let seconds = series.prompt_seconds.iter().sum::<f64>() / 3.0;
         let flops = cost::forward_flops(&config, batch.into(), prompt.into(), 0, 1) / seconds / 300e9;
 
-        let tables = tables(vec![record], &[], &[with_ceilings()]);
+        let tables = tables(vec![record], &[], &[with_peaks()]);
         let efficiency = tables[0].rows[0].efficiency;
         assert!((efficiency.decode_bandwidth.unwrap() / bandwidth - 1.0).abs() < 1e-9);
         assert!((efficiency.prefill_flops.unwrap() / flops - 1.0).abs() < 1e-9);
@@ -57,13 +57,13 @@ fn shares_are_of_work_over_time_and_ceiling() {
 }
 
 #[test]
-fn a_cell_that_was_faster_than_a_ceiling_is_noted() {
+fn a_cell_that_was_faster_than_a_peak_is_noted() {
     let records = [measured("onnxruntime", 1, 16, 256), measured("onnxruntime", 4, 16, 256)];
     let notes = |read: f64, flops: f64| {
-        let mut environment = with_ceilings();
-        let ceilings = environment.ceilings.as_mut().unwrap();
-        ceilings.read_bytes.as_mut().unwrap().per_second = read;
-        ceilings.flops.get_mut(&Precision::Fp32).unwrap().per_second = flops;
+        let mut environment = with_peaks();
+        let peaks = environment.peaks.as_mut().unwrap();
+        peaks.read_bytes.as_mut().unwrap().per_second = read;
+        peaks.flops.get_mut(&Precision::Fp32).unwrap().per_second = flops;
         texts(&tables(records.to_vec(), &[], &[environment])[0])[1..].to_vec()
     };
     assert_eq!(notes(1e12, 1e15), Vec::<String>::new());
@@ -83,7 +83,7 @@ fn several_devices_can_do_several_times_as_much() {
         let ranks = Ranks { world_size, one_rank: false };
         let record =
             with_key(measured("onnxruntime", 1, 16, 256), |key| (key.device, key.ranks) = (device, ranks));
-        tables(vec![record], &[], &[with_ceilings()])[0].rows[0].efficiency.decode_bandwidth.unwrap()
+        tables(vec![record], &[], &[with_peaks()])[0].rows[0].efficiency.decode_bandwidth.unwrap()
     };
     let gpu = Device::Cuda(0);
     assert!((of(gpu, 1) / of(gpu, 4) - 4.0).abs() < 1e-9);
@@ -99,7 +99,7 @@ fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
         let record = with_key(measured("onnxruntime", 1, 16, 256), |key| {
             (key.device, key.ranks) = (Device::Cuda(0), Ranks { world_size, one_rank });
         });
-        tables(vec![record], &[], &[with_ceilings()]).remove(0)
+        tables(vec![record], &[], &[with_peaks()]).remove(0)
     };
     let [alone, whole] = [of(true, 2), of(false, 1)];
     let [(bandwidth, flops), (whole_bandwidth, whole_flops)] = [&alone, &whole].map(|table| {
@@ -118,13 +118,13 @@ fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
 }
 
 #[test]
-fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
-    let mut environment = with_ceilings();
+fn prefill_is_a_share_of_the_burst_and_of_the_sustained_peak() {
+    let mut environment = with_peaks();
     let sustained =
-        |clock| SustainedCeiling { per_second: 240e9, by: "pytorch-eager".into(), sm_clock_mhz: clock };
+        |clock| SustainedPeak { per_second: 240e9, by: "pytorch-eager".into(), sm_clock_mhz: clock };
     let mut with = |clock| {
-        let ceilings = environment.ceilings.as_mut().unwrap();
-        ceilings.sustained_flops = BTreeMap::from([(Precision::Fp32, sustained(clock))]);
+        let peaks = environment.peaks.as_mut().unwrap();
+        peaks.sustained_flops = BTreeMap::from([(Precision::Fp32, sustained(clock))]);
         tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[environment.clone()]).remove(0)
     };
     let table = with(Some(1410.4));
@@ -145,7 +145,7 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_ceiling() {
     assert!(row[place].parse::<f64>().is_ok(), "{row:?}");
     assert!(report::json::write(&[table]).contains("\"prefill_flops_of_sustained_peak\": 0."));
     // Where only a burst was measured there is no such column.
-    let burst = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
+    let burst = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_peaks()]).remove(0);
     assert!(
         !results::Grid::efficiency(&burst).unwrap().names().contains(&"Prefill FLOP/s of Sustained Peak (%)")
     );
@@ -190,11 +190,11 @@ fn mbu_is_databricks_and_mfu_is_palm_s_on_the_h100_that_is_kept() {
 #[test]
 fn without_a_datasheet_there_is_no_mbu_and_without_measured_peaks_there_is() {
     let names = |table: &Table| results::Grid::efficiency(table).map(|grid| grid.names()).unwrap_or_default();
-    let on_cpu = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_ceilings()]).remove(0);
+    let on_cpu = tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[with_peaks()]).remove(0);
     assert!(names(&on_cpu).iter().all(|name| !name.contains("MBU") && !name.contains("MFU")));
     let gpu = r#"{"name": "NVIDIA A100-SXM4-80GB", "memory_bytes": 84987740160, "driver_version": "1"}"#;
     let gpus = vec![serde_json::from_str(gpu).unwrap()];
-    let not_measured = Environment { ceilings: None, gpus, ..with_ceilings() };
+    let not_measured = Environment { peaks: None, gpus, ..with_peaks() };
     let record = with_key(measured("onnxruntime", 1, 16, 256), |key| key.device = Device::Cuda(0));
     let on_gpu = tables(vec![record], &[], &[not_measured]).remove(0);
     assert_eq!(names(&on_gpu)[3..5], ["MBU (%)", "MFU (%)"]);
@@ -210,7 +210,7 @@ fn a_second_table_stands_under_the_first() {
         ended("onnxruntime", 16, 2048, FailureKind::OutOfMemory, "std::bad_alloc"),
         measured("<b>|", 4, 16, 256),
     ];
-    let tables = tables(records.to_vec(), &[], &[with_ceilings()]);
+    let tables = tables(records.to_vec(), &[], &[with_peaks()]);
     insta::assert_snapshot!("efficiency_markdown", report::markdown::write(&tables));
     insta::assert_snapshot!("efficiency_terminal", report::terminal::write(&tables, Some(100)));
     let document = results::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
@@ -288,7 +288,7 @@ fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
     assert_eq!(
         notes,
         [
-            "prompt latencies are of 3 forwards a launch (the documents': 100)".to_owned(),
+            "prompt latencies are of 3 forwards a replicate (the documents': 100)".to_owned(),
             "4×16: onnxruntime: clocks were held down: temperature (hardware) (100 % of the time)".into(),
             "4×16: onnxruntime: 1.50 GiB of the GPU's memory were not given back when the worker had ended"
                 .into(),
@@ -332,7 +332,7 @@ fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
     };
     let of = |second| {
         let records = [replicate(0, Some(20e9)), replicate(1, second)];
-        tables(records.to_vec(), &[], &[with_ceilings()]).remove(0)
+        tables(records.to_vec(), &[], &[with_peaks()]).remove(0)
     };
     let efficiency = |table: &Table| table.rows[0].efficiency;
     let of_run = efficiency(&of(None));

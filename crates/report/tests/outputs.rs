@@ -202,11 +202,11 @@ fn fewer_prompt_runs_than_the_documents_are_said() {
         texts(&tables(cells.collect(), &[], &[environment()])[0])
     };
     assert!(notes(&[100, 100]).is_empty());
-    assert_eq!(notes(&[6, 6]), ["prompt latencies are of 6 forwards a launch (the documents': 100)"]);
-    assert_eq!(notes(&[1]), ["prompt latencies are of 1 forward a launch (the documents': 100)"]);
+    assert_eq!(notes(&[6, 6]), ["prompt latencies are of 6 forwards a replicate (the documents': 100)"]);
+    assert_eq!(notes(&[1]), ["prompt latencies are of 1 forward a replicate (the documents': 100)"]);
     assert_eq!(
         notes(&[100, 6]),
-        ["prompt latencies are of 6 to 100 forwards a launch (the documents': 100)"]
+        ["prompt latencies are of 6 to 100 forwards a replicate (the documents': 100)"]
     );
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use indexmap::IndexMap;
 use llama::LlamaConfig;
-use protocol::{CellSize, FailureKind, MeasuredCeilings, Measurement};
+use protocol::{CellSize, FailureKind, MeasuredPeaks, Measurement};
 
 use crate::published::{PublishedRow, PublishedTable};
 use crate::{
@@ -25,7 +25,7 @@ pub struct ResultTable<'a> {
     /// The model's config; `None` where only the heading names the model.
     pub config: Option<&'a LlamaConfig>,
     /// The peaks that its run measured.
-    pub measured_ceilings: Option<&'a MeasuredCeilings>,
+    pub measured_peaks: Option<&'a MeasuredPeaks>,
     /// Whether its rows were asked for one by one: then none is missing.
     pub lists_rows: bool,
     /// The rows.
@@ -65,7 +65,7 @@ impl<'a> ResultTable<'a> {
             title: Cow::Owned(table.heading.to_string()),
             heading: Ok(table.heading.clone()),
             config: table.config.as_ref(),
-            measured_ceilings: None,
+            measured_peaks: None,
             lists_rows: false,
             rows: table.rows.iter().map(ResultRow::measured).collect(),
         }
@@ -88,7 +88,7 @@ impl<'a> ResultTable<'a> {
             title: Cow::Borrowed(&table.heading),
             heading: Heading::parse(&table.heading),
             config: None,
-            measured_ceilings: None,
+            measured_peaks: None,
             lists_rows: false,
             rows,
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use protocol::MeasuredCeilings;
+use protocol::MeasuredPeaks;
 
 use crate::published::{self, Document, Edition, PublishedError, ReadOptions};
 use crate::{Heading, ResultTable, Run, StoreError, Table};
@@ -96,16 +96,16 @@ impl Run {
     pub fn result_tables(&self) -> Vec<ResultTable<'_>> {
         let lists_rows = self.lists_rows();
         let measured = |table| {
-            let measured_ceilings = self.measured_ceilings(table);
-            ResultTable { lists_rows, measured_ceilings, ..ResultTable::measured(&self.dir, table) }
+            let measured_peaks = self.measured_peaks(table);
+            ResultTable { lists_rows, measured_peaks, ..ResultTable::measured(&self.dir, table) }
         };
         self.tables.iter().map(measured).collect()
     }
 
     /// The peaks that the run measured of the device of one of its tables.
-    fn measured_ceilings(&self, table: &Table) -> Option<&MeasuredCeilings> {
-        let mut measured = self.environments.iter().filter_map(|environment| environment.ceilings.as_ref());
-        measured.find(|ceilings| ceilings.device == table.key.device)
+    fn measured_peaks(&self, table: &Table) -> Option<&MeasuredPeaks> {
+        let mut measured = self.environments.iter().filter_map(|environment| environment.peaks.as_ref());
+        measured.find(|peaks| peaks.device == table.key.device)
     }
 }
 

@@ -1,18 +1,18 @@
-//! Drift inside a launch: places in a series where the level changes and stays changed.
+//! Drift inside a replicate: places in a series where the level changes and stays changed.
 
 use crate::replicates::median;
 
 /// The fewest figures in which a change is looked for.
 const SHORTEST: usize = 32;
 
-/// The fewest launches that tell what the engine does at a place from what befell one launch there.
-const FEWEST_LAUNCHES: usize = 3;
+/// The fewest replicates that tell what the engine does at a place from what befell one replicate there.
+const FEWEST_REPLICATES: usize = 3;
 
-/// A place in a launch's series at which its level changed.
+/// A place in a replicate's series at which its level changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
-    /// The launch's index.
-    pub launch: usize,
+    /// The replicate's index.
+    pub replicate: usize,
     /// The index of the first figure of the new level.
     pub position: usize,
     /// The new level over the old one.
@@ -20,7 +20,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// At most this chance, about, to find a change in any launch of a side in which none changed.
+    /// At most this chance, about, to find a change in any replicate of a side in which none changed.
     pub const LEVEL: f64 = 0.01;
 
     /// The level changed by more than `threshold`, a share such as 0.05.
@@ -29,47 +29,49 @@ impl Change {
     }
 }
 
-/// Finds the changes of level inside the launches of one side, launch after launch, in order.
+/// Finds the changes of level inside the replicates of one side, replicate after replicate, in order.
 ///
-/// What all launches do at the same place, the engine does: a cache that grows, a kernel that changes at a length. So each
-/// launch is looked at relative to the median of all launches, figure by figure; with fewer than three launches, or fewer
-/// than 32 figures in a launch, nothing is looked for and nothing is found.
+/// What all replicates do at the same place, the engine does: a cache that grows, a kernel that changes at a length. So each
+/// replicate is looked at relative to the median of all replicates, figure by figure; with fewer than three replicates, or fewer
+/// than 32 figures in a replicate, nothing is looked for and nothing is found.
 ///
 /// The test is Wilcoxon's for a change point: the CUSUM of the ranks, so that an outlier counts as one figure (Pettitt,
 /// Applied Statistics 28, 1979), over their long-run deviation, so that autocorrelation is not taken for a change (Dehling,
 /// Fried and Wendler, "A robust method for shift detection in time series", Biometrika 107, 2020). Replicates share that
-/// deviation's ratio to the plain one, their median: a launch that changed does not hide its change. Where one is found,
+/// deviation's ratio to the plain one, their median: a replicate that changed does not hide its change. Where one is found,
 /// both parts are searched in turn (binary segmentation: Vostrikova, Soviet Mathematics Doklady 24, 1981).
-pub fn changes(launches: &[&[f64]]) -> Vec<Change> {
-    let length = launches.iter().map(|series| series.len()).min().unwrap_or(0);
-    if launches.len() < FEWEST_LAUNCHES || length < SHORTEST {
+pub fn changes(replicates: &[&[f64]]) -> Vec<Change> {
+    let length = replicates.iter().map(|series| series.len()).min().unwrap_or(0);
+    if replicates.len() < FEWEST_REPLICATES || length < SHORTEST {
         return Vec::new();
     }
-    let relative = relative(launches, length);
+    let relative = relative(replicates, length);
     let ranks: Vec<_> = relative.iter().map(|series| centred_ranks(series)).collect();
     let mut inflations: Vec<_> = ranks.iter().map(|ranks| inflation(ranks)).collect();
-    let inflation = median(&mut inflations).expect("three launches");
-    let test = Test { level: Change::LEVEL / launches.len() as f64, inflation };
+    let inflation = median(&mut inflations).expect("three replicates");
+    let test = Test { level: Change::LEVEL / replicates.len() as f64, inflation };
     let mut found = Vec::new();
-    for (launch, (series, ranks)) in relative.iter().zip(&ranks).enumerate() {
-        test.search(series, ranks, 0, &mut |position, ratio| found.push(Change { launch, position, ratio }));
+    for (replicate, (series, ranks)) in relative.iter().zip(&ranks).enumerate() {
+        test.search(series, ranks, 0, &mut |position, ratio| {
+            found.push(Change { replicate, position, ratio })
+        });
     }
     found
 }
 
-/// The launches' first `length` figures over each launch's median, then over the median of all launches at the same place.
-fn relative(launches: &[&[f64]], length: usize) -> Vec<Vec<f64>> {
-    let mut relative: Vec<Vec<f64>> = launches.iter().map(|series| series[..length].to_vec()).collect();
+/// The replicates' first `length` figures over each replicate's median, then over the median of all replicates at the same place.
+fn relative(replicates: &[&[f64]], length: usize) -> Vec<Vec<f64>> {
+    let mut relative: Vec<Vec<f64>> = replicates.iter().map(|series| series[..length].to_vec()).collect();
     let mut scratch = Vec::with_capacity(length);
     for series in &mut relative {
         scratch.clone_from(series);
-        let level = median(&mut scratch).expect("a launch has figures");
+        let level = median(&mut scratch).expect("a replicate has figures");
         series.iter_mut().for_each(|figure| *figure /= level);
     }
     for place in 0..length {
         scratch.clear();
         scratch.extend(relative.iter().map(|series| series[place]));
-        let usual = median(&mut scratch).expect("three launches");
+        let usual = median(&mut scratch).expect("three replicates");
         relative.iter_mut().for_each(|series| series[place] /= usual);
     }
     relative
@@ -165,7 +167,7 @@ mod tests {
 
     const LENGTH: usize = 256;
 
-    /// Ten launches of one length, the fourth with a change of level by `ratio` at `position`.
+    /// Ten replicates of one length, the fourth with a change of level by `ratio` at `position`.
     fn side(noise: Noise, position: usize, ratio: f64) -> Vec<Vec<f64>> {
         let mut side = noise.side(&mut Rng::new(7), 0.02, 10, LENGTH);
         side[3].iter_mut().skip(position).for_each(|figure| *figure *= ratio);
@@ -180,14 +182,14 @@ mod tests {
     fn a_change_is_found_where_it_is() {
         let noise = Noise { outliers: 0.02, correlation: 0.3, ..Noise::plain(0.02, 0.02) };
         let [change] = found(&side(noise, 160, 1.08))[..] else { panic!("one change") };
-        assert_eq!(change.launch, 3);
+        assert_eq!(change.replicate, 3);
         assert!(change.position.abs_diff(160) <= 8, "at {}", change.position);
         assert!((change.ratio - 1.08).abs() < 0.015, "of {}", change.ratio);
         assert!(change.exceeds(0.05) && !change.exceeds(0.1));
     }
 
     #[test]
-    fn two_changes_of_one_launch_are_two() {
+    fn two_changes_of_one_replicate_are_two() {
         let mut side = side(Noise::plain(0.02, 0.01), 80, 1.1);
         side[3].iter_mut().skip(170).for_each(|figure| *figure *= 1.1);
         let places: Vec<_> = found(&side).iter().map(|change| change.position).collect();
@@ -201,12 +203,12 @@ mod tests {
     fn a_change_without_noise_is_found_and_no_change_is_not() {
         assert_eq!(found(&side(Noise::plain(0.0, 0.0), LENGTH, 1.0)), []);
         let [change] = found(&side(Noise::plain(0.0, 0.0), 100, 1.5))[..] else { panic!("one change") };
-        assert_eq!((change.launch, change.position), (3, 100));
+        assert_eq!((change.replicate, change.position), (3, 100));
         assert!((change.ratio - 1.5).abs() < 1e-12);
     }
 
     #[test]
-    fn what_every_launch_does_is_not_drift() {
+    fn what_every_replicate_does_is_not_drift() {
         let mut side = side(Noise::plain(0.02, 0.02), LENGTH, 1.0);
         for series in &mut side {
             for (place, figure) in series.iter_mut().enumerate() {

@@ -23,9 +23,9 @@
 //! bootstraps over replicates: a handful underrates their spread (85.8 % of percentile intervals of three held the truth, 90.5 % of
 //! five, 93.2 % of ten; measured at revision 8216bf3, with the program that was deleted since).
 //!
-//! **Drift between launches**: sides called adrift by more than 2 %, one cell / the geometric mean of 54 cells:
+//! **Drift between replicates**: sides called adrift by more than 2 %, one cell / the geometric mean of 54 cells:
 //!
-//! | launches | no drift | 5 % from first to last | 10 % |
+//! | replicates | no drift | 5 % from first to last | 10 % |
 //! |---|---|---|---|
 //! | 5 | 1.1 % / 0 % | 4.6 % / 99.5 % | 15.7 % / 100 % |
 //! | 10 | 1.1 % / 0 % | 15.4 % / 100 % | 65.1 % / 100 % |
@@ -34,11 +34,11 @@
 //! Of two interleaved sides that drift by 10 % together, replicate by replicate the one over the other ([`Replicates::over`]) is
 //! called adrift in 1.1 % / 0.9 % / 0.9 %.
 //!
-//! **Changes inside a launch** where there are none, 5,000 sides of 3 or 10 launches of 100 or 256 figures: found in at most
-//! 0.5 %, and above 5 % in size in at most 0.2 %, at every correlation from 0 to 0.9. Where one of ten launches of 256
+//! **Changes inside a replicate** where there are none, 5,000 sides of 3 or 10 replicates of 100 or 256 figures: found in at most
+//! 0.5 %, and above 5 % in size in at most 0.2 %, at every correlation from 0 to 0.9. Where one of ten replicates of 256
 //! figures changes:
 //!
-//! | within launches, correlation | 5 % at 128 | 10 % at 128 | 10 % at 64 | 20 % at 32 | 10 % at 96 to 160 |
+//! | within replicates, correlation | 5 % at 128 | 10 % at 128 | 10 % at 64 | 20 % at 32 | 10 % at 96 to 160 |
 //! |---|---|---|---|---|---|
 //! | 1 %, 0.5 | 100 % | 100 % | 97.0 % | 22.4 % | 20.8 % |
 //! | 2 %, 0.5 | 99.9 % | 100 % | 96.8 % | 22.4 % | 20.7 % |
@@ -46,9 +46,9 @@
 //! | 5 %, 0.5 | 49.6 % | 99.1 % | 83.2 % | 17.8 % | 5.9 % |
 //!
 //! The limits: where figures follow each other, a change in the first or last eighth of a series is mostly missed, and so is
-//! one that goes back after a quarter of it; neither moves the launch's median far.
+//! one that goes back after a quarter of it; neither moves the replicate's median far.
 //!
-//! **Shifts in a history** where there are none, at threshold 0 (20,000 histories, 5 launches a run, 2 % between launches;
+//! **Shifts in a history** where there are none, at threshold 0 (20,000 histories, 5 replicates a run, 2 % between replicates;
 //! nearly the same with 1 and with 10): found in
 //!
 //! | between runs | 6 runs | 10 | 20 | 50 | 200 | 500 |
@@ -57,13 +57,13 @@
 //! | 2 % | 0.1 % | 0.5 % | 0.6 % | 0.4 % | 0.2 % | 0.1 % |
 //! | 5 % | 0.2 % | 0.5 % | 0.6 % | 0.5 % | 0.3 % | 0.1 % |
 //! | 2 %, with wild runs (t₃) | 0.1 % | 0.4 % | 0.6 % | 0.8 % | 0.7 % | 0.7 % |
-//! | 2 % in two modes, 0.5 % between launches | **1.7 %** | **1.4 %** | **2.4 %** | 1.0 % | 0.3 % | 0.2 % |
+//! | 2 % in two modes, 0.5 % between replicates | **1.7 %** | **1.4 %** | **2.4 %** | 1.0 % | 0.3 % | 0.2 % |
 //!
 //! At threshold 5 % in at most 0.7 % of any of these, and of histories in which one run takes twice as long in at most 0.6 %.
 //! The limit is runs that follow each other, which have levels of their own: with a correlation of 0.5 from run to run, of 50
 //! runs 22.8 % at threshold 0, and 0.8 % at 5 %.
 //!
-//! Where the level changes by 5 / 10 / 20 % (5,000 histories, 5 launches a run, threshold 2 %), found within one run of it:
+//! Where the level changes by 5 / 10 / 20 % (5,000 histories, 5 replicates a run, threshold 2 %), found within one run of it:
 //!
 //! | between runs | at 5 of 10 | at 10 of 20 | at 25 of 50 | at 47 of 50 | up at 20 and down at 25 of 50 |
 //! |---|---|---|---|---|---|

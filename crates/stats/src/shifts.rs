@@ -33,8 +33,8 @@ impl Shift {
 /// Finds the runs from which on one cell's metric has another level, by more than `threshold`, a share such as 0.05. The runs
 /// are in the order of their revisions, their figures in one unit; the shifts are in that order too.
 ///
-/// - The run is the unit of replication, as the launch is in a comparison: a machine of today is not one of yesterday, so
-///   runs differ by more than their launches tell. How many launches a run has, and their spread, count for nothing but the
+/// - The run is the unit of replication, as the replicate is in a comparison: a machine of today is not one of yesterday, so
+///   runs differ by more than their replicates tell. How many replicates a run has, and their spread, count for nothing but the
 ///   run's centre.
 /// - A level is one that lasts: three runs at least at the beginning and at the end of the history, five between two shifts.
 ///   Fewer than six runs have no shift; whether the newest run or two changed is for [`judge`](crate::judge) to say. An outlying
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use testing::simulate::Rng;
 
-    /// Runs of one launch each.
+    /// Runs of one replicate each.
     fn history(centres: &[f64]) -> Vec<Replicates> {
         centres.iter().map(|run| Replicates::new([(0, *run)]).unwrap()).collect()
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_its_centre_however_many_its_launches() {
+    fn a_run_is_its_centre_however_many_its_replicates() {
         let levels = stairs(&[(12, 1.0), (8, 1.1)]);
         let lone = around(&levels, 0.01, 9);
         let of_three = |centre: f64| Replicates::new((0..).zip([0.5, 1.0, 2.0].map(|x| x * centre))).unwrap();

@@ -1,11 +1,11 @@
-//! Drift from launch to launch.
+//! Drift from replicate to replicate.
 
 use crate::{Replicates, mean, student};
 
-/// The straight line through a side's launches in the order in which they ran.
+/// The straight line through a side's replicates in the order in which they ran.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// The last launch over the first, on the fitted line.
+    /// The last replicate over the first, on the fitted line.
     pub ratio: f64,
     /// The two-sided p-value of no trend.
     pub p: f64,
@@ -15,11 +15,11 @@ impl Trend {
     /// At most this chance to call a side that did not drift adrift.
     pub const LEVEL: f64 = 0.01;
 
-    /// Fits one by least squares on the logarithms; p is Student's of the slope. `None` of fewer than four launches: two
+    /// Fits one by least squares on the logarithms; p is Student's of the slope. `None` of fewer than four replicates: two
     /// leave nothing to judge a line by, three next to nothing.
     ///
-    /// Of one cell it needs a strong drift or many launches to be seen; of
-    /// [`Replicates::geometric_mean`] of all cells' launches, in which noise averages out and the
+    /// Of one cell it needs a strong drift or many replicates to be seen; of
+    /// [`Replicates::geometric_mean`] of all cells' replicates, in which noise averages out and the
     /// machine's drift does not, it sees a small one.
     pub fn of(side: &Replicates) -> Option<Self> {
         let logs = side.logs();

@@ -60,26 +60,26 @@ impl Rng {
     }
 }
 
-/// How launches of one process differ from each other, beyond the noise within them.
+/// How replicates of one process differ from each other, beyond the noise within them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Between {
     /// Log-normal.
     Normal,
-    /// Student's t of three degrees of freedom on the logarithm, scaled to the deviation of the normal: a wild launch now
+    /// Student's t of three degrees of freedom on the logarithm, scaled to the deviation of the normal: a wild replicate now
     /// and then.
     Wild,
-    /// Two modes, the slow one in three launches of ten, at the normal's deviation: a memory layout that is lucky or is not.
+    /// Two modes, the slow one in three replicates of ten, at the normal's deviation: a memory layout that is lucky or is not.
     TwoModes,
 }
 
 /// A model of the noise of one cell and metric. Deviations are of logarithms, so 0.02 is about 2 %.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
-    /// How launches differ.
+    /// How replicates differ.
     pub shape: Between,
-    /// Standard deviation between launches.
+    /// Standard deviation between replicates.
     pub between: f64,
-    /// Standard deviation of figures within a launch.
+    /// Standard deviation of figures within a replicate.
     pub within: f64,
     /// Correlation of a figure with the one before it.
     pub correlation: f64,
@@ -88,13 +88,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Log-normal between and within launches, nothing else.
+    /// Log-normal between and within replicates, nothing else.
     pub fn plain(between: f64, within: f64) -> Self {
         Self { shape: Between::Normal, between, within, correlation: 0.0, outliers: 0.0 }
     }
 
-    /// The effect of one launch, a logarithm.
-    pub fn launch(&self, rng: &mut Rng) -> f64 {
+    /// The effect of one replicate, a logarithm.
+    pub fn replicate(&self, rng: &mut Rng) -> f64 {
         let unit = match self.shape {
             Between::Normal => rng.normal(),
             Between::Wild => {
@@ -106,7 +106,7 @@ impl Noise {
         self.between * unit
     }
 
-    /// The figures of one launch around `level` whose launch has `effect`.
+    /// The figures of one replicate around `level` whose replicate has `effect`.
     pub fn figures(&self, rng: &mut Rng, level: f64, effect: f64, count: usize) -> Vec<f64> {
         let fresh = (1.0 - self.correlation * self.correlation).sqrt();
         let mut state = rng.normal();
@@ -119,10 +119,10 @@ impl Noise {
         figures.collect()
     }
 
-    /// The series of `launches` launches of `count` figures each.
-    pub fn side(&self, rng: &mut Rng, level: f64, launches: usize, count: usize) -> Vec<Vec<f64>> {
-        let series = (0..launches).map(|_| {
-            let effect = self.launch(rng);
+    /// The series of `replicates` replicates of `count` figures each.
+    pub fn side(&self, rng: &mut Rng, level: f64, replicates: usize, count: usize) -> Vec<Vec<f64>> {
+        let series = (0..replicates).map(|_| {
+            let effect = self.replicate(rng);
             self.figures(rng, level, effect, count)
         });
         series.collect()

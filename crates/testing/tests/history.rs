@@ -8,15 +8,15 @@ use testing::fuzz::{BoundedAllocator, Corpus, check};
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
-const WORDS: &str = r#""prompt" "token" "wall_clock" "memory" "first_128" "tpot" "launches" "means" "cells" "tables" "schema" 1 2 3
+const WORDS: &str = r#""prompt" "token" "wall_clock" "memory" "first_128" "tpot" "replicates" "means" "cells" "tables" "schema" 1 2 3
     5e-324 1.7976931348623157e308 0.5 [0.5,0.5] [] "2026-01-01T00:00:00Z""#;
 
 /// An entry whose run began at `started`.
 fn entry(started: &str) -> String {
     let cell = |prompt_length: u32| {
-        let launches = json!({"prompt": [0.5, 0.51], "token": [0.01, 0.0101], "memory": [1e9]});
+        let replicates = json!({"prompt": [0.5, 0.51], "token": [0.01, 0.0101], "memory": [1e9]});
         let means = json!({"token": [0.011, 0.012]});
-        json!({"engine": "mock", "batch_size": 1, "prompt_length": prompt_length, "launches": launches, "means": means})
+        json!({"engine": "mock", "batch_size": 1, "prompt_length": prompt_length, "replicates": replicates, "means": means})
     };
     json!({
         "schema": 2, "started": started, "revision": "0f1e", "machine": "m1", "procedure": {"seed": "0", "replicates": "2"},

@@ -61,8 +61,8 @@ fn environment() -> String {
         json!([{"name": "NVIDIA A100-SXM4-80GB", "memory_bytes": 85_899_345_920_u64, "driver_version": "1"}]);
     environment["differs_from_first_part"] = json!(["seed: 0, here 1"]);
     environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
-    let ceiling = json!({"per_second": 4e10, "by": "onnxruntime"});
-    environment["ceilings"] = json!({"device": "cpu", "read_bytes": ceiling, "flops": {"fp32": ceiling}});
+    let peak = json!({"per_second": 4e10, "by": "onnxruntime"});
+    environment["peaks"] = json!({"device": "cpu", "read_bytes": peak, "flops": {"fp32": peak}});
     environment.to_string()
 }
 

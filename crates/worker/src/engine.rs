@@ -1,7 +1,7 @@
 //! What an engine must be able to do.
 
 use anyhow::{Result, bail};
-use protocol::{CeilingsRequest, Hello, LoadRequest, Loaded, Reached};
+use protocol::{Hello, LoadRequest, Loaded, PeaksRequest, Reached};
 
 use crate::Reporter;
 
@@ -35,9 +35,9 @@ pub trait Engine {
     /// Who this is: libraries, devices. Called first; must not need a model.
     fn hello(&mut self) -> Hello;
 
-    /// Measures what the device can do at most, without a model: see [`crate::ceilings`] for what engines share.
-    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
-        bail!("{}: this engine measures no ceilings", request.device)
+    /// Measures what the device can do at most, without a model: see [`crate::peaks`] for what engines share.
+    fn peaks(&mut self, request: &PeaksRequest) -> Result<Reached> {
+        bail!("{}: this engine measures no peaks", request.device)
     }
 
     /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here. What takes long,

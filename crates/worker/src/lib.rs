@@ -3,7 +3,6 @@
 //! An engine's `main` is one line, [`serve`], with a type that implements [`Engine`]. The loop that times it is
 //! [`measure`](timing::measure): there is no other, so engines differ only in what they compute.
 
-pub mod ceilings;
 mod engine;
 mod generate;
 mod huge_pages;
@@ -11,6 +10,7 @@ mod memory;
 pub mod nvidia;
 mod nvtx;
 mod options;
+pub mod peaks;
 mod pipe;
 mod profile;
 mod progress;

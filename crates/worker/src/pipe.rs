@@ -140,7 +140,7 @@ fn own_answer(
     replies: &Replies,
 ) -> Result<Reply> {
     let first_phase =
-        if matches!(request, Request::Load(_) | Request::Ceilings(_)) { Phase::Load } else { Phase::Prompt };
+        if matches!(request, Request::Load(_) | Request::Peaks(_)) { Phase::Load } else { Phase::Prompt };
     let pipe = replies.clone();
     let reporter = Reporter::start(first_phase, move |progress| {
         let _ = pipe.send(&Reply::Progress(progress.clone()));
@@ -193,7 +193,7 @@ fn answer(
                 reporter,
             )?)
         }
-        Request::Ceilings(request) => Reply::Ceilings(engine.ceilings(&request)?),
+        Request::Peaks(request) => Reply::Peaks(engine.peaks(&request)?),
         Request::Shutdown => bail!("shutdown has no answer"),
     })
 }

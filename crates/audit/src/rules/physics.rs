@@ -6,7 +6,7 @@
 //! drafted tokens. A throughput is a claim of a time, too, also where no latency stands beside it: batches that are queued share
 //! the same device. A latency may be of fewer sequences at once than the batch, if the others wait.
 
-use results::hardware::Ceiling;
+use results::hardware::Peak;
 use results::{Column, ResultRow};
 
 use super::identities::tokens;
@@ -179,7 +179,7 @@ fn reading(
 ) -> Option<Finding> {
     let limits @ [_, limit] = [table.reading_seconds(bytes[0])?, table.reading_seconds(bytes[1])?];
     let (claim, severity) = judged(table, &claims(row, pairs), limits)?;
-    let peak = table.ceilings.bandwidth_bytes_per_second.as_ref()?;
+    let peak = table.peaks.bandwidth_bytes_per_second.as_ref()?;
     let message = format!(
         "{} at {}{}B/s ({}): {:.2} × the peak",
         claim.words(limit, &format!("{what}, {}B,", large(table.uncached(bytes[1])))),
@@ -201,7 +201,7 @@ fn computing(
 ) -> Option<Finding> {
     let limits @ [_, limit] = [table.computing_seconds(flops[0])?, table.computing_seconds(flops[1])?];
     let (claim, severity) = judged(table, &claims(row, pairs), limits)?;
-    let peak = table.ceilings.flops.as_ref()?;
+    let peak = table.peaks.flops.as_ref()?;
     let message = format!(
         "{} at {}{}FLOP/s ({}): {:.2} × the peak",
         claim.words(limit, &format!("{}FLOP", large(flops[1]))),
@@ -223,7 +223,7 @@ pub(super) fn beyond(
     mut message: String,
 ) -> Finding {
     // A measured peak has reasons of its own to be too low.
-    if table.ceilings.is_measured {
+    if table.peaks.is_measured {
         message.push_str(MEASURED);
     }
     let finding = table.figure_finding(kind, row, claim.column, claim.in_unit(limit), message);
@@ -281,7 +281,7 @@ fn beyond_peaks(
 }
 
 fn memory(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let Ceiling { value, origin } = table.ceilings.memory_bytes.as_ref()?;
+    let Peak { value, origin } = table.peaks.memory_bytes.as_ref()?;
     let costs = table.costs.as_ref()?;
     let [batch, prompt] = sizes(row);
     let length = row.generation_length;

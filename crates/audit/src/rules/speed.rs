@@ -29,7 +29,7 @@ pub(super) const FAR_BELOW_PEAK: Rule = Rule {
 };
 
 fn fp32_accumulation(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let peak = table.ceilings.flops_fp32_accumulate.as_ref()?;
+    let peak = table.peaks.flops_fp32_accumulate.as_ref()?;
     let costs = table.costs.as_ref()?;
     let [batch, prompt] = sizes(row);
     let kinds = [

@@ -20,7 +20,7 @@ pub(crate) struct MeasureArgs {
     no_verify: bool,
     /// Do not measure first what the device can do at most.
     #[arg(long)]
-    pub(crate) no_ceilings: bool,
+    pub(crate) no_peaks: bool,
     /// Refuse to measure on a GPU that other programs use, too.
     #[arg(long)]
     pub(crate) exclusive: bool,

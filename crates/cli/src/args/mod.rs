@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Write a checkpoint as an ONNX model.
     Export(ExportArgs),
     /// Measure what a device can do at most: how fast it reads memory and multiplies matrices.
-    Ceilings(CeilingsArgs),
+    Peaks(PeaksArgs),
     /// Say which engines can be used here, and why others can't.
     Doctor(DoctorArgs),
 }
@@ -293,7 +293,7 @@ pub(crate) struct RatiosArgs {
 /// Where a run is kept for later.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HistoryFlags {
-    /// Also keep the run's launches as a small file in this folder, for `history`.
+    /// Also keep the run's replicates as a small file in this folder, for `history`.
     #[arg(long = "history", value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// What the run is of, such as a commit [default: this program's own revision].
@@ -388,7 +388,7 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct CeilingsArgs {
+pub(crate) struct PeaksArgs {
     /// Engines whose libraries to measure with [default: onnxruntime, pytorch-eager].
     #[arg(long = "engine", value_name = "ENGINE")]
     pub(crate) names: Vec<String>,

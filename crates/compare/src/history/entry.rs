@@ -45,8 +45,9 @@ pub(super) struct EntryCell {
     pub(super) engine: String,
     pub(super) batch_size: u32,
     pub(super) prompt_length: u32,
-    /// Each replicate's median by the metric's name, in seconds or bytes.
-    pub(super) launches: BTreeMap<String, Vec<f64>>,
+    /// Each replicate's median by the metric's name, in seconds or bytes. Entries of before 2026-11-30 call them `launches`.
+    #[serde(alias = "launches")]
+    pub(super) replicates: BTreeMap<String, Vec<f64>>,
     /// Each replicate's mean likewise, where it is another figure.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) means: BTreeMap<String, Vec<f64>>,
@@ -91,10 +92,10 @@ impl Entry {
             .tables
             .iter()
             .flat_map(|table| &table.cells)
-            .flat_map(|cell| cell.launches.values().chain(cell.means.values()));
+            .flat_map(|cell| cell.replicates.values().chain(cell.means.values()));
         if let Some(figure) = figures.flatten().find(|figure| !FIGURES.contains(figure)) {
             let (least, most) = FIGURES.into_inner();
-            return Err(EntryError(format!("launches: expected {least:e} to {most:e}, found {figure}")));
+            return Err(EntryError(format!("replicates: expected {least:e} to {most:e}, found {figure}")));
         }
         Ok(entry)
     }
@@ -137,7 +138,7 @@ fn table(table: &ResultTable<'_>) -> EntryTable {
             engine: row.engine.into(),
             batch_size: row.size.batch_size,
             prompt_length: row.size.prompt_length,
-            launches: medians,
+            replicates: medians,
             means,
         }
     });

@@ -46,7 +46,7 @@ type Size = (u32, u32);
 /// What runs must share to be one series.
 type Group<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
 
-/// Each run's launches by engine, metric and size; a run without the cell has none.
+/// Each run's replicates by engine, metric and size; a run without the cell has none.
 type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Replicates>>>;
 
 impl History {
@@ -153,18 +153,18 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
         let its =
             entry.tables().iter().filter(|table| table.heading == heading).flat_map(|table| &table.cells);
         for cell in its {
-            for (metric, medians) in &cell.launches {
+            for (metric, medians) in &cell.replicates {
                 let Ok(metric) = metric.parse::<Metric>() else { continue };
                 let key = (cell.engine.as_str(), metric, (cell.batch_size, cell.prompt_length));
-                let launches = cells.entry(key).or_insert_with(|| vec![None; members.len()]);
-                launches[run] = Replicates::new((0..).zip(medians.iter().copied()));
+                let replicates = cells.entry(key).or_insert_with(|| vec![None; members.len()]);
+                replicates[run] = Replicates::new((0..).zip(medians.iter().copied()));
             }
         }
     }
     let series = |engine: &str, metric, size, runs: Vec<(usize, Replicates)>| {
-        let launches: Vec<Replicates> = runs.iter().map(|(_, launches)| launches.clone()).collect();
-        let run = |(run, launches): &(usize, Replicates)| {
-            (members[*run].started.clone(), members[*run].revision.clone(), launches.centre())
+        let replicates: Vec<Replicates> = runs.iter().map(|(_, replicates)| replicates.clone()).collect();
+        let run = |(run, replicates): &(usize, Replicates)| {
+            (members[*run].started.clone(), members[*run].revision.clone(), replicates.centre())
         };
         Series {
             heading: heading.to_owned(),
@@ -173,13 +173,14 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
             engine: engine.to_owned(),
             size,
             runs: runs.iter().map(run).collect(),
-            shifts: shifts(&launches, threshold).iter().map(|shift| (shift.run, shift.ratio)).collect(),
+            shifts: shifts(&replicates, threshold).iter().map(|shift| (shift.run, shift.ratio)).collect(),
         }
     };
     let means = means(&cells, members.len());
     let means = means.into_iter().map(|((metric, engine), runs)| series(engine, metric, None, runs));
-    let of_cells = cells.iter().map(|(&(engine, metric, size), launches)| {
-        let runs = launches.iter().enumerate().filter_map(|(run, launches)| Some((run, launches.clone()?)));
+    let of_cells = cells.iter().map(|(&(engine, metric, size), replicates)| {
+        let runs =
+            replicates.iter().enumerate().filter_map(|(run, replicates)| Some((run, replicates.clone()?)));
         series(engine, metric, Some(size), runs.collect())
     });
     means.chain(of_cells).filter(|series| !series.runs.is_empty()).collect()

@@ -68,7 +68,7 @@ impl RunSpread {
                 };
                 let cell = cells().find(is_it)?;
                 let means = cell.means.get(metric.name()).filter(|_| !is_median);
-                let figures = means.or_else(|| cell.launches.get(metric.name()))?;
+                let figures = means.or_else(|| cell.replicates.get(metric.name()))?;
                 stats::mean(&figures.iter().map(|figure| figure.ln()).collect::<Vec<_>>())
             };
             stats::mean(&sizes.iter().map(log).collect::<Option<Vec<f64>>>()?)

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use collective::{AllReduce, Numbers, World};
 use llama::Weights;
 use protocol::{
-    CeilingsRequest, Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, Precision, Reached, UsableDevice,
+    Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached, UsableDevice,
 };
 use worker::timing::Clock;
 use worker::{Engine, Prompt, Reporter};
@@ -165,8 +165,8 @@ impl Engine for Mock {
         }
     }
 
-    fn ceilings(&mut self, request: &CeilingsRequest) -> Result<Reached> {
-        ensure!(Script::read(&request.options)?.ceilings, "the mock engine measures no ceilings");
+    fn peaks(&mut self, request: &PeaksRequest) -> Result<Reached> {
+        ensure!(Script::read(&request.options)?.peaks, "the mock engine measures no peaks");
         let all = |flops: f64| request.precisions.iter().map(move |precision| (*precision, flops)).collect();
         Ok(Reached {
             read_bytes_per_second: Some(500e9),

@@ -31,7 +31,7 @@ pub(crate) struct Script {
     /// The share of each latency that a clock of the device sees; without it there is no such clock.
     pub(crate) device_share: Option<f64>,
     /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s, 4 of them sustained.
-    pub(crate) ceilings: bool,
+    pub(crate) peaks: bool,
     /// What to say of how the model was built.
     pub(crate) notes: Vec<String>,
     /// What goes wrong, and where.
@@ -51,7 +51,7 @@ impl Default for Script {
             wrong_tokens: false,
             clock_jumps: false,
             device_share: None,
-            ceilings: false,
+            peaks: false,
             notes: Vec::new(),
             fault: None,
         }

@@ -72,16 +72,16 @@ impl BoundedAllocators for Asked {
 }
 
 #[test]
-fn a_bound_ends_with_its_model_before_the_next_one_and_before_ceilings() {
-    let ceilings = |torch: &mut Torch| {
-        let request = CeilingsRequest {
+fn a_bound_ends_with_its_model_before_the_next_one_and_before_peaks() {
+    let peaks = |torch: &mut Torch| {
+        let request = PeaksRequest {
             device: protocol::Device::Cuda(u32::MAX),
             precisions: Vec::new(),
             threads: Some(1),
             sustained_seconds: None,
             options: protocol::Options::new(),
         };
-        torch.ceilings(&request).unwrap_err();
+        torch.peaks(&request).unwrap_err();
     };
     let load = |torch: &mut Torch| {
         let request = LoadRequest {
@@ -96,7 +96,7 @@ fn a_bound_ends_with_its_model_before_the_next_one_and_before_ceilings() {
         };
         torch.load(&request, &Reporter::silent()).unwrap_err();
     };
-    let ends: [fn(&mut Torch); 2] = [ceilings, load];
+    let ends: [fn(&mut Torch); 2] = [peaks, load];
     for end in ends {
         let asked = Rc::new(RefCell::new(Vec::new()));
         let mut torch = Torch::new(TorchEngine::Eager, World::alone());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use protocol::{Device, MeasuredCeilings, Measurement, Progress, Verification};
+use protocol::{Device, MeasuredPeaks, Measurement, Progress, Verification};
 
 use crate::Cell;
 
@@ -15,8 +15,8 @@ pub enum Notice<'a> {
         /// The engine.
         engine: &'a str,
     },
-    /// An engine is about to measure ceilings.
-    MeasuringCeilings {
+    /// An engine is about to measure peaks.
+    MeasuringPeaks {
         /// The engine.
         engine: &'a str,
     },
@@ -36,8 +36,8 @@ pub enum Notice<'a> {
     },
     /// An earlier version did not record everything that a resumed run is checked against; which, in words.
     Unrecorded(&'a str),
-    /// An engine measured no ceilings.
-    NoCeilings {
+    /// An engine measured no peaks.
+    NoPeaks {
         /// The device.
         device: Device,
         /// The engine.
@@ -45,8 +45,8 @@ pub enum Notice<'a> {
         /// Why.
         why: &'a str,
     },
-    /// The ceilings were measured.
-    Ceilings(&'a MeasuredCeilings),
+    /// The peaks were measured.
+    Peaks(&'a MeasuredPeaks),
 }
 
 /// Something that happened.

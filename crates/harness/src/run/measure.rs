@@ -9,7 +9,7 @@ use protocol::{
     SCHEMA, Verification,
 };
 
-use crate::run::ceilings::reader;
+use crate::run::peaks::reader;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::turn_groups::TurnGroups;
 use crate::run::variant_run::VariantRun;

@@ -1,7 +1,6 @@
 //! A run: every cell of a sweep measured by a worker, every record kept.
 
 pub(crate) mod agreement;
-pub(crate) mod ceilings;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod events;
@@ -10,6 +9,7 @@ pub(crate) mod idle_machine;
 pub(crate) mod kept_answers;
 pub(crate) mod measure;
 pub(crate) mod model_files;
+pub(crate) mod peaks;
 pub(crate) mod session;
 pub(crate) mod time_breakdown;
 pub(crate) mod turn_groups;

@@ -7,12 +7,12 @@ use machine::gpu::{GpuWatch, Gpus};
 use protocol::{Device, Environment, Pair, ProgramVersion, Share};
 use results::RunFolder;
 
-use crate::run::ceilings::ceilings_of_run;
 use crate::run::environment::collect_environment;
 use crate::run::idle_machine::require_idle;
 use crate::run::kept_answers::KeptAnswers;
 use crate::run::measure::{RunSummary, measure};
 use crate::run::model_files::ModelFiles;
+use crate::run::peaks::peaks_of_run;
 use crate::run::time_breakdown::clocked;
 use crate::run::variant_run::VariantRun;
 use crate::run::verify::Verifier;
@@ -54,8 +54,8 @@ pub enum Verify {
 pub struct SessionOptions {
     /// The program that measures.
     pub program: ProgramVersion,
-    /// Measure the device's ceilings before the first cell of a new run.
-    pub ceilings: bool,
+    /// Measure the device's peaks before the first cell of a new run.
+    pub peaks: bool,
     /// Whether engines are verified before they are timed.
     pub verify: Verify,
     /// Refuse a GPU that other programs use.
@@ -73,11 +73,11 @@ pub struct Session {
     _clocks: Option<ClockLock>,
     verify: Verify,
     started: Instant,
-    ceilings_took: Duration,
+    peaks_took: Duration,
 }
 
 impl Session {
-    /// Hears the engines out, reads the environment, locks GPU clocks, opens the folders and measures ceilings. Two variants are
+    /// Hears the engines out, reads the environment, locks GPU clocks, opens the folders and measures peaks. Two variants are
     /// a baseline and its candidate; new folders then say that they are a pair.
     ///
     /// # Errors
@@ -120,10 +120,10 @@ impl Session {
             _clocks: clocks,
             verify: options.verify,
             started,
-            ceilings_took: Duration::ZERO,
+            peaks_took: Duration::ZERO,
         };
         // Measured once, for all variants.
-        let mut ceilings = if options.ceilings { None } else { Some(None) };
+        let mut peaks = if options.peaks { None } else { Some(None) };
         for ((variant, destination), environment) in variants.into_iter().zip(environments) {
             let is_baseline = session.folders.is_empty();
             session.folders.push(match destination {
@@ -131,10 +131,9 @@ impl Session {
                 Destination::New { dir, shard } => {
                     let pair = pair_id.clone().map(|id| Pair { id, is_baseline });
                     RunFolder::create(&dir, &variant.sweep.to_toml(), || {
-                        let measure = || ceilings_of_run(&variant, &environment.engines, notify);
-                        let ceilings =
-                            ceilings.get_or_insert_with(|| clocked(&mut session.ceilings_took, measure));
-                        Environment { ceilings: ceilings.clone(), shard, pair, ..environment }
+                        let measure = || peaks_of_run(&variant, &environment.engines, notify);
+                        let peaks = peaks.get_or_insert_with(|| clocked(&mut session.peaks_took, measure));
+                        Environment { peaks: peaks.clone(), shard, pair, ..environment }
                     })?
                 }
             });
@@ -193,7 +192,7 @@ impl Session {
             })
             .collect();
         let mut summary = measure(&mut runs, on_event)?;
-        summary.time.ceilings = self.ceilings_took;
+        summary.time.peaks = self.peaks_took;
         Ok(summary)
     }
 }

@@ -9,7 +9,7 @@ use protocol::Measured;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeBreakdown {
     /// Measuring what the device can do at most.
-    pub ceilings: Duration,
+    pub peaks: Duration,
     /// Holding the engines against each other, their loading included.
     pub verification: Duration,
     /// From a worker's start to its model being ready.
@@ -35,7 +35,7 @@ impl TimeBreakdown {
 
 impl AddAssign for TimeBreakdown {
     fn add_assign(&mut self, other: Self) {
-        self.ceilings += other.ceilings;
+        self.peaks += other.peaks;
         self.verification += other.verification;
         self.loading += other.loading;
         self.warm_up += other.warm_up;

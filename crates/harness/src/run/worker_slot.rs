@@ -8,8 +8,8 @@ use machine::gpu::{GpuWatch, Monitor};
 use machine::{LoadWatch, Reader};
 use protocol::{CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MachineLoad, MeasuredCell, Progress};
 
-use crate::run::ceilings::read_beside_cell;
 use crate::run::idle::{Wait, wait_until_idle};
+use crate::run::peaks::read_beside_cell;
 use crate::run::time_breakdown::{TimeBreakdown, clocked};
 use crate::run::verify::Verifier;
 use crate::worker::interrupt::interrupted_within;

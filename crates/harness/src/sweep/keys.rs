@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
-    Bytes, Ceilings, CellOrder, Isolation, PauseSeconds, Percentage, Seconds, SettingValue, SweepRow, Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SettingValue, SweepRow, Whole,
 };
 
 layer! {
@@ -55,7 +55,7 @@ layer! {
         /// Order of an engine's cells: shuffled by the seed, so that heat and memory do not follow size, or that of the table (the default with prune_oom).
         pub order: Option<Setting<CellOrder>> = Spec::flag("order", "shuffled|table").default("\"shuffled\""),
         /// What the device can do at most is measured once a run; or, how fast a CPU reads memory, beside every cell, too.
-        pub ceilings: Option<Setting<Ceilings>> = Spec::flag("ceilings", "run|cell").default("\"run\""),
+        pub peaks: Option<Setting<Peaks>> = Spec::flag("peaks", "run|cell").default("\"run\""),
         /// Also run an untimed generation of several ranks that says which share of the time passes in collectives.
         pub collectives: Option<Setting<bool>> = Spec::flag("collectives", "").default("false"),
         /// Once a cell is out of memory, do not try those that need at least as much: they are OOM, and marked inferred.

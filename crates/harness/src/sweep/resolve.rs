@@ -13,7 +13,7 @@ use crate::sweep::models::Model;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
 use crate::sweep::values::{
-    Bytes, Ceilings, CellOrder, Isolation, PauseSeconds, Percentage, Seconds, SweepRow, Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SweepRow, Whole,
 };
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
@@ -46,7 +46,7 @@ pub struct Sweep {
     /// The order in which the cells of a replicate are measured.
     pub order: CellOrder,
     /// When it is measured what the device can do at most.
-    pub ceilings: Ceilings,
+    pub peaks: Peaks,
     /// Whether a generation of its own also measures which share of the time several ranks spend in collectives.
     pub collectives: bool,
     /// Once a cell is out of memory, do not try those that need at least as much.
@@ -133,7 +133,7 @@ impl Sweep {
             } else {
                 value_of(&keys.order)
             },
-            ceilings: value_of(&keys.ceilings),
+            peaks: value_of(&keys.peaks),
             collectives,
             prune_oom: value_of(&keys.prune_oom),
             procedure,
@@ -188,7 +188,7 @@ impl Sweep {
             timeout_seconds: saved(Seconds(setup.timeout_seconds)),
             isolation: saved(self.isolation),
             order: saved(self.order),
-            ceilings: unless_default(self.ceilings, &defaults.ceilings),
+            peaks: unless_default(self.peaks, &defaults.peaks),
             collectives: unless_default(self.collectives, &defaults.collectives),
             prune_oom: saved(self.prune_oom),
             cool_down_seconds: unless_default(

@@ -194,7 +194,7 @@ pub enum CellOrder {
 /// When it is measured what the device can do at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ceilings {
+pub enum Peaks {
     /// Once, before the first cell.
     Run,
     /// And on a CPU, how fast it reads memory, right before and right after every cell.
@@ -365,7 +365,7 @@ setting_value!(
     |value| Self::deserialize(value.clone()).ok()
 );
 
-setting_value!(Ceilings, One, "\"run\" or \"cell\"", json!({ "enum": ["run", "cell"] }), |value| {
+setting_value!(Peaks, One, "\"run\" or \"cell\"", json!({ "enum": ["run", "cell"] }), |value| {
     Self::deserialize(value.clone()).ok()
 });
 

@@ -417,7 +417,7 @@ fn name(reply: &Reply) -> &'static str {
         Reply::Loaded(_) => "loaded",
         Reply::Measured(_) => "measured",
         Reply::Generated(_) => "generated",
-        Reply::Ceilings(_) => "ceilings",
+        Reply::Peaks(_) => "peaks",
         Reply::Profiled(_) => "profiled",
         Reply::Failed(_) => "failed",
     }

@@ -89,7 +89,7 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     if !shares.is_empty() {
         parts.push(format!("reaches {}", shares.join(", ")));
     } else if !its.is_empty() {
-        parts.push("its share of the hardware's limit is not known: no ceilings were measured".into());
+        parts.push("its share of the hardware's limit is not known: no peaks were measured".into());
     }
     let out_of_memory = ended.iter().filter(|kind| **kind == FailureKind::OutOfMemory).count();
     if out_of_memory > 0 {

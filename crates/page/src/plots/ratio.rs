@@ -50,7 +50,7 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
             .filter(|log| log.is_finite())
             .fold(0.0, f64::max)
     };
-    // An interval of three launches can be without end: what is beyond five times as much stands at the edge.
+    // An interval of three replicates can be without end: what is beyond five times as much stands at the edge.
     let reach = all().map(reach).fold((1.0 + section.threshold).ln() * 1.5, f64::max).min(5.0_f64.ln());
     let panels: Vec<Panel> =
         engines.iter().map(|engine| panel(engine, section, reach)).collect::<Result<_, _>>()?;

@@ -48,7 +48,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         }
         let title =
             if scene.runs.len() == 1 { "All cells".to_owned() } else { scene.runs[*run].name.clone() };
-        words.extend(ceilings_in_words(&scale));
+        words.extend(peaks_in_words(&scale));
         panels.push(panel(scene, title, &scale, &forwards)?);
         rows.extend(forwards.iter().map(|forward| row(scene, forward)));
     }
@@ -66,9 +66,9 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         }
     }
     let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
-    let unknown = "The device's ceilings were not measured, so there is no roof.";
+    let unknown = "The device's peaks were not measured, so there is no roof.";
     let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
-    legend.extend(words.iter().map(|ceiling| Key::new(line, &format!("measured: {ceiling}"))));
+    legend.extend(words.iter().map(|peak| Key::new(line, &format!("measured: {peak}"))));
     Ok(Some(Plot {
         id: "roofline".into(),
         title: "Roofline".into(),
@@ -87,17 +87,13 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     }))
 }
 
-fn ceilings_in_words(scale: &RooflineScale<'_>) -> Vec<String> {
-    let Some(ceilings) = scale.ceilings else { return Vec::new() };
-    let by = |ceiling: &protocol::MeasuredCeiling, unit: &str| {
-        format!(
-            "{} G{unit} ({})",
-            number(ceiling.per_second * scale.devices / 1e9),
-            results::one_line(&ceiling.by)
-        )
+fn peaks_in_words(scale: &RooflineScale<'_>) -> Vec<String> {
+    let Some(peaks) = scale.peaks else { return Vec::new() };
+    let by = |peak: &protocol::MeasuredPeak, unit: &str| {
+        format!("{} G{unit} ({})", number(peak.per_second * scale.devices / 1e9), results::one_line(&peak.by))
     };
-    let read = ceilings.read_bytes.as_ref().map(|read| by(read, "B/s"));
-    let flops = ceilings.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
+    let read = peaks.read_bytes.as_ref().map(|read| by(read, "B/s"));
+    let flops = peaks.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
     read.into_iter().chain(flops).collect()
 }
 
@@ -133,13 +129,13 @@ fn panel(
         .filter_map(|x| Some((x, roof(x)?)))
         .collect();
     let decodes = forwards.iter().filter(|forward| forward.is_decode).count();
-    let ceilings = ceilings_in_words(scale);
+    let peaks = peaks_in_words(scale);
     let frame = Frame {
         description: format!(
             "Roofline of {decodes} cells, decode and prefill: from {} to {} GFLOP/s; {}",
             number(forwards.iter().map(Forward::speed).fold(f64::INFINITY, f64::min)),
             number(forwards.iter().map(Forward::speed).fold(0.0, f64::max)),
-            if ceilings.is_empty() { "no ceilings were measured".into() } else { ceilings.join(", ") }
+            if peaks.is_empty() { "no peaks were measured".into() } else { peaks.join(", ") }
         ),
         title,
         unit: "GFLOP/s, logarithmic",

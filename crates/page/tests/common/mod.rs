@@ -8,8 +8,8 @@ use std::path::Path;
 use page::AuditedRun;
 use protocol::{
     CellFailure, CellKey, Device, Environment, FailureKind, Generation, GpuPhase, GpuSeries, Measured,
-    MeasuredCeiling, MeasuredCeilings, MeasuredCell, Measurement, Memory, ModelFacts, Outcome, Phase,
-    Precision, ProgramVersion, Ranks, SCHEMA, Throttle,
+    MeasuredCell, MeasuredPeak, MeasuredPeaks, Measurement, Memory, ModelFacts, Outcome, Phase, Precision,
+    ProgramVersion, Ranks, SCHEMA, Throttle,
 };
 use results::Run;
 
@@ -119,7 +119,7 @@ pub(crate) fn on_gpu(record: Measurement) -> Measurement {
 }
 
 pub(crate) fn environment() -> Environment {
-    let ceiling = |per_second| MeasuredCeiling { per_second, by: "onnxruntime".into() };
+    let peak = |per_second| MeasuredPeak { per_second, by: "onnxruntime".into() };
     Environment {
         started: "2026-11-23T08:00:20Z".into(),
         program: ProgramVersion { version: "0.1.0".into(), git_revision: Some("0123456789ab".into()) },
@@ -131,10 +131,10 @@ pub(crate) fn environment() -> Environment {
         memory_bytes: 8 << 30,
         load_average: 0.1,
         gpus: Vec::new(),
-        ceilings: Some(MeasuredCeilings {
+        peaks: Some(MeasuredPeaks {
             device: Device::Cpu,
-            read_bytes: Some(ceiling(40e9)),
-            flops: BTreeMap::from([(Precision::Fp32, ceiling(300e9))]),
+            read_bytes: Some(peak(40e9)),
+            flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
         }),

@@ -21,7 +21,7 @@ pub(crate) fn environment() -> Environment {
         memory_bytes: 24 << 30,
         load_average: 0.0,
         gpus: Vec::new(),
-        ceilings: None,
+        peaks: None,
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
         pair: None,

@@ -4,7 +4,7 @@ mod device;
 
 use std::fmt;
 
-use protocol::{Gpu, MeasuredCeiling, MeasuredCeilings, Precision};
+use protocol::{Gpu, MeasuredPeak, MeasuredPeaks, Precision};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -17,7 +17,7 @@ pub const DEFAULT_HARDWARE: &str = include_str!("../../../../configs/hardware.to
 
 /// A limit, and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ceiling {
+pub struct Peak {
     /// The limit of one device.
     pub value: f64,
     /// Whose it is: `A100 80GB SXM, the highest of 2 variants`.
@@ -26,30 +26,28 @@ pub struct Ceiling {
 
 /// What one device can do at most; `None` where it is not known.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Ceilings {
+pub struct Peaks {
     /// Bytes per second from memory.
-    pub bandwidth_bytes_per_second: Option<Ceiling>,
+    pub bandwidth_bytes_per_second: Option<Peak>,
     /// Floating-point operations per second, dense, in the table's precision.
-    pub flops: Option<Ceiling>,
+    pub flops: Option<Peak>,
     /// The same where products of FP16 are summed in FP32, as libraries do unless they are told otherwise; `None` where that is as fast.
-    pub flops_fp32_accumulate: Option<Ceiling>,
+    pub flops_fp32_accumulate: Option<Peak>,
     /// Bytes of memory.
-    pub memory_bytes: Option<Ceiling>,
+    pub memory_bytes: Option<Peak>,
     /// Bytes that the last cache before memory keeps, which need not be read again.
     pub cache_bytes: u64,
     /// Bytes per second from one device to the others of its machine, in one direction.
-    pub link_bytes_per_second: Option<Ceiling>,
+    pub link_bytes_per_second: Option<Peak>,
     /// Whether they were measured on the table's own machine: then a busy moment can have made them too low.
     pub is_measured: bool,
 }
 
-impl Ceilings {
+impl Peaks {
     /// The peaks that a run measured, in its table's precision.
-    pub fn measured(measured: &MeasuredCeilings, precision: HeadingPrecision) -> Self {
-        let peak = |ceiling: &MeasuredCeiling| Ceiling {
-            value: ceiling.per_second,
-            origin: format!("measured by {}", ceiling.by),
-        };
+    pub fn measured(measured: &MeasuredPeaks, precision: HeadingPrecision) -> Self {
+        let peak =
+            |peak: &MeasuredPeak| Peak { value: peak.per_second, origin: format!("measured by {}", peak.by) };
         let flops = precision.whole().and_then(|precision| measured.flops.get(&precision));
         Self {
             bandwidth_bytes_per_second: measured.read_bytes.as_ref().map(peak),
@@ -64,9 +62,9 @@ impl Ceilings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Datasheet {
     /// Bytes per second from memory.
-    pub bandwidth_bytes_per_second: Ceiling,
+    pub bandwidth_bytes_per_second: Peak,
     /// Floating-point operations per second, dense, in a precision; `None` where the device has none.
-    pub flops: Option<Ceiling>,
+    pub flops: Option<Peak>,
 }
 
 /// A `hardware.toml` that can't be used.
@@ -125,7 +123,7 @@ impl Hardware {
 
     /// What the device of a heading can do at most. Where the heading fits several variants, the highest figure of each kind
     /// counts; where none is known, the error says so.
-    pub fn ceilings(&self, heading: &Heading) -> Result<Ceilings, String> {
+    pub fn peaks(&self, heading: &Heading) -> Result<Peaks, String> {
         if heading.kind == DeviceKind::Cpu {
             return Err(format!("no peaks of \"{}\": a processor's must be measured", heading.device));
         }
@@ -146,7 +144,7 @@ impl Hardware {
                 headroom(device.clock_headroom, "higher clocks")
             })
         };
-        Ok(Ceilings {
+        Ok(Peaks {
             is_measured: false,
             bandwidth_bytes_per_second: highest(
                 &|device| Some(device.bandwidth_bytes_per_second * (1.0 + device.memory_headroom)),
@@ -194,7 +192,7 @@ fn highest(
     variants: &[&Device],
     value: &dyn Fn(&Device) -> Option<f64>,
     note: &dyn Fn(&Device) -> String,
-) -> Option<Ceiling> {
+) -> Option<Peak> {
     let values = variants
         .iter()
         .filter_map(|device| Some((value(device)?, format!("{}{}", device.name(), note(device)))));
@@ -206,28 +204,28 @@ fn highest(
         count if count > names.len() => format!(", the highest of {count} variants"),
         _ => String::new(),
     };
-    Some(Ceiling { value: most, origin: format!("{}{of}", names.join(" or ")) })
+    Some(Peak { value: most, origin: format!("{}{of}", names.join(" or ")) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ceilings(device: &str, precision: Precision) -> Result<Ceilings, String> {
+    fn peaks(device: &str, precision: Precision) -> Result<Peaks, String> {
         let heading = Heading::parse(&format!("LLaMA-2 7B FP16 CUDA (1 {device})")).unwrap();
-        Hardware::built_in().ceilings(&Heading { precision: precision.into(), ..heading })
+        Hardware::built_in().peaks(&Heading { precision: precision.into(), ..heading })
     }
 
     #[test]
     fn a_heading_gets_the_most_generous_variant() {
-        let a100 = ceilings("A100 80GB", Precision::Fp16).unwrap();
+        let a100 = peaks("A100 80GB", Precision::Fp16).unwrap();
         let bandwidth = a100.bandwidth_bytes_per_second.unwrap();
         assert_eq!(bandwidth.value, 2039e9);
         assert_eq!(bandwidth.origin, "A100 80GB SXM, the highest of 2 variants");
         let flops = a100.flops.unwrap();
         assert_eq!((flops.value, flops.origin.as_str()), (312e12, "A100 80GB SXM or A100 80GB PCIe"));
         assert_eq!(a100.memory_bytes.unwrap().value, 80.0 * f64::from(1 << 30));
-        let pcie = ceilings("NVIDIA A100-PCIE-80 GB", Precision::Fp16).unwrap();
+        let pcie = peaks("NVIDIA A100-PCIE-80 GB", Precision::Fp16).unwrap();
         let bandwidth = pcie.bandwidth_bytes_per_second.unwrap();
         assert_eq!((bandwidth.value, bandwidth.origin.as_str()), (1935e9, "A100 80GB PCIe"));
     }
@@ -264,10 +262,10 @@ mod tests {
             "H20 96GB",
         ];
         for name in names {
-            assert!(ceilings(name, Precision::Fp16).is_ok(), "{name}");
+            assert!(peaks(name, Precision::Fp16).is_ok(), "{name}");
         }
         for name in ["A800 80GB", "A100 64GB", "80GB", "A100X 80GB", "RTX 4090 Laptop", "H20 141GB"] {
-            let error = ceilings(name, Precision::Fp16).unwrap_err();
+            let error = peaks(name, Precision::Fp16).unwrap_err();
             assert_eq!(error, format!("no peaks of \"{name}\" in hardware.toml"));
         }
     }
@@ -302,9 +300,9 @@ mod tests {
 
     #[test]
     fn precisions_differ_as_units_do() {
-        assert_eq!(ceilings("A100 40GB", Precision::Fp32).unwrap().flops.unwrap().value, 156e12, "TF32");
-        assert_eq!(ceilings("T4", Precision::Bf16).unwrap().flops, None);
-        let t4 = ceilings("T4", Precision::Fp32).unwrap().flops.unwrap();
+        assert_eq!(peaks("A100 40GB", Precision::Fp32).unwrap().flops.unwrap().value, 156e12, "TF32");
+        assert_eq!(peaks("T4", Precision::Bf16).unwrap().flops, None);
+        let t4 = peaks("T4", Precision::Fp32).unwrap().flops.unwrap();
         assert_eq!((t4.value, t4.origin.as_str()), (8.1e12 * 1.05, "T4 16GB with 5 % for higher clocks"));
     }
 

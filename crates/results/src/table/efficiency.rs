@@ -4,20 +4,20 @@ use std::sync::LazyLock;
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{
-    CellKey, Device, Environment, GpuSeries, MeasuredCeiling, MeasuredCeilings, Measurement, Phase,
-    Precision, TableKey,
+    CellKey, Device, Environment, GpuSeries, MeasuredPeak, MeasuredPeaks, Measurement, Phase, Precision,
+    TableKey,
 };
 
 use super::grid::{Grid, GridColumn, column, percent};
 use super::{Figures, Row, Table};
 use crate::format_short;
-use crate::hardware::{Ceiling, Datasheet, Hardware};
+use crate::hardware::{Datasheet, Hardware, Peak};
 
 /// What efficiencies are shares of, and of what they are.
 pub(super) struct Scale<'a> {
     config: LlamaConfig,
     precision: Precision,
-    measured: Option<&'a MeasuredCeilings>,
+    measured: Option<&'a MeasuredPeaks>,
     datasheet: Option<Datasheet>,
     /// Devices that share the model.
     devices: f64,
@@ -33,7 +33,7 @@ impl<'a> Scale<'a> {
         config: &LlamaConfig,
         key: &TableKey,
     ) -> Option<Self> {
-        let measured = environments.iter().find_map(|environment| environment.ceilings.as_ref());
+        let measured = environments.iter().find_map(|environment| environment.peaks.as_ref());
         let datasheet = match key.device {
             Device::Cpu => None,
             Device::Cuda(index) => {
@@ -53,8 +53,8 @@ impl<'a> Scale<'a> {
     /// The peaks in words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager), MBU of 3.350 TB/s and MFU of
     /// 989.5 TFLOP/s (datasheet of H100 80GB SXM)`; or where that was measured, decode of what memory gave beside each of `rows`.
     pub(super) fn words(&self, rows: &[Row]) -> String {
-        let words = |what: &str, unit: &str, ceiling: &MeasuredCeiling| {
-            format!("{what} of {} ({})", rate(ceiling.per_second, unit), ceiling.by)
+        let words = |what: &str, unit: &str, peak: &MeasuredPeak| {
+            format!("{what} of {} ({})", rate(peak.per_second, unit), peak.by)
         };
         let read = if rows.iter().any(|row| row.efficiency.read_bytes_per_second.is_some()) {
             Some("decode of what memory gave beside the cell".to_owned())
@@ -71,7 +71,7 @@ impl<'a> Scale<'a> {
             format!("sustained {value} ({}){}", sustained.by, clock.unwrap_or_default())
         });
         let datasheet = self.datasheet.as_ref().map(|Datasheet { bandwidth_bytes_per_second, flops }| {
-            let Ceiling { value, origin } = bandwidth_bytes_per_second;
+            let Peak { value, origin } = bandwidth_bytes_per_second;
             let mfu = flops.as_ref().map(|flops| format!(" and MFU of {}", rate(flops.value, "FLOP/s")));
             format!("MBU of {}{} (datasheet of {origin})", rate(*value, "B/s"), mfu.unwrap_or_default())
         });

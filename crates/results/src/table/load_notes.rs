@@ -64,7 +64,7 @@ pub fn share_used_by_others(load: &MachineLoad) -> Option<f64> {
 /// Cells that were measured on a busy machine, and the peaks that were: a line each.
 pub(super) fn busy_machine(rows: &[Row], environments: &[Environment], heading_part: u32) -> Vec<String> {
     let part = (heading_part as usize).checked_sub(1).and_then(|part| environments.get(part));
-    let peaks = part.and_then(|environment| environment.ceilings.as_ref()?.machine_load.as_ref());
+    let peaks = part.and_then(|environment| environment.peaks.as_ref()?.machine_load.as_ref());
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();
     let mut notes = Vec::new();
     for Measure { what, limit, share } in MEASURES {

@@ -94,7 +94,7 @@ fn shorter_generations(key: &TableKey) -> Option<String> {
     })
 }
 
-/// Of how many forwards a launch's mean prompt latency is, where that is not as in the documents.
+/// Of how many forwards a replicate's mean prompt latency is, where that is not as in the documents.
 fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
     let series =
         records.iter().filter(|record| record.procedure.is_none()).filter_map(|record| record.series());
@@ -103,7 +103,7 @@ fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
     let forwards = if most == 1 { "forward" } else { "forwards" };
     (most != PUBLISHED_PROMPT_RUNS || least != most).then(|| {
         format!(
-            "prompt latencies are of {many} {forwards} a launch (the documents': {PUBLISHED_PROMPT_RUNS})"
+            "prompt latencies are of {many} {forwards} a replicate (the documents': {PUBLISHED_PROMPT_RUNS})"
         )
     })
 }

@@ -5,37 +5,38 @@ use testing::simulate::{Between, Noise, Rng};
 
 use crate::{experiments, is_long, percent, tolerance};
 
-/// The noise of a history: between runs, and between the launches of each.
+/// The noise of a history: between runs, and between the replicates of each.
 #[derive(Clone, Copy)]
 struct Machine {
     runs: Noise,
-    launches: Noise,
+    replicates: Noise,
     /// Of a run's noise with that of the one before it.
     correlation: f64,
 }
 
-fn machine(shape: Between, between_runs: f64, between_launches: f64) -> Machine {
+fn machine(shape: Between, between_runs: f64, between_replicates: f64) -> Machine {
     Machine {
         runs: Noise { shape, ..Noise::plain(between_runs, 0.0) },
-        launches: Noise::plain(between_launches, 0.0),
+        replicates: Noise::plain(between_replicates, 0.0),
         correlation: 0.0,
     }
 }
 
-/// 2 % between launches and `between_runs` between runs.
+/// 2 % between replicates and `between_runs` between runs.
 fn usual(between_runs: f64) -> Machine {
     machine(Between::Normal, between_runs, 0.02)
 }
 
 impl Machine {
-    /// Runs of `launched` launches around `levels`.
-    fn history(&self, rng: &mut Rng, levels: &[f64], launched: usize) -> Vec<Replicates> {
-        let mut state = self.runs.launch(rng);
+    /// Runs of `replicate_count` replicates around `levels`.
+    fn history(&self, rng: &mut Rng, levels: &[f64], replicate_count: usize) -> Vec<Replicates> {
+        let mut state = self.runs.replicate(rng);
         let fresh = (1.0 - self.correlation * self.correlation).sqrt();
         let history = levels.iter().map(|level| {
-            let figures: Vec<_> =
-                (0..launched).map(|_| level * (state + self.launches.launch(rng)).exp()).collect();
-            state = self.correlation * state + fresh * self.runs.launch(rng);
+            let figures: Vec<_> = (0..replicate_count)
+                .map(|_| level * (state + self.replicates.replicate(rng)).exp())
+                .collect();
+            state = self.correlation * state + fresh * self.runs.replicate(rng);
             Replicates::new((0..).zip(figures)).expect("positive figures")
         });
         history.collect()
@@ -49,11 +50,11 @@ fn levels(runs: usize, changes: &[(usize, f64)]) -> Vec<f64> {
 }
 
 /// Of `count` histories without a shift, those in which one is found: at threshold 0 and at 5 %.
-fn alarms(machine: Machine, runs: usize, launched: usize, count: usize) -> [usize; 2] {
-    let mut rng = Rng::new((runs * launched) as u64);
+fn alarms(machine: Machine, runs: usize, replicate_count: usize, count: usize) -> [usize; 2] {
+    let mut rng = Rng::new((runs * replicate_count) as u64);
     let mut alarms = [0; 2];
     for _ in 0..count {
-        let history = machine.history(&mut rng, &vec![1.0; runs], launched);
+        let history = machine.history(&mut rng, &vec![1.0; runs], replicate_count);
         for (alarms, threshold) in alarms.iter_mut().zip([0.0, 0.05]) {
             *alarms += usize::from(!shifts(&history, threshold).is_empty());
         }
@@ -65,13 +66,13 @@ fn alarms(machine: Machine, runs: usize, launched: usize, count: usize) -> [usiz
 fn a_history_that_stays_has_no_shift() {
     let count = experiments(1_000, 20_000);
     let runs = [6, 10, 20, 50, 200, 500];
-    let (runs, launches): (&[usize], &[usize]) =
+    let (runs, replicates): (&[usize], &[usize]) =
         if is_long() { (&runs, &[1, 5, 10]) } else { (&runs[..5], &[1]) };
     println!(
-        "\nHistories without a shift in which one is found at threshold 0, of {launches:?} launches a run"
+        "\nHistories without a shift in which one is found at threshold 0, of {replicates:?} replicates a run"
     );
-    println!("| between launches, between runs | {runs:?} |");
-    let wild = |between_runs, between_launches| machine(Between::Wild, between_runs, between_launches);
+    println!("| between replicates, between runs | {runs:?} |");
+    let wild = |between_runs, between_replicates| machine(Between::Wild, between_runs, between_replicates);
     let machines = [
         ("2 %, 0 %", usual(0.0)),
         ("2 %, 2 %", usual(0.02)),
@@ -83,8 +84,8 @@ fn a_history_that_stays_has_no_shift() {
     let mut large = 0;
     for (name, machine) in machines {
         let shown = runs.iter().map(|runs| {
-            let of_launches = launches.iter().map(|launched| {
-                let [any, of_5_percent] = alarms(machine, *runs, *launched, count);
+            let of_replicates = replicates.iter().map(|replicate_count| {
+                let [any, of_5_percent] = alarms(machine, *runs, *replicate_count, count);
                 let share = any as f64 / count as f64;
                 // The limit that the crate's documentation states.
                 let level =
@@ -93,7 +94,7 @@ fn a_history_that_stays_has_no_shift() {
                 large = large.max(of_5_percent);
                 percent(any, count)
             });
-            of_launches.collect::<Vec<_>>().join(" / ")
+            of_replicates.collect::<Vec<_>>().join(" / ")
         });
         println!("| {name} | {} |", shown.collect::<Vec<_>>().join(" | "));
     }
@@ -107,7 +108,7 @@ fn runs_that_follow_each_other_are_a_limit() {
     }
     let count = 5_000;
     println!(
-        "\nThe same where runs follow each other, threshold 0 / 5 %: 10, 20, 50, 200 runs of 5 launches"
+        "\nThe same where runs follow each other, threshold 0 / 5 %: 10, 20, 50, 200 runs of 5 replicates"
     );
     for correlation in [0.2, 0.5, 0.8] {
         let machine = Machine { correlation, ..usual(0.02) };
@@ -150,7 +151,7 @@ fn find(machine: Machine, runs: usize, changes: &[(usize, f64)], threshold: f64,
 fn a_lasting_shift_is_found_at_its_run() {
     let count = experiments(200, 5_000);
     println!(
-        "\nHistories with a shift of 5 / 10 / 20 % in which it is found within one run, threshold 2 %, 5 launches"
+        "\nHistories with a shift of 5 / 10 / 20 % in which it is found within one run, threshold 2 %, 5 replicates"
     );
     println!(
         "| between runs | 5 of 10 | 10 of 20 | 25 of 50 | 45 of 50 | 47 of 50 | 195 of 200 |\n|---|---|---|---|---|---|---|"
@@ -257,7 +258,7 @@ fn an_outlying_run_is_no_shift_and_hides_none() {
 fn a_slow_drift_gives_few_shifts() {
     let count = experiments(100, 2_000);
     println!(
-        "\nShifts a history, 2 % between runs, 5 launches, threshold 5 %, of a drift from the first run to the last"
+        "\nShifts a history, 2 % between runs, 5 replicates, threshold 5 %, of a drift from the first run to the last"
     );
     println!("| runs | 3 % | 5 % | 10 % | 20 % |\n|---|---|---|---|---|");
     for runs in [20, 50, 200] {

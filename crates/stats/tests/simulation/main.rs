@@ -23,7 +23,7 @@ fn is_long() -> bool {
     std::env::var("SIMULATE").is_ok_and(|value| value == "long")
 }
 
-/// The noise that a run is expected to have: 2 % between launches, 5 % within, every 50th figure an outlier, autocorrelated.
+/// The noise that a run is expected to have: 2 % between replicates, 5 % within, every 50th figure an outlier, autocorrelated.
 const USUAL: Noise =
     Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
 

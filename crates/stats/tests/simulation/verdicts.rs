@@ -105,7 +105,7 @@ pub(crate) fn pair(rng: &mut Rng, scenario: Scenario) -> Vec<[Replicates; 2]> {
                     let unequal = unequal.powf(2.0 * size as f64 / (SIZES - 1) as f64 - 1.0);
                     let noise = Noise { shape, ..Noise::plain(own * unequal, 0.0) };
                     let factor = if side == 1 { slower.of(cell).ln() } else { 0.0 };
-                    let log = noise.launch(rng) + worker + both + speed + drift * place / places + factor;
+                    let log = noise.replicate(rng) + worker + both + speed + drift * place / places + factor;
                     logs[cell][side].push((replicate as u32, log.exp()));
                     place += 1.0;
                     speed = 0.9 * speed + (1.0_f64 - 0.81).sqrt() * wandering * rng.normal();

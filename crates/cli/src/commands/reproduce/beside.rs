@@ -84,10 +84,9 @@ fn other_device(there: &Heading, here: &Heading) -> Option<(String, Option<Strin
         return None;
     }
     let hardware = Hardware::built_in();
-    let note = match (hardware.ceilings(there), hardware.ceilings(here)) {
+    let note = match (hardware.peaks(there), hardware.peaks(here)) {
         (Ok(theirs), Ok(ours)) => {
-            let ratio = |ours: &Option<results::hardware::Ceiling>,
-                         theirs: &Option<results::hardware::Ceiling>| {
+            let ratio = |ours: &Option<results::hardware::Peak>, theirs: &Option<results::hardware::Peak>| {
                 let ratio =
                     ours.as_ref().zip(theirs.as_ref()).map(|(ours, theirs)| ours.value / theirs.value);
                 ratio.map_or_else(|| "unknown".into(), |ratio| format!("{ratio:.2}"))

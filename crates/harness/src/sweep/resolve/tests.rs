@@ -77,7 +77,7 @@ fn every_key_is_kept() {
     let text = "batch_sizes = 4\nengines = [\"mock\", \"reference\"]\nmodels = \"llama2-15m\"\nprompt_lengths = [16, 8]
         generation_length = 9\ndevice = \"cuda:1\"\nprecision = \"bf16\"\nworld_size = 2\none_rank = true\nthreads = 3
         seed = 7\nmemory_limit = \"1.5GiB\"\ndevice_memory_limit = \"80GB\"\ntimeout_seconds = 60\nisolation = \"cell\"\norder = \"table\"
-        ceilings = \"cell\"\nprune_oom = true\ncool_down_seconds = 1\nthrottle_retries = 0\nlock_gpu_clocks = \"base\"
+        peaks = \"cell\"\nprune_oom = true\ncool_down_seconds = 1\nthrottle_retries = 0\nlock_gpu_clocks = \"base\"
         phase_timeout_seconds = { load = 1.5, prompt = 2, decode = 3 }
         procedure = { warmup_runs = 0, prompt_runs = 8, generations = 2, until = \"1%\", min_runs = 3, replicates = 4 }
         options.mock = { noise = 0.25, script = { a = [1, [2.5, \"x\"], { b = true }] } }\n";

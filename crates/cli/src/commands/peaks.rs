@@ -1,17 +1,17 @@
-//! `ceilings`: what a device can do at most.
+//! `peaks`: what a device can do at most.
 
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use harness::{
-    CeilingsReport, Interrupt, MeasuredReach, Notice, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
-    measure_ceilings, sustained_seconds,
+    Interrupt, MeasuredReach, Notice, PeaksReport, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
+    measure_peaks, sustained_seconds,
 };
-use protocol::{MeasuredCeilings, Precision, Reached};
+use protocol::{MeasuredPeaks, Precision, Reached};
 use results::busy_machine_words;
 use serde_json::json;
 
-use crate::args::CeilingsArgs;
+use crate::args::PeaksArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{at_clock, rate};
 use crate::printer;
@@ -25,7 +25,7 @@ const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision:
 
 type Answer<'a> = (&'a str, Result<MeasuredReach, String>);
 
-pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
+pub(crate) fn run(args: &PeaksArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
     settings.engines = Some(Setting::new(DEFAULT.map(str::to_owned).to_vec(), "--engine"));
@@ -49,8 +49,8 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     let _interrupt = Interrupt::install();
     let sustained = args.sustained.map_or_else(|| sustained_seconds(variant.sweep.setup.device), Some);
     let sustained = sustained.filter(|seconds| *seconds > 0.0);
-    let CeilingsReport { best, engines } =
-        measure_ceilings(&variant, &hellos, &precisions, sustained, &mut |notice| slow.hear(&notice));
+    let PeaksReport { best, engines } =
+        measure_peaks(&variant, &hellos, &precisions, sustained, &mut |notice| slow.hear(&notice));
     drop(slow);
     if interrupted() {
         return Ok(ExitStatus::Interrupted);
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &CeilingsArgs) -> Result<ExitStatus> {
     if best.is_empty() { Err(anyhow!("{}: nothing was measured", best.device)) } else { Ok(ExitStatus::Done) }
 }
 
-fn table(best: &MeasuredCeilings, answers: &[Answer<'_>], precisions: &[Precision]) -> String {
+fn table(best: &MeasuredPeaks, answers: &[Answer<'_>], precisions: &[Precision]) -> String {
     let mut text = format!("{:<24}{:>16}", best.device.to_string(), "best");
     let reached: Vec<(&str, &Reached)> = answers
         .iter()
@@ -125,7 +125,7 @@ mod tests {
     fn peaks_of_a_busy_machine_are_warned_of() {
         let with = |other_share| {
             let load = MachineLoad { seconds: 4.0, processors: 2, other_share, ..MachineLoad::default() };
-            let best = MeasuredCeilings {
+            let best = MeasuredPeaks {
                 device: Device::Cpu,
                 read_bytes: None,
                 flops: BTreeMap::new(),

@@ -8,13 +8,12 @@ use std::time::Duration;
 use machine::gpu::{GpuWatch, Gpus, Monitor};
 use machine::{LoadWatch, Reader};
 use protocol::{
-    CeilingsRequest, Device, GpuSeries, Hello, Library, MeasuredCeilings, Phase, Precision, Reached, Reply,
-    Request,
+    Device, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Precision, Reached, Reply, Request,
 };
 
 use crate::worker::process::PLAIN_REPLY;
 use crate::worker::requests::why;
-use crate::{Ceilings, Engines, Limits, Notice, Setup, Sweep, Variant, Worker, WorkerError};
+use crate::{Engines, Limits, Notice, Peaks, Setup, Sweep, Variant, Worker, WorkerError};
 
 /// Far longer than it takes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -27,8 +26,8 @@ const SUSTAINED_SECONDS: f64 = 3.0;
 
 /// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
 pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
-    let is_asked = sweep.ceilings == Ceilings::Cell && sweep.setup.device == Device::Cpu;
-    // Where there is no memory for it, the run's ceiling stands.
+    let is_asked = sweep.peaks == Peaks::Cell && sweep.setup.device == Device::Cpu;
+    // Where there is no memory for it, the run's peak stands.
     is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
 }
 
@@ -52,28 +51,28 @@ pub struct MeasuredReach {
 }
 
 /// What the engines of a sweep reached.
-pub struct CeilingsReport<'a> {
+pub struct PeaksReport<'a> {
     /// The best of all.
-    pub best: MeasuredCeilings,
+    pub best: MeasuredPeaks,
     /// What each engine reached, or why it measured nothing.
     pub engines: Vec<(&'a str, Result<MeasuredReach, String>)>,
 }
 
-/// Measures the device's ceilings with the engines of a sweep: their matrix products in `precisions`, sustained ones for
+/// Measures the device's peaks with the engines of a sweep: their matrix products in `precisions`, sustained ones for
 /// `sustained_seconds`, or bursts alone. Engines that are one program with the same libraries would reach the same: the first of
 /// them is asked for all, by what their workers say in `hellos`.
-pub fn measure_ceilings<'a>(
+pub fn measure_peaks<'a>(
     variant: &'a Variant,
     hellos: &BTreeMap<String, Hello>,
     precisions: &[Precision],
     sustained_seconds: Option<f64>,
     notify: &mut dyn FnMut(Notice<'_>),
-) -> CeilingsReport<'a> {
+) -> PeaksReport<'a> {
     let Variant { sweep, engines } = variant;
     let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(sweep.setup.device));
     let plan = Plan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
     let answer = |name| {
-        notify(Notice::MeasuringCeilings { engine: name });
+        notify(Notice::MeasuringPeaks { engine: name });
         (name, ask(engines, name, &plan).map_err(|error| why(&error)))
     };
     let mut names = sweep.engines.iter().map(String::as_str);
@@ -81,33 +80,32 @@ pub fn measure_ceilings<'a>(
     let answers: Vec<_> = distinct(engines, names.clone(), hellos).into_iter().map(answer).collect();
     let best = best(sweep.setup.device, &answers);
     let is_scripted = names.all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock));
-    let best = MeasuredCeilings { machine_load: (!is_scripted).then(|| load.stop()), ..best };
-    CeilingsReport { best, engines: answers }
+    let best = MeasuredPeaks { machine_load: (!is_scripted).then(|| load.stop()), ..best };
+    PeaksReport { best, engines: answers }
 }
 
 /// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything.
-pub(crate) fn ceilings_of_run(
+pub(crate) fn peaks_of_run(
     variant: &Variant,
     hellos: &BTreeMap<String, Hello>,
     notify: &mut dyn FnMut(Notice<'_>),
-) -> Option<MeasuredCeilings> {
+) -> Option<MeasuredPeaks> {
     let setup = &variant.sweep.setup;
     let sustained = sustained_seconds(setup.device);
-    let report = measure_ceilings(variant, hellos, &[setup.precision], sustained, notify);
+    let report = measure_peaks(variant, hellos, &[setup.precision], sustained, notify);
     for (engine, answer) in &report.engines {
         if let Err(why) = answer {
-            notify(Notice::NoCeilings { device: setup.device, engine, why });
+            notify(Notice::NoPeaks { device: setup.device, engine, why });
         }
     }
     let best = Some(report.best).filter(|best| !best.is_empty())?;
-    notify(Notice::Ceilings(&best));
+    notify(Notice::Peaks(&best));
     Some(best)
 }
 
-fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> MeasuredCeilings {
+fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> MeasuredPeaks {
     let answered = || answers.iter().filter_map(|(engine, answer)| Some((*engine, answer.as_ref().ok()?)));
-    let mut best =
-        MeasuredCeilings::best(device, answered().map(|(engine, answer)| (engine, &answer.reached)));
+    let mut best = MeasuredPeaks::best(device, answered().map(|(engine, answer)| (engine, &answer.reached)));
     for (precision, sustained) in &mut best.sustained_flops {
         let answer = answered().find(|(engine, _)| *engine == sustained.by);
         sustained.sm_clock_mhz =
@@ -155,7 +153,7 @@ fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, 
         None => vec![plan.precisions],
     };
     for precisions in each {
-        let request = Request::Ceilings(CeilingsRequest {
+        let request = Request::Peaks(PeaksRequest {
             device: plan.setup.device,
             precisions: precisions.to_vec(),
             threads: plan.setup.threads,
@@ -165,8 +163,8 @@ fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, 
         let monitor = plan.sustained_seconds.and(plan.gpu.as_ref()).and_then(GpuWatch::start);
         let reply = worker.ask(&request, PLAIN_REPLY, &mut |_| ())?;
         let series = monitor.map(Monitor::stop).unwrap_or_default();
-        let Reply::Ceilings(reached) = reply else {
-            return Err(worker.protocol_error(Phase::Load, "expected ceilings".into()));
+        let Reply::Peaks(reached) = reply else {
+            return Err(worker.protocol_error(Phase::Load, "expected peaks".into()));
         };
         if let (Some(seconds), [precision]) = (plan.sustained_seconds, precisions)
             && reached.sustained_flops_per_second.contains_key(precision)

@@ -1,9 +1,9 @@
 //! What the device can do at most, as libtorch's operators reach it.
 
 use anyhow::{Context, Result};
-use protocol::{CeilingsRequest, Precision, Reached};
+use protocol::{PeaksRequest, Precision, Reached};
 use tch::{Device, Kind, Tensor, no_grad};
-use worker::ceilings::{fastest, fastest_product, read_bytes_per_second, sustained_flops_per_second};
+use worker::peaks::{fastest, fastest_product, read_bytes_per_second, sustained_flops_per_second};
 use worker::timing::MonotonicClock;
 
 use crate::weights::kind;
@@ -12,7 +12,7 @@ use crate::{runtime, shim};
 /// What is read on a GPU: far more than its caches hold.
 const READ_BYTES: i64 = 4 << 30;
 
-pub(crate) fn reached(request: &CeilingsRequest) -> Result<Reached> {
+pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
     let device = runtime::device(request.device)?;
     runtime::set_threads(request.threads);
     no_grad(|| {
@@ -39,7 +39,7 @@ pub(crate) fn reached(request: &CeilingsRequest) -> Result<Reached> {
 
 /// Adds what products in `precision` reach: the fastest one, and the mean over the time that is asked for.
 fn multiply(
-    request: &CeilingsRequest,
+    request: &PeaksRequest,
     precision: Precision,
     device: Device,
     reached: &mut Reached,
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn the_mean_is_measured_where_it_is_asked_for() {
         let multiply = |sustained_seconds| {
-            let request = CeilingsRequest {
+            let request = PeaksRequest {
                 device: protocol::Device::Cpu,
                 precisions: vec![Precision::Fp32],
                 threads: Some(1),

@@ -9,7 +9,7 @@ use crate::{Device, MachineLoad, Options, Precision};
 /// Measure what the device can do at most, as the engine's libraries reach it. No model is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CeilingsRequest {
+pub struct PeaksRequest {
     /// Which device.
     pub device: Device,
     /// Whose matrix products to measure.
@@ -49,7 +49,7 @@ pub struct Reached {
 /// The most that was reached, and by which engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MeasuredCeiling {
+pub struct MeasuredPeak {
     /// Bytes, or operations, a second.
     #[serde(deserialize_with = "crate::bounds::per_second")]
     pub per_second: f64,
@@ -60,7 +60,7 @@ pub struct MeasuredCeiling {
 /// The most that was reached over seconds, with the clock that the device's power allowed by then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SustainedCeiling {
+pub struct SustainedPeak {
     /// Operations a second: the mean.
     #[serde(deserialize_with = "crate::bounds::per_second")]
     pub per_second: f64,
@@ -74,23 +74,23 @@ pub struct SustainedCeiling {
 /// What a device can do at most: the best that any engine reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MeasuredCeilings {
+pub struct MeasuredPeaks {
     /// The device.
     pub device: Device,
     /// Reading from memory.
-    pub read_bytes: Option<MeasuredCeiling>,
+    pub read_bytes: Option<MeasuredPeak>,
     /// Matrix products, by precision.
     #[serde(default)]
-    pub flops: BTreeMap<Precision, MeasuredCeiling>,
+    pub flops: BTreeMap<Precision, MeasuredPeak>,
     /// Matrix products that went on for seconds, by precision; empty where only a burst was measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sustained_flops: BTreeMap<Precision, SustainedCeiling>,
+    pub sustained_flops: BTreeMap<Precision, SustainedPeak>,
     /// What else the machine did meanwhile; `None` in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,
 }
 
-impl MeasuredCeilings {
+impl MeasuredPeaks {
     /// The best of what engines reached; figures that are no number above 0 count for nothing.
     pub fn best<'a>(device: Device, reached: impl IntoIterator<Item = (&'a str, &'a Reached)>) -> Self {
         let mut best = Self {
@@ -101,9 +101,9 @@ impl MeasuredCeilings {
             machine_load: None,
         };
         for (engine, reached) in reached {
-            let better = |known: Option<&MeasuredCeiling>, value: f64| {
+            let better = |known: Option<&MeasuredPeak>, value: f64| {
                 let is_better = value.is_finite() && value > known.map_or(0.0, |known| known.per_second);
-                is_better.then(|| MeasuredCeiling { per_second: value, by: engine.to_owned() })
+                is_better.then(|| MeasuredPeak { per_second: value, by: engine.to_owned() })
             };
             let read = reached.read_bytes_per_second.unwrap_or(0.0);
             if let Some(read) = better(best.read_bytes.as_ref(), read) {
@@ -112,9 +112,9 @@ impl MeasuredCeilings {
             for (precision, value) in &reached.sustained_flops_per_second {
                 let known = best.sustained_flops.get(precision).map_or(0.0, |known| known.per_second);
                 if value.is_finite() && *value > known {
-                    let ceiling =
-                        SustainedCeiling { per_second: *value, by: engine.to_owned(), sm_clock_mhz: None };
-                    best.sustained_flops.insert(*precision, ceiling);
+                    let peak =
+                        SustainedPeak { per_second: *value, by: engine.to_owned(), sm_clock_mhz: None };
+                    best.sustained_flops.insert(*precision, peak);
                 }
             }
             for (precision, value) in &reached.flops_per_second {
@@ -144,11 +144,11 @@ mod tests {
             ..Reached::default()
         };
         let [a, b, c] = [reached(40e9, 300e9), reached(60e9, 150e9), reached(f64::INFINITY, -1.0)];
-        let best = MeasuredCeilings::best(Device::Cpu, [("a", &a), ("b", &b), ("c", &c)]);
-        let ceiling = |per_second, by: &str| MeasuredCeiling { per_second, by: by.into() };
-        assert_eq!(best.read_bytes, Some(ceiling(60e9, "b")));
-        assert_eq!(best.flops, BTreeMap::from([(Precision::Fp32, ceiling(300e9, "a"))]));
-        assert!(MeasuredCeilings::best(Device::Cpu, [("c", &c)]).is_empty());
+        let best = MeasuredPeaks::best(Device::Cpu, [("a", &a), ("b", &b), ("c", &c)]);
+        let peak = |per_second, by: &str| MeasuredPeak { per_second, by: by.into() };
+        assert_eq!(best.read_bytes, Some(peak(60e9, "b")));
+        assert_eq!(best.flops, BTreeMap::from([(Precision::Fp32, peak(300e9, "a"))]));
+        assert!(MeasuredPeaks::best(Device::Cpu, [("c", &c)]).is_empty());
     }
 
     #[test]
@@ -159,14 +159,14 @@ mod tests {
             ..Reached::default()
         };
         let [a, b, c] = [reached(9e14, 6e14), reached(8e14, 7e14), reached(1.0, f64::NAN)];
-        let best = MeasuredCeilings::best(Device::Cuda(0), [("a", &a), ("b", &b), ("c", &c)]);
+        let best = MeasuredPeaks::best(Device::Cuda(0), [("a", &a), ("b", &b), ("c", &c)]);
         assert_eq!(best.flops[&Precision::Fp16].by, "a");
-        let sustained = SustainedCeiling { per_second: 7e14, by: "b".into(), sm_clock_mhz: None };
+        let sustained = SustainedPeak { per_second: 7e14, by: "b".into(), sm_clock_mhz: None };
         assert_eq!(best.sustained_flops, BTreeMap::from([(Precision::Fp16, sustained)]));
         let text = serde_json::to_string(&best).unwrap();
-        assert_eq!(serde_json::from_str::<MeasuredCeilings>(&text).unwrap(), best);
+        assert_eq!(serde_json::from_str::<MeasuredPeaks>(&text).unwrap(), best);
         let before = r#"{"device":"cpu","read_bytes":null,"flops":{}}"#;
-        assert!(serde_json::from_str::<MeasuredCeilings>(before).unwrap().sustained_flops.is_empty());
+        assert!(serde_json::from_str::<MeasuredPeaks>(before).unwrap().sustained_flops.is_empty());
     }
 
     #[test]
@@ -180,9 +180,9 @@ mod tests {
                 let error = serde_json::from_str::<Reached>(&json).unwrap_err().to_string();
                 assert!(error.starts_with("a rate per second must be from 1 to "), "{error}");
             }
-            let ceiling = format!(r#"{{"per_second":{bad},"by":"a"}}"#);
-            assert!(serde_json::from_str::<MeasuredCeiling>(&ceiling).is_err());
-            assert!(serde_json::from_str::<SustainedCeiling>(&ceiling).is_err());
+            let peak = format!(r#"{{"per_second":{bad},"by":"a"}}"#);
+            assert!(serde_json::from_str::<MeasuredPeak>(&peak).is_err());
+            assert!(serde_json::from_str::<SustainedPeak>(&peak).is_err());
         }
     }
 

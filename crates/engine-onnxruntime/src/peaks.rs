@@ -8,8 +8,8 @@ use half::{bf16, f16};
 use ort::session::Session;
 use ort::value::{DynTensor, Tensor};
 use prost::Message;
-use protocol::{CeilingsRequest, Device, Precision, Reached};
-use worker::ceilings::{fastest_product, read_bytes_per_second, sustained_flops_per_second};
+use protocol::{Device, PeaksRequest, Precision, Reached};
+use worker::peaks::{fastest_product, read_bytes_per_second, sustained_flops_per_second};
 use worker::timing::MonotonicClock;
 
 use crate::cuda::Stream;
@@ -20,7 +20,7 @@ use crate::onnx::{
 };
 use crate::session::{Settings, run, unsynchronized};
 
-pub(crate) fn reached(library: &Library, request: &CeilingsRequest) -> Result<Reached> {
+pub(crate) fn reached(library: &Library, request: &PeaksRequest) -> Result<Reached> {
     let one_a_core = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize);
     let stream = match request.device {
@@ -48,7 +48,7 @@ fn multiply(
     library: &Library,
     settings: &Settings,
     precision: Precision,
-    request: &CeilingsRequest,
+    request: &PeaksRequest,
     reached: &mut Reached,
 ) -> Result<()> {
     let fastest = fastest_product(|size| {
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_mean_is_measured_where_it_is_asked_for() {
         let library = Library::load().unwrap();
-        let request = |sustained_seconds| CeilingsRequest {
+        let request = |sustained_seconds| PeaksRequest {
             device: Device::Cpu,
             precisions: vec![Precision::Fp32],
             threads: Some(1),
