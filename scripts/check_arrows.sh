@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Who may depend on whom (ARCHITECTURE.md's table), proved from Cargo's own graph; and that the files which the documents name exist.
+# Checks who may depend on whom (the table of docs/internals/architecture.md) by Cargo's own graph, and that the files which the documentation names exist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+map=docs/internals/architecture.md
 listed=()
 crates=$(cargo tree --workspace --depth 0 --edges normal --prefix none | awk 'NF {print $1}' | sort -u)
 
@@ -21,23 +22,23 @@ allowed() {
     fi
 }
 
-# ARCHITECTURE.md's table is the list: `crates/X` in its first column, what X may depend on in its last.
+# The map's table is the list: `crates/X` in its first column, what X may depend on in its last.
 while IFS='|' read -r _ place _ knows _; do
     crate=$(sed -nE 's/^ *`crates\/([a-z-]+)` *$/\1/p' <<<"$place")
     [ -n "$crate" ] || continue
     listed+=("$(name "$crate")")
     allowed "$(name "$crate")" $(sed -E 's/;.*//; s/nothing//; s/,/ /g' <<<"$knows")
-done < ARCHITECTURE.md
+done < "$map"
 missing=$(comm -23 <(echo "$crates") <(printf '%s\n' "${listed[@]}" | sort))
 if [ -n "$missing" ]; then
-    echo "check_arrows: not in ARCHITECTURE.md's table: $(echo $missing)" >&2
+    echo "check_arrows: not in $map's table: $(echo $missing)" >&2
     exit 1
 fi
 
-# Paths in the documents' backquotes: from the root, or from `crates/`.
+# Paths in backquotes: from the root, or from `crates/`.
 stale=$(
-    grep -onE '`(crates|configs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
-        ARCHITECTURE.md CONTRIBUTING.md METHODOLOGY.md PROTOCOL.md README.md docs/robustness.md |
+    grep -onE '`(crates|configs|docs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
+        CONTRIBUTING.md README.md $(find docs -name '*.md' | sort) |
         while IFS=: read -r document line path; do
             path=$(tr -d '`' <<<"$path")
             compgen -G "$path" >/dev/null || compgen -G "crates/$path" >/dev/null || echo "  $document:$line: $path"
@@ -47,4 +48,4 @@ if [ -n "$stale" ]; then
     printf 'check_arrows: no such file:\n%s\n' "$stale" >&2
     exit 1
 fi
-echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as ARCHITECTURE.md has it"
+echo "check_arrows: $(echo "$crates" | wc -l) crates, every arrow as $map has it"

@@ -2,7 +2,7 @@
 //!
 //! [`Request`] and [`Reply`] are the two directions of the pipe between the harness and a worker, one JSON
 //! object a line; [`Measurement`] is the record of a cell, one line of `measurements.jsonl`; [`Environment`] and
-//! [`Verification`] are the other files of a run's folder that nothing can make again. PROTOCOL.md describes the
+//! [`Verification`] are the other files of a run's folder that nothing can make again. docs/reference/protocol.md describes the
 //! pipe for those who write a worker in another language.
 
 mod bounds;

@@ -20,7 +20,7 @@ use crate::error::told;
 ///
 /// Its class must have, in the order of calls and as [`Engine`] means them:
 ///
-/// - `hello()`: a dict of `engine`, `libraries` and `devices`, as in PROTOCOL.md;
+/// - `hello()`: a dict of `engine`, `libraries` and `devices`, as in docs/reference/protocol.md;
 /// - `load(request)`: the request's fields as a dict, with `options` checked and complete and `threads` a number; returns a dict of
 ///   `weights_bytes` and `notes`, after which the attributes `vocab_size` and `max_position_embeddings` are the model's;
 /// - `begin(prompt_ids, generation_length)`, of a list of ids for each row; `reset()`, `prefill()`, `select()`, `decode()`, `end()`;

@@ -1,4 +1,4 @@
-//! Where the timing loop stops: the cases that PROTOCOL.md gives to workers of other languages.
+//! Where the timing loop stops: the cases that docs/reference/protocol.md gives to workers of other languages.
 
 use serde_json::Value;
 use stats::{MeanInterval, Until};

@@ -16,7 +16,7 @@ A sweep is a TOML file: `llama2-bench run SWEEP.toml`.
 A flag replaces what the file says.
 A list after a flag has commas, and may have spaces: `--batch-size 1,4` or `--batch-size \"1, 4\"`; the flag may be repeated.
 A path keeps its commas: `--model \"/data/a,b\"` is one model, unless there is a `/data/a` and no `/data/a,b`.
-An editor checks a sweep against [the JSON Schema](../configs/sweep.schema.json) where its first line is
+An editor checks a sweep against the JSON Schema, `configs/sweep.schema.json`, where its first line is
 `#:schema PATH/TO/configs/sweep.schema.json`.
 
 This page is made from the keys' declaration, `crates/harness/src/sweep/keys.rs`.
@@ -68,5 +68,5 @@ fn the_schema_is_that_of_the_keys() {
 
 #[test]
 fn the_page_is_that_of_the_keys() {
-    hold("docs/sweep.md", &page());
+    hold("docs/reference/sweep.md", &page());
 }

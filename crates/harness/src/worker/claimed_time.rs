@@ -1,6 +1,6 @@
 //! What a worker claims of a cell's phases, held against the time that passed between its lines by this program's clock.
 //!
-//! PROTOCOL.md, "Claimed time", says the rule and its reasons to whoever writes a worker.
+//! docs/reference/protocol.md, "Claimed time", says the rule and its reasons to whoever writes a worker.
 
 use std::time::{Duration, Instant};
 

@@ -184,7 +184,7 @@ pub(crate) fn check_claimed_time(
     });
     let Some((first, second)) = confirmed else { return Ok(()) };
     let what = format!(
-        "{}; so did a second measurement ({}): the worker's clock or its unit is wrong (PROTOCOL.md, \"Claimed time\")",
+        "{}; so did a second measurement ({}): the worker's clock or its unit is wrong (docs/reference/protocol.md, \"Claimed time\")",
         first.words(),
         second.seconds_of_each()
     );

@@ -52,7 +52,7 @@ pub(crate) fn check_series(
             between > choices as f64 * SLOW_CHOICE && parts < LEAST_SHARE_OF_FORWARDS * one.wall_seconds;
         if passed.is_some() && is_long && choices > 0 {
             return Err(format!(
-                "only {parts:.3} s of a generation's {:.3} s are in its forwards: choosing tokens does not take that long (PROTOCOL.md, \"Claimed time\")",
+                "only {parts:.3} s of a generation's {:.3} s are in its forwards: choosing tokens does not take that long (docs/reference/protocol.md, \"Claimed time\")",
                 one.wall_seconds
             ));
         }

@@ -96,5 +96,5 @@ pub(super) fn details(scene: &Scene<'_>) -> String {
             text.push_str("</dl></details>\n");
         }
     }
-    text + "<p class=\"fine\">Made by llama2-bench from the run's own records; METHODOLOGY.md defines every figure.</p>\n</section>\n"
+    text + "<p class=\"fine\">Made by llama2-bench from the run's own records; docs/concepts/ defines every figure.</p>\n</section>\n"
 }
