@@ -137,6 +137,8 @@ impl<'a> Entry<'a> {
         let Some(entries) = self.entries() else {
             return Err(origin.error(format!("expected a table of {}", known.join(", "))));
         };
+        let entries: Vec<_> =
+            entries.into_iter().map(|(key, entry)| (key_of_today(key, known), entry)).collect();
         let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.as_str()));
         match unknown.min_by_key(|(_, entry)| entry.offset) {
             None => Ok(entries),
@@ -145,6 +147,11 @@ impl<'a> Entry<'a> {
             }
         }
     }
+}
+
+/// Today's name of a key that runs of earlier versions have by another one.
+fn key_of_today(key: String, known: &[&str]) -> String {
+    if key == "ceilings" && known.contains(&"peaks") { "peaks".into() } else { key }
 }
 
 /// The key that was probably meant by `key`, or all that there are.

@@ -64,7 +64,8 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
                 if !text.contains("\norder = ") {
                     written = written.replace("order = \"table\"\n", "");
                 }
-                assert_eq!(written, text, "{}", path.display());
+                // What is a peak today was called a ceiling then.
+                assert_eq!(written, text.replace("ceilings = ", "peaks = "), "{}", path.display());
                 count += 1;
             }
         }
