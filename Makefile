@@ -9,7 +9,7 @@ endif
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
 
-.PHONY: setup build bench peers test lint doc clean
+.PHONY: setup build bench peers test lint doc docs docs-check clean
 
 setup:
 	@python3 scripts/setup.py
@@ -35,6 +35,12 @@ lint: setup
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+# The documentation site of docs/, into target/site.
+docs:
+	@python3 scripts/docs.py
+
+docs-check: docs
 
 clean:
 	cargo clean

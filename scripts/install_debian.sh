@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Installs what tests are skipped without, on a Debian that this may change: for CI.
+# Installs what tests, and the documentation site, need on a Debian that this may change: for CI.
 set -euo pipefail
 
 packages=()
 if ! command -v mpicc >/dev/null || ! command -v mpirun >/dev/null || ! compgen -G '/usr/lib/llvm*/lib/libclang*.so*' >/dev/null; then
     packages+=(libopenmpi-dev openmpi-bin libclang-dev)
+fi
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=(python3-venv)
 fi
 if ! command -v chromium >/dev/null; then
     packages+=(chromium fonts-dejavu-core)

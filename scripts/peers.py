@@ -5,7 +5,7 @@
                       scripts/peers-requirements.txt; and, made by their workers, checkpoints, GGUF and ONNX models
     .runtime/vllm     vLLM, at the version of scripts/vllm-requirements.txt, where there is an NVIDIA driver
 
-scripts/lock_peers.py makes these files: every package that is installed has one version and its hashes there. What has
+scripts/lock_requirements.py makes these files: every package that is installed has one version and its hashes there. What has
 no wheel is in peers-source-requirements.txt, and is built with the tools of peers-requirements.txt.
 
 Set LLAMA2_BENCH_RUNTIME to use another folder than .runtime. A second run does what the first left undone, and puts back

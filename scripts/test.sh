@@ -14,6 +14,7 @@ python3 scripts/test_peers.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
 scripts/check_arrows.sh
+make --no-print-directory docs-check
 
 # Without MPI ranks' tests are skipped, without a browser those that look at pages. In CI they fail.
 scripts/build_mpi.sh

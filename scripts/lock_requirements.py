@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Lock what `make peers` installs: every package at one version, with its hashes.
+"""Lock what `make peers` and `make docs` install: every package at one version, with its hashes.
 
     pip install uv
-    python3 scripts/lock_peers.py [--upgrade]
+    python3 scripts/lock_requirements.py [--upgrade] [NAME ...]
 
-It makes NAME-requirements.txt of each NAME-requirements.in in scripts/. The listed hashes are those of the wheels for
-Linux on x86_64 with glibc and CPython 3.11 or newer. A package without such a wheel is built from source, and stands in
+It makes NAME-requirements.txt of NAME-requirements.in in scripts/: of each, or of those named. The listed hashes are those of
+the wheels for Linux on x86_64 with glibc and CPython 3.11 or newer. A package without such a wheel is built from source, and stands in
 NAME-source-requirements.txt with the hash of its source archive. Versions that are locked stay, without --upgrade.
 
 Needs Python 3.11 or newer, uv and the package index. No package is installed.
@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).resolve().parent
 OLDEST_PYTHON = "3.11"
 # Python tag, ABI tag and platform tag of a wheel's name. cp313t is the ABI without the GIL.
 FITTING_WHEEL = re.compile(r"-(?!pp)[\w.]+-(none|abi3|cp31[1-9])-(any|linux_x86_64|manylinux[\w.]*_x86_64)\.whl$")
-HEAD = "# Made by `python3 scripts/lock_peers.py` of {source}: not edited by hand. {what}\n"
+HEAD = "# Made by `python3 scripts/lock_requirements.py` of {source}: not edited by hand. {what}\n"
 
 
 def uv(*words):
@@ -68,12 +68,17 @@ def lock(source, upgrade):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Lock the packages of `make peers`, with hashes.")
+    names = sorted(path.name.removesuffix("-requirements.in") for path in SCRIPTS.glob("*-requirements.in"))
+    parser = argparse.ArgumentParser(description="Lock the packages of `make peers` and `make docs`, with hashes.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"lock these alone: {', '.join(names)}")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the .in files allow")
-    upgrade = parser.parse_args().upgrade
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in names:
+            parser.error(f"no {name}-requirements.in in {SCRIPTS}: choose from {', '.join(names)}")
     try:
-        for source in sorted(SCRIPTS.glob("*-requirements.in")):
-            lock(source, upgrade)
+        for name in arguments.names or names:
+            lock(SCRIPTS / f"{name}-requirements.in", arguments.upgrade)
     except FileNotFoundError:
         sys.exit("error: no uv: `pip install uv`")
     except subprocess.CalledProcessError as error:

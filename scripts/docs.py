@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Build the documentation site of docs/ and mkdocs.yml into target/site: `make docs`.
+
+    python3 scripts/docs.py            # build
+    python3 scripts/docs.py serve      # show the site, and build it again after each change
+
+Errors: a link to a page, file or heading that is not there, a page that mkdocs.yml's nav lacks, a request to another host.
+MkDocs is installed into target/docs-venv, at the versions and hashes of scripts/docs-requirements.txt.
+
+Exit codes: 0 the site is built, 1 a page has an error, 2 MkDocs could not be installed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "scripts" / "docs-requirements.txt"
+SITE = ROOT / "target" / "site"
+ENVIRONMENT = ROOT / "target" / "docs-venv"
+OLDEST_PYTHON = (3, 11)
+
+
+def fail(message):
+    print(f"docs: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def install():
+    """Make the environment anew, unless it was made of these requirements by this Python."""
+    stamp = ENVIRONMENT / "stamp"
+    wanted = f"{sys.executable} {sys.version}\n{REQUIREMENTS.read_text()}"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    if sys.version_info < OLDEST_PYTHON:
+        fail(f"MkDocs is locked for Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and this is {sys.version.split()[0]}")
+    print(f"docs: installing MkDocs into {ENVIRONMENT}", file=sys.stderr)
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    try:
+        venv.create(ENVIRONMENT, with_pip=True)
+    except subprocess.CalledProcessError:
+        fail(f"no virtual environment in {ENVIRONMENT}: install python3-venv (Debian: apt-get install python3-venv)")
+    pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+    words = ["--no-deps", "--require-hashes", "--only-binary=:all:", f"--requirement={REQUIREMENTS}"]
+    if subprocess.run([*pip, *words]).returncode != 0:
+        fail("pip could not install MkDocs: its reason is above")
+    stamp.write_text(wanted)
+
+
+def main():
+    install()
+    mkdocs = ENVIRONMENT / "bin" / "mkdocs"
+    # The theme warns of a version of MkDocs that is not the locked one.
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    if sys.argv[1:] == ["serve"]:
+        sys.exit(subprocess.run([mkdocs, "serve"], cwd=ROOT, env=environment).returncode)
+    # Not --quiet: strict mode then sees no warnings, either.
+    built = subprocess.run([mkdocs, "build", "--strict"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    print("".join(line for line in built.stderr.splitlines(True) if not line.startswith("INFO")), end="", file=sys.stderr)
+    if built.returncode != 0:
+        sys.exit(1)
+    for page in sorted(SITE.rglob("*.html")):
+        for request in re.findall(r'<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)="https?:[^"]*"', page.read_text()):
+            print(f"docs: {page.relative_to(SITE)} asks another host: {request}", file=sys.stderr)
+            sys.exit(1)
+    print(f"docs: {SITE / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
