@@ -39,7 +39,7 @@ fn the_documents_out_of_memory_cells_are_those_that_need_most() {
     }
     assert_eq!(out_of_memory.len(), 3);
     assert!(fits.len() > 20);
-    // What docs/concepts/methodology.md says of them.
+    // What docs/concepts/memory.md says of them.
     for (name, gib) in &out_of_memory {
         assert!(*gib > 0.85 * USABLE_GIB, "{name}: {gib:.1} GiB");
     }

@@ -89,7 +89,7 @@ pub struct MemoryNeed {
     pub weights: u64,
     /// The KV cache at the end of the generation.
     pub kv_cache: u64,
-    /// The largest set of activations and kept outputs alive at once, by the model in docs/concepts/methodology.md.
+    /// The largest set of activations and kept outputs alive at once, by the model in docs/concepts/memory.md.
     pub activations: u64,
 }
 

@@ -9,7 +9,7 @@ use crate::{Gpu, Hello, LockedClock, MeasuredPeaks, ProcessorState, Share};
 /// Which model this is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelFacts {
-    /// Of its config and weights (docs/concepts/methodology.md says how).
+    /// Of its config and weights (docs/concepts/checkpoints.md says how).
     pub fingerprint: String,
     /// HF's `config.json`.
     pub config: serde_json::Value,

@@ -17,7 +17,7 @@
 //! cargo run --release -p stats --example speed
 //! ```
 //!
-//! **Comparisons** (intervals, false alarms, power): docs/concepts/methodology.md, "Comparison", has the tables. Where variances are not pooled, five
+//! **Comparisons** (intervals, false alarms, power): docs/concepts/statistics-checks.md has the tables. Where variances are not pooled, five
 //! replicates that are fast or slow by luck (two modes, three in ten slow) can be all of one kind, and then nothing in them says so:
 //! 8.8 % of comparisons of 216 lines alarmed at threshold 0. Pooled over 18 cells none of 10,000 does at 5 %. Not chosen were
 //! bootstraps over replicates: a handful underrates their spread (85.8 % of percentile intervals of three held the truth, 90.5 % of

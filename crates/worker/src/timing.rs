@@ -1,4 +1,4 @@
-//! The one timing loop. docs/concepts/methodology.md says in words what stands here.
+//! The one timing loop. docs/concepts/procedure.md says in words what stands here.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! One fault planted in each of a thousand sound tables: how many are found.
 //!
-//! `cargo nextest run -p audit --test random --no-capture -E 'test(planted)'` prints the table of docs/concepts/methodology.md.
+//! `cargo nextest run -p audit --test random --no-capture -E 'test(planted)'` prints the table of docs/concepts/audit.md.
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -80,7 +80,7 @@ struct Fault {
     name: &'static str,
     plant: fn(&mut Sound) -> Option<()>,
     rules: &'static [&'static str],
-    /// The least that are found of a hundred; docs/concepts/methodology.md has what was measured.
+    /// The least that are found of a hundred; docs/concepts/audit.md has what was measured.
     least: usize,
 }
 

@@ -88,7 +88,7 @@ fn rate(per_second: f64, unit: &str) -> String {
 /// The datasheets, parsed once.
 static BUILT_IN: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
 
-/// How much of the device a cell made use of. Shares are of 1; docs/concepts/methodology.md defines each.
+/// How much of the device a cell made use of. Shares are of 1; docs/concepts/peaks.md defines each.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Efficiency {
     /// Of the memory's measured bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV

@@ -5,7 +5,7 @@ use stats::Summary;
 
 use crate::Column;
 
-/// The figures of one cell. Seconds; docs/concepts/methodology.md defines each.
+/// The figures of one cell. Seconds; docs/concepts/columns.md defines each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     batch_size: f64,
