@@ -14,7 +14,6 @@ python3 scripts/test_peers.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
 scripts/check_arrows.sh
-make --no-print-directory docs-check
 
 # Without MPI ranks' tests are skipped, without a browser those that look at pages. In CI they fail.
 scripts/build_mpi.sh
@@ -27,6 +26,7 @@ fi
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
 cargo build --workspace --lib --bins
+make --no-print-directory docs-check
 python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
