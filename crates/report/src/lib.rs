@@ -14,6 +14,7 @@ pub mod json;
 mod llama_bench;
 pub mod markdown;
 pub mod reproduction;
+pub mod summary;
 pub mod terminal;
 
 pub use bencher::Bencher;

@@ -102,6 +102,11 @@ fn terminal() {
 }
 
 #[test]
+fn summary() {
+    insta::assert_snapshot!(report::summary::write(&run()));
+}
+
+#[test]
 fn a_table_is_no_wider_than_the_screen() {
     for width in 75..150 {
         let text = report::terminal::write(&run(), Some(width));

@@ -445,7 +445,7 @@ proptest! {
         let _ = markdown::parse(&text, "a.md").map(|document| markdown::write(&document) == text || panic!());
         let _ = csv::parse(&text, "a.csv");
         let _ = json::parse(&text, "a.json");
-        let _ = results::published::splice(&text, &text);
+        let _ = results::published::splice(&text, results::published::TABLE_MARKER, &text);
         let _ = results::Heading::parse(&text);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use results::published::splice;
+use results::published::{SUMMARY_MARKER, TABLE_MARKER, splice, takes_summary};
 
 use crate::args::ReportArgs;
 use crate::commands::table;
@@ -22,8 +22,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitStatus> {
 fn splice_table(runs: &[PathBuf], path: &Path) -> Result<()> {
     let name = path.display();
     let text = llama::read_text(path).with_context(|| name.to_string())?;
-    let table = table::markdown(runs)?;
-    let spliced = splice(&text, &table).map_err(|error| anyhow!("{name}: {error}"))?;
+    let (marker, table) = match takes_summary(&text) {
+        true => (SUMMARY_MARKER, table::summary(runs)?),
+        false => (TABLE_MARKER, table::markdown(runs)?),
+    };
+    let spliced = splice(&text, marker, &table).map_err(|error| anyhow!("{name}: {error}"))?;
     if spliced == text {
         printer::line(&format!("{name}: nothing to change"));
         return Ok(());

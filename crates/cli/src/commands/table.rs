@@ -69,6 +69,14 @@ pub(crate) fn markdown(paths: &[PathBuf]) -> Result<String> {
     Ok(Markdown.write(&read(paths, &ReadArgs::default())?.input()).text)
 }
 
+/// A few rows of each table of runs as markdown.
+pub(crate) fn summary(paths: &[PathBuf]) -> Result<String> {
+    match read(paths, &ReadArgs::default())? {
+        Printed::Runs(runs) => Ok(report::summary::write(runs.iter().flat_map(|run| &run.tables))),
+        Printed::Document { .. } => bail!("a summary is made from runs: give their folders, not files"),
+    }
+}
+
 fn read(paths: &[PathBuf], args: &ReadArgs) -> Result<Printed> {
     let files: Vec<&PathBuf> = paths.iter().filter(|path| PublishedFile::is_named(path)).collect();
     let has_file = !files.is_empty();

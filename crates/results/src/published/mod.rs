@@ -37,7 +37,7 @@ pub use edition::Edition;
 pub use error::PublishedError;
 pub use inline::escape_cell;
 pub use options::ReadOptions;
-pub use splice::{END_MARKER, SpliceError, TABLE_MARKER, splice};
+pub use splice::{END_MARKER, SUMMARY_MARKER, SpliceError, TABLE_MARKER, splice, takes_summary};
 pub use table::{Document, MarkdownSource, Piece, PublishedRow, PublishedTable};
 
 use protocol::LONGEST_NAME;

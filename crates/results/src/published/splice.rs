@@ -4,6 +4,8 @@ use super::lines::{split_line_end, update_fence};
 
 /// The line above a spliced table.
 pub const TABLE_MARKER: &str = "<!-- llama2-bench:table -->";
+/// The line above a spliced summary, a few rows of a table.
+pub const SUMMARY_MARKER: &str = "<!-- llama2-bench:summary -->";
 /// The line below it.
 pub const END_MARKER: &str = "<!-- llama2-bench:end -->";
 
@@ -22,16 +24,16 @@ pub enum SpliceError {
         line: usize,
     },
     /// The end stands before the beginning.
-    #[error("line {0}: {END_MARKER} stands above {TABLE_MARKER}")]
+    #[error("line {0}: {END_MARKER} stands above the line that begins the table")]
     Reversed(usize),
 }
 
-/// `text` with `table` between the lines [`TABLE_MARKER`] and [`END_MARKER`]. A marker is alone on its line; in fenced code
+/// `text` with `table` between the lines `marker` and [`END_MARKER`]. A marker is alone on its line; in fenced code
 /// it is an example. The table gets
 /// the line ends of the first marker's line, and empty lines around it: GitHub takes a table right below a comment for
 /// text. Everything outside the markers stays as it is.
-pub fn splice(text: &str, table: &str) -> Result<String, SpliceError> {
-    let (begin, _) = find(text, TABLE_MARKER)?;
+pub fn splice(text: &str, marker: &'static str, table: &str) -> Result<String, SpliceError> {
+    let (begin, _) = find(text, marker)?;
     let (end, end_line) = find(text, END_MARKER)?;
     if end.start < begin.start {
         return Err(SpliceError::Reversed(end_line));
@@ -40,6 +42,11 @@ pub fn splice(text: &str, table: &str) -> Result<String, SpliceError> {
     let lines = table.trim_matches(['\r', '\n']).lines().flat_map(|line| [line, line_end]);
     let table: String = lines.collect();
     Ok(format!("{}{line_end}{table}{line_end}{}", &text[..begin.end], &text[end.start..]))
+}
+
+/// Whether a file has a place for a summary, not for a whole table.
+pub fn takes_summary(text: &str) -> bool {
+    find(text, SUMMARY_MARKER).is_ok()
 }
 
 /// Where the only line of `marker` is, with its line end, and its number.
@@ -66,35 +73,44 @@ mod tests {
     #[test]
     fn only_what_is_between_the_markers_changes() {
         let text = "# A\n\n<!-- llama2-bench:table -->\nold\n<!-- llama2-bench:end -->\nrest";
-        let spliced = splice(text, "| a |\n|---|\n").unwrap();
+        let spliced = splice(text, TABLE_MARKER, "| a |\n|---|\n").unwrap();
         let expected =
             "# A\n\n<!-- llama2-bench:table -->\n\n| a |\n|---|\n\n<!-- llama2-bench:end -->\nrest";
         assert_eq!(spliced, expected);
-        assert_eq!(splice(&spliced, "| a |\n|---|\n").unwrap(), expected, "splicing again changes nothing");
+        assert_eq!(
+            splice(&spliced, TABLE_MARKER, "| a |\n|---|\n").unwrap(),
+            expected,
+            "splicing again changes nothing"
+        );
     }
 
     #[test]
     fn line_ends_are_the_file_s() {
         let text = "A\r\n  <!-- llama2-bench:table --> \r\n<!-- llama2-bench:end -->";
-        let spliced = splice(text, "x\ny\n").unwrap();
+        let spliced = splice(text, TABLE_MARKER, "x\ny\n").unwrap();
         let expected = "A\r\n  <!-- llama2-bench:table --> \r\n\r\nx\r\ny\r\n\r\n<!-- llama2-bench:end -->";
         assert_eq!(spliced, expected);
     }
 
     #[test]
     fn markers_that_are_not_a_pair_are_said() {
-        let error = |text: &str| splice(text, "x").unwrap_err().to_string();
+        let error = |text: &str| splice(text, TABLE_MARKER, "x").unwrap_err().to_string();
         assert!(error("A").starts_with("no line <!-- llama2-bench:table -->: put"));
         assert!(error(TABLE_MARKER).starts_with("no line <!-- llama2-bench:end -->: put"));
         let reversed = format!("{END_MARKER}\n{TABLE_MARKER}\n");
         assert_eq!(
             error(&reversed),
-            "line 1: <!-- llama2-bench:end --> stands above <!-- llama2-bench:table -->"
+            "line 1: <!-- llama2-bench:end --> stands above the line that begins the table"
         );
         let doubled = format!("{TABLE_MARKER}\n{END_MARKER}\n{TABLE_MARKER}\n");
         assert_eq!(error(&doubled), "line 3: a second <!-- llama2-bench:table -->: expected one");
         let example = format!("```\n{TABLE_MARKER}\n```\n{TABLE_MARKER}\n{END_MARKER}\n");
-        assert!(splice(&example, "x").unwrap().starts_with("```\n<!-- llama2-bench:table -->\n```\n<!--"));
+        assert!(
+            splice(&example, TABLE_MARKER, "x")
+                .unwrap()
+                .starts_with("```\n<!-- llama2-bench:table -->\n```\n<!--")
+        );
+        assert!(!takes_summary(&example) && takes_summary(SUMMARY_MARKER));
         let inline = format!("text {TABLE_MARKER} text\n{END_MARKER}\n");
         assert!(error(&inline).starts_with("no line"));
     }
