@@ -27,6 +27,7 @@ pub use sweep::ranks::WorkerProcesses;
 pub use sweep::resolve::{QUICK_SWEEP, Sweep};
 pub use sweep::setting::{Origin, Setting, SettingsError};
 pub use sweep::setup::{PhaseTimeouts, Setup};
+pub use sweep::suggest::{nearest, suggestion};
 pub use sweep::units::{format_bytes, parse_bytes};
 pub use sweep::values::{
     Bytes, CellOrder, FlagKind, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SweepRow, Whole,

@@ -8,6 +8,7 @@ use protocol::{EngineProgram, LONGEST_NAME, Options};
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
 use crate::sweep::ranks::find_on_path;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
+use crate::sweep::suggest::suggestion;
 use crate::sweep::values::{CommandLine, brief};
 
 /// The engines that come with the program.
@@ -141,7 +142,7 @@ impl Engines {
     pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
         self.get(engine).ok_or_else(|| {
             let names: Vec<&str> = self.names().collect();
-            format!("unknown engine \"{engine}\": expected one of {}", brief(&names.join(", ")))
+            format!("unknown engine \"{engine}\": {}", brief(&suggestion(engine, &names)))
         })
     }
 

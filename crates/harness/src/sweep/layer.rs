@@ -9,6 +9,7 @@ use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use crate::sweep::setting::{Origin, Setting, SettingsError};
+use crate::sweep::suggest::suggestion;
 use crate::sweep::values::{FlagKind, SettingValue, brief};
 
 /// A key, for flags and for documentation.
@@ -152,19 +153,6 @@ impl<'a> Entry<'a> {
 /// Today's name of a key that runs of earlier versions have by another one.
 fn key_of_today(key: String, known: &[&str]) -> String {
     if key == "ceilings" && known.contains(&"peaks") { "peaks".into() } else { key }
-}
-
-/// The key that was probably meant by `key`, or all that there are.
-fn suggestion(key: &str, known: &[&str]) -> String {
-    // A much longer one is none with a few wrong letters.
-    let near = known
-        .iter()
-        .filter(|known| key.len() < 2 * known.len())
-        .map(|known| (strsim::damerau_levenshtein(key, known), known));
-    match near.filter(|(edits, _)| *edits <= (key.chars().count() / 3).min(3)).min() {
-        Some((_, nearest)) => format!("did you mean {nearest}?"),
-        None => format!("expected one of {}", known.join(", ")),
-    }
 }
 
 /// The settings that a file or flags give: of one key, or of a table of keys.

@@ -13,6 +13,7 @@ mod reference;
 pub(crate) mod resolve;
 pub(crate) mod setting;
 pub(crate) mod setup;
+pub(crate) mod suggest;
 pub(crate) mod units;
 pub(crate) mod values;
 pub(crate) mod variant;
