@@ -276,6 +276,18 @@ fn a_table_is_spliced_into_a_file_and_nothing_else_is_touched() {
 }
 
 #[test]
+fn the_readme_has_the_summary_of_the_kept_run() {
+    let place = Place::new();
+    place.write("README.md", include_str!("../../../README.md"));
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/llama2-15m-fp32-cpu");
+    place
+        .bench(&["report", run, "--splice", "README.md"])
+        .assert()
+        .success()
+        .stderr("README.md: nothing to change\n");
+}
+
+#[test]
 fn a_published_table_is_a_sweep() {
     let place = Place::new();
     let (_, published) = place.run(MOCK, &[]);

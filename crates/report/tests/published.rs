@@ -457,15 +457,15 @@ fn text_stays_in_one_piece() {
 }
 
 #[test]
-fn the_readme_s_tables_are_the_kept_runs() {
-    let readme = include_str!("../../../README.md");
+fn the_tables_of_the_results_page_are_the_kept_runs() {
+    let readme = include_str!("../../../results/README.md");
     let kept = [
         include_str!("../../../results/tinyllama-1.1b-cpu/table.md"),
         include_str!("../../../results/llama2-7b-h100/table.md"),
     ];
     for kept in kept {
         let tables: Vec<&str> = kept.split("\n\n").filter(|part| part.starts_with('|')).collect();
-        assert_eq!(tables.len(), 2, "the documents' table, and that of shares");
+        assert_eq!(tables.len(), 2, "the published columns, and the shares of the peaks");
         for table in tables {
             assert!(readme.contains(table.trim_end()), "{table}");
         }
