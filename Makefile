@@ -41,6 +41,7 @@ docs:
 	@python3 scripts/docs.py
 
 docs-check: docs
+	@python3 scripts/check_docs.py
 
 clean:
 	cargo clean

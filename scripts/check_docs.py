@@ -149,6 +149,9 @@ def check(path, place, write):
             block += [f"$ {command}", *(shown if "…" in shown else printed)]
         if write and language == "console":
             new = new.replace("\n".join(lines) + "\n", "\n".join(block) + "\n", 1)
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
+        if not ((REPOSITORY / path).parent / link).exists():
+            failures.append(f"{path}: {link} is not there")
     for span in re.findall(r"(?<!`)`(llama2-bench [a-z][^`…]*)`", text):
         try:
             place.run(f"{span} --help")
@@ -175,16 +178,19 @@ def check(path, place, write):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    built = "release" if (REPOSITORY / "target/release/llama2-bench").exists() else "debug"
-    parser.add_argument("--programs", type=Path, default=REPOSITORY / "target" / built, help="the folder of llama2-bench")
+    built = sorted((REPOSITORY / "target").glob("*/llama2-bench"), key=lambda program: program.stat().st_mtime)
+    parser.add_argument("--programs", type=Path, help="the folder of llama2-bench [default: the newest in target/]")
     parser.add_argument("--write", action="store_true", help="write what is printed now into the documents")
     parser.add_argument("documents", nargs="*", help="the documents to check [default: all]")
     arguments = parser.parse_args()
+    if not (arguments.programs or built):
+        sys.exit("check_docs: no llama2-bench in target/: run `make build`")
+    programs = (arguments.programs or built[-1].parent).absolute()
     guides = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "docs/guide").glob("*.md"))
     failures = []
     for path in arguments.documents or ["README.md", "results/README.md", *guides]:
         with tempfile.TemporaryDirectory() as folder:
-            failures += check(path, Place(Path(folder), arguments.programs.absolute()), arguments.write)
+            failures += check(path, Place(Path(folder), programs), arguments.write)
     print(*failures, sep="\n", file=sys.stderr)
     sys.exit(1 if failures else 0)
 
