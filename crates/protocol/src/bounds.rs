@@ -6,6 +6,21 @@ use std::ops::RangeInclusive;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+/// A share of a time.
+pub(crate) const FRACTION: RangeInclusive<f64> = 0.0..=1.0;
+/// A time that may be none, of at most thirty years.
+pub(crate) const SECONDS: RangeInclusive<f64> = 0.0..=1e9;
+/// Memory: no processor addresses more than 4 PiB.
+pub(crate) const BYTES: RangeInclusive<f64> = 0.0..=(1_u64 << 52) as f64;
+/// Power of one GPU. NVML's number of milliwatts can't say more.
+pub(crate) const WATTS: RangeInclusive<f64> = 0.0..=1e7;
+/// Energy of one GPU: the most power over the longest time.
+pub(crate) const JOULES: RangeInclusive<f64> = 0.0..=1e16;
+/// Bytes or operations a second: a million times what the fastest device of 2026 does is too much.
+pub(crate) const RATE: RangeInclusive<f64> = 1.0..=1e21;
+/// Tasks that run or wait.
+pub(crate) const LOAD_AVERAGE: RangeInclusive<f64> = 0.0..=1e9;
+
 /// A number, an optional one, or several.
 pub(crate) trait Numbers {
     /// Each of them.
@@ -58,53 +73,46 @@ fn within<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     }
 }
 
-/// A share of a time.
 pub(crate) fn share<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "a share", 0.0..=1.0)
+    within(deserializer, "a share", FRACTION)
 }
 
-/// A time that may be none, of at most thirty years.
 pub(crate) fn seconds<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "seconds", 0.0..=1e9)
+    within(deserializer, "seconds", SECONDS)
 }
 
-/// Memory: no processor addresses more than 4 PiB.
 pub(crate) fn bytes<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "bytes of memory", 0.0..=(1_u64 << 52) as f64)
+    within(deserializer, "bytes of memory", BYTES)
 }
 
-/// Power of one GPU. NVML's number of milliwatts can't say more.
 pub(crate) fn watts<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "watts", 0.0..=1e7)
+    within(deserializer, "watts", WATTS)
 }
 
-/// Energy of one GPU: the most power over the longest time.
 pub(crate) fn joules<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "joules", 0.0..=1e16)
+    within(deserializer, "joules", JOULES)
 }
 
-/// Bytes or operations a second: a million times what the fastest device of 2026 does is too much.
 pub(crate) fn per_second<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "a rate per second", 1.0..=1e21)
+    within(deserializer, "a rate per second", RATE)
 }
 
-/// Tasks that run or wait.
 pub(crate) fn load_average<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    within(deserializer, "a load average", 0.0..=1e9)
+    within(deserializer, "a load average", LOAD_AVERAGE)
 }
 
 #[cfg(test)]

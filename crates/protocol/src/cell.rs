@@ -9,11 +9,12 @@ use crate::{Device, Precision};
 
 /// The sizes of a cell, which name it among those of its engine and model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CellSize {
-    /// Sequences at once.
+    /// Batch size: sequences at once.
     pub batch_size: u32,
-    /// Tokens of the prompt.
+    /// Prompt length in tokens.
     pub prompt_length: u32,
 }
 
@@ -38,11 +39,13 @@ impl FromStr for CellSize {
 
 /// The ranks of tensor parallelism that share a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Ranks {
-    /// How many there are.
+    /// The number of ranks.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub world_size: u32,
-    /// Rank 0's part alone was measured, in one process and without the sums over ranks.
+    /// True where only rank 0's part was measured, in one process and without all-reduces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_rank: bool,
 }
@@ -69,7 +72,7 @@ pub struct TableKey {
     pub model: String,
     /// The number format of weights, activations and KV cache.
     pub precision: Precision,
-    /// Where it ran.
+    /// The device.
     pub device: Device,
     /// The ranks that shared the model.
     pub ranks: Ranks,
@@ -79,25 +82,31 @@ pub struct TableKey {
 
 /// What identifies a cell: one engine × batch size × prompt length of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CellKey {
     /// The model's name.
     #[serde(deserialize_with = "crate::texts::name")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Name"))]
     pub model: String,
     /// The number format of weights, activations and KV cache.
     pub precision: Precision,
-    /// Where it ran.
+    /// The device.
     pub device: Device,
     /// The ranks that shared the model.
     pub ranks: Ranks,
     /// The engine's name in `engines.toml`.
     #[serde(deserialize_with = "crate::texts::name")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Name"))]
     pub engine: String,
-    /// Sequences at once.
+    /// Batch size: sequences at once.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub batch_size: u32,
-    /// Tokens of the prompt.
+    /// Prompt length in tokens.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub prompt_length: u32,
     /// Decode forwards of a generation.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub generation_length: u32,
 }
 

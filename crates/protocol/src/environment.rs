@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Gpu, Hello, LockedClock, MeasuredPeaks, ProcessorState, Share};
 
-/// Which model this is.
+/// The model's identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModelFacts {
-    /// Of its config and weights (docs/concepts/checkpoints.md says how).
+    /// SHA-256 over its config and weights (docs/concepts/checkpoints.md says how).
     pub fingerprint: String,
     /// HF's `config.json`.
     pub config: serde_json::Value,
@@ -17,25 +18,28 @@ pub struct ModelFacts {
 
 /// The program that an engine's worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineProgram {
     /// Program and arguments as they were started, folders left out.
     pub command: String,
-    /// SHA-256 in hex of the program's file, of each argument that is one, and of what else `engines.toml` says that it is
-    /// made of; of files of more than 1 GiB that of their length and 64 blocks. Without those of program and arguments that can't be read.
+    /// SHA-256 in hex of the program's file, of each argument that is a file, and of each entry of `also`. A file of more than
+    /// 1 GiB is hashed by its length and 64 blocks. Files of program and arguments that can't be read are left out.
     pub sha256: Vec<String>,
 }
 
-/// Two runs that were measured interleaved, so that the machine's drift hit both.
+/// Two runs that were measured interleaved, so that drift common to both cancels out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pair {
-    /// The same in both, and in no other.
+    /// An id that only these two runs share.
     pub id: String,
-    /// Whether this is the one that the other is held against.
+    /// True for the baseline.
     pub is_baseline: bool,
 }
 
-/// This program.
+/// The version of llama2-bench.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgramVersion {
     /// Its version.
     pub version: String,
@@ -45,57 +49,60 @@ pub struct ProgramVersion {
 
 /// `environment.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// When the run began, UTC.
     pub started: String,
-    /// This program.
+    /// The version of llama2-bench.
     pub program: ProgramVersion,
-    /// The operating system's kernel, by its number.
+    /// The kernel's name and version.
     pub kernel: String,
     /// The processor's model name.
     pub cpu: String,
-    /// Processors that this program may run on.
+    /// The number of processors that this program may run on.
     pub cores: u32,
-    /// Of the frequency governor, where there is one.
+    /// The frequency governor; `None` where there is none.
     pub cpu_governor: Option<String>,
-    /// Which CPUs the run may use and what changes their speed; `None` in a run from before that was recorded.
+    /// The CPUs that the run may use, and what changes their speed; `None` in old runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<ProcessorState>,
-    /// RAM.
+    /// The machine's RAM, in bytes.
     #[serde(deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Bytes"))]
     pub memory_bytes: u64,
     /// The one-minute load average when the run began.
     #[serde(deserialize_with = "crate::bounds::load_average")]
+    #[cfg_attr(test, schemars(with = "crate::schema::LoadAverage"))]
     pub load_average: f64,
     /// NVIDIA GPUs; empty where there are none.
     pub gpus: Vec<Gpu>,
-    /// The device's measured peaks; `None` where none were measured. Runs of before 2026-11-30 call them `ceilings`.
+    /// The device's measured peaks; `None` where none were measured. Runs from before 2026-11-30 call them `ceilings`.
     #[serde(default, alias = "ceilings", skip_serializing_if = "Option::is_none")]
     pub peaks: Option<MeasuredPeaks>,
-    /// Who each engine's worker said it is.
+    /// The hello of each engine's worker.
     pub engines: BTreeMap<String, Hello>,
-    /// Which program each engine's worker is.
+    /// The program of each engine's worker.
     #[serde(default)]
     pub programs: BTreeMap<String, EngineProgram>,
-    /// Which model each name is.
+    /// The models, by name.
     #[serde(default)]
     pub models: BTreeMap<String, ModelFacts>,
-    /// Which machine this is: a hash of its `machine-id`, of this program's own; `None` where it has none.
+    /// The machine: a hash of its `machine-id` that only this program makes; `None` where it has none.
     #[serde(default)]
     pub machine: Option<String>,
     /// SHA-256 of the `sweep.toml` beside this file, in hex.
     #[serde(default)]
     pub sweep_sha256: String,
-    /// In a run that was measured interleaved with another: which.
+    /// The pair, in a run that was measured interleaved with another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
-    /// Of a run that measured a share of its sweep's cells: which.
+    /// The share of the sweep's cells, such as `2/8`, in a run of `--shard`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Share>,
     /// The clock that the GPUs were locked to during the run; `None` where they were left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked_gpu_clocks: Option<LockedClock>,
-    /// In a run of several parts: what this part does otherwise than the first, one line each.
+    /// Differences from the run's first part, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs_from_first_part: Vec<String>,
 }

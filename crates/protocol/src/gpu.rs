@@ -10,45 +10,49 @@ use crate::Phase;
 
 /// An NVIDIA GPU. `None` where the driver does not say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gpu {
-    /// The driver's name of it.
+    /// The driver's name for the GPU.
     pub name: String,
-    /// Its memory.
+    /// Its memory, in bytes.
     #[serde(deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Bytes"))]
     pub memory_bytes: u64,
-    /// The driver.
+    /// The driver's version.
     pub driver_version: String,
     /// The newest CUDA that the driver runs, such as `13.0`.
     #[serde(default)]
     pub cuda_version: Option<String>,
-    /// Of its kernels' architecture, such as `9.0`.
+    /// Compute capability, such as `9.0`.
     #[serde(default)]
     pub compute_capability: Option<String>,
-    /// The power that it may draw.
+    /// Power limit, in watts.
     #[serde(default, deserialize_with = "crate::bounds::watts")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Watts>"))]
     pub power_limit_watts: Option<f64>,
-    /// The fastest clock of its multiprocessors.
+    /// Highest clock of its multiprocessors, in MHz.
     #[serde(default)]
     pub max_sm_clock_mhz: Option<u32>,
-    /// The fastest clock of its memory.
+    /// Highest clock of its memory, in MHz.
     #[serde(default)]
     pub max_memory_clock_mhz: Option<u32>,
-    /// Whether its memory corrects errors.
+    /// True where its memory corrects errors (ECC).
     #[serde(default)]
     pub ecc: Option<bool>,
-    /// Whether it is cut into instances (MIG).
+    /// True where it is split into instances (MIG).
     #[serde(default)]
     pub mig: Option<bool>,
-    /// Generation of its PCIe link, as it is now.
+    /// Current generation of its PCIe link.
     #[serde(default)]
     pub pcie_generation: Option<u32>,
-    /// Lanes of that link.
+    /// Current lanes of that link.
     #[serde(default)]
     pub pcie_width: Option<u32>,
 }
 
 /// Why a GPU's clocks are lower than they could be: NVML's reasons, but for those that are somebody's setting or idleness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Throttle {
     /// The power limit: the usual one under load.
@@ -67,11 +71,12 @@ pub enum Throttle {
 
 /// A clock that the multiprocessors of a GPU are locked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LockedClock {
     /// The base clock: the one that the GPU holds within its power limit under any load.
     Base,
-    /// So many MHz.
+    /// A clock in MHz.
     #[serde(untagged)]
     Mhz(u32),
 }
@@ -97,55 +102,66 @@ impl FromStr for LockedClock {
     }
 }
 
-/// What the GPU did from the request of a cell to its answer. Columns have a figure a sample, or none where the GPU does not
-/// say.
+/// What the GPU did from the request of a cell to its answer. A list has one figure a sample, or is empty where the GPU does not
+/// report it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GpuSeries {
-    /// How long that was.
+    /// Seconds from the request to the answer.
     #[serde(deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Seconds"))]
     pub seconds: f64,
-    /// The energy of that time, by the GPU's own counter.
+    /// Energy used in that time, in joules, by the GPU's counter.
     #[serde(default, deserialize_with = "crate::bounds::joules")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Joules>"))]
     pub energy_joules: Option<f64>,
-    /// Where phases began.
+    /// The beginnings of the phases.
     pub phases: Vec<GpuPhase>,
-    /// When each sample was taken, from the request on.
+    /// Time of each sample, in seconds from the request.
     #[serde(deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Seconds>"))]
     pub sample_seconds: Vec<f64>,
-    /// Power drawn.
+    /// Power in watts, one figure a sample.
     #[serde(deserialize_with = "crate::bounds::watts")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Watts>"))]
     pub power_watts: Vec<f64>,
-    /// Temperature.
+    /// Temperature in °C, one figure a sample.
     pub temperature_celsius: Vec<u32>,
-    /// Clock of the multiprocessors.
+    /// Clock of the multiprocessors in MHz, one figure a sample.
     pub sm_clock_mhz: Vec<u32>,
-    /// Clock of the memory.
+    /// Clock of the memory in MHz, one figure a sample.
     pub memory_clock_mhz: Vec<u32>,
-    /// How many samples were taken while clocks were held down, by reason.
+    /// Samples taken while the GPU was throttled, by reason.
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Throttle, u32>"))]
     pub throttled_samples: BTreeMap<Throttle, u32>,
-    /// Memory in use on the GPU before the cell's worker was started.
+    /// Bytes in use on the GPU before the cell's worker was started.
     #[serde(default, deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Bytes>"))]
     pub used_before_bytes: Option<u64>,
-    /// Memory in use after the worker ended, where it did and that is more than there was before.
+    /// Bytes in use after the worker ended, where that is more than before.
     #[serde(default, deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Bytes>"))]
     pub left_bytes: Option<u64>,
-    /// Earlier tries of the cell whose figures were not kept, because the GPU throttled for another reason than its power limit.
+    /// Earlier tries that were discarded because the GPU throttled for a reason other than its power limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub throttled_tries: u32,
 }
 
-/// Where a phase of a cell began.
+/// The beginning of a phase of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GpuPhase {
     /// Which.
     pub phase: Phase,
-    /// When, from the request on.
+    /// Seconds from the request.
     #[serde(deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Seconds"))]
     pub seconds: f64,
-    /// Energy up to there, from the request on.
+    /// Energy from the request to there, in joules.
     #[serde(default, deserialize_with = "crate::bounds::joules")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Joules>"))]
     pub energy_joules: Option<f64>,
 }
 

@@ -4,9 +4,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 /// No forward takes less than a nanosecond: light gets 30 cm far.
-const SHORTEST: f64 = 1e-9;
+pub(crate) const SHORTEST: f64 = 1e-9;
 /// None takes more than thirty years. The longest deadline of a sweep is the same.
-const LONGEST: f64 = 1e9;
+pub(crate) const LONGEST: f64 = 1e9;
 
 /// A latency that can be one. A device's clock may be too coarse to see it, and then says 0.
 fn check(seconds: f64, may_be_zero: bool) -> Result<f64, String> {

@@ -17,6 +17,8 @@ mod message;
 mod peaks;
 mod processor;
 mod read_measurement;
+#[cfg(test)]
+mod schema;
 mod share;
 mod texts;
 mod verification;

@@ -9,16 +9,20 @@ pub const SCHEMA: u32 = 2;
 
 /// One timed generation: one prefill and `generation_length` decode forwards. Seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
     /// The generation's own prefill.
     #[serde(deserialize_with = "crate::latency::latency")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Latency"))]
     pub prompt_seconds: f64,
     /// Each decode forward, in order.
     #[serde(deserialize_with = "crate::latency::latencies")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Latency>"))]
     pub token_seconds: Vec<f64>,
-    /// From before the prefill to after the last decode forward, with everything between.
+    /// Wall clock from before the prefill to after the last decode forward.
     #[serde(deserialize_with = "crate::latency::latency")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Latency"))]
     pub wall_seconds: f64,
 }
 
@@ -32,45 +36,56 @@ impl Generation {
 
 /// The same forwards by the device's own clock: CUDA events around each. Seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSeconds {
     /// Each timed prefill.
     #[serde(deserialize_with = "crate::latency::device_latencies")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::DeviceLatency>"))]
     pub prompt: Vec<f64>,
     /// Each decode forward of each timed generation, in order.
     #[serde(deserialize_with = "crate::latency::device_latencies_of_each")]
+    #[cfg_attr(test, schemars(with = "Vec<Vec<crate::schema::DeviceLatency>>"))]
     pub tokens: Vec<Vec<f64>>,
 }
 
 /// What a cell held in memory. Bytes; `None` where the engine does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// The weights as the engine holds them.
     #[serde(default, deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Bytes>"))]
     pub weights_bytes: Option<u64>,
     /// The KV cache at the end of the generation.
     #[serde(default, deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Bytes>"))]
     pub kv_cache_bytes: Option<u64>,
     /// The most that the worker held during this cell.
     #[serde(default, deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Bytes>"))]
     pub peak_bytes: Option<u64>,
 }
 
 /// Shares of a generation's time that rank 0 spends in collectives, waiting for other ranks in them included.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectiveShares {
-    /// Of the prefill, from 0 to 1.
+    /// Share of the prefill.
     #[serde(deserialize_with = "crate::bounds::share")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Fraction"))]
     pub prompt: f64,
-    /// Of the decode forwards, from 0 to 1.
+    /// Share of the decode forwards.
     #[serde(deserialize_with = "crate::bounds::share")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Fraction"))]
     pub tokens: f64,
 }
 
-/// How a cell ended that was not measured.
+/// The end of a cell that was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The cell needs more memory than there is: a result, printed as `OOM`.
@@ -81,7 +96,7 @@ pub enum FailureKind {
     Crashed,
     /// The engine, or the worker's side of the pipe, reported an error.
     Failed,
-    /// Not attempted.
+    /// The cell was not tried.
     Skipped,
 }
 
@@ -111,15 +126,16 @@ impl FailureKind {
 
 /// Why a cell has no figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CellFailure {
-    /// How it ended.
+    /// The kind of end.
     pub kind: FailureKind,
-    /// Where it ended; `None` where it was not tried.
+    /// The phase in which it ended; `None` where the cell was not tried.
     pub phase: Option<Phase>,
-    /// What was reported: one line.
+    /// What was reported, in one line.
     pub error: String,
-    /// The cell whose end this one repeats; `None` where the cell itself was tried.
+    /// The smaller cell that ran out of memory, so that this one was not tried; `None` where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inferred_from: Option<CellSize>,
 }
@@ -131,22 +147,26 @@ impl CellFailure {
     }
 }
 
-/// What a cell that was measured left.
+/// The result of a measured cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MeasuredCell {
     /// Seconds from the worker's start to its model being ready; `None` where the worker had it already.
     #[serde(default, deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Seconds>"))]
     pub load_seconds: Option<f64>,
-    /// What the worker said of how it built the model, one line each.
+    /// The worker's notes about how it built the model, one line each.
     #[serde(default, deserialize_with = "crate::texts::record_notes", skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "crate::schema::RecordNotes"))]
     pub notes: Vec<String>,
     /// The worker's series.
     pub series: Measured,
 }
 
-/// How a cell ended.
+/// The end of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Measured.
@@ -157,20 +177,22 @@ pub enum Outcome {
 
 /// A line of `measurements.jsonl`: one cell, one replicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Measurement {
     /// [`SCHEMA`].
+    #[cfg_attr(test, schemars(range(min = SCHEMA, max = SCHEMA)))]
     pub schema: u32,
-    /// The cell.
+    /// The cell's identity.
     pub key: CellKey,
-    /// Which measurement of the cell, from 0.
+    /// The replicate's number, from 0.
     pub replicate: u32,
-    /// Which part of its run this belongs to, from 1: `environment.json`, `environment-2.json`, …
+    /// The part of the run, from 1: `environment.json`, `environment-2.json`, …
     pub part: u32,
-    /// The most device memory that the engine was allowed to use; `None` where nothing bounded it.
+    /// Limit of the device's memory, in bytes; `None` where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_memory_limit_bytes: Option<u64>,
-    /// The procedure, where it does not fix how many prefills and generations there are.
+    /// The procedure, where `until` decides how many prefills and generations there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub procedure: Option<Procedure>,
     /// Bytes a second that the processor read from memory right before or right after, the most; `None` where that was not
@@ -180,14 +202,15 @@ pub struct Measurement {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::bounds::per_second"
     )]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Rate>"))]
     pub read_bytes_per_second: Option<f64>,
-    /// What the GPU did; `None` where there is none.
+    /// What the GPU did; `None` on a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSeries>,
-    /// What else the machine did meanwhile; `None` where the cell was not tried, and in records of earlier versions.
+    /// What else the machine did meanwhile; `None` where the cell was not tried, and in old records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,
-    /// How it ended, with the series where it was measured.
+    /// The end of the cell, with the series where it was measured.
     pub outcome: Outcome,
 }
 

@@ -15,6 +15,7 @@ pub type Options = BTreeMap<String, serde_json::Value>;
 
 /// What the harness asks of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
     /// Build the model. Answered by [`Reply::Loaded`].
@@ -23,29 +24,30 @@ pub enum Request {
     Measure(MeasureRequest),
     /// Generate greedily, untimed. Answered by [`Reply::Generated`].
     Generate(GenerateRequest),
-    /// Measure what the device can do at most. Answered by [`Reply::Peaks`].
+    /// Measure the device's peaks. Answered by [`Reply::Peaks`].
     Peaks(PeaksRequest),
     /// Run one forward of each kind of a cell for a profiler, untimed. Answered by [`Reply::Profiled`].
     Profile(MeasureRequest),
-    /// End in order. Answered by the worker's exit.
+    /// Stop gracefully. Answered by the worker's exit.
     Shutdown,
 }
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
     /// The first line of every worker, unasked.
     Hello(Hello),
-    /// Where it stands; at any time between a request and its answer.
+    /// The worker's progress, at any time between a request and its answer.
     Progress(Progress),
     /// The model is ready.
     Loaded(Loaded),
     /// The cell is measured.
     Measured(Measured),
-    /// The tokens.
+    /// The generated tokens.
     Generated(Generated),
-    /// What was reached.
+    /// The peaks that were reached.
     Peaks(Reached),
     /// The forwards were run.
     Profiled(Profiled),
@@ -53,8 +55,9 @@ pub enum Reply {
     Failed(Failure),
 }
 
-/// Where weights come from.
+/// The source of the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ModelSource {
     /// A folder in HF's format: `config.json` and safetensors.
@@ -73,13 +76,14 @@ pub enum ModelSource {
 
 /// Build this model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LoadRequest {
-    /// Where weights come from.
+    /// The source of the weights.
     pub model: ModelSource,
-    /// Where to compute.
+    /// The device to compute on.
     pub device: Device,
-    /// In which precision.
+    /// The precision to compute in.
     pub precision: Precision,
     /// Threads of the engine's own pool; `None` takes one a core.
     pub threads: Option<u32>,
@@ -96,8 +100,9 @@ pub struct LoadRequest {
     pub options: Options,
 }
 
-/// How often a cell is run.
+/// The number of forwards that a cell is measured with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Procedure {
     /// Untimed prefills first, and untimed decode forwards before the first generation.
@@ -109,7 +114,7 @@ pub struct Procedure {
     /// Stop earlier once the 95 % interval of the mean is at most this share of the mean to each side; `None` runs them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<f64>,
-    /// With `until`, the fewest timed prefills and generations; without it, 0.
+    /// The fewest timed prefills and generations with `until`; 0 without it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_runs: u32,
 }
@@ -127,21 +132,23 @@ fn is_zero(number: &u32) -> bool {
 
 /// Measure this cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MeasureRequest {
     /// Token ids, one row a sequence, all of one length.
     pub prompt_ids: Vec<Vec<u32>>,
     /// Decode forwards of a generation.
     pub generation_length: u32,
-    /// How often.
+    /// The procedure.
     pub procedure: Procedure,
-    /// Of several ranks: run one more generation, untimed, and say which share of it passes in collectives.
+    /// Run one more, untimed generation of several ranks, and report the share of its time in collectives.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub collectives: bool,
 }
 
 /// Generate this many tokens, greedily, and never stop at EOS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
     /// Token ids, one row a sequence, all of one length.
@@ -154,6 +161,7 @@ pub struct GenerateRequest {
 
 /// A library an engine is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Library {
     /// Its name.
@@ -166,16 +174,18 @@ pub struct Library {
 
 /// A device as an engine sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UsableDevice {
     /// Its name in a sweep; `cuda` alone where no index can be said.
     pub device: String,
-    /// Why it can't be used; `None` where it can.
+    /// The reason why it can't be used; `None` where it can.
     pub unusable: Option<String>,
 }
 
-/// Who speaks.
+/// The worker's first line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// [`crate::PROTOCOL`].
@@ -189,25 +199,26 @@ pub struct Hello {
     /// The engine's own options, with the values that each may have, the default first; none where any will do.
     #[serde(default)]
     pub options: BTreeMap<String, Vec<serde_json::Value>>,
-    /// Its latencies are scripted, and do not pass on the clock of the world.
+    /// True where its latencies are scripted and don't pass on a real clock.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub virtual_clock: bool,
-    /// It can be started as several ranks that share a model.
+    /// True where it can be started as several ranks that share a model.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tensor_parallel: bool,
-    /// It can bound the device memory that it uses ([`LoadRequest::device_memory_limit_bytes`]).
+    /// True where it can limit the device memory that it uses ([`LoadRequest::device_memory_limit_bytes`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub device_memory_limit: bool,
-    /// It can measure one rank of several by itself ([`LoadRequest::one_rank_of`]).
+    /// True where it can measure one rank of several by itself ([`LoadRequest::one_rank_of`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_rank: bool,
-    /// The ranks that it is, in their order; empty where it is one process.
+    /// The places of its ranks, in order; empty for one process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankPlace>,
 }
 
-/// Where a rank runs.
+/// The place of a rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RankPlace {
     /// The machine's name.
@@ -217,8 +228,9 @@ pub struct RankPlace {
     pub process: Option<u32>,
 }
 
-/// Where a worker stands.
+/// A worker's progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     /// The phase.
@@ -229,39 +241,45 @@ pub struct Progress {
     pub of: u32,
     /// The last forward's latency.
     #[serde(default, deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Seconds>"))]
     pub last_seconds: Option<f64>,
 }
 
 /// The model is ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Loaded {
     /// The weights as the engine holds them.
     #[serde(deserialize_with = "crate::bounds::bytes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Bytes"))]
     pub weights_bytes: u64,
-    /// What a reader should know of how the model was built, one line each.
+    /// What a reader should know about how the model was built, one line each.
     #[serde(default, deserialize_with = "crate::texts::notes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Notes"))]
     pub notes: Vec<String>,
 }
 
 /// The series of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     /// Seconds of each timed prefill.
     #[serde(deserialize_with = "crate::latency::latencies")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Latency>"))]
     pub prompt_seconds: Vec<f64>,
     /// The timed generations.
     pub generations: Vec<Generation>,
     /// The same forwards by the device's clock; `None` where the device has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_seconds: Option<DeviceSeconds>,
-    /// Memory of the cell; of several ranks, the most that one of them held.
+    /// Memory of the cell; with several ranks, the most that one of them held.
     pub memory: Memory,
-    /// Of several ranks: the memory of each.
+    /// Memory of each rank; empty for one process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<Memory>,
-    /// Of several ranks: the time that passes in collectives, where that was asked for.
+    /// Time of several ranks in collectives, where the request asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collectives: Option<CollectiveShares>,
     /// SHA-256 of the greedy tokens (little-endian u32, batch row after batch row), in hex.
@@ -273,6 +291,7 @@ pub type Logits = Vec<Vec<Vec<f32>>>;
 
 /// The greedy tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Generated {
     /// New tokens only, one row a sequence.
@@ -286,18 +305,21 @@ pub struct Generated {
 
 /// The forwards for a profiler were run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Profiled {
-    /// What kept a profiler from seeing them, one line each.
+    /// What kept a profiler from seeing the forwards, one line each.
     #[serde(default, deserialize_with = "crate::texts::notes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Notes"))]
     pub notes: Vec<String>,
 }
 
 /// A request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// Where.
+    /// The phase in which it failed.
     pub phase: Phase,
     /// What the engine reported.
     pub message: String,

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Device, MachineLoad, Options, Precision};
 
-/// Measure what the device can do at most, as the engine's libraries reach it. No model is loaded.
+/// Measure the device's peaks as the engine's libraries reach them. No model is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PeaksRequest {
-    /// Which device.
+    /// The device to measure.
     pub device: Device,
-    /// Whose matrix products to measure.
+    /// The precisions whose matrix products to measure.
     pub precisions: Vec<Precision>,
     /// Threads of the engine's own pool; `None` takes one a core.
     pub threads: Option<u32>,
@@ -24,15 +25,18 @@ pub struct PeaksRequest {
     pub options: Options,
 }
 
-/// What an engine reached on a device.
+/// The peaks that an engine reached on a device.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reached {
     /// Bytes a second read from memory, the fastest of several passes.
     #[serde(default, deserialize_with = "crate::bounds::per_second")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Rate>"))]
     pub read_bytes_per_second: Option<f64>,
     /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
     #[serde(default, deserialize_with = "crate::bounds::per_second")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, crate::schema::Rate>"))]
     pub flops_per_second: BTreeMap<Precision, f64>,
     /// The same over `sustained_seconds`: the mean, with whatever clocks the device's power allows by then.
     #[serde(
@@ -40,29 +44,35 @@ pub struct Reached {
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "crate::bounds::per_second"
     )]
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, crate::schema::Rate>"))]
     pub sustained_flops_per_second: BTreeMap<Precision, f64>,
     /// What a reader should know, one line each.
     #[serde(default, deserialize_with = "crate::texts::notes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Notes"))]
     pub notes: Vec<String>,
 }
 
-/// The most that was reached, and by which engine.
+/// A peak, and the engine that reached it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MeasuredPeak {
-    /// Bytes, or operations, a second.
+    /// Bytes, or floating-point operations, per second.
     #[serde(deserialize_with = "crate::bounds::per_second")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Rate"))]
     pub per_second: f64,
     /// The engine.
     pub by: String,
 }
 
-/// The most that was reached over seconds, with the clock that the device's power allowed by then.
+/// A peak over seconds, with the clock that the power limit allowed by then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SustainedPeak {
-    /// Operations a second: the mean.
+    /// Mean floating-point operations per second.
     #[serde(deserialize_with = "crate::bounds::per_second")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Rate"))]
     pub per_second: f64,
     /// The engine.
     pub by: String,
@@ -71,19 +81,22 @@ pub struct SustainedPeak {
     pub sm_clock_mhz: Option<f64>,
 }
 
-/// What a device can do at most: the best that any engine reached.
+/// A device's peaks: the best that any engine reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MeasuredPeaks {
     /// The device.
     pub device: Device,
-    /// Reading from memory.
+    /// Reading memory.
     pub read_bytes: Option<MeasuredPeak>,
     /// Matrix products, by precision.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, MeasuredPeak>"))]
     pub flops: BTreeMap<Precision, MeasuredPeak>,
-    /// Matrix products that went on for seconds, by precision; empty where only a burst was measured.
+    /// Matrix products repeated for seconds, by precision; empty where only a burst was measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, SustainedPeak>"))]
     pub sustained_flops: BTreeMap<Precision, SustainedPeak>,
     /// What else the machine did meanwhile; `None` in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The processor's state when a run began. Lists of CPUs are as the kernel writes them: `0-3,8`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessorState {
     /// CPUs that this program may run on (its affinity).
     pub allowed_cpus: String,
@@ -23,10 +24,10 @@ pub struct ProcessorState {
     /// The lowest and the highest frequency that the governor may choose, in MHz.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mhz_range: Option<(f64, f64)>,
-    /// Whether frequencies above the nominal one are allowed.
+    /// True where frequencies above the nominal one are allowed (turbo).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boost: Option<bool>,
-    /// Who gets transparent huge pages, and when memory is made ready for them: `madvise, defrag madvise`.
+    /// Settings of transparent huge pages, such as `madvise, defrag madvise`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transparent_huge_pages: Option<String>,
     /// Environment variables that change threads, their places, or the allocator.

@@ -53,22 +53,30 @@ impl Measurement {
 
 /// A record of schema 1: every field beside every other, whether or not the cell was measured.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct MeasurementV1 {
+pub(crate) struct MeasurementV1 {
     #[serde(rename = "schema")]
+    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     _schema: u32,
     #[serde(deserialize_with = "crate::texts::name")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Name"))]
     engine: String,
     #[serde(deserialize_with = "crate::texts::name")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Name"))]
     model: String,
     precision: Precision,
     device: Device,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     world_size: u32,
     #[serde(default)]
     one_rank: bool,
     device_memory_limit_bytes: Option<u64>,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     batch_size: u32,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     prompt_length: u32,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     generation_length: u32,
     replicate: u32,
     outcome: OutcomeV1,
@@ -78,11 +86,14 @@ struct MeasurementV1 {
     #[serde(default = "first_part")]
     part: u32,
     #[serde(default, deserialize_with = "crate::bounds::seconds")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Seconds>"))]
     load_seconds: Option<f64>,
     #[serde(default, deserialize_with = "crate::texts::record_notes")]
+    #[cfg_attr(test, schemars(with = "crate::schema::RecordNotes"))]
     notes: Vec<String>,
     procedure: Option<Procedure>,
     #[serde(deserialize_with = "latencies")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Latency>"))]
     prompt_seconds: Vec<f64>,
     generations: Vec<Generation>,
     device_seconds: Option<DeviceSeconds>,
@@ -92,11 +103,13 @@ struct MeasurementV1 {
     collectives: Option<CollectiveShares>,
     tokens_sha256: Option<String>,
     #[serde(default, deserialize_with = "crate::bounds::per_second")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Rate>"))]
     read_bytes_per_second: Option<f64>,
     gpu: Option<GpuSeries>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum OutcomeV1 {
     Ok,

@@ -24,7 +24,7 @@ impl Share {
         self.index
     }
 
-    /// Of how many.
+    /// The number of shares.
     pub fn count(self) -> u32 {
         self.count
     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer};
 /// The most bytes of the name of an engine or a model: no folder's is longer.
 pub const LONGEST_NAME: usize = 255;
 /// The most notes that a worker may send, or a record may have, which also has the harness's own.
-const MOST_NOTES: usize = 100;
+pub(crate) const MOST_NOTES: usize = 100;
 /// The most bytes of a note.
-const LONGEST_NOTE: usize = 4096;
+pub(crate) const LONGEST_NOTE: usize = 4096;
 
 pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;

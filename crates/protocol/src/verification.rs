@@ -6,27 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 
-/// How one engine stands against the one that all are compared with.
+/// An engine compared with the one that all are compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Agreement {
     /// The engine.
     pub engine: String,
-    /// What kept it from answering; then nothing else is known.
+    /// The reason why it gave no answer; then nothing else is known.
     pub error: Option<String>,
-    /// The greedy tokens are the same.
+    /// True where the greedy tokens are the same.
     pub same_tokens: bool,
-    /// The first place where a token differs: step, then batch row.
+    /// First place where a token differs: step, batch row.
     pub first_difference: Option<(usize, usize)>,
-    /// By how much the logits of the two tokens there differ, where they should have been the other way round.
+    /// Difference of the two tokens' logits where they first differ, the largest of all rows.
     pub logit_gap: Option<f64>,
-    /// The largest absolute difference of a logit, up to the first different token.
+    /// Largest absolute difference of a logit, up to the first different token.
     pub largest_error: f64,
-    /// Where that is: step, batch row, token id.
+    /// Place of that difference: step, batch row, token id.
     pub largest_error_at: Option<(usize, usize, usize)>,
 }
 
-/// How the engines stand to each other on one model.
+/// The comparison of the engines on one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
     /// The model.
     pub model: String,
@@ -34,18 +36,18 @@ pub struct Verification {
     pub precision: Precision,
     /// The engine that the others were compared with; `None` where none answered.
     pub against: Option<String>,
-    /// Why the reference did not answer, where it was asked.
+    /// The reason why the reference gave no answer, where it was asked.
     pub reference_error: Option<String>,
     /// The largest absolute logit of that engine.
     pub largest_logit: f64,
-    /// The largest error that is taken for rounding.
+    /// Largest error that counts as rounding.
     pub tolerance: f64,
     /// The engines, in the sweep's order.
     pub agreements: Vec<Agreement>,
     /// The part of the run whose engines these are, from 1.
     #[serde(default = "crate::measurement::first_part")]
     pub part: u32,
-    /// Engines that were not asked this time, because nothing had changed since they answered, and when that was (UTC).
+    /// Engines that were not asked again because nothing had changed, with the time (UTC) of their answer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reused: BTreeMap<String, String>,
 }
