@@ -45,8 +45,9 @@ class Place:
     def __init__(self, folder, programs):
         self.folder, self.prepared = folder, folder / "runs" / "before"
         runtime = os.environ.get("LLAMA2_BENCH_RUNTIME", str(REPOSITORY / ".runtime"))
-        own = {"PATH": f"{programs}:{os.environ['PATH']}", "LLAMA2_BENCH_RUNTIME": runtime, "XDG_CACHE_HOME": f"{folder}/cache"}
-        self.environment = {**os.environ, **own}
+        cache = dict.fromkeys(("LLAMA2_BENCH_CACHE", "XDG_CACHE_HOME"), f"{folder}/cache")
+        path = f"{programs}:{os.environ['PATH']}"
+        self.environment = {**os.environ, **cache, "PATH": path, "LLAMA2_BENCH_RUNTIME": runtime}
         for name in LINKED:
             (folder / name).symlink_to(REPOSITORY / name)
         shutil.copy(REPOSITORY / "README.md", folder)
@@ -191,8 +192,7 @@ def main():
     for path in arguments.documents or ["README.md", "results/README.md", *guides]:
         with tempfile.TemporaryDirectory() as folder:
             failures += check(path, Place(Path(folder), programs), arguments.write)
-    print(*failures, sep="\n", file=sys.stderr)
-    sys.exit(1 if failures else 0)
+    sys.exit("\n".join(failures) or 0)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ fi
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
 cargo build --workspace --lib --bins
 make --no-print-directory docs-check
+python3 scripts/test_check_docs.py
 python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
