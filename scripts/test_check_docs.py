@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 CHECK = Path(__file__).resolve().with_name("check_docs.py")
+REPOSITORY = CHECK.parents[1]
 
 
 def check(text, *flags):
@@ -59,6 +60,11 @@ class CheckDocs(unittest.TestCase):
     def test_long_documents_and_broken_links_are_found(self):
         self.refused("line\n" * 81, "81 lines are too many")
         self.refused("[a page](nowhere.md)\n", "nowhere.md is not there")
+
+    def test_the_guide_shows_the_example_worker(self):
+        guide = (REPOSITORY / "docs/guide/add-an-engine.md").read_text()
+        shown = guide.split("```python\n")[1].split("```")[0]
+        self.assertIn(shown, (REPOSITORY / "examples/worker/counter.py").read_text())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 """A worker: one class. This engine counts, where yours computes a model."""
 
 import array
-import os
+import json
 import sys
+from pathlib import Path
 
-sys.path.append(os.path.join(os.path.dirname(__file__), "../../scripts/workers"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts" / "workers"))
 from worker import peers
 
 loop = peers.extension(peers.library())  # the timing loop and the protocol
@@ -13,13 +14,17 @@ loop.take_stdout()  # before you import the engine's libraries: what they print 
 
 
 class Counter:
-    vocab_size, max_position_embeddings = 32000, 2048
-
     def hello(self):
         library = {"name": "counter", "version": "1.0", "path": None}
         return {"engine": "counter", "libraries": [library], "devices": [{"device": "cpu", "unusable": None}]}
 
     def load(self, request):
+        model = request["model"]
+        if "seeded" in model:
+            config = model["seeded"]["config"]
+        else:
+            config = json.loads(Path(model["checkpoint"]["dir"], "config.json").read_text())
+        self.vocab_size, self.max_position_embeddings = config["vocab_size"], config["max_position_embeddings"]
         return {"weights_bytes": 0, "notes": ["counts, and computes no model"]}
 
     def begin(self, prompt_ids, generation_length):
