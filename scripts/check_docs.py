@@ -31,9 +31,10 @@ NOT_RUN = [
     (r"--engines-file configs/peers|run .*pytorch-aoti", "needs peers"),
     (r"^scripts/(gpu-bundle|run-gpu-checks)|^(?!.*--list).*cuda", "needs a GPU"),
     (r"^(?!.*--list).*(--world-size|--hostfile|--one-rank)", "needs MPI"),
+    (r"synth --model tinyllama", "writes 4 GB"),
     (r"^scripts/gate.sh|^llama2-bench (run|noise|reproduce)\b(?!.*(--list|mock|--from|--resume))", "measures for minutes"),
 ]
-# Flags that `--list` does not go with, or that need what is not there.
+# Flags that `--list` does not go with.
 NO_LIST = {"--against", "--against-option", "--hostfile", "--profile", "--resume", "--shard"}
 # Commands that say by exit codes 1 and 3 what they found.
 VERDICTS = re.compile(r"^llama2-bench (audit|compare|history|noise|reproduce|run .*--against)")
@@ -168,8 +169,7 @@ def check(path, place, write):
         failures.append(f"{path}: a kept table is another one now: run scripts/check_docs.py --write")
     if write:
         (REPOSITORY / path).write_text(tables)
-    count = len(text.splitlines())
-    if count > {"README.md": 150, "results/README.md": 10_000}.get(path, 80):
+    if (count := len(text.splitlines())) > {"README.md": 150, "results/README.md": 10_000}.get(path, 80):
         failures.append(f"{path}: {count} lines are too many")
     if path == "README.md" and min((line for _, line, _ in blocks(text)), default=99) >= 30:
         failures.append(f"{path}: the first command is below line 30")
