@@ -76,7 +76,16 @@ fn the_schema_accepts_a_session_with_a_worker() {
         .unwrap();
     let mut stdin = worker.stdin.take().unwrap();
     let mut replies = BufReader::new(worker.stdout.take().unwrap()).lines().map(Result::unwrap);
-    hold("reply", &replies.next().unwrap());
+    let hello = replies.next().unwrap();
+    hold("reply", &hello);
+    let page = include_str!("../../../docs/reference/engine-options.md");
+    let Ok(Reply::Hello(hello)) = serde_json::from_str(&hello) else { panic!("no hello: {hello}") };
+    for option in hello.options.keys() {
+        assert!(
+            page.contains(&format!("\n| `{option}` |")),
+            "docs/reference/engine-options.md does not list {option}"
+        );
+    }
     for request in requests() {
         let line = serde_json::to_string(&request).unwrap();
         hold("request", &line);

@@ -1,5 +1,6 @@
 //! The JSON Schemas of `docs/reference/schemas` accept every run that is kept in `results/`, and refuse what is not read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
@@ -47,6 +48,37 @@ fn the_schemas_accept_every_kept_run() {
             let place = format!("{}:{}", path.display(), index + 1);
             hold(&schema, &serde_json::from_str(line).unwrap(), &place);
         }
+    }
+}
+
+/// The names of an object's fields, and of all fields of objects in it.
+fn fields(schema: &Value, names: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                names.extend(properties.keys().cloned());
+            }
+            object.values().for_each(|value| fields(value, names));
+        }
+        Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_pages_name_every_field() {
+    let read = |name: &str| std::fs::read_to_string(root().join("docs/reference").join(name)).unwrap();
+    let (run_folder, pipe) = (read("run-folder.md"), read("protocol.md"));
+    for name in ["environment", "measurements", "verification", "protocol"] {
+        let mut schema = json(&root().join(format!("docs/reference/schemas/{name}.schema.json")));
+        // Records of schema 1 are no longer written.
+        schema["$defs"].as_object_mut().unwrap().remove("MeasurementV1");
+        let mut names = BTreeSet::new();
+        fields(&schema, &mut names);
+        let page = if name == "protocol" { pipe.clone() } else { run_folder.clone() + &pipe };
+        let words: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let missing: Vec<_> = names.iter().filter(|field| !words.contains(field.as_str())).collect();
+        assert!(missing.is_empty(), "docs/reference does not name these fields of {name}: {missing:?}");
     }
 }
 
