@@ -2,6 +2,7 @@
 
 pub(crate) mod against;
 pub(crate) mod audit;
+pub(crate) mod check_worker;
 pub(crate) mod compare;
 pub(crate) mod confirm;
 pub(crate) mod doctor;

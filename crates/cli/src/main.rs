@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
         Command::Peaks(args) => commands::peaks::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::CheckWorker(args) => commands::check_worker::run(&args),
     };
     match status {
         Ok(status) => ExitCode::from(status as u8),

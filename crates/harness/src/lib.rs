@@ -33,6 +33,7 @@ pub use sweep::values::{
     Bytes, CellOrder, FlagKind, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SweepRow, Whole,
 };
 pub use sweep::variant::Variant;
+pub use worker::check::{Check, CheckError, CheckOutcome, CheckSetup, check_worker};
 pub use worker::classify::{Deadline, Evidence, WorkerEnd, classify};
 pub use worker::clock_lock::ClockLock;
 pub use worker::helper::helper_if_asked;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check_worker;
 mod judge;
 mod lists;
 mod measure;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use protocol::{CellSize, Precision, Share};
 
+pub(crate) use check_worker::{CheckFormat, CheckWorkerArgs};
 pub(crate) use judge::{JudgeArgs, Outcome, Output, OutputFormat, parse_share};
 pub(crate) use lists::join_lists;
 pub(crate) use measure::{EnginesArgs, MeasureArgs, SetupArgs, read_engines};
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Peaks(PeaksArgs),
     /// Say which engines can be used here, and why others can't.
     Doctor(DoctorArgs),
+    /// Check that a worker keeps to the protocol.
+    CheckWorker(CheckWorkerArgs),
 }
 
 /// How to have a profiler see one cell and nothing else.

@@ -42,6 +42,20 @@ pub struct EngineCommand {
 }
 
 impl EngineCommand {
+    /// The worker that these words start, a program and its arguments. A program's name alone is looked for beside this program, then
+    /// left to the PATH; one with a separator is relative to `base`.
+    pub fn new(engine: &str, words: &[String], base: &Path) -> Self {
+        let (program, arguments) =
+            words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        Self {
+            engine: engine.into(),
+            program: find_program(program, base),
+            arguments: arguments.to_vec(),
+            also: Vec::new(),
+            options: Options::new(),
+        }
+    }
+
     /// Which program this is, for the record.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Worker processes: how they are started, asked, bounded and ended, and what their end means.
 
+pub(crate) mod check;
 pub(crate) mod children;
 pub(crate) mod claimed_time;
 pub(crate) mod classify;

@@ -150,13 +150,24 @@ impl Worker {
         progress: &mut dyn FnMut(&Progress, Instant),
     ) -> Result<(Reply, Instant), WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
+        self.ask_line(line_of(request), phase, longest, progress)
+    }
+
+    /// Asks with this line, which need not be a request.
+    pub(super) fn ask_line(
+        &mut self,
+        line: Vec<u8>,
+        phase: Phase,
+        longest: usize,
+        progress: &mut dyn FnMut(&Progress, Instant),
+    ) -> Result<(Reply, Instant), WorkerError> {
         self.earlier_stderr =
             std::mem::take(&mut *self.stderr.lock().unwrap_or_else(PoisonError::into_inner));
         self.oom_kills_before = OomKills::now();
         self.is_heard = false;
         self.check_silence(phase)?;
         self.longest_line.store(longest, Ordering::Relaxed);
-        self.send(request);
+        self.send(line);
         let answer = self.receive(Deadline::Request, self.limits.request, phase, progress)?;
         self.answers += 1;
         match answer {
@@ -191,11 +202,18 @@ impl Worker {
     }
 
     /// Ends the worker in order; kills it where it does not end. What was not in order is told.
-    pub fn shutdown(mut self) -> Result<(), Evidence> {
+    pub fn shutdown(self) -> Result<(), Evidence> {
+        self.finish(true)
+    }
+
+    /// Ends the worker like [`shutdown`](Self::shutdown), by the request of that name or only by the end of its stdin.
+    pub(super) fn finish(mut self, is_told: bool) -> Result<(), Evidence> {
         if self.reaped {
             return Ok(());
         }
-        self.send(&Request::Shutdown);
+        if is_told {
+            self.send(line_of(&Request::Shutdown));
+        }
         self.requests = None;
         let limit = SHUTDOWN_DEADLINE.min(self.limits.request);
         let deadline = Instant::now() + limit;
@@ -223,9 +241,7 @@ impl Worker {
     }
 
     /// A worker that died or closed its end is described by its end, not by this write.
-    fn send(&self, request: &Request) {
-        let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
-        line.push(b'\n');
+    fn send(&self, line: Vec<u8>) {
         if let Some(requests) = &self.requests {
             let _ = requests.send(line);
         }
@@ -410,7 +426,15 @@ impl Drop for Worker {
     }
 }
 
-fn name(reply: &Reply) -> &'static str {
+/// A request as the worker reads it.
+pub(super) fn line_of(request: &Request) -> Vec<u8> {
+    let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
+    line.push(b'\n');
+    line
+}
+
+/// The word that a reply has on the pipe.
+pub(super) fn name(reply: &Reply) -> &'static str {
     match reply {
         Reply::Hello(_) => "hello",
         Reply::Progress(_) => "progress",

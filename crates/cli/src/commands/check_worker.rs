@@ -1,0 +1,103 @@
+//! `check-worker`: whether a worker keeps to the protocol.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use harness::{
+    Check, CheckError, CheckOutcome, CheckSetup, EngineCommand, Interrupt, Limits, Model, check_worker,
+};
+use serde_json::{Value, json};
+
+use crate::args::{CheckFormat, CheckWorkerArgs};
+use crate::exit_status::ExitStatus;
+use crate::printer;
+
+/// The page that says what a worker must do.
+const PROTOCOL_PAGE: &str = "docs/reference/protocol.md";
+
+pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
+    let engines;
+    let command = match &args.engine {
+        Some(engine) => {
+            engines = args.engines.read()?;
+            engines.find(engine).map_err(|error| anyhow!(error))?.clone()
+        }
+        None => EngineCommand::new("worker", &args.command, Path::new("")),
+    };
+    let model = args.model.as_deref().map(|model| Model::find(model, 0, Path::new("")));
+    let model = model.transpose().map_err(|error| anyhow!("--model: {error}"))?;
+    let request = Duration::from_secs(args.timeout_seconds);
+    let setup = CheckSetup {
+        device: args.device,
+        precision: args.precision,
+        model,
+        limits: Limits { request, ..Limits::default() },
+    };
+    let _interrupt = Interrupt::install();
+    let is_json = args.format == CheckFormat::Json;
+    let mut printed = Ok(());
+    let checks = check_worker(&command, &setup, &mut |check| {
+        if !is_json && printed.is_ok() {
+            printed = printer::text(&line(check));
+        }
+    });
+    printed?;
+    let checks = match checks {
+        Ok(checks) => checks,
+        Err(CheckError::Interrupted) => return Ok(ExitStatus::Interrupted),
+        Err(error) => return Err(anyhow!("{}: {error}", command.program.display())),
+    };
+    if is_json {
+        printer::result(&results::escaped_json(&format!("{:#}\n", report(&command, &checks))))?;
+    } else {
+        printer::text(&summary(&checks))?;
+    }
+    let is_false = checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed { .. }));
+    Ok(if is_false { ExitStatus::Finding } else { ExitStatus::Done })
+}
+
+fn line(check: &Check) -> String {
+    let Check { name, section, outcome } = check;
+    match outcome {
+        CheckOutcome::Ok => format!("ok       {name}\n"),
+        CheckOutcome::Failed { expected, found } => {
+            format!("FAILED   {name}: expected {expected}; found {found} ({PROTOCOL_PAGE}, \"{section}\")\n")
+        }
+        CheckOutcome::Skipped(why) => format!("skipped  {name}: {why}\n"),
+    }
+}
+
+fn word(check: &Check) -> &'static str {
+    match check.outcome {
+        CheckOutcome::Ok => "ok",
+        CheckOutcome::Failed { .. } => "failed",
+        CheckOutcome::Skipped(_) => "skipped",
+    }
+}
+
+fn summary(checks: &[Check]) -> String {
+    let count = |wanted: &str| checks.iter().filter(|check| word(check) == wanted).count();
+    format!("{} ok, {} failed, {} skipped\n", count("ok"), count("failed"), count("skipped"))
+}
+
+fn report(command: &EngineCommand, checks: &[Check]) -> Value {
+    let checks = checks.iter().map(|check| {
+        let mut value = json!({"name": check.name, "outcome": word(check), "section": check.section});
+        match &check.outcome {
+            CheckOutcome::Ok => {}
+            CheckOutcome::Failed { expected, found } => {
+                value["expected"] = json!(expected);
+                value["found"] = json!(found);
+            }
+            CheckOutcome::Skipped(why) => value["reason"] = json!(why),
+        }
+        value
+    });
+    json!({
+        "program": command.program,
+        "arguments": command.arguments,
+        "protocol": protocol::PROTOCOL,
+        "checks": checks.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,181 @@
+//! What is asked, and whether the answers are right.
+
+use std::time::Duration;
+
+use protocol::{Generated, MeasureRequest, Measured, Phase, Procedure, Progress};
+
+use crate::worker::check::examiner::Verdict;
+use crate::worker::process::{PLAIN_REPLY, name};
+use crate::{Worker, WorkerEnd, WorkerError};
+
+/// Decode forwards of a generation.
+pub(super) const GENERATION_LENGTH: u32 = 8;
+pub(super) const PROCEDURE: Procedure =
+    Procedure { warmup_runs: 2, prompt_runs: 5, generations: 2, until: None, min_runs: 0 };
+
+const BATCH_SIZE: u32 = 2;
+const PROMPT_LENGTH: u32 = 8;
+/// How long the forwards of each phase should take where the time that passes is compared with the latencies.
+const CLAIMED: Duration = Duration::from_millis(250);
+const MOST_RUNS: f64 = 5000.0;
+
+/// A worker may say more than this each second only where a phase or its warm-ups begin or end.
+const LINES_A_SECOND: f64 = 10.0;
+const LINES_IN_ANY_CASE: f64 = 8.0;
+
+/// A small cell.
+pub(super) fn measure_request(vocab_size: usize) -> MeasureRequest {
+    MeasureRequest {
+        prompt_ids: llama::prompt::seeded_prompt(BATCH_SIZE, PROMPT_LENGTH, vocab_size as u32, 0),
+        generation_length: GENERATION_LENGTH,
+        procedure: PROCEDURE,
+        collectives: false,
+    }
+}
+
+/// The same cell with so many forwards that its phases last long enough to be timed from outside, where `passed` is the time it took.
+pub(super) fn longer_request(request: &MeasureRequest, passed: Duration) -> MeasureRequest {
+    let forwards = PROCEDURE.warmup_runs * 2
+        + PROCEDURE.prompt_runs
+        + PROCEDURE.generations * (1 + GENERATION_LENGTH)
+        + 1;
+    let each = passed.as_secs_f64() / f64::from(forwards);
+    let runs = (CLAIMED.as_secs_f64() / each).clamp(f64::from(PROCEDURE.prompt_runs), MOST_RUNS);
+    let generations = (runs / f64::from(1 + GENERATION_LENGTH)).max(1.0) as u32;
+    let procedure = Procedure { prompt_runs: runs as u32, generations, ..PROCEDURE };
+    MeasureRequest { procedure, ..request.clone() }
+}
+
+/// Asks what must be refused.
+pub(super) fn refused(worker: &mut Worker, line: Vec<u8>) -> Result<Verdict, WorkerError> {
+    let mut said = None;
+    let answer = worker.ask_line(line, Phase::Load, PLAIN_REPLY, &mut |update, _| said = Some(update.phase));
+    match answer {
+        Ok((reply, _)) => Ok(Verdict::Wrong(format!("the answer {}", name(&reply)))),
+        Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => {
+            Ok(match said.filter(|said| *said != evidence.phase) {
+                Some(said) => Verdict::Wrong(format!(
+                    "failed in phase {}, after progress in phase {said}",
+                    evidence.phase
+                )),
+                None => Verdict::Ok,
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks that each token is its logits' most probable one, and the logits' hash.
+pub(super) fn check_tokens(generated: &Generated) -> Verdict {
+    let Some(logits) = &generated.logits else {
+        return Verdict::Wrong("no logits, though the request says \"logits\":true".into());
+    };
+    for (step, rows) in logits.iter().enumerate() {
+        for (row, logits) in rows.iter().enumerate() {
+            let token = generated.tokens[row][step] as usize;
+            let best = most_probable(logits);
+            if token != best {
+                return Verdict::Wrong(format!(
+                    "token {token} in step {step} of row {row}, where token {best} is the most probable"
+                ));
+            }
+        }
+    }
+    let bytes: Vec<u8> = logits.iter().flatten().flatten().flat_map(|logit| logit.to_le_bytes()).collect();
+    check_hash("logits_sha256", &generated.logits_sha256, &bytes)
+}
+
+/// The lowest index among equals.
+fn most_probable(logits: &[f32]) -> usize {
+    let better = |best: usize, index: usize| if logits[index] > logits[best] { index } else { best };
+    (0..logits.len()).reduce(better).unwrap_or_default()
+}
+
+/// Checks the hash of a measured generation, which chooses the tokens that `generated` has.
+pub(super) fn check_tokens_sha256(measured: &Measured, generated: &Generated) -> Verdict {
+    let bytes: Vec<u8> = generated.tokens.iter().flatten().flat_map(|token| token.to_le_bytes()).collect();
+    check_hash("tokens_sha256", &measured.tokens_sha256, &bytes)
+}
+
+fn check_hash(what: &str, found: &str, bytes: &[u8]) -> Verdict {
+    let hash = llama::sha256_hex(bytes);
+    if found == hash {
+        Verdict::Ok
+    } else {
+        Verdict::Wrong(format!("{what} \"{found}\", where the hash is {hash}"))
+    }
+}
+
+/// What a worker said while it measured, and for how long it did.
+pub(super) struct Lines {
+    pub(super) updates: Vec<Progress>,
+    pub(super) passed: Duration,
+}
+
+/// Checks that a worker says which phase begins, counts up in it, and says no more than it should.
+pub(super) fn check_lines(lines: &Lines, request: &MeasureRequest) -> Verdict {
+    let Lines { updates, passed } = lines;
+    let mut phases: Vec<Phase> = updates.iter().map(|update| update.phase).collect();
+    phases.dedup();
+    if phases != [Phase::Prompt, Phase::Decode] {
+        let words: Vec<String> = phases.iter().map(Phase::to_string).collect();
+        let said = if words.is_empty() { "no progress".into() } else { words.join(", then ") };
+        return Verdict::Wrong(format!("{said}, where phases prompt and decode begin"));
+    }
+    for update in updates {
+        let Progress { phase, done, of, .. } = update;
+        let most = forwards(*phase, request);
+        if *of != 0 && *of != most {
+            return Verdict::Wrong(format!("\"of\":{of} in phase {phase}, which has {most} forwards"));
+        }
+        if *done > most {
+            return Verdict::Wrong(format!("\"done\":{done} in phase {phase}, which has {most} forwards"));
+        }
+    }
+    if let Some(pair) =
+        updates.windows(2).find(|pair| pair[0].phase == pair[1].phase && pair[0].done > pair[1].done)
+    {
+        let [before, after] = [&pair[0], &pair[1]];
+        return Verdict::Wrong(format!(
+            "\"done\":{} after \"done\":{} in phase {}",
+            after.done, before.done, after.phase
+        ));
+    }
+    let most = LINES_IN_ANY_CASE + LINES_A_SECOND * passed.as_secs_f64();
+    if updates.len() as f64 > most {
+        return Verdict::Wrong(format!("{} lines in {:.3} s", updates.len(), passed.as_secs_f64()));
+    }
+    Verdict::Ok
+}
+
+/// Checks that a worker says where its warm-ups end; one that does not is only measured twice.
+pub(super) fn check_warm_up_lines(lines: &Lines, request: &MeasureRequest) -> Verdict {
+    let says = |phase: Phase| {
+        let warm_ups = warm_ups(phase, request);
+        lines.updates.iter().any(|update| update.phase == phase && update.done == warm_ups)
+    };
+    match [Phase::Prompt, Phase::Decode].into_iter().find(|phase| !says(*phase)) {
+        Some(phase) => Verdict::Skipped(format!(
+            "no line with \"done\":{} in phase {phase}: a run may measure its cells twice",
+            warm_ups(phase, request)
+        )),
+        None => Verdict::Ok,
+    }
+}
+
+fn warm_ups(phase: Phase, request: &MeasureRequest) -> u32 {
+    let warmup_runs = request.procedure.warmup_runs;
+    match phase {
+        Phase::Decode => 1 + warmup_runs.min(request.generation_length),
+        _ => warmup_runs,
+    }
+}
+
+fn forwards(phase: Phase, request: &MeasureRequest) -> u32 {
+    let Procedure { prompt_runs, generations, .. } = request.procedure;
+    let timed = match phase {
+        Phase::Decode => generations * (1 + request.generation_length),
+        _ => prompt_runs,
+    };
+    warm_ups(phase, request) + timed
+}
