@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
-use protocol::{Failure, Phase, Profiled, Reply, Request};
+use protocol::{Failure, PROTOCOL, Phase, Profiled, Reply, Request};
 
 use crate::nvtx::Profilers;
 use crate::profile::profile;
@@ -82,7 +82,7 @@ impl Replies {
     /// [`serve`] for who has taken stdout already: `requests` are stdin's lines.
     ///
     /// # Errors
-    /// Where the harness is gone, or asks what is not of this protocol.
+    /// Where the harness is gone.
     pub fn serve(
         &self,
         engine: &mut dyn Engine,
@@ -116,12 +116,14 @@ fn serve_requests(
             if world.rank() == 0 { requests.next().transpose().context("reading a request")? } else { None };
         // The end of stdin is every rank's.
         let Some(line) = world.broadcast(line)? else { break };
-        let request: Request =
-            serde_json::from_str(&line).context("a request that is not of this protocol")?;
-        if request == Request::Shutdown {
-            break;
-        }
-        let own = own_answer(engine, clock, world, request, replies)?;
+        let own = match serde_json::from_str(&line) {
+            Ok(Request::Shutdown) => break,
+            Ok(request) => own_answer(engine, clock, world, request, replies)?,
+            Err(error) => {
+                let message = format!("not a request of protocol {PROTOCOL}: {error}");
+                Reply::Failed(Failure { phase: Phase::Load, message })
+            }
+        };
         if let Reply::Loaded(loaded) = &own {
             weights_bytes = Some(loaded.weights_bytes);
         }
