@@ -53,7 +53,7 @@ pub fn changes(replicates: &[&[f64]]) -> Vec<Change> {
     let mut found = Vec::new();
     for (replicate, (series, ranks)) in relative.iter().zip(&ranks).enumerate() {
         test.search(series, ranks, 0, &mut |position, ratio| {
-            found.push(Change { replicate, position, ratio })
+            found.push(Change { replicate, position, ratio });
         });
     }
     found
