@@ -148,6 +148,6 @@ fn a_failed_check_says_what_was_expected_what_came_and_where_that_is_written() {
         failed,
         ["FAILED   says nothing between requests: expected nothing between an answer and the next request; \
           found the worker exited with code 3 without an answer (before \"answers measure\") \
-          (docs/reference/protocol.md, \"Requests and their answers\")"]
+          (docs/reference/protocol.md, \"Rules for every line\")"]
     );
 }
