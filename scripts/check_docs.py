@@ -44,7 +44,7 @@ class Place:
     """A folder as a reader of the documents has it."""
 
     def __init__(self, folder, programs):
-        self.folder, self.prepared = folder, folder / "runs" / "before"
+        self.folder, self.prepared, self.checkpoint = folder, folder / "runs/before", folder / "path/to/checkpoint"
         runtime = os.environ.get("LLAMA2_BENCH_RUNTIME", str(REPOSITORY / ".runtime"))
         cache = dict.fromkeys(("LLAMA2_BENCH_CACHE", "XDG_CACHE_HOME"), f"{folder}/cache")
         path = f"{programs}:{os.environ['PATH']}"
@@ -62,7 +62,7 @@ class Place:
             self.run(f"llama2-bench {PREPARED} {flags}")
         self.run("llama2-bench synth --model llama2-15m --out path/to/checkpoint")
         for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(REPOSITORY / "fixtures/tiny-mha" / name, folder / "path/to/checkpoint")
+            shutil.copy(REPOSITORY / "fixtures/tiny-mha" / name, self.checkpoint)
 
     def run(self, command):
         """Returns what is printed; raises where the command fails."""
@@ -89,10 +89,10 @@ class Place:
             self.run(shlex.join([*own, "--help"]))
             if own[1] in ("run", "reproduce") and not NO_LIST & set(own):
                 self.run(shlex.join(own if "--list" in own else [*own, "--list"]))
-            # A run that stands in for the one that was not measured.
+            # What stands in for a run, or a checkpoint, that was not made.
             for flag, folder in zip(own, own[1:]):
-                if flag in ("--out", "-o") and folder.startswith("runs/") and not (self.folder / folder).exists():
-                    shutil.copytree(self.prepared, self.folder / folder)
+                if flag in ("--out", "-o") and own[1] in ("run", "synth") and not (self.folder / folder).exists():
+                    shutil.copytree(self.prepared if own[1] == "run" else self.checkpoint, self.folder / folder)
 
 
 def blocks(text):
