@@ -313,6 +313,23 @@ fn the_doctor_finds_every_engine_with_its_library() {
 }
 
 #[test]
+fn the_reference_lists_every_option_with_its_values() {
+    let page = include_str!("../../../docs/reference/engine-options.md");
+    let doctor = Place::new().bench(&["doctor", "--json"]).output().unwrap();
+    let engines: Vec<Value> = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(engines.len(), harness::Engines::built_in().names().count());
+    for engine in engines {
+        let name = engine["engine"].as_str().unwrap();
+        let section = page.split("\n## ").find(|section| section.lines().next() == Some(name)).expect(name);
+        for (option, values) in engine["hello"]["options"].as_object().unwrap() {
+            let values = values.as_array().unwrap().iter().map(|value| format!("`{value}`"));
+            let row = format!("| `{option}` | {}", values.collect::<Vec<_>>().join(", "));
+            assert!(section.contains(&row), "docs/reference/engine-options.md, {name}: expected {row}");
+        }
+    }
+}
+
+#[test]
 fn what_a_checkpoint_lacks_is_named() {
     let place = Place::new();
     let dir = place.path("broken");
