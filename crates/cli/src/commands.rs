@@ -4,11 +4,13 @@ pub(crate) mod against;
 pub(crate) mod audit;
 pub(crate) mod check_worker;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod history;
+pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod noise;
 pub(crate) mod peaks;
@@ -24,7 +26,7 @@ pub(crate) mod verify;
 use anyhow::{Error, anyhow};
 use harness::{WorkerError, classify};
 
-/// An engine's failure as the command's error.
+/// Turns an engine's failure into the command's error.
 pub(crate) fn worker_error(engine: &str, error: &WorkerError) -> Error {
     match error {
         WorkerError::Interrupted => anyhow!("interrupted"),

@@ -1,4 +1,4 @@
-//! Two runs compared: the report as it was asked for, and its verdict as an exit status.
+//! Compares two runs: writes the report in the requested formats, and its verdict is the exit status.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -12,10 +12,11 @@ use crate::args::{JudgeArgs, Outcome, Output, OutputFormat, ReadArgs};
 use crate::exit_status::ExitStatus;
 use crate::files::write_output;
 use crate::printer::screen_width;
-use crate::{history_folder, printer, sources};
+use crate::rendered::csv_of_json;
+use crate::{folders, history_folder, printer, sources};
 
-/// Compares the second of two sides with the first; `history` is a folder of earlier runs, which say how far runs differ;
-/// `level_share` is the part of the level of false alarms that it may use.
+/// Compares the second of two sides with the first. `history` is a folder of earlier runs that show how far runs differ.
+/// `level_share` is the share of the false alarm level that this comparison may use.
 pub(crate) fn read_and_compare(
     sides: [&Path; 2],
     read: &ReadArgs,
@@ -23,6 +24,7 @@ pub(crate) fn read_and_compare(
     history: Option<&Path>,
     level_share: f64,
 ) -> Result<Report> {
+    folders::check(&sides)?;
     let sources = sources::read_with_headings(&sides, read)?;
     let (baseline, candidate) = (Subject::new(&sources[0])?, Subject::new(&sources[1])?);
     let entries = history.map(history_folder::read).transpose()?;
@@ -31,15 +33,14 @@ pub(crate) fn read_and_compare(
     Ok(compare::compare(&baseline, &candidate, &criteria)?)
 }
 
-/// Writes the report as it was asked for. Its verdicts are the exit status.
+/// Writes the report in the requested formats. Its verdicts are the exit status.
 pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus> {
     for Output { format, file } in judge.outputs() {
         let text = match (format, &file) {
-            (OutputFormat::Terminal, None) => {
-                terminal::write(report, screen_width(), printer::is_coloured_screen())
-            }
+            (OutputFormat::Terminal, None) => terminal::write(report, screen_width(), printer::is_coloured()),
             (OutputFormat::Terminal, Some(_)) => terminal::write(report, None, false),
             (OutputFormat::Markdown, _) => markdown::write(report),
+            (OutputFormat::Csv, _) => csv_of_json(&json::write(report), &["tables", "sections", "cells"])?,
             (OutputFormat::Json, _) => json::write(report),
             (OutputFormat::Junit, _) => junit::write(report),
             (OutputFormat::Github, _) => github::write(report),

@@ -1,18 +1,21 @@
-//! How durations, rates, commands and verifications are written for people.
+//! Durations, rates, commands and verifications as people read them.
 
 use std::time::Duration;
 
+use anstyle::AnsiColor;
 use protocol::{MeasuredPeaks, SustainedPeak, Verification};
-use results::format_short;
+use results::{format_short, one_line};
 
-/// `1:05`, `2:03:04`.
+use crate::printer;
+
+/// Formats a duration as `1:05` or `2:03:04`.
 pub(crate) fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// Three or four digits and a unit.
+/// Formats seconds with three or four digits and a unit.
 pub(crate) fn duration(seconds: f64) -> String {
     let (value, unit) = match seconds {
         s if s >= 1.0 => (s, "s"),
@@ -22,7 +25,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     format!("{} {unit}", format_short(value))
 }
 
-/// What the best of a device's engines reach, in one line.
+/// A device's peaks in one line, with the engine that reached each.
 pub(crate) fn describe_peaks(best: &MeasuredPeaks) -> String {
     let read =
         best.read_bytes.as_ref().map(|read| format!("reads {} ({})", rate(read.per_second, "B/s"), read.by));
@@ -38,12 +41,12 @@ pub(crate) fn describe_peaks(best: &MeasuredPeaks) -> String {
     format!("peaks of {}: {}", best.device, parts.join(", "))
 }
 
-/// ` at 1410 MHz`, where that is known.
+/// The clock of a sustained peak, such as ` at 1410 MHz`; empty if unknown.
 pub(crate) fn at_clock(sustained: &SustainedPeak) -> String {
     sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz")).unwrap_or_default()
 }
 
-/// `45.3 GB/s`, `312 TFLOP/s`.
+/// Formats a rate as `45.3 GB/s` or `312 TFLOP/s`.
 pub(crate) fn rate(per_second: f64, unit: &str) -> String {
     let (value, prefix) = if per_second >= 1e12 { (per_second / 1e12, "T") } else { (per_second / 1e9, "G") };
     let decimals = if value >= 100.0 {
@@ -70,7 +73,7 @@ fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// One line on how the engines stand to each other.
+/// The result of a verification: a heading, then a line per engine.
 pub(crate) fn describe_verification(verification: &Verification) -> String {
     let Verification { model, tolerance, .. } = verification;
     let against = verification.against.as_deref().unwrap_or("nothing");
@@ -82,12 +85,12 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
             if let Some(error) = &one.error {
                 return format!("{engine} did not answer: {error}");
             }
-            let tokens = if one.same_tokens { "same tokens" } else { "other tokens" };
+            let tokens = if one.same_tokens { "same tokens" } else { "different tokens" };
             let verdict = if verification.agrees(one) { "" } else { " — DIFFERS" };
             let place = one.largest_error_at.map_or_else(String::new, |(step, row, id)| {
                 format!(" at step {step}, row {row}, token {id}")
             });
-            format!("{engine}: {tokens}, largest error of a logit {:.2e}{place}{verdict}", one.largest_error)
+            format!("{engine}: {tokens}, largest logit error {:.2e}{place}{verdict}", one.largest_error)
         })
         .collect();
     let missing =
@@ -99,22 +102,61 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
         .collect();
     let reused = (!reused.is_empty()).then(|| {
         format!(
-            "unchanged, so answers of an earlier run were used: {}; --verify again asks anew",
+            "unchanged since an earlier verification, whose answers are used: {}; --verify again checks them again",
             reused.join(", ")
         )
     });
     let heading = if engines.is_empty() {
-        format!("{model}: only {against} computes it here, and there is nothing to compare it with")
+        format!("{model}: not verified: {against} has no other engine to compare with")
     } else {
-        format!("{model} against {against} (tolerance {tolerance:.2e})")
+        format!("{model} against {against} (logit tolerance {tolerance:.2e})")
     };
     let lines: Vec<String> = std::iter::once(heading).chain(missing).chain(engines).chain(reused).collect();
     lines.join("\n  ")
 }
 
+/// Colours words of a text that is printed: good ones green, bad ones red.
+pub(crate) fn emphasize(text: &str, good: &[&str], bad: &[&str]) -> String {
+    if !printer::is_coloured() {
+        return text.to_owned();
+    }
+    let paint = |text: String, words: &[&str], color: AnsiColor| {
+        let style = color.on_default().bold();
+        words.iter().fold(text, |text, word| text.replace(word, &format!("{style}{word}{style:#}")))
+    };
+    paint(paint(text.to_owned(), good, AnsiColor::Green), bad, AnsiColor::Red)
+}
+
+/// Wraps a text at words into lines of at most `width` columns; those after the first begin with `indent` spaces.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut used = indent;
+    for word in one_line(text).split_whitespace() {
+        let length = console::measure_text_width(word);
+        if used > indent && used + 1 + length > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            used = indent;
+        } else if used > indent {
+            lines.push(' ');
+            used += 1;
+        }
+        lines.push_str(word);
+        used += length;
+    }
+    lines.push('\n');
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_words_with_an_indent() {
+        assert_eq!(wrap("one two three", 11, 4), "one two\n    three\n");
+        assert_eq!(wrap("a-very-long-word b", 8, 2), "a-very-long-word\n  b\n");
+    }
 
     #[test]
     fn rates_have_three_digits() {

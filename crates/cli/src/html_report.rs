@@ -8,12 +8,12 @@ use compare::{Criteria, Subject, Thresholds};
 use page::{AuditedRun, Comparison, Page};
 use results::Run;
 
-use crate::{audited, printer};
+use crate::{audited, folders, printer};
 
-/// The page in a run's folder.
+/// The report in a run's folder.
 pub(crate) const PAGE: &str = "report.html";
 
-/// Writes the page of `dirs`, which are compared with the first of them, by `write`; and its plots, where that is asked for.
+/// Writes the report of the runs in `dirs` with `write`; the others are compared with the first. Also writes the plots if `plots` is given.
 pub(crate) fn write_page(
     dirs: &[PathBuf],
     out: &Path,
@@ -21,11 +21,12 @@ pub(crate) fn write_page(
     plots: Option<&Path>,
 ) -> Result<()> {
     let mut runs = Vec::new();
+    folders::check(dirs)?;
     for dir in dirs {
         ensure!(
             !dir.is_file(),
-            "{}: a page is made of a run's folder: a file of tables has no series (`table` prints it, `compare` holds a run \
-             against it)",
+            "{}: a report needs a run's folder, and a file of tables has no single latencies: `llama2-bench table` prints it, \
+             `llama2-bench compare` compares a run with it",
             dir.display()
         );
         runs.push(audited::read(dir)?);
@@ -38,14 +39,14 @@ pub(crate) fn write_page(
         runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
     let page = Page::new(&runs, &comparisons)?;
     write(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
-    printer::line(&format!("the page: {}", out.display()));
+    printer::line(&format!("report: {}", out.display()));
     if let Some(dir) = plots {
         write_plots(&page, dir)?;
     }
     Ok(())
 }
 
-/// The page of a single run.
+/// The report of a single run.
 pub(crate) fn html(run: &AuditedRun) -> Result<String> {
     Ok(Page::new(std::slice::from_ref(run), &[])?.html())
 }
@@ -73,6 +74,6 @@ fn write_plots(page: &Page<'_>, dir: &Path) -> Result<()> {
         }
         count += 1;
     }
-    printer::line(&format!("{count} plots, .svg and .png each: {}", dir.display()));
+    printer::line(&format!("{count} plots, each as .svg and .png: {}", dir.display()));
     Ok(())
 }

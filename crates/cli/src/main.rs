@@ -1,4 +1,4 @@
-//! `llama2-bench`: sweeps inference engines over LLaMA-2 models and prints the documents' tables.
+//! `llama2-bench`: measures LLaMA-2 inference and prints the published tables.
 
 mod args;
 mod audited;
@@ -9,12 +9,14 @@ mod eta;
 mod event_lines;
 mod exit_status;
 mod files;
+mod folders;
 mod format;
 mod history_folder;
 mod html_report;
 mod listing;
 mod printer;
 mod progress;
+mod rendered;
 mod session;
 mod slow_steps;
 mod sources;
@@ -25,7 +27,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use crate::args::{Args, Command, join_lists};
 
@@ -34,9 +36,16 @@ fn main() -> ExitCode {
     if let Some(code) = harness::helper_if_asked().or_else(tokenizer::process_if_asked) {
         return code;
     }
-    let matches = Args::command().get_matches_from(join_lists(std::env::args_os()));
+    let words = join_lists(std::env::args_os());
+    if let Some(when) = args::color(&words) {
+        printer::set_color(when);
+    }
+    let matches = args::matches(words).unwrap_or_else(|error| error.exit());
     // Not `parse_from`: a setting that can't be used is one line, whether a flag gives it or a file.
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if args.general.quiet {
+        printer::be_quiet();
+    }
     let status = match args.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
@@ -53,8 +62,10 @@ fn main() -> ExitCode {
         Command::Synth(args) => commands::synth::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Peaks(args) => commands::peaks::run(&args),
-        Command::Doctor(args) => commands::doctor::run(&args),
         Command::CheckWorker(args) => commands::check_worker::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
     };
     match status {
         Ok(status) => ExitCode::from(status as u8),

@@ -1,8 +1,43 @@
 //! The one place that writes to stdout and stderr.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use results::{one_line, plain};
+
+use crate::args::ColorWhen;
+
+/// Set by `--quiet`.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Words that begin a line of stderr, and how they look.
+const MARKS: [(&str, Style); 3] = [
+    ("error:", AnsiColor::Red.on_default().bold()),
+    ("warning:", AnsiColor::Yellow.on_default().bold()),
+    ("note:", AnsiColor::Cyan.on_default().bold()),
+];
+
+/// Silences everything on stderr but warnings and errors.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether only results, warnings and errors are shown.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// Decides whether text has colours: everything that is printed, and clap's help and errors.
+pub(crate) fn set_color(when: ColorWhen) {
+    match when {
+        ColorWhen::Auto => ColorChoice::Auto,
+        ColorWhen::Always => ColorChoice::Always,
+        ColorWhen::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
 
 /// Writes a result to stdout. A reader that closed the pipe (`| head`) has what it wanted.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
@@ -20,9 +55,18 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     result(&plain(text))
 }
 
-/// Writes a line to stderr, whether or not anybody reads it.
+/// Writes a line to stderr, whether or not anybody reads it. With `--quiet`, only warnings and errors are written.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", plain(text));
+    let text = plain(text);
+    let mark = MARKS.iter().find(|(mark, _)| text.starts_with(mark));
+    if is_quiet() && mark.is_none_or(|(mark, _)| *mark == "note:") {
+        return;
+    }
+    let mut stderr = io::stderr().lock();
+    let _ = match mark.filter(|_| AutoStream::choice(&stderr) != ColorChoice::Never) {
+        Some((mark, style)) => writeln!(stderr, "{style}{mark}{style:#}{}", &text[mark.len()..]),
+        None => writeln!(stderr, "{text}"),
+    };
 }
 
 /// Writes an error with its causes on one line.
@@ -40,7 +84,7 @@ pub(crate) fn screen_width() -> Option<u16> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns)
 }
 
-/// Whether results go to a screen that wants colours (<https://no-color.org>).
-pub(crate) fn is_coloured_screen() -> bool {
-    is_screen() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Whether results have colours: as `--color` says, else on a screen unless `NO_COLOR` is set (<https://no-color.org>).
+pub(crate) fn is_coloured() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }

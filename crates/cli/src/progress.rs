@@ -44,7 +44,7 @@ impl Progress {
     pub(crate) fn new(session: &Session) -> Self {
         let (sweep, sides) = (session.sweep(), session.folders().len());
         let cells = interleaved(sweep, sides);
-        let live = std::io::stderr().is_terminal().then(|| {
+        let live = (std::io::stderr().is_terminal() && !printer::is_quiet()).then(|| {
             let bar = ProgressBar::with_draw_target(
                 Some(cells.len() as u64),
                 ProgressDrawTarget::stderr_with_hz(5),

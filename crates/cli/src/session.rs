@@ -71,7 +71,9 @@ pub(crate) fn measure(
 
     let folders = session.folders();
     let is_alone = folders.len() == 1;
-    let written = folders.iter().try_fold(false, |found, folder| Ok(write_run(folder, is_alone)? | found));
+    let written = folders
+        .iter()
+        .try_fold(false, |found, folder| Ok(write_run(folder, is_alone.then_some(None))? | found));
     if !matches!(outcome, Ok(RunSummary { interrupted: false, .. }))
         && let Err(error) = &written
     {

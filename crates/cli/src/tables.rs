@@ -4,24 +4,26 @@ use anyhow::Result;
 use report::{ExportInput, Exporter, GithubActionBenchmark, LlamaBench};
 use results::RunFolder;
 
-use crate::args::Format;
+use crate::args::{Format, ResultFormat};
 use crate::collectives::left_for_collectives;
 use crate::html_report::{PAGE, html};
 use crate::printer::screen_width;
 use crate::{audited, printer};
 
-/// Prints the tables of what is measured so far, where that is asked for, then writes them into the folder.
-/// Whether its audit found something impossible.
-pub(crate) fn write_run(folder: &RunFolder, print: bool) -> Result<bool> {
+/// Prints the tables of what is measured so far, in the format that `print` has (`None`: the one that suits stdout), then writes
+/// them into the folder. Returns whether the audit found something impossible.
+pub(crate) fn write_run(folder: &RunFolder, print: Option<Option<ResultFormat>>) -> Result<bool> {
     if folder.is_empty() {
         return Ok(false);
     }
     let audited = audited::read(folder.dir())?;
     let run = &audited.run;
     let left = left_for_collectives(&run.result_tables(), None)?;
-    if print {
-        let tables = exporter(None).write(&ExportInput::Runs(std::slice::from_ref(run))).text;
-        printer::result(&(tables + &left))?;
+    if let Some(format) = print {
+        let exporter = exporter(format.map(Format::from));
+        let tables = exporter.write(&ExportInput::Runs(std::slice::from_ref(run))).text;
+        let is_for_people = ["markdown", "terminal"].contains(&exporter.name());
+        printer::result(&if is_for_people { tables + &left } else { tables })?;
     }
     folder.write("table.md", (report::markdown::write(&run.tables) + &left).as_bytes())?;
     folder.write("summary.csv", report::csv::write(&run.tables).as_bytes())?;
@@ -29,7 +31,7 @@ pub(crate) fn write_run(folder: &RunFolder, print: bool) -> Result<bool> {
     Ok(audited.audit.is_impossible())
 }
 
-/// Writes a format that is asked for, or else the one that suits stdout.
+/// The exporter of a format that is asked for, or else of the one that suits stdout.
 pub(crate) fn exporter(given: Option<Format>) -> Box<dyn Exporter> {
     match given.unwrap_or(if printer::is_screen() { Format::Terminal } else { Format::Markdown }) {
         Format::Markdown => Box::new(report::Markdown),

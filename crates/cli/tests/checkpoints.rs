@@ -261,7 +261,7 @@ fn a_sequence_does_not_go_beyond_the_context_that_dynamic_scaling_starts_from() 
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert_eq!(
         stderr,
-        "error: a prompt of 2 tokens and 256 new ones need 257 positions: model has 256 (max_position_embeddings: beyond it dynamic \
+        "error: a prompt of 2 tokens and 256 new tokens need 257 positions: model has 256 (max_position_embeddings: beyond it dynamic \
          rope scaling is not supported)\n"
     );
 }

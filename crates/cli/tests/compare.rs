@@ -363,7 +363,7 @@ fn every_format_goes_where_it_is_sent_and_a_step_of_github_gets_its_summary() {
     assert_eq!(read("summary.md"), read("m.md"));
     assert!(read("j.xml").contains("failures=\""), "{}", read("j.xml"));
     assert_eq!(read_json(&place.path("j.json"))["counts"]["regressed"], 35);
-    let message = "expected terminal, markdown, json, junit or github";
+    let message = "expected terminal, markdown, csv, json, junit or github";
     place.bench(&["compare", "a", "b", "--format", "html"]).assert().code(2).stderr(contains(message));
 }
 

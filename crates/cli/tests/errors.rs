@@ -1,4 +1,4 @@
-//! Bad input is one line that says where and what, and exit code 2, before anything is loaded.
+//! Bad input is one line that says where and what, with exit code 2, before anything is loaded; help, quiet and colours.
 
 mod common;
 
@@ -129,26 +129,125 @@ fn a_damaged_run_names_its_line() {
     refused(&place, &["table", "run"], "run/measurements.jsonl:2: schema: expected 1 or 2, found 3");
 }
 
-#[test]
-fn help_is_enough() {
+const COMMANDS: [&str; 19] = [
+    "run",
+    "reproduce",
+    "peaks",
+    "noise",
+    "merge",
+    "table",
+    "report",
+    "history",
+    "compare",
+    "ratios",
+    "audit",
+    "verify",
+    "check-worker",
+    "doctor",
+    "generate",
+    "synth",
+    "export",
+    "completions",
+    "man",
+];
+
+/// What `arguments` print at so many columns, of which no line is longer.
+fn help(arguments: &[&str], columns: usize) -> String {
     let place = Place::new();
-    for command in [
-        "run",
-        "table",
-        "audit",
-        "compare",
-        "history",
-        "reproduce",
-        "report",
-        "generate",
-        "verify",
-        "synth",
-        "export",
-        "peaks",
-        "doctor",
-    ] {
-        let assert = place.bench(&[command, "--help"]).env("COLUMNS", "110").assert().success();
-        let help = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let assert = place.bench(arguments).env("COLUMNS", columns.to_string()).assert().success();
+    let help = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    for line in help.lines().filter(|line| !line.starts_with("Usage: ")) {
+        assert!(line.chars().count() <= columns, "{} columns: {line}", line.chars().count());
+    }
+    help
+}
+
+#[test]
+fn the_short_help_has_a_line_for_each_option() {
+    insta::assert_snapshot!("help", help(&["-h"], 80));
+    for command in COMMANDS {
+        let help = help(&[command, "-h"], 80);
+        for line in help.lines().filter(|line| line.trim_start().starts_with('-')) {
+            assert!(line.trim_start().contains("  "), "{command}: no help behind the option: {line}");
+        }
         insta::assert_snapshot!(format!("help_{command}"), help);
     }
+}
+
+#[test]
+fn the_long_help_has_details_and_examples() {
+    insta::assert_snapshot!("help_long", help(&["--help"], 100));
+    insta::assert_snapshot!("help_long_run", help(&["run", "--help"], 100));
+    for command in COMMANDS {
+        assert!(help(&[command, "--help"], 110).contains("Examples:\n"), "{command}");
+        help(&[command, "--help"], 80);
+    }
+}
+
+#[test]
+fn a_mistyped_word_gets_a_suggestion() {
+    let place = Place::new();
+    for (arguments, message) in [
+        (&["rnu"][..], "tip: a similar subcommand exists: 'run'"),
+        (&["run", "--engin", "mock"], "tip: a similar argument exists: '--engine'"),
+        (
+            &["run", "--engine", "onnxruntme"],
+            "--engine: unknown engine \"onnxruntme\": did you mean onnxruntime?",
+        ),
+        (&["table", "llama2-a10"], "llama2-a10: no such file or folder: did you mean llama2-a100?"),
+        (&["compare", "a", "b", "--threshold", "5"], "expected a share such as 10%: did you mean 5%?"),
+        (&["compare", "a", "b", "--threshold", "wall=0.05"], "did you mean 5%?"),
+    ] {
+        place.bench(arguments).assert().code(2).stderr(contains(message));
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_run_says_what_to_give_instead() {
+    let place = Place::new();
+    place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16"]);
+    std::fs::create_dir_all(place.path("runs/none")).unwrap();
+    std::fs::create_dir(place.path("run/plots")).unwrap();
+    let copy = |to: &str| std::fs::copy(place.path("run/measurements.jsonl"), place.path(to)).unwrap();
+    std::fs::create_dir(place.path("runs/a")).unwrap();
+    copy("runs/a/measurements.jsonl");
+    let cases = [
+        ("runs/none", "runs/none: not a run's folder (no measurements.jsonl)\n"),
+        ("runs", "runs: not a run's folder (no measurements.jsonl): did you mean runs/a?"),
+        (
+            "run/plots",
+            "run/plots: not a run's folder (no measurements.jsonl): did you mean the folder above, ",
+        ),
+        ("sweep.toml", "sweep.toml: a sweep, not a result: `llama2-bench run sweep.toml` measures it"),
+    ];
+    for (path, message) in cases {
+        for command in [&["table", path][..], &["audit", path], &["report", path], &["compare", "run", path]]
+        {
+            place.bench(command).assert().code(2).stderr(contains(message));
+        }
+    }
+}
+
+#[test]
+fn quiet_leaves_out_all_but_the_result_and_errors() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let run = ["run", "sweep.toml", "--batch-size", "1", "--out", "run", "--quiet"];
+    place.bench(&run).assert().success().stderr("").stdout(starts_with("## LLaMA-2 15M"));
+    place.bench(&["-q", "table", "none"]).assert().code(2).stderr(starts_with("error: none: "));
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let place = Place::new();
+    let red = "\u{1b}[1m\u{1b}[31merror:";
+    let table = |more: &[&str], variable: &str| {
+        let arguments = [&["table", "none"], more].concat();
+        let output = place.bench(&arguments).env(variable, "1").output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(table(&["--color", "always"], "NO_COLOR").starts_with(red));
+    assert!(table(&[], "CLICOLOR_FORCE").starts_with(red));
+    assert!(table(&["--color=never"], "CLICOLOR_FORCE").starts_with("error:"));
+    assert!(table(&[], "NO_COLOR").starts_with("error:"));
 }

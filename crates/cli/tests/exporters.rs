@@ -31,12 +31,12 @@ fn a_run_is_printed_for_other_tools_and_what_is_left_out_is_said() {
         // Runs beside files have no replicates, and a built-in file no memory.
         let both = place.bench(&["table", "llama2-a100", "run", "--format", format]).assert().code(0);
         both.stdout(contains("LLaMA-2 70B").or(contains("model: llama2-70b")))
-            .stderr(contains("printed figures: its replicates are left out"))
+            .stderr(contains("printed figures: replicates are left out"))
             .stderr(contains("pytorch-eager 16×2048: OOM"));
         place
             .bench(&["table", "run", "--format", format, "--published", "llama2-a100"])
             .assert()
             .code(2)
-            .stderr(contains("expected --format markdown or terminal"));
+            .stderr(contains("only for --format terminal or markdown"));
     }
 }

@@ -72,7 +72,7 @@ fn what_is_missing_is_said_and_can_be_measured() {
     measured(&place);
     let assert = place.bench(&["merge", "run-1", "run-3", "-o", "merged"]).assert().success();
     assert.stderr(contains(
-        "warning: 2 cells are missing (no run is share 2/3): `llama2-bench run --resume merged` measures them here",
+        "warning: 2 cells missing (part 2/3 is not among the runs): measure here with `llama2-bench run --resume merged`",
     ));
     place.bench(&["run", "--resume", "merged"]).assert().success();
     assert_eq!(read_records(&place.path("merged")).len(), 6);

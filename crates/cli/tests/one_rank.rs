@@ -167,7 +167,7 @@ fn what_the_published_table_leaves_for_collectives_stands_under_it() {
         .bench(&["table", "one", "--format", "csv", "--published", "a100.md"])
         .assert()
         .code(2)
-        .stderr(contains("--published: expected --format markdown or terminal"));
+        .stderr(contains("--published: only for --format terminal or markdown"));
     // A table of one rank is read as such, and reproduced as such.
     on_gpu(&place);
     place

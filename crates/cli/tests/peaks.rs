@@ -26,7 +26,7 @@ fn the_command_measures_a_sustained_peak_on_a_gpu_or_where_it_is_asked_for() {
         let assert = place.bench(&arguments).assert().success();
         String::from_utf8(assert.get_output().stdout.clone()).unwrap()
     };
-    let sustained = contains("  sustained").count(3).and(contains("4.00 TFLOP/s"));
+    let sustained = contains(", sustained").count(3).and(contains("4.00 TFLOP/s"));
     let text = peaks(&["--device", "cuda"]);
     assert!(sustained.eval(&text), "{text}");
     assert!(!text.contains("other"), "one program with the same libraries is asked once: {text}");

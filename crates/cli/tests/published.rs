@@ -260,13 +260,13 @@ fn a_table_is_spliced_into_a_file_and_nothing_else_is_touched() {
         .bench(&["report", "run", "--splice", "README.md"])
         .assert()
         .success()
-        .stderr("README.md: table replaced\n");
+        .stderr("README.md: table updated\n");
     let spliced = std::fs::read_to_string(place.path("README.md")).unwrap();
     assert_eq!(spliced, around(&format!("\n{table}\n")));
     place
         .bench(&["report", "run", "--splice", "README.md"])
         .assert()
-        .stderr("README.md: nothing to change\n");
+        .stderr("README.md: the table is up to date\n");
     place.write("none.md", "no markers");
     place
         .bench(&["report", "run", "--splice", "none.md"])
@@ -284,7 +284,7 @@ fn the_readme_has_the_summary_of_the_kept_run() {
         .bench(&["report", run, "--splice", "README.md"])
         .assert()
         .success()
-        .stderr("README.md: nothing to change\n");
+        .stderr("README.md: the table is up to date\n");
 }
 
 #[test]

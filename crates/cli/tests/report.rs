@@ -74,7 +74,7 @@ fn what_is_no_run_is_refused_and_nothing_is_written() {
     place.write("table.md", "| Engine |\n");
     let refused = place.bench(&["report", "table.md"]).assert().code(2);
     let error = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(error.contains("table.md: a page is made of a run's folder"), "{error}");
+    assert!(error.contains("table.md: a report needs a run's folder"), "{error}");
     place.bench(&["report", "nowhere"]).assert().code(2);
     assert!(!place.path("report.html").exists());
     place.run(MOCK, &["--no-verify"]);

@@ -212,7 +212,7 @@ fn a_single_engine_without_a_reference_is_said_to_be_unverified() {
         .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
         .assert()
         .success()
-        .stderr(contains("only a computes it here, and there is nothing to compare it with"));
+        .stderr(contains("not verified: a has no other engine to compare with"));
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn a_hostile_tokenizer_ends_with_its_tokens_or_one_error() {
         (split("((a{1,1000}){1,1000}){1,1000}".into()), "a", "m/tokenizer.json: Error compiling regex"),
         (split("(".repeat(50_000) + &")".repeat(50_000)), "a", "m/tokenizer.json: Parsing error"),
         (split("(".into()), "a", "m/tokenizer.json: Parsing error"),
-        (growing(12), "a", "a prompt of 4097 tokens and 2 new ones need 4098 positions"),
+        (growing(12), "a", "a prompt of 4097 tokens and 2 new tokens need 4098 positions"),
         (growing(40), "a", "m/tokenizer.json: tokenizing "),
         (nested("{\"type\":\"Sequence\",\"normalizers\":[", 100, "]}"), "a", "recursion limit exceeded"),
         (nested("[", 500_000, ""), "a", "recursion limit exceeded"),

@@ -53,7 +53,7 @@ fn unchanged_engines_are_not_asked_again() {
     let (code, stderr) = run(&place, &[]);
     assert_eq!((code, reused(&place)), (0, vec!["a".into(), "b".into()]));
     let said = contains("b: same tokens")
-        .and(contains("an earlier run were used: a (20"))
+        .and(contains("an earlier verification, whose answers are used: a (20"))
         .and(contains("--verify again"));
     assert!(said.eval(&stderr), "{stderr}");
 
@@ -84,7 +84,7 @@ fn an_engine_that_differs_is_asked_every_time() {
     for _ in 0..2 {
         let (code, stderr) = run(&place, &wrong);
         assert_eq!((code, reused(&place)), (1, vec![]));
-        assert!(stderr.contains("b: other tokens") && stderr.contains("DIFFERS"), "{stderr}");
+        assert!(stderr.contains("b: different tokens") && stderr.contains("DIFFERS"), "{stderr}");
     }
     // Without a reference nobody knows which of two is wrong: none of their answers is kept.
     assert_eq!((run(&place, &[]).0, reused(&place)), (0, vec![]));

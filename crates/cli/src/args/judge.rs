@@ -8,27 +8,47 @@ use compare::history::RunSpread;
 use compare::{Criteria, Thresholds};
 use results::Metric;
 
+use super::headings::{COMPARISON, OUTPUT};
+
 /// How a comparison is judged, and where it is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JudgeArgs {
-    /// Ignore changes smaller than this, e.g. 5%, or prompt=10% for one of prompt, first-128, first-256, token, tpot, wall, memory;
-    /// may be repeated [default: 5%].
-    #[arg(long = "threshold", value_name = "[METRIC=]SHARE", action = ArgAction::Append, value_parser = parse_threshold)]
+    /// Ignore changes up to this [default: 5%].
+    ///
+    /// For all metrics, or for one: prompt=10%. Metrics: prompt, first-128, first-256, token, tpot, wall, memory. May be repeated.
+    #[arg(
+        long = "threshold",
+        value_name = "[METRIC=]SHARE",
+        action = ArgAction::Append,
+        value_parser = parse_threshold,
+        help_heading = COMPARISON
+    )]
     thresholds: Vec<(Option<Metric>, f64)>,
-    /// Do not widen the intervals of cells that drifted during a run.
-    #[arg(long)]
+    /// Do not widen intervals for drift.
+    ///
+    /// By default, the interval of a cell that drifted during a run is wider.
+    #[arg(long, help_heading = COMPARISON)]
     allow_drift: bool,
-    /// Let one side lack cells, metrics or tables that the other has.
-    #[arg(long)]
+    /// Let one side lack cells or metrics.
+    ///
+    /// One side may lack cells, metrics or tables that the other side has.
+    #[arg(long, help_heading = COMPARISON)]
     allow_missing: bool,
-    /// Exit with 0 or 1, not 3, where nothing regressed and something is inconclusive; never 0 where only drift hides a regression.
-    #[arg(long, value_name = "pass|fail")]
+    /// Exit code for "inconclusive".
+    ///
+    /// The default is 3. With pass, exit with 0 if nothing regressed and something is inconclusive, unless drift hides a regression.
+    /// With fail, exit with 1.
+    #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
     pub(crate) inconclusive: Option<Outcome>,
-    /// Exit with 0 or 1 where nothing regressed and something is provisional [default: pass].
-    #[arg(long, value_name = "pass|fail")]
+    /// Exit code for "provisional" [default: pass].
+    ///
+    /// With pass, exit with 0 if nothing regressed and something is provisional. With fail, exit with 1.
+    #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
     pub(crate) provisional: Option<Outcome>,
-    /// How to print: terminal, markdown, json, junit or github; with =FILE into a file; may be repeated [default: terminal].
-    #[arg(long = "format", value_name = "FORMAT[=FILE]", action = ArgAction::Append)]
+    /// Format of the result.
+    ///
+    /// terminal, markdown, csv, json, junit or github; with =FILE, into a file. May be repeated. The default is terminal.
+    #[arg(long = "format", value_name = "FORMAT[=FILE]", action = ArgAction::Append, help_heading = OUTPUT)]
     outputs: Vec<Output>,
 }
 
@@ -109,6 +129,7 @@ pub(crate) enum Outcome {
 pub(crate) enum OutputFormat {
     Terminal,
     Markdown,
+    Csv,
     Json,
     Junit,
     Github,
@@ -131,7 +152,7 @@ impl FromStr for Output {
             file => file.map(PathBuf::from),
         };
         let format = OutputFormat::from_str(format, false)
-            .map_err(|_| "expected terminal, markdown, json, junit or github".to_owned())?;
+            .map_err(|_| "expected terminal, markdown, csv, json, junit or github".to_owned())?;
         Ok(Self { format, file })
     }
 }
@@ -142,9 +163,16 @@ fn parse_threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
     Ok((Some(metric), parse_share(share)?))
 }
 
-/// `10%`, `2.5 %`.
+/// Parses `10%` or `2.5 %`.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
-    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let text = text.trim();
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let share = number.map(|percent| percent / 100.0).filter(|share| (0.0..=10.0).contains(share));
-    share.ok_or_else(|| "expected a share such as 10%".into())
+    share.ok_or_else(|| match text.parse::<f64>() {
+        Ok(number) if number < 1.0 => {
+            format!("expected a share such as 10%: did you mean {}%?", number * 100.0)
+        }
+        Ok(_) => format!("expected a share such as 10%: did you mean {text}%?"),
+        Err(_) => "expected a share such as 10%".into(),
+    })
 }

@@ -1,4 +1,4 @@
-//! Lists of several words: `--batch-size 1, 4` says what `--batch-size 1,4` says.
+//! Joins lists of several words: `--batch-size 1, 4` means `--batch-size 1,4`.
 
 use std::ffi::OsString;
 

@@ -8,32 +8,47 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use harness::{Engines, Flag, FlagKind, Key, SweepKeys, Verify};
 
+use super::headings::{GPU, OUTPUT, PROCEDURE, WHAT};
+
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MeasureArgs {
-    /// Verify before timing that engines compute the same: those that changed since they answered last, or all
-    /// of them again.
-    #[arg(long, value_name = "WHICH", default_value = "changed", conflicts_with = "no_verify")]
-    verify: VerifyWhich,
-    /// Do not verify the engines.
-    #[arg(long)]
-    no_verify: bool,
-    /// Do not measure first what the device can do at most.
-    #[arg(long)]
-    pub(crate) no_peaks: bool,
-    /// Refuse to measure on a GPU that other programs use, too.
-    #[arg(long)]
-    pub(crate) exclusive: bool,
-    /// Wait, 60 s at most, until other processes use at most 10 % of the processors' time; refuse to measure where they do not.
-    #[arg(long)]
-    pub(crate) require_idle: bool,
-    /// Show the sweep as a live picture; q stops it in order. Where stderr is no terminal, lines as without it.
-    #[arg(long)]
-    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) overrides: KeyFlags<false>,
     #[command(flatten)]
     pub(crate) setup: SetupArgs,
+    /// Verify engines.
+    ///
+    /// Before timing, checks that all engines produce the same logits and tokens.
+    /// changed: only engines that changed since they were verified. again: all engines.
+    #[arg(
+        long,
+        value_name = "changed|again",
+        default_value = "changed",
+        conflicts_with = "no_verify",
+        hide_possible_values = true,
+        help_heading = PROCEDURE
+    )]
+    verify: VerifyWhich,
+    /// Do not verify the engines.
+    #[arg(long, help_heading = PROCEDURE)]
+    no_verify: bool,
+    /// Do not measure the device's peaks.
+    #[arg(long, help_heading = PROCEDURE)]
+    pub(crate) no_peaks: bool,
+    /// Wait for an idle machine, or fail.
+    ///
+    /// Waits at most 60 s until other processes use at most 10 % of the processors' time.
+    #[arg(long, help_heading = PROCEDURE)]
+    pub(crate) require_idle: bool,
+    /// Fail if another process uses the GPU.
+    #[arg(long, help_heading = GPU)]
+    pub(crate) exclusive: bool,
+    /// Show the sweep as a live picture.
+    ///
+    /// q stops gracefully: finished cells are kept. Without a terminal, prints lines as usual.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) watch: bool,
 }
 
 /// Which engines are verified.
@@ -68,21 +83,37 @@ pub(crate) struct SetupArgs {
     pub(crate) engines: EnginesArgs,
 }
 
-/// The flags of a sweep's keys: those that count for a worker alone (`SETUP`), or the others.
+/// The flags of a sweep's keys: all, or those that also count for a worker alone (`SETUP`).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyFlags<const SETUP: bool>(pub(crate) SweepKeys);
 
 impl<const SETUP: bool> KeyFlags<SETUP> {
     fn flags() -> impl Iterator<Item = (Key, Flag)> {
-        let flag = |key: Key| key.flag.filter(|flag| flag.is_setup == SETUP).map(|flag| (key, flag));
+        let flag = |key: Key| key.flag.filter(|flag| flag.is_setup || !SETUP).map(|flag| (key, flag));
         SweepKeys::keys().into_iter().filter_map(flag)
     }
 }
 
 impl<const SETUP: bool> Args for KeyFlags<SETUP> {
     fn augment_args(command: Command) -> Command {
-        command.args(Self::flags().map(|(key, flag)| {
-            let arg = Arg::new(flag.name).long(flag.name).help(key.help);
+        // A command that has all flags has those for a worker, too: in one place, so that the help groups them together.
+        let is_new = |(_, flag): &(Key, Flag)| command.get_arguments().all(|arg| arg.get_id() != flag.name);
+        let flags: Vec<_> = Self::flags().filter(is_new).collect();
+        command.args(flags.into_iter().map(|(key, flag)| {
+            let default =
+                key.default.map(|default| default.trim_matches('"')).filter(|default| *default != "false");
+            let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+            let arg = Arg::new(flag.name)
+                .long(flag.name)
+                .help_heading(flag.heading)
+                .help(format!("{}{default}", key.help))
+                .long_help(match &*key.details {
+                    "" => format!("{}{default}", key.help),
+                    details => [&format!("{}.", key.help), details, default.trim()]
+                        .join("\n\n")
+                        .trim_end()
+                        .to_owned(),
+                });
             match key.kind {
                 FlagKind::Switch => arg.action(ArgAction::SetTrue),
                 FlagKind::One => arg.value_name(flag.value_name),
@@ -123,8 +154,10 @@ impl<const SETUP: bool> FromArgMatches for KeyFlags<SETUP> {
 /// Which engines there are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EnginesArgs {
-    /// Another list of engines than the built-in configs/engines.toml.
-    #[arg(long, value_name = "FILE")]
+    /// List of engines to use.
+    ///
+    /// The default is the built-in configs/engines.toml.
+    #[arg(long, value_name = "FILE", help_heading = WHAT)]
     engines_file: Option<PathBuf>,
 }
 

@@ -1,34 +1,53 @@
-//! What the user says of files with tables that do not say it themselves.
+//! Flags that say what a file with tables leaves out.
 
 use anyhow::{Result, anyhow};
 use results::Heading;
 use results::published::ReadOptions;
 
+use super::headings::FILES;
+
 /// What files with tables may leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct ReadArgs {
-    /// The engine of a file without an Engine column, such as the csv of a benchmark script; for another tool's results, what to call
-    /// the tool.
-    #[arg(long = "engine", value_name = "NAME")]
+    /// Engine of a file that does not name it.
+    ///
+    /// For a file without an Engine column, such as the csv of a benchmark script. For another tool's results, what to call the tool.
+    #[arg(long = "engine", value_name = "NAME", help_heading = FILES)]
     file_engine: Option<String>,
-    /// The heading of a file's tables that have none which says model, precision and device, e.g. "LLaMA-2 7B FP16 CUDA (1 A100
-    /// 80GB)".
-    #[arg(long, value_name = "TEXT")]
+    /// Heading of tables that have none.
+    ///
+    /// A heading says model, precision and device, e.g. "LLaMA-2 7B FP16 CUDA (1 A100 80GB)".
+    #[arg(long, value_name = "TEXT", help_heading = FILES)]
     heading: Option<String>,
-    /// Tokens of a generation in a file's tables [default: what the file says, or its wall-clock columns imply]. For results of vllm give
-    /// what its --output-len was.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Tokens per generation.
+    ///
+    /// The default is what the file says, or what its wall-clock columns imply. For results of vllm, give the value of --output-len.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FILES)]
     generation_length: Option<u32>,
-    /// The batch size of a file that does not say it: results of vllm.
-    #[arg(id = "file_batch_size", long = "batch-size", value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Batch size of vllm results.
+    #[arg(
+        id = "file_batch_size",
+        long = "batch-size",
+        value_name = "B",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = FILES
+    )]
     batch_size: Option<u32>,
-    /// The prompt length of a file that does not say it: results of vllm, whose --input-len it was.
-    #[arg(id = "file_prompt_length", long = "prompt-length", value_name = "P", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Prompt length of vllm results.
+    ///
+    /// The value of --input-len that vllm was started with.
+    #[arg(
+        id = "file_prompt_length",
+        long = "prompt-length",
+        value_name = "P",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = FILES
+    )]
     prompt_length: Option<u32>,
 }
 
 impl ReadArgs {
-    /// What is given, checked.
+    /// The given flags, checked.
     pub(crate) fn options(&self) -> Result<ReadOptions> {
         check_heading(self.heading.as_deref())?;
         Ok(ReadOptions {
@@ -40,7 +59,7 @@ impl ReadArgs {
         })
     }
 
-    /// Each flag that is given, and what the others say without it.
+    /// Each given flag, and the arguments without it.
     pub(crate) fn each_given(&self) -> Vec<(&'static str, Self)> {
         let without = [
             ("--engine", Self { file_engine: None, ..self.clone() }),
@@ -53,7 +72,7 @@ impl ReadArgs {
     }
 }
 
-/// Refuses a heading that does not say what a heading is given for.
+/// Refuses a heading that lacks model, precision or device.
 pub(crate) fn check_heading(heading: Option<&str>) -> Result<()> {
     heading.map_or(Ok(()), |text| {
         Heading::parse(text).map(|_| ()).map_err(|error| anyhow!("--heading: {error}, found \"{text}\""))

@@ -1,4 +1,4 @@
-//! `audit`: do the figures of tables hold together?
+//! `audit`: checks tables against arithmetic and physics.
 
 use anyhow::{Context, Result};
 use results::hardware::Hardware;
@@ -6,7 +6,10 @@ use results::{ResultTable, Source};
 
 use crate::args::AuditArgs;
 use crate::exit_status::ExitStatus;
-use crate::{printer, sources};
+use crate::folders;
+use crate::format::emphasize;
+use crate::rendered::{Rendered, csv_of_json, markdown_list};
+use crate::sources;
 
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     let hardware = match &args.hardware {
@@ -19,13 +22,18 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
             )?
         }
     };
+    folders::check(&args.files)?;
     let sources = sources::read_with_headings(&args.files, &args.read)?;
     let tables: Vec<ResultTable<'_>> = sources.iter().flat_map(Source::tables).collect();
     let report = audit::audit(&tables, &hardware);
-    printer::result(&match (args.json, args.details) {
-        (true, _) => report.to_json(),
-        (false, true) => report.details(),
-        (false, false) => report.to_string(),
-    })?;
+    let text = if args.details { report.details() } else { report.to_string() };
+    let json = report.to_json();
+    Rendered {
+        terminal: emphasize(&text, &[], &[": impossible:"]),
+        markdown: markdown_list(&text),
+        csv: csv_of_json(&json, &["findings"])?,
+        json,
+    }
+    .print(&args.result)?;
     Ok(if report.is_impossible() { ExitStatus::Finding } else { ExitStatus::Done })
 }

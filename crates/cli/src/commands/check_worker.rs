@@ -7,11 +7,14 @@ use anyhow::{Result, anyhow};
 use harness::{
     Check, CheckError, CheckOutcome, CheckSetup, EngineCommand, Interrupt, Limits, Model, check_worker,
 };
+use results::plain;
 use serde_json::{Value, json};
 
-use crate::args::{CheckFormat, CheckWorkerArgs};
+use crate::args::{CheckWorkerArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
+use crate::format::emphasize;
 use crate::printer;
+use crate::rendered::{Rendered, csv_of_json, markdown_list};
 
 /// The page that says what a worker must do.
 const PROTOCOL_PAGE: &str = "docs/reference/protocol.md";
@@ -35,11 +38,13 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
         limits: Limits { request, ..Limits::default() },
     };
     let _interrupt = Interrupt::install();
-    let is_json = args.format == CheckFormat::Json;
+    let format = args.result.format.given().unwrap_or(ResultFormat::Terminal);
+    // Each line as its check ends: a check may take as long as its time limit.
+    let is_live = format == ResultFormat::Terminal && args.result.out.is_none();
     let mut printed = Ok(());
     let checks = check_worker(&command, &setup, &mut |check| {
-        if !is_json && printed.is_ok() {
-            printed = printer::text(&line(check));
+        if is_live && printed.is_ok() {
+            printed = printer::result(&line(check));
         }
     });
     printed?;
@@ -48,18 +53,22 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
         Err(CheckError::Interrupted) => return Ok(ExitStatus::Interrupted),
         Err(error) => return Err(anyhow!("{}: {error}", command.program.display())),
     };
-    if is_json {
-        printer::result(&results::escaped_json(&format!("{:#}\n", report(&command, &checks))))?;
-    } else {
-        printer::text(&summary(&checks))?;
+    let lines: String = checks.iter().map(line).chain([summary(&checks)]).collect();
+    let json = results::escaped_json(&format!("{:#}\n", report(&command, &checks)));
+    Rendered {
+        markdown: markdown_list(&anstream::adapter::strip_str(&lines).to_string()),
+        terminal: if is_live { summary(&checks) } else { lines },
+        csv: csv_of_json(&json, &["checks"])?,
+        json,
     }
+    .print_as(format, args.result.out.as_deref())?;
     let is_false = checks.iter().any(|check| matches!(check.outcome, CheckOutcome::Failed { .. }));
     Ok(if is_false { ExitStatus::Finding } else { ExitStatus::Done })
 }
 
 fn line(check: &Check) -> String {
     let Check { name, section, outcome } = check;
-    match outcome {
+    let line = match outcome {
         CheckOutcome::Ok => format!("ok       {name}\n"),
         CheckOutcome::Failed { expected, found } => {
             let place = format!("({PROTOCOL_PAGE}, \"{section}\")");
@@ -68,7 +77,8 @@ fn line(check: &Check) -> String {
             format!("FAILED   {name}: expected {expected}; found {found} {place}\n")
         }
         CheckOutcome::Skipped(why) => format!("skipped  {name}: {why}\n"),
-    }
+    };
+    emphasize(&plain(&line), &["ok  "], &["FAILED"])
 }
 
 fn word(check: &Check) -> &'static str {

@@ -1,10 +1,11 @@
-//! `generate`: greedy text or token ids.
+//! `generate`: text or token ids, chosen greedily.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use harness::{Interrupt, Model, Setup, interrupted};
+use results::plain;
 use serde_json::json;
 use tokenizer::GiveUp;
 
@@ -12,6 +13,7 @@ use crate::args::GenerateArgs;
 use crate::commands::worker_error;
 use crate::exit_status::ExitStatus;
 use crate::printer;
+use crate::rendered::{Rendered, Sheet, markdown_block};
 use crate::sources::note;
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
@@ -29,9 +31,9 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
         Some(text) => {
             let dir = model
                 .checkpoint_dir()
-                .context("--prompt: seeded weights have no tokenizer: use --prompt-ids")?;
+                .context("--prompt: a model with generated weights has no tokenizer: use --prompt-ids")?;
             let prompt = tokenizer::encode(dir, text, give_up)?;
-            ensure!(!prompt.ids.is_empty(), "--prompt: the tokenizer makes no tokens of this text");
+            ensure!(!prompt.ids.is_empty(), "--prompt: the tokenizer makes no tokens from this text");
             if let Some(caveat) = prompt.caveat {
                 note(caveat);
             }
@@ -42,7 +44,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let context = model.config.max_position_embeddings;
     ensure!(
         positions <= context,
-        "a prompt of {} tokens and {} new ones need {positions} positions: {} has {}",
+        "a prompt of {} tokens and {} new tokens need {positions} positions: {} has {}",
         ids.len(),
         args.max_new_tokens,
         model.name,
@@ -59,20 +61,22 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
         .map_err(|error| worker_error(engine, &error))?;
 
     let tokens = &generated.tokens;
-    let mut text = if args.json {
-        json!({"tokens": tokens, "logits_sha256": generated.logits_sha256}).to_string()
-    } else if let Some(dir) = tokenizer {
-        tokenizer::decode(dir, tokens, give_up)?.join("\n")
-    } else {
-        let row = |row: &Vec<u32>| row.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        tokens.iter().map(row).collect::<Vec<_>>().join("\n")
-    };
-    text.push('\n');
-    // A file gets the text as it is; a screen must not be steered by a vocabulary.
-    if printer::is_screen() {
-        printer::text(&text)?;
-    } else {
-        printer::result(&text)?;
+    let ids: Vec<String> =
+        tokens.iter().map(|row| row.iter().map(u32::to_string).collect::<Vec<_>>().join(",")).collect();
+    let texts = tokenizer.map(|dir| tokenizer::decode(dir, tokens, give_up)).transpose()?;
+    let text = texts.as_ref().unwrap_or(&ids).join("\n") + "\n";
+    let mut table = Sheet::new(&["row", "tokens", "text"]);
+    for (row, ids) in ids.iter().enumerate() {
+        let text = texts.as_ref().and_then(|texts| texts.get(row)).cloned().unwrap_or_default();
+        table.rows.push(vec![row.to_string(), ids.replace(',', " "), text]);
     }
+    Rendered {
+        // A file gets the text as it is; a screen must not be steered by a vocabulary.
+        terminal: if args.result.out.is_none() && printer::is_screen() { plain(&text) } else { text.clone() },
+        markdown: markdown_block(&text),
+        csv: table.to_csv(),
+        json: json!({"tokens": tokens, "logits_sha256": generated.logits_sha256}).to_string() + "\n",
+    }
+    .print(&args.result)?;
     Ok(ExitStatus::Done)
 }

@@ -5,6 +5,7 @@ use compare::history::History;
 
 use crate::args::HistoryArgs;
 use crate::exit_status::ExitStatus;
+use crate::rendered::{Rendered, csv_of_json, markdown_block};
 use crate::{history_folder, printer};
 
 pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
@@ -13,6 +14,13 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
         printer::line(&format!("kept in {}", file.display()));
     }
     let history = History::of(history_folder::read(&args.dir)?, args.threshold);
-    printer::result(&if args.json { history.to_json() } else { history.to_text(args.cells) })?;
+    let (text, json) = (history.to_text(args.cells), history.to_json());
+    Rendered {
+        markdown: markdown_block(&text),
+        terminal: text,
+        csv: csv_of_json(&json, &["series", "runs"])?,
+        json,
+    }
+    .print(&args.result)?;
     Ok(ExitStatus::Done)
 }

@@ -5,10 +5,10 @@ use compare::{Noise, Subject};
 use harness::Variant;
 use results::Source;
 
-use crate::args::NoiseArgs;
+use crate::args::{NoiseArgs, ResultFormat};
 use crate::commands::against::{SIDES, sides_of_new};
 use crate::exit_status::ExitStatus;
-use crate::printer;
+use crate::rendered::{Rendered, csv_of_json, markdown_block};
 use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
 
@@ -34,6 +34,13 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
     let [baseline, candidate] = sides.map(|side| Source::read(&side));
     let (baseline, candidate) = (baseline?, candidate?);
     let noise = Noise::new(&Subject::new(&baseline)?, &Subject::new(&candidate)?)?;
-    printer::result(&if args.json { noise.to_json() } else { noise.to_text() })?;
+    let (text, json) = (noise.to_text(), noise.to_json());
+    Rendered {
+        markdown: markdown_block(&text),
+        terminal: text,
+        csv: csv_of_json(&json, &["metrics", "replicates_needed"])?,
+        json,
+    }
+    .print_as(args.format.given().unwrap_or(ResultFormat::Terminal), None)?;
     Ok(status)
 }

@@ -1,4 +1,4 @@
-//! `peaks`: what a device can do at most.
+//! `peaks`: a device's peak memory bandwidth and matrix throughput.
 
 use std::path::Path;
 
@@ -8,13 +8,14 @@ use harness::{
     measure_peaks, sustained_seconds,
 };
 use protocol::{MeasuredPeaks, Precision, Reached};
-use results::busy_machine_words;
+use results::{busy_machine_words, plain};
 use serde_json::json;
 
 use crate::args::PeaksArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{at_clock, rate};
 use crate::printer;
+use crate::rendered::{Rendered, Sheet, markdown_list};
 use crate::session::waiting_for_idle;
 use crate::slow_steps::SlowSteps;
 
@@ -55,62 +56,98 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitStatus> {
     if interrupted() {
         return Ok(ExitStatus::Interrupted);
     }
-    if args.json {
+    let json = {
         let engines = engines.iter().map(|(engine, answer)| match answer {
             Ok(MeasuredReach { reached, .. }) => json!({"engine": engine, "reached": reached}),
             Err(why) => json!({"engine": engine, "error": why}),
         });
-        let value = json!({"best": best, "engines": engines.collect::<Vec<_>>()});
-        printer::result(&results::escaped_json(&format!("{value:#}\n")))?;
-    } else {
-        printer::text(&table(&best, &engines, &precisions))?;
+        json!({"best": best, "engines": engines.collect::<Vec<_>>()})
+    };
+    let (quantities, notes) = (quantities(&best, &engines, &precisions), notes(&best, &engines));
+    let device = best.device.to_string();
+    let shown = table(&device, &engines, &quantities, &|value, unit| {
+        value.map_or_else(|| "-".into(), |value| rate(value, unit))
+    });
+    let raw = table("quantity", &engines, &quantities, &|value, _| {
+        value.map_or_else(String::new, |value| value.to_string())
+    });
+    let text = notes.iter().map(|note| format!("! {note}\n")).collect::<String>();
+    Rendered {
+        terminal: shown.to_terminal() + &plain(&text),
+        markdown: format!("{}\n{}", shown.to_markdown(), markdown_list(&notes.join("\n"))),
+        csv: raw.to_csv(),
+        json: results::escaped_json(&format!("{json:#}\n")),
     }
-    if best.is_empty() { Err(anyhow!("{}: nothing was measured", best.device)) } else { Ok(ExitStatus::Done) }
+    .print(&args.result)?;
+    if best.is_empty() {
+        Err(anyhow!("{}: no peak could be measured", best.device))
+    } else {
+        Ok(ExitStatus::Done)
+    }
 }
 
-fn table(best: &MeasuredPeaks, answers: &[Answer<'_>], precisions: &[Precision]) -> String {
-    let mut text = format!("{:<24}{:>16}", best.device.to_string(), "best");
-    let reached: Vec<(&str, &Reached)> = answers
-        .iter()
-        .filter_map(|(engine, answer)| Some((*engine, &answer.as_ref().ok()?.reached)))
-        .collect();
-    for (engine, _) in &reached {
-        text += &format!("{engine:>18}");
-    }
-    text.push('\n');
-    let mut line = |what: &str, best: Option<f64>, each: &dyn Fn(&Reached) -> Option<f64>, unit: &str| {
-        let cell = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| rate(value, unit));
-        text += &format!("{what:<24}{:>16}", cell(best));
-        for (_, reached) in &reached {
-            text += &format!("{:>18}", cell(each(reached)));
-        }
-        text.push('\n');
+/// A line of the table: what was measured, its unit, the device's best and each engine's.
+struct Quantity {
+    name: String,
+    unit: &'static str,
+    best: Option<f64>,
+    each: Vec<Option<f64>>,
+}
+
+fn reached<'a>(answers: &'a [Answer<'_>]) -> impl Iterator<Item = (&'a str, &'a Reached)> {
+    answers.iter().filter_map(|(engine, answer)| Some((*engine, &answer.as_ref().ok()?.reached)))
+}
+
+fn quantities(best: &MeasuredPeaks, answers: &[Answer<'_>], precisions: &[Precision]) -> Vec<Quantity> {
+    let quantity = |name: String, unit, best, each: &dyn Fn(&Reached) -> Option<f64>| Quantity {
+        name,
+        unit,
+        best,
+        each: reached(answers).map(|(_, reached)| each(reached)).collect(),
     };
     let read = best.read_bytes.as_ref().map(|read| read.per_second);
-    line("reading memory", read, &|reached| reached.read_bytes_per_second, "B/s");
+    let mut all =
+        vec![quantity("memory bandwidth".into(), "B/s", read, &|reached| reached.read_bytes_per_second)];
     for precision in precisions {
         let flops = best.flops.get(precision).map(|flops| flops.per_second);
         let each = |reached: &Reached| reached.flops_per_second.get(precision).copied();
-        line(&format!("matrix product, {precision}"), flops, &each, "FLOP/s");
+        all.push(quantity(format!("matrix product, {precision}"), "FLOP/s", flops, &each));
         if let Some(sustained) = best.sustained_flops.get(precision) {
             let each = |reached: &Reached| reached.sustained_flops_per_second.get(precision).copied();
-            let what = format!("  sustained{}", at_clock(sustained));
-            line(&what, Some(sustained.per_second), &each, "FLOP/s");
+            let name = format!("matrix product, {precision}, sustained{}", at_clock(sustained));
+            all.push(quantity(name, "FLOP/s", Some(sustained.per_second), &each));
         }
     }
+    all
+}
+
+fn table(
+    title: &str,
+    answers: &[Answer<'_>],
+    quantities: &[Quantity],
+    format: &dyn Fn(Option<f64>, &str) -> String,
+) -> Sheet {
+    let engines = reached(answers).map(|(engine, _)| engine);
+    let mut table = Sheet::new(&[title, "best"].into_iter().chain(engines).collect::<Vec<_>>());
+    for Quantity { name, unit, best, each } in quantities {
+        let figures = std::iter::once(best).chain(each);
+        let cells = figures.map(|value| format(*value, unit));
+        table.rows.push(std::iter::once(name.clone()).chain(cells).collect());
+    }
+    table
+}
+
+fn notes(best: &MeasuredPeaks, answers: &[Answer<'_>]) -> Vec<String> {
+    let mut all = Vec::new();
     for (engine, answer) in answers {
-        let notes = match answer {
-            Ok(answer) => answer.reached.notes.clone(),
-            Err(why) => vec![why.clone()],
-        };
-        for note in notes {
-            text += &format!("! {engine}: {note}\n");
+        match answer {
+            Ok(answer) => all.extend(answer.reached.notes.iter().map(|note| format!("{engine}: {note}"))),
+            Err(why) => all.push(format!("{engine}: {why}")),
         }
     }
-    for busy in best.machine_load.iter().flat_map(busy_machine_words) {
-        text += &format!("! busy machine: {busy}; the peaks may be too low\n");
-    }
-    text
+    let busy = best.machine_load.iter().flat_map(busy_machine_words);
+    all.extend(busy.map(|busy| format!("busy machine: {busy}; the peaks may be too low")));
+    all
 }
 
 #[cfg(test)]
@@ -122,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peaks_of_a_busy_machine_are_warned_of() {
+    fn a_busy_machine_has_a_note() {
         let with = |other_share| {
             let load = MachineLoad { seconds: 4.0, processors: 2, other_share, ..MachineLoad::default() };
             let best = MeasuredPeaks {
@@ -132,10 +169,10 @@ mod tests {
                 sustained_flops: BTreeMap::new(),
                 machine_load: Some(load),
             };
-            table(&best, &[], &[])
+            notes(&best, &[])
         };
-        let warning = "! busy machine: other processes used more than 10 % of the processors' time: 48 %; the peaks may be too low\n";
-        assert!(with(Some(0.48)).ends_with(warning), "{}", with(Some(0.48)));
-        assert!(!with(Some(0.09)).contains("busy machine"));
+        let warning = "busy machine: other processes used more than 10 % of the processors' time: 48 %; the peaks may be too low";
+        assert_eq!(with(Some(0.48)), [warning]);
+        assert!(with(Some(0.09)).is_empty());
     }
 }

@@ -1,15 +1,23 @@
-//! `ratios`: an engine against the others of the same run.
+//! `ratios`: how many times as fast an engine is as others.
 
 use anyhow::Result;
 use compare::{Ratios, Subject};
 
-use crate::args::RatiosArgs;
+use crate::args::{RatiosArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
-use crate::{printer, sources};
+use crate::rendered::{csv_of_json, table_format, write};
+use crate::{folders, sources};
 
 pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
+    folders::check(&[&args.run])?;
     let sources = sources::read(&[&args.run], &args.read)?;
     let ratios = Ratios::of(&Subject::new(&sources[0])?, &args.engine, &args.others)?;
-    printer::result(&if args.json { ratios.to_json() } else { ratios.to_markdown() })?;
+    let out = args.result.out.as_deref();
+    let text = match table_format(args.result.format.given(), out) {
+        ResultFormat::Terminal | ResultFormat::Markdown => ratios.to_markdown(),
+        ResultFormat::Csv => csv_of_json(&ratios.to_json(), &["tables", "lines"])?,
+        ResultFormat::Json => ratios.to_json(),
+    };
+    write(&text, out)?;
     Ok(ExitStatus::Done)
 }

@@ -1,4 +1,4 @@
-//! `report`: a page to look at, or a table where people read it.
+//! `report`: an HTML report, or a table in a file that people read.
 
 use std::path::{Path, PathBuf};
 
@@ -28,10 +28,10 @@ fn splice_table(runs: &[PathBuf], path: &Path) -> Result<()> {
     };
     let spliced = splice(&text, marker, &table).map_err(|error| anyhow!("{name}: {error}"))?;
     if spliced == text {
-        printer::line(&format!("{name}: nothing to change"));
+        printer::line(&format!("{name}: the table is up to date"));
         return Ok(());
     }
     write_output(path, spliced.as_bytes()).with_context(|| name.to_string())?;
-    printer::line(&format!("{name}: table replaced"));
+    printer::line(&format!("{name}: table updated"));
     Ok(())
 }

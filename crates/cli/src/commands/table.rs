@@ -1,4 +1,4 @@
-//! `table`: print the tables of runs, and of files with published ones.
+//! `table`: prints the tables of runs and of files.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,19 @@ use report::{ExportInput, Exported, Exporter, Markdown};
 use results::published::Document;
 use results::{PublishedFile, ResultTable, Run, Source};
 
-use crate::args::{ReadArgs, TableArgs};
+use crate::args::{Format, ReadArgs, TableArgs};
 use crate::audited;
 use crate::collectives::left_for_collectives;
 use crate::exit_status::ExitStatus;
-use crate::printer;
+use crate::folders;
+use crate::rendered;
 use crate::sources;
 use crate::tables::exporter;
 
-/// Runs or files, all of them as one.
+/// Runs or files, joined.
 enum Printed {
     Runs(Vec<Run>),
-    /// Where a file is among them, runs are what they would be in a file.
+    /// Runs are as in a file if a file is among them.
     Document {
         document: Document,
         has_runs: bool,
@@ -35,15 +36,17 @@ impl Printed {
 }
 
 pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
-    let exporter = exporter(args.format);
+    folders::check(&args.runs)?;
+    // A file is no screen.
+    let exporter = exporter(args.format.or(args.out.as_ref().map(|_| Format::Markdown)));
     let is_for_people = ["markdown", "terminal"].contains(&exporter.name());
     let printed = read(&args.runs, &args.read)?;
     let left = match (&printed, &args.published) {
         (Printed::Runs(_), Some(_)) if !is_for_people => {
-            bail!("--published: expected --format markdown or terminal")
+            bail!("--published: only for --format terminal or markdown")
         }
         (Printed::Document { .. }, Some(_)) => {
-            bail!("--published: expected runs of --one-rank, found a file")
+            bail!("--published: only for runs of --one-rank, found a file")
         }
         (Printed::Runs(runs), file) if is_for_people => {
             let tables: Vec<ResultTable<'_>> = runs.iter().flat_map(Run::result_tables).collect();
@@ -53,11 +56,9 @@ pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
     };
     let Exported { text, mut remarks } = exporter.write(&printed.input());
     if matches!(printed, Printed::Document { has_runs: true, .. }) && !is_for_people {
-        remarks.push(
-            "a run beside a file is written as its printed figures: its replicates are left out".into(),
-        );
+        remarks.push("a run next to a file has only its printed figures: replicates are left out".into());
     }
-    printer::result(&(text + &left))?;
+    rendered::write(&(text + &left), args.out.as_deref())?;
     for remark in remarks {
         sources::note(format!("{}: {remark}", exporter.name()));
     }

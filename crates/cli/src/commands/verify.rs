@@ -1,14 +1,16 @@
-//! `verify`: do the engines compute the same thing?
+//! `verify`: checks that all engines produce the same logits and tokens.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use harness::{Event, Interrupt, QUICK_SWEEP, Setting, Sweep, Variant, Whole};
+use results::plain;
 
 use crate::args::VerifyArgs;
 use crate::exit_status::ExitStatus;
-use crate::format::describe_verification;
+use crate::format::{describe_verification, emphasize};
 use crate::printer;
+use crate::rendered::{Rendered, csv_of_json, markdown_list};
 use crate::slow_steps::SlowSteps;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
@@ -31,7 +33,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let slow = SlowSteps::start();
     let mut verifications = Vec::new();
     for model in &variant.sweep.models {
-        // A log shows by these lines which engine a verification that was cut waited for.
+        // A log of a verification that was killed shows which engine it waited for.
         let mut tell = |event: Event<'_>| {
             if let Event::Verifying { engine, model } = event {
                 let step = format!("verifying {engine} on {model}");
@@ -41,18 +43,22 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
         };
         let verification = match harness::verify(&variant, model, &mut tell) {
             Ok(Some(verification)) => verification,
-            Ok(None) => bail!("--engine: the mock engine computes nothing that could be verified"),
+            Ok(None) => bail!("--engine: the mock engine computes no logits: choose another engine"),
             Err(_) => return Ok(ExitStatus::Interrupted),
         };
-        if !args.json {
-            printer::text(&format!("{}\n", describe_verification(&verification)))?;
-        }
         verifications.push(verification);
     }
-    if args.json {
-        let json = serde_json::to_string_pretty(&verifications).map_err(|error| anyhow!("{error}"))?;
-        printer::result(&format!("{json}\n"))?;
+    drop(slow);
+    let text: String =
+        verifications.iter().map(|one| format!("{}\n", plain(&describe_verification(one)))).collect();
+    let json = serde_json::to_string_pretty(&verifications)? + "\n";
+    Rendered {
+        terminal: emphasize(&text, &["same tokens"], &["DIFFERS", "did not answer"]),
+        markdown: markdown_list(&text),
+        csv: csv_of_json(&json, &["agreements"])?,
+        json,
     }
+    .print(&args.result)?;
     let holds = verifications.iter().all(protocol::Verification::holds);
     Ok(if holds { ExitStatus::Done } else { ExitStatus::Finding })
 }

@@ -9,70 +9,129 @@ use protocol::{Device, LockedClock, Options, Precision};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer};
+use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer, one_text};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
     Bytes, CellOrder, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SettingValue, SweepRow, Whole,
 };
 
+/// What is measured.
+const WHAT: &str = "What to measure";
+/// How it is measured.
+const PROCEDURE: &str = "Procedure";
+/// What ends a cell early.
+const LIMITS: &str = "Limits";
+/// What is done with a GPU.
+const GPU: &str = "GPU";
+
+// The first paragraph of a key's meaning is the line of `-h`: about 40 letters, so that it fits into 80 columns.
 layer! {
     /// The settings that a sweep's file or flags give.
     pub struct SweepKeys {
-        /// Models: names, or checkpoints' folders.
-        pub models: Option<Setting<Vec<String>>> = Spec::flag("model", "NAME|DIR"),
-        /// Engines, in the order of the rows.
-        pub engines: Option<Setting<Vec<String>>> = Spec::flag("engine", "ENGINE"),
-        /// Sequences at once.
-        pub batch_sizes: Option<Setting<Vec<u32>>> = Spec::flag("batch-size", "B"),
-        /// Tokens of the prompt.
-        pub prompt_lengths: Option<Setting<Vec<u32>>> = Spec::flag("prompt-length", "P"),
-        /// Engine, batch size and prompt length of each cell, instead of `engines`, `batch_sizes` and `prompt_lengths`.
+        /// Models: names or checkpoint folders.
+        ///
+        /// Names have generated weights: llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m.
+        pub models: Option<Setting<Vec<String>>> = Spec::flag(WHAT, "model", "NAME|DIR"),
+        /// Engines, in the order of the table.
+        ///
+        /// `llama2-bench doctor` lists the engines.
+        pub engines: Option<Setting<Vec<String>>> = Spec::flag(WHAT, "engine", "ENGINE"),
+        /// Batch sizes, e.g. 1,4,16.
+        pub batch_sizes: Option<Setting<Vec<u32>>> = Spec::flag(WHAT, "batch-size", "B"),
+        /// Prompt lengths in tokens, e.g. 16,256.
+        pub prompt_lengths: Option<Setting<Vec<u32>>> = Spec::flag(WHAT, "prompt-length", "P"),
+        /// Engine, batch size and prompt length of each cell.
+        ///
+        /// Replaces `engines`, `batch_sizes` and `prompt_lengths`.
         pub rows: Option<Setting<Vec<SweepRow>>> = Spec::FILE_ONLY,
-        /// Decode forwards of a generation.
-        pub generation_length: Option<Setting<Whole<1>>> = Spec::flag("generation-length", "G").default("256"),
-        /// Where to compute: cpu, cuda or cuda:N.
-        pub device: Option<Setting<Device>> = Spec::setup("device", "DEVICE").default("\"cpu\""),
-        /// fp32, fp16 or bf16: of weights, activations and KV cache.
-        pub precision: Option<Setting<Precision>> = Spec::setup("precision", "PRECISION").default("\"fp32\""),
-        /// Ranks that share a model (tensor parallelism), started with mpirun; the GPUs from --device on.
-        pub world_size: Option<Setting<Whole<1>>> = Spec::setup("world-size", "N").default("1"),
-        /// The machines of the ranks, as `mpirun --hostfile` reads it.
-        pub hostfile: Option<Setting<PathBuf>> = Spec::setup("hostfile", "FILE"),
-        /// Measure only rank 0 of --world-size ranks: one process, one device, no all-reduce.
-        pub one_rank: Option<Setting<bool>> = Spec::setup("one-rank", "").default("false"),
-        /// Threads of an engine's pool [default: one a core, shared by the ranks].
-        pub threads: Option<Setting<Whole<1>>> = Spec::setup("threads", "N"),
-        /// Seed for generated weights and prompts.
-        pub seed: Option<Setting<Whole<0>>> = Spec::flag("seed", "N").default("0"),
-        /// The most memory a worker may use (private memory and mapped weights), such as 1GiB.
-        pub memory_limit: Option<Setting<Bytes>> = Spec::setup("memory-limit", "SIZE"),
-        /// Limit an engine's GPU memory, such as 80GB (--memory-limit limits host memory).
-        pub device_memory_limit: Option<Setting<Bytes>> = Spec::setup("device-memory-limit", "SIZE"),
-        /// The most seconds that loading, or a cell, may take [default: 3600].
-        pub timeout_seconds: Option<Setting<Seconds>> = Spec::setup("timeout-seconds", "SECONDS").default("3600"),
-        /// Workers: one for all cells of an engine, a fresh one for every cell, or all engines loaded and taking turns (a replicate is a turn).
-        pub isolation: Option<Setting<Isolation>> = Spec::flag("isolation", "engine|cell|turn").default("\"engine\""),
-        /// Order of an engine's cells: shuffled by the seed, so that heat and memory do not follow size, or that of the table (the default with prune_oom).
-        pub order: Option<Setting<CellOrder>> = Spec::flag("order", "shuffled|table").default("\"shuffled\""),
-        /// What the device can do at most is measured once a run; or, how fast a CPU reads memory, beside every cell, too.
-        pub peaks: Option<Setting<Peaks>> = Spec::flag("peaks", "run|cell").default("\"run\""),
-        /// Also run an untimed generation of several ranks that says which share of the time passes in collectives.
-        pub collectives: Option<Setting<bool>> = Spec::flag("collectives", "").default("false"),
-        /// Once a cell is out of memory, do not try those that need at least as much: they are OOM, and marked inferred.
-        pub prune_oom: Option<Setting<bool>> = Spec::flag("prune-oom", "").default("false"),
-        /// Wait this long before each cell, with the device idle, so that cells start at similar temperatures [default: 0].
-        pub cool_down_seconds: Option<Setting<PauseSeconds>> = Spec::flag("cool-down", "SECONDS").default("0"),
-        /// Measure a cell again, at most N times, if the GPU throttled for a reason other than its power limit [default: 2].
+        /// Tokens to generate.
+        ///
+        /// A generation is one prefill and this many decode forwards.
+        pub generation_length: Option<Setting<Whole<1>>> = Spec::flag(WHAT, "generation-length", "G").default("256"),
+        /// Device: cpu, cuda, cuda:N.
+        pub device: Option<Setting<Device>> = Spec::setup(WHAT, "device", "DEVICE").default("\"cpu\""),
+        /// fp32, fp16 or bf16.
+        ///
+        /// The precision of weights, activations and KV cache.
+        pub precision: Option<Setting<Precision>> = Spec::setup(WHAT, "precision", "PRECISION").default("\"fp32\""),
+        /// Ranks that share a model.
+        ///
+        /// Tensor parallelism, started with mpirun. On GPUs the ranks use those from --device on.
+        pub world_size: Option<Setting<Whole<1>>> = Spec::setup(WHAT, "world-size", "N").default("1"),
+        /// Machines of the ranks, for mpirun.
+        ///
+        /// A file as `mpirun --hostfile` reads it.
+        pub hostfile: Option<Setting<PathBuf>> = Spec::setup(WHAT, "hostfile", "FILE"),
+        /// Measure only rank 0 of --world-size.
+        ///
+        /// One process on one device, without all-reduce.
+        pub one_rank: Option<Setting<bool>> = Spec::setup(WHAT, "one-rank", "").default("false"),
+        /// Threads per engine [default: all cores].
+        ///
+        /// The default is one thread per core, shared by the ranks.
+        pub threads: Option<Setting<Whole<1>>> = Spec::setup(WHAT, "threads", "N"),
+        /// Seed of weights and prompts.
+        ///
+        /// For generated weights, and for all prompts.
+        pub seed: Option<Setting<Whole<0>>> = Spec::flag(PROCEDURE, "seed", "N").default("0"),
+        /// Memory limit of a worker, e.g. 8GiB.
+        ///
+        /// Counts private memory and mapped weights. A cell that needs more is out of memory (OOM).
+        pub memory_limit: Option<Setting<Bytes>> = Spec::setup(LIMITS, "memory-limit", "SIZE"),
+        /// GPU memory limit, e.g. 80GB.
+        ///
+        /// Limits an engine's memory on the GPU; --memory-limit limits host memory.
+        pub device_memory_limit: Option<Setting<Bytes>> = Spec::setup(LIMITS, "device-memory-limit", "SIZE"),
+        /// Seconds per load or cell.
+        ///
+        /// Loading a model has this time limit, and so has each cell.
+        pub timeout_seconds: Option<Setting<Seconds>> = Spec::setup(LIMITS, "timeout-seconds", "S").default("3600"),
+        /// Worker sharing.
+        ///
+        /// engine: one worker for all cells of an engine. cell: a fresh worker for every cell.
+        /// turn: all engines stay loaded and take turns; a replicate is a turn.
+        pub isolation: Option<Setting<Isolation>> = Spec::flag(PROCEDURE, "isolation", "engine|cell|turn").default("\"engine\""),
+        /// Order of cells.
+        ///
+        /// shuffled: by the seed, so that heat and memory do not follow size.
+        /// table: as in the table; the default with prune_oom.
+        pub order: Option<Setting<CellOrder>> = Spec::flag(PROCEDURE, "order", "shuffled|table").default("\"shuffled\""),
+        /// When to measure peaks.
+        ///
+        /// Peaks are memory bandwidth and FLOP/s. run: measure them once per run.
+        /// cell: also measure a CPU's memory bandwidth next to every cell.
+        pub peaks: Option<Setting<Peaks>> = Spec::flag(PROCEDURE, "peaks", "run|cell").default("\"run\""),
+        /// Measure the share of collectives.
+        ///
+        /// Runs one more, untimed generation of several ranks, and records which share of its time passes in collectives.
+        pub collectives: Option<Setting<bool>> = Spec::flag(PROCEDURE, "collectives", "").default("false"),
+        /// Skip cells larger than an OOM cell.
+        ///
+        /// Once a cell is out of memory, cells that need at least as much are not tried. They count as OOM and are marked inferred.
+        pub prune_oom: Option<Setting<bool>> = Spec::flag(LIMITS, "prune-oom", "").default("false"),
+        /// Idle seconds before each cell.
+        ///
+        /// The device is idle meanwhile, so that cells start at similar temperatures.
+        pub cool_down_seconds: Option<Setting<PauseSeconds>> = Spec::flag(PROCEDURE, "cool-down", "SECONDS").default("0"),
+        /// Repeats of a throttled cell.
+        ///
+        /// A cell is measured again, at most N times, if the GPU throttled for a reason other than its power limit.
         // A GPU that still throttles the third time is not cooled well enough for waiting to help.
-        pub throttle_retries: Option<Setting<Whole<0>>> = Spec::flag("throttle-retries", "N").default("2"),
-        /// Lock the GPU's clock while measuring: base, or a clock in MHz. Needs root; unlocked when the run ends, also after an error or a kill.
-        pub lock_gpu_clocks: Option<Setting<LockedClock>> = Spec::flag("lock-gpu-clocks", "base|MHZ"),
-        /// The most seconds of a phase (load, prompt or decode), such as load=600; may be repeated.
-        pub phase_timeout_seconds: PhaseTimeoutKeys = Spec::setup("phase-timeout", "PHASE=SECONDS"),
-        /// How often a cell is run in a worker, and in how many.
+        pub throttle_retries: Option<Setting<Whole<0>>> = Spec::flag(GPU, "throttle-retries", "N").default("2"),
+        /// Lock the clock while measuring.
+        ///
+        /// base is the GPU's base clock. Needs root. The clock is unlocked when the run ends, also after an error or a kill.
+        pub lock_gpu_clocks: Option<Setting<LockedClock>> = Spec::flag(GPU, "lock-gpu-clocks", "base|MHZ"),
+        /// Time limit of a phase, e.g. load=600.
+        ///
+        /// In seconds. The phases are load, prompt and decode. May be repeated.
+        pub phase_timeout_seconds: PhaseTimeoutKeys = Spec::setup(LIMITS, "phase-timeout", "PHASE=S"),
+        /// How often a cell is run in a worker, and in how many workers.
         pub procedure: ProcedureKeys = Spec::FILE_ONLY,
-        /// An engine's own option, such as pytorch-eager.attention=eager; may be repeated.
-        pub options: EngineOptions = Spec::setup("option", "ENGINE.KEY=VALUE"),
+        /// Option of an engine.
+        ///
+        /// For example pytorch-eager.attention=eager. May be repeated.
+        pub options: EngineOptions = Spec::setup(WHAT, "option", "ENGINE.KEY=VALUE"),
     }
 }
 
@@ -89,21 +148,31 @@ layer! {
 }
 
 layer! {
-    /// How often a cell is run in a worker, and in how many.
+    /// How often a cell is run in a worker, and in how many workers.
     pub struct ProcedureKeys {
-        /// Untimed prefills first, and untimed decode forwards before the first generation.
-        pub warmup_runs: Option<Setting<Whole<0>>> = Spec::flag("warmup-runs", "N").default("5"),
-        /// Timed prefills.
-        pub prompt_runs: Option<Setting<Whole<1>>> = Spec::flag("prompt-runs", "N").default("100"),
-        /// Timed generations.
-        pub generations: Option<Setting<Whole<1>>> = Spec::flag("generations", "N"),
-        /// Stop a cell's prefills and generations once the 95 % interval of the mean is within this share, such as 0.5%. At most
-        /// --prompt-runs prefills, and as many generations unless `generations` is set.
-        pub until: Option<Setting<Percentage>> = Spec::flag("until", "SHARE"),
-        /// Fewest prefills and generations with --until [default: 5].
-        pub min_runs: Option<Setting<Whole<2>>> = Spec::flag("min-runs", "N"),
-        /// Measure every cell in so many fresh workers, or turns (replicates).
-        pub replicates: Option<Setting<Whole<1>>> = Spec::flag("replicates", "N").default("1"),
+        /// Untimed runs first.
+        ///
+        /// Untimed prefills before the timed ones, and untimed decode forwards before the first generation.
+        pub warmup_runs: Option<Setting<Whole<0>>> = Spec::flag(PROCEDURE, "warmup-runs", "N").default("5"),
+        /// Timed prefills per cell.
+        pub prompt_runs: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "prompt-runs", "N").default("100"),
+        /// Timed generations [default: 1].
+        ///
+        /// With `until`, the default is --prompt-runs.
+        pub generations: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "generations", "N"),
+        /// Stop at this precision, e.g. 0.5%.
+        ///
+        /// A cell's prefills and generations stop once the 95 % interval of the mean is within this share.
+        /// At most --prompt-runs prefills are timed, and as many generations unless `generations` is set.
+        pub until: Option<Setting<Percentage>> = Spec::flag(PROCEDURE, "until", "SHARE"),
+        /// Fewest runs with --until [default: 5].
+        ///
+        /// Counts prefills, and counts generations.
+        pub min_runs: Option<Setting<Whole<2>>> = Spec::flag(PROCEDURE, "min-runs", "N"),
+        /// Fresh workers per cell.
+        ///
+        /// A replicate is one measurement of a cell, in a fresh worker. With --isolation turn, a replicate is a turn.
+        pub replicates: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "replicates", "N").default("1"),
     }
 }
 
@@ -209,7 +278,7 @@ impl Layer for EngineOptions {
 
     fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> Json {
         describe_table(path, help, spec, "tables of engines' options", keys);
-        json!({ "type": "object", "description": help, "additionalProperties": { "type": "object" } })
+        json!({ "type": "object", "description": one_text(help), "additionalProperties": { "type": "object" } })
     }
 }
 

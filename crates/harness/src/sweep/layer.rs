@@ -17,8 +17,10 @@ use crate::sweep::values::{FlagKind, SettingValue, brief};
 pub struct Key {
     /// Its name in a file, with those of its tables: `procedure.warmup_runs`.
     pub path: String,
-    /// What it means.
+    /// What it means, in a few words.
     pub help: String,
+    /// Further sentences; empty where the words say all.
+    pub details: String,
     /// What is accepted, in words.
     pub expected: String,
     /// The flag that sets it, where there is one.
@@ -29,6 +31,17 @@ pub struct Key {
     pub default: Option<&'static str>,
 }
 
+impl Key {
+    /// Its meaning in full.
+    pub fn meaning(&self) -> String {
+        meaning(&self.help, &self.details)
+    }
+}
+
+fn meaning(help: &str, details: &str) -> String {
+    if details.is_empty() { help.to_owned() } else { format!("{help}. {details}") }
+}
+
 /// The flag of a key.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
@@ -36,6 +49,8 @@ pub struct Flag {
     pub name: &'static str,
     /// What the help calls its value.
     pub value_name: &'static str,
+    /// The group of flags that the help shows it in.
+    pub heading: &'static str,
     /// Whether it also counts for a worker alone, as `generate` starts one.
     pub is_setup: bool,
 }
@@ -52,13 +67,13 @@ impl Spec {
     pub(crate) const FILE_ONLY: Self = Self { flag: None, default: None };
 
     /// A key with a flag.
-    pub(crate) const fn flag(name: &'static str, value_name: &'static str) -> Self {
-        Self { flag: Some(Flag { name, value_name, is_setup: false }), default: None }
+    pub(crate) const fn flag(heading: &'static str, name: &'static str, value_name: &'static str) -> Self {
+        Self { flag: Some(Flag { name, value_name, heading, is_setup: false }), default: None }
     }
 
     /// A key with a flag that also counts for a worker alone.
-    pub(crate) const fn setup(name: &'static str, value_name: &'static str) -> Self {
-        Self { flag: Some(Flag { name, value_name, is_setup: true }), default: None }
+    pub(crate) const fn setup(heading: &'static str, name: &'static str, value_name: &'static str) -> Self {
+        Self { flag: Some(Flag { name, value_name, heading, is_setup: true }), default: None }
     }
 
     /// The value where nothing is said, as TOML.
@@ -210,13 +225,15 @@ impl<T: SettingValue> Layer for Option<Setting<T>> {
 
     fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> Json {
         let mut schema = T::schema();
-        schema["description"] = help.into();
+        let (help, details) = split_help(help);
+        schema["description"] = meaning(help, details).into();
         if let Some(value) = spec.default.and_then(|default| default.parse::<Value>().ok()) {
             schema["default"] = json!(value);
         }
         keys.push(Key {
             path: path.into(),
             help: help.into(),
+            details: details.into(),
             expected: T::expected(),
             flag: spec.flag,
             kind: T::FLAG,
@@ -231,9 +248,18 @@ pub(crate) fn first_key(path: &str) -> (&str, &str) {
     path.split_once('.').unwrap_or((path, ""))
 }
 
-/// The text of a doc comment, without its final stop, as a flag's help has it.
+/// Joins the lines of a doc comment: its first paragraph without the final stop, then an empty line and the others.
 pub(crate) fn help(lines: &[&str]) -> String {
-    lines.concat().trim().trim_end_matches('.').to_owned()
+    let mut paragraphs =
+        lines.split(|line| line.trim().is_empty()).map(|lines| lines.concat().trim().to_owned());
+    let first = paragraphs.next().unwrap_or_default();
+    let first = first.trim_end_matches('.').to_owned();
+    std::iter::once(first).chain(paragraphs).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The first paragraph of a help text, and the others.
+pub(crate) fn split_help(help: &str) -> (&str, &str) {
+    help.split_once("\n\n").unwrap_or((help, ""))
 }
 
 /// Declares a layer: each key once, with its meaning, its type, and its flag and default.
@@ -305,7 +331,7 @@ macro_rules! layer {
                 })+
                 serde_json::json!({
                     "type": "object",
-                    "description": help,
+                    "description": $crate::sweep::layer::one_text(help),
                     "properties": properties,
                     "additionalProperties": false,
                 })
@@ -332,12 +358,20 @@ pub(crate) fn set_pairs(
     Ok(())
 }
 
+/// A help text as one paragraph.
+pub(crate) fn one_text(help: &str) -> String {
+    let (help, details) = split_help(help);
+    meaning(help, details)
+}
+
 /// Tells a table that a flag sets as a whole.
 pub(crate) fn describe_table(path: &str, help: &str, spec: &Spec, expected: &str, keys: &mut Vec<Key>) {
     if spec.flag.is_some() {
+        let (help, details) = split_help(help);
         keys.push(Key {
             path: path.into(),
             help: help.into(),
+            details: details.into(),
             expected: expected.into(),
             flag: spec.flag,
             kind: FlagKind::Pairs,

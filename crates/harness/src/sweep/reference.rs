@@ -41,13 +41,8 @@ fn row(key: &Key) -> String {
         _ => format!("`--{} {}`", flag.name, flag.value_name),
     });
     let default = key.default.map(|default| format!("`{default}`")).unwrap_or_default();
-    let cells = [
-        format!("`{}`", key.path),
-        key.expected.clone(),
-        default,
-        flag.unwrap_or_default(),
-        key.help.clone(),
-    ];
+    let cells =
+        [format!("`{}`", key.path), key.expected.clone(), default, flag.unwrap_or_default(), key.meaning()];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }
 

@@ -1,0 +1,66 @@
+//! What to say of a path that has no results.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+/// The file that every run's folder has.
+const RECORDS: &str = "measurements.jsonl";
+/// The built-in published tables.
+const EDITIONS: [&str; 2] = ["llama2-a100", "llama2-a100-2024"];
+/// Runs in a folder that are named.
+const NAMED: usize = 3;
+
+/// Refuses paths that have no results, and says what to give instead.
+///
+/// # Errors
+/// Where a folder is no run's, where a file is a sweep, and where nothing is there but a built-in table has nearly that name.
+pub(crate) fn check<P: AsRef<Path>>(paths: &[P]) -> Result<()> {
+    for path in paths.iter().map(AsRef::as_ref) {
+        if path.is_dir() && !is_run(path) {
+            bail!("{}: not a run's folder (no {RECORDS}){}", path.display(), instead(path));
+        }
+        if path.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
+            let path = path.display();
+            bail!("{path}: a sweep, not a result: `llama2-bench run {path}` measures it");
+        }
+        let word = path.to_str().unwrap_or_default();
+        if !path.exists()
+            && !EDITIONS.contains(&word)
+            && let Some(name) = harness::nearest(word, &EDITIONS)
+        {
+            bail!("{word}: no such file or folder: did you mean {name}?");
+        }
+    }
+    Ok(())
+}
+
+fn is_run(dir: &Path) -> bool {
+    dir.join(RECORDS).exists()
+}
+
+/// What was probably meant by a folder that is no run's.
+fn instead(dir: &Path) -> String {
+    let [baseline, candidate] = ["baseline", "candidate"].map(|side| dir.join(side));
+    if is_run(&baseline) && is_run(&candidate) {
+        return format!(": did you mean {} or {}?", baseline.display(), candidate.display());
+    }
+    let entries = dir.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = entries.filter(|path| is_run(path)).collect();
+    runs.sort();
+    let names: Vec<String> = runs.iter().take(NAMED).map(|run| run.display().to_string()).collect();
+    let more = if runs.len() > NAMED { format!(" and {} more", runs.len() - NAMED) } else { String::new() };
+    if !names.is_empty() {
+        return format!(": did you mean {}{more}?", names.join(" or "));
+    }
+    if dir.join("sweep.toml").exists() {
+        return format!(
+            ": nothing is measured yet: `llama2-bench run --resume {}` measures its sweep",
+            dir.display()
+        );
+    }
+    match dir.canonicalize().ok().and_then(|whole| Some(whole.parent()?.to_path_buf())) {
+        Some(parent) if is_run(&parent) => format!(": did you mean the folder above, {}?", parent.display()),
+        _ => String::new(),
+    }
+}
