@@ -9,7 +9,7 @@ use results::{Column, Figure, ResultRow, ResultTable};
 use crate::costs::Costs;
 use crate::{Finding, NotChecked, Severity};
 
-/// Adding up series in another order moves a computed figure by less than this share.
+/// The largest share by which summing a series in another order moves a computed figure.
 const FLOATING_POINT: f64 = 1e-9;
 
 /// A figure; times in seconds. A computed one gets an interval as a printed one has.
@@ -65,7 +65,7 @@ impl<'a> CheckedTable<'a> {
         Self { source, index, cells: source.cells(), costs, peaks: peaks.unwrap_or_default(), blind }
     }
 
-    /// What of physics could not be checked, and why.
+    /// The physical limits that could not be checked, and why.
     pub(crate) fn not_checked(&self) -> impl Iterator<Item = NotChecked> {
         self.blind.iter().map(|why| NotChecked {
             file: self.source.file.into(),
@@ -123,7 +123,7 @@ impl<'a> CheckedTable<'a> {
         Some([prompt_step, token_step])
     }
 
-    /// How sure a figure beyond the device's peaks is wrong: peaks that a run measured itself may have been measured too low.
+    /// How certainly a figure beyond the device's peaks is wrong: a run may have measured its own peaks too low.
     pub(crate) fn beyond_peak(&self) -> Severity {
         if self.peaks.is_measured { Severity::Remarkable } else { Severity::Impossible }
     }
@@ -173,16 +173,16 @@ impl<'a> CheckedTable<'a> {
     }
 }
 
-/// What was found, or a note of why it was not.
+/// The value, or a note of why there is none.
 fn known<T>(found: Result<T, String>, blind: &mut Vec<String>) -> Option<T> {
     found.map_err(|why| blind.push(why)).ok()
 }
 
-/// The config of the model called `name`, or in words that there is none.
+/// The config of the model `name`, or an error that names those that there are.
 fn named_config(name: &str) -> Result<LlamaConfig, String> {
     let Some((_, text)) = NAMED_MODELS.iter().find(|(known, _)| *known == name) else {
         let names = NAMED_MODELS.map(|(name, _)| name).join(", ");
-        return Err(format!("no config of the model \"{name}\": known are {names}"));
+        return Err(format!("unknown model \"{name}\": expected one of {names}"));
     };
     LlamaConfig::parse(text, name).map_err(|error| error.to_string())
 }

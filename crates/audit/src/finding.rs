@@ -138,7 +138,7 @@ impl Report {
         let impossible = self.findings.iter().filter(|finding| finding.severity == Severity::Impossible);
         let rows: BTreeSet<_> = impossible.map(|finding| (finding.table_index, finding.line)).collect();
         let words = match (self.count(Severity::Impossible), self.count(Severity::Remarkable)) {
-            (0, 0) => "nothing to remark".to_owned(),
+            (0, 0) => "no findings".to_owned(),
             (0, remarkable) => format!("nothing impossible, {remarkable} remarkable"),
             (impossible, remarkable) => {
                 let rows = count(rows.len(), "row");

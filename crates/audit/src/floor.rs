@@ -41,7 +41,7 @@ impl Work {
     /// The work of a cell of `batch_size` sequences with `prompt_length` tokens and `generation_length` decode forwards.
     ///
     /// # Errors
-    /// Where the model can't be shared by so many ranks.
+    /// Fails where the model can't be split among that many ranks.
     pub fn of(
         config: &LlamaConfig,
         precision: Precision,
@@ -79,7 +79,7 @@ impl Work {
     /// The floors of a cell of rank 0 alone, of a model that `ranks` share: reading and computing, no sums.
     ///
     /// # Errors
-    /// Where the model can't be shared by so many ranks.
+    /// Fails where the model can't be split among that many ranks.
     pub fn of_first_rank(
         config: &LlamaConfig,
         precision: Precision,
@@ -89,7 +89,7 @@ impl Work {
         Self::of(&TensorParallel::first_of(config, Some(ranks))?, precision, 1, cell)
     }
 
-    /// On devices of these peaks; `None` where one that counts is not known. Reading and computing overlap, all-reduces
+    /// The floor on devices of these peaks; `None` where a peak that counts is not known. Reading and computing overlap, all-reduces
     /// wait for both. A ring sends 2 (N − 1) / N of the bytes, and nothing is counted for latency.
     pub fn floor(&self, peaks: &Peaks) -> Option<Floor> {
         let bandwidth = peaks.bandwidth_bytes_per_second.as_ref()?.value;

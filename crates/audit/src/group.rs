@@ -1,4 +1,4 @@
-//! Findings told together: one rule, one engine, one table.
+//! Groups findings by rule, engine and table.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::finding::{Finding, Report, Severity, place};
 use crate::rules::RULES;
 
-/// The findings of one rule and severity about one engine of a table; or about the table, where they are about no engine.
+/// The findings of one rule and severity about one engine of a table, or about the table itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct FindingGroup<'r> {
     /// How bad they are.
@@ -25,7 +25,7 @@ pub struct FindingGroup<'r> {
     pub table: &'r str,
     /// The engine.
     pub engine: Option<&'r str>,
-    /// Cells that they are about.
+    /// The number of cells concerned.
     pub cells: usize,
     /// Cells with figures that the engine has in the table.
     pub cells_measured: usize,
@@ -82,7 +82,7 @@ impl Report {
 }
 
 impl FindingGroup<'_> {
-    /// What it says below its table: without the table's place and name.
+    /// The text below its table: without the table's place and name.
     pub fn words(&self) -> String {
         if let [one] = self.findings[..] {
             return one.words();
@@ -91,7 +91,7 @@ impl FindingGroup<'_> {
         format!("{}: {engine}{}: {}", self.severity, self.rule, self.summary())
     }
 
-    /// `12 of 18 cells, 1.17–1.54 × its parts; the farthest is 16×2048 (line 55), Wall-Clock Latency (s): 28.3 s is …`.
+    /// `12 of 18 cells, 1.17–1.54 × the sum of its parts; worst: 16×2048 (line 55), Wall-Clock Latency (s): 28.3 s is …`.
     fn summary(&self) -> String {
         let figures = self.findings.len();
         let figures = if figures > self.cells { format!("{figures} figures in ") } else { String::new() };
@@ -105,7 +105,7 @@ impl FindingGroup<'_> {
         if let Some(farthest) = farthest {
             let line = if farthest.line > 0 { format!(" (line {})", farthest.line) } else { String::new() };
             let place = farthest.cell_and_column(&line);
-            text.push_str(&format!("; the farthest is {place}: {}", one_line(&farthest.message)));
+            text.push_str(&format!("; worst: {place}: {}", one_line(&farthest.message)));
         }
         text
     }

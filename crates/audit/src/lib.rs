@@ -1,8 +1,8 @@
-//! Do the figures of a table hold together?
+//! Checks that the figures of a table are consistent and possible.
 //!
 //! [`audit()`] checks every cell against arithmetic and physics: published tables, and those of our own runs. A rule is one
-//! function in [`rules`]; a [`Finding`] says which figure breaks it, and the limit. *Impossible* is what can't be true
-//! whoever measured it, so each limit is the most generous that the heading allows; *remarkable* is what a reader must know.
+//! function in [`rules`]; a [`Finding`] says which figure breaks it, and the limit. *Impossible* is what can't be true on
+//! any machine, so each limit is the most generous that the heading allows; *remarkable* is what a reader must know.
 
 mod checked_table;
 mod costs;
@@ -22,7 +22,7 @@ pub use finding::{Finding, NotChecked, Report, Severity};
 pub use floor::{Floor, Step, Work};
 pub use group::FindingGroup;
 
-/// Checks every table by every rule. Findings stand in the order of the files, then of their lines.
+/// Checks every table by every rule. Findings come in the order of the files, then of their lines.
 pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {
     let files: IndexSet<&str> = tables.iter().map(|table| table.file).collect();
     let tables = tables.iter().enumerate().map(|(index, table)| CheckedTable::new(index, table, hardware));

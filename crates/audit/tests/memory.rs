@@ -1,11 +1,11 @@
-//! What cells need in memory by our estimate, held against the documents' `OOM`.
+//! Compares our memory estimate of cells with the published tables' `OOM`.
 
 use llama::LlamaConfig;
 use llama::cost::{Footprint, memory_need};
 use protocol::{FailureKind, Precision};
 use results::{Heading, Value};
 
-/// How HF's model of the documents' time computed, and how their script called it.
+/// How transformers' model computed when the published tables were made, and how their script called it.
 const PUBLISHED: Footprint =
     Footprint { attention_scores: true, growing_cache: true, all_logits: true, kept_logit_bytes: 4 };
 

@@ -97,7 +97,7 @@ fn sound_tables_have_no_findings() {
 }
 
 #[test]
-fn a_throughput_that_is_not_its_latency_s() {
+fn a_throughput_that_does_not_match_its_latency() {
     for column in [1, 3, 5, 7] {
         for factor in [0.98, 1.02] {
             let mut table = sound(SMALL);
@@ -164,11 +164,11 @@ fn halves_of_a_generation_that_do_not_fit() {
     assert_only(&table, Severity::Remarkable, "first-128-256", Some(COLUMNS[7]));
     set_latency(&mut table, 5, 2, figure * 0.75);
     let finding = assert_only(&table, Severity::Remarkable, "first-128-256", Some(COLUMNS[7]));
-    assert!(finding.message.contains("so tokens 129 to 256 took"), "{finding}");
+    assert!(finding.message.contains("so tokens 129 to 256 take"), "{finding}");
 }
 
 #[test]
-fn figures_beyond_the_memory_s_bandwidth() {
+fn figures_beyond_the_memory_bandwidth() {
     // A whole row faster, so that its parts still add up: 1×16 is bound by memory, prompt and tokens.
     let mut table = sound(SMALL);
     let factor = 6.0 / get(&table, 0, 2);
@@ -301,13 +301,13 @@ fn cells_that_are_missing_or_there_twice() {
     assert_eq!(findings(&[table.clone()]), [], "in any order");
     table.rows.push(row);
     let finding = assert_only(&table, Severity::Remarkable, "duplicate-cells", None);
-    assert!(finding.message.ends_with("has this cell, with the same figures"), "{finding}");
+    assert!(finding.message.ends_with("has the same cell, with the same figures"), "{finding}");
 
-    for (text, found) in [("", "nothing"), ("OOM", "\"OOM\"")] {
+    for (text, found) in [("", "no value"), ("OOM", "\"OOM\"")] {
         let mut table = sound(SMALL);
         table.rows[0].cells[6] = Cell::parse(text).unwrap();
         let finding = assert_only(&table, Severity::Remarkable, "missing-cells", Some(COLUMNS[9]));
-        assert_eq!(finding.message, format!("{found} stands here, and figures in 7 other columns"));
+        assert_eq!(finding.message, format!("{found} here, but figures in 7 other columns"));
     }
     let mut table = sound(SMALL);
     table.rows[0].cells[2] = Cell::parse("N/A").unwrap();
@@ -321,7 +321,7 @@ fn memory_that_runs_out_below_a_cell_that_has_figures() {
     let mut table = sound(SMALL);
     table.rows[4].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
     let finding = assert_only(&table, Severity::Remarkable, "out-of-memory-order", None);
-    assert_eq!(finding.message, "out of memory, though 4×1024 has figures and needs no less");
+    assert_eq!(finding.message, "out of memory, though 4×1024 has figures and needs at least as much");
     for row in 4..9 {
         table.rows[row].cells = table.rows[4].cells.clone();
     }
@@ -361,7 +361,7 @@ fn what_cannot_be_checked_is_said() {
     assert_eq!(
         what(&table),
         [
-            "physics: no config of the model \"My model\": known are llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
+            "physics: unknown model \"My model\": expected one of llama2-7b, llama2-13b, llama2-70b, tinyllama-1.1b, llama2-15m",
             "physics: no peaks of \"A800 80GB\" in hardware.toml"
         ]
     );
@@ -412,7 +412,7 @@ fn one_rank_alone_is_held_against_its_own_part() {
         findings(&tables).iter().filter(|finding| finding.severity == Severity::Impossible).count()
     };
     assert_eq!(with_heading("LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 H200 141GB)"), 0);
-    // The same figures of the whole model on one device can't be: it neither fits nor can it be read so fast.
+    // The same figures are impossible for the whole model on one device: it neither fits nor can it be read so fast.
     assert!(with_heading("LLaMA-2 70B FP16 CUDA (1 H200 141GB)") > 4);
     // Nor can a rank read its part in a third of the time.
     assert!(with_heading("LLaMA-2 70B FP16 CUDA (rank 0 of 2, 1 H200 141GB)") > 0);

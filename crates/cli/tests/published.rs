@@ -221,7 +221,7 @@ fn a_run_is_audited_and_its_findings_stand_under_its_table() {
     let place = Place::new();
     let (code, text) = place.run(MOCK, &[]);
     assert_eq!((code, text.contains("audit:")), (0, false));
-    assert!(stdout(&place, &["audit", "run"], 0).ends_with("6 rows in 1 table: nothing to remark\n"));
+    assert!(stdout(&place, &["audit", "run"], 0).ends_with("6 rows in 1 table: no findings\n"));
     // 7B in FP32 on a GPU that reads 2 TB/s: a token can't take a millisecond.
     let path = place.path("run/environment.json");
     let environment = std::fs::read_to_string(&path).unwrap();
@@ -236,7 +236,7 @@ fn a_run_is_audited_and_its_findings_stand_under_its_table() {
     std::fs::write(&records, text.replace("\"device\":\"cpu\"", "\"device\":\"cuda:0\"")).unwrap();
     let table = stdout(&place, &["table", "run"], 0);
     let finding =
-        "- audit: impossible: mock: token-bandwidth: 6 of 6 cells, 11.3–13.1 × the peak; the farthest is ";
+        "- audit: impossible: mock: token-bandwidth: 6 of 6 cells, 11.3–13.1 × the peak; worst: ";
     assert!(table.contains(finding), "{table}");
     let lines =
         |args: &[&str], of: &str| stdout(&place, args, 1).lines().filter(|line| line.contains(of)).count();

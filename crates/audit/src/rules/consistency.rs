@@ -24,32 +24,31 @@ const TOKENS_SHORT: f64 = 0.01;
 
 pub(super) const WALL_CLOCK_SHORT: Rule = Rule {
     name: "wall-clock-short",
-    about: "the wall clock is not below prompt + G · token latency, but for 5 % of the prompt, whose mean is of other runs, and 1 % \
-            of the tokens; impossible where it is more than 5 % below the tokens, both are means, and their number is certain",
-    measure: "× its parts",
+    about: "the wall clock is at least prompt + G × token latency, less 5 % of the prompt (its mean is from other runs) and 1 % of \
+            the tokens; impossible where it is more than 5 % below the tokens alone, both are means, and their number is certain",
+    measure: "× the sum of its parts",
     check: |tables| each_row(tables, wall_clock_short),
 };
 
 pub(super) const WALL_CLOCK_LONG: Rule = Rule {
     name: "wall-clock-long",
-    about: "the wall clock is not above prompt + G · token latency by more than the time between forwards: 10 %, 1 ms a \
-            token, and B logits rows at 4 GB/s",
-    measure: "× its parts",
+    about: "the wall clock exceeds prompt + G × token latency by no more than the time between forwards: 10 %, 1 ms per token, \
+            and B logits rows at 4 GB/s",
+    measure: "× the sum of its parts",
     check: |tables| each_row(tables, wall_clock_long),
 };
 
 pub(super) const GENERATION_LENGTH: Rule = Rule {
     name: "generation-length",
-    about: "the wall clock is of as many tokens at least as the row's columns of first tokens count, and of as many as that of \
-            most rows",
+    about: "the wall clock covers at least as many tokens as the row's columns of first tokens, and as many as in most rows",
     measure: "× the tokens",
     check: generation_length,
 };
 
 pub(super) const HALVES: Rule = Rule {
     name: "first-128-256",
-    about: "tokens 129 to 256 take what the first 128 do, within a quarter and the growth of the cache; the first 128 take \
-            no more than all 256",
+    about: "tokens 129 to 256 take as long as the first 128, within a quarter and the growth of the cache; the first 128 take \
+            no longer than all 256",
     measure: "× the first 128",
     check: |tables| each_row(tables, halves),
 };
@@ -132,7 +131,7 @@ fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fin
     let are_means = [wall, parts.token].iter().all(|figure| figure.statistic == Statistic::Mean);
     let is_sure = are_means && row.generation_length.is_certain() && wall.most() < tokens * (1.0 - NOISE);
     let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
-    let message = format!("{} s is shorter than its parts, {}", short(wall.value), parts.words());
+    let message = format!("{} s is shorter than the sum of its parts, {}", short(wall.value), parts.words());
     let kind = (severity, WALL_CLOCK_SHORT.name);
     let finding = table.figure_finding(kind, row, Column::WallLatency, limit, message);
     Some(Finding { times: Some(parts.times(wall)), ..finding })
@@ -149,7 +148,7 @@ fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
         return None;
     }
     let message = format!(
-        "{} s is {:.2} × its parts, {}: {} s that no column shows, at most {} s are accounted for",
+        "{} s is {:.2} × the sum of its parts, {}: {} s are in no column, where at most {} s are expected",
         short(wall.value),
         parts.times(wall),
         parts.words(),
@@ -165,7 +164,7 @@ fn generation_length(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     tables.iter().flat_map(|table| fewer_tokens(table).chain(other_lengths(table))).collect()
 }
 
-/// Rows whose wall clock is of fewer tokens than a column of theirs.
+/// Rows whose wall clock covers fewer tokens than one of their columns.
 fn fewer_tokens<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
     table.source.rows.iter().filter_map(|row| {
         let length = row.generation_length;
@@ -174,7 +173,7 @@ fn fewer_tokens<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding
             return None;
         }
         let message = format!(
-            "the wall clock covers {length} tokens, \"{}\" covers {tokens}: not the same generation",
+            "the wall clock covers {length} tokens, but \"{}\" covers {tokens}: not the same generation",
             column.header()
         );
         Some(other_length(table, row, tokens, message))
@@ -202,7 +201,7 @@ fn other_lengths<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Findin
         }
         let tokens = f64::midpoint(f64::from(least), f64::from(greatest)) as u32;
         let message =
-            format!("the wall clock covers {length} tokens, most rows' cover {tokens}: not comparable");
+            format!("the wall clock covers {length} tokens, but {tokens} in most rows: not comparable");
         Some(other_length(table, row, tokens, message))
     })
 }
@@ -228,7 +227,7 @@ fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let [first_ms, all_ms] = [first, all].map(|number| short(number.value * 1e3));
     if first.least() > 2.0 * all.most() {
         let message = format!(
-            "the first 128 take {first_ms} ms each, so all 256 can't take less than half, {all_ms} ms"
+            "the first 128 tokens take {first_ms} ms each, so the mean of all 256 can't be less than half of that: {all_ms} ms"
         );
         let kind = (Severity::Impossible, HALVES.name);
         let finding = table.figure_finding(kind, row, column, first.value / 2.0 * 1e3, message);
@@ -243,7 +242,7 @@ fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     }
     let mean = 2.0 * all.value - first.value;
     let message = format!(
-        "the first 128 take {first_ms} ms each, all 256 {all_ms} ms, so tokens 129 to 256 took {} ms: {:.2} × the first, where the growing cache explains at most {growth:.2} ×",
+        "the first 128 tokens take {first_ms} ms each and all 256 {all_ms} ms, so tokens 129 to 256 take {} ms: {:.2} × the first, where the growing cache explains at most {growth:.2} ×",
         short(mean * 1e3),
         mean / first.value,
     );

@@ -1,4 +1,4 @@
-//! Figures that stand in two places.
+//! Finds figures that appear twice.
 
 use std::collections::HashMap;
 
@@ -8,28 +8,28 @@ use super::{LARGER, NOISE, Rule, digits, percent};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
-/// Digits that two rows share beyond the first two of each figure, from which on it is no coincidence.
+/// The number of shared digits, beyond the first two of each figure, that is no coincidence.
 const SHARED_DIGITS: f64 = 6.0;
-/// Figures of fewer digits repeat by themselves.
+/// The fewest digits of a figure that counts: shorter ones repeat by chance.
 const FEWEST_DIGITS: f64 = 4.0;
 
 pub(super) const REPEATED_ROWS: Rule = Rule {
     name: "repeated-rows",
-    about: "an engine's latencies in tables whose work a device differs (by a quarter or more) are not within 5 % of each \
-            other in half of the common cells or more; nor, to the digit, in any two tables of different headings",
+    about: "in two tables whose work per device differs by a quarter or more, an engine's latencies are not within 5 % of each other \
+            in half or more of the common cells; in any two tables with different headings they are not equal digit for digit",
     measure: "",
     check: repeated_rows,
 };
 
 pub(super) const COPIED_ROWS: Rule = Rule {
     name: "copied-rows",
-    about: "no two cells of a table have the same latencies, or where they have none the same throughputs, to the digit: of three \
-            columns with four digits or two with five at least",
+    about: "no two cells of a table have equal latencies (or, without latencies, equal throughputs) digit for digit, in at least three \
+            columns of four digits or two of five",
     measure: "",
     check: |tables| tables.iter().flat_map(copied_rows).collect(),
 };
 
-/// One finding a table and engine: against the first earlier table that it repeats.
+/// One finding per table and engine: the first earlier table that it repeats.
 fn repeated_rows(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let findings = |(index, table)| {
         let earlier = &tables[..index];
@@ -76,7 +76,7 @@ fn repeats(table: &CheckedTable<'_>, earlier: &CheckedTable<'_>, engine: &str) -
     Some(Finding { figure: Some(most), limit: Some(tolerance), message, ..finding })
 }
 
-/// One finding a row that repeats an earlier one of its table.
+/// One finding per row that repeats an earlier row of its table.
 fn copied_rows<'t>(table: &'t CheckedTable<'_>) -> Vec<Finding> {
     let mut seen: HashMap<Vec<(usize, u64)>, &'t ResultRow<'t>> = HashMap::new();
     let mut findings = Vec::new();
@@ -94,7 +94,7 @@ fn copied_rows<'t>(table: &'t CheckedTable<'_>) -> Vec<Finding> {
         }
         let key = figures.iter().map(|(column, figure)| (*column, figure.value.to_bits())).collect();
         let first = *seen.entry(key).or_insert(row);
-        // The same cell again is a rule of its own.
+        // Another rule reports the same cell twice.
         if (first.engine, first.size) == (row.engine, row.size) {
             continue;
         }
@@ -105,7 +105,7 @@ fn copied_rows<'t>(table: &'t CheckedTable<'_>) -> Vec<Finding> {
         };
         let place = if first.line > 0 { format!(" (line {})", first.line) } else { String::new() };
         let message = format!(
-            "all {what} are, to the digit, those of {} {}{place}",
+            "all {what} equal those of {} {}{place} digit for digit",
             results::one_line(first.engine),
             first.size
         );

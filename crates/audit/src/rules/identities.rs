@@ -1,4 +1,4 @@
-//! What two columns of a row say of each other: a latency, and the throughput beside it.
+//! Checks two columns of a row against each other: a latency and its throughput.
 
 use indexmap::IndexMap;
 use results::{Column, Figure, ResultRow};
@@ -7,34 +7,33 @@ use super::{Rule, digits, percent, short};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
-/// A throughput this far from its latency's is said.
+/// The largest difference between a throughput and what its latency gives.
 const TOLERANCE: f64 = 0.01;
-/// The same where throughputs were computed from latencies.
+/// The same tolerance where throughputs were computed from latencies.
 const COMPUTED_TOLERANCE: f64 = 0.001;
-/// Figures that agree within this share, by their rounding alone, were computed from each other: two statistics of one series differ
-/// by more.
+/// Figures that agree within this share, by rounding alone, were computed from each other: two statistics of one series differ more.
 const EXACT: f64 = 1e-5;
-/// Fewer rows than these show nothing of how an engine's throughputs were computed.
+/// The fewest rows that show how an engine's throughputs were computed.
 const FEWEST: usize = 3;
-/// All rows of a batch size that are this many times off, and equally, may be of batches that were queued.
+/// The least factor by which all rows of a batch size must be off, equally, to count as queued batches.
 const QUEUED: f64 = 1.5;
-/// Significant digits from which on it is no coincidence that a latency has those of a throughput.
+/// The fewest significant digits with which a latency equals a throughput by no coincidence.
 const DIGITS: f64 = 4.0;
 
 pub(super) const THROUGHPUT: Rule = Rule {
     name: "throughput",
-    about: "throughput · latency = tokens, within 1 % and the rounding of the printed digits: B·P for the prompt, B for a \
-            token, B·(P + G) for the wall clock. Impossible, and held within 0.1 %, where most of an engine's rows show to the \
-            sixth digit that the one was computed from the other; else remarkable: they may be different statistics, or batches \
-            that were queued",
-    measure: "× its latency's",
+    about: "throughput × latency equals the tokens (B·P for the prompt, B for a token, B·(P + G) for the wall clock), within 1 % \
+            and rounding. Where most of an engine's rows agree to six digits, its throughputs were computed from its latencies: \
+            then the tolerance is 0.1 %, and a difference is impossible. Otherwise it is remarkable: the two may be different \
+            statistics, or batches may be queued",
+    measure: "× what its latency gives",
     check: throughput,
 };
 
 pub(super) const THROUGHPUT_AS_LATENCY: Rule = Rule {
     name: "throughput-as-latency",
-    about: "no latency is, to the digit, a throughput of its row, unless it is so by its own throughput",
-    measure: "× its throughput's",
+    about: "no latency equals a throughput of its row digit for digit, unless it agrees with its own throughput",
+    measure: "× what its throughput gives",
     check: |tables| super::each_row(tables, throughput_as_latency),
 };
 
@@ -47,7 +46,7 @@ pub(super) const PAIRS: [(Column, Column); 5] = [
     (Column::WallLatency, Column::WallThroughput),
 ];
 
-/// The least and the most tokens that a latency is the time of, as far as the row says it.
+/// The least and the most tokens that a latency covers, as far as the row says it.
 pub(super) fn tokens(row: &ResultRow<'_>, latency: Column) -> [f64; 2] {
     let [batch, prompt] = [row.size.batch_size, row.size.prompt_length].map(f64::from);
     match latency {
@@ -69,7 +68,7 @@ fn formula(row: &ResultRow<'_>, latency: Column) -> String {
     }
 }
 
-/// Latency times throughput, within their rounding, and the tokens that it should be.
+/// Latency times throughput, within their rounding, and the tokens that it should equal.
 struct Product {
     product: [f64; 2],
     tokens: [f64; 2],
@@ -88,7 +87,7 @@ impl Product {
         self.product[1] >= self.tokens[0] * (1.0 - share) && self.product[0] <= self.tokens[1] * (1.0 + share)
     }
 
-    /// The same, if throughputs are of one sequence.
+    /// The same product, if throughputs are of one sequence.
     fn of_one_sequence(&self) -> Self {
         Self { tokens: self.tokens.map(|tokens| tokens / self.batch_size), ..*self }
     }
@@ -99,7 +98,7 @@ impl Product {
     }
 }
 
-/// How an engine's throughputs in a column come from its latencies, as far as most rows show.
+/// How an engine's throughputs in a column derive from its latencies, as far as most rows show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Convention {
     /// They were computed from them.
@@ -124,7 +123,7 @@ fn convention(products: &[&Product]) -> Convention {
     }
 }
 
-/// Whether the rows of a batch size are off by one factor, as where several batches are under way.
+/// Whether the rows of a batch size are off by one factor, as they are when several batches overlap.
 fn are_queued(products: &[&Product]) -> bool {
     let factors = products.iter().map(|product| {
         let [product, tokens] =
@@ -140,7 +139,7 @@ fn throughput(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     pairs.flat_map(|(table, pair)| column_pair(table, pair)).collect()
 }
 
-/// The rows in which a throughput is not its latency's.
+/// The rows in which a throughput does not match its latency.
 fn column_pair(table: &CheckedTable<'_>, pair: (Column, Column)) -> Vec<Finding> {
     let products = table.source.rows.iter().filter_map(|row| Some((row, Product::new(row, pair)?)));
     let products: Vec<(&ResultRow<'_>, Product)> = products.collect();
@@ -173,7 +172,7 @@ fn off(
     convention: Convention,
 ) -> Option<Finding> {
     let (latency, throughput) = (seconds(row, latency_column)?, seconds(row, column)?);
-    // A latency that is printed as 0 was at least less than the first digit that is not printed.
+    // A latency that is printed as 0 was below the first digit that is not printed.
     let time = if latency.value > 0.0 { latency.value } else { latency.most() };
     let middle = f64::midpoint(product.tokens[0], product.tokens[1]);
     let expected = match latency_column {
@@ -184,14 +183,14 @@ fn off(
         _ => middle,
     } / time;
     let times = throughput.value / expected;
-    // How long a generation is may be what the row has otherwise.
+    // The row's generation length may differ from what is assumed.
     let is_sure = convention == Convention::Computed
         && (latency_column != Column::WallLatency || row.generation_length.is_certain());
     let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let why = match convention {
         _ if is_sure => "",
-        Convention::OneSequence => ": one sequence's share of the batch, as in all rows",
-        _ => ", if both are of the same runs and the same statistic",
+        Convention::OneSequence => ": this is one sequence's share of the batch, as in all rows",
+        _ => ", if both come from the same runs and the same statistic",
     };
     let message = format!(
         "{} tps is {} {} than {} / {} {} = {} tps{why}",
@@ -221,9 +220,9 @@ fn throughput_as_latency(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Optio
         let expected = own.map(|own| own.tokens[1] / row.figure(pair.1).map_or(f64::NAN, |own| own.value));
         let expected = expected.map(|seconds| seconds / pair.0.seconds()).filter(|limit| limit.is_finite());
         let says =
-            expected.map(|limit| format!("; its own throughput says {} {}", short(limit), pair.0.unit()));
+            expected.map(|limit| format!("; its own throughput gives {} {}", short(limit), pair.0.unit()));
         let message = format!(
-            "{} {} is, to the digit, the row's {}: a throughput stands in a latency's place{}",
+            "{} {} equals the row's {} digit for digit: a throughput in a column of latencies{}",
             row.text(pair.0),
             pair.0.unit(),
             other.header(),

@@ -1,4 +1,4 @@
-//! What is checked. A rule is one function in one place, and a line of [`RULES`].
+//! The rules. Each is one function in one place, and an entry of [`RULES`].
 
 mod consistency;
 mod copies;
@@ -16,14 +16,14 @@ use crate::checked_table::CheckedTable;
 pub struct Rule {
     /// Its name in findings.
     pub name: &'static str,
-    /// What holds where nothing is found, and by which tolerance.
+    /// What must hold, and with which tolerance.
     pub about: &'static str,
-    /// What [`Finding::times`] is a multiple of, as in `1.17–1.54 × its parts`.
+    /// What [`Finding::times`] is a multiple of, as in `1.17–1.54 × the sum of its parts`.
     pub measure: &'static str,
     pub(crate) check: fn(&[CheckedTable<'_>]) -> Vec<Finding>,
 }
 
-/// Every rule, in the order in which findings about one line stand.
+/// Every rule, in the order of findings about one line.
 pub const RULES: [Rule; 21] = [
     identities::THROUGHPUT,
     identities::THROUGHPUT_AS_LATENCY,
@@ -48,11 +48,11 @@ pub const RULES: [Rule; 21] = [
     shape::DUPLICATE_CELLS,
 ];
 
-/// What two measurements of one thing differ by at most: means of a hundred forwards and more lie within one or two percent
-/// of each other from run to run, on a shared machine within a few.
+/// The largest difference between two measurements of one thing: means of a hundred forwards or more lie within one or two
+/// percent of each other from run to run, on a shared machine within a few.
 const NOISE: f64 = 0.05;
 
-/// A model is larger when a forward has this many times the bytes to read: less could be lost in noise and launch times.
+/// The factor in bytes to read from which a model counts as larger: less could be lost in noise and launch times.
 const LARGER: f64 = 1.25;
 
 /// A finding for every row of every table for which `check` has one.
@@ -86,7 +86,7 @@ fn digits(figure: Figure) -> f64 {
     if figure.value > 0.0 { (figure.value / (2.0 * figure.half_width)).log10().floor() + 1.0 } else { 0.0 }
 }
 
-/// What stands behind a figure that depends on a generation length which nothing says.
+/// The remark behind a figure that depends on an unknown generation length.
 fn assumed(length: GenerationLength) -> &'static str {
-    if length.is_known() { "" } else { " (256 tokens are assumed: --generation-length says how many)" }
+    if length.is_known() { "" } else { " (assuming 256 tokens: set --generation-length)" }
 }

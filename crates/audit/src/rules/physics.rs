@@ -1,10 +1,10 @@
-//! What a device can do: bytes at its bandwidth, operations at its peak, what fits into its memory.
+//! Checks figures against what a device can do: its bandwidth, its peak FLOP/s, its memory.
 //!
 //! Limits are the least that a forward needs: weights once, the KV cache of the first token that a column counts, the head on
-//! one position, causal attention; what the last cache can keep is not read again; bytes and operations are spread evenly
+//! one position, causal attention. What the last cache can keep is not read again. Bytes and operations are spread evenly
 //! over all devices. So a figure beyond them is wrong, whatever computed it, unless fewer forwards did: prompts from a cache,
-//! drafted tokens. A throughput is a claim of a time, too, also where no latency stands beside it: batches that are queued share
-//! the same device. A latency may be of fewer sequences at once than the batch, if the others wait.
+//! drafted tokens. A throughput claims a time, too, even without a latency in the row: queued batches share the same device.
+//! A latency may be of fewer sequences at once than the batch, if the others wait.
 
 use results::hardware::Peak;
 use results::{Column, ResultRow};
@@ -16,44 +16,44 @@ use crate::{Finding, Severity};
 
 pub(super) const TOKEN_BANDWIDTH: Rule = Rule {
     name: "token-bandwidth",
-    about: "a token takes no less than reading the weights and the prompt's KV cache once at the peak bandwidth",
+    about: "a token takes at least the time to read the weights and the prompt's KV cache once at peak bandwidth",
     measure: "× the peak",
     check: |tables| each_row(tables, token_bandwidth),
 };
 
 pub(super) const PROMPT_BANDWIDTH: Rule = Rule {
     name: "prompt-bandwidth",
-    about: "a prompt takes no less than reading the weights once at the peak bandwidth",
+    about: "a prompt takes at least the time to read the weights once at peak bandwidth",
     measure: "× the peak",
     check: |tables| each_row(tables, prompt_bandwidth),
 };
 
 pub(super) const TOKEN_COMPUTE: Rule = Rule {
     name: "token-compute",
-    about: "a token takes no less than its floating-point operations at the peak",
+    about: "a token takes at least the time of its floating-point operations at the peak",
     measure: "× the peak",
     check: |tables| each_row(tables, token_compute),
 };
 
 pub(super) const PROMPT_COMPUTE: Rule = Rule {
     name: "prompt-compute",
-    about: "a prompt takes no less than its floating-point operations at the peak",
+    about: "a prompt takes at least the time of its floating-point operations at the peak",
     measure: "× the peak",
     check: |tables| each_row(tables, prompt_compute),
 };
 
 pub(super) const WALL_CLOCK_PEAK: Rule = Rule {
     name: "wall-clock-peak",
-    about: "where a row has no token latency, its wall clock and its throughput are within what prompt and tokens take at the \
-            peaks; impossible where that holds for any number of tokens that the row allows",
+    about: "in a row without a token latency, the wall clock is at least the time of prompt and tokens at the peaks; impossible \
+            where it is too short for every number of tokens that the row allows",
     measure: "× the peak",
     check: |tables| each_row(tables, wall_clock_peak),
 };
 
 pub(super) const MEMORY: Rule = Rule {
     name: "memory",
-    about: "weights and KV cache of P + G tokens fit into the memory of all devices; impossible where a token takes less than \
-            fetching from the host what one sequence lacks",
+    about: "weights and KV cache of P + G tokens fit into the memory of all devices; impossible where a token is faster than \
+            fetching from the host what does not fit for one sequence",
     measure: "× the memory",
     check: |tables| each_row(tables, memory),
 };
@@ -61,7 +61,7 @@ pub(super) const MEMORY: Rule = Rule {
 /// The fastest link from a host's memory to a device: NVLink-C2C of GH200 and GB200, in one direction.
 const HOST_BYTES_PER_SECOND: f64 = 450e9;
 /// Why a figure beyond a measured peak may be right.
-const MEASURED: &str = "; a cache may keep the weights, or the machine was busy when the peak was measured";
+const MEASURED: &str = "; the weights may fit in the CPU cache, or the peak was measured on a busy machine";
 
 /// The columns that say how long a token takes.
 pub(super) const TOKEN_PAIRS: [(Column, Column); 4] = [
@@ -298,7 +298,7 @@ fn memory(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
     let is_sure = claims(row, &TOKEN_PAIRS).iter().any(is_faster);
     let severity = if is_sure { Severity::Impossible } else { Severity::Remarkable };
     let message = format!(
-        "the row has figures, but weights and KV cache are {}B, and the memory {}{}B ({origin})",
+        "the row has figures, but weights and KV cache need {}B, and the memory is {}{}B ({origin})",
         large(need),
         times(table),
         large(*value),

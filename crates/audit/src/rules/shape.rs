@@ -1,4 +1,4 @@
-//! What rows say of each other: their order, their absence, their likeness.
+//! Compares rows with each other: their order, their absence, their likeness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,34 +19,34 @@ pub(super) const LARGER_MODEL: Rule = Rule {
     name: "larger-model",
     about: "a model of at least 1.25 × the bytes is more than 5 % slower than a smaller one, in at least half of the cells \
             that one engine has on one device in one file",
-    measure: "× the smaller model's",
+    measure: "× the smaller model's time",
     check: larger_model,
 };
 
 pub(super) const FALLING_LATENCY: Rule = Rule {
     name: "falling-latency",
     about: "prompt and token latency do not fall by more than 10 % from one batch size or prompt length to the next",
-    measure: "× the smaller cell's",
+    measure: "× the smaller cell's time",
     check: falling_latency,
 };
 
 pub(super) const OUT_OF_MEMORY_ORDER: Rule = Rule {
     name: "out-of-memory-order",
-    about: "an engine that ran out of memory in a cell has no figures in one of as large a batch and as long a prompt",
+    about: "an engine that ran out of memory in a cell has no figures in a cell with as large a batch and as long a prompt",
     measure: "",
     check: |tables| tables.iter().flat_map(out_of_memory_order).collect(),
 };
 
 pub(super) const MISSING_CELLS: Rule = Rule {
     name: "missing-cells",
-    about: "every engine has every batch size with every prompt length of the table, and a row has all figures or none",
+    about: "every engine has every batch size with every prompt length of the table, and a row has all its figures or none",
     measure: "× the grid",
     check: missing_cells,
 };
 
 pub(super) const DUPLICATE_CELLS: Rule = Rule {
     name: "duplicate-cells",
-    about: "an engine has a batch size with a prompt length once in a table",
+    about: "a table has each engine, batch size and prompt length once",
     measure: "",
     check: duplicate_cells,
 };
@@ -65,7 +65,7 @@ fn ratios(row: &ResultRow<'_>, other: &ResultRow<'_>) -> Vec<f64> {
     columns.into_iter().filter_map(ratio).filter(|ratio| ratio.is_finite()).collect()
 }
 
-/// One finding a table and engine: against the first smaller model that it is as fast as.
+/// One finding per table and engine: the first smaller model that it is as fast as.
 fn larger_model(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let findings = |larger| {
         let smaller: Vec<_> = tables.iter().filter(|other| is_larger(larger, other)).collect();
@@ -99,7 +99,7 @@ fn as_fast(larger: &CheckedTable<'_>, smaller: &CheckedTable<'_>, engine: &str) 
     let found = fast.iter().flat_map(|ratios| ratios.iter().copied());
     let (least, most) = (found.clone().fold(f64::INFINITY, f64::min), found.fold(0.0, f64::max));
     let message = format!(
-        "{} of {} cells take {least:.2} to {most:.2} × what those of \"{}\" (line {}) take, with {:.2} × the bytes to read",
+        "{} of {} cells take {least:.2} to {most:.2} × the time of those of \"{}\" (line {}), with {:.2} × the bytes to read",
         fast.len(),
         compared.len(),
         smaller.source.title,
@@ -119,7 +119,7 @@ fn token_column(row: &ResultRow<'_>) -> Option<Column> {
 fn falling_latency(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in tables {
-        // What a row is held against: the next smaller prompt of its batch, and the next smaller batch of its prompt.
+        // A row is compared with the next smaller prompt of its batch, and with the next smaller batch of its prompt.
         let mut by_prompt: BTreeMap<(&str, u32, u32), &ResultRow<'_>> = BTreeMap::new();
         let mut by_batch: BTreeMap<(&str, u32, u32), &ResultRow<'_>> = BTreeMap::new();
         for row in &table.source.rows {
@@ -165,10 +165,10 @@ fn falling_latency(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// One finding a row that ran out of memory where a larger cell of its engine did not.
+/// One finding per row that ran out of memory where a larger cell of its engine did not.
 fn out_of_memory_order(table: &CheckedTable<'_>) -> Vec<Finding> {
     let has_figures = |row: &ResultRow<'_>| row.values.iter().any(|value| value.figure().is_some());
-    // Of each engine and batch size the longest prompt with figures.
+    // The longest prompt with figures, by engine and batch size.
     let mut longest: BTreeMap<(&str, u32), u32> = BTreeMap::new();
     for row in table.source.rows.iter().filter(|row| has_figures(row)) {
         let prompt = longest.entry((row.engine, row.size.batch_size)).or_default();
@@ -180,7 +180,8 @@ fn out_of_memory_order(table: &CheckedTable<'_>) -> Vec<Finding> {
         let CellSize { batch_size: batch, prompt_length: prompt } = row.size;
         let mut larger = longest.range((row.engine, batch)..=(row.engine, u32::MAX));
         let ((_, larger_batch), longest) = larger.find(|(_, longest)| **longest >= prompt)?;
-        let message = format!("out of memory, though {larger_batch}×{longest} has figures and needs no less");
+        let message =
+            format!("out of memory, though {larger_batch}×{longest} has figures and needs at least as much");
         let finding = table.row_finding(Severity::Remarkable, OUT_OF_MEMORY_ORDER.name, row);
         Some(Finding { message, ..finding })
     };
@@ -193,7 +194,7 @@ fn missing_cells(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
     tables.iter().flat_map(|table| rows(table).into_iter().chain(missing_figures(table))).collect()
 }
 
-/// Rows that the table's grid has and an engine has not: one finding an engine.
+/// Rows of the table's grid that an engine lacks: one finding per engine.
 fn missing_rows(table: &CheckedTable<'_>) -> Vec<Finding> {
     let batches: BTreeSet<u32> = table.source.rows.iter().map(|row| row.size.batch_size).collect();
     let prompts: BTreeSet<u32> = table.source.rows.iter().map(|row| row.size.prompt_length).collect();
@@ -220,7 +221,7 @@ fn missing_rows(table: &CheckedTable<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Rows of which some columns say something else than others. A column that does not apply (`N/A`) says nothing.
+/// Rows in which some columns have figures and others an outcome. A column that does not apply (`N/A`) does not count.
 fn missing_figures<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
     table.source.rows.iter().filter_map(move |row| {
         let says = |value: &&Value| !matches!(value, Value::NotAvailable);
@@ -236,12 +237,12 @@ fn missing_figures<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Find
         let odd = |column: &Column| !matches!(row.value(*column), Value::NotAvailable | Value::Figure(_));
         let column = Column::ALL.into_iter().find(odd)?;
         let what = match row.value(column) {
-            Value::Empty => "nothing".to_owned(),
+            Value::Empty => "no value".to_owned(),
             _ => format!("\"{}\"", row.text(column)),
         };
         let message = match figures {
-            0 => format!("{what} stands here, and no column has a figure"),
-            _ => format!("{what} stands here, and figures in {figures} other columns"),
+            0 => format!("{what} here, and no column has a figure"),
+            _ => format!("{what} here, but figures in {figures} other columns"),
         };
         let finding = table.row_finding(Severity::Remarkable, MISSING_CELLS.name, row);
         Some(Finding { column: Some(column.header()), message, ..finding })
@@ -257,7 +258,7 @@ fn duplicate_cells(tables: &[CheckedTable<'_>]) -> Vec<Finding> {
             let same = first.values == row.values;
             let line = first.line;
             let message = format!(
-                "line {line} has this cell, with {} figures",
+                "line {line} has the same cell, with {} figures",
                 if same { "the same" } else { "other" }
             );
             let finding = table.row_finding(Severity::Remarkable, DUPLICATE_CELLS.name, row);

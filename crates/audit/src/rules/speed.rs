@@ -1,4 +1,4 @@
-//! Speeds that a device can have, but that few programs would reach, or leave so far behind.
+//! Flags speeds that are possible, but that few programs reach, or that are far below the device's.
 
 use results::ResultRow;
 
@@ -7,23 +7,23 @@ use super::{Rule, large, short};
 use crate::checked_table::CheckedTable;
 use crate::{Finding, Severity};
 
-/// A time is far above what the device needs where it is so many times as long: a figure in another unit is a thousand times off,
-/// and the slowest honest way, weights that are fetched from the host's memory for each token, less than this.
+/// The multiple of the device's least time that counts as far below its peak. A figure in another unit is a thousand times off;
+/// the slowest honest way, fetching the weights from the host's memory for each token, is below this.
 const FAR: f64 = 100.0;
-/// What a layer takes at least where launching its kernels is all that it waits for.
+/// The least time of a layer that waits only for its kernels' launches.
 const LAYER_SECONDS: f64 = 0.1e-3;
 
 pub(super) const FP32_ACCUMULATION: Rule = Rule {
     name: "fp32-accumulation",
-    about: "where the device multiplies FP16 faster with sums in FP16, no forward is faster than with sums in FP32, as libraries \
-            compute unless they are told otherwise",
+    about: "on a device that multiplies FP16 faster with FP16 accumulation, no forward is faster than with FP32 accumulation, \
+            which libraries use by default",
     measure: "× the peak",
     check: |tables| super::each_row(tables, fp32_accumulation),
 };
 
 pub(super) const FAR_BELOW_PEAK: Rule = Rule {
     name: "far-below-peak",
-    about: "prompt and token take less than 100 × the device's least time, of which 0.1 ms a layer is granted to launches",
+    about: "prompt and token take less than 100 × the device's least time, with 0.1 ms per layer allowed for kernel launches",
     measure: "× the least time",
     check: |tables| super::each_row(tables, far_below_peak),
 };
@@ -39,12 +39,12 @@ fn fp32_accumulation(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fi
     kinds.into_iter().find_map(|(pairs, flops)| {
         let limit = flops / (peak.value * table.count());
         let claim = worst(&claims(row, pairs), limit)?;
-        // Faster than the device can be at all: another rule says so.
+        // Faster than the device's peak: another rule reports it.
         if claim.most < table.computing_seconds(flops)? {
             return None;
         }
         let message = format!(
-            "{} {} is {:.2} × the peak with sums in FP32, {}{}FLOP/s ({}): possible only with sums in FP16",
+            "{} {} is {:.2} × the peak with FP32 accumulation, {}{}FLOP/s ({}): possible only with FP16 accumulation",
             short(claim.in_unit(claim.seconds)),
             claim.column.unit(),
             limit / claim.most,
@@ -68,7 +68,7 @@ fn far_below_peak(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Findi
         let claim = claims.iter().find(|claim| is_far(claim.seconds))?;
         let ratio = claim.seconds / least;
         let message = format!(
-            "{} {unit} is {:.0} × as slow as the {} {unit} that the device needs at least: a figure in another unit?",
+            "{} {unit} is {:.0} × slower than the device's limit of {} {unit}: is the figure in another unit?",
             short(claim.in_unit(claim.seconds)),
             ratio,
             short(claim.in_unit(least)),

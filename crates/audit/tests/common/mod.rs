@@ -88,7 +88,7 @@ pub(crate) struct Engine {
     pub(crate) name: String,
     pub(crate) mbu: f64,
     pub(crate) mfu: f64,
-    /// Seconds a layer that launching takes.
+    /// Seconds per layer for kernel launches.
     pub(crate) launch: f64,
     /// Seconds between decode forwards.
     pub(crate) host: f64,
