@@ -7,7 +7,7 @@ pub const SYMBOL: &[u8] = b"llama2_bench_mpi";
 /// The version of [`Table`].
 pub const VERSION: u32 = 1;
 
-/// Of the symbol.
+/// The type of the symbol.
 pub type GetTable = unsafe extern "C" fn() -> *const Table;
 
 /// What a rank is told of itself.

@@ -17,7 +17,7 @@ pub struct Numbers {
     pub len: usize,
     /// What they are.
     pub precision: Precision,
-    /// On a GPU, the stream (`cudaStream_t`) in which they are made and used; null is CUDA's default stream.
+    /// The GPU's stream (`cudaStream_t`) in which they are made and used; null is CUDA's default stream.
     pub stream: *mut c_void,
 }
 

@@ -37,7 +37,7 @@ impl Meter {
 /// An all-reduce that tells the watch and, where that is on, the meter.
 pub(crate) struct Metered {
     pub(crate) inner: Arc<dyn AllReduce>,
-    /// On a GPU: what waits for the stream.
+    /// The driver that waits for a GPU's stream; `None` on a CPU.
     pub(crate) driver: Option<Driver>,
 }
 

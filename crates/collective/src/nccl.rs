@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_nccl_s() {
+    fn constants_match_nccl() {
         assert_eq!([Precision::Fp16, Precision::Fp32, Precision::Bf16].map(data_type), [6, 7, 9]);
         assert_eq!(size_of::<UniqueId>(), 128);
     }

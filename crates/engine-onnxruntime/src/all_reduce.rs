@@ -218,7 +218,7 @@ mod tests {
     /// The numbers, and where their sums go.
     ///
     /// # Safety
-    /// As of [`AllReduce::all_reduce`], in FP32.
+    /// The terms and sums of [`AllReduce::all_reduce`], in FP32.
     unsafe fn slices<'a>(numbers: Numbers) -> (Vec<f32>, &'a mut [f32]) {
         // SAFETY: the caller's promise; the terms are read before the sums are written.
         unsafe {

@@ -1,6 +1,6 @@
 //! The stream of an NVIDIA GPU that sessions compute in, and the time that work in it took.
 //!
-//! Of the driver's interface (CUDA Driver API reference) only what ONNX Runtime has no calls for. A stream of ours is what
+//! Wraps only the driver's calls (CUDA Driver API reference) that ONNX Runtime does not offer. A stream of ours is what
 //! makes its work visible: in one of its own no event could be placed.
 
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use machine::gpu::{Code, CudaDriver, GetErrorString, check_cuda};
 
 type Handle = *mut c_void;
-/// In host or device memory: the driver tells one from the other.
+/// An address in host or device memory: the driver tells one from the other.
 type Address = u64;
 
 /// The functions of the driver that are called here.
@@ -122,7 +122,7 @@ impl Stream {
     /// Has the stream copy `bytes` bytes, behind all that was asked of it so far.
     ///
     /// # Safety
-    /// As many can be read at `from` and written at `to`, wherever they are, until the stream got there.
+    /// `bytes` bytes must be readable at `from` and writable at `to`, wherever they are, until the stream has copied them.
     pub(crate) unsafe fn copy(&self, to: *mut c_void, from: *const c_void, bytes: usize) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe { self.driver.check((self.driver.copy)(to as Address, from as Address, bytes, self.stream)) }

@@ -27,7 +27,7 @@ pub struct Export {
     pub model: PathBuf,
     /// The folder to write: it must not exist, or be empty.
     pub out: PathBuf,
-    /// Of the weights and of all that is computed.
+    /// The precision of the weights and of all computation.
     pub precision: Precision,
     /// Write the graph also as ONNX Runtime optimises it for its CPU provider.
     pub optimized: bool,

@@ -30,7 +30,7 @@ pub(crate) struct FixedInputs {
     total: DynTensor,
     /// Whether the forwards are captured, or could be.
     captured: bool,
-    /// Of the forwards: all are of one graph.
+    /// The options of all forwards: they run one graph.
     pub(crate) options: RunOptions,
 }
 

@@ -131,7 +131,7 @@ impl<'a> Initializers<'a> {
     ///
     /// # Safety
     /// The source of the weights and what is made must outlive the making of the session; with [`Lifetime::Session`], the session.
-    /// With [`Lifetime::Load`] the source must outlive the session, and made weights all copies of them to the device.
+    /// The source must outlive the session with [`Lifetime::Load`], and generated weights must outlive all copies of them to the device.
     pub(crate) unsafe fn add_to(
         &self,
         builder: SessionBuilder,

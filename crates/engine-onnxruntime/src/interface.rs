@@ -20,9 +20,9 @@ pub(crate) struct Signature {
     pub(crate) lengths: Lengths,
     /// The rows of logits that a forward returns.
     pub(crate) rows: LogitRows,
-    /// Of the logits.
+    /// The precision of the logits.
     pub(crate) logits: Precision,
-    /// Of the cache.
+    /// The precision of the cache.
     pub(crate) cache: Precision,
     /// The width of a head in the cache.
     pub(crate) head_dim: usize,

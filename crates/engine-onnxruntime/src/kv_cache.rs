@@ -18,7 +18,7 @@ pub(crate) enum Growth {
     /// Not at all: it has its full length from the start, past and present are one buffer, and the attention writes
     /// new positions into it. `GroupQueryAttention` can.
     Static,
-    /// By concatenation: the present that one forward returns is the past of the next.
+    /// Grows by concatenation: the present that one forward returns is the past of the next.
     Dynamic,
 }
 
@@ -37,7 +37,7 @@ impl Growth {
 pub(crate) struct KvCache {
     growth: Growth,
     precision: Precision,
-    /// Of one part, when empty.
+    /// The shape of one part, when empty.
     shape: [usize; 4],
     parts: Vec<Part>,
     /// Whether what was cleared stays until the next forward is over.

@@ -27,7 +27,7 @@ enum Command {
         /// The folder to write: new, or empty
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Of weights, activations and KV cache: fp32 or fp16
+        /// Precision of weights, activations and KV cache: fp32 or fp16
         #[arg(long)]
         precision: Precision,
         /// Write model.optimized.onnx too: the graph as ONNX Runtime optimises it for its CPU provider

@@ -34,7 +34,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Of a session on the processor.
+    /// The settings of a session on the processor.
     pub(crate) fn on_cpu(threads: usize, prepacking: bool) -> Self {
         let (device_memory_limit_bytes, stream) = (None, None);
         Self {

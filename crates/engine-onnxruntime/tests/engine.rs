@@ -203,7 +203,7 @@ fn a_cache_beyond_memory_is_an_error_that_says_so_and_the_next_cell_works() {
     assert_eq!(cell(&mut engine, &prompt(1, 5), 4), expected);
 }
 
-/// As deep as the 70B model: what each layer adds must not grow beyond what FP16 holds.
+/// The model is as deep as the 70B one: what each layer adds must not grow beyond what FP16 holds.
 #[test]
 fn seeded_weights_stay_finite_through_eighty_layers_in_half_precision() {
     let mut config = config();
@@ -312,7 +312,7 @@ fn a_rank_by_itself_says_what_it_is() {
     assert_eq!((tokens.len(), tokens[0].len(), logits.len()), (2, 4, 600));
 }
 
-/// On a CPU there are no graphs, and what is fed to them must compute the same.
+/// A CPU has no graphs; the inputs that are made for them must compute the same.
 #[test]
 fn inputs_that_stay_in_one_place_compute_the_same() {
     let load = |options: &[(&str, Value)]| {

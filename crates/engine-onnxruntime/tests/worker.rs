@@ -14,7 +14,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_llama2-bench-onnxruntime");
 struct Worker(Child);
 
 impl Worker {
-    /// With at most this many bytes of private memory.
+    /// Starts the worker with at most this many bytes of private memory.
     fn start(limit: u64) -> Self {
         let mut command = Command::new(PROGRAM);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -54,7 +54,7 @@ pub struct Torch {
     engine: TorchEngine,
     model: Option<Model>,
     cell: Option<Cell>,
-    /// On a GPU, its last two marks.
+    /// The last two marks of a GPU; `None` on a CPU.
     marks: Option<[shim::Event; 2]>,
     /// The ranks that it is one of.
     world: World,
@@ -67,7 +67,7 @@ pub struct Torch {
 struct Model {
     config: LlamaConfig,
     options: Options,
-    /// Of activations and KV cache.
+    /// The precision and device of activations and KV cache.
     numbers: (Kind, Device),
     /// How decode forwards of `pytorch-cudagraph` leave out positions that are not filled yet.
     exclusion: Exclusion,
@@ -81,11 +81,11 @@ const FLASH_CAPABILITY: (i32, i32) = (8, 0);
 struct Cell {
     prompt: Tensor,
     cache: KvCache,
-    /// Of `pytorch-cudagraph`.
+    /// The captured decode forwards of `pytorch-cudagraph`.
     graphs: Option<DecodeGraphs>,
-    /// Of the last forward.
+    /// The last forward's logits.
     logits: Option<Tensor>,
-    /// With `keep_outputs`: the last forward's logits, keys and values, which `reset` and `select` leave alone.
+    /// The last forward's logits, keys and values with `keep_outputs`; `reset` and `select` leave them alone.
     kept: Vec<Tensor>,
     /// The selected tokens, `[batch_size, 1]` each, on the device.
     tokens: Vec<Tensor>,

@@ -12,7 +12,7 @@ pub(crate) struct TorchError(String);
 pub(crate) type Result<T, E = TorchError> = std::result::Result<T, E>;
 
 impl TorchError {
-    /// From an exception's text.
+    /// Makes an error of an exception's text.
     pub(crate) fn new(text: &str) -> Self {
         // TorchScript puts its backtrace before the error, C++ after it.
         let text = text.rsplit_once("\nRuntimeError: ").map_or(text, |(_, error)| error);

@@ -29,7 +29,7 @@ pub(crate) struct LlamaForCausalLm {
 }
 
 impl LlamaForCausalLm {
-    /// Of the whole model; or with `ranks` of one rank's part, whose `config` and `weights` are its own.
+    /// Builds the whole model; with `ranks`, one rank's part, whose `config` and `weights` are its own.
     pub(crate) fn new(
         config: &LlamaConfig,
         mut weights: WeightTensors,

@@ -18,7 +18,7 @@ unsafe extern "C" {
     -> *mut c_char;
 }
 
-/// From so many rows on oneDNN wants one layout: that of a prompt.
+/// The fewest rows from which oneDNN always wants one layout: that of a prompt.
 const SEVERAL: i64 = 256;
 
 /// The weight of a linear layer without a bias, `[out, in]`, and a copy of it that is laid out as oneDNN multiplies several rows

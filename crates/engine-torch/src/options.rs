@@ -16,9 +16,9 @@ pub(crate) enum AttentionKind {
 /// How the KV cache grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheKind {
-    /// By concatenation, as HF's `DynamicCache`.
+    /// Grows by concatenation, like HF's `DynamicCache`.
     Dynamic,
-    /// Not at all: allocated for the whole generation and written in place.
+    /// Does not grow: allocated for the whole generation and written in place.
     Static,
 }
 
@@ -44,7 +44,7 @@ const ATTENTION: [&str; 3] = ["sdpa", "eager", "cudnn"];
 /// What [`TorchEngine::Aoti`] is compiled for.
 const ATTENTION_COMPILED: [&str; 1] = ["sdpa"];
 const KV_CACHE: [&str; 2] = ["dynamic", "static"];
-/// Of a decode forward that is captured once, nothing may move; compiled code writes into buffers that it is given.
+/// The only cache of a captured decode forward, in which nothing may move, and of compiled code, which writes into given buffers.
 const KV_CACHE_STATIC: [&str; 1] = ["static"];
 const LOGITS: [&str; 2] = ["last", "all"];
 const LINEAR: [&str; 2] = ["aten", "onednn"];

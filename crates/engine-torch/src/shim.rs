@@ -95,7 +95,7 @@ unsafe fn take_text(text: *mut c_char) -> Option<String> {
 /// What a function of the shim returned.
 ///
 /// # Safety
-/// As [`take_text`].
+/// The same conditions as for [`take_text`].
 pub(crate) unsafe fn check(error: *mut c_char) -> Result<()> {
     // SAFETY: the caller's promise.
     match unsafe { take_text(error) } {

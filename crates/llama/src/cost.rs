@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn palm_s_count_is_two_a_parameter_and_four_a_head_dimension_and_position() {
+    fn the_palm_count_is_two_per_parameter_and_four_per_head_dimension_and_position() {
         let config = llama2_7b();
         let of_token = palm_forward_flops(&config, 3, 1024) / (3.0 * 1024.0);
         // 32 layers of 32 heads of 128; all but the table of 32000 rows of 4096.

@@ -36,7 +36,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 /// Reads as [`read_text`] does, up to `largest` bytes.
 ///
 /// # Errors
-/// As of [`read_text`].
+/// Reads like [`read_text`], with a bound of the caller's.
 pub fn read_text_up_to(path: &Path, largest: u64) -> Result<String, Error> {
     let text = read_up_to(open_regular(path)?, largest)?;
     if is_lfs_pointer(&text) {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_s_hash_is_of_all_its_files_and_their_names() {
+    fn a_folder_hash_covers_all_its_files_and_their_names() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);

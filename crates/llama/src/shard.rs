@@ -49,7 +49,7 @@ impl TensorParallel {
     /// Rank `rank` of `world_size`, of a model of `config`.
     ///
     /// # Errors
-    /// In words, where the model can't be split evenly.
+    /// Fails where the model can't be split evenly.
     pub fn new(config: &LlamaConfig, rank: usize, world_size: usize) -> Result<Self, WorldSizeError> {
         let error = |why: String| Err(WorldSizeError { world_size, why });
         if rank >= world_size {

@@ -53,7 +53,7 @@ impl Values {
 /// Where a weight's bytes are.
 #[derive(Debug)]
 pub enum WeightData<'a> {
-    /// In a checkpoint's file, as they are: `bytes` is a part of that shard's map.
+    /// Bytes in a checkpoint's file, as they are: `bytes` is a part of that shard's map.
     Stored {
         /// Where in the checkpoint.
         stored: StoredTensor,

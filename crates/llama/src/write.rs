@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_replaced_keeps_its_mode_and_a_new_one_has_any_file_s() {
+    fn a_replaced_file_keeps_its_mode_and_a_new_one_gets_the_default() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         let (old, new, other) = (dir.path().join("old"), dir.path().join("new"), dir.path().join("other"));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_be_written_leaves_nothing_behind() {
+    fn a_failed_write_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("taken");
         fs::create_dir_all(path.join("full")).unwrap();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_s_name_may_hold_anything() {
+    fn a_process_name_may_hold_anything() {
         let stat = "7 (a) S 9 (b) R 3 7 7 0 -1 4194304 100 0 0 0 11 22 33 44 20 0 1 0 638 3133440";
         assert_eq!(Process::parse(stat), Some(Process { name: "a) S 9 (b".into(), parent: 3, ticks: 110 }));
         assert_eq!(Process::parse("7 (a) R 3"), None);

@@ -29,7 +29,7 @@ const LINE: usize = 8;
 /// Places of a chunk that are read at once.
 const STREAMS: usize = 4;
 
-/// On x86-64 and most others.
+/// The size of a huge page on x86-64 and most others.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Threads that read memory when they are asked to, and keep it meanwhile: touching it for the first time can take seconds. Each
@@ -42,13 +42,13 @@ pub struct Reader {
 #[derive(Default)]
 struct Task {
     is_over: AtomicBool,
-    /// Of [`WAYS`].
+    /// An index into [`WAYS`].
     way: AtomicUsize,
     chunks_read: AtomicU64,
 }
 
 impl Reader {
-    /// With `threads` threads, or one a core.
+    /// Starts `threads` threads, or one per core.
     ///
     /// # Errors
     /// Where there is too little memory, or a thread can't be started.

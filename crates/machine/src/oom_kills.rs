@@ -5,9 +5,9 @@ use std::fs;
 /// Kills since the counters began; `None` where a counter can't be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OomKills {
-    /// Of this program's cgroup, which its workers share.
+    /// Kills in this program's cgroup, which its workers share.
     pub cgroup: Option<u64>,
-    /// Of the machine, or of what a container sees of it.
+    /// Kills on the machine, or in what a container sees of it.
     pub machine: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_can_t_be_read_says_nothing() {
+    fn an_unreadable_counter_says_nothing() {
         let before = OomKills { cgroup: None, machine: Some(2) };
         let now = OomKills { cgroup: Some(5), machine: Some(3) };
         assert_eq!(now.since(before), OomKills { cgroup: None, machine: Some(1) });

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_cpus_are_the_kernel_s() {
+    fn lists_of_cpus_are_read_as_the_kernel_writes_them() {
         assert_eq!(cpu_numbers("0-2,8"), [0, 1, 2, 8]);
         assert_eq!(cpu_numbers(""), [0u32; 0]);
         assert_eq!(cpu_numbers("0-4294967295").len(), 4096);

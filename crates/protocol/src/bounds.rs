@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_can_t_be_is_refused_where_it_is_read() {
+    fn impossible_numbers_are_refused_where_they_are_read() {
         for bad in ["-5", "1.01", "1e308"] {
             let shares = error::<CollectiveShares>(&format!(r#"{{"prompt":{bad},"tokens":0}}"#));
             assert!(shares.starts_with("a share must be from 0 to 1, found "), "{shares}");

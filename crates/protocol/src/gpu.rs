@@ -226,7 +226,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Throttle {
-    /// In words.
+    /// The reason in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::SwPowerCap => "power limit",

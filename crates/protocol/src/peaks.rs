@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_sustained_product_may_be_another_engine_s_than_the_best_burst() {
+    fn the_best_sustained_product_and_the_best_burst_may_be_of_two_engines() {
         let reached = |burst: f64, sustained: f64| Reached {
             flops_per_second: BTreeMap::from([(Precision::Fp16, burst)]),
             sustained_flops_per_second: BTreeMap::from([(Precision::Fp16, sustained)]),

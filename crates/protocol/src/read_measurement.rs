@@ -14,7 +14,7 @@ impl Measurement {
     /// Reads a record as JSON, of this schema or of version 1.
     ///
     /// # Errors
-    /// In words: what is wrong, and in which column.
+    /// Says what is wrong, and in which column.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         let record = Self::of_any_schema(json)?;
         let CellKey { batch_size, prompt_length, generation_length, ranks, .. } = record.key;

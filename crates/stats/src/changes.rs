@@ -20,7 +20,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// At most this chance, about, to find a change in any replicate of a side in which none changed.
+    /// The chance, at most about this, of finding a change in a side in which no replicate changed.
     pub const LEVEL: f64 = 0.01;
 
     /// The level changed by more than `threshold`, a share such as 0.05.
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn kolmogorov_s_table() {
+    fn probabilities_match_kolmogorovs_table() {
         // Smirnov, Annals of Mathematical Statistics 19, 1948.
         for (height, expected) in [(0.5, 0.963_945), (1.0, 0.269_999_7), (1.36, 0.049_486), (2.0, 0.000_671)]
         {

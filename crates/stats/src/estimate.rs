@@ -63,7 +63,7 @@ impl Estimate {
         })
     }
 
-    /// Of two figures, of which one was published: each is anything between its two ends.
+    /// Compares two figures of which one was published: each is anything between its two ends.
     pub fn published(baseline: Interval, candidate: Interval) -> Self {
         let [low, high] = [candidate.low / baseline.high, candidate.high / baseline.low].map(f64::ln);
         Self {

@@ -10,7 +10,7 @@
 //!
 //! # What it promises, measured
 //!
-//! On made-up measurements with known truth. Quick versions are tests; the tables are by
+//! Simulations on made-up measurements with known truth. Quick versions are tests; these commands print the tables:
 //!
 //! ```text
 //! SIMULATE=long cargo test --release -p stats --test simulation -- --nocapture --test-threads 1

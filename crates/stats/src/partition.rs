@@ -49,11 +49,11 @@ fn search(logs: &[f64], offset: usize, level: f64, places: &mut Vec<usize>) {
 /// A series, made ready to compare any stretch of it with the rest.
 struct Scan {
     length: usize,
-    /// Of the deviations from the mean, up to each place.
+    /// The sum of the deviations from the mean, up to each place.
     sums: Vec<f64>,
     /// 1/in + 1/out for a stretch of each length.
     weights: Vec<f64>,
-    /// Of all deviations from the mean.
+    /// The sum of squares of all deviations from the mean.
     squares: f64,
     /// The noise's variance by the differences of successive figures, of which few hold a change: von Neumann, "Distribution
     /// of the ratio of the mean square successive difference to the variance", Annals of Mathematical Statistics 12, 1941.
@@ -89,14 +89,14 @@ impl Scan {
         }
     }
 
-    /// Of the stretches from the beginning.
+    /// The best of the stretches from the beginning.
     fn single(&self) -> Stretch {
         let mut best = Stretch::default();
         self.look(0, AT_AN_END, &mut best);
         best
     }
 
-    /// Of those that leave a level before and one after.
+    /// The best of the stretches that leave a level before and one after.
     fn double(&self) -> Stretch {
         let mut best = Stretch::default();
         for start in AT_AN_END..self.length {

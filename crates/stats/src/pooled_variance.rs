@@ -87,7 +87,7 @@ impl PooledVariance {
     }
 }
 
-/// As many independent cells say of the variance what these do.
+/// The number of independent cells that would say as much about the variance as these do.
 fn independent(cells: &[&Replicates]) -> f64 {
     let longest = cells.iter().map(|cell| cell.count()).max().unwrap_or(0);
     // Residuals of unit length; cells that lack a replicate do not line up with the others.
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn limma_s_prior() {
+    fn the_prior_matches_limma() {
         // By hand with ψ and ψ' of the tables: variances 1, 4, 16 with 4 degrees each. ln s² − ψ(2) + ln 2 has the variance
         // 1.921812 (of 0, ln 4, ln 16), ψ'(2) = 0.644934: ψ'(d₀/2) is the difference, 1.276878.
         let cells = [1.0, 2.0, 4.0].map(|deviation| cell(deviation, 0));

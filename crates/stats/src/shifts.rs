@@ -21,7 +21,7 @@ pub struct Shift {
 }
 
 impl Shift {
-    /// At most this chance to find any shift in a history that has none.
+    /// The chance, at most, of finding a shift in a history that has none.
     pub const LEVEL: f64 = 0.01;
 
     /// The level changed by more than `threshold`, a share such as 0.05.
@@ -58,7 +58,7 @@ pub fn shifts(history: &[Replicates], threshold: f64) -> Vec<Shift> {
 /// The deviation is by the 80th percentile of the steps from run to run: a tenth of the runs may be wild, while the two modes
 /// of runs that fall on a fast or a slow machine stay as far apart as they are.
 fn drawn_in(logs: &[f64]) -> Vec<f64> {
-    /// Of the steps of standard normal noise: √2 · Φ⁻¹(0.9).
+    /// The 80th percentile of the absolute steps of standard normal noise: √2 · Φ⁻¹(0.9).
     const PERCENTILE: f64 = 1.812_387_604_873_647;
     if logs.len() < 5 {
         return logs.to_vec();
@@ -111,7 +111,7 @@ fn between_levels(logs: &[f64], starts: &[usize]) -> Vec<Shift> {
 struct Level {
     runs: f64,
     centre: f64,
-    /// Of the deviations from the centre.
+    /// The sum of squared deviations from the centre.
     squares: f64,
 }
 
@@ -140,7 +140,7 @@ mod tests {
         history(&centres)
     }
 
-    /// As many runs of each level.
+    /// A history with the given number of runs at each level.
     fn stairs(levels: &[(usize, f64)]) -> Vec<f64> {
         levels.iter().flat_map(|(runs, level)| std::iter::repeat_n(*level, *runs)).collect()
     }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Without a threshold, which is another for a rise than for a fall.
+        /// Tested without a threshold: it differs between a rise and a fall.
         #[test]
         fn turned_round_everything_is(
             seed in 0u64..1000, parts in proptest::collection::vec((0usize..12, 0.8f64..1.25), 0..6),

@@ -12,15 +12,14 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// At most this chance to call a side that did not drift adrift.
+    /// The chance, at most, of reporting a drift in a side that did not drift.
     pub const LEVEL: f64 = 0.01;
 
     /// Fits one by least squares on the logarithms; p is Student's of the slope. `None` of fewer than four replicates: two
     /// leave nothing to judge a line by, three next to nothing.
     ///
-    /// Of one cell it needs a strong drift or many replicates to be seen; of
-    /// [`Replicates::geometric_mean`] of all cells' replicates, in which noise averages out and the
-    /// machine's drift does not, it sees a small one.
+    /// One cell shows only a strong drift, or needs many replicates. [`Replicates::geometric_mean`] of all cells' replicates
+    /// shows a small one: noise averages out in it, and the machine's drift does not.
     pub fn of(side: &Replicates) -> Option<Self> {
         let logs = side.logs();
         if logs.len() < 4 {

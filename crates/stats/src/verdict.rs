@@ -1,11 +1,11 @@
-//! From the estimates of a whole comparison to a verdict each.
+//! Turns the estimates of a whole comparison into a verdict for each.
 
 use crate::Estimate;
 
 /// The chance that a comparison in which nothing changed gets any verdict of change: 1 % for `regressed`, 1 % for `improved`.
 pub const FAMILY_LEVEL: f64 = 0.02;
 
-/// Of that chance, the share of engines' means; the rest is the cells'.
+/// The share of that chance that engines' means get; the rest is the cells'.
 const ENGINES_SHARE: f64 = 0.25;
 
 /// The fewest replicates a side from which a change is called, and the number asked for where the noise is not known.
@@ -44,9 +44,9 @@ impl Verdict {
 /// One metric of a cell, or of an engine's mean over cells, to be judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Of the replicates' means; `None` where a single replicate does not say how far they differ.
+    /// The estimate from the replicates' means; `None` where a single replicate does not say how far they differ.
     pub mean: Option<Estimate>,
-    /// Of their medians; `None` where a replicate has one sample, which is both.
+    /// The estimate from their medians; `None` where a replicate has one sample, which is both.
     pub median: Option<Estimate>,
     /// The minimum effect, a share such as 0.05.
     pub threshold: f64,
@@ -67,7 +67,7 @@ pub struct Judgement {
     pub is_by_median: bool,
     /// The p-value of no difference, adjusted for its family, of the statistic that decided; `None` where the noise is not known.
     pub adjusted_p: Option<f64>,
-    /// Of an inconclusive one: replicates a side that would do. `None` where no number up to a thousand would.
+    /// Replicates per side that an inconclusive one needs for a verdict. `None` where no number up to a thousand would do.
     pub replicates_needed: Option<usize>,
     /// It is inconclusive because its interval has a margin: without one it would be regressed.
     pub is_hidden_regression: bool,

@@ -12,7 +12,7 @@ use tokenizer::{CheckedFiles, GiveUp};
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
-/// Before `main`: where a test has started this program to tokenize, it does that instead of testing.
+/// Runs before `main`: where a test has started this program to tokenize, it does that instead of testing.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static TOKENIZE_IF_ASKED: extern "C" fn() = {
@@ -35,7 +35,7 @@ const WORDS: &str = r#""BPE" "WordLevel" "WordPiece" "Unigram" "Sequence" "Repla
     "LlamaTokenizer" "auto_map" "legacy" "add_prefix_space" "tokenizer_class" "split_special_tokens" "<s>" "<x>"
     "added_tokens_decoder" "extra_special_tokens" 4294967295 true false null"#;
 
-/// As LLaMA-2's, with few tokens.
+/// A tokenizer like LLaMA-2's, with few tokens.
 fn llama() -> Value {
     json!({
         "version": "1.0", "truncation": null, "padding": null,

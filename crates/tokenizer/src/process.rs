@@ -38,9 +38,9 @@ const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
 /// When tokenizing is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct GiveUp {
-    /// After this time; after 10 s at most.
+    /// Gives up after this time; after 10 s at most.
     pub after: Duration,
-    /// When the user asked to stop.
+    /// Gives up when the user asked to stop.
     pub when: fn() -> bool,
 }
 
@@ -61,7 +61,7 @@ pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<Prompt> {
 /// The text of each row of tokens, without special ones.
 ///
 /// # Errors
-/// As of [`encode`].
+/// Fails as [`encode`] does.
 pub fn decode(dir: &Path, rows: &[Vec<u32>], give_up: GiveUp) -> Result<Vec<String>> {
     ask(dir, &Question::Decode(rows.into()), give_up)
 }

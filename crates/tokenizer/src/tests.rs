@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::checked::{CONFIG_FILE, TOKENIZER_FILE};
 use crate::prompt_tokenizer::PromptTokenizer;
 
-/// As LLaMA-2's, with eight tokens.
+/// A tokenizer like LLaMA-2's, with eight tokens.
 fn tokenizer() -> Value {
     let special = |id: u32, content: &str| {
         json!({

@@ -36,7 +36,7 @@ use crate::error::told;
 pub(crate) struct PythonEngine<'py> {
     object: Bound<'py, PyAny>,
     hello: Hello,
-    /// As they were declared, in that order.
+    /// The options as they were declared, in that order.
     options: Vec<(String, Vec<Value>)>,
     begin: Bound<'py, PyAny>,
     reset: Bound<'py, PyAny>,

@@ -15,14 +15,14 @@ const OLDEST_CAPABILITY: (c_int, c_int) = (7, 5);
 struct Facts {
     /// The CUDA that it is for.
     cuda: c_int,
-    /// Of each GPU.
+    /// The compute capability of each GPU.
     capabilities: Vec<(c_int, c_int)>,
 }
 
 /// How many GPUs CUDA 13 can be used on, at least 1.
 ///
 /// # Errors
-/// In one line: there is no driver, or it does not work, is too old, has no GPU, or one that is too old.
+/// Says in one line that there is no driver, or that it does not work, is too old, or has no GPU that can be used.
 pub fn usable_gpus() -> Result<usize> {
     match CudaDriver::open() {
         Ok(driver) => judge(&ask(&driver)?),

@@ -15,7 +15,7 @@ const MULTIPLIED_FOR: Duration = Duration::from_millis(300);
 /// The sizes of the square products that are tried.
 const SIZES: [usize; 6] = [512, 1024, 2048, 4096, 8192, 16384];
 
-/// After a product that takes longer, no larger one is tried.
+/// The longest product after which a larger one is tried.
 const LONG: Duration = Duration::from_millis(100);
 
 /// A device works on a batch of products for about this long before it is waited for: the wait, some ten microseconds, is then

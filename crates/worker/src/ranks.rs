@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn one_rank_s_failure_is_everybody_s_and_names_it() {
+    fn one_rank_that_fails_fails_all_and_is_named() {
         let failed = |accounts: &[Account]| match merge(measured(), accounts).unwrap() {
             Reply::Failed(failure) => failure.message,
             other => panic!("{other:?}"),

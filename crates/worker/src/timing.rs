@@ -41,7 +41,7 @@ pub struct Job<'a> {
     pub generation_length: usize,
     /// How often.
     pub procedure: Procedure,
-    /// Of several ranks: one more generation, for the share of collectives.
+    /// Whether several ranks run one more generation, for the share of collectives.
     pub collectives: bool,
 }
 
@@ -103,7 +103,7 @@ pub fn measure(
 /// Seconds of one forward.
 struct Latency {
     host: f64,
-    /// By the device's own clock, where it has one.
+    /// Seconds by the device's own clock, where it has one.
     device: Option<f64>,
 }
 

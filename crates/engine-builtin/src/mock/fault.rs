@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Moment {
-    /// Before the hello; only the command line can say so (`--fault-at-hello KIND`).
+    /// Strikes before the hello; only the command line can ask for it (`--fault-at-hello KIND`).
     Hello,
     Load,
     Prompt,
     Decode,
-    /// After a cell's answer was written, before the next request is read.
+    /// Strikes after a cell's answer was written, before the next request is read.
     Answer,
-    /// When the worker was told to end.
+    /// Strikes when the worker was told to end.
     Goodbye,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Fault {
     /// Only cells of at least this prompt length.
     #[serde(default)]
     min_prompt_length: usize,
-    /// Of several ranks, this one alone.
+    /// The only rank that it strikes, of several.
     #[serde(default)]
     rank: Option<usize>,
 }

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_hf_s_and_logits_within_tolerance() {
+    fn tokens_match_transformers_and_logits_are_within_tolerance() {
         for name in testing::parity::FIXTURES {
             let mut engine = Reference::default();
             let tolerance = testing::parity::FP32_TOLERANCE;

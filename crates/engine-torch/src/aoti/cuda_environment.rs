@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_those_beside_torch_and_the_driver_has_the_linker_s_name() {
+    fn headers_come_from_beside_torch_and_the_driver_has_the_name_for_the_linker() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let home = dir.join("site-packages/nvidia/cu13");

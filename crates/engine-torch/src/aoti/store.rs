@@ -120,7 +120,7 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// Of a package that can't be run.
+    /// The error for a package that can't be run.
     pub(crate) fn spoiled(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
         anyhow!("{}: {why}: delete the file, and it is compiled anew", self.path.display())
     }

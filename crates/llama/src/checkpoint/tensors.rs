@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_s_names_are_with_and_without_prefix() {
+    fn weight_names_are_found_with_and_without_prefix() {
         let known = ["model.norm.weight", "lm_head.weight"].map(String::from).into();
         for (stored, weight) in [
             ("model.norm.weight", "model.norm.weight"),

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_hf_s() {
+    fn defaults_match_transformers() {
         let config = LlamaConfig::from_json(&tiny(), "config.json").unwrap();
         assert_eq!(config.num_key_value_heads, 4);
         assert_eq!(config.head_dim, 16);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_not_finite_are_in_nobody_s_way_but_are_no_sizes() {
+    fn numbers_that_are_not_finite_are_read_but_are_no_sizes() {
         let parse = |more: &str| {
             let text = tiny().to_string().replacen('{', &format!("{{{more}, "), 1);
             LlamaConfig::parse(&text, "config.json").map_err(|error| error.to_string())

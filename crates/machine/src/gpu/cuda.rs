@@ -18,7 +18,7 @@ impl CudaDriver {
     /// Opens it; it is not initialised by this.
     ///
     /// # Errors
-    /// In the loader's words.
+    /// Fails with the loader's message.
     pub fn open() -> Result<Self, Error> {
         // SAFETY: the library is NVIDIA's; its initialisers may run at any time.
         unsafe { Library::new("libcuda.so.1") }.map(ManuallyDrop::new).map(Self)
@@ -48,7 +48,7 @@ pub struct CudaError {
 /// Checks what a function of the driver returned.
 ///
 /// # Errors
-/// In the driver's own words.
+/// Turns a code into the driver's own message.
 pub fn check_cuda(get_error_string: GetErrorString, code: Code) -> Result<(), CudaError> {
     if code == 0 {
         return Ok(());

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cuda_s_index_is_found_among_those_that_are_shown() {
+    fn the_cuda_index_is_found_among_the_visible_gpus() {
         let uuids = ["GPU-aa11", "GPU-ab22", "GPU-cc33"].map(String::from);
         let index = |cuda, visible| nvml_index(cuda, visible, &uuids).ok();
         let cases = [

@@ -8,8 +8,8 @@ use testing::simulate::Rng;
 use crate::verdicts::{QUIET, Scenario, at_least, at_most, pair};
 use crate::{experiments, percent};
 
-/// Of `count` comparisons, in how many a slope is used, and how many intervals of their cells hold the truth: where the candidate's
-/// ratio follows what memory gave by `slope`, which differs by `of_all` from replicate to replicate for all cells alike and by
+/// Counts, among `count` comparisons, those in which a slope is used, and the cells' intervals that hold the truth. The candidate's
+/// ratio follows memory's speed by `slope`, which differs by `of_all` from replicate to replicate for all cells alike and by
 /// `of_cells` for each.
 fn look(scenario: Scenario, slope: f64, [of_all, of_cells]: [f64; 2], count: usize) -> (f64, f64) {
     let mut rng = Rng::new(7);

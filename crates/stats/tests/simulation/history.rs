@@ -10,7 +10,7 @@ use crate::{experiments, is_long, percent, tolerance};
 struct Machine {
     runs: Noise,
     replicates: Noise,
-    /// Of a run's noise with that of the one before it.
+    /// The correlation of a run's noise with that of the run before it.
     correlation: f64,
 }
 
@@ -49,7 +49,7 @@ fn levels(runs: usize, changes: &[(usize, f64)]) -> Vec<f64> {
     (0..runs).map(of_run).collect()
 }
 
-/// Of `count` histories without a shift, those in which one is found: at threshold 0 and at 5 %.
+/// Counts, among `count` histories without a shift, those in which one is found: at threshold 0 and at 5 %.
 fn alarms(machine: Machine, runs: usize, replicate_count: usize, count: usize) -> [usize; 2] {
     let mut rng = Rng::new((runs * replicate_count) as u64);
     let mut alarms = [0; 2];

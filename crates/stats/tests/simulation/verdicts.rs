@@ -21,18 +21,18 @@ const OTHER_TESTS: [f64; 8 * ENGINES * SIZES] = [1.0; 8 * ENGINES * SIZES];
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) replicates: usize,
-    /// Of a cell in a replicate on a side, by itself.
+    /// The noise of one cell in one replicate on one side.
     pub(crate) own: f64,
     pub(crate) shape: Between,
     /// The first size's deviation is this many times less than `own`, the last one's as many times more.
     pub(crate) unequal: f64,
-    /// Of what an engine's cells share in a replicate on a side: they are of one worker.
+    /// The noise that an engine's cells share in a replicate on a side: one worker measures them.
     pub(crate) worker: f64,
-    /// Of what both sides share in a replicate.
+    /// The noise that both sides share in a replicate.
     pub(crate) shared: f64,
-    /// From the first figure to the last.
+    /// The drift from the first figure to the last.
     pub(crate) drift: f64,
-    /// Of a machine whose speed follows itself from figure to figure with a correlation of 0.9.
+    /// The noise of a machine whose speed follows itself from figure to figure with a correlation of 0.9.
     pub(crate) wandering: f64,
     /// What the candidate's figures are multiplied by.
     pub(crate) slower: Slower,
@@ -234,7 +234,7 @@ fn look(scenario: Scenario, pairs: usize, seed: u64) -> Seen {
 
 pub(crate) const HEAD: &str = "| noise | regressed | improved | lines unchanged | 95 % intervals that hold the truth, cells / means |\n|---|---|---|---|---|";
 
-/// In a test shares are of few comparisons: three standard errors are allowed for.
+/// Allows three standard errors: in a test, shares come from few comparisons.
 pub(crate) fn at_most(share: f64, limit: f64, count: usize, what: &str) {
     assert!(share <= limit + tolerance(limit, count), "{what}: {share} > {limit}");
 }

@@ -12,7 +12,7 @@ use crate::fuzz::Outcome;
 const LARGEST: usize = 16 << 20;
 /// The most that a case holds at once.
 const MOST: isize = 64 << 20;
-/// From here on nothing is allocated at all: the machine has other things to do.
+/// The size from which on nothing is allocated at all: the machine has other things to do.
 const REFUSED: usize = 1 << 30;
 
 /// Counts what each thread allocates. A target's file names it:

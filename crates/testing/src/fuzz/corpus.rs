@@ -13,7 +13,7 @@ use crate::fuzz::words::{values, words};
 pub struct Input(pub Vec<u8>);
 
 impl Input {
-    /// As text; what is none becomes replacement characters.
+    /// The input as text; what is no UTF-8 becomes replacement characters.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
@@ -31,7 +31,7 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Of these samples; `own_words`, with spaces between them, are put where others stood.
+    /// Makes a corpus of these samples; `own_words`, with spaces between them, replace words of theirs.
     pub fn new<S: Into<Vec<u8>>>(samples: impl IntoIterator<Item = S>, own_words: &str) -> Self {
         let samples: Vec<Vec<u8>> = samples.into_iter().map(Into::into).collect();
         assert!(!samples.is_empty(), "a corpus has samples");

@@ -35,7 +35,7 @@ pub type Outcome = Result<(), TestCaseError>;
 /// Runs `target` on inputs of `strategy`: on as many as `PROPTEST_CASES` says, else on `short`.
 ///
 /// # Panics
-/// With the input, where the target fails, panics or allocates too much.
+/// Panics with the input where the target fails, panics or allocates too much.
 pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
     check_share(short, 1, strategy, target);
 }
@@ -43,7 +43,7 @@ pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> 
 /// Runs `target` as [`check`] does, on one in `share` of the inputs that `PROPTEST_CASES` says: a target that is slow.
 ///
 /// # Panics
-/// As of [`check`].
+/// Panics as [`check`] does.
 pub fn check_share<S: Strategy>(short: u32, share: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let config = Config::default();

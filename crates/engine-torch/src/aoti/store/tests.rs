@@ -88,7 +88,7 @@ fn a_gpu_of_another_compute_capability_has_a_package_of_its_own() {
 }
 
 #[test]
-fn only_a_gpu_s_graph_of_one_row_is_tuned() {
+fn only_a_gpu_graph_of_one_row_is_tuned() {
     let config = config();
     assert_eq!(recipe(&config).request()["flags_of_graphs"], json!({}));
     assert_eq!(recipe(&config).request()["capability"], Value::Null);
