@@ -104,7 +104,7 @@ fn an_interleaved_run_goes_on_where_it_was_cut_off() {
     let path = place.path("ab/candidate/measurements.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.split_inclusive('\n').take(8).collect::<String>()).unwrap();
-    let note = "! ab/candidate: lacks 4 of its records: `llama2-bench run --resume` measures them";
+    let note = "! ab/candidate is incomplete: 4 records missing; `llama2-bench run --resume` measures them";
     place.bench(&["compare", "ab/baseline", "ab/candidate"]).assert().code(3).stdout(contains(note));
     place.bench(&["run", "--resume", "ab"]).args(flags).assert().success();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 12);
@@ -202,7 +202,7 @@ fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
     let row = text.lines().find(|line| line.starts_with("| onnxruntime")).unwrap();
     let latency = row.split('|').nth(4).unwrap().trim();
     place.write("slower.md", &text.replacen(latency, &format!("1{latency}"), 1));
-    place.bench(&["compare", published, published]).assert().code(0).stdout(contains("threshold alone"));
+    place.bench(&["compare", published, published]).assert().code(0).stdout(contains("threshold only"));
     // Without a threshold of the user's, a change is provisional.
     let compare = |more: &[&str]| place.bench(&["compare", published, "slower.md"]).args(more).assert();
     compare(&[]).code(0).stdout(contains("2 provisional"));
@@ -344,7 +344,7 @@ fn drift_widens_an_interval_and_what_it_hides_does_not_pass() {
     };
     let pass = ["--inconclusive", "pass"];
     compare("twice", &pass).code(1).stdout(contains("35 regressed"));
-    compare("slower", &pass).code(3).stdout(contains("regressed but for its drift"));
+    compare("slower", &pass).code(3).stdout(contains("would be regressed without its drift"));
     compare("slower", &["--allow-drift"]).code(1).stdout(contains("35 regressed"));
 }
 

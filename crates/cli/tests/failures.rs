@@ -48,7 +48,7 @@ fn a_load_that_failed_twice_is_not_tried_again_and_the_rows_say_so() {
     let from: Vec<_> =
         records.iter().map(|record| record.failure().and_then(|failure| failure.inferred_from)).collect();
     assert_eq!(from, [None, None, second, second, second, second]);
-    let note = "- 1×256, 4×16, 4×64, 4×256: mock: FAILED inferred, not measured: load failed in 1×64, and is the same for every cell";
+    let note = "- 1×256, 4×16, 4×64, 4×256: mock: FAILED inferred, not measured: load failed in 1×64 and is the same for every cell";
     assert!(stdout.contains(note), "{stdout}");
     // Nothing is missing, and what failed has still failed.
     place.bench(&["run", "--resume", "run"]).assert().code(1);

@@ -145,7 +145,7 @@ fn a_cell_whose_gpu_throttled_is_measured_again() {
     assert_eq!((gpu.throttled_tries, gpu.unusual_throttling().count()), (1, 0));
     assert!(record.measured().unwrap().load_seconds.is_some(), "the first try loaded the model");
     assert!(stdout.contains(
-        "1×16: mock: measured again after 1 earlier try in which the GPU throttled for a reason other than its power limit"
+        "1×16: mock: measured again: the GPU throttled in 1 earlier attempt, and not because of its power limit"
     ));
     assert!(!stdout.contains("held down"), "{stdout}");
 }
@@ -158,12 +158,12 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
     assert_eq!(stderr.matches("measuring again").count(), 2, "{stderr}");
     let [record] = &machine.0.records()[..] else { panic!("one record a cell") };
     assert_eq!(record.gpu.as_ref().unwrap().throttled_tries, 2);
-    assert!(stdout.contains("1×16: mock: clocks were held down: temperature (hardware) (100 % of the time)"));
-    assert!(stdout.contains("1×16: mock: measured again after 2 earlier tries"), "{stdout}");
+    assert!(stdout.contains("1×16: mock: GPU clocks throttled: temperature (hardware) (100 % of the time)"));
+    assert!(stdout.contains("1×16: mock: measured again: the GPU throttled in 2 earlier attempts"), "{stdout}");
 
     let machine = Machine::new(SWEEP);
     let (stdout, stderr) = texts(&machine.run(&["--throttle-retries", "0"], &[always]));
-    assert!(!stderr.contains("measuring again") && stdout.contains("clocks were held down"), "{stderr}");
+    assert!(!stderr.contains("measuring again") && stdout.contains("GPU clocks throttled"), "{stderr}");
     let line = std::fs::read_to_string(machine.0.path("run/measurements.jsonl")).unwrap();
     assert!(!line.contains("throttled_tries"));
 }
@@ -204,7 +204,7 @@ fn clocks_are_locked_for_the_run_and_its_record_says_so() {
     let text = std::fs::read_to_string(machine.0.path("run/environment.json")).unwrap();
     let environment: protocol::Environment = serde_json::from_str(&text).unwrap();
     assert_eq!(environment.locked_gpu_clocks, Some(LockedClock::Base));
-    assert!(stdout.contains("GPU clocks were locked: base (lock_gpu_clocks)"), "{stdout}");
+    assert!(stdout.contains("GPU clocks locked: base (lock_gpu_clocks)"), "{stdout}");
 
     let again = |arguments: &[&str]| {
         let mut command = machine.command(&[]);

@@ -6,7 +6,7 @@ use common::{MOCK, Place, worker};
 use predicates::prelude::*;
 use predicates::str::contains;
 
-const NOTE: &str = "rank 0 of 2 alone, without the sums over ranks";
+const NOTE: &str = "only rank 0 of 2 was measured, without all-reduces";
 
 /// [`MOCK`] of rank 0 of two.
 fn sweep() -> String {

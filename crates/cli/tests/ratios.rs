@@ -88,5 +88,5 @@ fn an_engine_of_published_tables_is_held_against_their_others() {
     let alone: String =
         table.lines().filter(|line| !line.starts_with("| b")).map(|line| format!("{line}\n")).collect();
     place.write("alone.md", &alone);
-    refused(&["ratios", "alone.md", "a"], "error: alone.md has no other engine than a\n");
+    refused(&["ratios", "alone.md", "a"], "error: alone.md has only one engine: a\n");
 }

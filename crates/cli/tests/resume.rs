@@ -114,7 +114,7 @@ fn other_libraries_another_machine_or_model_are_found() {
             .bench(&["run", "--resume", "run", "--allow-mixed"])
             .assert()
             .success()
-            .stdout(contains(format!("which was measured otherwise: {difference}")));
+            .stdout(contains(format!("measured under different conditions: {difference}")));
         let parts: BTreeSet<u32> = place.records().iter().map(|record| record.part).collect();
         assert_eq!(parts, BTreeSet::from([1, 2]));
     }
@@ -250,7 +250,7 @@ fn a_row_of_two_parts_has_no_figures() {
         .success()
         .stdout(
             contains(
-                "mock: no figures: its replicates are of parts 1 and 2, which were measured otherwise\n",
+                "mock: no figures: its replicates come from parts 1 and 2 of the run, measured under different conditions\n",
             )
             .and(contains("| mock            | 1 | 16   | N/A        |")),
         );
@@ -314,7 +314,7 @@ fn what_a_smaller_cell_had_too_little_memory_for_is_not_tried_where_that_is_aske
         .map(|record| (record.key.batch_size, record.key.prompt_length))
         .collect();
     assert_eq!(inferred, [(1, 256), (4, 64), (4, 256)]);
-    let note = "- 1×256, 4×64, 4×256: mock: OOM inferred, not measured: 1×64 ran out of memory, and they need at least as much\n";
+    let note = "- 1×256, 4×64, 4×256: mock: OOM inferred, not measured: 1×64 ran out of memory, and these cells need at least as much\n";
     assert!(stdout.contains(note), "{stdout}");
     assert!(stdout.contains("- 1×64: mock: OOM in decode: std::bad_alloc\n"), "{stdout}");
     place.bench(&["table", "run", "--format", "csv"]).assert().stdout(contains(",1×64,1,1,"));

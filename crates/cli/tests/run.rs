@@ -21,7 +21,7 @@ fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
     assert_eq!(rows, [",mock,1,16", ",mock,1,64", ",mock,1,256", ",mock,4,16", ",mock,4,64", ",mock,4,256"]);
     let notes = [
         "- latencies of mock are scripted, not measured",
-        "- prompt latencies are of 5 forwards a replicate (the documents': 100)",
+        "- prompt latency: mean of 5 timed forwards (published procedure: 100)",
     ];
     assert_eq!(lines[10..], ["", notes[0], notes[1]]);
 
@@ -191,7 +191,7 @@ fn other_tokens_than_the_other_engines_are_not_hidden() {
     let (code, stdout) = place.run(&sweep, &more);
     assert_eq!(code, 0);
     assert!(
-        stdout.contains("- 1×16, 1×64, 1×256, 4×16, 4×64, 4×256: the greedy tokens differ: a ≠ b\n"),
+        stdout.contains("- 1×16, 1×64, 1×256, 4×16, 4×64, 4×256: greedy tokens differ: a ≠ b\n"),
         "{stdout}"
     );
 
@@ -200,7 +200,7 @@ fn other_tokens_than_the_other_engines_are_not_hidden() {
     let more = ["--engines-file", engines.to_str().unwrap(), "--option", "b.wrong_tokens=true"];
     let (code, stdout) = place.run(&sweep, &more);
     assert_eq!(code, 1);
-    assert!(stdout.contains("- b computes something else than a: a logit differs by 1.00e0"), "{stdout}");
+    assert!(stdout.contains("- b does not match a: largest logit difference 1.00e0"), "{stdout}");
 }
 
 #[test]

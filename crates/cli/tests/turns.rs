@@ -74,7 +74,7 @@ fn engines_take_turns_there_and_back_and_are_loaded_once() {
     let records = place.records();
     assert_eq!(records.iter().map(name).collect::<Vec<_>>(), ORDER);
     assert_eq!(loads(&records), 3, "each engine is loaded once");
-    let note = contains("- engines took turns, each with one worker");
+    let note = contains("- engines took turns with one worker each");
     place.bench(&["table", "run"]).assert().success().stdout(note);
     let ratios = place.bench(&["ratios", "run", "one"]).output().unwrap();
     let ratios = String::from_utf8(ratios.stdout).unwrap();

@@ -31,7 +31,7 @@ fn quiet_cells_stop_early_and_the_table_says_so() {
         (least, most) => format!("{least} to {most}"),
     };
     let note = format!(
-        "each replicate stops once its mean is known to ±0.5 % (95 % interval): {} of at most 40 prefills, \
+        "each replicate stops once the 95 % confidence interval of its mean is within ±0.5 %: {} of at most 40 prefills, \
          {} of at most 40 generations (published: 100 prefills, 1 generation)",
         range(records.iter().map(|record| record.series().unwrap().prompt_seconds.len()).collect()),
         range(records.iter().map(|record| record.series().unwrap().generations.len()).collect()),

@@ -1,14 +1,14 @@
-//! The words and numbers that all formats share.
+//! Words and numbers that all formats share.
 
 use std::fmt;
 
 use indexmap::IndexMap;
-use results::{Metric, one_line};
+use results::{Metric, counted, one_line};
 use stats::{Interval, Verdict};
 
 use crate::{ComparedFigure, Counts, Difference, EndLine, Lone, Missing, SideFigure};
 
-/// A verdict's word.
+/// The word for a verdict.
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Improved => "improved",
@@ -25,7 +25,7 @@ pub(crate) fn percent(ratio: f64) -> String {
     if text == "-0.0%" { "+0.0%".into() } else { text }
 }
 
-/// What became of a line: `+4.2%`, `~` where nothing did, `? +4.2%` where that is not known.
+/// The change of a line: `+4.2%`, `~` where it is unchanged, `? +4.2%` where that is not known.
 pub(crate) fn change(line: &ComparedFigure) -> String {
     match line.verdict {
         Verdict::Improved | Verdict::Regressed => percent(line.ratio),
@@ -34,7 +34,7 @@ pub(crate) fn change(line: &ComparedFigure) -> String {
     }
 }
 
-/// The 95 % interval of a change: `+3.1…+5.3%`; nothing where it is not known, as of a published figure.
+/// The 95 % interval of a change: `+3.1…+5.3%`; nothing where it is not known, as for a published figure.
 pub(crate) fn interval(line: &ComparedFigure) -> String {
     line.interval.filter(|_| !is_published(line)).map_or_else(String::new, range)
 }
@@ -56,13 +56,13 @@ fn range(interval: Interval) -> String {
     format!("{}…{}%", end(interval.low), end(interval.high))
 }
 
-/// What a line's verdict rests on: `p=0.002 n=6+6`, `n=6 pairs`; where a side was published, the threshold alone, and the rounding of
-/// what is printed where that matters.
+/// The basis of a line's verdict: `p=0.002 n=6+6`, `n=6 pairs`. For a published side it is the threshold, or the rounding of the printed
+/// digits where that matters.
 pub(crate) fn basis(line: &ComparedFigure) -> String {
     let (Some(baseline), Some(candidate)) = (line.baseline.replicates, line.candidate.replicates) else {
         let rounding = line.interval.filter(|interval| interval.high / interval.low > 1.002);
         return rounding
-            .map_or("threshold alone".into(), |rounding| format!("printed digits: {}", range(rounding)));
+            .map_or("threshold only".into(), |rounding| format!("printed digits: {}", range(rounding)));
     };
     let replicates = match line.pairs {
         Some(pairs) => format!("n={pairs} pairs"),
@@ -72,7 +72,7 @@ pub(crate) fn basis(line: &ComparedFigure) -> String {
     line.adjusted_p.map_or_else(|| replicates.clone(), |p| format!("{of}{} {replicates}", p_value(p)))
 }
 
-/// What the verdict on replicates that failed rests on, where that is a test.
+/// The basis of the verdict on replicates that failed, where it is a test.
 pub(crate) fn end_basis(end: &EndLine) -> String {
     end.adjusted_p.map_or_else(String::new, |p| format!("Fisher's exact test, {}", p_value(p)))
 }
@@ -86,7 +86,7 @@ pub(crate) fn figure(metric: Metric, figure: &SideFigure) -> String {
     metric.format(figure.value)
 }
 
-/// What else is said of a line, in the order of its weight.
+/// Remarks on a line, the most important first.
 pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(other) = line.other_median {
@@ -100,16 +100,16 @@ pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
         ));
     }
     if line.is_adjusted {
-        remarks.push("ratio at equal memory bandwidth, measured beside each replicate".into());
+        remarks.push("ratio at equal memory bandwidth, measured with each replicate".into());
     }
     if line.round > 0 {
         remarks.push(format!("measured again, round {}", line.round));
     }
     if line.is_hidden_regression {
-        remarks.push("regressed but for its drift".into());
+        remarks.push("would be regressed without its drift".into());
     }
     if let Some(replicates) = line.replicates_needed {
-        remarks.push(format!("needs {replicates} replicates a side"));
+        remarks.push(format!("needs {replicates} replicates per side"));
     }
     if let Some(own) = line.own_threshold {
         remarks.push(format!("threshold {} (1 MB)", threshold((own * 1e3).round() / 1e3)));
@@ -118,7 +118,7 @@ pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
     remarks
 }
 
-/// A line's sizes, or that it is a mean.
+/// The size of a line's cell, or `geomean`.
 pub(crate) fn size_or_mean(line: &ComparedFigure) -> String {
     line.size.map_or_else(|| "geomean".into(), |size| size.to_string())
 }
@@ -141,7 +141,7 @@ pub(crate) fn threshold(share: f64) -> String {
     format!("{}%", (share * 1e4).round() / 1e2)
 }
 
-/// The first few names, and how many there are beside them.
+/// The first few names, and how many more there are.
 pub(crate) fn first_few(names: &[String]) -> String {
     const SHOWN: usize = 4;
     match names.len() {
@@ -150,7 +150,7 @@ pub(crate) fn first_few(names: &[String]) -> String {
     }
 }
 
-/// What one side alone has, one text for each side and kind.
+/// What only one side has: a text for each side and kind.
 pub(crate) fn missing(missing: &[Missing]) -> Vec<String> {
     let mut kinds: IndexMap<(bool, bool, String), Vec<String>> = IndexMap::new();
     for Missing { is_of_baseline, what, may_come } in missing {
@@ -165,16 +165,15 @@ pub(crate) fn missing(missing: &[Missing]) -> Vec<String> {
     }
     let text = |((is_of_baseline, may_come, kind), names): ((bool, bool, String), Vec<String>)| {
         let side = if is_of_baseline { "baseline" } else { "candidate" };
-        let count = names.len();
         let (noun, of) = kind.split_once(' ').unwrap_or((&kind, ""));
-        let kind = format!("{noun}{} {of}", if count == 1 { "" } else { "s" });
+        let kind = format!("{} {of}", counted(names.len(), noun));
         let come = if may_come { ": the candidate's run is incomplete" } else { "" };
-        format!("only in the {side}: {count} {} ({}){come}", kind.trim_end(), first_few(&names))
+        format!("only in the {side}: {} ({}){come}", kind.trim_end(), first_few(&names))
     };
     kinds.into_iter().map(text).collect()
 }
 
-/// The verdicts that occur: `3 regressed, 200 unchanged (of 203)`.
+/// Formats the verdicts that occur: `3 regressed, 200 unchanged (of 203)`.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [

@@ -1,7 +1,7 @@
-//! What a reader of a comparison must know beside its verdicts.
+//! Notes on a comparison.
 
 use protocol::CellSize;
-use results::{Column, ResultRow};
+use results::{Column, ResultRow, counted};
 
 use crate::format::first_few;
 use crate::history::RunSpread;
@@ -10,7 +10,7 @@ use crate::partners::TablePair;
 use crate::sides::{have_same_generations, measured};
 use crate::subject::Subject;
 
-/// One line each. `spread` is the history that was given, and whether it says how far runs differ.
+/// The notes, one line each. `spread` is the history that was given, and whether it has enough runs.
 pub(crate) fn notes(
     baseline: &Subject<'_>,
     candidate: &Subject<'_>,
@@ -24,23 +24,27 @@ pub(crate) fn notes(
         notes.extend(subject.scripted().map(|words| format!("{name}: {words}")));
         if subject.run.is_none() {
             notes.push(format!(
-                "{name}: a file's figures have no replicates, and their procedure is not known: means are compared with means, and the \
-                 threshold alone decides; a change is provisional unless --threshold is given"
+                "{name}: figures of a file have no replicates, and their procedure is unknown: means are compared, only the threshold \
+                 decides, and a change is provisional unless you give --threshold"
             ));
         }
         if subject.missing > 0 {
-            let missing = subject.missing;
+            let missing = subject.missing as usize;
             notes.push(format!(
-                "{name}: lacks {missing} of its records: `llama2-bench run --resume` measures them"
+                "{name} is incomplete: {} missing; `llama2-bench run --resume` measures them",
+                counted(missing, "record")
             ));
         }
     }
     match (design, spread) {
         (Design::Paired, _) => {
-            notes.push("measured interleaved: replicates are compared in pairs, and drift common to both sides cancels out".into());
+            notes.push(
+                "interleaved: replicates are compared in pairs, so drift common to both sides cancels out"
+                    .into(),
+            );
             if baseline.is_of_turns() && candidate.is_of_turns() {
                 notes.push(
-                    "turns of one worker a side: what differs from worker to worker is in the ratios, not in their intervals: \
+                    "one worker per side took turns: the intervals leave out how far workers differ; \
                      `--isolation engine` starts a fresh worker for each replicate"
                         .into(),
                 );
@@ -48,18 +52,20 @@ pub(crate) fn notes(
         }
         (Design::Separate, Some((spread, true))) => {
             notes.push(format!(
-                "two separate runs: how far runs of this machine differ without a change is known from {} earlier ones, and is in the intervals",
-                spread.count()
+                "two separate runs: the intervals include how far runs of this machine differ, from {}",
+                counted(spread.count(), "earlier run")
             ));
         }
         (Design::Separate, spread) => {
             let history = match spread {
-                Some((spread, _)) => format!("--history has {} like these, and takes five", spread.count()),
-                None => "--history can say it".into(),
+                Some((spread, _)) => {
+                    format!("--history has {} like these and needs 5", counted(spread.count(), "run"))
+                }
+                None => "--history DIR would tell".into(),
             };
             notes.push(format!(
-                "two separate runs: how far runs differ without a change is not known ({history}); a change that {:.0} % between runs could \
-                 explain is provisional. `run --against` measures both sides together",
+                "two separate runs: how far runs of this machine differ is not known ({history}), so a change that a difference of {:.0} % \
+                 between runs could explain is provisional; `run --against` interleaves both sides",
                 ASSUMED_RUN_SPREAD * 100.0
             ));
         }
@@ -72,7 +78,7 @@ pub(crate) fn notes(
     notes
 }
 
-/// The cells whose wall clocks are of generations of other lengths than the baseline's, and so not compared.
+/// Cells whose wall clocks are not compared because the generations have different lengths.
 fn other_generations(pairs: &[TablePair<'_>]) -> Option<String> {
     let differs = |(baseline, candidate): &TablePair<'_>| {
         let others = candidate.cells();
@@ -89,11 +95,14 @@ fn other_generations(pairs: &[TablePair<'_>]) -> Option<String> {
     };
     let cells: Vec<String> = pairs.iter().flat_map(differs).collect();
     (!cells.is_empty()).then(|| {
-        format!("wall clocks of generations of different lengths are not compared ({})", first_few(&cells))
+        format!(
+            "wall-clock latencies are not compared where generation lengths differ ({})",
+            first_few(&cells)
+        )
     })
 }
 
-/// The cells whose greedy tokens are not the baseline's.
+/// Cells whose greedy tokens differ from the baseline's.
 fn other_tokens(pairs: &[TablePair<'_>]) -> Option<String> {
     let hash =
         |row: &ResultRow<'_>| measured(row).first()?.series().map(|series| series.tokens_sha256.clone());
@@ -107,12 +116,10 @@ fn other_tokens(pairs: &[TablePair<'_>]) -> Option<String> {
         baseline.cells().into_iter().filter_map(differs).collect::<Vec<String>>()
     };
     let cells: Vec<String> = pairs.iter().flat_map(differs).collect();
-    let count = cells.len();
-    (count > 0).then(|| {
+    (!cells.is_empty()).then(|| {
         format!(
-            "other tokens than the baseline's in {count} {} ({}): rounding, or another computation: `llama2-bench verify` says how far the \
-             logits are",
-            if count == 1 { "cell" } else { "cells" },
+            "greedy tokens differ from the baseline's in {} ({}), by rounding or by mistake: `llama2-bench verify` compares the logits",
+            counted(cells.len(), "cell"),
             first_few(&cells)
         )
     })

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Measurement};
-use results::{Column, Metric, ResultRow, ResultTable, escape_markdown};
+use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
+use results::{Column, Metric, ResultRow, ResultTable, escape_markdown, one_line};
 use serde_json::{Value, json};
 use stats::{Interval, Replicates, Summary};
 
@@ -15,20 +16,20 @@ use crate::subject::Subject;
 /// Decode latencies, of which the first that both engines have is compared.
 const DECODE: [Metric; 3] = [Metric::First256, Metric::First128, Metric::Token];
 
-/// What the figures are, of a subject whose replicates are each a `unit`.
-fn what(unit: &str) -> String {
+/// Explains the figures; a replicate is called a `unit`.
+fn what(engine: &str, unit: &str) -> String {
     format!(
-        "Speedup, from each {unit}'s median prefill, decode forward (of the first 256 where there are as many, of the first 128, or of \
-         all) and time per output token (TPOT: wall clock without the prefill, over the tokens; choosing the token is in it, and not in \
-         decode); or from published figures. Above 1 the first engine is the faster one; in brackets 95 % intervals.\n"
+        "Speedup of {engine}: the other engine's latency over its own, so above 1 {engine} is faster. Ratios are taken {unit} by {unit}, from \
+         medians; 95 % intervals are in brackets. Published figures have no interval. Decode is the mean of the first 256 tokens, else of \
+         the first 128, else of all. TPOT (time per output token) also includes choosing the token."
     )
 }
 
-/// Why there is nothing to hold against each other.
+/// Why there are no ratios.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRatios {
     /// It lacks one of the engines.
-    #[error("{subject} has no engine {engine}: it has {}", known.join(", "))]
+    #[error("{subject} has no engine {engine}; it has {}", known.join(", "))]
     NoSuchEngine {
         /// The run, or the file.
         subject: String,
@@ -37,16 +38,16 @@ pub enum NoRatios {
         /// What it has.
         known: Vec<String>,
     },
-    /// No cell is of both.
-    #[error("{subject}: no cell is of {engine} and of another engine that it is held against")]
+    /// The engines share no cell.
+    #[error("{subject}: no cell was measured with both {engine} and another engine")]
     NoCommonCell {
         /// The run, or the file.
         subject: String,
         /// What was asked for.
         engine: String,
     },
-    /// It has no other engine.
-    #[error("{subject} has no other engine than {engine}")]
+    /// The only engine is the one that was asked for.
+    #[error("{subject} has only one engine: {engine}")]
     NoOther {
         /// The run, or the file.
         subject: String,
@@ -82,9 +83,9 @@ struct EngineRatio {
     size: CellSize,
     prefill: Ratio,
     decode: Ratio,
-    /// The time per output token, in which choosing the token is.
+    /// Time per output token, which includes choosing the token.
     tpot: Ratio,
-    /// Replicates of both that were compared; nothing is known of published figures.
+    /// Replicates that both have; `None` where the figures are published.
     replicates: Option<usize>,
 }
 
@@ -96,14 +97,14 @@ enum Ratio {
         ratio: f64,
         interval: Option<Interval>,
     },
-    /// One of them was not measured, or not in this metric.
+    /// One of the engines has no figure.
     Missing(String),
 }
 
 impl Ratios {
-    /// `engine` against `others`, or against all that the subject has where none is named, in every cell of both. Replicate by
-    /// replicate, as those of one replicate are neighbours in time: what the machine does to both is not in the ratio. Its
-    /// interval is Student's, of the logarithms.
+    /// Compares `engine` with `others`, or with all engines of the subject where none is named, in every cell that both have. It compares
+    /// replicate by replicate: these are close in time, so that what the machine does to both cancels out. The interval is Student's, of
+    /// the logarithms.
     ///
     /// # Errors
     /// Where the subject lacks one of the engines, has no other, or no cell of both.
@@ -138,48 +139,74 @@ impl Ratios {
         Ok(Self { engine: engine_name(), unit, scripted: subject.scripted(), tables })
     }
 
-    /// Markdown: a table for each of the subject's.
+    /// A markdown table for each of the subject's.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
-        let units = format!("{}s", self.unit);
-        for RatioTable { heading, cells, loads } in &self.tables {
-            let _ = writeln!(text, "## {}\n", escape_markdown(heading));
-            let engine = escape_markdown(&self.engine);
+        for table in &self.tables {
+            let [engine, units] = self.ends_of_header();
+            let _ = writeln!(text, "## {}\n", escape_markdown(&table.heading));
             let _ = writeln!(
                 text,
-                "| {engine} against | Batch Size | Prompt Length | prefill | decode | TPOT | {units} |"
+                "| {} | Batch Size | Prompt Length | prefill | decode | TPOT | {units} |",
+                escape_markdown(&engine)
             );
             let _ = writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
-            for EngineRatio {
-                other,
-                size: CellSize { batch_size, prompt_length },
-                prefill,
-                decode,
-                tpot,
-                replicates,
-            } in cells
-            {
-                let (other, prefill) = (escape_markdown(other), prefill.to_text());
-                let (decode, tpot) = (decode.to_text(), tpot.to_text());
-                let replicates = replicates.map_or_else(|| "published".into(), |count| count.to_string());
-                let _ = writeln!(
-                    text,
-                    "| {other} | {batch_size} | {prompt_length} | {prefill} | {decode} | {tpot} | {replicates} |"
-                );
+            for cell in &table.cells {
+                let texts = cell.texts().map(|text| escape_markdown(&text));
+                let _ = writeln!(text, "| {} |", texts.join(" | "));
             }
-            if !loads.is_empty() {
-                let loads =
-                    loads.iter().map(|(engine, seconds)| format!("{} {seconds:.2}", escape_markdown(engine)));
-                let loads = loads.collect::<Vec<_>>().join(", ");
-                let _ = writeln!(text, "\nStart to model ready, median seconds: {loads}.");
+            if let Some(loads) = table.load_words() {
+                let _ = writeln!(text, "\n{}", escape_markdown(&loads));
             }
             text.push('\n');
         }
         if let Some(scripted) = &self.scripted {
             let _ = writeln!(text, "{}.\n", escape_markdown(scripted));
         }
-        text.push_str(&what(self.unit));
-        text
+        text + &escape_markdown(&what(&self.engine, self.unit)) + "\n"
+    }
+
+    /// A table for each of the subject's, as wide as the screen.
+    pub fn to_terminal(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        let [engine, units] = self.ends_of_header().map(|header| one_line(&header));
+        for table in &self.tables {
+            // On a narrow screen the number of replicates is left out first, then TPOT.
+            let headers = [&engine, "batch", "prompt", "prefill", "decode", "TPOT", &units];
+            let column = |(header, (rank, is_left)): (&str, (u8, bool))| ScreenColumn {
+                header: header.into(),
+                name: header.into(),
+                rank,
+                is_left,
+            };
+            let right = |rank| (rank, false);
+            let ranks = [(0, true), right(0), right(0), right(0), right(0), right(1), right(2)];
+            let screen = ScreenTable {
+                columns: headers.into_iter().zip(ranks).map(column).collect(),
+                rows: table
+                    .cells
+                    .iter()
+                    .map(|cell| cell.texts().map(|text| one_line(&text)).into())
+                    .collect(),
+            };
+            let lines = screen.lines(width);
+            text.push_str(&wrapped("", &one_line(&table.heading), width));
+            lines.lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            text.push_str(&left_out_note(&lines.left_out, "all columns: --format markdown", width));
+            if let Some(loads) = table.load_words() {
+                text.push_str(&wrapped("", &one_line(&loads), width));
+            }
+            text.push('\n');
+        }
+        if let Some(scripted) = &self.scripted {
+            text.push_str(&wrapped("! ", &one_line(scripted), width));
+        }
+        text + &wrapped("", &one_line(&what(&self.engine, self.unit)), width)
+    }
+
+    /// The headers of the first and of the last column.
+    fn ends_of_header(&self) -> [String; 2] {
+        [format!("{} against", self.engine), format!("{}s", self.unit)]
     }
 
     /// One object.
@@ -296,6 +323,27 @@ fn loads(table: &ResultTable<'_>, engines: &[&str]) -> Vec<(String, f64)> {
     engines.iter().filter_map(median).collect()
 }
 
+impl RatioTable {
+    /// How long each engine takes to load, in words; `None` where that is not known.
+    fn load_words(&self) -> Option<String> {
+        let loads = self.loads.iter().map(|(engine, seconds)| format!("{engine} {seconds:.2} s"));
+        let loads: Vec<String> = loads.collect();
+        (!loads.is_empty())
+            .then(|| format!("Median time from worker start to loaded model: {}.", loads.join(", ")))
+    }
+}
+
+impl EngineRatio {
+    /// The other engine, batch size, prompt length, the three ratios, and the number of replicates.
+    fn texts(&self) -> [String; 7] {
+        let Self { other, size: CellSize { batch_size, prompt_length }, prefill, decode, tpot, replicates } =
+            self;
+        let [prefill, decode, tpot] = [prefill, decode, tpot].map(Ratio::to_text);
+        let replicates = replicates.map_or_else(|| "published".into(), |count| count.to_string());
+        [other.clone(), batch_size.to_string(), prompt_length.to_string(), prefill, decode, tpot, replicates]
+    }
+}
+
 impl Ratio {
     /// `1.24 (1.16–1.33)`.
     fn to_text(&self) -> String {
@@ -304,7 +352,7 @@ impl Ratio {
                 format!("{ratio:.2} ({low:.2}–{high:.2})")
             }
             Self::Of { ratio, interval: None, .. } => format!("{ratio:.2}"),
-            Self::Missing(why) => escape_markdown(why),
+            Self::Missing(why) => why.clone(),
         }
     }
 

@@ -1,22 +1,22 @@
-//! What a reader must know before believing a run.
+//! Caveats: reasons to doubt the figures of a run.
 
 use indexmap::IndexSet;
 use protocol::{Environment, Measured, Measurement};
-use results::{NoteKind, NoteSeverity, Row, Run, one_line};
+use results::{Note, NoteKind, NoteSeverity, Row, Run, counted, one_line};
 use stats::{Replicates, Summary, Trend, changes};
 
-use crate::scene::AuditedRun;
+use crate::scene::{AuditedRun, is_noted, note};
 
-/// A cell whose decode forwards vary by more than this share is named.
+/// The largest variation of decode forwards without a caveat, as a share of their mean.
 const SPREAD: f64 = 0.10;
-/// A change within a replicate, or from the first to the last, that counts.
+/// The smallest change within a replicate, or from the first to the last, that is drift.
 const DRIFT: f64 = 0.05;
-/// A first token that takes so many times the median is named.
+/// The largest ratio of the first token to the median without a caveat.
 const SLOW_FIRST: f64 = 2.0;
-/// A machine that is busier than this share of its cores when a run begins is not ours alone.
+/// The largest load average at the start of a run without a caveat, as a share of the cores.
 const BUSY: f64 = 0.5;
 
-/// A reason to doubt a run's figures, or something to know of them.
+/// A reason to doubt the figures of a run, or a note on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caveat {
     pub(crate) severity: NoteSeverity,
@@ -27,7 +27,7 @@ impl Caveat {
     pub(crate) fn class(&self) -> &'static str {
         match self.severity {
             NoteSeverity::Wrong => "wrong",
-            NoteSeverity::Caveat => "doubt",
+            NoteSeverity::Caveat => "caveat",
             NoteSeverity::Info => "note",
         }
     }
@@ -35,42 +35,39 @@ impl Caveat {
     pub(crate) fn word(&self) -> &'static str {
         match self.severity {
             NoteSeverity::Wrong => "Wrong",
-            NoteSeverity::Caveat => "Doubtful",
+            NoteSeverity::Caveat => "Caveat",
             NoteSeverity::Info => "Note",
         }
     }
 }
 
-/// Everything that a reader must know of a run, the worst first.
+/// All caveats and notes of a run, the most serious first.
 pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     let mut caveats = Vec::new();
     let mut say = |severity, words: String| caveats.push(Caveat { severity, words });
-    for group in audit.groups() {
-        let is_wrong = group.severity == audit::Severity::Impossible;
-        let severity = if is_wrong { NoteSeverity::Wrong } else { NoteSeverity::Caveat };
-        say(severity, format!("audit: {}", group.words()));
+    let groups = audit.groups();
+    let is_new =
+        |group: &&audit::FindingGroup<'_>| !is_noted(group, run.tables.get(group.findings[0].table_index));
+    for Note { severity, text, .. } in groups.iter().filter(is_new).map(note) {
+        say(severity, text);
     }
     verified(run, &mut say);
     let parts = run.environments.len();
     if parts > 1 {
-        say(NoteSeverity::Caveat, format!("the run has {parts} parts, which were measured otherwise"));
+        say(NoteSeverity::Caveat, format!("the run has {parts} parts, measured under different conditions"));
     }
     if run.missing() > 0 {
         let (expected, there) = (run.expected, run.expected - run.missing());
-        say(
-            NoteSeverity::Caveat,
-            format!("{there} of {expected} records are there: the run did not go to its end"),
-        );
+        say(NoteSeverity::Caveat, format!("the run is incomplete: {there} of {expected} records"));
     }
     run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
     cells(run, &mut say);
-    let notes = || run.tables.iter().flat_map(|table| &table.notes);
-    for note in notes().filter(|note| !matches!(note.kind, NoteKind::Audit | NoteKind::Engine)) {
-        say(note.severity, note.text.clone());
-    }
-    for note in notes().filter(|note| note.kind == NoteKind::Engine) {
-        say(note.severity, note.text.clone());
-    }
+    let notes = |is_shown: fn(NoteKind) -> bool| {
+        run.tables.iter().flat_map(|table| &table.notes).filter(move |note| is_shown(note.kind))
+    };
+    notes(|kind| !matches!(kind, NoteKind::Audit | NoteKind::Engine))
+        .chain(notes(|kind| kind == NoteKind::Engine))
+        .for_each(|note| say(note.severity, note.text.clone()));
     for not_checked in &audit.not_checked {
         say(NoteSeverity::Info, format!("audit: not checked: {}", one_line(&not_checked.what)));
     }
@@ -78,7 +75,7 @@ pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     caveats
 }
 
-/// Engines that nobody held against others.
+/// Engines that were not verified against another.
 fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     let rows = run.tables.iter().flat_map(|table| &table.rows);
     let mut engines: IndexSet<&str> = rows.map(|row| row.key.engine.as_str()).collect();
@@ -95,10 +92,7 @@ fn verified(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     let not: Vec<String> =
         engines.iter().filter(|engine| !of_engine(engine)).map(|engine| one_line(engine)).collect();
     if !not.is_empty() {
-        say(
-            NoteSeverity::Caveat,
-            format!("nobody checked that these engines compute the same as another: {}", not.join(", ")),
-        );
+        say(NoteSeverity::Caveat, format!("not verified against another engine: {}", not.join(", ")));
     }
 }
 
@@ -113,14 +107,14 @@ fn machine(environment: &Environment, say: &mut impl FnMut(NoteSeverity, String)
         );
     }
     if let Some(governor) = cpu_governor.as_deref().filter(|governor| *governor != "performance") {
-        say(NoteSeverity::Info, format!("the processor's frequency governor is \"{}\"", one_line(governor)));
+        say(NoteSeverity::Info, format!("the CPU frequency governor is \"{}\"", one_line(governor)));
     }
     if environment.program.git_revision.as_deref().is_some_and(|revision| revision.ends_with("-dirty")) {
-        say(NoteSeverity::Info, "the program was built from a tree with changes that no commit has".into());
+        say(NoteSeverity::Info, "the program was built from a tree with uncommitted changes".into());
     }
 }
 
-/// Spread, drift and slow first tokens, with the cells that have them.
+/// Variation, drift and slow first tokens, with the worst cells.
 fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
     let rows: Vec<&Row> = run.tables.iter().flat_map(|table| &table.rows).collect();
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();
@@ -133,8 +127,9 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
         say(
             NoteSeverity::Caveat,
             format!(
-                "token latencies vary by more than {:.0} % of their mean in {count} of {measured} cells; most in {name}: {:.0} %",
+                "token latencies vary by more than {:.0} % of their mean in {count} of {} (worst: {:.0} % in {name})",
                 SPREAD * 100.0,
+                counted(measured, "cell"),
                 worst * 100.0
             ),
         );
@@ -152,7 +147,8 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
         say(
             NoteSeverity::Info,
             format!(
-                "the first token takes more than {SLOW_FIRST:.0} times the median in {count} of {measured} cells; most in {name}: {worst:.1} times"
+                "the first token takes more than {SLOW_FIRST:.0}× the median in {count} of {} (worst: {worst:.1}× in {name})",
+                counted(measured, "cell")
             ),
         );
     }
@@ -180,8 +176,9 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
         say(
             NoteSeverity::Caveat,
             format!(
-                "latencies drift in {} of {measured} cells; most in {name}: {:+.1} %",
+                "latencies drift in {} of {} (worst: {:+.1} % in {name})",
                 drifts.len(),
+                counted(measured, "cell"),
                 (most - 1.0) * 100.0
             ),
         );

@@ -3,23 +3,61 @@
 use std::collections::BTreeMap;
 
 use indexmap::{IndexMap, IndexSet};
-use results::{Figures, Row, Run, Table, one_line};
+use results::hardware::Hardware;
+use results::{Figures, Note, NoteKind, NoteSeverity, Row, Run, Table, one_line};
 
 use crate::plot::palette::ENGINES;
 
 /// The most cells of a table that are drawn and listed, and records that are drawn: a browser shows a page of so many at once.
 pub(crate) const MOST: usize = 2000;
 
-/// A run with what its audit says.
+/// A run with its audit, which is also noted under its tables.
 #[derive(Debug)]
 pub struct AuditedRun {
     /// The run.
     pub run: Run,
-    /// What the audit says of its tables.
+    /// The audit of its tables.
     pub audit: audit::Report,
 }
 
-/// A run held against another.
+impl AuditedRun {
+    /// Audits a run and adds the findings to the notes of its tables.
+    pub fn new(mut run: Run) -> Self {
+        let audit = audit::audit(&run.result_tables(), &Hardware::built_in());
+        for (index, table) in run.tables.iter_mut().enumerate() {
+            let groups = audit.groups_of_table(index);
+            let notes: Vec<Note> =
+                groups.iter().filter(|group| !is_noted(group, Some(table))).map(note).collect();
+            table.add_notes(notes);
+        }
+        Self { run, audit }
+    }
+}
+
+/// Whether [`results::NoteKind::AbovePeak`] already says under the table what a group finds: figures above a measured peak.
+pub(crate) fn is_noted(group: &audit::FindingGroup<'_>, table: Option<&Table>) -> bool {
+    let share = |row: &Row| match group.rule {
+        "token-bandwidth" => row.efficiency.decode_bandwidth,
+        "prompt-compute" => row.efficiency.prefill_flops,
+        _ => None,
+    };
+    let is_above = |row: &Row| {
+        group.engine == Some(row.key.engine.as_str()) && share(row).is_some_and(|share| share > 1.0)
+    };
+    let mut rows = table.iter().flat_map(|table| &table.rows);
+    group.severity == audit::Severity::Remarkable && rows.any(is_above)
+}
+
+/// A group of findings as a note.
+pub(crate) fn note(group: &audit::FindingGroup<'_>) -> Note {
+    let severity = match group.severity {
+        audit::Severity::Impossible => NoteSeverity::Wrong,
+        audit::Severity::Remarkable => NoteSeverity::Caveat,
+    };
+    Note { kind: NoteKind::Audit, severity, text: format!("audit: {}", group.words()) }
+}
+
+/// A comparison of two runs.
 #[derive(Debug)]
 pub struct Comparison {
     /// The verdicts; or why there are none.

@@ -179,7 +179,7 @@ fn a_large_run() {
 fn tables_are_sorted_and_copied_and_series_downloaded() {
     let Some(mut browser) = browser() else { return };
     let run = small();
-    let markdown = report::markdown::rows(&run.run.tables[0].rows);
+    let markdown = report::markdown::rows(&run.run.tables[0].rows, &run.run.tables[0].columns());
     let tokens = run
         .run
         .records()

@@ -127,17 +127,19 @@ fn a_page_of_a_run_of_any_size_is_bounded_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn what_speaks_against_a_run_is_said() {
+fn caveats_of_a_run_are_shown() {
     let mut run = kept();
     run.run.expected = 20;
     run.run.environments[0].load_average = 3.5;
     let html = html(&[run]);
-    for words in ["18 of 20 records are there", "load average 3.50 on 2 cores", "vary by more than 10 %"] {
+    for words in
+        ["the run is incomplete: 18 of 20 records", "load average 3.50 on 2 cores", "vary by more than 10 %"]
+    {
         assert!(html.contains(words), "{words}");
     }
     let gpu = Page::new(&[hostile("gpu", 1.0)], &[]).unwrap().html();
-    assert!(gpu.contains("clocks were held down: temperature (driver)"));
-    assert!(gpu.contains("nobody checked that these engines compute the same"));
+    assert!(gpu.contains("GPU clocks throttled: temperature (driver)"));
+    assert!(gpu.contains("not verified against another engine"));
     assert!(Page::new(&[small()], &[]).unwrap().html().contains("ran out of memory in 1 of 6 cells"));
 }
 

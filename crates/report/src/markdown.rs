@@ -1,14 +1,14 @@
-//! The documents' format: header, separator and padding are theirs, byte for byte.
+//! Markdown: header, separator and padding are those of the published tables, byte for byte.
 
 use std::fmt::Write as _;
 
-use results::published::layout::{SEPARATOR, WIDTHS, header};
+use results::published::layout::{header_of, row_of, separator_of};
 use results::published::{self, escape_cell};
-use results::{Grid, Row, Table, escape_markdown};
+use results::{Column, Grid, Row, Table, escape_markdown};
 
 use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
 
-/// The documents' format.
+/// Markdown as the published tables have it.
 #[derive(Debug, Clone, Copy)]
 pub struct Markdown;
 
@@ -32,7 +32,12 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let _ = write!(text, "## {}\n\n{}", escape_cell(&table.heading.to_string()), rows(&table.rows));
+        let _ = write!(
+            text,
+            "## {}\n\n{}",
+            escape_cell(&table.heading.to_string()),
+            rows(&table.rows, &table.columns())
+        );
         if !table.notes.is_empty() {
             text.push('\n');
         }
@@ -46,10 +51,10 @@ pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>) -> String {
     text
 }
 
-/// Rows as a table without heading and notes.
-pub fn rows(rows: &[Row]) -> String {
-    let lines: String = rows.iter().map(line).collect();
-    format!("{}\n{SEPARATOR}\n{lines}", header())
+/// Rows as a table with these columns of figures, without heading and notes.
+pub fn rows(rows: &[Row], columns: &[Column]) -> String {
+    let lines: String = rows.iter().map(|row| line(row, columns)).collect();
+    format!("{}\n{}\n{lines}", header_of(columns), separator_of(columns))
 }
 
 /// A table that stands under the published one.
@@ -68,14 +73,8 @@ pub fn grid(grid: &Grid) -> String {
 }
 
 /// A row as a line.
-pub fn line(row: &Row) -> String {
-    let mut line = String::from("|");
-    let [batch_size, prompt_length] =
-        [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
-    let cells = [escape_cell(&row.key.engine), batch_size, prompt_length].into_iter().chain(row.texts());
-    for (cell, width) in cells.zip(WIDTHS) {
-        let _ = write!(line, " {cell:width$}|");
-    }
-    line.push('\n');
-    line
+pub fn line(row: &Row, columns: &[Column]) -> String {
+    let sizes = [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
+    let figures = columns.iter().map(|column| row.text(*column));
+    row_of(columns, [escape_cell(&row.key.engine)].into_iter().chain(sizes).chain(figures))
 }

@@ -1,8 +1,7 @@
-//! A table for a screen: short headers, four digits, as many columns as fit.
-
-use comfy_table::{CellAlignment, LineStyle, TableStyle};
+//! A table for a screen: short headers, four digits, as many columns as fit, notes that wrap.
 
 use results::published::{Cell, Document, PublishedRow};
+use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
 use results::{Column, Figures, Grid, Row, Table, format_short, one_line};
 
 use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
@@ -27,16 +26,9 @@ impl Exporter for Terminal {
     }
 }
 
-/// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
-struct ScreenColumn {
-    header: &'static str,
-    rank: u8,
-    shows: Shows,
-}
-
 #[derive(Clone, Copy)]
 enum Shows {
-    /// A published column.
+    /// A figure.
     Figure(Column),
     /// The variation of the prefills.
     PromptSpread,
@@ -44,149 +36,136 @@ enum Shows {
     TokenSpread,
 }
 
-const COLUMNS: [ScreenColumn; 11] = [
-    column("prompt ms", 0, Shows::Figure(Column::PromptLatency)),
-    column("±", 5, Shows::PromptSpread),
-    column("prompt tok/s", 3, Shows::Figure(Column::PromptThroughput)),
-    column("128: ms/tok", 4, Shows::Figure(Column::First128Latency)),
-    column("256: ms/tok", 0, Shows::Figure(Column::First256Latency)),
-    column("±", 5, Shows::TokenSpread),
-    column("tok/s", 1, Shows::Figure(Column::First256Throughput)),
-    column("ms/tok", 0, Shows::Figure(Column::TokenLatency)),
-    column("TPOT ms", 0, Shows::Figure(Column::Tpot)),
-    column("wall s", 0, Shows::Figure(Column::WallLatency)),
-    column("wall tok/s", 2, Shows::Figure(Column::WallThroughput)),
+/// The columns of figures: header, name where it is left out, and rank. The highest rank is left out first, 0 never: variations, then
+/// the first 128 tokens, prompt throughput, wall-clock throughput, decode throughput, and wall-clock latency.
+const FIGURES: [(&str, &str, u8, Shows); 13] = [
+    ("prompt ms", "prompt ms", 0, Shows::Figure(Column::PromptLatency)),
+    ("±", "prompt ±", 6, Shows::PromptSpread),
+    ("prompt tok/s", "prompt tok/s", 4, Shows::Figure(Column::PromptThroughput)),
+    ("128: ms/tok", "128: ms/tok", 5, Shows::Figure(Column::First128Latency)),
+    ("256: ms/tok", "256: ms/tok", 0, Shows::Figure(Column::First256Latency)),
+    ("ms/tok", "ms/tok", 0, Shows::Figure(Column::TokenLatency)),
+    ("TPOT ms", "TPOT ms", 0, Shows::Figure(Column::Tpot)),
+    ("±", "decode ±", 6, Shows::TokenSpread),
+    ("256: tok/s", "256: tok/s", 2, Shows::Figure(Column::First256Throughput)),
+    ("tok/s", "tok/s", 2, Shows::Figure(Column::TokenThroughput)),
+    ("decode tok/s", "decode tok/s", 2, Shows::Figure(Column::DecodeThroughput)),
+    ("wall s", "wall s", 1, Shows::Figure(Column::WallLatency)),
+    ("wall tok/s", "wall tok/s", 3, Shows::Figure(Column::WallThroughput)),
 ];
 
-const fn column(header: &'static str, rank: u8, shows: Shows) -> ScreenColumn {
-    ScreenColumn { header, rank, shows }
-}
-
-const STYLE: TableStyle = TableStyle::new()
-    .top_border(LineStyle::none().fill('─').junction('─'))
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
-
-/// A row: engine and sizes, then the text of each column, or one text for all.
-struct ScreenRow {
-    head: [String; 3],
-    texts: Vec<String>,
-}
-
-impl ScreenRow {
-    fn new(engine: &str, batch_size: u32, prompt_length: u32, texts: Vec<String>) -> Self {
-        Self { head: [one_line(engine), batch_size.to_string(), prompt_length.to_string()], texts }
-    }
-
-    fn of(row: &Row) -> Self {
-        let text = |figures: &Figures, shows: Shows| match shows {
-            Shows::Figure(column) => figures.get(column).map_or_else(|| "N/A".into(), format_short),
-            Shows::PromptSpread => share(figures.prompt.variation()),
-            Shows::TokenSpread => share(figures.token.variation()),
-        };
-        let texts = match &row.figures {
-            Some(figures) => COLUMNS.iter().map(|column| text(figures, column.shows)).collect(),
-            None => vec![row.outcome_text().to_owned()],
-        };
-        Self::new(&row.key.engine, row.key.batch_size, row.key.prompt_length, texts)
-    }
-
-    /// A published row has no spread.
-    fn of_published(row: &PublishedRow) -> Self {
-        let text = |cell: &Cell| match cell.figure() {
-            Some(figure) => format_short(figure.value),
-            None => one_line(cell.text()),
-        };
-        let text = |column: &ScreenColumn| match column.shows {
-            Shows::Figure(column) => text(&row.cells[column as usize]),
-            Shows::PromptSpread | Shows::TokenSpread => String::new(),
-        };
-        let texts = COLUMNS.iter().map(text).collect();
-        Self::new(&row.engine, row.batch_size, row.prompt_length, texts)
-    }
-}
+/// The place of the first 128 tokens among [`FIGURES`], and those of what a decode latency is shown by else.
+const FIRST_128: usize = 3;
+const OTHER_DECODE: [usize; 3] = [4, 5, 6];
 
 /// Tables under their headings; without a width, every column.
 pub fn write<'a>(tables: impl IntoIterator<Item = &'a Table>, width: Option<u16>) -> String {
     let tables = tables.into_iter().map(|table| {
-        let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of).collect();
-        let notes: String = table.notes.iter().map(|note| format!("! {}\n", one_line(&note.text))).collect();
-        let efficiency = Grid::efficiency(table).map(|grid| efficiency(&grid)).unwrap_or_default();
-        format!("{}\n{}\n{notes}{efficiency}", one_line(&table.heading.to_string()), grid(&rows, width))
+        let columns = table.columns();
+        let rows = table.rows.iter().map(|row| measured_row(row, &columns)).collect();
+        let notes: String =
+            table.notes.iter().map(|note| wrapped("! ", &one_line(&note.text), width)).collect();
+        let efficiency = Grid::efficiency(table).map(|grid| efficiency(&grid, width)).unwrap_or_default();
+        format!("{}{notes}{efficiency}", titled(&table.heading.to_string(), &figures_table(rows), width))
     });
     tables.collect::<Vec<_>>().join("\n")
-}
-
-/// The table that stands under the documents'.
-fn efficiency(grid: &Grid) -> String {
-    let mut screen = comfy_table::Table::new();
-    screen.load_style(STYLE);
-    // The engine first, as above.
-    let mut shown: Vec<(usize, &str)> =
-        grid.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.short?))).collect();
-    shown.sort_by_key(|(at, _)| grid.columns[*at].is_number());
-    screen.set_header(shown.iter().map(|(_, short)| *short));
-    for row in &grid.rows {
-        screen.add_row(shown.iter().map(|(at, _)| one_line(&row[*at])));
-    }
-    for column in screen.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("\n{}\n{screen}\n", one_line(&grid.caption))
 }
 
 /// Published tables under their headings, without the text around them; without a width, every column.
 fn write_published(document: &Document, width: Option<u16>) -> String {
     let tables = document.tables().map(|table| {
-        let rows: Vec<ScreenRow> = table.rows.iter().map(ScreenRow::of_published).collect();
-        format!("{}\n{}\n", one_line(&table.heading.to_string()), grid(&rows, width))
+        let rows = table.rows.iter().map(published_row).collect();
+        titled(&table.heading, &figures_table(rows), width)
     });
     tables.collect::<Vec<_>>().join("\n")
 }
 
-/// The grid with as many columns as fit.
-fn grid(rows: &[ScreenRow], width: Option<u16>) -> comfy_table::Table {
-    let fits = |grid: &comfy_table::Table| {
-        let widest = grid.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-        width.is_none_or(|width| widest <= usize::from(width))
-    };
-    let ranks = (1..=COLUMNS.iter().map(|column| column.rank).max().unwrap_or(0)).rev();
-    let grids = ranks.map(|rank| grid_of(rows, rank));
-    grids.into_iter().find(fits).unwrap_or_else(|| grid_of(rows, 0))
+/// A title, its table, and which columns the screen has no room for.
+fn titled(title: &str, table: &ScreenTable, width: Option<u16>) -> String {
+    let lines = table.lines(width);
+    let left_out = left_out_note(&lines.left_out, "all columns: --format csv", width);
+    format!("{}{}\n{left_out}", wrapped("", &one_line(title), width), lines.lines.join("\n"))
 }
 
-/// The grid of the columns up to `rank` that have a text.
-fn grid_of(rows: &[ScreenRow], rank: u8) -> comfy_table::Table {
-    let figures: Vec<&ScreenRow> = rows.iter().filter(|row| row.texts.len() > 1).collect();
-    // A table that lacks a published column says so; others are shown where there are any.
-    let is_published = |index: usize| match COLUMNS[index].shows {
-        Shows::Figure(column) => Column::PUBLISHED.contains(&column),
-        Shows::PromptSpread | Shows::TokenSpread => true,
+fn measured_row(row: &Row, columns: &[Column]) -> Vec<String> {
+    let text = |figures: &Figures, shows: Shows| match shows {
+        Shows::Figure(column) if !columns.contains(&column) => String::new(),
+        Shows::Figure(column) => figures.get(column).map_or_else(|| "N/A".into(), format_short),
+        Shows::PromptSpread => percent(figures.prompt.variation()),
+        Shows::TokenSpread => percent(figures.token.variation()),
     };
-    let is_shown = |index: usize, text: &str| !text.is_empty() && (text != "N/A" || is_published(index));
-    let has_text = |index: usize| match figures[..] {
-        [] => is_published(index),
-        _ => figures.iter().any(|row| is_shown(index, &row.texts[index])),
+    let texts = match &row.figures {
+        Some(figures) => FIGURES.map(|(_, _, _, shows)| text(figures, shows)).into(),
+        None => outcome(row.outcome_text()),
     };
-    let chosen: Vec<usize> =
-        (0..COLUMNS.len()).filter(|&index| COLUMNS[index].rank <= rank && has_text(index)).collect();
-    let mut grid = comfy_table::Table::new();
-    grid.load_style(STYLE);
-    let headers = chosen.iter().map(|&index| COLUMNS[index].header);
-    grid.set_header(["engine", "batch", "prompt"].into_iter().chain(headers));
-    for row in rows {
-        let texts: Vec<&String> = match &row.texts[..] {
-            [one] => vec![one],
-            texts => chosen.iter().map(|&index| &texts[index]).collect(),
-        };
-        grid.add_row(row.head.iter().chain(texts));
-    }
-    for column in grid.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    grid
+    screen_row(&row.key.engine, row.key.batch_size, row.key.prompt_length, texts)
 }
 
-fn share(share: f64) -> String {
+/// A published row has no variation.
+fn published_row(row: &PublishedRow) -> Vec<String> {
+    let text = |cell: &Cell| match cell.figure() {
+        Some(figure) => format_short(figure.value),
+        None => one_line(cell.text()),
+    };
+    let text = |(_, _, _, shows)| match shows {
+        Shows::Figure(column) => text(&row.cells[column as usize]),
+        Shows::PromptSpread | Shows::TokenSpread => String::new(),
+    };
+    screen_row(&row.engine, row.batch_size, row.prompt_length, FIGURES.map(text).into())
+}
+
+fn screen_row(engine: &str, batch_size: u32, prompt_length: u32, texts: Vec<String>) -> Vec<String> {
+    [vec![one_line(engine), batch_size.to_string(), prompt_length.to_string()], texts].concat()
+}
+
+/// How a cell without figures ended, in the first column of figures alone.
+fn outcome(word: &str) -> Vec<String> {
+    let mut texts = vec![String::new(); FIGURES.len()];
+    word.clone_into(&mut texts[0]);
+    texts
+}
+
+/// The table of rows of [`FIGURES`]. A column without any figure is left out.
+fn figures_table(mut rows: Vec<Vec<String>>) -> ScreenTable {
+    let first_figure = 3;
+    let has_figure = |rows: &[Vec<String>], index: usize| {
+        rows.iter().any(|row| !["", "N/A"].contains(&row[first_figure + index].as_str()))
+    };
+    for index in 0..FIGURES.len() {
+        if !has_figure(&rows, index) {
+            rows.iter_mut().for_each(|row| row[first_figure + index].clear());
+        }
+    }
+    let has_other_decode = OTHER_DECODE.into_iter().any(|index| has_figure(&rows, index));
+    let figures = FIGURES.into_iter().enumerate().map(|(index, (header, name, rank, _))| {
+        let rank = if index == FIRST_128 && !has_other_decode { 0 } else { rank };
+        screen_column(header, name, rank, false)
+    });
+    let keys = [("engine", true), ("batch", false), ("prompt", false)];
+    let keys = keys.map(|(header, is_left)| screen_column(header, header, 0, is_left));
+    ScreenTable { columns: keys.into_iter().chain(figures).collect(), rows }
+}
+
+/// The table that stands under that of the figures.
+fn efficiency(grid: &Grid, width: Option<u16>) -> String {
+    // The engine first, as above.
+    let mut shown: Vec<usize> =
+        (0..grid.columns.len()).filter(|index| grid.columns[*index].screen.is_some()).collect();
+    shown.sort_by_key(|index| grid.columns[*index].is_number());
+    let column = |index: &usize| {
+        let column = grid.columns[*index];
+        column.screen.map(|(header, rank)| screen_column(header, header, rank, !column.is_number()))
+    };
+    let columns = shown.iter().filter_map(column).collect();
+    let row = |row: &Vec<String>| shown.iter().map(|index| one_line(&row[*index])).collect();
+    let table = ScreenTable { columns, rows: grid.rows.iter().map(row).collect() };
+    format!("\n{}", titled(&grid.caption, &table, width))
+}
+
+fn screen_column(header: &str, name: &str, rank: u8, is_left: bool) -> ScreenColumn {
+    ScreenColumn { header: header.into(), name: name.into(), rank, is_left }
+}
+
+fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }

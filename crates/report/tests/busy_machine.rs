@@ -48,15 +48,15 @@ fn a_busy_machine_is_named_with_its_worst_cell() {
     assert_eq!(
         notes(&[cell(1, other(0.2)), cell(4, other(0.505)), cell(8, IDLE)], None),
         [
-            "busy machine: other processes used more than 10 % of the processors' time in 2 of 3 cells; most in onnxruntime 4×16: 50 %"
+            "busy machine: other processes used more than 10 % of CPU time in 2 of 3 cells (worst: 50 % in onnxruntime 4×16)"
         ]
     );
     let worse = MachineLoad { steal_share: Some(0.03), memory_pressure: Some(0.4), ..IDLE };
     assert_eq!(
         notes(&[cell(1, worse)], None),
         [
-            "busy machine: the hypervisor gave more than 1 % of the processors' time to others (steal) in 1 of 1 cells; most in onnxruntime 1×16: 3 %",
-            "busy machine: programs waited for memory more than 5 % of the time in 1 of 1 cells; most in onnxruntime 1×16: 40 %"
+            "busy machine: the hypervisor took more than 1 % of CPU time (steal) in 1 of 1 cell (worst: 3 % in onnxruntime 1×16)",
+            "busy machine: processes waited for memory more than 5 % of the time in 1 of 1 cell (worst: 40 % in onnxruntime 1×16)"
         ]
     );
 }
@@ -67,7 +67,7 @@ fn peaks_of_a_busy_machine_are_named() {
     assert_eq!(
         notes(&[cell(1, IDLE)], Some(peaks)),
         [
-            "busy machine: other processes used more than 10 % of the processors' time while the peaks were measured: 48 %; shares of them may be too high"
+            "busy machine: other processes used more than 10 % of CPU time while peaks were measured (48 %): percentages of peak may be too high"
         ]
     );
 }

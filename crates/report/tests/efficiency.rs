@@ -70,9 +70,8 @@ fn a_cell_that_was_faster_than_a_peak_is_noted() {
     assert_eq!(
         notes(1e6, 1e6),
         [
-            "1×16, 4×16: onnxruntime: decode above 100 % of the measured bandwidth: weights that fit into a cache are not read from memory, \
-             or memory was slower while its peak was measured",
-            "1×16, 4×16: onnxruntime: prefill above 100 % of the measured FLOP/s: products were slower while their peak was measured",
+            "1×16, 4×16: onnxruntime: decode above 100 % of peak bandwidth: the weights fit in a cache, or the peak was measured on a busy machine",
+            "1×16, 4×16: onnxruntime: prefill above 100 % of peak FLOP/s: the peak was measured on a busy machine",
         ]
     );
 }
@@ -114,7 +113,7 @@ fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
     );
     assert_eq!((alone.key.ranks.one_rank_of(), whole.key.ranks.one_rank_of()), (Some(2), None));
     assert!(alone.heading.to_string().contains("(rank 0 of 2, 1 "), "{}", alone.heading);
-    assert!(alone.notes[0].text.starts_with("rank 0 of 2 alone"), "{:?}", alone.notes);
+    assert!(alone.notes[0].text.starts_with("only rank 0 of 2 was measured"), "{:?}", alone.notes);
 }
 
 #[test]
@@ -183,7 +182,7 @@ fn mbu_is_databricks_and_mfu_is_palm_s_on_the_h100_that_is_kept() {
     assert!((efficiency.mfu.unwrap() / mfu - 1.0).abs() < 1e-12);
     assert_eq!([efficiency.prefill_flops, efficiency.mfu].map(percent), ["66.2", "54.9"]);
     let scale = table.scale.unwrap();
-    let datasheet = "MBU of 3.350 TB/s and MFU of 989.5 TFLOP/s (datasheet of H100 80GB SXM)";
+    let datasheet = "datasheet peaks of H100 80GB SXM: 3.350 TB/s and 989.5 TFLOP/s";
     assert!(scale.ends_with(datasheet), "{scale}");
 }
 
@@ -200,7 +199,7 @@ fn without_a_datasheet_there_is_no_mbu_and_without_measured_peaks_there_is() {
     assert_eq!(names(&on_gpu)[3..5], ["MBU (%)", "MFU (%)"]);
     // No engine computes FP32 in TF32.
     let scale = on_gpu.scale.unwrap();
-    assert_eq!(scale, "MBU of 2.039 TB/s and MFU of 19.50 TFLOP/s (datasheet of A100 80GB SXM)");
+    assert_eq!(scale, "datasheet peaks of A100 80GB SXM: 2.039 TB/s and 19.50 TFLOP/s");
 }
 
 #[test]
@@ -270,8 +269,8 @@ fn clocks_that_disagree_by_more_than_five_percent_are_noted() {
     assert_eq!(
         notes(0.9, 1.06),
         [
-            "4×16: onnxruntime: prefills took 90.0 % of their time by the GPU's own clock",
-            "4×16: onnxruntime: decode forwards took 106.0 % of their time by the GPU's own clock",
+            "4×16: onnxruntime: prefills: CUDA events measure 90.0 % of the host clock's time",
+            "4×16: onnxruntime: decode forwards: CUDA events measure 106.0 % of the host clock's time",
         ]
     );
 }
@@ -288,10 +287,9 @@ fn a_cell_that_was_throttled_says_why_and_one_that_left_memory_says_so() {
     assert_eq!(
         notes,
         [
-            "prompt latencies are of 3 forwards a replicate (the documents': 100)".to_owned(),
-            "4×16: onnxruntime: clocks were held down: temperature (hardware) (100 % of the time)".into(),
-            "4×16: onnxruntime: 1.50 GiB of the GPU's memory were not given back when the worker had ended"
-                .into(),
+            "prompt latency: mean of 3 timed forwards (published procedure: 100)".to_owned(),
+            "4×16: onnxruntime: GPU clocks throttled: temperature (hardware) (100 % of the time)".into(),
+            "4×16: onnxruntime: 1.50 GiB of GPU memory were not freed when the worker ended".into(),
         ]
     );
 }
@@ -307,20 +305,20 @@ fn a_cell_that_was_measured_again_says_after_how_many_tries() {
         texts(&tables(records.to_vec(), &[], &[environment()])[0])[1..].to_vec()
     };
     assert_eq!(notes(&[0, 0]), Vec::<String>::new());
-    let note = |tries: &str| {
+    let note = |attempts: &str| {
         format!(
-            "4×16: onnxruntime: measured again after {tries} in which the GPU throttled for a reason other than its power limit"
+            "4×16: onnxruntime: measured again: the GPU throttled in {attempts}, and not because of its power limit"
         )
     };
-    assert_eq!(notes(&[1]), [note("1 earlier try")]);
-    assert_eq!(notes(&[0, 2]), [note("2 earlier tries")]);
+    assert_eq!(notes(&[1]), [note("1 earlier attempt")]);
+    assert_eq!(notes(&[0, 2]), [note("2 earlier attempts")]);
 }
 
 #[test]
 fn locked_clocks_are_noted() {
     let locked = Environment { locked_gpu_clocks: Some(LockedClock::Base), ..environment() };
     let notes = texts(&tables(vec![on_gpu(watched())], &[], &[locked])[0]);
-    assert_eq!(notes.last().unwrap(), "GPU clocks were locked: base (lock_gpu_clocks)");
+    assert_eq!(notes.last().unwrap(), "GPU clocks locked: base (lock_gpu_clocks)");
 }
 
 #[test]
@@ -345,7 +343,7 @@ fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
     assert!((beside.decode_bandwidth.unwrap() / of_run.decode_bandwidth.unwrap() - 1.5).abs() < 1e-9);
     assert_eq!(
         table.scale.as_deref(),
-        Some("decode of what memory gave beside the cell, prefill of 300.0 GFLOP/s (onnxruntime)")
+        Some("peak bandwidth measured with each cell, peak 300.0 GFLOP/s (onnxruntime)")
     );
     let markdown = report::markdown::write(&[table]);
     assert!(markdown.contains("| Decode Bandwidth of Measured Peak (%) | Memory Beside (GB/s) | Prefill FLOP/s of Measured Peak (%) |"), "{markdown}");

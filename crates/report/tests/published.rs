@@ -145,7 +145,11 @@ fn a_run_of_our_own_becomes_a_published_table() {
     let environment = include_str!("../../../results/llama2-15m-fp32-cpu/environment.json");
     let tables = results::tables(measurements, &[], &[serde_json::from_str(environment).unwrap()]);
     let document = Document::from(tables.as_slice());
-    let expected = format!("## {}\n\n{}", tables[0].heading, report::markdown::rows(&tables[0].rows));
+    let expected = format!(
+        "## {}\n\n{}",
+        tables[0].heading,
+        report::markdown::rows(&tables[0].rows, &tables[0].columns())
+    );
     assert_eq!((tables.len(), markdown::write(&document)), (1, expected.clone()));
     let of_csv = csv::parse(&report::csv::write(&tables), "summary.csv").unwrap();
     assert_eq!(markdown::write(&of_csv), expected);

@@ -40,12 +40,14 @@ pub enum Column {
     TokenLatency,
     /// Tokens a second in them.
     TokenThroughput,
-    /// Time per output token: a generation without its prefill, over its decode forwards; choosing the token is in it.
+    /// Time per output token: a generation without its prefill, over its tokens. It includes choosing the token.
     Tpot,
+    /// Generated tokens per second: the batch over the time per output token.
+    DecodeThroughput,
 }
 
 impl Column {
-    /// Those of a published table, in order.
+    /// The columns of a published table, in order.
     pub const PUBLISHED: [Self; 8] = [
         Self::PromptLatency,
         Self::PromptThroughput,
@@ -57,8 +59,8 @@ impl Column {
         Self::WallThroughput,
     ];
 
-    /// All of them: the published ones, then those that other tools have.
-    pub const ALL: [Self; 11] = [
+    /// All of them: the published ones, then the others.
+    pub const ALL: [Self; 12] = [
         Self::PromptLatency,
         Self::PromptThroughput,
         Self::First128Latency,
@@ -70,11 +72,33 @@ impl Column {
         Self::TokenLatency,
         Self::TokenThroughput,
         Self::Tpot,
+        Self::DecodeThroughput,
     ];
 
-    /// The published ones that are times.
+    /// The published columns that are times.
     pub const LATENCIES: [Self; 4] =
         [Self::PromptLatency, Self::First128Latency, Self::First256Latency, Self::WallLatency];
+
+    /// The columns of a run's table whose generations have `tokens` tokens, in order. The published columns of longer generations are
+    /// left out; TPOT over all tokens stands in for them.
+    pub fn of_generation(tokens: u32) -> Vec<Self> {
+        let applies = |column: &Self| column.first_tokens().is_none_or(|first| first <= tokens);
+        let mut columns: Vec<Self> = Self::PUBLISHED.into_iter().filter(applies).collect();
+        if columns.len() < Self::PUBLISHED.len() {
+            let wall = columns.len() - 2;
+            columns.splice(wall..wall, [Self::Tpot, Self::DecodeThroughput]);
+        }
+        columns
+    }
+
+    /// The number of first tokens whose mean this is; `None` for another column.
+    pub(crate) fn first_tokens(self) -> Option<u32> {
+        match self {
+            Self::First128Latency | Self::First128Throughput => Some(128),
+            Self::First256Latency | Self::First256Throughput => Some(256),
+            _ => None,
+        }
+    }
 
     /// Its header.
     pub fn header(self) -> &'static str {
@@ -82,6 +106,7 @@ impl Column {
             Self::TokenLatency => "Tokens Generated Avg Latency (ms)",
             Self::TokenThroughput => "Tokens Generated Avg Throughput (tps)",
             Self::Tpot => "Time per Output Token (ms)",
+            Self::DecodeThroughput => "Decode Throughput (tps)",
             published => COLUMNS[3 + published as usize],
         }
     }
@@ -94,7 +119,7 @@ impl Column {
             Self::First256Latency | Self::First256Throughput => Metric::First256,
             Self::WallLatency | Self::WallThroughput => Metric::Wall,
             Self::TokenLatency | Self::TokenThroughput => Metric::Token,
-            Self::Tpot => Metric::Tpot,
+            Self::Tpot | Self::DecodeThroughput => Metric::Tpot,
         }
     }
 
@@ -140,7 +165,8 @@ impl Column {
             | Self::First128Throughput
             | Self::First256Throughput
             | Self::WallThroughput
-            | Self::TokenThroughput => "tps",
+            | Self::TokenThroughput
+            | Self::DecodeThroughput => "tps",
         }
     }
 }

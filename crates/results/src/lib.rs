@@ -18,6 +18,7 @@ mod number;
 pub mod published;
 mod result_table;
 mod run;
+pub mod screen;
 mod source;
 mod table;
 mod text;
@@ -36,6 +37,7 @@ pub use run::{
     Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge,
     refuse_foreign,
 };
+pub use screen::counted;
 pub use source::{PublishedFile, Source, SourceError};
 pub use table::{
     Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,

@@ -44,7 +44,7 @@ pub struct ResultRow<'a> {
     /// Decode forwards of a generation. Of a published row what the wall-clock columns of its engine imply.
     pub generation_length: GenerationLength,
     /// What stands in each column of [`Column::ALL`], in the column's unit.
-    pub values: [Value; 11],
+    pub values: [Value; 12],
     /// The records of a measured cell; none of a published one.
     pub replicates: &'a [Measurement],
     source: RowSource<'a>,

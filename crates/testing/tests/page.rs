@@ -7,7 +7,6 @@ use compare::{Criteria, Subject, Thresholds};
 use page::{AuditedRun, Comparison, Page};
 use proptest::prelude::*;
 use protocol::{Environment, Measurement};
-use results::hardware::Hardware;
 use results::{RecordReader, Run, tables};
 use serde_json::json;
 use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
@@ -59,7 +58,6 @@ fn run(records: &[u8], environment: &[u8]) -> Option<Run> {
 }
 
 fn shown(run: Run, other: &Run) -> Outcome {
-    let audit = audit::audit(&run.result_tables(), &Hardware::built_in());
     let compared = Subject::from_run(other).and_then(|other| {
         compare::compare(&other, &Subject::from_run(&run)?, &Criteria::new(Thresholds::default()))
     });
@@ -68,7 +66,7 @@ fn shown(run: Run, other: &Run) -> Outcome {
         baseline: "other".into(),
         candidate: "run".into(),
     };
-    let audited = AuditedRun { run, audit };
+    let audited = AuditedRun::new(run);
     let page = Page::new(std::slice::from_ref(&audited), std::slice::from_ref(&comparison));
     let html = page.map_err(|error| TestCaseError::fail(error.to_string()))?.html();
     prop_assert!(html.len() < 4 << 20, "{} bytes", html.len());

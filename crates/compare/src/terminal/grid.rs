@@ -1,42 +1,20 @@
-//! The grid: as many columns as fit, and colour where it is asked for.
+//! The columns of a comparison on a screen, and the colour of its verdicts.
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use results::screen::{LINES_ABOVE_ROWS, ScreenColumn, ScreenTable};
 
-/// A column: its header, and when it gives way on a narrow screen (the highest rank first, 0 never).
-struct ScreenColumn {
-    header: &'static str,
-    rank: u8,
-    place: Place,
-}
-
-enum Place {
-    Left,
-    Right,
-}
-
-const COLUMNS: [ScreenColumn; 9] = [
-    column("engine", 0, Place::Left),
-    column("batch", 0, Place::Right),
-    column("prompt", 0, Place::Right),
-    column("baseline", 1, Place::Right),
-    column("candidate", 0, Place::Right),
-    column("change", 0, Place::Right),
-    column("95 % CI", 2, Place::Right),
-    column("", 3, Place::Left),
-    column("", 0, Place::Left),
+/// The columns: header, name where it is left out, rank, and whether it begins at the left. The highest rank is left out first, 0 never:
+/// what a verdict rests on, the interval, then the baseline.
+const COLUMNS: [(&str, &str, u8, bool); 9] = [
+    ("engine", "engine", 0, true),
+    ("batch", "batch", 0, false),
+    ("prompt", "prompt", 0, false),
+    ("baseline", "baseline", 1, false),
+    ("candidate", "candidate", 0, false),
+    ("change", "change", 0, false),
+    ("95 % CI", "95 % CI", 2, false),
+    ("", "p-values and replicates", 3, true),
+    ("", "verdict", 0, true),
 ];
-
-const fn column(header: &'static str, rank: u8, place: Place) -> ScreenColumn {
-    ScreenColumn { header, rank, place }
-}
-
-const STYLE: TableStyle = TableStyle::new()
-    .top_border(LineStyle::none().fill('─').junction('─'))
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
-
-/// Lines above the first row: the border, the headers, the separator.
-const ABOVE: usize = 3;
 
 /// A row's texts, column by column.
 pub(super) struct ScreenRow {
@@ -46,46 +24,29 @@ pub(super) struct ScreenRow {
 
 /// The colour of a row's end.
 pub(super) struct Paint {
-    /// The text from which on.
+    /// The text that the colour begins with.
     pub(super) from: String,
     /// The escape that begins the colour.
     pub(super) escape: &'static str,
 }
 
-/// The grid with as many columns as fit; without a width, all that have a text.
-pub(super) fn write(rows: &[ScreenRow], width: Option<u16>, colour: bool) -> String {
-    let fits = |lines: &Vec<String>| {
-        let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
-        width.is_none_or(|width| widest <= usize::from(width))
+/// The grid with as many columns as fit, and the names of those that are left out; without a width, all that have a text.
+pub(super) fn write(rows: &[ScreenRow], width: Option<u16>, colour: bool) -> (String, Vec<String>) {
+    let column = |(header, name, rank, is_left): (&str, &str, u8, bool)| ScreenColumn {
+        header: header.into(),
+        name: name.into(),
+        rank,
+        is_left,
     };
-    let ranks = (1..=COLUMNS.iter().map(|column| column.rank).max().unwrap_or(0)).rev();
-    let mut lines = ranks.map(|rank| of_rank(rows, rank)).find(fits).unwrap_or_else(|| of_rank(rows, 0));
+    let texts = rows.iter().map(|row| row.texts.to_vec()).collect();
+    let screen = ScreenTable { columns: COLUMNS.map(column).into(), rows: texts };
+    let mut fitted = screen.lines(width);
     if colour {
-        for (line, row) in lines[ABOVE..].iter_mut().zip(rows) {
+        for (line, row) in fitted.lines[LINES_ABOVE_ROWS..].iter_mut().zip(rows) {
             paint(line, row.paint.as_ref());
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-/// The grid of the columns up to `rank` that have a text.
-fn of_rank(rows: &[ScreenRow], rank: u8) -> Vec<String> {
-    let has_text = |index: usize| rows.iter().any(|row| !row.texts[index].is_empty());
-    let chosen: Vec<usize> =
-        (0..COLUMNS.len()).filter(|&index| COLUMNS[index].rank <= rank && has_text(index)).collect();
-    let mut grid = Table::new();
-    grid.load_style(STYLE);
-    grid.set_header(chosen.iter().map(|&index| COLUMNS[index].header));
-    for row in rows {
-        grid.add_row(chosen.iter().map(|&index| &row.texts[index]));
-    }
-    for (column, &index) in grid.column_iter_mut().zip(&chosen) {
-        if !matches!(COLUMNS[index].place, Place::Left) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        column.set_padding((1, 0));
-    }
-    grid.lines().map(|line| line.trim_end().to_owned()).collect()
+    (fitted.lines.iter().map(|line| format!("{line}\n")).collect(), fitted.left_out)
 }
 
 fn paint(line: &mut String, paint: Option<&Paint>) {

@@ -4,7 +4,8 @@ mod grid;
 
 use std::fmt::Write as _;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
+use results::screen::{left_out_note, wrapped};
 use results::{Metric, one_line};
 use stats::Verdict;
 
@@ -12,50 +13,63 @@ use crate::format;
 use crate::{ComparedFigure, ComparedTable, EndLine, Report, Section};
 use grid::{Paint, ScreenRow};
 
-/// What differs, then each table metric by metric, then how often each verdict was given. Without a width, every column;
-/// with `colour`, ANSI escapes for what regressed and what improved.
+/// Differences and notes, then each table metric by metric, then how often each verdict was given. Without a width, every column; with
+/// `colour`, ANSI escapes for what regressed and what improved.
 pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
-    let mut text = format!("{} → {}\n", one_line(&report.baseline), one_line(&report.candidate));
-    for difference in &report.differences {
-        let _ = writeln!(text, "{}", format::difference(difference));
-    }
+    let mut screen = Screen { text: String::new(), left_out: IndexSet::new(), width, colour };
+    screen.line(&format!("{} → {}", one_line(&report.baseline), one_line(&report.candidate)));
+    report.differences.iter().for_each(|difference| screen.line(&format::difference(difference)));
     for note in &report.notes {
-        let _ = writeln!(text, "! {}", one_line(note));
+        screen.text.push_str(&wrapped("! ", &one_line(note), width));
     }
-    for table in &report.tables {
-        text.push('\n');
-        text.push_str(&of_table(table, width, colour));
-    }
-    text.push('\n');
-    for missing in format::missing(&report.missing) {
-        let _ = writeln!(text, "{missing}");
-    }
+    report.tables.iter().for_each(|table| screen.table(table));
+    screen.text.push('\n');
+    format::missing(&report.missing).iter().for_each(|missing| screen.line(missing));
     let is_open = |verdict| matches!(verdict, Verdict::Inconclusive | Verdict::Provisional);
     if report.lines().any(|(_, line)| is_open(line.verdict)) {
-        text.push_str("~ unchanged, ? inconclusive or provisional, needs N: replicates a side for a verdict (estimate)\n");
+        screen.line("~ unchanged, ? inconclusive or provisional, needs N: replicates per side for a verdict (estimate)");
     }
-    let _ = writeln!(text, "{}", report.counts());
-    text
+    let left_out: Vec<String> = screen.left_out.iter().cloned().collect();
+    screen.text.push_str(&left_out_note(&left_out, "all columns: --format markdown", width));
+    screen.line(&report.counts().to_string());
+    screen.text
 }
 
-fn of_table(table: &ComparedTable, width: Option<u16>, colour: bool) -> String {
-    let mut text = format!("{}\n", format::heading(&table.baseline, &table.candidate));
-    for section in &table.sections {
-        let threshold = format::threshold(section.threshold);
-        let _ = writeln!(text, "\n{}, threshold {threshold}", section.metric.title());
-        let lines = section.cells.iter().chain(&section.means);
-        let rows: Vec<ScreenRow> = lines.map(|line| row(section.metric, line)).collect();
-        text.push_str(&grid::write(&rows, width, colour));
-        text.push_str(&remarks(section));
+/// What is written so far, and the columns that the screen has no room for.
+struct Screen {
+    text: String,
+    left_out: IndexSet<String>,
+    width: Option<u16>,
+    colour: bool,
+}
+
+impl Screen {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(&wrapped("", text, self.width));
     }
-    if !table.ends.is_empty() {
-        let rows: Vec<ScreenRow> = table.ends.iter().map(end_row).collect();
-        let _ = write!(text, "\nReplicates that failed\n{}", grid::write(&rows, width, colour));
+
+    fn grid(&mut self, rows: &[ScreenRow]) {
+        let (grid, left_out) = grid::write(rows, self.width, self.colour);
+        self.text.push_str(&grid);
+        self.left_out.extend(left_out);
     }
-    for missing in format::missing(&table.missing) {
-        let _ = writeln!(text, "{missing}");
+
+    fn table(&mut self, table: &ComparedTable) {
+        self.text.push('\n');
+        self.line(&format::heading(&table.baseline, &table.candidate));
+        for section in &table.sections {
+            let threshold = format::threshold(section.threshold);
+            let _ = writeln!(self.text, "\n{}, threshold {threshold}", section.metric.title());
+            let lines = section.cells.iter().chain(&section.means);
+            self.grid(&lines.map(|line| row(section.metric, line)).collect::<Vec<_>>());
+            remarks(section).iter().for_each(|remark| self.line(remark));
+        }
+        if !table.ends.is_empty() {
+            self.text.push_str("\nReplicates that failed\n");
+            self.grid(&table.ends.iter().map(end_row).collect::<Vec<_>>());
+        }
+        format::missing(&table.missing).iter().for_each(|missing| self.line(missing));
     }
-    text
 }
 
 fn row(metric: Metric, line: &ComparedFigure) -> ScreenRow {
@@ -125,8 +139,8 @@ fn paint(verdict: Verdict, from: &str) -> Option<Paint> {
     Some(Paint { from: from.into(), escape })
 }
 
-/// What else is said of lines, each with those of which it is said; how many replicates they need stands beside them.
-fn remarks(section: &Section) -> String {
+/// Remarks on the rows of a section, each with the rows that it is about; how many replicates they need stands beside them.
+fn remarks(section: &Section) -> Vec<String> {
     let mut remarks: IndexMap<String, Vec<String>> = IndexMap::new();
     for line in section.cells.iter().chain(&section.means) {
         let name = format!("{} {}", one_line(&line.engine), format::size_or_mean(line));
@@ -136,9 +150,9 @@ fn remarks(section: &Section) -> String {
     }
     let line = |(text, names): (String, Vec<String>)| match text.split_once(": ") {
         Some((kind @ ("drift" | "tail" | "median"), text)) => {
-            format!("{kind} of {}: {text}\n", format::first_few(&names))
+            format!("{kind} of {}: {text}", format::first_few(&names))
         }
-        _ => format!("{}: {text}\n", format::first_few(&names)),
+        _ => format!("{}: {text}", format::first_few(&names)),
     };
     remarks.into_iter().map(line).collect()
 }

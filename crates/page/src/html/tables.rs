@@ -22,6 +22,9 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
 }
 
 fn one(of: &Table, title: &str) -> String {
+    let columns = of.columns();
+    let headers: Vec<&str> =
+        COLUMNS[..3].iter().copied().chain(columns.iter().map(|column| column.header())).collect();
     let rows: Vec<Vec<String>> = listed(of)
         .iter()
         .map(|row| {
@@ -30,12 +33,12 @@ fn one(of: &Table, title: &str) -> String {
                 row.key.batch_size.to_string(),
                 row.key.prompt_length.to_string(),
             ];
-            head.into_iter().chain(row.texts()).collect()
+            head.into_iter().chain(columns.iter().map(|column| row.text(*column))).collect()
         })
         .collect();
     let title = escape(title);
-    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(listed(of))));
-    text.push_str(&table(&COLUMNS, &rows, &title));
+    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(listed(of), &columns)));
+    text.push_str(&table(&headers, &rows, &title));
     for mut grid in [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten() {
         grid.rows.truncate(MOST);
         let caption = escape(&grid.caption);

@@ -122,7 +122,7 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
     }
     let is_ratio = name.unit.is_some_and(|unit| RATIOS.contains(&unit.to_lowercase().as_str()));
     let Some(column) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
-    if let Some(count) = column.first_tokens().filter(|_| !name.says_mean()) {
+    if let Some(count) = column.first_tokens().filter(|_| column.is_latency() && !name.says_mean()) {
         let unit = name.unit.unwrap_or("ms");
         return Err(format!(
             "the mean of a token or the sum of all {count}? Write \"Average Latency of First {count} Tokens Generated ({unit})\""
@@ -154,17 +154,6 @@ struct Name<'a> {
     unit: Option<&'a str>,
     /// Whether a remark behind the name says that it is a mean.
     has_mean_remark: bool,
-}
-
-impl Column {
-    /// The number of tokens whose mean latency this is; `None` for another column.
-    fn first_tokens(self) -> Option<u32> {
-        match self {
-            Self::First128Latency => Some(128),
-            Self::First256Latency => Some(256),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Name<'a> {
@@ -270,6 +259,10 @@ impl<'a> Name<'a> {
             ["throughput"] if is_of_tokens => Some(Column::TokenThroughput),
             ["latency", "tpot"] | ["latency", "output"] if self.is_time_per_output_token() => {
                 Some(Column::Tpot)
+            }
+            // Another unit, such as GB/s, says another figure.
+            ["decode", "throughput"] if self.unit.and_then(unit_kind) == Some(false) => {
+                Some(Column::DecodeThroughput)
             }
             _ => None,
         }

@@ -38,11 +38,7 @@ pub(super) enum Header {
 impl Default for Columns {
     /// The columns of the first edition.
     fn default() -> Self {
-        let names = COLUMNS.map(str::to_owned);
-        match Self::read(&names) {
-            Header::Table(columns) => columns,
-            Header::Unreadable(..) | Header::Other(_) => Self(Vec::new()),
-        }
+        Self::of_figures(&Column::PUBLISHED)
     }
 }
 
@@ -124,11 +120,21 @@ impl Columns {
         self.0.get(index).map_or("", |column| &column.name)
     }
 
-    /// Whether they are the eleven of the published tables, in their order, by whatever names.
-    pub(super) fn are_published(&self) -> bool {
+    /// The columns of a run's table: keys, then `figures`, by this program's names.
+    pub(crate) fn of_figures(figures: &[Column]) -> Self {
+        let keys = [Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().zip(COLUMNS);
+        let figures =
+            figures.iter().map(|column| (Kind::Figure(*column, HeaderUnit::Power(0)), column.header()));
+        Self(keys.chain(figures).map(|(kind, name)| TableColumn { name: name.into(), kind }).collect())
+    }
+
+    /// The figures, where the columns are those of a published table or of a run's, in their order, by whatever names.
+    pub(super) fn figures_of_run(&self) -> Option<Vec<Column>> {
         let kinds = self.0.iter().map(|column| column.kind);
-        let figures = Column::PUBLISHED.map(|column| Kind::Figure(column, HeaderUnit::Power(0)));
-        kinds.eq([Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().chain(figures))
+        [256, 128, 1].map(Column::of_generation).into_iter().find(|figures| {
+            let figures = figures.iter().map(|column| Kind::Figure(*column, HeaderUnit::Power(0)));
+            kinds.clone().eq([Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().chain(figures))
+        })
     }
 
     /// The names of columns that are kept, but not read.

@@ -1,7 +1,7 @@
 //! A document with its tables.
 
 use super::{Cell, Columns};
-use crate::{Column, Table};
+use crate::{Column, Row, Table};
 
 /// A file: tables and the text around them, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,7 +65,7 @@ pub struct PublishedRow {
     /// Tokens of the prompt; 0 where tokens were generated from an empty context.
     pub prompt_length: u32,
     /// The figures, in the order of [`Column::ALL`].
-    pub cells: [Cell; 11],
+    pub cells: [Cell; 12],
     /// The texts of the table's other columns, in order.
     pub more: Vec<String>,
     /// Its line in a markdown file, with the line end; `None` where it was in none.
@@ -103,18 +103,24 @@ impl PublishedRow {
 /// A table of our own run, in no file, as its markdown would be read back.
 impl From<&Table> for PublishedTable {
     fn from(table: &Table) -> Self {
+        let figures = table.columns();
+        // A figure that is no number at all (an infinite throughput) is none.
+        let cell = |row: &Row, column| match figures.contains(&column) {
+            true => Cell::parse(&row.text(column)).unwrap_or_default(),
+            false => Cell::not_available(),
+        };
         let rows = table.rows.iter().map(|row| PublishedRow {
             line: 0,
             engine: row.key.engine.clone(),
             batch_size: row.key.batch_size,
             prompt_length: row.key.prompt_length,
-            // A figure that is no number at all (an infinite throughput) is none.
-            cells: Column::ALL.map(|column| Cell::parse(&row.text(column)).unwrap_or_default()),
+            cells: Column::ALL.map(|column| cell(row, column)),
             more: Vec::new(),
             markdown: None,
         });
         Self {
             heading: table.heading.to_string(),
+            columns: Columns::of_figures(&figures),
             rows: rows.collect(),
             generation_length: Some(table.key.generation_length),
             ..Self::default()

@@ -3,7 +3,7 @@
 use super::heading_above::HeadingAbove;
 use super::headings::parse_heading;
 use super::inline::{escape_cell, plain_figure, plain_name};
-use super::layout::{SEPARATOR, WIDTHS};
+use super::layout::{row_of, separator_of};
 use super::lines::{BLANKS, Cells, split_line_end, trim};
 use super::{Columns, Document, Piece, PublishedRow, PublishedTable};
 
@@ -57,9 +57,9 @@ pub(super) fn write_head(table: &PublishedTable, above: &mut HeadingAbove, text:
 pub(super) fn canonical_head(columns: &Columns, heading: &str) -> String {
     let heading = if heading.is_empty() { String::new() } else { format!("## {}\n\n", escape_cell(heading)) };
     let names: Vec<String> = columns.names().map(escape_cell).collect();
-    let separator = match columns.are_published() {
-        true => SEPARATOR.to_owned(),
-        false => format!("|{}", "---|".repeat(names.len())),
+    let separator = match columns.figures_of_run() {
+        Some(figures) => separator_of(&figures),
+        None => format!("|{}", "---|".repeat(names.len())),
     };
     format!("{heading}| {} |\n{separator}\n", names.join(" | "))
 }
@@ -93,11 +93,10 @@ pub(super) fn write_row(columns: &Columns, row: &PublishedRow, text: &mut String
 /// A row where no file says otherwise.
 pub(super) fn canonical_row(columns: &Columns, row: &PublishedRow) -> String {
     let texts = columns.texts(row).into_iter().map(|text| escape_cell(&text));
-    if !columns.are_published() {
-        return format!("| {} |\n", texts.collect::<Vec<_>>().join(" | "));
+    match columns.figures_of_run() {
+        Some(figures) => row_of(&figures, texts),
+        None => format!("| {} |\n", texts.collect::<Vec<_>>().join(" | ")),
     }
-    let cells: String = texts.zip(WIDTHS).map(|(cell, width)| format!(" {cell:width$}|")).collect();
-    format!("|{cells}\n")
 }
 
 /// The cell `index` of a row, as it stood where it says the same, else in the same width.

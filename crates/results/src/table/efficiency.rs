@@ -50,20 +50,20 @@ impl<'a> Scale<'a> {
         Some(Self { config, precision: key.precision, measured, datasheet, devices: devices.into() })
     }
 
-    /// The peaks in words: `decode of 45.30 GB/s (onnxruntime), prefill of 312.0 GFLOP/s (pytorch-eager), MBU of 3.350 TB/s and MFU of
-    /// 989.5 TFLOP/s (datasheet of H100 80GB SXM)`; or where that was measured, decode of what memory gave beside each of `rows`.
+    /// The peaks in words: `peak bandwidth 45.30 GB/s (onnxruntime), peak 312.0 GFLOP/s (pytorch-eager), datasheet peaks of H100 80GB SXM:
+    /// 3.350 TB/s and 989.5 TFLOP/s`. Where bandwidth was measured with each of `rows`, there is no single one.
     pub(super) fn words(&self, rows: &[Row]) -> String {
         let words = |what: &str, unit: &str, peak: &MeasuredPeak| {
-            format!("{what} of {} ({})", rate(peak.per_second, unit), peak.by)
+            format!("{what}{} ({})", rate(peak.per_second, unit), peak.by)
         };
         let read = if rows.iter().any(|row| row.efficiency.read_bytes_per_second.is_some()) {
-            Some("decode of what memory gave beside the cell".to_owned())
+            Some("peak bandwidth measured with each cell".to_owned())
         } else {
             let read = self.measured.and_then(|measured| measured.read_bytes.as_ref());
-            read.map(|read| words("decode", "B/s", read))
+            read.map(|read| words("peak bandwidth ", "B/s", read))
         };
         let flops = self.measured.and_then(|measured| measured.flops.get(&self.precision));
-        let flops = flops.map(|flops| words("prefill", "FLOP/s", flops));
+        let flops = flops.map(|flops| words("peak ", "FLOP/s", flops));
         let sustained = self.measured.and_then(|measured| measured.sustained_flops.get(&self.precision));
         let sustained = sustained.map(|sustained| {
             let value = rate(sustained.per_second, "FLOP/s");
@@ -72,8 +72,8 @@ impl<'a> Scale<'a> {
         });
         let datasheet = self.datasheet.as_ref().map(|Datasheet { bandwidth_bytes_per_second, flops }| {
             let Peak { value, origin } = bandwidth_bytes_per_second;
-            let mfu = flops.as_ref().map(|flops| format!(" and MFU of {}", rate(flops.value, "FLOP/s")));
-            format!("MBU of {}{} (datasheet of {origin})", rate(*value, "B/s"), mfu.unwrap_or_default())
+            let flops = flops.as_ref().map(|flops| format!(" and {}", rate(flops.value, "FLOP/s")));
+            format!("datasheet peaks of {origin}: {}{}", rate(*value, "B/s"), flops.unwrap_or_default())
         });
         read.into_iter().chain(flops).chain(sustained).chain(datasheet).collect::<Vec<_>>().join(", ")
     }
@@ -188,29 +188,33 @@ fn share_beside(replicates: &[Measurement], bytes: f64, devices: f64) -> Option<
 
 const COLUMNS: [GridColumn; 15] = [
     // A table whose first column is the engine is one of the documents'.
-    column("Batch Size", Some("batch"), |row, _| Some(row.key.batch_size.to_string())),
-    column("Prompt Length", Some("prompt"), |row, _| Some(row.key.prompt_length.to_string())),
-    column("Engine", Some("engine"), |row, _| Some(row.key.engine.clone())),
-    column("Decode Bandwidth of Measured Peak (%)", Some("read %"), |row, _| {
+    column("Batch Size", Some(("batch", 0)), |row, _| Some(row.key.batch_size.to_string())),
+    column("Prompt Length", Some(("prompt", 0)), |row, _| Some(row.key.prompt_length.to_string())),
+    column("Engine", Some(("engine", 0)), |row, _| Some(row.key.engine.clone())),
+    column("Decode Bandwidth of Measured Peak (%)", Some(("BW %", 0)), |row, _| {
         row.efficiency.decode_bandwidth.map(percent)
     }),
-    column("Memory Beside (GB/s)", Some("beside GB/s"), |row, _| {
+    column("Memory Beside (GB/s)", Some(("peak GB/s", 6)), |row, _| {
         row.efficiency.read_bytes_per_second.map(|read| format_short(read / 1e9))
     }),
-    column("Prefill FLOP/s of Measured Peak (%)", Some("FLOP/s %"), |row, _| {
+    column("Prefill FLOP/s of Measured Peak (%)", Some(("FLOP/s %", 0)), |row, _| {
         row.efficiency.prefill_flops.map(percent)
     }),
-    column("Prefill FLOP/s of Sustained Peak (%)", Some("sust. %"), |row, _| {
+    column("Prefill FLOP/s of Sustained Peak (%)", Some(("sust. FLOP/s %", 5)), |row, _| {
         row.efficiency.prefill_sustained_flops.map(percent)
     }),
-    column("MBU (%)", Some("MBU %"), |row, _| row.efficiency.mbu.map(percent)),
-    column("MFU (%)", Some("MFU %"), |row, _| row.efficiency.mfu.map(percent)),
-    column("Peak Memory (MiB)", Some("peak MiB"), |row, _| {
+    column("MBU (%)", Some(("MBU %", 0)), |row, _| row.efficiency.mbu.map(percent)),
+    column("MFU (%)", Some(("MFU %", 0)), |row, _| row.efficiency.mfu.map(percent)),
+    column("Peak Memory (MiB)", Some(("peak MiB", 1)), |row, _| {
         row.peak_bytes().map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
     }),
-    column("Energy (J/token)", Some("J/token"), |row, _| row.efficiency.joules_per_token.map(format_short)),
-    column("Power (W)", Some("W"), |row, _| row.efficiency.power_watts.map(|watts| format!("{watts:.0}"))),
-    column("Lowest SM Clock (MHz)", Some("MHz"), |row, _| {
+    column("Energy (J/token)", Some(("J/token", 2)), |row, _| {
+        row.efficiency.joules_per_token.map(format_short)
+    }),
+    column("Power (W)", Some(("W", 3)), |row, _| {
+        row.efficiency.power_watts.map(|watts| format!("{watts:.0}"))
+    }),
+    column("Lowest SM Clock (MHz)", Some(("MHz", 4)), |row, _| {
         row.efficiency.lowest_sm_clock_mhz.map(|clock| clock.to_string())
     }),
     column("Prompt ± (%)", None, |_, figures| Some(percent(figures.prompt.variation()))),

@@ -79,7 +79,8 @@ impl Figures {
             Column::TokenLatency | Column::TokenThroughput => {
                 Some(&self.token).filter(|_| self.first_128.is_none())
             }
-            Column::Tpot => None,
+            // Tables of the published generations have no such column.
+            Column::Tpot | Column::DecodeThroughput => Some(&self.tpot).filter(|_| self.first_256.is_none()),
         };
         let mean = summary?.mean;
         Some(match column {

@@ -1,16 +1,16 @@
-//! What is to be said of a cell's GPU.
+//! Notes on the GPU of a cell.
 
 use std::collections::BTreeMap;
 
 use protocol::{DeviceSeconds, Measurement, Throttle};
 
 use super::NoteKind;
+use crate::counted;
 
 /// The host's clock and the GPU's may differ by this share.
 const CLOCKS_AGREE: f64 = 0.05;
 
-/// Where clocks were held down, where a cell was measured again for that, where the host's clock and the GPU's disagree, and where a worker's memory was not given
-/// back: one line each.
+/// Throttled clocks, repeated measurements, clocks of host and GPU that disagree, and memory that a worker did not free: one line each.
 pub(super) fn notes(replicates: &[Measurement]) -> Vec<(NoteKind, String)> {
     let clocks = clocks(replicates).into_iter().map(|text| (NoteKind::ClocksDisagree, text));
     let throttled = throttled(replicates).map(|text| (NoteKind::Throttled, text));
@@ -27,25 +27,23 @@ fn throttled(replicates: &[Measurement]) -> Option<String> {
             *most = most.max(share);
         }
     }
-    // The power limit is how a GPU in order ends its boost: the lowest clock says how far.
+    // The power limit ends every GPU's boost: the lowest clock says how far.
     let words: Vec<String> = shares
         .into_iter()
         .map(|(reason, share)| format!("{} ({:.0} % of the time)", reason.words(), 100.0 * share))
         .collect();
-    (!words.is_empty()).then(|| format!("clocks were held down: {}", words.join(", ")))
+    (!words.is_empty()).then(|| format!("GPU clocks throttled: {}", words.join(", ")))
 }
 
-/// Tries that were thrown away because the GPU throttled: the figures are of a later one.
+/// Attempts that were discarded because the GPU throttled: the figures come from a later one.
 fn measured_again(replicates: &[Measurement]) -> Option<String> {
     let tries = replicates.iter().filter_map(|record| Some(record.gpu.as_ref()?.throttled_tries));
     let most = tries.max().filter(|tries| *tries > 0)?;
-    let tries = if most == 1 { "1 earlier try".to_owned() } else { format!("{most} earlier tries") };
-    Some(format!(
-        "measured again after {tries} in which the GPU throttled for a reason other than its power limit"
-    ))
+    let attempts = counted(most as usize, "earlier attempt");
+    Some(format!("measured again: the GPU throttled in {attempts}, and not because of its power limit"))
 }
 
-/// Forwards that took another time by CUDA's events than by the host's clock, which the figures are of.
+/// Forwards whose time by CUDA events differs from that by the host clock, which the figures use.
 fn clocks(replicates: &[Measurement]) -> Vec<String> {
     let pairs = replicates
         .iter()
@@ -61,7 +59,7 @@ fn clocks(replicates: &[Measurement]) -> Vec<String> {
         .into_iter()
         .filter(|(_, [host, device])| *host > 0.0 && (device / host - 1.0).abs() > CLOCKS_AGREE)
         .map(|(what, [host, device])| {
-            format!("{what} took {:.1} % of their time by the GPU's own clock", 100.0 * device / host)
+            format!("{what}: CUDA events measure {:.1} % of the host clock's time", 100.0 * device / host)
         })
         .collect()
 }
@@ -74,6 +72,5 @@ fn add([host, device]: &mut [f64; 2], by_host: &[f64], by_device: &[f64]) {
 fn left(replicates: &[Measurement]) -> Option<String> {
     let left = replicates.iter().filter_map(|record| record.gpu.as_ref()?.left_bytes).max().unwrap_or(0);
     let gib = left as f64 / f64::from(1 << 30);
-    (left > 0)
-        .then(|| format!("{gib:.2} GiB of the GPU's memory were not given back when the worker had ended"))
+    (left > 0).then(|| format!("{gib:.2} GiB of GPU memory were not freed when the worker ended"))
 }

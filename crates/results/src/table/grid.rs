@@ -19,17 +19,18 @@ pub struct Grid {
 pub struct GridColumn {
     /// Its name in a document.
     pub name: &'static str,
-    /// On a screen; `None` where the first table shows the same there.
-    pub short: Option<&'static str>,
+    /// Its header on a screen, and when it is left out there: the highest rank first, 0 never. `None` where the first table shows the
+    /// same.
+    pub screen: Option<(&'static str, u8)>,
     text: fn(&Row, &Figures) -> Option<String>,
 }
 
 pub(super) const fn column(
     name: &'static str,
-    short: Option<&'static str>,
+    screen: Option<(&'static str, u8)>,
     text: fn(&Row, &Figures) -> Option<String>,
 ) -> GridColumn {
-    GridColumn { name, short, text }
+    GridColumn { name, screen, text }
 }
 
 impl GridColumn {

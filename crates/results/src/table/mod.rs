@@ -22,7 +22,7 @@ use indexmap::IndexMap;
 use llama::LlamaConfig;
 use protocol::{CellKey, Environment, Measurement, TableKey, Verification};
 
-use crate::{Heading, Machine};
+use crate::{Column, Heading, Machine};
 use efficiency::Scale;
 
 /// The table of one model.
@@ -110,6 +110,11 @@ impl Table {
         }
     }
 
+    /// The columns of figures that it shows.
+    pub fn columns(&self) -> Vec<Column> {
+        Column::of_generation(self.key.generation_length)
+    }
+
     /// Adds notes before those of the engines.
     pub fn add_notes(&mut self, notes: impl IntoIterator<Item = Note>) {
         let place =
@@ -117,10 +122,10 @@ impl Table {
         self.notes.splice(place..place, notes);
     }
 
-    /// Says that its engines took turns.
+    /// Notes that its engines took turns.
     pub(crate) fn note_turns(&mut self) {
         let text =
-            "engines took turns, each with one worker: how far workers differ is in no ± and no interval";
+            "engines took turns with one worker each: ± and intervals leave out how far workers differ";
         self.add_notes([Note::new(NoteKind::Turns, text.into())]);
     }
 

@@ -1,11 +1,11 @@
-//! What a reader of a table must know, as data: nothing weighs a note by its words.
+//! Notes under a table, as data: their severity never depends on their words.
 
-/// How much a note weighs.
+/// How serious a note is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteSeverity {
-    /// A figure can't be true, or an engine computes something else.
+    /// A figure can't be true, or an engine's results are wrong.
     Wrong,
-    /// Figures may not be what they seem.
+    /// A reason to doubt a figure.
     Caveat,
     /// For information.
     Info,
@@ -16,25 +16,25 @@ pub enum NoteSeverity {
 pub enum NoteKind {
     /// Latencies are scripted, not measured.
     Scripted,
-    /// Rank 0's part alone was measured.
+    /// Only rank 0 was measured.
     OneRank,
     /// Device memory was limited.
     DeviceMemoryLimit,
     /// Generations are shorter or longer than the published ones.
     GenerationLength,
-    /// Prompt latencies are of more or fewer forwards than the published ones.
+    /// Prompt latencies come from more or fewer forwards than the published ones.
     PromptRuns,
-    /// Replicates stopped once their mean was known.
+    /// Replicates stopped once their mean was known well enough.
     StoppedEarly,
     /// Engines took turns.
     Turns,
-    /// A mean is known less well than was asked for.
+    /// A mean did not reach the confidence interval that was asked for.
     NotConverged,
-    /// An engine computes something else, or chooses other tokens from the same logits.
+    /// An engine's logits or tokens do not match.
     Disagreement,
     /// Engines generated different tokens.
     DifferentTokens,
-    /// Cells without figures.
+    /// Cells that failed.
     Failure,
     /// Cells whose end was inferred from another cell's.
     Inferred,
@@ -42,21 +42,21 @@ pub enum NoteKind {
     Collectives,
     /// Cells faster than the device's measured peak.
     AbovePeak,
-    /// A GPU's clocks were lower than usual.
+    /// A GPU throttled its clocks.
     Throttled,
     /// A cell was measured again because the GPU throttled.
     MeasuredAgain,
     /// The host's clock and the GPU's disagree.
     ClocksDisagree,
-    /// Memory that a worker did not give back.
+    /// Memory that a worker did not free.
     MemoryLeft,
-    /// Other programs, or other guests, used the machine while cells or peaks were measured.
+    /// Other programs or guests used the machine during the measurement.
     BusyMachine,
     /// The GPU's clocks were locked.
     LockedClocks,
-    /// Replicates of one cell that were measured differently.
+    /// Replicates of one cell that come from different parts of a run.
     MixedReplicates,
-    /// Cells that were measured differently from the heading's.
+    /// Cells of a part of the run that differs from the heading's.
     Provenance,
     /// What an engine's worker said of how it built the model.
     Engine,
@@ -69,7 +69,7 @@ pub enum NoteKind {
 pub struct Note {
     /// What it is about.
     pub kind: NoteKind,
-    /// How much it weighs.
+    /// How serious it is.
     pub severity: NoteSeverity,
     /// Its text, one line.
     pub text: String,
@@ -79,7 +79,8 @@ impl Note {
     pub(super) fn new(kind: NoteKind, text: String) -> Self {
         let severity = match kind {
             NoteKind::Scripted | NoteKind::Disagreement => NoteSeverity::Wrong,
-            NoteKind::Throttled
+            NoteKind::AbovePeak
+            | NoteKind::Throttled
             | NoteKind::ClocksDisagree
             | NoteKind::BusyMachine
             | NoteKind::MixedReplicates => NoteSeverity::Caveat,

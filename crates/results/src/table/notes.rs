@@ -1,4 +1,4 @@
-//! What stands under a table: findings that its columns can't show.
+//! Notes under a table: what its columns can't show.
 
 use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Environment, Measured, Measurement, Procedure, TableKey, Verification};
@@ -8,14 +8,14 @@ use super::gpu_notes;
 use super::load_notes::busy_machine;
 use super::note::{Note, NoteKind};
 use super::row::Row;
-use crate::format_size;
+use crate::{counted, format_size};
 
 /// The published generations.
 const PUBLISHED_GENERATION: u32 = 256;
 /// Timed prefills of a published cell.
 const PUBLISHED_PROMPT_RUNS: usize = 100;
 
-/// Everything that a reader of these rows must know.
+/// All notes of a table with these rows.
 pub(super) fn notes<'a>(
     key: &TableKey,
     rows: &[Row],
@@ -51,7 +51,7 @@ pub(super) fn notes<'a>(
     notes
 }
 
-/// The engines whose latencies nobody measured.
+/// Names the engines whose latencies are scripted.
 fn scripted(rows: &[Row]) -> Option<String> {
     let engines: IndexSet<&str> =
         rows.iter().filter(|row| row.is_scripted).map(|row| row.key.engine.as_str()).collect();
@@ -64,16 +64,16 @@ pub fn scripted_words<'a>(engines: impl IntoIterator<Item = &'a str>) -> String 
     format!("latencies of {} are scripted, not measured", engines.join(", "))
 }
 
-/// What a table of rank 0's part alone is not.
+/// Says that only one of several ranks was measured.
 fn one_rank(key: &TableKey) -> Option<String> {
     let ranks = key.ranks.one_rank_of()?;
     Some(format!(
-        "rank 0 of {ranks} alone, without the sums over ranks: its logits and tokens are partial, and verified only \
-         against other engines that compute the same rank"
+        "only rank 0 of {ranks} was measured, without all-reduces; its logits and tokens are partial, and verified only \
+         against engines that compute the same rank"
     ))
 }
 
-/// The bounds on device memory: one, or with the cells that each was for.
+/// The limits of device memory: one, or one for each part of the run.
 fn device_memory_limit(records: &[&Measurement]) -> Vec<String> {
     let mut limits: IndexMap<Option<u64>, u32> = IndexMap::new();
     for record in records {
@@ -90,20 +90,24 @@ fn device_memory_limit(records: &[&Measurement]) -> Vec<String> {
 fn shorter_generations(key: &TableKey) -> Option<String> {
     let length = key.generation_length;
     (length != PUBLISHED_GENERATION).then(|| {
-        format!("generations are of {length} tokens (the documents': {PUBLISHED_GENERATION}): wall clocks are theirs")
+        let tokens = counted(length as usize, "token");
+        format!(
+            "{tokens} generated (published: {PUBLISHED_GENERATION}): wall-clock figures are not comparable"
+        )
     })
 }
 
-/// Of how many forwards a replicate's mean prompt latency is, where that is not as in the documents.
+/// How many forwards a replicate's mean prompt latency comes from, where that is not the published number.
 fn other_prompt_runs(records: &[&Measurement]) -> Option<String> {
     let series =
         records.iter().filter(|record| record.procedure.is_none()).filter_map(|record| record.series());
     let (least, most) = least_and_most(series.map(|series| series.prompt_seconds.len()))?;
     let many = range((least, most));
     let forwards = if most == 1 { "forward" } else { "forwards" };
+    let per = if records.iter().any(|record| record.replicate > 0) { " per replicate" } else { "" };
     (most != PUBLISHED_PROMPT_RUNS || least != most).then(|| {
         format!(
-            "prompt latencies are of {many} {forwards} a replicate (the documents': {PUBLISHED_PROMPT_RUNS})"
+            "prompt latency: mean of {many} timed {forwards}{per} (published procedure: {PUBLISHED_PROMPT_RUNS})"
         )
     })
 }
@@ -117,11 +121,11 @@ fn range((least, most): (usize, usize)) -> String {
 }
 
 /// `5 to 37 of at most 100 prefills`.
-fn counted(counts: (usize, usize), most: u32, what: &str) -> String {
+fn counted_of_most(counts: (usize, usize), most: u32, what: &str) -> String {
     if most == 1 { format!("1 {what}") } else { format!("{} of at most {most} {what}s", range(counts)) }
 }
 
-/// A measured cell whose procedure says when a mean is known well enough.
+/// A measured cell whose procedure stops once a mean is known well enough.
 struct WithUntil<'a> {
     record: &'a Measurement,
     series: &'a Measured,
@@ -138,7 +142,7 @@ fn with_until<'a>(records: &[&'a Measurement]) -> Vec<WithUntil<'a>> {
     records.iter().filter_map(with_until).collect()
 }
 
-/// How many prefills and generations there are, one line for each procedure that leaves that open.
+/// How many prefills and generations were timed: one line for each procedure that stops by itself.
 fn stopped_early(records: &[&Measurement]) -> Vec<String> {
     let cells = with_until(records);
     let mut procedures: Vec<(Procedure, f64)> = Vec::new();
@@ -152,17 +156,18 @@ fn stopped_early(records: &[&Measurement]) -> Vec<String> {
         let prefills = least_and_most(series.clone().map(|series| series.prompt_seconds.len()))?;
         let generations = least_and_most(series.map(|series| series.generations.len()))?;
         Some(format!(
-            "each replicate stops once its mean is known to {} (95 % interval): {}, {} (published: {PUBLISHED_PROMPT_RUNS} prefills, 1 generation)",
+            "each replicate stops once the 95 % confidence interval of its mean is within {}: {}, {} (published procedure: \
+             {PUBLISHED_PROMPT_RUNS} prefills, 1 generation)",
             plus_minus(share),
-            counted(prefills, procedure.prompt_runs, "prefill"),
-            counted(generations, procedure.generations, "generation"),
+            counted_of_most(prefills, procedure.prompt_runs, "prefill"),
+            counted_of_most(generations, procedure.generations, "generation"),
         ))
     };
     procedures.into_iter().filter_map(line).collect()
 }
 
-/// Cells that had the most prefills or generations, and whose means are known less well than was asked for; a line for each
-/// engine. Nothing is said of a single generation, which has no interval.
+/// Cells whose means did not reach the confidence interval that was asked for, within the most prefills or generations: a line for each
+/// engine. A single generation has no interval, and no line.
 fn not_known_well_enough(records: &[&Measurement]) -> Vec<String> {
     type Latencies = fn(&Measured) -> Vec<f64>;
     let latencies: [(&str, Latencies); 3] = [
@@ -199,8 +204,7 @@ fn plus_minus(share: f64) -> String {
     format!("±{text} %")
 }
 
-/// What the engines' workers said of how they built the model: a line for each engine, and the cells only where it did
-/// not say the same of all that were measured.
+/// What the engines' workers said of how they built the model: a line for each engine. It names cells only where they differ.
 fn engines(rows: &[Row]) -> Vec<String> {
     let said = rows.iter().filter(|row| !row.engine_notes().is_empty());
     let groups =
@@ -218,7 +222,7 @@ fn engines(rows: &[Row]) -> Vec<String> {
     groups.into_iter().map(line).collect()
 }
 
-/// Engines that compute something else than the one they were held against.
+/// Engines whose logits or tokens do not match those of the engine that they were compared with.
 fn disagreements(verification: &Verification) -> Vec<String> {
     let against = verification.against.as_deref().unwrap_or("nothing");
     let differing =
@@ -227,14 +231,14 @@ fn disagreements(verification: &Verification) -> Vec<String> {
         .map(|one| {
             let (engine, error, tolerance) = (&one.engine, one.largest_error, verification.tolerance);
             if error <= tolerance {
-                return format!("{engine} chooses other tokens than {against}, from the same logits");
+                return format!("{engine} chooses different tokens than {against}, from the same logits");
             }
-            format!("{engine} computes something else than {against}: a logit differs by {error:.2e}, tolerance {tolerance:.2e}")
+            format!("{engine} does not match {against}: largest logit difference {error:.2e}, tolerance {tolerance:.2e}")
         })
         .collect()
 }
 
-/// Cells whose greedy tokens are not those of the other engines. In half precision that can be every cell.
+/// Cells whose greedy tokens differ between engines. In half precision that can be every cell.
 fn different_tokens(rows: &[Row]) -> Vec<String> {
     let mut cells: IndexMap<CellSize, Vec<&Row>> = IndexMap::new();
     for row in rows.iter().filter(|row| row.tokens_sha256().is_some()) {
@@ -246,13 +250,13 @@ fn different_tokens(rows: &[Row]) -> Vec<String> {
             groups.entry(row.tokens_sha256()).or_default().push(&row.key.engine);
         }
         let engines: Vec<String> = groups.into_values().map(|engines| engines.join(", ")).collect();
-        let text = format!("the greedy tokens differ: {}", engines.join(" ≠ "));
+        let text = format!("greedy tokens differ: {}", engines.join(" ≠ "));
         (engines.len() > 1).then_some((text, cell[0]))
     });
     grouped(differing)
 }
 
-/// Cells that have no figures, with what was reported; equal reports of one engine in one note.
+/// Cells that failed, with the reason; one note for equal reasons of one engine.
 fn failures(rows: &[Row]) -> Vec<String> {
     let what = |row: &Row| {
         let failure = row.failure().filter(|failure| failure.inferred_from.is_none())?;
@@ -262,52 +266,51 @@ fn failures(rows: &[Row]) -> Vec<String> {
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
-/// Cells that were not tried, with the cell from which their end was inferred.
+/// Cells that were not tried because another cell failed.
 fn inferred(rows: &[Row]) -> Vec<String> {
     let what = |row: &Row| {
         let failure = row.failure()?;
         let from = failure.inferred_from?;
         let why = match failure.phase {
-            Some(phase) => format!("{phase} failed in {from}, and is the same for every cell"),
-            None => format!("{from} ran out of memory, and they need at least as much"),
+            Some(phase) => format!("{phase} failed in {from} and is the same for every cell"),
+            None => format!("{from} ran out of memory, and these cells need at least as much"),
         };
         Some(format!("{}: {} inferred, not measured: {why}", row.key.engine, row.outcome_text()))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
-/// What ranks spend in collectives, where that was measured.
+/// The share of time in collectives, where it was measured.
 fn collectives(rows: &[Row]) -> Vec<String> {
     let what = |row: &Row| {
         let shares = row.collectives()?;
         let [prompt, tokens] = [shares.prompt, shares.tokens].map(|share| 100.0 * share);
         Some(format!(
-            "{}: {prompt:.1} % of a prefill and {tokens:.1} % of the decode forwards pass in collectives",
+            "{}: collectives take {prompt:.1} % of prefill time and {tokens:.1} % of decode time",
             row.key.engine
         ))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
-/// Cells that were faster than what the device was measured to do at most.
+/// Cells that are faster than the measured peaks of the device.
 fn above_peaks(rows: &[Row]) -> Vec<String> {
     let above = |share: fn(&Row) -> Option<f64>, what: &str| {
-        let its = rows.iter().filter(move |row| share(row).is_some_and(|share| share > 1.0));
-        its.map(|row| (format!("{}: {what}", row.key.engine), row)).collect::<Vec<_>>()
+        let faster = rows.iter().filter(move |row| share(row).is_some_and(|share| share > 1.0));
+        faster.map(|row| (format!("{}: {what}", row.key.engine), row)).collect::<Vec<_>>()
     };
     let decode = above(
         |row| row.efficiency.decode_bandwidth,
-        "decode above 100 % of the measured bandwidth: weights that fit into a cache are not read from memory, or memory \
-         was slower while its peak was measured",
+        "decode above 100 % of peak bandwidth: the weights fit in a cache, or the peak was measured on a busy machine",
     );
     let prefill = above(
         |row| row.efficiency.prefill_flops,
-        "prefill above 100 % of the measured FLOP/s: products were slower while their peak was measured",
+        "prefill above 100 % of peak FLOP/s: the peak was measured on a busy machine",
     );
     grouped(decode.into_iter().chain(prefill))
 }
 
-/// Cells whose GPU was not as it should be.
+/// Cells whose GPU throttled, or did not free its memory.
 fn gpu(rows: &[Row]) -> Vec<(NoteKind, Vec<String>)> {
     let mut kinds: IndexMap<(NoteKind, String), Vec<&Row>> = IndexMap::new();
     for row in rows {
@@ -318,11 +321,11 @@ fn gpu(rows: &[Row]) -> Vec<(NoteKind, Vec<String>)> {
     kinds.into_iter().map(|((kind, what), rows)| (kind, vec![of_cells(&what, &rows)])).collect()
 }
 
-/// The clock that the heading's part locked the GPUs to; of other parts it stands among their differences.
+/// The GPU clock that the first part of the run locked. Other parts list theirs among their differences.
 fn locked_clocks(environments: &[Environment], heading_part: u32) -> Option<String> {
     let part = (heading_part as usize).checked_sub(1)?;
     let clock = environments.get(part)?.locked_gpu_clocks?;
-    Some(format!("GPU clocks were locked: {clock} (lock_gpu_clocks)"))
+    Some(format!("GPU clocks locked: {clock} (lock_gpu_clocks)"))
 }
 
 /// Cells without figures because their replicates were measured differently.
@@ -332,13 +335,13 @@ fn mixed_replicates(rows: &[Row]) -> Vec<String> {
         let parts = (parts.len() > 1).then(|| parts.join(" and "))?;
         let engine = &row.key.engine;
         Some(format!(
-            "{engine}: no figures: its replicates are of parts {parts}, which were measured otherwise"
+            "{engine}: no figures: its replicates come from parts {parts} of the run, measured under different conditions"
         ))
     };
     grouped(rows.iter().filter_map(|row| Some((what(row)?, row))))
 }
 
-/// Cells that were measured differently from those of the heading's part: where, and how.
+/// Cells of other parts of the run, and how these parts differ.
 fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) -> Vec<String> {
     let mut notes = Vec::new();
     for (index, environment) in environments.iter().enumerate() {
@@ -346,9 +349,9 @@ fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) ->
         let Environment { started, differs_from_first_part, .. } = environment;
         let what = match part {
             _ if part == heading_part && part == 1 => continue,
-            1 => format!("part 1 of the run ({started}): the others say below how they differ from it"),
+            1 => format!("part 1 of the run ({started}): the notes on the other parts list the differences"),
             _ => format!(
-                "part {part} of the run ({started}), which was measured otherwise: {}",
+                "part {part} of the run ({started}), measured under different conditions: {}",
                 differs_from_first_part.join("; ")
             ),
         };
@@ -358,7 +361,7 @@ fn other_parts(rows: &[Row], environments: &[Environment], heading_part: u32) ->
     notes
 }
 
-/// One note for all cells of which the same is to be said.
+/// One note for all cells with the same text.
 fn grouped<'a>(cells: impl Iterator<Item = (String, &'a Row)>) -> Vec<String> {
     groups(cells).iter().map(|(what, rows)| of_cells(what, rows)).collect()
 }
