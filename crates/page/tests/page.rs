@@ -117,11 +117,11 @@ fn a_page_of_a_run_of_any_size_is_bounded_and_says_what_it_leaves_out() {
     assert!(html.len() < 10_000_000, "{} bytes", html.len());
     assert!(
         html.contains(
-            "The first 2000 of 3600 cells are drawn and listed: table.md and summary.csv have all."
+            "Only the first 2000 of 3600 cells are shown; table.md and summary.csv have all."
         )
     );
     assert!(html.contains(" The last 1600 records are not drawn."));
-    let (count, _) = html.split_once(" of 3600 records, replicate by replicate: ").expect("what is left out");
+    let (count, _) = html.split_once(" of 3600 records fit into this page, the first replicates first; ").expect("what is left out");
     let count: usize = count.rsplit('>').next().unwrap().trim_start_matches(": ").parse().unwrap();
     assert!((1000..3600).contains(&count), "{count}");
 }

@@ -5,6 +5,7 @@ use compare::{Ratios, Subject};
 
 use crate::args::{RatiosArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
+use crate::printer::screen_width;
 use crate::rendered::{csv_of_json, table_format, write};
 use crate::{folders, sources};
 
@@ -14,7 +15,8 @@ pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
     let ratios = Ratios::of(&Subject::new(&sources[0])?, &args.engine, &args.others)?;
     let out = args.result.out.as_deref();
     let text = match table_format(args.result.format.given(), out) {
-        ResultFormat::Terminal | ResultFormat::Markdown => ratios.to_markdown(),
+        ResultFormat::Terminal => ratios.to_terminal(screen_width()),
+        ResultFormat::Markdown => ratios.to_markdown(),
         ResultFormat::Csv => csv_of_json(&ratios.to_json(), &["tables", "lines"])?,
         ResultFormat::Json => ratios.to_json(),
     };

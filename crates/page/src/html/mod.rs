@@ -1,4 +1,4 @@
-//! The page: one file, with everything in it.
+//! The page: one self-contained file.
 
 mod facts;
 mod figure;
@@ -18,18 +18,18 @@ use crate::{Error, Plot};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Everything that can be shown of runs.
+/// A page on one or several runs.
 pub struct Page<'a> {
     runs: &'a [AuditedRun],
     comparisons: &'a [Comparison],
-    /// Of each group of tables.
+    /// The plots of each group of tables.
     groups: Vec<Vec<Plot>>,
-    /// Of each comparison.
+    /// The plots of each comparison.
     ratios: Vec<Vec<Plot>>,
 }
 
 impl<'a> Page<'a> {
-    /// Draws the plots of `runs`, and of how they compare.
+    /// Draws the plots of `runs` and of their comparisons.
     ///
     /// # Errors
     /// Where a plot can't be drawn.
@@ -73,7 +73,7 @@ impl<'a> Page<'a> {
             if cells > MOST {
                 let _ = writeln!(
                     body,
-                    "<p>The first {MOST} of {cells} cells are drawn and listed: table.md and summary.csv have all.</p>"
+                    "<p>Only the first {MOST} of {cells} cells are shown; table.md and summary.csv have all.</p>"
                 );
             }
             plots.iter().for_each(|plot| body.push_str(&figure::figure(plot)));
@@ -105,7 +105,7 @@ fn page(title: &str, body: &str) -> String {
 }
 
 fn caveats_section(runs: &[AuditedRun]) -> String {
-    let mut text = String::from("<section id=\"doubts\"><h2>Before you believe it</h2>\n");
+    let mut text = String::from("<section id=\"caveats\"><h2>Caveats</h2>\n");
     for audited in runs {
         if runs.len() > 1 {
             let _ = writeln!(text, "<h3>{}</h3>", escape(&audited.run.name));
@@ -113,10 +113,10 @@ fn caveats_section(runs: &[AuditedRun]) -> String {
         let _ = writeln!(text, "<p class=\"fine\">Audit: {}.</p>", escape(&audited.audit.summary()));
         let caveats = caveats(audited);
         if caveats.is_empty() {
-            text.push_str("<p class=\"fine\">Nothing speaks against this run.</p>\n");
+            text.push_str("<p class=\"fine\">No caveats found.</p>\n");
             continue;
         }
-        text.push_str("<ul class=\"doubts\">\n");
+        text.push_str("<ul class=\"caveats\">\n");
         for caveat in caveats {
             let (class, word) = (caveat.class(), caveat.word());
             let _ = writeln!(
@@ -133,7 +133,7 @@ fn caveats_section(runs: &[AuditedRun]) -> String {
 fn compared(comparison: &Comparison, plots: &[Plot]) -> String {
     let Comparison { result, baseline, candidate } = comparison;
     let mut text = format!(
-        "<section class=\"compared\"><h2><bdi>{}</bdi> against <bdi>{}</bdi></h2>\n",
+        "<section class=\"compared\"><h2><bdi>{}</bdi> compared with <bdi>{}</bdi></h2>\n",
         escape(candidate),
         escape(baseline)
     );
@@ -144,14 +144,14 @@ fn compared(comparison: &Comparison, plots: &[Plot]) -> String {
         Ok(report) => {
             let counts = report.counts();
             let _ =
-                writeln!(text, "<p>Of all cells, metrics and means: {}.</p>", escape(&counts.to_string()));
+                writeln!(text, "<p>Verdicts over all cells, metrics and means: {}.</p>", escape(&counts.to_string()));
             let differences = report.differences.iter().map(|one| {
                 let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".into());
                 format!("{}: {} → {}", one.what, side(&one.baseline), side(&one.candidate))
             });
             let lines: Vec<String> = differences.chain(report.notes.iter().cloned()).collect();
             if !lines.is_empty() {
-                text.push_str("<details><summary>What else is different</summary><ul>\n");
+                text.push_str("<details><summary>Differences and notes</summary><ul>\n");
                 for line in lines {
                     let _ = writeln!(text, "<li>{}</li>", escape(&line));
                 }

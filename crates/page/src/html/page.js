@@ -15,7 +15,7 @@
         const text = row.cells[column].textContent;
         return { row, text, value: number(text) };
       });
-      // What is no number (OOM, N/A) stays at the end.
+      // Cells without a number (OOM, N/A) stay at the end.
       const isNumbers = rows.some(one => one.value !== null && !/[a-z]/i.test(one.text));
       rows.sort((one, other) => {
         if (!isNumbers) return (descends ? -1 : 1) * one.text.localeCompare(other.text);
@@ -39,11 +39,11 @@
         await navigator.clipboard.writeText(area.value);
         tell(button, "Copied");
       } catch {
-        // Some browsers give no clipboard to a page from disk: then the text is shown, selected.
+        // Some browsers give a page from disk no clipboard: show the text, selected.
         area.hidden = false;
         area.focus();
         area.select();
-        tell(button, document.execCommand("copy") ? "Copied" : "Copy it from below");
+        tell(button, document.execCommand("copy") ? "Copied" : "Copy the text below");
       }
     });
   }
@@ -63,7 +63,7 @@
     return new Response(stream).text();
   };
 
-  // `fields` has what stands in place of texts that a spreadsheet would take for formulas.
+  // `fields` replaces texts that a spreadsheet would take for formulas.
   const csv = (lines, fields) => {
     const quoted = text => `"${(fields.get(text) ?? text).replace(/"/g, '""')}"`;
     const rows = ["engine,model,precision,device,batch_size,prompt_length,replicate,kind,generation,index,nanoseconds"];

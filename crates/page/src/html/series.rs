@@ -1,4 +1,4 @@
-//! The raw series, in the page: compressed, to be downloaded.
+//! The raw series in the page: compressed, for download.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,28 +8,28 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
 use protocol::{Measured, Measurement};
-use results::{csv_field, escaped_json};
+use results::{counted, csv_field, escaped_json};
 use serde_json::{Value, json};
 
 use crate::plot::text::escape;
 use crate::scene::AuditedRun;
 
-/// Bytes of series that a page holds, before they are compressed: pages of some megabytes can be sent and opened.
+/// The most bytes of series in a page, before compression: a page of some megabytes can still be sent and opened.
 const MOST_BYTES: usize = 6 << 20;
 
 pub(super) fn section(runs: &[AuditedRun]) -> String {
     let mut text = String::from(
-        "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward, in nanoseconds, one line a cell and replicate.</p>\n",
+        "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward in nanoseconds, one line per cell and replicate.</p>\n",
     );
     for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
         let Lines { text: lines, count } = Lines::read(run.records().collect(), MOST_BYTES / runs.len());
         let all = run.records().count();
         let measured = run.records().filter(|record| record.series().is_some()).count();
         let records = if count == all {
-            format!("{measured} measured records.")
+            format!("{}.", counted(measured, "measured record"))
         } else {
             format!(
-                "{count} of {all} records, replicate by replicate: this page has no room for more. The run's measurements.jsonl has all."
+                "{count} of {all} records fit into this page, the first replicates first; measurements.jsonl in the run's folder has all."
             )
         };
         let name = escape(&results::one_line(&run.name));
@@ -46,7 +46,7 @@ pub(super) fn section(runs: &[AuditedRun]) -> String {
     text + "</section>\n"
 }
 
-/// JSON pairs of texts that a spreadsheet would take for formulas, and the fields of csv that stand for them.
+/// JSON pairs of texts that a spreadsheet would take for formulas, and the csv fields in place of them.
 fn csv_fields<'a>(records: impl Iterator<Item = &'a Measurement>) -> String {
     let texts: BTreeSet<&str> =
         records.flat_map(|record| [&*record.key.engine, &*record.key.model]).collect();
@@ -55,14 +55,14 @@ fn csv_fields<'a>(records: impl Iterator<Item = &'a Measurement>) -> String {
     escaped_json(&json!(changed).to_string())
 }
 
-/// Records as lines, as many as there is room for.
+/// Records as lines, as many as fit.
 struct Lines {
     text: String,
     count: usize,
 }
 
 impl Lines {
-    /// Takes at most `most` bytes: where that is less than all, the first replicates first.
+    /// Takes at most `most` bytes. Where not all records fit, the first replicates come first.
     fn read(mut records: Vec<&Measurement>, most: usize) -> Self {
         let all = Self::first(&records, most);
         if all.count == records.len() {
@@ -75,7 +75,7 @@ impl Lines {
     fn first(records: &[&Measurement], most: usize) -> Self {
         let (mut text, mut count) = (String::new(), 0);
         for record in records {
-            // A digit and a comma each: what can't have room is not written to see it.
+            // Each figure takes at least a digit and a comma: skip records that can't fit.
             if text.len() + 2 * figures(record) <= most {
                 let line = format!("{}\n", line(record));
                 if text.len() + line.len() <= most {
@@ -88,7 +88,7 @@ impl Lines {
     }
 }
 
-/// Figures of a record's series, by the host's clock.
+/// The number of figures in a record's series, by the host's clock.
 fn figures(record: &Measurement) -> usize {
     let of_series = |series: &Measured| {
         let tokens = series.generations.iter().map(|one| one.token_seconds.len());
@@ -97,7 +97,7 @@ fn figures(record: &Measurement) -> usize {
     record.series().map_or(0, of_series) + record.gpu.as_ref().map_or(0, |gpu| gpu.sample_seconds.len())
 }
 
-/// Letters, digits and dashes.
+/// The name reduced to letters, digits, dashes, dots and underscores.
 fn file_name(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = name.chars().take(80).map(plain).collect();
@@ -105,7 +105,7 @@ fn file_name(name: &str) -> String {
     if name.is_empty() { "run".into() } else { name.to_owned() }
 }
 
-/// Base64 of gzip, which are the same bytes whenever and wherever they are made.
+/// Base64 of gzip without time and system, so that the same text makes the same bytes.
 fn compressed(text: &str) -> String {
     let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
     let written = encoder.write_all(text.as_bytes());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn where_room_is_short_the_first_replicates_come_first_and_what_is_too_long_is_left_out() {
+    fn the_first_replicates_come_first_and_long_records_are_left_out() {
         let records = [
             record("a", 0, 10),
             record("a", 1, 10),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_is_read_back() {
+    fn compressed_text_is_read_back() {
         let text = compressed("a\nb\n");
         let mut read = String::new();
         flate2::read::GzDecoder::new(&STANDARD.decode(&text).unwrap()[..]).read_to_string(&mut read).unwrap();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_name_of_a_file() {
+    fn file_names_are_safe() {
         assert_eq!(file_name("runs/<b> x"), "runs--b--x");
         assert_eq!(file_name("../"), "run");
     }

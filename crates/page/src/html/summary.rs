@@ -1,8 +1,9 @@
-//! In a sentence: how each engine did.
+//! The summary: a sentence for each engine.
 
 use std::fmt::Write as _;
 
 use protocol::FailureKind;
+use results::counted;
 
 use crate::plot::sign;
 use crate::plot::text::escape;
@@ -10,7 +11,7 @@ use crate::plots::{MILLISECONDS, number};
 use crate::scene::{Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
-    let mut text = String::from("<section id=\"short\"><h2>In short</h2>\n");
+    let mut text = String::from("<section id=\"summary\"><h2>Summary</h2>\n");
     for group in groups {
         if groups.len() > 1 {
             let _ = writeln!(text, "<h3>{}</h3>", escape(&group.title));
@@ -32,7 +33,7 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     text + "</section>\n"
 }
 
-/// Of several runs, which.
+/// The name of the run, where there are several.
 fn of_run(scene: &Scene<'_>, run: usize) -> String {
     if scene.runs.len() == 1 {
         String::new()
@@ -41,7 +42,7 @@ fn of_run(scene: &Scene<'_>, run: usize) -> String {
     }
 }
 
-/// How an engine did in a run's table.
+/// Summarizes an engine in the table of a run.
 pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
     let its: Vec<&MeasuredRow<'_>> =
@@ -52,7 +53,7 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let mut parts = Vec::new();
     if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length)) {
         parts.push(format!(
-            "takes {} ms a token (p50 {}, p90 {}, p99 {}; TPOT {} ms) at batch {} (prompt {})",
+            "takes {} ms per token (p50 {}, p90 {}, p99 {}; TPOT {} ms) at batch size {}, prompt length {}",
             milliseconds(cell.figures.token.mean),
             milliseconds(cell.figures.token.median),
             milliseconds(cell.figures.token.p90),
@@ -65,7 +66,7 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.token.mean;
     let name = |cell: &MeasuredRow<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
-        parts.push(format!("generates {} tokens a second at best ({})", number(decode(best)), name(best)));
+        parts.push(format!("generates up to {} tokens/s ({})", number(decode(best)), name(best)));
     }
     let share = |of: fn(&MeasuredRow<'_>) -> Option<f64>| {
         its.iter()
@@ -76,20 +77,20 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let bandwidth = share(|cell| cell.row.efficiency.decode_bandwidth);
     let flops = share(|cell| cell.row.efficiency.prefill_flops);
     let sustained = share(|cell| cell.row.efficiency.prefill_sustained_flops);
-    let sustained = sustained.map(|share| format!(", {share} of the sustained one")).unwrap_or_default();
+    let sustained = sustained.map(|share| format!(", {share} of sustained FLOP/s")).unwrap_or_default();
     let mbu = share(|cell| cell.row.efficiency.mbu);
     let mfu = share(|cell| cell.row.efficiency.mfu);
     let shares: Vec<String> = bandwidth
-        .map(|share| format!("{share} of the measured memory bandwidth in decode"))
+        .map(|share| format!("{share} of peak bandwidth in decode"))
         .into_iter()
-        .chain(flops.map(|share| format!("{share} of the measured FLOP/s in prefill{sustained}")))
+        .chain(flops.map(|share| format!("{share} of peak FLOP/s in prefill{sustained}")))
         .chain(mbu.map(|share| format!("an MBU of {share}")))
         .chain(mfu.map(|share| format!("an MFU of {share}")))
         .collect();
     if !shares.is_empty() {
         parts.push(format!("reaches {}", shares.join(", ")));
     } else if !its.is_empty() {
-        parts.push("its share of the hardware's limit is not known: no peaks were measured".into());
+        parts.push("efficiency unknown: no peaks were measured".into());
     }
     let out_of_memory = ended.iter().filter(|kind| **kind == FailureKind::OutOfMemory).count();
     if out_of_memory > 0 {
@@ -106,5 +107,5 @@ fn milliseconds(seconds: f64) -> String {
 }
 
 fn cells_of(count: usize, all: usize) -> String {
-    format!("{count} of {all} cells")
+    format!("{count} of {}", counted(all, "cell"))
 }

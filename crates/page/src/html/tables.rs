@@ -1,4 +1,4 @@
-//! The published table, then percentiles and efficiency, to be sorted and copied.
+//! Tables to sort and copy: the published columns, percentiles, efficiency.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use crate::scene::{Group, MOST, Scene, listed};
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
     let mut text = String::from("<section id=\"tables\"><h2>Tables</h2>\n");
     for group in groups {
-        for (run, its) in &group.tables {
+        for (run, table) in &group.tables {
             let run_name =
                 if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
-            text.push_str(&one(its, &format!("{}{run_name}", its.heading)));
+            text.push_str(&one(table, &format!("{}{run_name}", table.heading)));
         }
     }
     text + "</section>\n"
@@ -52,7 +52,7 @@ fn one(of: &Table, title: &str) -> String {
     text
 }
 
-/// A button that copies `markdown`, which stands beside it.
+/// A button that copies `markdown`.
 fn copy(markdown: &str) -> String {
     format!(
         "<p class=\"copy\"><button type=\"button\" class=\"copier\">Copy as markdown</button><textarea readonly hidden \

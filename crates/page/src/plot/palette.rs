@@ -23,7 +23,7 @@ const COLOURS: [(&str, &str, &str); 23] = [
     ("e6", "#555555", "#bbbbbb"),
     ("good", "#00734f", "#3ddc97"),
     ("bad", "#b3261e", "#ff8a80"),
-    ("doubt", "#8a5a00", "#f2b84b"),
+    ("caveat", "#8a5a00", "#f2b84b"),
     ("h0", "#eef5fc", "#16222f"),
     ("h1", "#d9e8f5", "#1a2f45"),
     ("h2", "#bcd7ec", "#1f3d5c"),
@@ -87,7 +87,7 @@ mod tests {
                 let ratio = contrast(colour(&format!("e{index}"), is_dark), ground);
                 assert!(ratio >= 3.0, "e{index}: {ratio}");
             }
-            for name in ["ink", "muted", "good", "bad", "doubt"] {
+            for name in ["ink", "muted", "good", "bad", "caveat"] {
                 let ratio = contrast(colour(name, is_dark), ground);
                 assert!(ratio >= 4.5, "{name}: {ratio}");
             }

@@ -1,4 +1,4 @@
-//! What the GPU did while the cells were measured, one after the other: power and clock.
+//! Power and clock of the GPU while the cells were measured, one after the other.
 
 use plotters::prelude::*;
 use protocol::{CellKey, GpuSeries, Measurement};
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, sign};
 use crate::scene::{Group, MOST, Scene};
 
-/// A line has about so many points.
+/// About how many points a line has.
 const POINTS: f64 = 400.0;
 
 /// One cell on the axis of time.
@@ -20,7 +20,7 @@ struct Span<'a> {
     begin: f64,
 }
 
-/// What is drawn of a sample.
+/// A curve that is drawn of the samples.
 struct Curve {
     title: &'static str,
     unit: &'static str,
@@ -31,7 +31,7 @@ const CURVES: [Curve; 2] = [
     Curve { title: "Power", unit: "W drawn by the GPU", of: |gpu| gpu.power_watts.clone() },
     Curve {
         title: "Clock",
-        unit: "MHz of the multiprocessors",
+        unit: "SM clock in MHz",
         of: |gpu| gpu.sm_clock_mhz.iter().map(|&clock| clock.into()).collect(),
     },
 ];
@@ -72,14 +72,14 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     if throttled {
         keys.push(Key::new(
             &sign(None, "throttle", 2),
-            "a cell in which clocks were held down, but for the power limit",
+            "a cell in which the GPU throttled, other than by its power limit",
         ));
     }
     Ok(Some(Plot {
         id: "gpu".into(),
-        title: "Power and clock of the GPU".into(),
+        title: "GPU power and clock".into(),
         caption: format!(
-            "The cells in the order in which they were measured, one after the other; the time between them is left out.{}",
+            "Cells in the order of measurement; the time between them is left out.{}",
             if left_out > 0 { format!(" The last {left_out} records are not drawn.") } else { String::new() }
         ),
         legend: Legend(keys),
@@ -92,10 +92,10 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
                 "Replicate",
                 "Seconds",
                 "Mean Power (W)",
-                "Most Power (W)",
+                "Peak Power (W)",
                 "Lowest SM Clock (MHz)",
-                "Hottest (°C)",
-                "Clocks held down",
+                "Highest Temperature (°C)",
+                "Throttled",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -121,9 +121,9 @@ fn panel(
     let frame = Frame {
         title: title.to_owned(),
         description: format!(
-            "{title} over {} s of measuring, {} cells: {}",
+            "{title} over {} s of measurement, {}: {}",
             number(end),
-            spans.len(),
+            results::counted(spans.len(), "cell"),
             summary.map_or_else(String::new, |all| format!(
                 "from {} to {}, median {}",
                 number(all.least),
@@ -132,7 +132,7 @@ fn panel(
             ))
         ),
         unit: curve.unit,
-        below: "seconds of measuring",
+        below: "seconds of measurement",
         x: Axis::linear(0.0, end),
         y: Axis::linear(0.0, top),
         size: (540, 220),
@@ -166,7 +166,7 @@ fn panel(
     })
 }
 
-/// Means of samples of so many seconds.
+/// Means over bins of so many seconds.
 fn binned(seconds: &[f64], figures: &[f64], bin: f64) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut open: Vec<(f64, f64)> = Vec::new();

@@ -1,8 +1,8 @@
-//! All cells of an engine at once: batch size × prompt length, darker where the figure is larger, hatched where there is none.
+//! Heat maps of all cells of an engine: batch size × prompt length, darker for larger figures, hatched where there is none.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use results::Row;
+use results::{Row, counted};
 
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;
@@ -10,18 +10,18 @@ use crate::plot::palette::HEATS;
 use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Key, Legend, Panel, Pen, Plot, SMALL, text};
 use crate::scene::{Group, Scene};
 
-/// Pixels of a panel's width that cells share.
+/// The width of a panel in pixels.
 const WIDTH: u32 = 350;
 
 pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
     [&TOKEN_LATENCY, &TOKEN_THROUGHPUT].into_iter().map(|measure| plot(scene, group, measure)).collect()
 }
 
-/// The scale of one measure: the least and the largest figure.
+/// The scale of one measure: the smallest and the largest figure.
 struct ColourScale(f64, f64);
 
 impl ColourScale {
-    /// The step of a figure, evenly by logarithm.
+    /// The step of a figure on a logarithmic scale.
     fn step(&self, value: f64) -> usize {
         let Self(least, largest) = *self;
         let share = if largest > least { (value / least).ln() / (largest / least).ln() } else { 0.0 };
@@ -47,19 +47,19 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
         legend.push(Key {
             sign: steps.collect(),
             width: 96.0,
-            words: format!("{} to {} {}, evenly by ratio", number(least), number(largest), measure.short),
+            words: format!("{} to {} {}, logarithmic", number(least), number(largest), measure.short),
         });
     }
     if group.listed().any(|(_, row)| row.figures.is_none()) {
         legend.push(Key::new(
             "<rect class=\"oom\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
-            "no figures: OOM is out of memory, others say what happened",
+            "no figures: OOM (out of memory), or how the cell ended",
         ));
     }
     Ok(Plot {
         id: format!("{}-map", measure.id),
         title: format!("{} of every cell", measure.title),
-        caption: format!("Each cell is a batch size × prompt length. {}", measure.note),
+        caption: format!("One cell per batch size × prompt length. {}", measure.note),
         legend: Legend(legend),
         panels,
         table: table(scene, group, measure),
@@ -82,12 +82,12 @@ fn panel(
     let frame = Frame {
         title: scene.series(engine, run),
         description: format!(
-            "{} of {}: {} cells, {without} of them without figures",
+            "{} of {}: {}, {without} of them without figures",
             measure.title,
             scene.series(engine, run),
-            rows.len()
+            counted(rows.len(), "cell")
         ),
-        unit: &format!("{}; batch size upwards", measure.short),
+        unit: &format!("{}; batch size on the vertical axis", measure.short),
         below: "prompt length",
         x: categories(&prompts),
         y: categories(&batches),

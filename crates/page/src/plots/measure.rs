@@ -1,4 +1,4 @@
-//! What is shown of a cell, with its unit.
+//! The figures of a cell that plots show, with their units.
 
 use results::{Figures, Row, format_short};
 
@@ -12,48 +12,48 @@ pub(crate) struct Measure {
     /// In links and file names.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// What the figure is, with its unit.
+    /// The figure and its unit, for an axis.
     pub(crate) unit: &'static str,
     /// The unit alone.
     pub(crate) short: &'static str,
-    /// In that unit.
+    /// The value in that unit.
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
     /// The least of the series, and its 95th percentile.
     pub(crate) spread: Option<Spread>,
-    /// How the figure comes about, and which way is better.
+    /// How the figure is computed, and which way is better.
     pub(crate) note: &'static str,
 }
 
-/// In a second.
+/// Milliseconds in a second.
 pub(crate) const MILLISECONDS: f64 = 1e3;
 
 /// Mean of all decode forwards.
 pub(crate) const TOKEN_LATENCY: Measure = Measure {
     id: "token-latency",
     title: "Token latency",
-    unit: "ms a decode forward, mean of all tokens",
+    unit: "ms per decode forward, mean of all tokens",
     short: "ms",
     value: |_, figures| Some(figures.token.mean * MILLISECONDS),
     spread: Some(|figures| (figures.token.least * MILLISECONDS, figures.token.p95 * MILLISECONDS)),
     note: "The mean of all generated tokens. Lower is better.",
 };
 
-/// Batch size over that.
+/// Batch size over the mean of all decode forwards.
 pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
     title: "Decode throughput",
-    unit: "generated tokens a second",
+    unit: "generated tokens per second",
     short: "tokens/s",
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
     spread: None,
     note: "Batch size over the mean latency of a decode forward. Higher is better.",
 };
 
-/// B·P over the mean prefill.
+/// Batch size × prompt length over the mean prefill.
 pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
     id: "prompt-throughput",
     title: "Prompt throughput",
-    unit: "prompt tokens a second",
+    unit: "prompt tokens per second",
     short: "tokens/s",
     value: |row, figures| {
         Some(f64::from(row.key.batch_size) * f64::from(row.key.prompt_length) / figures.prompt.mean)
@@ -65,15 +65,15 @@ pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
 /// Energy of a generated token.
 pub(crate) const ENERGY: Measure = Measure {
     id: "energy",
-    title: "Energy of a generated token",
-    unit: "J a generated token",
+    title: "Energy per generated token",
+    unit: "J per generated token",
     short: "J",
     value: |row, _| row.efficiency.joules_per_token,
     spread: None,
-    note: "The GPU's mean power while it decoded, times the mean latency of a decode forward, over the batch size. Lower is better.",
+    note: "Mean GPU power during decode, times the mean latency of a decode forward, over the batch size. Lower is better.",
 };
 
-/// Four digits.
+/// Formats a number with four digits.
 pub(crate) fn number(value: f64) -> String {
     grouped(&format_short(value))
 }

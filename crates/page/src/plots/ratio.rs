@@ -76,8 +76,8 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
             results::one_line(&report.baseline)
         ),
         caption: format!(
-            "Below 1 the candidate is better. Bars are 95 % intervals, where the noise is known. The {LINES} most changed cells of each engine \
-             at most are drawn; the table has all."
+            "Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is known. At most {LINES} cells of each \
+             engine are drawn, those that changed most; the table has all."
         ),
         legend: Legend(legend),
         panels,

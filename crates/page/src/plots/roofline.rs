@@ -66,15 +66,15 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         }
     }
     let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
-    let unknown = "The device's peaks were not measured, so there is no roof.";
+    let unknown = "No peaks were measured, so there is no roofline.";
     let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
-    legend.extend(words.iter().map(|peak| Key::new(line, &format!("measured: {peak}"))));
+    legend.extend(words.iter().map(|peak| Key::new(line, &format!("measured peak: {peak}"))));
     Ok(Some(Plot {
         id: "roofline".into(),
         title: "Roofline".into(),
         caption: format!(
-            "How fast each cell computes against how much it computes for each byte that it must move at least. Under the slope \
-             memory is the limit, under the flat part arithmetic. Weights that fit into a cache can stand above the slope.{why}"
+            "Speed of each cell by its arithmetic intensity: operations per byte that it must move. Memory bandwidth limits cells under the \
+             slope, compute those under the flat part. A cell whose weights fit in a cache can lie above the slope.{why}"
         ),
         legend: Legend(legend),
         panels,
@@ -132,14 +132,15 @@ fn panel(
     let peaks = peaks_in_words(scale);
     let frame = Frame {
         description: format!(
-            "Roofline of {decodes} cells, decode and prefill: from {} to {} GFLOP/s; {}",
+            "Roofline of {}, decode and prefill: from {} to {} GFLOP/s; {}",
+            results::counted(decodes, "cell"),
             number(forwards.iter().map(Forward::speed).fold(f64::INFINITY, f64::min)),
             number(forwards.iter().map(Forward::speed).fold(0.0, f64::max)),
             if peaks.is_empty() { "no peaks were measured".into() } else { peaks.join(", ") }
         ),
         title,
         unit: "GFLOP/s, logarithmic",
-        below: "FLOP for each byte, logarithmic",
+        below: "FLOP/byte, logarithmic",
         x,
         y,
         size: (440, 320),

@@ -102,7 +102,7 @@ fn plot(
         let frame = Frame {
             title: format!("{} {size}", other.name),
             description: format!(
-                "{} against {} at {} {size}. {}",
+                "{} by {} at {} {size}. {}",
                 measure.title,
                 x.name,
                 other.name,
@@ -123,14 +123,14 @@ fn plot(
         })?);
     }
     let left_out = if shown.len() < others.len() {
-        format!(" {} of {} {}s are drawn; the table has all.", shown.len(), others.len(), other.name)
+        format!(" Only {} of {} {}s are drawn; the table has all.", shown.len(), others.len(), other.name)
     } else {
         String::new()
     };
-    let whiskers = measure.spread.map_or("", |_| " Whiskers go from the least to the 95th percentile.");
+    let whiskers = measure.spread.map_or("", |_| " Whiskers reach from the minimum to the 95th percentile.");
     Ok(Some(Plot {
         id: format!("{}-by-{}", measure.id, x.id),
-        title: format!("{} against {}", measure.title, x.name),
+        title: format!("{} by {}", measure.title, x.name),
         caption: format!("{}{whiskers}{left_out}", measure.note),
         legend: Legend::of_series(scene, group),
         panels,
@@ -172,7 +172,7 @@ fn table(scene: &Scene<'_>, cells: &[MeasuredRow<'_>], measure: &Measure) -> Dat
     columns.push(format!("{} ({})", measure.title, measure.short));
     if measure.spread.is_some() {
         columns
-            .extend([format!("Least ({})", measure.short), format!("95th percentile ({})", measure.short)]);
+            .extend([format!("Minimum ({})", measure.short), format!("95th percentile ({})", measure.short)]);
     }
     let row = |cell: &MeasuredRow<'_>| {
         let value = (measure.value)(cell.row, cell.figures)?;

@@ -1,4 +1,4 @@
-//! The latency of each generated token, with its band: drift, a throttle and a slow first token show.
+//! The latency of each generated token: shows drift, throttling and a slow first token.
 
 use indexmap::IndexSet;
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ use crate::scene::{Group, MeasuredRow, Scene};
 /// The most panels.
 const MOST: usize = 12;
 
-/// Neighbouring tokens that share a point of the line: so many points.
+/// The most points of a line; neighbouring tokens share one.
 const POINTS: usize = 64;
 
 /// Neighbouring tokens of all generations of a cell. Milliseconds.
@@ -61,7 +61,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         let colour = scene.colour(engine);
         let line = sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(engine));
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
-        let words = format!("{}: first token, median of neighbours, band of all", results::one_line(engine));
+        let words = format!("{}: first token (point), median (line), range (band)", results::one_line(engine));
         Key::new(&band, &words)
     };
     let legend: Vec<Key> = engines.into_iter().map(key).collect();
@@ -69,11 +69,11 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         id: "token-by-token".into(),
         title: "Latency of each generated token".into(),
         caption: format!(
-            "The line is the median of neighbouring tokens, the band goes from the least to the largest of them in all generations and \
-             replicates; the point is the first token. A level line is a steady cell. Of {} cells {} are drawn: of each engine the \
-             smallest, the largest and the least steady; the raw series has all.",
-            group.measured().len(),
-            panels.len()
+            "The line is the median of neighbouring tokens, the band their range over all generations and replicates, and the point the \
+             first token. A level line means a steady cell. {} of {} are drawn: for each engine the smallest, the largest and the \
+             least steady; the raw series has all.",
+            panels.len(),
+            results::counted(group.measured().len(), "cell")
         ),
         legend: Legend(legend),
         panels,
@@ -83,9 +83,9 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
                 "Batch Size",
                 "Prompt Length",
                 "Tokens",
-                "Least (ms)",
+                "Minimum (ms)",
                 "Median (ms)",
-                "Largest (ms)",
+                "Maximum (ms)",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -94,7 +94,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
     }))
 }
 
-/// Of each series the smallest cell, the largest, and the least steady one.
+/// Chooses the smallest, the largest and the least steady cell of each series.
 fn chosen<'a>(group: &Group<'a>) -> Vec<MeasuredRow<'a>> {
     let cells = group.measured();
     let mut chosen: Vec<MeasuredRow<'a>> = Vec::new();
@@ -138,7 +138,7 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
             largest: summary.largest * MILLISECONDS,
         })
     };
-    // The first token is alone: its kernels may be others', and colder.
+    // The first token has a bin of its own: its kernels may differ, and be cold.
     let first = (length > 0).then_some((0, 1));
     let rest = (1..length).step_by(step).map(|begin| (begin, (begin + step).min(length)));
     first.into_iter().chain(rest).filter_map(bin).collect()
@@ -151,11 +151,11 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Pane
     let mut medians: Vec<f64> = bins.iter().map(|bin| bin.median).collect();
     medians.sort_by(f64::total_cmp);
     let usual = medians[medians.len() * 9 / 10];
-    // One stray token does not flatten all others; what is beyond stands at the edge, and the title says how far it goes.
+    // One outlier must not flatten all other tokens: it is cut off at the edge, and the title says so.
     let top = largest.min(usual * 3.0);
     let y = Axis::linear(0.0, top);
     let cut = if largest > y.high() {
-        format!(", the largest of {} ms stands at the edge", number(largest))
+        format!(", cut off: the largest is {} ms", number(largest))
     } else {
         String::new()
     };
@@ -172,7 +172,7 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Pane
             number(bins[0].median),
             number(bins[bins.len() - 1].median)
         ),
-        unit: &format!("ms a token{cut}"),
+        unit: &format!("ms per token{cut}"),
         below: "generated token",
         x: Axis::with_ticks(
             0.0,
@@ -193,7 +193,7 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Pane
         let upper = bins.iter().map(|bin| (bin.middle(), bin.largest));
         let lower = bins.iter().rev().map(|bin| (bin.middle(), bin.least));
         let band: Vec<(f64, f64)> = upper.chain(lower).collect();
-        pen.mark(&format!("b {colour}"), &format!("{series} {size}: least to largest"));
+        pen.mark(&format!("b {colour}"), &format!("{series} {size}: range"));
         area.draw(&Polygon::new(band, BLACK.filled()))?;
         pen.mark(&format!("l {colour}"), &format!("{series} {size}: median"));
         let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.middle(), bin.median)).collect();
