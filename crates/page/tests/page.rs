@@ -177,7 +177,7 @@ fn percentiles_and_tpot_stand_under_the_table_and_in_the_summary() {
         assert_eq!(of(name), text, "{name}: {names:?} {texts:?}");
     }
     assert!(html.contains(
-        "takes 128.5 ms a token (p50 128.5, p90 230.5, p99 253.5; TPOT 132.5 ms) at batch 1 (prompt 16)"
+        "takes 128.5 ms per token (p50 128.5, p90 230.5, p99 253.5; TPOT 132.5 ms) at batch size 1, prompt length 16"
     ));
 }
 
