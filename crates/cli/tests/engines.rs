@@ -224,7 +224,8 @@ fn an_engine_is_measured_until_its_means_are_known() {
         assert!(counts.contains(&record.series().unwrap().generations.len()), "{record:?}");
     }
     assert!(
-        stdout.contains("each replicate stops once the 95 % confidence interval of its mean is within ±10 %: "),
+        stdout
+            .contains("each replicate stops once the 95 % confidence interval of its mean is within ±10 %: "),
         "{stdout}"
     );
 }

@@ -159,7 +159,10 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
     let [record] = &machine.0.records()[..] else { panic!("one record a cell") };
     assert_eq!(record.gpu.as_ref().unwrap().throttled_tries, 2);
     assert!(stdout.contains("1×16: mock: GPU clocks throttled: temperature (hardware) (100 % of the time)"));
-    assert!(stdout.contains("1×16: mock: measured again: the GPU throttled in 2 earlier attempts"), "{stdout}");
+    assert!(
+        stdout.contains("1×16: mock: measured again: the GPU throttled in 2 earlier attempts"),
+        "{stdout}"
+    );
 
     let machine = Machine::new(SWEEP);
     let (stdout, stderr) = texts(&machine.run(&["--throttle-retries", "0"], &[always]));

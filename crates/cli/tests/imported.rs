@@ -111,7 +111,10 @@ fn a_run_is_compared_with_a_tools_file() {
     insta::assert_debug_snapshot!(lines);
     // 130 tokens and 128 are generations of different lengths, by more than one token in a hundred.
     let notes = report["notes"].to_string();
-    assert!(notes.contains("wall-clock latencies are not compared where generation lengths differ"), "{notes}");
+    assert!(
+        notes.contains("wall-clock latencies are not compared where generation lengths differ"),
+        "{notes}"
+    );
 }
 
 /// Tests of llama-bench: prompt, tokens and context, and milliseconds.

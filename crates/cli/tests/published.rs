@@ -235,8 +235,7 @@ fn a_run_is_audited_and_its_findings_stand_under_its_table() {
     let text = std::fs::read_to_string(&records).unwrap();
     std::fs::write(&records, text.replace("\"device\":\"cpu\"", "\"device\":\"cuda:0\"")).unwrap();
     let table = stdout(&place, &["table", "run"], 0);
-    let finding =
-        "- audit: impossible: mock: token-bandwidth: 6 of 6 cells, 11.3–13.1 × the peak; worst: ";
+    let finding = "- audit: impossible: mock: token-bandwidth: 6 of 6 cells, 11.3–13.1 × the peak; worst: ";
     assert!(table.contains(finding), "{table}");
     let lines =
         |args: &[&str], of: &str| stdout(&place, args, 1).lines().filter(|line| line.contains(of)).count();

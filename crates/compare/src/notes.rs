@@ -29,7 +29,7 @@ pub(crate) fn notes(
             ));
         }
         if subject.missing > 0 {
-            let missing = subject.missing as usize;
+            let missing = subject.missing;
             notes.push(format!(
                 "{name} is incomplete: {} missing; `llama2-bench run --resume` measures them",
                 counted(missing, "record")

@@ -115,13 +115,11 @@ fn a_page_of_a_run_of_any_size_is_bounded_and_says_what_it_leaves_out() {
     let cell = |index: u32| on_gpu(measured("onnxruntime", 1 + index / 60, 16 * (1 + index % 60), 0, 0.002));
     let html = html(&[run("huge", (0..3600).map(cell).collect())]);
     assert!(html.len() < 10_000_000, "{} bytes", html.len());
-    assert!(
-        html.contains(
-            "Only the first 2000 of 3600 cells are shown; table.md and summary.csv have all."
-        )
-    );
+    assert!(html.contains("Only the first 2000 of 3600 cells are shown; table.md and summary.csv have all."));
     assert!(html.contains(" The last 1600 records are not drawn."));
-    let (count, _) = html.split_once(" of 3600 records fit into this page, the first replicates first; ").expect("what is left out");
+    let (count, _) = html
+        .split_once(" of 3600 records fit into this page, the first replicates first; ")
+        .expect("what is left out");
     let count: usize = count.rsplit('>').next().unwrap().trim_start_matches(": ").parse().unwrap();
     assert!((1000..3600).contains(&count), "{count}");
 }

@@ -118,9 +118,9 @@ fn terminal(greetings: &[Greeting], table: &Sheet, reasons: &IndexSet<String>) -
 fn markdown(table: &Sheet, reasons: &IndexSet<String>) -> String {
     let mut text = table.to_markdown();
     for (index, why) in reasons.iter().enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{}- [{}] {}\n",
+            "{}- [{}] {}",
             if index == 0 { "\n" } else { "" },
             index + 1,
             results::escape_markdown(why)

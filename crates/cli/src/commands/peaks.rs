@@ -171,7 +171,8 @@ mod tests {
             };
             notes(&best, &[])
         };
-        let warning = "busy machine: other processes used more than 10 % of CPU time: 48 %; the peaks may be too low";
+        let warning =
+            "busy machine: other processes used more than 10 % of CPU time: 48 %; the peaks may be too low";
         assert_eq!(with(Some(0.48)), [warning]);
         assert!(with(Some(0.09)).is_empty());
     }

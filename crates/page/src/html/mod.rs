@@ -143,8 +143,11 @@ fn compared(comparison: &Comparison, plots: &[Plot]) -> String {
         }
         Ok(report) => {
             let counts = report.counts();
-            let _ =
-                writeln!(text, "<p>Verdicts over all cells, metrics and means: {}.</p>", escape(&counts.to_string()));
+            let _ = writeln!(
+                text,
+                "<p>Verdicts over all cells, metrics and means: {}.</p>",
+                escape(&counts.to_string())
+            );
             let differences = report.differences.iter().map(|one| {
                 let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".into());
                 format!("{}: {} → {}", one.what, side(&one.baseline), side(&one.candidate))

@@ -61,7 +61,8 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         let colour = scene.colour(engine);
         let line = sign(Some(&format!("l {colour}")), &format!("p full {colour}"), scene.slot(engine));
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
-        let words = format!("{}: first token (point), median (line), range (band)", results::one_line(engine));
+        let words =
+            format!("{}: first token (point), median (line), range (band)", results::one_line(engine));
         Key::new(&band, &words)
     };
     let legend: Vec<Key> = engines.into_iter().map(key).collect();
