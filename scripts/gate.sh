@@ -69,7 +69,7 @@ for flag in "$@"; do
     esac
 done
 run=0
-"$bench" run "$sweep" --out "$out/candidate" "${engines[@]}" "${keep[@]}" || run=$?
+"$bench" run "$sweep" --out "$out/candidate" --peaks again "${engines[@]}" "${keep[@]}" || run=$?
 if [ "$run" -gt 1 ]; then
     exit "$run"
 fi

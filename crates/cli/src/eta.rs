@@ -1,29 +1,29 @@
-//! How long a sweep still takes, by the time that its cells took so far.
+//! Estimates the remaining time of a sweep from the time of its cells so far.
 
 use std::time::Duration;
 
 use protocol::{Phase, Progress};
 
-/// The work of a sweep's cells, by floating-point operations, and how fast it went.
+/// The work of a sweep's cells in floating-point operations, and the time so far.
 pub(crate) struct Eta {
     work: Vec<f64>,
-    /// Seconds and work of the cells measured here.
+    /// Seconds and work of the cells that this session measured.
     spent: (f64, f64),
 }
 
 impl Eta {
-    /// Cells with this much work each.
+    /// Creates an estimate for cells with this work each.
     pub(crate) fn new(work: Vec<f64>) -> Self {
         Self { work, spent: (0.0, 0.0) }
     }
 
-    /// A cell was measured.
+    /// Adds the time of a measured cell.
     pub(crate) fn add(&mut self, index: usize, took: Duration) {
         self.spent.0 += took.as_secs_f64();
         self.spent.1 += self.work[index];
     }
 
-    /// What is left where this cell stands so; nothing is known before the first cell ended.
+    /// The remaining time at this progress of a cell; `None` before the first cell has ended.
     pub(crate) fn left(&self, index: usize, progress: Option<&Progress>) -> Option<Duration> {
         let (seconds, work) = self.spent;
         if work == 0.0 {
@@ -40,7 +40,7 @@ impl Eta {
     }
 }
 
-/// How much of its phase is done.
+/// The share of its phase that is done.
 pub(crate) fn share(progress: &Progress) -> f64 {
     (f64::from(progress.done) / f64::from(progress.of.max(1))).min(1.0)
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_by_what_was_done() {
+    fn the_remaining_time_follows_from_the_time_so_far() {
         let mut eta = Eta::new(vec![1.0, 2.0, 3.0]);
         assert_eq!(eta.left(0, None), None);
         eta.add(0, Duration::from_secs(10));

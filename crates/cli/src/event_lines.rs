@@ -1,4 +1,4 @@
-//! A session's events as lines, for whoever shows them.
+//! Lines for a session's events.
 
 use std::path::Path;
 
@@ -7,30 +7,31 @@ use protocol::{CellFailure, FailureKind, Measurement};
 use results::{Figures, format_short};
 
 use crate::format::describe_verification;
+use crate::words::count;
 
-/// The line of an event that everybody shows alike; `None` for others.
+/// The line of an event that the plain and the live view show alike; `None` for others.
 pub(crate) fn line(event: &Event<'_>) -> Option<String> {
     Some(match *event {
         Event::Opened { dirs, cells, done } => {
-            let resumed = if done > 0 { format!(", {done} of them measured already") } else { String::new() };
-            format!("{}: {cells} cells{resumed}", joined(dirs))
+            let resumed = if done > 0 { format!(", {done} already measured") } else { String::new() };
+            format!("{}: {}{resumed}", joined(dirs), count(cells, "cell"))
         }
         Event::Verified(verification) => format!("verified {}", describe_verification(verification)),
         Event::MeasuredApart { model, engine, note } => format!("{model} {engine}: {note}"),
         Event::Farewell { engine, error } => {
-            format!("warning: {engine}: its worker did not end in order: {error}")
+            format!("warning: {engine}: the worker did not shut down cleanly: {error}")
         }
         Event::FolderGone { what } => format!("warning: {what}"),
         Event::MeasuredAgain { cell, attempt, attempts, why } => format!(
-            "{}: the GPU throttled: {why}: measuring again, attempt {attempt} of {attempts}",
+            "{}: the GPU throttled ({why}): measuring the cell again, attempt {attempt} of {attempts}",
             cell_name(&cell)
         ),
         Event::AskedAgain { cell, why } => format!(
-            "{}: {why}: asking again with another number of forwards, to tell a wrong clock from a slow warm-up",
+            "{}: {why}: measuring once more with a different number of forwards, to tell a wrong clock from a slow warm-up",
             cell_name(&cell)
         ),
         Event::RetryFailed { cell, why } => format!(
-            "{}: the further try ended early: {why}: keeping the one before, marked as throttled",
+            "{}: the retry failed: {why}: keeping the earlier measurement, marked as throttled",
             cell_name(&cell)
         ),
         _ => return None,
@@ -42,7 +43,7 @@ pub(crate) fn joined(dirs: &[&Path]) -> String {
     dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
-/// Which side of so many this is, after a space; nothing where there is one.
+/// The name of a side, after a space; nothing where there is only one.
 pub(crate) fn side_word(side: usize, sides: usize) -> &'static str {
     match side {
         _ if sides == 1 => "",
@@ -51,7 +52,7 @@ pub(crate) fn side_word(side: usize, sides: usize) -> &'static str {
     }
 }
 
-/// A measured cell, under the header of the growing table.
+/// The row of a measured cell, under the header of the growing table.
 pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
     let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
     match (Figures::new(std::slice::from_ref(measurement)), measurement.failure()) {
@@ -68,7 +69,7 @@ pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String 
     }
 }
 
-/// A cell, by its model, engine and sizes.
+/// The name of a cell: model, engine, sizes and replicate.
 pub(crate) fn cell_name(cell: &Cell<'_>) -> String {
     let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
     let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };

@@ -24,6 +24,7 @@ mod sweep_file;
 mod tables;
 mod time_breakdown;
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 

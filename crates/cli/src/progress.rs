@@ -1,4 +1,4 @@
-//! What a sweep looks like while it runs: on a terminal rows that grow over a live line, elsewhere a line a cell.
+//! Shows a running sweep: on a terminal a growing table over a live line, elsewhere one line per cell.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -15,7 +15,7 @@ use crate::format::{clock, duration};
 use crate::printer;
 use crate::slow_steps::{SLOW, SlowSteps};
 
-/// The seconds of a step that takes long.
+/// Writes the seconds of a slow step.
 fn slow(state: &ProgressState, text: &mut dyn fmt::Write) {
     if state.elapsed() >= SLOW {
         let _ = write!(text, "  {} s", state.elapsed().as_secs());
@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     cells: usize,
     header_shown: bool,
     started: Instant,
-    /// How many runs are measured interleaved.
+    /// Number of runs that are measured interleaved.
     sides: usize,
     side: &'static str,
     current: String,
@@ -147,7 +147,7 @@ impl Progress {
         }
     }
 
-    /// A step begins that may take long.
+    /// Begins a step that may take long.
     fn begin(&self, step: String) {
         self.message(&step);
         if let Some(live) = &self.live {
@@ -158,7 +158,7 @@ impl Progress {
         }
     }
 
-    /// The present cell, and which of how many it is.
+    /// The present cell and its place in the sweep.
     fn place(&self) -> String {
         format!("[{}/{}] {}", self.current_index + 1, self.cells, self.current)
     }

@@ -1,14 +1,14 @@
-//! A session from the command line: what is told before and while it measures, and what follows.
+//! A session from the command line: its notices, its measurement, and what follows.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::{Destination, Notice, RunSummary, Session, SessionOptions, Variant, Verify};
+use harness::{Destination, Notice, PeaksOfSession, RunSummary, Session, SessionOptions, Variant, Verify};
 use protocol::ProgramVersion;
 use results::RunFolder;
 
-use crate::args::{HistoryFlags, MeasureArgs};
+use crate::args::{HistoryFlags, MeasureArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
 use crate::format::{describe_peaks, shell_command};
 use crate::slow_steps::SlowSteps;
@@ -16,7 +16,7 @@ use crate::tables::write_run;
 use crate::watch::Shown;
 use crate::{history_folder, printer, time_breakdown};
 
-/// Makes ready to measure the variants, and tells what is found out meanwhile.
+/// Prepares a session for the variants, and prints its notices.
 pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -> Result<Session> {
     let program = ProgramVersion {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -24,7 +24,12 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
     };
     let options = SessionOptions {
         program,
-        peaks: !args.no_peaks,
+        peaks: match variants.len() {
+            _ if args.no_peaks => PeaksOfSession::None,
+            1 => PeaksOfSession::Kept,
+            // What is compared has peaks of its own hour.
+            _ => PeaksOfSession::Measured,
+        },
         verify: args.verify(),
         exclusive: args.exclusive,
         require_idle: args.require_idle,
@@ -42,8 +47,16 @@ pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -
 fn line(notice: &Notice<'_>) -> Option<String> {
     Some(match notice {
         Notice::Greeting { .. } | Notice::MeasuringPeaks { .. } => return None,
+        Notice::PeaksBegin { about } => {
+            format!("measuring peak memory bandwidth and FLOP/s, about {} s", about.as_secs())
+        }
+        Notice::KeptPeaks(best) => {
+            let measured_at = best.measured_at.as_deref().unwrap_or("an earlier run");
+            format!("{} (measured {measured_at}; --peaks again measures them anew)", describe_peaks(best))
+        }
+        Notice::DamagedPeaks(why) => format!("warning: kept peaks: {why}: measuring them anew"),
         Notice::SharedGpu { device, others } => {
-            format!("warning: {device} is also used by {others}: figures may be theirs, too")
+            format!("warning: {device} is also used by {others}: latencies may include their work")
         }
         Notice::WaitingForIdle { limit, busy } => waiting_for_idle(*limit, busy),
         Notice::Unrecorded(what) => format!("warning: {what}"),
@@ -52,17 +65,18 @@ fn line(notice: &Notice<'_>) -> Option<String> {
     })
 }
 
-/// What is said while the machine is busy.
+/// The line that is printed while the machine is busy.
 pub(crate) fn waiting_for_idle(limit: Duration, busy: &str) -> String {
-    format!("waiting for an idle machine, {} s at most: {busy}", limit.as_secs())
+    format!("waiting up to {} s for an idle machine: {busy}", limit.as_secs())
 }
 
-/// Measures what the folders lack and writes their tables; prints those of a run that is alone. Where that does not go to
-/// its end, shows the command that goes on, which `again` makes of the folders; else where the time went. A cell that failed is a finding of a run that is
-/// alone; of two sides the comparison says what it is.
+/// Measures what the folders lack and writes their tables; prints those of a single run in this format, or in the default one. A session that stops early shows the command
+/// that continues it, which `again` makes of the folders; one that ends shows where the time went. A failed cell is a finding of a single
+/// run; for two sides the comparison decides.
 pub(crate) fn measure(
     session: &mut Session,
     watch: bool,
+    format: Option<ResultFormat>,
     again: &dyn Fn(&[RunFolder]) -> String,
 ) -> Result<ExitStatus> {
     let mut shown = Shown::new(session, watch);
@@ -73,7 +87,7 @@ pub(crate) fn measure(
     let is_alone = folders.len() == 1;
     let written = folders
         .iter()
-        .try_fold(false, |found, folder| Ok(write_run(folder, is_alone.then_some(None))? | found));
+        .try_fold(false, |found, folder| Ok(write_run(folder, is_alone.then_some(format))? | found));
     if !matches!(outcome, Ok(RunSummary { interrupted: false, .. }))
         && let Err(error) = &written
     {
@@ -81,7 +95,10 @@ pub(crate) fn measure(
     }
     match outcome {
         Ok(RunSummary { interrupted: true, .. }) => {
-            printer::line(&format!("interrupted: `{}` measures the rest", again(folders)));
+            printer::line(&format!(
+                "interrupted: finished cells are kept; continue with `{}`",
+                again(folders)
+            ));
             Ok(ExitStatus::Interrupted)
         }
         Ok(summary) => {
@@ -93,16 +110,14 @@ pub(crate) fn measure(
         Err(error) => {
             if folders.iter().all(RunFolder::is_in_place) {
                 let again = again(folders);
-                printer::line(&format!(
-                    "stopped: what was measured before is kept: `{again}` measures the rest"
-                ));
+                printer::line(&format!("stopped: finished cells are kept; continue with `{again}`"));
             }
             Err(error.into())
         }
     }
 }
 
-/// Where it is asked for, keeps what the run in `dir` measured for `history`.
+/// Keeps the run in `dir` for `history`, where that is asked for.
 pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
     if let Some(history) = &flags.dir {
         let file = history_folder::add(history, dir, flags.revision.as_deref())?;
@@ -111,7 +126,7 @@ pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The command that measures what the folder of a session lacks; `more` are the flags of its variants.
+/// The command that measures the missing cells of a session's folder; `more` are the flags of its variants.
 pub(crate) fn resume_command(dir: &Path, args: &MeasureArgs, more: &[String]) -> String {
     let mut words = ["llama2-bench", "run", "--resume"].map(str::to_owned).to_vec();
     words.push(dir.display().to_string());

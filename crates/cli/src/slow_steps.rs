@@ -1,4 +1,4 @@
-//! A line on stderr while a step takes long, so that nobody wonders whether anything happens.
+//! A line on stderr while a step takes long, so that the user sees that something happens.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use crate::printer;
 
 /// A step that takes this long is slow.
 pub(crate) const SLOW: Duration = Duration::from_secs(2);
-/// When a step is told of, in seconds since its start; each minute after the last.
+/// Seconds after its start at which a step is mentioned; after the last one, each minute.
 const TOLD_AT: [u64; 4] = [SLOW.as_secs(), 10, 30, 60];
 
 /// Watches over the present step.
@@ -38,7 +38,7 @@ struct Step {
 }
 
 impl SlowSteps {
-    /// Nothing is watched yet. Without a thread to be had, nothing will be told.
+    /// Starts the thread that watches. Where there is none to be had, nothing is printed.
     pub(crate) fn start() -> Self {
         let shared = Arc::new(Shared::default());
         let watched = Arc::clone(&shared);
@@ -46,33 +46,33 @@ impl SlowSteps {
         Self { shared, thread: thread.ok() }
     }
 
-    /// A step begins, and ends the one before.
+    /// Begins a step, and ends the one before.
     pub(crate) fn begin(&self, text: String) {
         self.shared.lock().step =
             Some(Step { text, started: Instant::now(), due: next_after(Duration::ZERO) });
         self.shared.changed.notify_all();
     }
 
-    /// The present step ended.
+    /// Ends the present step.
     pub(crate) fn end(&self) {
         self.shared.lock().step = None;
     }
 
-    /// Where the present step stands by now.
+    /// Replaces the text of the present step.
     pub(crate) fn update(&self, text: String) {
         if let Some(step) = &mut self.shared.lock().step {
             step.text = text;
         }
     }
 
-    /// A step of a session that begins.
+    /// Begins the step of a notice.
     pub(crate) fn hear(&self, notice: &Notice<'_>) {
         match notice {
             Notice::Greeting { engine } => {
-                self.begin(format!("starting {engine} to hear which version it is"));
+                self.begin(format!("starting {engine} to ask its version"));
             }
             Notice::MeasuringPeaks { engine } => {
-                self.begin(format!("measuring what the device can do with {engine}"));
+                self.begin(format!("measuring peaks with {engine}"));
             }
             _ => {}
         }
@@ -84,7 +84,7 @@ impl Drop for SlowSteps {
         self.shared.lock().has_ended = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A line that could not be written is no reason to end otherwise.
+            // A line that could not be written changes nothing.
             let _ = thread.join();
         }
     }
@@ -113,7 +113,7 @@ impl Shared {
 }
 
 impl Step {
-    /// What is to be said of a step that has taken this long, once each time.
+    /// The line for a step that has taken this long, once each time.
     fn line(&mut self, elapsed: Duration) -> Option<String> {
         if elapsed < self.due {
             return None;
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_told_of_more_and_more_rarely() {
+    fn a_step_is_mentioned_less_and_less_often() {
         let mut step =
             Step { text: "loading".into(), started: Instant::now(), due: next_after(Duration::ZERO) };
         let tenths = (0..2400).map(|tenth| Duration::from_millis(tenth * 100));

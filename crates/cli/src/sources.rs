@@ -1,4 +1,4 @@
-//! Runs and files with tables, as the user names them; what of a file is not read is said.
+//! Reads runs and files with tables, and prints what of a file is not read.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use results::{PublishedFile, Source};
 use crate::args::ReadArgs;
 use crate::printer;
 
-/// Reads runs' folders and files with tables, at the same time, and says what of the files is not read.
+/// Reads runs' folders and files with tables in parallel, and prints what of the files is not read.
 ///
 /// # Errors
-/// Where one can't be read, or all say themselves what a flag gives.
+/// Where one can't be read, or where a flag gives what all files already state.
 pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Result<Vec<Source>> {
     let options = args.options()?;
     let sources: Vec<_> = std::thread::scope(|scope| {
@@ -33,7 +33,7 @@ pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Resul
         };
         ensure!(
             sources.iter().zip(paths).any(is_used),
-            "{flag}: for files that do not say it themselves, and all do here: leave it out"
+            "{flag}: all files here already state this: leave the flag out"
         );
     }
     for source in &sources {
@@ -44,7 +44,7 @@ pub(crate) fn read<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Resul
     Ok(sources)
 }
 
-/// Reads as [`read`] does, and says which headings can't be read.
+/// [`read`] that also prints which headings can't be read.
 pub(crate) fn read_with_headings<P: AsRef<Path> + Sync>(paths: &[P], args: &ReadArgs) -> Result<Vec<Source>> {
     let sources = read(paths, args)?;
     for source in &sources {
@@ -55,12 +55,12 @@ pub(crate) fn read_with_headings<P: AsRef<Path> + Sync>(paths: &[P], args: &Read
     Ok(sources)
 }
 
-/// Says what of a file is not read.
+/// Prints what of a file is not read.
 pub(crate) fn say_remarks(file: &PublishedFile) {
     file.remarks().for_each(note);
 }
 
-/// Says what a reader may not expect.
+/// Prints a note.
 pub(crate) fn note(remark: impl AsRef<str>) {
     printer::line(&results::one_line(&format!("note: {}", remark.as_ref())));
 }

@@ -1,14 +1,15 @@
-//! Where a sweep is read from, and where its run goes.
+//! Reads sweeps, and finds the folders of their runs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use harness::{Destination, QUICK_SWEEP, Sweep, SweepKeys};
+use protocol::EnginesFile;
 use results::RunFolder;
 
 use crate::printer;
 
-/// The sweep's settings, and its name for the run's folder; the built-in sweep where no file is given.
+/// Reads a sweep's settings, and its name for the run's folder; the built-in sweep where no file is given.
 pub(crate) fn read_settings(path: Option<&Path>) -> Result<(SweepKeys, String)> {
     let Some(path) = path else {
         return Ok((Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?, "quick".into()));
@@ -20,12 +21,17 @@ pub(crate) fn read_settings(path: Option<&Path>) -> Result<(SweepKeys, String)> 
     Ok((Sweep::settings(&text, &path.display().to_string(), base)?, name))
 }
 
-/// Opens an earlier run's folder, to measure what it lacks; by its own sweep where no file is given.
-pub(crate) fn open_earlier(
-    dir: &Path,
-    sweep: Option<&Path>,
-    allow_mixed: bool,
-) -> Result<(SweepKeys, Destination)> {
+/// An earlier run that is continued.
+pub(crate) struct EarlierRun {
+    /// Its own settings, or those of the given file.
+    pub(crate) settings: SweepKeys,
+    pub(crate) destination: Destination,
+    /// The engines file that it began with.
+    pub(crate) engines_file: Option<EnginesFile>,
+}
+
+/// Opens an earlier run's folder to measure its missing cells, with its own sweep where no file is given.
+pub(crate) fn open_earlier(dir: &Path, sweep: Option<&Path>, allow_mixed: bool) -> Result<EarlierRun> {
     let (folder, warning) = RunFolder::open(dir)?;
     if let Some(warning) = warning {
         printer::line(&format!("warning: {warning}"));
@@ -37,10 +43,11 @@ pub(crate) fn open_earlier(
             Sweep::settings_of_run(text, &path.display().to_string(), dir)?
         }
     };
-    Ok((settings, Destination::Earlier { folder, allow_mixed }))
+    let engines_file = folder.last_environment().engines_file.clone();
+    Ok(EarlierRun { settings, destination: Destination::Earlier { folder, allow_mixed }, engines_file })
 }
 
-/// The folder of a run for which none is given.
+/// The default folder of a run.
 #[expect(clippy::disallowed_methods, reason = "a folder's name")]
 pub(crate) fn default_dir(name: &str) -> PathBuf {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");

@@ -39,7 +39,7 @@ fn place() -> Place {
 }
 
 #[test]
-fn a_checkpoint_s_files_are_bounded() {
+fn checkpoint_files_are_bounded() {
     let place = place();
     let list = ["run", "sweep.toml", "--list"];
     let numbers = |bytes: usize| format!("[{}0]", "0,".repeat(bytes / 2));
@@ -131,7 +131,7 @@ fn names_and_tables_are_bounded() {
 
 /// A worker that says more than one has to say has failed.
 #[test]
-fn a_worker_s_notes_are_bounded() {
+fn worker_notes_are_bounded() {
     let place = Place::new();
     place.write(
         "worker.py",

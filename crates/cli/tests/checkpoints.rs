@@ -230,7 +230,7 @@ fn a_folder_without_a_checkpoint_says_what_it_is_and_what_to_do() {
 }
 
 #[test]
-fn a_model_of_the_hub_s_cache_has_its_repository_s_name() {
+fn a_model_in_the_hub_cache_is_named_after_its_repository() {
     let place = Place::new();
     write(&place.path("hub/models--meta-llama--Llama-2-7b-hf/snapshots/01c7f73d"), &config(), &tensors());
     let sweep = "models = [\"hub/models--meta-llama--Llama-2-7b-hf/snapshots/01c7f73d\"]\nengines = [\"mock\"]\nbatch_sizes = [1]\n\

@@ -90,7 +90,8 @@ fn the_same_build_on_both_sides_is_unchanged() {
     std::fs::create_dir(place.path("empty")).unwrap();
     let message = "error: --against empty: there is no llama2-bench-mock, the worker of mock\n";
     place.bench(&["run", "sweep.toml", "--against", "empty"]).assert().code(2).stderr(message);
-    let message = "error: --threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --format, --budget and";
+    let message =
+        "error: --threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --budget and";
     place.bench(&["run", "--threshold", "1%"]).assert().code(2).stderr(starts_with(message));
 }
 
@@ -374,7 +375,6 @@ fn history_shows_where_a_level_changed() {
         let slowdown = if revision < 8 { "mock.slowdown=1.0" } else { "mock.slowdown=1.2" };
         let name = format!("r{revision:02}");
         run(&place, &name, &["--option", slowdown]);
-        // Runs of one second would have names in the order of their revisions: so they are told apart.
         let path = place.path(&format!("{name}/environment.json"));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut environment: Value = serde_json::from_str(&text).unwrap();
@@ -394,29 +394,59 @@ fn history_shows_where_a_level_changed() {
     place.write("kept/0.json", "");
     place.write("kept/bad.json", "{}");
     place.bench(&["history", "kept", "--threshold", "10%"]).assert().success().stdout(text).stderr(
-        starts_with("warning: kept/0.json: left out: EOF while parsing")
-            .and(contains("\nwarning: kept/bad.json: left out: missing field")),
+        starts_with("warning: kept/0.json: skipped: EOF while parsing")
+            .and(contains("\nwarning: kept/bad.json: skipped: missing field")),
     );
 }
 
 #[test]
-fn runs_of_the_same_second_are_kept_apart_and_one_that_is_added_twice_is_one() {
+fn runs_of_the_same_second_keep_their_order_and_one_that_is_added_twice_is_one() {
     let place = Place::new();
-    for (name, option) in [("a", "noise=0.01"), ("b", "noise=0.02")] {
+    for (name, option) in [("b", "noise=0.01"), ("a", "noise=0.02")] {
         run(&place, name, &["--option", &format!("mock.{option}")]);
         let path = place.path(&format!("{name}/environment.json"));
         let mut environment = read_json(&path);
         environment["started"] = "2026-01-01T00:00:00Z".into();
         std::fs::write(&path, environment.to_string()).unwrap();
         for _ in 0..2 {
-            place.bench(&["history", "kept", "--add", name, "--revision", "r"]).assert().success();
+            place.bench(&["history", "kept", "--add", name, "--revision", name]).assert().success();
         }
     }
     let files: Vec<_> =
         std::fs::read_dir(place.path("kept")).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 2);
     std::fs::copy(&files[0], place.path("kept/older-name.json")).unwrap();
+    let assert = place.bench(&["history", "kept", "--json"]).assert().success();
+    let json: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let revisions =
+        json["series"][0]["runs"].as_array().unwrap().iter().map(|run| run["revision"].as_str().unwrap());
+    assert_eq!(revisions.collect::<Vec<_>>(), ["b", "a"], "in the order in which they were added");
     place.bench(&["history", "kept"]).assert().success().stdout(contains("· 2 runs\n"));
+}
+
+#[test]
+fn runs_that_share_no_cell_are_groups_and_what_differs_is_named() {
+    let place = Place::new();
+    place.bench(&["history", "none"]).assert().code(2);
+    std::fs::create_dir(place.path("kept")).unwrap();
+    place.bench(&["history", "kept"]).assert().success().stdout(contains("no runs are kept here"));
+    for (name, size) in [("a", "16"), ("b", "64"), ("c", "16")] {
+        run(&place, name, &["--prompt-length", size]);
+        place.bench(&["history", "kept", "--add", name]).assert().success();
+    }
+    run(&place, "d", &["--prompt-length", "16", "--prompt-runs", "6"]);
+    let assert = place.bench(&["history", "kept", "--add", "d"]).assert().success();
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let heads: Vec<&str> = text.lines().filter(|line| line.starts_with('(')).collect();
+    assert_eq!(heads.len(), 3, "{text}");
+    assert!(heads[0].starts_with("(1) LLaMA-2 15M") && heads[0].ends_with("· 2 runs"), "{text}");
+    assert!(
+        text.ends_with(
+            "\nThese runs are not one series. They differ in:\n  \
+             procedure.prompt_runs: (1) 5, (2) 5, (3) 6\n  sizes: (1) 1×16, 4×16, (2) 1×64, 4×64, (3) 1×16, 4×16\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -449,7 +479,7 @@ fn what_is_open_is_measured_again_until_the_budget_is_spent() {
     let resumed = ["run", "--resume", "slower", "--against-option", "mock.slowdown=1", "--budget", "10m"];
     place.bench(&resumed).args(ANY_MEMORY).assert().code(1).stdout(contains("35 regressed"));
     // Without time left nothing is measured again, and that is told.
-    let told = "cells are still open (6), and the budget has 0 s left";
+    let told = "6 cells still open, and 0 s of the budget left";
     run("late", &["--replicates", "1", "--budget", "1ms"]).code(3);
     assert!(std::fs::read_to_string(place.path("late/comparison.md")).unwrap().contains(told));
     let message = "expected a duration such as 15m or 90s, found \"soon\"";

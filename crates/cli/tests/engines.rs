@@ -42,7 +42,7 @@ fn greedy_tokens_are_transformers() {
 }
 
 #[test]
-fn a_text_goes_through_the_checkpoint_s_tokenizer() {
+fn a_text_goes_through_the_tokenizer_of_the_checkpoint() {
     let place = Place::new();
     let dir = fixture("tiny-mha");
     let texts: Vec<String> = ENGINES

@@ -111,7 +111,7 @@ fn strange_workers_are_rows_too() {
                 "{load}; read measure; echo '{{\"reply\":\"measured\",\"prompt_seconds\":[],\"generations\":[],\"memory\":{{}},\"tokens_sha256\":\"\"}}'"
             ),
             Some(FailureKind::Failed),
-            "another number of figures than was asked for",
+            "wrong number of samples",
         ),
         (
             format!(
@@ -141,7 +141,7 @@ fn strange_workers_are_rows_too() {
 }
 
 #[test]
-fn a_worker_s_words_do_not_steer_the_terminal() {
+fn worker_output_does_not_control_the_terminal() {
     let place = Place::new();
     let failed = r#"{"reply":"failed","phase":"load","message":"red \u001b[31m text"}"#;
     place.write("engines.toml", &scripted(&format!("read load; echo '{failed}'; read end")));

@@ -107,7 +107,7 @@ fn every_fault_at_every_moment_lands_where_it_should() {
 }
 
 #[test]
-fn an_engine_that_can_t_say_hello_stops_the_run_before_anything_is_written() {
+fn an_engine_without_a_hello_stops_the_run_before_anything_is_written() {
     for (kind, error) in [
         ("error", "with a second line"),
         ("segfault", "ended by SIGSEGV: about to touch address 0"),

@@ -223,7 +223,7 @@ fn clocks_are_locked_for_the_run_and_its_record_says_so() {
 }
 
 #[test]
-fn a_clock_in_mhz_is_locked_as_such_and_an_engine_s_crash_leaves_it_to_be_reset() {
+fn a_clock_in_mhz_is_locked_and_reset_after_an_engine_crash() {
     let fault = "fault = { kind = \"segfault\", phase = \"decode\" }";
     let machine = Machine::new(&format!("lock_gpu_clocks = 1410\n{SWEEP}\n[options.mock]\n{fault}\n"));
     let output = machine.run(&[], &[]);

@@ -74,9 +74,11 @@ fn the_audit_asks_for_what_no_tool_says() {
 fn a_flag_that_no_file_needs_is_refused_by_itself() {
     let place = place();
     let arguments = ["table", "llama-bench.json", "--heading", HEADING, "--batch-size", "4"];
-    place.bench(&arguments).assert().code(2).stderr(contains(
-        "error: --batch-size: for files that do not say it themselves, and all do here: leave it out",
-    ));
+    place
+        .bench(&arguments)
+        .assert()
+        .code(2)
+        .stderr(contains("error: --batch-size: all files here already state this: leave the flag out"));
     place
         .bench(&["table", "vllm.json"])
         .assert()

@@ -50,7 +50,7 @@ fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
     let rest: Vec<String> = lines.collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(rest, ["interrupted: `llama2-bench run --resume run` measures the rest"]);
+    assert_eq!(rest, ["interrupted: finished cells are kept; continue with `llama2-bench run --resume run`"]);
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.lines().filter(|line| line.starts_with("| mock")).count(), 2);
     assert_eq!(place.records().len(), 2);

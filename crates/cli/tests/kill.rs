@@ -92,7 +92,7 @@ fn signal(child: &Child, signal: libc::c_int) {
 }
 
 #[test]
-fn a_worker_s_children_do_not_outlive_the_program_however_it_ends() {
+fn children_of_a_worker_do_not_outlive_the_program_however_it_ends() {
     assert_eq!(children_after(|child| signal(child, libc::SIGKILL)), 0, "after SIGKILL");
     assert_eq!(children_after(|child| signal(child, libc::SIGINT)), 0, "after Ctrl-C");
     assert_eq!(children_after(|child| signal(child, libc::SIGTERM)), 0, "after SIGTERM");

@@ -51,7 +51,7 @@ fn another_schema_is_an_error_that_names_the_header() {
 
 /// Each table of `tests/tables`: its exit code beside the plain one, and what is said of it.
 #[test]
-fn a_decorated_table_has_the_plain_one_s_figures_or_is_refused() {
+fn a_decorated_table_has_the_same_figures_as_the_plain_one_or_is_refused() {
     let place = Place::new();
     let tables: [(&str, &str, i32, &str); 11] = [
         ("plain.md", include_str!("tables/plain.md"), 0, ""),
@@ -107,7 +107,7 @@ fn a_decorated_table_has_the_plain_one_s_figures_or_is_refused() {
         .bench(&["compare", "plain.md", "bold.md", "--engine", "onnxruntime"])
         .assert()
         .code(2)
-        .stderr("error: --engine: for files that do not say it themselves, and all do here: leave it out\n");
+        .stderr("error: --engine: all files here already state this: leave the flag out\n");
     place
         .bench(&["audit", "benchmark_e2e.csv", "--engine", "onnxruntime", "--heading", "7B"])
         .assert()
@@ -151,7 +151,7 @@ fn both_editions_are_built_in_and_named() {
 }
 
 #[test]
-fn a_run_s_json_is_read_as_the_run_is() {
+fn the_json_of_a_run_reads_as_the_run() {
     let place = Place::new();
     place.run(MOCK, &[]);
     for format in ["json", "csv", "markdown"] {
@@ -174,7 +174,7 @@ fn a_run_s_json_is_read_as_the_run_is() {
 }
 
 #[test]
-fn a_script_s_csv_is_reproduced_with_the_engine_that_is_asked_for() {
+fn the_csv_of_a_script_is_reproduced_with_the_given_engine() {
     let place = Place::new();
     place
         .write("genai.csv", "Batch Size,Prompt Length,Prompt Processing Latency (ms)\n1,16,11.97\n1,64,12\n");
@@ -337,7 +337,7 @@ fn a_published_table_is_a_sweep() {
 }
 
 #[test]
-fn what_can_t_run_here_is_said_and_another_device_is_no_verdict() {
+fn rows_that_cannot_run_here_are_named_and_another_device_gives_no_verdict() {
     let place = Place::new();
     place.write("a.md", PUBLISHED);
     let engines = format!("[onnxruntime]\ncommand = [{:?}]\n", common::worker("llama2-bench-mock"));

@@ -78,7 +78,7 @@ fn describe(record: &Measurement) -> String {
 }
 
 #[test]
-fn a_rank_s_end_in_every_phase_is_its_cell_s_and_no_other_s() {
+fn the_end_of_a_rank_in_every_phase_affects_only_its_cell() {
     if !mpi::is_there() {
         return;
     }
@@ -125,7 +125,7 @@ fn busy_rank(place: &Place, rank: usize, ticks: u64) -> libc::pid_t {
 }
 
 #[test]
-fn a_real_engine_s_rank_that_is_killed_or_stopped_is_named_and_the_next_cell_runs() {
+fn a_killed_or_stopped_rank_of_a_real_engine_is_named_and_the_next_cell_runs() {
     if !mpi::is_there() {
         return;
     }
@@ -174,7 +174,7 @@ fn without_mpirun_the_error_names_the_package() {
 }
 
 #[test]
-fn what_can_t_be_several_ranks_is_refused_before_anything_is_loaded() {
+fn an_engine_without_ranks_is_refused_before_anything_is_loaded() {
     let place = Place::new();
     place.write("sweep.toml", &sweep("").replace("faulty", "reference"));
     let stderr = |arguments: &[&str]| {

@@ -146,11 +146,11 @@ fn a_run_that_was_killed_before_it_began_can_begin() {
 }
 
 #[test]
-fn what_is_no_run_s_is_not_replaced_and_links_are_not_followed() {
+fn other_files_are_not_replaced_and_links_are_not_followed() {
     let place = Place::new();
     place.write("sweep.toml", MOCK);
     place.bench(&["run", "sweep.toml", "--out", "."]).assert().code(2).stderr(
-        "error: .: there is a sweep.toml already, which a run would replace: --out starts elsewhere\n",
+        "error: .: no run and not empty (it holds sweep.toml): choose a new or empty folder with --out\n",
     );
     place.run(MOCK, &[]);
     let victim = place.write("victim", "mine");
@@ -192,7 +192,7 @@ fn files_of_further_parts_are_found_before_anything_is_measured() {
         std::fs::create_dir(place.path("run")).unwrap();
         place.write(&format!("run/{name}"), "{}");
         place.bench(&["run", "sweep.toml", "--out", "run"]).assert().code(2).stderr(format!(
-            "error: run: there is a {name} already, which a run would replace: --out starts elsewhere\n"
+            "error: run: no run and not empty (it holds {name}): choose a new or empty folder with --out\n"
         ));
         assert!(!place.path("run/measurements.jsonl").exists());
     }
@@ -374,7 +374,7 @@ fn in_schema_1(line: &str) -> String {
 }
 
 #[test]
-fn a_run_of_an_earlier_version_goes_on_and_says_what_can_t_be_checked() {
+fn a_run_of_an_earlier_version_continues_and_names_what_was_not_checked() {
     let place = Place::new();
     place.run(MOCK, &[]);
     let table = std::fs::read_to_string(place.path("run/table.md")).unwrap();
@@ -390,7 +390,7 @@ fn a_run_of_an_earlier_version_goes_on_and_says_what_can_t_be_checked() {
     std::fs::write(&environment, facts.to_string()).unwrap();
     place.bench(&["table", "run"]).assert().success();
     place.bench(&["run", "--resume", "run"]).assert().success().stderr(
-        contains("6 cells, 4 of them measured already").and(contains(
+        contains("6 cells, 4 already measured").and(contains(
             "warning: run: an earlier version did not record model llama2-15m, worker of mock: whether they are the same now \
              can't be checked\n",
         )),

@@ -7,7 +7,7 @@ use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 
 #[test]
-fn a_sweep_prints_the_documents_table_and_fills_its_folder() {
+fn a_sweep_prints_the_published_table_and_fills_its_folder() {
     let place = Place::new();
     let (code, stdout) = place.run(MOCK, &[]);
     assert_eq!(code, 0);
@@ -56,7 +56,7 @@ fn every_printed_throughput_equals_its_formula() {
 }
 
 #[test]
-fn a_run_s_tables_are_made_again_byte_for_byte() {
+fn the_tables_of_a_run_are_made_again_byte_for_byte() {
     let place = Place::new();
     place.run(MOCK, &[]);
     for (format, file) in [("markdown", "run/table.md"), ("csv", "run/summary.csv")] {
@@ -128,6 +128,123 @@ fn a_list_measures_nothing() {
 }
 
 #[test]
+fn a_list_has_four_formats_and_says_what_loading_takes() {
+    let place = Place::new();
+    place.write("sweep.toml", &MOCK.replace("[\"mock\"]", "[\"mock\", \"onnxruntime\"]"));
+    let list = |format: &str| {
+        let assert = place.bench(&["run", "sweep.toml", "--list", "--format", format]).assert().success();
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    assert!(list("terminal").contains("12 cells; time: no estimate"), "{}", list("terminal"));
+    let json: serde_json::Value = serde_json::from_str(&list("json")).unwrap();
+    let (mock, onnxruntime) = (&json["cells"][0], &json["cells"][6]);
+    assert!(mock["loading_bytes"].is_null());
+    // 58 MiB of weights took 193 MiB.
+    assert!(onnxruntime["loading_bytes"].as_u64().unwrap() >= 193 << 20);
+    assert!(onnxruntime["total_bytes"].as_u64() >= onnxruntime["loading_bytes"].as_u64());
+    let csv = list("csv");
+    assert!(csv.starts_with("model,engine,batch_size,prompt_length,replicate,weights_bytes,"), "{csv}");
+    assert_eq!(csv.lines().count(), 13);
+    assert!(list("markdown").starts_with("| model | engine | batch_size |"));
+    place
+        .bench(&["run", "sweep.toml", "--list", "--format", "junit"])
+        .assert()
+        .code(2)
+        .stderr("error: --format: a list is terminal, markdown, csv or json\n");
+    place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16", "--option", "mock.peaks=true"]);
+    let text = list("terminal");
+    assert!(
+        text.contains("12 cells; time: at least ") && text.contains("(all forwards at the peaks of 20"),
+        "{text}"
+    );
+}
+
+#[test]
+fn peaks_of_an_earlier_run_are_reused_and_said() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let cell = ["--batch-size", "1", "--prompt-length", "16", "--option", "mock.peaks=true", "--no-verify"];
+    let run = |out: &str, more: &[&str]| {
+        let assert =
+            place.bench(&["run", "sweep.toml", "--out", out]).args(cell).args(more).assert().success();
+        let [stdout, stderr] = [&assert.get_output().stdout, &assert.get_output().stderr]
+            .map(|text| String::from_utf8(text.clone()).unwrap());
+        let environment = std::fs::read_to_string(place.path(out).join("environment.json")).unwrap();
+        let environment: protocol::Environment = serde_json::from_str(&environment).unwrap();
+        (stdout, stderr, environment.peaks.unwrap().measured_at)
+    };
+    let note = "- peaks measured by an earlier run on this machine (20";
+    let measuring = "measuring peak memory bandwidth and FLOP/s, about 4 s\n";
+    let (stdout, stderr, measured_at) = run("first", &[]);
+    assert!(stderr.contains(measuring) && !stdout.contains(note), "{stderr}{stdout}");
+    assert_eq!(measured_at, None);
+
+    let (stdout, stderr, measured_at) = run("second", &[]);
+    assert!(
+        !stderr.contains(measuring) && stderr.contains("; --peaks again measures them anew)\n"),
+        "{stderr}"
+    );
+    assert!(stdout.contains(note) && stdout.contains(&measured_at.unwrap()), "{stdout}");
+
+    for (out, more) in
+        [("again", ["--peaks", "again"]), ("threads", ["--threads", "1"]), ("cell", ["--peaks", "cell"])]
+    {
+        let (_, stderr, measured_at) = run(out, &more);
+        assert!(stderr.contains(measuring) && measured_at.is_none(), "{out}: {stderr}");
+    }
+    // A damaged cache is measured anew, and a comparison never takes one.
+    for file in std::fs::read_dir(place.path("cache/peaks")).unwrap() {
+        std::fs::write(file.unwrap().path(), "damaged").unwrap();
+    }
+    let (_, stderr, _) = run("damaged", &[]);
+    assert!(stderr.contains("warning: kept peaks: ") && stderr.contains(measuring), "{stderr}");
+    let against = ["--against-option", "mock.slowdown=1.0", "--replicates", "2"];
+    let assert = place.bench(&["run", "sweep.toml", "--out", "pair"]).args(cell).args(against).assert();
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains(measuring));
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    std::fs::create_dir(place.path("mine")).unwrap();
+    place.write("mine/notes.txt", "");
+    place.write("mine/plot.png", "");
+    let error = "error: mine: no run and not empty (it holds notes.txt and 1 more): choose a new or empty folder with --out\n";
+    for command in [
+        &["run", "sweep.toml"][..],
+        &["run", "sweep.toml", "--against-option", "mock.slowdown=1.0"],
+        &["noise", "sweep.toml"],
+    ] {
+        place.bench(&[command, &["--out", "mine"]].concat()).assert().code(2).stderr(error);
+    }
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.bench(&["run", "sweep.toml", "--out", "empty"]).assert().success();
+}
+
+#[test]
+fn a_memory_limit_needs_a_unit_and_room_for_the_model() {
+    let place = Place::new();
+    place.write("sweep.toml", &format!("memory_limit = 10\n{MOCK}"));
+    let bare = "memory_limit: expected a size with a unit, found 10: did you mean 10GiB?\n";
+    place.bench(&["run", "sweep.toml"]).assert().code(2).stderr(format!("error: sweep.toml:1: {bare}"));
+    place.write("sweep.toml", MOCK);
+    for flag in ["--memory-limit", "--device-memory-limit"] {
+        place
+            .bench(&["run", "sweep.toml", flag, "10"])
+            .assert()
+            .code(2)
+            .stderr(format!("error: {flag}: expected a size with a unit, found 10: did you mean 10GiB?\n"));
+    }
+    place
+        .bench(&["run", "sweep.toml", "--engine", "onnxruntime", "--memory-limit", "10MiB"])
+        .assert()
+        .code(2)
+        .stderr(contains("--memory-limit: 10.0 MiB is too little for every cell: loading llama2-15m with onnxruntime takes about "));
+    place.bench(&["run", "sweep.toml", "--memory-limit", "2G"]).assert().success();
+}
+
+#[test]
 fn a_list_of_several_ranks_says_what_each_holds_reads_computes_and_sends_and_the_floors() {
     let place = Place::new();
     place.write("70b.toml", include_str!("../../../configs/llama2-70b-fp16-cuda.toml"));
@@ -148,23 +265,74 @@ fn resume_measures_exactly_what_is_missing() {
     std::fs::write(&path, format!("{}\n{}\n{}", lines[0], lines[1], &lines[2][..100])).unwrap();
     place.bench(&["run", "--resume", "run"]).assert().success().stderr(
         contains("the last record was cut off (100 bytes): dropped")
-            .and(contains("6 cells, 2 of them measured already")),
+            .and(contains("6 cells, 2 already measured")),
     );
     let again = read_records(&place.path("run"));
     assert_eq!(again.len(), 6);
     assert_eq!(std::fs::read_to_string(place.path("run/table.md")).unwrap(), table);
 
-    place
-        .bench(&["run", "--resume", "run"])
-        .assert()
-        .success()
-        .stderr(contains("6 of them measured already"));
+    place.bench(&["run", "--resume", "run"]).assert().success().stderr(contains("6 already measured"));
     assert_eq!(read_records(&place.path("run")).len(), 6);
+    // A batch size that the run does not have makes another sweep of it.
     place
-        .bench(&["run", "--resume", "run", "--batch-size", "1"])
+        .bench(&["run", "--resume", "run", "--batch-size", "1,8"])
         .assert()
         .code(2)
-        .stderr("error: run: its cells were measured otherwise: batch_sizes: [1, 4], here [1]: --allow-mixed measures the missing ones all the same, and says under the table which they are\n");
+        .stderr(contains("batch_sizes: [1, 4], here [1, 8]"));
+}
+
+#[test]
+fn resume_can_measure_some_of_the_missing_cells() {
+    let place = Place::new();
+    let mock = worker("llama2-bench-mock");
+    place.write("engines.toml", &format!("[a]\ncommand = [{mock:?}]\n[b]\ncommand = [{mock:?}]\n"));
+    let sweep = MOCK.replace("[\"mock\"]", "[\"a\", \"b\"]");
+    place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify"]);
+    let path = place.path("run/measurements.jsonl");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.lines().take(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+
+    // The engines file that the run was begun with is found again.
+    let resume = |more: &[&str]| place.bench(&[&["run", "--resume", "run", "--no-verify"], more].concat());
+    resume(&["--engine", "b", "--batch-size", "4"]).assert().success().stderr(contains("run: 3 cells\n"));
+    let cells = || {
+        let records = read_records(&place.path("run"));
+        records
+            .iter()
+            .map(|record| (record.key.engine.clone(), record.key.batch_size, record.part))
+            .collect::<Vec<_>>()
+    };
+    let b = || ("b".to_owned(), 4, 1);
+    assert_eq!(cells(), [("a".to_owned(), 1, 1), b(), b(), b()]);
+    assert!(!place.path("run/sweep-2.toml").exists(), "it is the same sweep");
+    resume(&["--engine", "c"]).assert().code(2).stderr(contains("unknown engine \"c\""));
+
+    place
+        .write("engines.toml", &format!("[a]\ncommand = [{mock:?}]\n[b]\ncommand = [{mock:?}]\n# changed\n"));
+    resume(&[])
+        .assert()
+        .success()
+        .stderr(contains("warning: engines.toml: changed since the run in run began\n"));
+    assert_eq!(cells().len(), 12);
+    std::fs::remove_file(place.path("engines.toml")).unwrap();
+    resume(&[]).assert().code(2).stderr(
+        "error: run: the run was begun with --engines-file engines.toml, which is not there: give the file with --engines-file\n",
+    );
+}
+
+#[test]
+fn a_mistyped_option_fails_in_a_list_too() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let message = "error: --option mock.nois: unknown option of mock: did you mean noise?\n";
+    for more in [&["--list"][..], &[]] {
+        place
+            .bench(&["run", "sweep.toml", "--option", "mock.nois=1"])
+            .args(more)
+            .assert()
+            .code(2)
+            .stderr(message);
+    }
 }
 
 #[test]
@@ -248,7 +416,7 @@ fn memory_is_read_beside_every_cell_where_that_is_asked_for() {
         .bench(&["run", "sweep.toml", "--out", "other", "--peaks", "cells"])
         .assert()
         .code(2)
-        .stderr(contains("--peaks: expected \"run\" or \"cell\", found \"cells\""));
+        .stderr(contains("--peaks: expected \"run\", \"cell\" or \"again\", found \"cells\""));
 }
 
 #[test]
@@ -258,11 +426,11 @@ fn a_run_says_where_its_time_went() {
     let cell = ["--peaks", "cell", "--batch-size", "1", "--prompt-length", "16"];
     let assert = place.bench(&["run", "sweep.toml", "--out", "run"]).args(cell).assert().success();
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    let line = stderr.lines().find(|line| line.starts_with("took 0:")).unwrap();
+    let line = stderr.lines().find(|line| line.starts_with("Finished in ")).unwrap();
     let (_, parts) = line.split_once(": ").unwrap();
     let shares = parts.split(", ").map(|part| part.split_once(" % ").unwrap());
     let whole: f64 = shares.clone().map(|(share, _)| share.parse::<f64>().unwrap()).sum();
     assert!((whole - 100.0).abs() < 0.5, "{line}");
     let names: Vec<_> = shares.map(|(_, what)| what).collect();
-    assert!(names.ends_with(&["memory read beside cells", "the rest"]), "{line}");
+    assert!(names.ends_with(&["memory reads beside cells", "other"]), "{line}");
 }

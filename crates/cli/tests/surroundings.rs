@@ -34,7 +34,9 @@ fn a_file_that_may_not_grow_keeps_what_is_whole() {
     let measured = place.records().len();
     assert!((1..6).contains(&measured), "{stderr}");
     assert_eq!(stdout.lines().filter(|line| line.starts_with("| mock")).count(), measured);
-    assert!(stderr.contains("stopped: what was measured before is kept: `llama2-bench run --resume run`"));
+    assert!(
+        stderr.contains("stopped: finished cells are kept; continue with `llama2-bench run --resume run`")
+    );
     assert!(stderr.ends_with("error: run/measurements.jsonl: File too large (os error 27)\n"), "{stderr}");
     place.bench(&["run", "--resume", "run"]).assert().success();
     assert_eq!(place.records().len(), 6);
@@ -65,7 +67,7 @@ fn a_full_disk_keeps_what_is_whole() {
 }
 
 #[test]
-fn a_stdout_that_can_t_be_written_is_an_error_and_a_closed_stderr_is_none() {
+fn an_unwritable_stdout_is_an_error_and_a_closed_stderr_is_none() {
     let place = Place::new();
     place.run(MOCK, &[]);
     let (_, stderr) = texts(&shell(&place, "$0 table run >/dev/full; test $? = 2"));
@@ -81,7 +83,7 @@ fn a_stdout_that_can_t_be_written_is_an_error_and_a_closed_stderr_is_none() {
 }
 
 #[test]
-fn a_folder_that_can_t_be_written_is_found_before_anything_is_measured() {
+fn an_unwritable_folder_is_found_before_anything_is_measured() {
     let place = Place::new();
     place.write("sweep.toml", MOCK);
     place.write("file", "");
@@ -181,7 +183,7 @@ fn deadlines_of_phases_end_them() {
         let (code, _) = place.run(&sweep, &limits);
         assert_eq!(code, 1);
         let record = &place.records()[0];
-        let error = format!("{phase} did not end within 1 s");
+        let error = format!("{phase} did not end within 1 s (--phase-timeout {phase}=1)");
         assert_eq!(
             (record.failure_kind(), record.failure().map(|failure| failure.error.as_str())),
             (Some(protocol::FailureKind::TimedOut), Some(error.as_str()))

@@ -115,7 +115,7 @@ fn half_precision_is_summed_wide_and_rounded_once() {
 }
 
 #[test]
-fn an_impossible_world_size_is_every_rank_s_error_and_nobody_waits() {
+fn an_impossible_world_size_is_an_error_of_every_rank_and_nobody_waits() {
     if !mpi::is_there() {
         return;
     }
@@ -132,7 +132,7 @@ fn an_impossible_world_size_is_every_rank_s_error_and_nobody_waits() {
 /// `cargo nextest run -p llama2-bench --run-ignored all -E 'test(tinyllama)'`
 #[test]
 #[ignore = "4.4 GB of weights for each rank count"]
-fn tinyllama_s_shape_computes_the_same_on_2_ranks() {
+fn the_shape_of_tinyllama_computes_the_same_on_2_ranks() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/models/tinyllama-1.1b.json");
     let config = LlamaConfig::read(&path).unwrap();
     let place = Place::new();

@@ -149,9 +149,6 @@ fn engines_that_take_turns_are_not_shared_out_over_machines() {
     let output = place.bench(&arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.starts_with("error: --shard: engines that take turns are measured on one machine"),
-        "{told}"
-    );
+    assert!(told.starts_with("error: --shard: engines that take turns must run on one machine"), "{told}");
     assert!(!place.path("run").exists());
 }

@@ -35,6 +35,7 @@ fn environment() -> Environment {
         peaks: None,
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
+        engines_file: None,
         models: BTreeMap::new(),
         machine: None,
         sweep_sha256: String::new(),

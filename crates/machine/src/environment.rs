@@ -46,6 +46,7 @@ pub fn read_environment(
         peaks: None,
         engines,
         programs,
+        engines_file: None,
         models,
         machine: machine(),
         sweep_sha256: String::new(),

@@ -27,6 +27,16 @@ pub struct EngineProgram {
     pub sha256: Vec<String>,
 }
 
+/// The engines file that a run began with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EnginesFile {
+    /// Its path, as it was given.
+    pub path: String,
+    /// SHA-256 of its text, in hex.
+    pub sha256: String,
+}
+
 /// Two runs that were measured interleaved, so that drift common to both cancels out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -84,6 +94,9 @@ pub struct Environment {
     /// The program of each engine's worker.
     #[serde(default)]
     pub programs: BTreeMap<String, EngineProgram>,
+    /// The engines file that was given; `None` for the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engines_file: Option<EnginesFile>,
     /// The models, by name.
     #[serde(default)]
     pub models: BTreeMap<String, ModelFacts>,

@@ -25,7 +25,7 @@ mod verification;
 mod words;
 
 pub use cell::{CellKey, CellSize, Ranks, TableKey};
-pub use environment::{EngineProgram, Environment, ModelFacts, Pair, ProgramVersion};
+pub use environment::{EngineProgram, EnginesFile, Environment, ModelFacts, Pair, ProgramVersion};
 pub use gpu::{Gpu, GpuPhase, GpuSeries, LockedClock, Throttle};
 pub use machine_load::MachineLoad;
 pub use measurement::{

@@ -101,6 +101,9 @@ pub struct MeasuredPeaks {
     /// What else the machine did meanwhile; `None` in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,
+    /// When they were measured, UTC, where an earlier run did it; `None` where this one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<String>,
 }
 
 impl MeasuredPeaks {
@@ -112,6 +115,7 @@ impl MeasuredPeaks {
             flops: BTreeMap::new(),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
+            measured_at: None,
         };
         for (engine, reached) in reached {
             let better = |known: Option<&MeasuredPeak>, value: f64| {

@@ -27,6 +27,7 @@ fn with_peaks() -> Environment {
             flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
+            measured_at: None,
         }),
         models: BTreeMap::from([("llama2-15m".to_owned(), facts)]),
         ..environment()

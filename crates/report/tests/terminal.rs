@@ -24,6 +24,7 @@ fn run(generation_length: u32) -> Vec<Table> {
     let facts = ModelFacts { fingerprint: String::new(), config: serde_json::from_str(MODEL).unwrap() };
     let environment = Environment {
         peaks: Some(MeasuredPeaks {
+            measured_at: None,
             device: Device::Cpu,
             read_bytes: Some(peak(40e9)),
             flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),

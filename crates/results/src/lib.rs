@@ -35,7 +35,7 @@ pub use number::{format_g10, format_short, format_size};
 pub use result_table::{ResultRow, ResultTable};
 pub use run::{
     Differing, KnownRecords, Merged, RecordReader, Run, RunFolder, StoreError, differing, merge,
-    refuse_foreign,
+    refuse_foreign, refuse_non_empty,
 };
 pub use screen::counted;
 pub use source::{PublishedFile, Source, SourceError};

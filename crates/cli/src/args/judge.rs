@@ -106,15 +106,19 @@ impl JudgeArgs {
         switches.into_iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| flag.to_owned())
     }
 
-    /// Whether any of the flags was given.
+    /// The formats that were given.
+    pub(crate) fn given_outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Whether any flag of a comparison was given; `--format` is every command's.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { thresholds, allow_drift, allow_missing, inconclusive, provisional, outputs } = self;
+        let Self { thresholds, allow_drift, allow_missing, inconclusive, provisional, outputs: _ } = self;
         !thresholds.is_empty()
             || *allow_drift
             || *allow_missing
             || inconclusive.is_some()
             || provisional.is_some()
-            || !outputs.is_empty()
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use harness::{Engines, Flag, FlagKind, Key, SweepKeys, Verify};
+use protocol::EnginesFile;
+
+use crate::printer;
 
 use super::headings::{GPU, OUTPUT, PROCEDURE, WHAT};
 
@@ -165,6 +168,24 @@ impl EnginesArgs {
     /// The file, where another than the built-in one was given.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.engines_file.as_deref()
+    }
+
+    /// The engines to choose from; where no file is given, those that an earlier run was begun with.
+    pub(crate) fn read_or_of_run(&self, run: &Path, earlier: Option<&EnginesFile>) -> Result<Engines> {
+        let (None, Some(EnginesFile { path, sha256 })) = (&self.engines_file, earlier) else {
+            return self.read();
+        };
+        let file = Path::new(path);
+        ensure!(
+            file.exists(),
+            "{}: the run was begun with --engines-file {path}, which is not there: give the file with --engines-file",
+            run.display()
+        );
+        let engines = read_engines(file)?;
+        if engines.file().is_some_and(|now| now.sha256 != *sha256) {
+            printer::line(&format!("warning: {path}: changed since the run in {} began", run.display()));
+        }
+        Ok(engines)
     }
 
     /// The engines to choose from.

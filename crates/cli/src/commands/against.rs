@@ -9,29 +9,31 @@ use results::RunFolder;
 use crate::args::{MeasureArgs, RunArgs, read_engines};
 use crate::commands::confirm;
 use crate::exit_status::ExitStatus;
+use crate::format::shell_command;
 use crate::session::{begin, keep_history, measure, resume_command};
-use crate::sweep_file::{default_dir, open_earlier, read_settings};
+use crate::sweep_file::{EarlierRun, default_dir, open_earlier, read_settings};
 use crate::{comparison, html_report, printer};
 
 /// The folders of the two sides.
 pub(crate) const SIDES: [&str; 2] = ["baseline", "candidate"];
 
-/// The comparison in the session's folder.
+/// The file of the comparison in the session's folder.
 const COMPARISON: &str = "comparison.md";
 
-/// What `replicates` is where none is given: the fewest that a verdict of change rests on.
+/// The default of `replicates`: the fewest with which a verdict of change is possible.
 const REPLICATES: u32 = compare::FEWEST_REPLICATES as u32;
 
 pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
     args.against.is_some() || !args.against_options.is_empty()
 }
 
-pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
-    let sides = open(args)?;
+pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
+    let (sides, engines) = open(args)?;
+    let engines = &engines;
     let settings = sides.each_ref().map(|(settings, _)| settings.clone());
     let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
     let again = |folders: &[RunFolder]| again(args, dir_of(folders));
-    let status = measure(&mut session, args.measure.watch, &again)?;
+    let status = measure(&mut session, args.measure.watch, None, &again)?;
     if status == ExitStatus::Interrupted {
         return Ok(status);
     }
@@ -50,7 +52,9 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
     html_report::write_page(&[baseline.clone(), candidate.clone()], &page, llama::write_whole, None)?;
     let compared = comparison::conclude(&report, &args.judge)?;
     keep_history(&args.history, &candidate)?;
-    printer::line(&format!("the runs' folders: {} and {}", baseline.display(), candidate.display()));
+    let sides = [&baseline, &candidate].map(|side| side.display().to_string());
+    let command = shell_command(&[&["llama2-bench", "compare"].map(str::to_owned)[..], &sides].concat());
+    printer::line(&format!("Results: {}; open {} or run `{command}`", dir.display(), page.display()));
     Ok(match status {
         _ if is_interrupted => ExitStatus::Interrupted,
         ExitStatus::Finding => status,
@@ -58,12 +62,12 @@ pub(crate) fn run(args: &RunArgs, engines: &Engines) -> Result<ExitStatus> {
     })
 }
 
-/// The folder of a session, which holds its sides'.
+/// The folder of a session, which has a folder for each side.
 fn dir_of(folders: &[RunFolder]) -> &Path {
     folders[0].dir().parent().unwrap_or(Path::new("."))
 }
 
-/// Both sides, to be measured.
+/// Resolves both sides.
 pub(crate) fn variants(
     args: &RunArgs,
     [(baseline_settings, baseline_to), (settings, to)]: [(SweepKeys, Destination); 2],
@@ -73,20 +77,24 @@ pub(crate) fn variants(
     Ok(vec![(baseline(args, baseline_settings, engines.clone())?, baseline_to), (candidate, to)])
 }
 
-/// The settings of both sides in new folders of `dir`, with as many replicates as a verdict of change takes where none are given;
-/// `origin` is what asks for them.
+/// The settings of both sides in new folders of `dir`. The default of `replicates` is the fewest for a verdict of change; `origin` names what
+/// needs them.
+///
+/// # Errors
+/// Where `dir` holds anything else.
 pub(crate) fn sides_of_new(
     dir: &Path,
     settings: &SweepKeys,
     measure: &MeasureArgs,
     origin: &str,
-) -> [(SweepKeys, Destination); 2] {
-    SIDES.map(|side| {
+) -> Result<[(SweepKeys, Destination); 2]> {
+    results::refuse_non_empty(dir, &SIDES)?;
+    Ok(SIDES.map(|side| {
         (
             with_replicates(settings.clone(), measure, origin),
             Destination::New { dir: dir.join(side), shard: None },
         )
-    })
+    }))
 }
 
 fn with_replicates(mut settings: SweepKeys, measure: &MeasureArgs, origin: &str) -> SweepKeys {
@@ -94,27 +102,29 @@ fn with_replicates(mut settings: SweepKeys, measure: &MeasureArgs, origin: &str)
     measure.keys().over(settings)
 }
 
-/// The settings of both sides, but for what the baseline alone has, and their folders in the session's.
-fn open(args: &RunArgs) -> Result<[(SweepKeys, Destination); 2]> {
+/// The settings that both sides share, their folders, and the candidate's engines.
+fn open(args: &RunArgs) -> Result<([(SweepKeys, Destination); 2], Engines)> {
     let sweep = args.sweep.as_deref();
+    let engines = &args.measure.setup.engines;
     Ok(match &args.resume {
         Some(dir) => {
-            let open = |side: &str| -> Result<(SweepKeys, Destination)> {
-                let (settings, to) = open_earlier(&dir.join(side), sweep, args.allow_mixed)?;
-                Ok((with_replicates(settings, &args.measure, "--against"), to))
+            let open = |side: &str| open_earlier(&dir.join(side), sweep, args.allow_mixed);
+            let sides = [open(SIDES[0])?, open(SIDES[1])?];
+            let engines = engines.read_or_of_run(dir, sides[1].engines_file.as_ref())?;
+            let with_replicates = |side: EarlierRun| {
+                (with_replicates(side.settings, &args.measure, "--against"), side.destination)
             };
-            [open(SIDES[0])?, open(SIDES[1])?]
+            (sides.map(with_replicates), engines)
         }
         None => {
             let (settings, name) = read_settings(sweep)?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-against")));
-            results::refuse_foreign(&dir, &[COMPARISON, html_report::PAGE])?;
-            sides_of_new(&dir, &settings, &args.measure, "--against")
+            (sides_of_new(&dir, &settings, &args.measure, "--against")?, engines.read()?)
         }
     })
 }
 
-/// The baseline: other options, engines of another file, or the workers of another build.
+/// The baseline: different options, engines of another file, or the workers of another build.
 fn baseline(args: &RunArgs, mut settings: SweepKeys, engines: Engines) -> Result<Variant> {
     settings.set_flag("options", "--against-option", &args.against_options)?;
     Ok(match &args.against {
@@ -125,7 +135,7 @@ fn baseline(args: &RunArgs, mut settings: SweepKeys, engines: Engines) -> Result
     })
 }
 
-/// The command that goes on with the session in `dir`.
+/// The command that continues the session in `dir`.
 pub(crate) fn again(args: &RunArgs, dir: &Path) -> String {
     let against = args.against.iter().map(|path| ["--against".into(), path.display().to_string()]);
     let options = args.against_options.iter().map(|option| ["--against-option".into(), option.clone()]);

@@ -1,4 +1,4 @@
-//! `run --against --budget`: what regressed or is inconclusive is measured again.
+//! `run --against --budget`: measures cells again that regressed or are inconclusive.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,21 +14,22 @@ use crate::commands::against::{self, SIDES, variants};
 use crate::exit_status::ExitStatus;
 use crate::session::{begin, measure};
 use crate::sweep_file::open_earlier;
+use crate::words::count;
 use crate::{comparison, printer};
 
-/// After so many rounds what is open stays so: the level of the next one would be below a thousandth of the first.
+/// The most rounds. The level of a further one would be below a thousandth of the first.
 const MOST_ROUNDS: usize = 9;
 
-/// A round has at most so many times the replicates of the first measurement.
+/// The most replicates of a round, as a multiple of those of the first measurement.
 const MOST_TIMES: usize = 4;
 
-/// How long may be measured again; `None` where that was not asked for.
+/// The time for measuring again; `None` where that was not asked for.
 pub(crate) fn budget(args: &RunArgs) -> Option<Duration> {
     if args.until_clear { Some(Duration::MAX) } else { args.budget }
 }
 
-/// Compares the two sides of a round, 0 the first. Where rounds can follow, each may use half of the level that is left: then the
-/// chance of any false alarm in all of them is what it is in one, whenever measuring stops.
+/// Compares the two sides of a round, from 0. If rounds can follow, each uses half of the level that is left. The chance of any false alarm
+/// is then the same as in a single round, whenever measuring stops.
 pub(crate) fn compare_round(
     args: &RunArgs,
     baseline: &Path,
@@ -39,9 +40,9 @@ pub(crate) fn compare_round(
     comparison::read_and_compare([baseline, candidate], &ReadArgs::default(), &args.judge, None, share)
 }
 
-/// Measures what is open in `report` again, round by round, until nothing is or the budget is spent; whether that was interrupted. A
-/// round's verdicts are of its own measurement alone, and take the place of the earlier ones where they say something. `settings` are
-/// those of either side. Rounds that are there already, of a session that was interrupted, are gone on with.
+/// Measures the open cells of `report` again, round by round, until none is open or the budget is spent. Returns the report, and whether the
+/// user interrupted. Verdicts of a round come from its own measurement alone, and replace earlier ones if they are conclusive. `settings` are
+/// those of each side. Existing rounds of an interrupted session are continued.
 pub(crate) fn rounds(
     args: &RunArgs,
     engines: &Engines,
@@ -55,50 +56,56 @@ pub(crate) fn rounds(
     let before =
         settings[1].procedure.replicates.as_ref().map_or(FEWEST_REPLICATES, |count| count.value.0 as usize);
     let before = before.max(FEWEST_REPLICATES);
-    // A row of a sweep is measured of each of its models.
+    // A row of a sweep is measured with each of its models.
     let of_one = seconds_of_a_pair(&SIDES.map(|side| dir.join(side)))? * report.tables.len() as f64;
     for round in 1..=MOST_ROUNDS {
         let folder = dir.join(format!("round-{round}"));
         let sides = if folder.exists() {
-            let open = |side: &str| open_earlier(&folder.join(side), None, args.allow_mixed);
+            let open = |side: &str| -> Result<_> {
+                let earlier = open_earlier(&folder.join(side), None, args.allow_mixed)?;
+                Ok((earlier.settings, earlier.destination))
+            };
             [open(SIDES[0])?, open(SIDES[1])?]
         } else {
             let open = report.open_cells();
             let left = budget.saturating_sub(start.elapsed()).as_secs_f64();
-            let (cells, count) = plan(&open, (left / of_one) as usize, report.replicates_needed(), before);
+            let (cells, replicates) =
+                plan(&open, (left / of_one) as usize, report.replicates_needed(), before);
             if open.is_empty() {
                 return Ok((report, false));
             }
             if cells.is_empty() {
                 report.notes.push(format!(
-                    "cells are still open ({}), and the budget has {left:.0} s left: {before} replicates of one take about {:.0} s on both sides",
-                    open.len(),
+                    "{} still open, and {left:.0} s of the budget left: {before} replicates of a cell take about {:.0} s on both sides",
+                    count(open.len(), "cell"),
                     of_one * before as f64
                 ));
                 return Ok((report, false));
             }
             let (some, all) = (cells.len(), open.len());
-            printer::line(&format!("round {round}: {some} of {all} open cells, {count} replicates a side"));
+            printer::line(&format!(
+                "round {round}: {some} of {all} open cells, {replicates} replicates per side"
+            ));
             let side = |at: usize| {
                 let to = Destination::New { dir: folder.join(SIDES[at]), shard: None };
-                (only(settings[at].clone(), cells, count), to)
+                (only(settings[at].clone(), cells, replicates), to)
             };
             [side(0), side(1)]
         };
         let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
-        if measure(&mut session, args.measure.watch, &|_| again.clone())? == ExitStatus::Interrupted {
+        if measure(&mut session, args.measure.watch, None, &|_| again.clone())? == ExitStatus::Interrupted {
             return Ok((report, true));
         }
         let [baseline, candidate] = [0, 1].map(|side| session.folders()[side].dir());
         report = report.measured_again(compare_round(args, baseline, candidate, round)?, round);
     }
     if !report.open_cells().is_empty() {
-        report.notes.push(format!("cells are still open after {MOST_ROUNDS} rounds, which is the most"));
+        report.notes.push(format!("cells are still open after {MOST_ROUNDS} rounds, the maximum"));
     }
     Ok((report, false))
 }
 
-/// About how long a replicate of a cell takes on both sides: half as long again as its timed forwards, for warm-ups and loading.
+/// Estimated seconds of a replicate on both sides: 1.5 times its timed forwards, for warm-ups and loading.
 fn seconds_of_a_pair(sides: &[PathBuf; 2]) -> Result<f64> {
     let mut both = 0.0;
     for side in sides {
@@ -115,8 +122,8 @@ fn seconds_of_a_pair(sides: &[PathBuf; 2]) -> Result<f64> {
     Ok(both.max(1e-3))
 }
 
-/// The cells of a round and its replicates, of what is open, for which there is time for `affordable` replicates of a cell: no fewer
-/// than `before`, since fewer would say less.
+/// The cells of a round among the open ones, and its replicates, if there is time for `affordable` replicates of a cell. There are no fewer
+/// than `before`, since fewer would be less conclusive.
 fn plan(
     open: &[(String, CellSize)],
     affordable: usize,
@@ -129,7 +136,7 @@ fn plan(
     (&open[..cells], count)
 }
 
-/// The same settings for these cells alone.
+/// The same settings for only these cells.
 fn only(settings: SweepKeys, cells: &[(String, CellSize)], replicates: usize) -> SweepKeys {
     let rows =
         cells.iter().map(|(engine, size)| SweepRow(engine.clone(), size.batch_size, size.prompt_length));
@@ -154,8 +161,8 @@ mod tests {
             .map(|batch_size| ("mock".to_owned(), CellSize { batch_size, prompt_length: 16 }))
             .into();
         let planned = |affordable, needed| {
-            let (cells, count) = plan(&open, affordable, needed, 5);
-            (cells.len(), count)
+            let (cells, replicates) = plan(&open, affordable, needed, 5);
+            (cells.len(), replicates)
         };
         assert_eq!(planned(1000, None), (3, 5));
         assert_eq!(planned(1000, Some(12)), (3, 12));

@@ -1,4 +1,4 @@
-//! `history`: how a machine's runs went over revisions.
+//! `history`: shows how a machine's runs changed over revisions.
 
 use anyhow::Result;
 use compare::history::History;

@@ -1,4 +1,4 @@
-//! `noise`: this machine measured against itself.
+//! `noise`: measures this machine against itself.
 
 use anyhow::Result;
 use compare::{Noise, Subject};
@@ -19,12 +19,12 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
             let (settings, name) = read_settings(args.sweep.as_deref())?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-noise")));
             let engines = args.measure.setup.engines.read()?;
-            let variants = sides_of_new(&dir, &settings, &args.measure, "noise")
+            let variants = sides_of_new(&dir, &settings, &args.measure, "noise")?
                 .map(|(settings, to)| Ok((Variant::resolve(&settings, engines.clone())?, to)));
             let variants = variants.into_iter().collect::<Result<Vec<_>>>()?;
             let mut session = begin(variants, &args.measure)?;
             let again = format!("llama2-bench noise --from {}", dir.display());
-            let status = measure(&mut session, args.measure.watch, &|_| again.clone())?;
+            let status = measure(&mut session, args.measure.watch, None, &|_| again.clone())?;
             ([0, 1].map(|side| session.folders()[side].dir().to_path_buf()), status)
         }
     };

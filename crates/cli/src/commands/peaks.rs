@@ -168,6 +168,7 @@ mod tests {
                 flops: BTreeMap::new(),
                 sustained_flops: BTreeMap::new(),
                 machine_load: Some(load),
+                measured_at: None,
             };
             notes(&best, &[])
         };

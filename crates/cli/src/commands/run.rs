@@ -1,28 +1,87 @@
 //! `run`: measure a sweep.
 
-use anyhow::{Result, ensure};
-use harness::{Destination, Isolation, Variant};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Destination, Isolation, Selection, Sweep, Variant};
 use results::RunFolder;
 
-use crate::args::RunArgs;
+use crate::args::{Output, OutputFormat, ResultFormat, RunArgs};
 use crate::commands::{against, confirm, profile};
 use crate::exit_status::ExitStatus;
+use crate::files::write_output;
+use crate::format::shell_command;
+use crate::html_report::PAGE;
+use crate::listing::{Listing, in_table_order};
 use crate::session::{begin, keep_history, measure, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
-use crate::{listing, printer};
+use crate::{printer, sources};
+
+/// Prints the cells of a sweep in each requested format.
+fn list(sweep: &Sweep, outputs: &[Output]) -> Result<ExitStatus> {
+    let sweep = in_table_order(sweep);
+    let listing = Listing::new(&sweep, None);
+    for Output { format, file } in outputs {
+        let text = match format {
+            OutputFormat::Terminal => results::plain(&listing.terminal()),
+            OutputFormat::Markdown => listing.markdown(),
+            OutputFormat::Csv => listing.csv(),
+            OutputFormat::Json => listing.json(),
+            OutputFormat::Junit | OutputFormat::Github => {
+                bail!("--format: a list is terminal, markdown, csv or json")
+            }
+        };
+        match file {
+            None => printer::result(&text)?,
+            Some(path) => write_output(path, text.as_bytes()).with_context(|| path.display().to_string())?,
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// The format of the printed table; `None` for the default.
+fn table_format(outputs: &[Output]) -> Result<Option<ResultFormat>> {
+    Ok(Some(match outputs {
+        [] => return Ok(None),
+        [Output { format: OutputFormat::Terminal, file: None }] => ResultFormat::Terminal,
+        [Output { format: OutputFormat::Markdown, file: None }] => ResultFormat::Markdown,
+        [Output { format: OutputFormat::Csv, file: None }] => ResultFormat::Csv,
+        [Output { format: OutputFormat::Json, file: None }] => ResultFormat::Json,
+        _ => bail!(
+            "--format: a run prints one table: terminal, markdown, csv or json (`llama2-bench table RUN` writes others)"
+        ),
+    }))
+}
+
+/// The last line of a run, with its results and the next command.
+fn results_line(dir: &Path) -> String {
+    let page = dir.join(PAGE);
+    let table = shell_command(&["llama2-bench".into(), "table".into(), dir.display().to_string()]);
+    if !page.exists() {
+        return format!("Run folder: {}", dir.display());
+    }
+    format!("Results: {}; open {} or run `{table}`", dir.display(), page.display())
+}
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
-    let engines = args.measure.setup.engines.read()?;
     if against::is_asked_for(args) {
-        return against::run(args, &engines);
+        return against::run(args);
     }
     ensure!(
-        !args.judge.is_given() && confirm::budget(args).is_none(),
-        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --format, --budget and --until-clear are for a comparison: \
-         --against says with what"
+        args.list || (!args.judge.is_given() && confirm::budget(args).is_none()),
+        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --budget and --until-clear need a comparison: \
+         give its baseline with --against"
     );
-    let (settings, destination) = match &args.resume {
-        Some(dir) => open_earlier(dir, args.sweep.as_deref(), args.allow_mixed)?,
+    let mut flags = args.measure.keys();
+    let mut selection = Selection::default();
+    let engines_args = &args.measure.setup.engines;
+    let (settings, destination, engines) = match &args.resume {
+        Some(dir) => {
+            let earlier = open_earlier(dir, args.sweep.as_deref(), args.allow_mixed)?;
+            selection = Selection::take(&mut flags, &earlier.settings);
+            let engines = engines_args.read_or_of_run(dir, earlier.engines_file.as_ref())?;
+            (earlier.settings, earlier.destination, engines)
+        }
         None => {
             let (settings, name) = read_settings(args.sweep.as_deref())?;
             let name = match args.shard {
@@ -30,28 +89,32 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
                 None => name,
             };
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&name));
-            (settings, Destination::New { dir, shard: args.shard })
+            (settings, Destination::New { dir, shard: args.shard }, engines_args.read()?)
         }
     };
-    let variant = Variant::resolve(&args.measure.keys().over(settings), engines)?;
+    let mut variant = Variant::resolve(&flags.over(settings), engines)?;
+    variant.sweep.select(selection)?;
     ensure!(
         args.shard.is_none() || variant.sweep.isolation != Isolation::Turn,
-        "--shard: engines that take turns are measured on one machine: use isolation = \"engine\" or \"cell\""
+        "--shard: engines that take turns must run on one machine: use --isolation engine or cell"
     );
     if args.list {
-        printer::text(&listing::list(&variant.sweep, None))?;
-        return Ok(ExitStatus::Done);
+        for unchecked in harness::check_options(&variant)? {
+            sources::note(unchecked);
+        }
+        return list(&variant.sweep, &args.judge.outputs());
     }
+    let format = table_format(args.judge.given_outputs())?;
     if let Some(cell) = args.profile {
         return profile::run(variant, cell);
     }
     let mut session = begin(vec![(variant, destination)], &args.measure)?;
     let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);
-    let status = measure(&mut session, args.measure.watch, &again)?;
+    let status = measure(&mut session, args.measure.watch, format, &again)?;
     if status != ExitStatus::Interrupted {
         let dir = session.folders()[0].dir();
         keep_history(&args.history, dir)?;
-        printer::line(&format!("the run's folder: {}", dir.display()));
+        printer::line(&results_line(dir));
     }
     Ok(status)
 }

@@ -54,9 +54,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
         log,
     );
     let keys = if state.is_stopping {
-        Span::styled("stopping in order; q again ends at once", Style::new().fg(Color::Yellow))
+        Span::styled("stopping gracefully; q again stops at once", Style::new().fg(Color::Yellow))
     } else {
-        Span::raw("q: stop in order; what is measured is kept, --resume goes on")
+        Span::raw("q: stop gracefully; finished cells are kept, continue with --resume")
     };
     frame.render_widget(Line::from(keys), foot);
 }

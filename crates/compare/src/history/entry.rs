@@ -1,4 +1,4 @@
-//! One run as a small file: what it is of, and the median and the mean of each replicate.
+//! A run as a small file: its revision, and the median and mean of each replicate.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,10 +10,10 @@ use stats::Replicates;
 use crate::sides::{Side, measured, side};
 use crate::{Refused, Subject};
 
-/// The version of the file's layout. Those of version 1 lack the means.
+/// The version of the file's layout. Version 1 has no means.
 const SCHEMA: u32 = 2;
 
-/// Seconds and bytes: from a nanosecond to an exabyte.
+/// Accepted figures in seconds or bytes: from a nanosecond to an exabyte.
 const FIGURES: RangeInclusive<f64> = 1e-9..=1e18;
 
 /// A run, kept for later.
@@ -23,11 +23,11 @@ pub struct Entry {
     schema: u32,
     /// When it began, UTC.
     pub started: String,
-    /// What it is of.
+    /// The measured revision.
     pub revision: String,
-    /// The machine: runs of different ones are not one series.
+    /// The machine. Runs of different machines are different series.
     pub machine: String,
-    /// What the figures are taken by: runs of different procedures are not one series.
+    /// The procedure. Runs of different procedures are different series.
     pub procedure: BTreeMap<String, String>,
     tables: Vec<EntryTable>,
 }
@@ -45,24 +45,24 @@ pub(super) struct EntryCell {
     pub(super) engine: String,
     pub(super) batch_size: u32,
     pub(super) prompt_length: u32,
-    /// Each replicate's median by the metric's name, in seconds or bytes. Entries of before 2026-11-30 call them `launches`.
+    /// Each replicate's median in seconds or bytes, by the metric's name. Entries before 2026-11-30 call them `launches`.
     #[serde(alias = "launches")]
     pub(super) replicates: BTreeMap<String, Vec<f64>>,
-    /// Each replicate's mean likewise, where it is another figure.
+    /// Each replicate's mean, where it differs from the median.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) means: BTreeMap<String, Vec<f64>>,
 }
 
-/// A file that is no entry.
+/// The error of a file that is no entry.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EntryError(String);
 
 impl Entry {
-    /// What of a run is kept; `revision` is what it is of, its program's own where not given.
+    /// Makes an entry of a run; the default of `revision` is the program's own.
     ///
     /// # Errors
-    /// Where it is no run.
+    /// Where the subject is no run.
     pub fn of(subject: &Subject<'_>, revision: Option<&str>) -> Result<Self, Refused> {
         let Some(run) = &subject.run else {
             return Err(Refused(format!("{}: not a run's folder", subject.name)));
@@ -82,7 +82,7 @@ impl Entry {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// Where it is no entry of this schema, or a figure of it is no latency and no number of bytes.
+    /// Where the text is no entry of a known schema, or a figure is out of range.
     pub fn parse(text: &str) -> Result<Self, EntryError> {
         let entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
         if !(1..=SCHEMA).contains(&entry.schema) {
@@ -105,14 +105,16 @@ impl Entry {
         serde_json::to_string(self).expect("plain JSON") + "\n"
     }
 
-    /// What its file's name begins with: time, revision and machine, so that names are in the order of time.
-    pub fn file_stem(&self) -> String {
+    /// The beginning of its file's name: time, place among the runs of that second, from 0, revision and machine. Names are in the order
+    /// of time.
+    pub fn file_stem(&self, place: usize) -> String {
         let plain = |text: &str| -> String {
             text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(40).collect()
         };
         let [started, revision, machine] =
             [&self.started, &self.revision, &self.machine].map(|text| plain(text));
-        format!("{started}-{revision}-{machine}")
+        let place = if place == 0 { String::new() } else { format!(".{place:03}") };
+        format!("{started}{place}-{revision}-{machine}")
     }
 
     pub(super) fn tables(&self) -> &[EntryTable] {

@@ -1,7 +1,8 @@
-//! How a machine's runs went over revisions: one small file a run, what became of each metric, and how far runs differ without a
+//! The history of a machine's runs: one small file a run, how each metric changed over revisions, and how far runs differ without a
 //! change.
 
 mod entry;
+mod groups;
 mod series;
 mod spread;
 

@@ -1,22 +1,24 @@
-//! Entries as series: what became of a metric from run to run, and where its level changed.
+//! Series of a history: a metric from run to run, and where its level changed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use indexmap::IndexMap;
 use results::{Metric, one_line};
 use serde_json::{Value, json};
 use stats::{Replicates, shifts};
 
 use super::Entry;
+use super::groups::{RunGroup, differences, groups};
 use crate::format::percent;
 
-/// Heights of a run in a small picture.
+/// Bars of a run, from low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// One metric of one cell, or of an engine's mean, over the runs of one machine and procedure.
+/// One metric of one cell, or of an engine's mean, over the runs of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
+    /// The group of runs with cells in common, from 1.
+    pub group: usize,
     /// The table.
     pub heading: String,
     /// The machine.
@@ -27,9 +29,9 @@ pub struct Series {
     pub engine: String,
     /// Batch size and prompt length; `None` for the geometric mean of the cells that all runs have.
     pub size: Option<(u32, u32)>,
-    /// Each run: when it began, what it is of, and its figure in seconds or bytes.
+    /// Each run: its start, its revision, and its figure in seconds or bytes.
     pub runs: Vec<(String, String, f64)>,
-    /// Where the level changed: the first run of the new level, and the new level over the old one.
+    /// Changes of level: the first run of the new level, and the ratio of the new to the old level.
     pub shifts: Vec<(usize, f64)>,
 }
 
@@ -39,54 +41,63 @@ pub struct History {
     /// Every series, means first.
     pub series: Vec<Series>,
     runs: usize,
+    /// Keys in which the groups of runs differ, with the value of each group.
+    differences: Vec<(String, Vec<String>)>,
 }
 
 type Size = (u32, u32);
 
-/// What runs must share to be one series.
-type Group<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
-
-/// Each run's replicates by engine, metric and size; a run without the cell has none.
+/// Each run's replicates by engine, metric and size; `None` for a run without the cell.
 type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Replicates>>>;
 
 impl History {
-    /// Makes series of entries in any order; a change of level counts from `threshold`, a share such as 0.05.
+    /// Makes series of entries in any order; runs of the same second keep theirs. A change of level counts from `threshold`, a share
+    /// such as 0.05.
     pub fn of(mut entries: Vec<Entry>, threshold: f64) -> Self {
         entries.sort_by(|a, b| a.started.cmp(&b.started));
-        let mut groups: IndexMap<Group<'_>, Vec<&Entry>> = IndexMap::new();
-        for entry in &entries {
-            for table in entry.tables() {
-                let group = (table.heading.as_str(), entry.machine.as_str(), &entry.procedure);
-                groups.entry(group).or_default().push(entry);
-            }
-        }
+        let groups = groups(&entries);
         let series =
-            groups.iter().flat_map(|(group, members)| series_of(*group, members, threshold)).collect();
-        Self { series, runs: entries.len() }
+            (1..).zip(&groups).flat_map(|(number, group)| series_of(number, group, threshold)).collect();
+        Self { series, runs: entries.len(), differences: differences(&groups) }
     }
 
-    /// Text for a screen: a line a series; those of cells only where asked for.
+    /// Text for a terminal: one line per series; with `cells`, also the series of single cells.
     pub fn to_text(&self, cells: bool) -> String {
         let mut text = String::new();
         let mut last = None;
+        let has_groups = self.series.iter().any(|series| series.group > 1);
         for series in self.series.iter().filter(|series| cells || series.size.is_none()) {
-            let head = (&series.heading, &series.machine, series.runs.len());
+            let head = (series.group, series.runs.len());
             if last != Some(head) {
-                let (heading, machine, runs) = head;
-                let runs = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
                 let gap = if last.is_some() { "\n" } else { "" };
-                let _ = writeln!(text, "{gap}{} · machine {} · {runs}", one_line(heading), one_line(machine));
+                let number = if has_groups { format!("({}) ", series.group) } else { String::new() };
+                let (heading, machine) = (one_line(&series.heading), one_line(&series.machine));
+                let _ = writeln!(text, "{gap}{number}{heading} · machine {machine} · {}", runs(head.1));
                 last = Some(head);
             }
             text.push_str(&series.to_line());
         }
-        if self.series.is_empty() {
-            let _ = writeln!(text, "{} runs, and no series among them", self.runs);
+        if has_groups {
+            text.push_str("\nThese runs are not one series. They differ in:\n");
+        }
+        for (key, values) in &self.differences {
+            let values = (1..).zip(values).map(|(number, value)| format!("({number}) {value}"));
+            let _ =
+                writeln!(text, "  {}: {}", one_line(key), one_line(&values.collect::<Vec<_>>().join(", ")));
+        }
+        match self.runs {
+            0 => text.push_str(
+                "no runs are kept here: `run --history DIR` and `history DIR --add RUN` keep them\n",
+            ),
+            count if self.series.is_empty() => {
+                let _ = writeln!(text, "{} and no measured cell", runs(count));
+            }
+            _ => {}
         }
         text
     }
 
-    /// As JSON.
+    /// The history as JSON.
     pub fn to_json(&self) -> String {
         let series = self.series.iter().map(|series| {
             let run = |(started, revision, value): &(String, String, f64)| {
@@ -94,6 +105,7 @@ impl History {
             };
             let shift = |(run, ratio): &(usize, f64)| json!({"run": run, "ratio": ratio});
             json!({
+                "group": series.group,
                 "heading": series.heading,
                 "machine": series.machine,
                 "metric": series.metric.name(),
@@ -135,24 +147,28 @@ impl Series {
     }
 }
 
-/// The last runs as bars, from the least figure to the largest.
+/// The last runs as bars, from the smallest to the largest figure.
 fn picture(figures: &[f64]) -> String {
     let shown = &figures[figures.len().saturating_sub(40)..];
     let least = shown.iter().copied().fold(f64::INFINITY, f64::min);
     let most = shown.iter().copied().fold(0.0, f64::max);
-    // What differs by less than a hundredth is level.
+    // Differences below a hundredth look flat.
     let range = (most - least).max(least * 0.01);
     let bar = |figure: &f64| BARS[(((figure - least) / range * 7.0).round() as usize).min(7)];
     shown.iter().map(bar).collect()
 }
 
-fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series> {
-    let (heading, machine, _) = group;
+/// `1 run`, `2 runs`.
+fn runs(count: usize) -> String {
+    format!("{count} run{}", if count == 1 { "" } else { "s" })
+}
+
+fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series> {
+    let RunGroup { heading, members, .. } = group;
     let mut cells: Cells<'_> = BTreeMap::new();
     for (run, entry) in members.iter().enumerate() {
-        let its =
-            entry.tables().iter().filter(|table| table.heading == heading).flat_map(|table| &table.cells);
-        for cell in its {
+        let tables = entry.tables().iter().filter(|table| table.heading == *heading);
+        for cell in tables.flat_map(|table| &table.cells) {
             for (metric, medians) in &cell.replicates {
                 let Ok(metric) = metric.parse::<Metric>() else { continue };
                 let key = (cell.engine.as_str(), metric, (cell.batch_size, cell.prompt_length));
@@ -167,8 +183,9 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
             (members[*run].started.clone(), members[*run].revision.clone(), replicates.centre())
         };
         Series {
-            heading: heading.to_owned(),
-            machine: machine.to_owned(),
+            group: number,
+            heading: (*heading).to_owned(),
+            machine: members[0].machine.clone(),
             metric,
             engine: engine.to_owned(),
             size,
@@ -186,7 +203,7 @@ fn series_of(group: Group<'_>, members: &[&Entry], threshold: f64) -> Vec<Series
     means.chain(of_cells).filter(|series| !series.runs.is_empty()).collect()
 }
 
-/// The geometric mean of each engine's cells that every run has.
+/// The geometric mean of each engine over the cells that every run has.
 fn means<'a>(cells: &Cells<'a>, runs: usize) -> BTreeMap<(Metric, &'a str), Vec<(usize, Replicates)>> {
     let mut whole: BTreeMap<(Metric, &str), Vec<Vec<&Replicates>>> = BTreeMap::new();
     for (&(engine, metric, _), of_runs) in cells {

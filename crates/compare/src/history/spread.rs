@@ -1,4 +1,4 @@
-//! How far the runs of one machine differ from each other without a change.
+//! The spread between runs of one machine without a change.
 
 use protocol::CellSize;
 use results::Metric;
@@ -8,20 +8,20 @@ use super::Entry;
 use crate::Subject;
 use crate::difference::procedure;
 
-/// A change of level from which on a history is of two levels.
+/// The least change that counts as a new level of a history.
 const SHIFT: f64 = 0.05;
 
-/// The fewest degrees of freedom from which a spread is taken to be known.
+/// The fewest degrees of freedom for an estimate of the spread.
 const FEWEST_DEGREES: usize = 4;
 
-/// Earlier runs of one machine and procedure, in the order of time, from which the spread between runs is estimated.
+/// Earlier runs of one machine and procedure in the order of time, to estimate the spread between runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSpread {
     runs: Vec<Entry>,
 }
 
 impl RunSpread {
-    /// Those of `entries` that were measured as both sides were, on the one machine of both; not themselves.
+    /// Chooses the entries with the procedure and machine of both sides, without the sides themselves.
     pub fn new(mut entries: Vec<Entry>, baseline: &Subject<'_>, candidate: &Subject<'_>) -> Self {
         entries.sort_by(|one, other| one.started.cmp(&other.started));
         let started = |subject: &Subject<'_>| Some(subject.run.as_ref()?.environment.started.clone());
@@ -42,13 +42,13 @@ impl RunSpread {
         Self { runs: entries }
     }
 
-    /// How many runs there are.
+    /// The number of runs.
     pub fn count(&self) -> usize {
         self.runs.len()
     }
 
-    /// The variance of the logarithm of a run's figure and its degrees of freedom: of a cell, or of the mean of several, in means or
-    /// medians over the replicates. Where the level changed, each level's own. `None` of fewer than five runs of one level.
+    /// The variance of the logarithm of a run's figure, within levels, and its degrees of freedom. The figure is that of a cell, or the mean of
+    /// several, in means or medians over the replicates. `None` for fewer than five runs of one level.
     pub(crate) fn of(
         &self,
         heading: &str,

@@ -1,8 +1,8 @@
-//! How what an engine generated stands against what another did.
+//! Compares what two engines generated.
 
 use protocol::{Agreement, Generated};
 
-/// An engine that answered nothing, and why.
+/// The agreement of an engine that did not answer, with its error.
 pub(crate) fn no_answer(engine: &str, error: &str) -> Agreement {
     Agreement { error: Some(error.to_owned()), ..nothing_compared(engine) }
 }
@@ -19,7 +19,7 @@ fn nothing_compared(engine: &str) -> Agreement {
     }
 }
 
-/// Compares what an engine generated with what another did.
+/// Compares what an engine generated with what another engine generated.
 pub(crate) fn compare(engine: &str, found: &Generated, expected: &Generated) -> Agreement {
     let mut agreement = nothing_compared(engine);
     let (Some(found_logits), Some(expected_logits)) = (&found.logits, &expected.logits) else {
@@ -27,7 +27,7 @@ pub(crate) fn compare(engine: &str, found: &Generated, expected: &Generated) -> 
     };
     if shape(found, found_logits) != shape(expected, expected_logits) {
         return Agreement {
-            error: Some("another number of steps, rows, tokens or logits".into()),
+            error: Some("wrong number of steps, rows, tokens or logits".into()),
             ..agreement
         };
     }
@@ -36,7 +36,7 @@ pub(crate) fn compare(engine: &str, found: &Generated, expected: &Generated) -> 
         for (step, (found_step, expected_step)) in found_logits.iter().zip(expected_logits).enumerate() {
             for (id, (a, b)) in found_step[row].iter().zip(&expected_step[row]).enumerate() {
                 let error = f64::from((a - b).abs());
-                // JSON has no NaN and no infinity: both are as wrong as can be.
+                // JSON has neither NaN nor infinity.
                 let error = if error.is_finite() { error } else { f64::MAX };
                 if error > agreement.largest_error {
                     agreement.largest_error = error;
@@ -51,7 +51,7 @@ pub(crate) fn compare(engine: &str, found: &Generated, expected: &Generated) -> 
                 let logit = |id: u32| expected_step[row].get(id as usize).copied().map(f64::from);
                 let gap = logit(b).zip(logit(a)).map_or(f64::MAX, |(b, a)| (b - a).abs());
                 agreement.logit_gap = Some(agreement.logit_gap.map_or(gap, |largest: f64| largest.max(gap)));
-                // From here on this row continues another text: its logits say nothing any more.
+                // This row continues a different text from here on, so its logits can't be compared.
                 break;
             }
         }

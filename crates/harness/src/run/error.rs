@@ -1,23 +1,23 @@
-//! Why a session can't begin or go on.
+//! Errors that end a session.
 
 use llama::CheckpointError;
 use results::StoreError;
 
 use crate::SettingsError;
 
-/// Why a session can't begin or go on. What happens to a cell is a record, not an error.
+/// An error that ends a session. A failed cell is a record, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// A setting can't be used here.
+    /// An unusable setting.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A model can't be read.
+    /// An unreadable model.
     #[error(transparent)]
     Model(#[from] CheckpointError),
-    /// A model is not what it was when the run began; why.
+    /// A model that changed since the run began; why.
     #[error("{0}")]
     ModelExchanged(String),
-    /// A run's folder can't be used.
+    /// An unusable run folder.
     #[error(transparent)]
     Folder(#[from] StoreError),
 }

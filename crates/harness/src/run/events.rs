@@ -1,4 +1,4 @@
-//! What happens in a sweep, for whoever shows it.
+//! Notices and events of a session, for the code that shows them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,36 +7,45 @@ use protocol::{Device, MeasuredPeaks, Measurement, Progress, Verification};
 
 use crate::Cell;
 
-/// Something that is said before a session's first cell.
+/// A notice before a session's first cell.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// An engine's worker is about to be started, to hear who it is.
+    /// An engine's worker is about to start, to identify itself.
     Greeting {
         /// The engine.
         engine: &'a str,
     },
+    /// Peaks are about to be measured, about so long.
+    PeaksBegin {
+        /// An estimate of the time.
+        about: Duration,
+    },
+    /// Peaks that an earlier run measured are reused.
+    KeptPeaks(&'a MeasuredPeaks),
+    /// Kept peaks can't be read, and are measured again; why.
+    DamagedPeaks(&'a str),
     /// An engine is about to measure peaks.
     MeasuringPeaks {
         /// The engine.
         engine: &'a str,
     },
-    /// Other programs use the GPU that computes: figures may be theirs, too.
+    /// Other programs use the GPU that computes, and may slow it down.
     SharedGpu {
         /// The GPU.
         device: Device,
-        /// Their processes, in words.
+        /// Their processes, as text.
         others: &'a str,
     },
-    /// Other processes use the machine, and are waited for.
+    /// Other processes use the machine; the session waits for them.
     WaitingForIdle {
-        /// The longest that it is waited for.
+        /// The longest wait.
         limit: Duration,
-        /// What they use, in words.
+        /// What they use, as text.
         busy: &'a str,
     },
-    /// An earlier version did not record everything that a resumed run is checked against; which, in words.
+    /// An earlier version did not record everything that a resumed run is checked against; the text names it.
     Unrecorded(&'a str),
-    /// An engine measured no peaks.
+    /// An engine did not measure peaks.
     NoPeaks {
         /// The device.
         device: Device,
@@ -49,55 +58,55 @@ pub enum Notice<'a> {
     Peaks(&'a MeasuredPeaks),
 }
 
-/// Something that happened.
+/// An event of a session.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The folders are ready; so many of their cells are measured already.
+    /// The folders are open.
     Opened {
         /// The folder of each side.
         dirs: &'a [&'a Path],
-        /// Cells of all of them.
+        /// Number of cells of all folders.
         cells: usize,
-        /// Of them, measured in an earlier run.
+        /// Number of cells that an earlier run measured.
         done: usize,
     },
-    /// An engine is about to generate a few tokens, which are compared with what others generate.
+    /// An engine is about to generate a few tokens, which are compared with those of other engines.
     Verifying {
         /// The engine whose turn it is.
         engine: &'a str,
         /// The model.
         model: &'a str,
     },
-    /// How the engines stand to each other: all of them, or so far, where one differs.
+    /// The comparison of the engines: of all, or of those so far where one differs.
     Verified(&'a Verification),
-    /// Not all engines of a model can be loaded together: this one takes turns with fewer, or none.
+    /// An engine that can't be loaded together with all others, and takes turns with fewer or none.
     MeasuredApart {
         /// The model.
         model: &'a str,
         /// The engine.
         engine: &'a str,
-        /// Which engines it is apart from, and why.
+        /// The engines that it does not take turns with, and why.
         note: &'a str,
     },
-    /// A cell's turn begins.
+    /// The measurement of a cell begins.
     CellStarted {
         /// The cell.
         cell: Cell<'a>,
         /// Its place in the sweep, from 0.
         index: usize,
-        /// Which side's it is, from 0.
+        /// Its side, from 0.
         side: usize,
     },
-    /// A worker said where it stands.
+    /// A worker reported its progress.
     Progress(&'a Progress),
-    /// A worker did not end in order after its cells were measured.
+    /// A worker did not shut down cleanly after its cells were measured.
     Farewell {
         /// Its engine.
         engine: &'a str,
-        /// What it did.
+        /// What happened.
         error: &'a str,
     },
-    /// A run's folder was moved or deleted: where its records go now.
+    /// A run's folder was moved or deleted, and records go elsewhere.
     FolderGone {
         /// What happened, with both folders.
         what: &'a str,
@@ -106,22 +115,22 @@ pub enum Event<'a> {
     MeasuredAgain {
         /// The cell.
         cell: Cell<'a>,
-        /// Which try follows, from 2.
+        /// Number of the next try, from 2.
         attempt: u32,
-        /// How many there may be.
+        /// The most tries.
         attempts: u32,
         /// Why clocks were lower, with the share of the time.
         why: &'a str,
     },
-    /// A phase lasted much longer than the worker's figures: the cell is measured once more, with another number of forwards, to tell a wrong
-    /// clock from a slow warm-up. The figures of the first are kept.
+    /// A phase lasted much longer than the worker's figures. The cell is measured once more with a different number of forwards, to tell a
+    /// wrong clock from a slow warm-up. The figures of the first measurement are kept.
     AskedAgain {
         /// The cell.
         cell: Cell<'a>,
-        /// What was claimed, and how long it lasted.
+        /// The claimed time, and how long the phase lasted.
         why: &'a str,
     },
-    /// A further try of a cell did not end well: the one before it is kept.
+    /// A retry of a cell failed, and the earlier measurement is kept.
     RetryFailed {
         /// The cell.
         cell: Cell<'a>,

@@ -1,5 +1,5 @@
-//! Waiting, before a turn, until the engines that are loaded are idle: threads of OpenMP and of llama.cpp spin for a while after a
-//! turn, and take the processor from the engine whose turn comes. Linux.
+//! Waits before a turn until the loaded engines are idle. Threads of OpenMP and of llama.cpp spin for a while after a turn, and take the
+//! processor from the engine whose turn is next. Linux.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,14 +10,14 @@ use crate::worker::interrupt::interrupted_within;
 
 /// The kernel brings a running thread's time up to date at its ticks, of 10 ms at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// Longer than the libraries' own limits: Intel's OpenMP spins for 200 ms.
+/// The longest wait: more than the libraries' own limits (Intel's OpenMP spins for 200 ms).
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Cores that an idle process may use: a rank that waits for the next request wakes up often.
+/// Cores that an idle process may use, since a rank that waits for the next request wakes up often.
 const IDLE_CORES: f64 = 0.05;
-/// A thread that spins may have been kept from a processor for one interval.
+/// Idle intervals in a row: a spinning thread may have had no processor for one of them.
 const IDLE_INTERVALS: u32 = 2;
 
-/// How waiting ended.
+/// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Everything is idle, or the kernel does not say.
@@ -28,7 +28,7 @@ pub(crate) enum Wait {
     Interrupted,
 }
 
-/// Waits, for a second at most, until the processes that this one has started use no processor time.
+/// Waits up to a second until the processes that this one started use no processor time.
 pub(crate) fn wait_until_idle() -> Wait {
     let processes = descendants(std::process::id(), &parents());
     let limit = IDLE_CORES * processes.len() as f64;
@@ -73,7 +73,7 @@ fn cpu_times(processes: &[u32]) -> HashMap<u32, u64> {
     threads.filter_map(time).collect()
 }
 
-/// What threads used from one look to the next; those that have begun or ended meanwhile are left out.
+/// Processor time of threads between two samples, without threads that began or ended meanwhile.
 fn used(before: &HashMap<u32, u64>, now: &HashMap<u32, u64>) -> Duration {
     let of_both = now.iter().filter_map(|(thread, time)| Some(time.saturating_sub(*before.get(thread)?)));
     Duration::from_nanos(of_both.sum())

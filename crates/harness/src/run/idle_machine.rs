@@ -1,4 +1,4 @@
-//! `--require-idle`: waiting, before anything is measured, until other programs leave the machine alone.
+//! `--require-idle`: waits until other programs leave the machine idle, before anything is measured.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use results::share_used_by_others;
 
 use crate::{Notice, SettingsError};
 
-/// The kernel counts in hundredths of a second, and a program that rests wakes up now and then.
+/// Length of a sample: the kernel counts in hundredths of a second, and an idle program wakes up now and then.
 const LOOK: Duration = Duration::from_secs(2);
-/// What a compiler that is about to finish needs; what computes for longer is not waited for.
+/// The longest wait: enough for a compiler that is about to finish.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How many processes are named.
+/// Processes that are named.
 const NAMED: usize = 3;
 
-/// Waits, for a minute at most, until other processes use no more of the processors than a table's notes let pass.
+/// Waits up to a minute until other processes use no more of the processors than a table's notes allow.
 ///
 /// # Errors
-/// Where they still do, with the busiest of them; or where the kernel does not say.
+/// Where the machine stays busy, with the busiest processes, or where the kernel does not tell.
 pub fn require_idle(notify: &mut dyn FnMut(Notice<'_>)) -> Result<(), SettingsError> {
     wait_until_idle(&mut || watch_others(LOOK), notify)
 }
 
-/// The same, with whoever looks at the machine. The time is that of its looks.
+/// [`require_idle`] with the samples of `look`, whose lengths are the time that passes.
 fn wait_until_idle(
     look: &mut dyn FnMut() -> OthersUse,
     notify: &mut dyn FnMut(Notice<'_>),
@@ -32,11 +32,11 @@ fn wait_until_idle(
     loop {
         let others = look();
         if others.load.other_share.is_none() {
-            return refuse("the kernel does not say what other processes use (/proc/stat)".into());
+            return refuse("the kernel does not report what other processes use (/proc/stat)".into());
         }
         let Some(share) = share_used_by_others(&others.load) else { return Ok(()) };
         let busy = words(share, &others.busiest);
-        // The first look is none that was waited for.
+        // Nobody waited for the first sample.
         let is_first = waited == 0.0;
         waited += others.load.seconds;
         if waited >= TIMEOUT.as_secs_f64() {
@@ -55,8 +55,8 @@ fn words(share: f64, busiest: &[BusyProcess]) -> String {
     };
     let mut named: Vec<String> = busiest.iter().take(NAMED).map(name).collect();
     if named.is_empty() {
-        // In a container others can't be seen, and short ones end before they are.
-        named.push("none that can be seen from here".into());
+        // A container hides other processes, and short ones end before they are seen.
+        named.push("none is visible from here".into());
     }
     format!("other processes use {:.0} % of the processors' time: {}", 100.0 * share, named.join(", "))
 }
@@ -78,7 +78,7 @@ mod tests {
         OthersUse { load, busiest: busiest.iter().map(busy).collect() }
     }
 
-    /// How it ends when the machine looks like this, then like that; how often was looked; what was said.
+    /// The result for a series of samples, how many were taken, and the notices.
     fn wait(looks: &[OthersUse]) -> (Result<(), String>, usize, Vec<String>) {
         let (mut count, mut said) = (0, Vec::new());
         let mut look = || {
@@ -94,12 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_machine_is_not_waited_for() {
+    fn an_idle_machine_needs_no_wait() {
         assert_eq!(wait(&[others(0.10, &[])]), (Ok(()), 1, Vec::new()));
     }
 
     #[test]
-    fn a_busy_machine_is_waited_for_and_what_for_is_said_once() {
+    fn a_busy_machine_is_waited_for_and_its_processes_are_named_once() {
         let busy = others(0.48, &[("cc1plus", 71, 0.96)]);
         let (end, looks, said) = wait(&[busy.clone(), busy, others(0.02, &[])]);
         assert_eq!((end, looks), (Ok(()), 3));
@@ -118,14 +118,14 @@ mod tests {
              rustc (process 7, 1.00 processors), ld (process 8, 0.50 processors), cargo (process 9, 0.25 processors)"
         );
         let (end, ..) = wait(&[others(0.5, &[])]);
-        assert!(end.unwrap_err().ends_with(": none that can be seen from here"));
+        assert!(end.unwrap_err().ends_with(": none is visible from here"));
     }
 
     #[test]
-    fn where_the_kernel_says_nothing_it_is_refused() {
+    fn an_unknown_load_is_refused() {
         let load = MachineLoad { seconds: 2.0, ..MachineLoad::default() };
         let (end, looks, _) = wait(&[OthersUse { load, busiest: Vec::new() }]);
         assert_eq!(looks, 1);
-        assert!(end.unwrap_err().contains("the kernel does not say"));
+        assert!(end.unwrap_err().contains("the kernel does not report"));
     }
 }

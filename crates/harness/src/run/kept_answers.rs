@@ -1,68 +1,45 @@
-//! What engines answered when they were verified, kept for the next time that nothing has changed.
+//! Answers of engines at their verification, kept for later runs in which nothing has changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use machine::gpu::Gpus;
 use protocol::{Device, Generated, Hello, ModelSource};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::run::cache::{Stamp, cache_folder, libraries, stamp, variables};
 use crate::{EngineCommand, Setup};
 
-/// The version of what is kept, and of how a worker's answer is asked for.
+/// Version of the kept files and of the question.
 const FORMAT: u32 = 1;
-/// An answer of two rows, eight steps and 128k logits takes 25 MB.
+/// The longest file: an answer of two rows, eight steps and 128k logits takes 25 MB.
 const LONGEST: u64 = 64 << 20;
 const MOST_BYTES: u64 = 256 << 20;
-/// The ending of an answer's file, and of one that is being written.
+/// Extensions of an answer's file, and of one that is being written.
 const ENDINGS: [&str; 2] = ["answer", "partial"];
 
-/// Environment variables by which runtimes choose how to compute, by their first letters.
-const VARIABLES: [&str; 20] = [
-    "ATEN_",
-    "CUBLAS",
-    "CUDA_",
-    "CUDNN_",
-    "DNNL_",
-    "GGML_",
-    "GLIBC_",
-    "GOMP_",
-    "KMP_",
-    "LD_",
-    "MKL_",
-    "NCCL_",
-    "NVIDIA_",
-    "OMP_",
-    "ONEDNN_",
-    "OPENBLAS_",
-    "ORT_",
-    "PYTHON",
-    "TORCH",
-    "VLLM_",
-];
-
-/// What is asked of every engine.
+/// The question to every engine.
 pub(crate) struct Question {
-    /// Which model it is; `None` where that can't be said.
+    /// The model's identity; `None` where it can't be read.
     pub(crate) model: Option<ModelIdentity>,
     pub(crate) prompt_ids: Vec<Vec<u32>>,
     pub(crate) new_tokens: u32,
 }
 
-/// Which weights these are.
+/// The identity of a model's weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ModelIdentity {
     fingerprint: String,
-    /// Size and time of each of the checkpoint's files: a fingerprint does not read all of them.
+    /// Size and time of each file of a checkpoint, since a fingerprint does not read all of them.
     stamps: BTreeMap<String, Option<Stamp>>,
 }
 
 impl ModelIdentity {
-    /// `None` where the model can't be read.
+    /// Reads the identity; `None` where the model can't be read.
     pub(crate) fn read(source: &ModelSource) -> Option<Self> {
         let fingerprint = llama::fingerprint(source).ok()?;
         let stamps = match source {
@@ -78,15 +55,12 @@ impl ModelIdentity {
     }
 }
 
-/// Size, and nanoseconds of the last change: a file of the same name and version may be another.
-pub(crate) type Stamp = (u64, u128);
-
 /// Everything that an engine's answer depends on, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnswerKey(String);
 
 impl AnswerKey {
-    /// `None` where the engine's program or the model can't be read.
+    /// Collects the key; `None` where the engine's program or the model can't be read.
     pub(crate) fn new(
         command: &EngineCommand,
         hello: &Hello,
@@ -97,24 +71,15 @@ impl AnswerKey {
             Device::Cpu => Vec::new(),
             Device::Cuda(_) => Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default(),
         };
-        let is_known = |name: &str| VARIABLES.iter().any(|first| name.starts_with(first));
-        let variables: BTreeMap<String, String> = std::env::vars_os()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| is_known(name))
-            .collect();
-        let libraries = hello.libraries.iter().map(|library| {
-            let stamp = library.path.as_deref().and_then(stamp);
-            json!([library.name, library.version, library.path, stamp])
-        });
         Some(Self(
             json!({
                 "format": FORMAT,
                 "program": command.facts().ok()?,
                 "arguments": command.arguments,
                 "engine": hello.engine,
-                "libraries": libraries.collect::<Vec<_>>(),
+                "libraries": libraries(hello),
                 "hosts": hello.ranks.iter().map(|rank| &rank.host).collect::<Vec<_>>(),
-                "environment": variables,
+                "environment": variables(),
                 "cpu": machine::cpu_model(),
                 "cores": std::thread::available_parallelism().map_or(1, usize::from),
                 "gpus": gpus.iter().map(|gpu| [&gpu.name, &gpu.driver_version]).collect::<Vec<_>>(),
@@ -135,12 +100,6 @@ impl AnswerKey {
     }
 }
 
-pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
-    let facts = fs::metadata(path).ok()?;
-    let changed = facts.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some((facts.len(), changed.as_nanos()))
-}
-
 #[derive(Serialize, Deserialize)]
 struct KeptAnswer<G> {
     key: String,
@@ -149,7 +108,7 @@ struct KeptAnswer<G> {
     generated: G,
 }
 
-/// A folder of answers.
+/// The folder of kept answers.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptAnswers {
     /// `None` where nothing is kept.
@@ -158,16 +117,13 @@ pub(crate) struct KeptAnswers {
 }
 
 impl KeptAnswers {
-    /// The user's: `answers` in `LLAMA2_BENCH_CACHE`, else in `llama2-bench` in the user's cache; nothing is kept where there is
-    /// neither. With `again`, what is kept is not read, but replaced.
+    /// The folder `answers` of the user's cache; nothing is kept where there is no cache. With `again`, what is kept is not read,
+    /// but replaced.
     pub(crate) fn of_user(again: bool) -> Self {
-        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-        let of_user = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-        let cache = folder("LLAMA2_BENCH_CACHE").or_else(|| Some(of_user()?.join("llama2-bench")));
-        Self { dir: cache.map(|cache| cache.join("answers")), is_read: !again }
+        Self { dir: cache_folder("answers"), is_read: !again }
     }
 
-    /// The answer and when it was computed (UTC); `None` where there is none, or its file is damaged.
+    /// Reads the answer and when it was computed (UTC); `None` where there is none, or its file is damaged.
     pub(crate) fn read(&self, key: &AnswerKey) -> Option<(Generated, String)> {
         let file = llama::open_regular(&self.file(key).filter(|_| self.is_read)?).ok()?;
         let mut text = String::new();
@@ -180,7 +136,7 @@ impl KeptAnswers {
         (answer.key == key.0).then_some((answer.generated, answer.computed))
     }
 
-    /// Keeps an answer, where that can be done, and drops the oldest where they become too many.
+    /// Keeps an answer if possible, and drops the oldest ones if there are too many.
     pub(crate) fn write(&self, key: &AnswerKey, generated: &Generated) {
         let Some(file) = self.file(key) else { return };
         let answer = KeptAnswer { key: key.0.clone(), computed: machine::utc_now(), generated };
@@ -189,7 +145,7 @@ impl KeptAnswers {
         if text.len() as u64 > LONGEST {
             return;
         }
-        // The folder is a cache: without it, everything is computed anew.
+        // Without the cache, everything is computed again.
         let dir = file.parent().expect("a file in the folder");
         let _ = fs::create_dir_all(dir).and_then(|()| llama::write_whole(&file, text.as_bytes()));
         drop_oldest(dir, MOST_BYTES);
@@ -290,7 +246,7 @@ mod tests {
         for (second, name) in ["a.answer", "b.1.partial", "c.answer", "mine.txt"].iter().enumerate() {
             let path = dir.path().join(name);
             fs::write(&path, [0; 10]).unwrap();
-            let time = UNIX_EPOCH + std::time::Duration::from_secs(second as u64);
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second as u64);
             fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
         drop_oldest(dir.path(), 15);

@@ -1,4 +1,4 @@
-//! The sweep itself: every cell measured by a worker, every record kept.
+//! The measurement of a sweep: a worker measures every cell, and every record is kept.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,24 +21,24 @@ use crate::{
 };
 use results::{RunFolder, StoreError};
 
-/// How long a GPU that throttled rests before its cell is measured again, where the sweep does not say `cool_down_seconds`: a heat
-/// sink under forced air loses most of what it holds in that time.
+/// Rest of a throttled GPU before its cell is measured again, if the sweep has no `cool_down_seconds`: a heat sink under forced air loses
+/// most of its heat in that time.
 const PAUSE_BEFORE_RETRY: Duration = Duration::from_secs(10);
 
-/// How a sweep ended.
+/// The end of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunSummary {
-    /// Cells that ended otherwise than measured or out of memory.
+    /// Cells that neither were measured nor ran out of memory.
     pub failed: usize,
-    /// The user asked to stop before all cells were measured.
+    /// Whether the user stopped it before all cells were measured.
     pub interrupted: bool,
-    /// An engine computes something else than the others.
+    /// Whether an engine computes something else than the others.
     pub disagreement: bool,
     /// Where the time went.
     pub time: TimeBreakdown,
 }
 
-/// Why measuring stopped before its end.
+/// Why measuring stopped early.
 enum Stop {
     Interrupted,
     Error(SessionError),
@@ -50,7 +50,7 @@ impl From<StoreError> for Stop {
     }
 }
 
-/// A cell that is measured, and which run's it is.
+/// A cell that is measured, with its side.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     /// Its place in the sweep, from 0.
@@ -59,10 +59,10 @@ struct Place<'a> {
     cell: Cell<'a>,
 }
 
-/// Measures every cell that a run's folder lacks. Several runs are measured interleaved; they have the same cells.
+/// Measures every missing cell of the runs. Several runs have the same cells, which are measured interleaved.
 ///
 /// # Errors
-/// Where a folder can't be written, or a model is not what it was when the run began. Whatever happens to a cell is a record, not an error.
+/// Where a folder can't be written, or a model changed since the run began. A failed cell is a record, not an error.
 pub(crate) fn measure(
     runs: &mut [VariantRun<'_>],
     on_event: &mut dyn FnMut(Event<'_>),
@@ -71,8 +71,11 @@ pub(crate) fn measure(
         return Ok(RunSummary::default());
     };
     let cells = interleaved(sweep, runs.len()).into_iter().enumerate();
-    let in_share =
-        |place: &Place<'_>| runs[place.side].folder.shard().is_none_or(|share| share.has(place.index));
+    let in_share = |&Place { index, side, cell }: &Place<'_>| {
+        let Cell { engine, batch_size, prompt_length, .. } = cell;
+        runs[side].folder.shard().is_none_or(|share| share.has(index))
+            && sweep.selection.has(engine, batch_size, prompt_length)
+    };
     let cells: Vec<_> =
         cells.map(|(index, (side, cell))| Place { index, side, cell }).filter(in_share).collect();
     let is_missing = |Place { side, cell, .. }: &Place<'_>| {
@@ -94,7 +97,7 @@ pub(crate) fn measure(
         Ok(()) => false,
         Err(Stop::Interrupted) => true,
         Err(Stop::Error(error)) => {
-            // Whoever is told of the error looks for the records next; those of one side are not the other's.
+            // The reader of the error looks for the records next, and each side has its own.
             for run in runs.iter_mut() {
                 if let Err(gone) = follow(run.folder, on_event)
                     && gone.to_string() != error.to_string()
@@ -115,7 +118,7 @@ pub(crate) fn measure(
     Ok(RunSummary { time, ..RunSummary::read(runs, interrupted) })
 }
 
-/// Goes after a folder that was moved or deleted meanwhile, and tells.
+/// Follows a folder that was moved or deleted meanwhile, and reports it.
 fn follow(folder: &mut RunFolder, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), StoreError> {
     if let Some(what) = folder.follow()? {
         on_event(Event::FolderGone { what: &what });
@@ -123,7 +126,7 @@ fn follow(folder: &mut RunFolder, on_event: &mut dyn FnMut(Event<'_>)) -> Result
     Ok(())
 }
 
-/// Asks the reference, and engines of which no cell is missing. The others answer when they have loaded the model.
+/// Verifies the reference, and engines without missing cells. The others answer once they have loaded the model.
 fn verify_before(
     runs: &mut [VariantRun<'_>],
     missing: &[Place<'_>],
@@ -148,7 +151,7 @@ fn verify_before(
     Ok(())
 }
 
-/// Asks engines that never loaded the model, or whose kept answer was found wrong after their last cell.
+/// Verifies engines that never loaded the model, or whose kept answer turned out wrong after their last cell.
 fn verify_after(
     runs: &mut [VariantRun<'_>],
     time: &mut TimeBreakdown,
@@ -210,7 +213,7 @@ fn measure_missing<'a>(
     Ok(())
 }
 
-/// Ends the workers that are not to be loaded beside this place's.
+/// Ends the workers that must not be loaded beside the cell's.
 fn stop_others(
     runs: &mut [VariantRun<'_>],
     groups: &TurnGroups,
@@ -230,11 +233,11 @@ fn stop_others(
     }
 }
 
-/// How a cell's turn ended.
+/// The end of a cell's turn.
 enum CellEnd {
-    /// Its record is on disk.
+    /// The cell's record is on disk.
     Recorded(Box<Measurement>),
-    /// It failed, by this error, where others were loaded: what it does alone counts.
+    /// The cell failed with this error while others were loaded; it is tried again alone.
     WantOfRoom(String),
 }
 
@@ -252,7 +255,7 @@ fn measure_cell(
     let sweep = &variant.sweep;
     let mut verifier = verifiers.get_mut(&cell.model.name);
     let slot = workers.slot(cell.engine);
-    // One at a time is alone even while an earlier engine's worker is still there.
+    // Without turns a worker is alone, even while an earlier engine's worker is still there.
     let is_alone =
         sweep.isolation != Isolation::Turn || loaded == usize::from(slot.loaded_engine().is_some());
     let failed = |failure| (Outcome::Failed(failure), SideMeasurements::default());
@@ -287,7 +290,7 @@ fn measure_cell(
         measured.notes.extend(files.note());
     }
     follow(folder, on_event)?;
-    // Before the cell's record: a figure's engine was verified.
+    // The verification is written before the record of its engine's cell.
     if let Some(verification) = verifier.and_then(Verifier::news) {
         folder.write_verification(&verification)?;
     }
@@ -307,8 +310,8 @@ fn measure_cell(
     Ok(CellEnd::Recorded(Box::new(measurement)))
 }
 
-/// Measures a cell, and again while the GPU throttled for a reason other than its power limit and tries are left. The last try that
-/// was measured counts: a retry that fails, or is interrupted, takes nothing away.
+/// Measures a cell, and repeats it while the GPU throttled for a reason other than its power limit and tries are left. The last measured
+/// try counts: a retry that fails or is interrupted changes nothing.
 fn measure_unthrottled(
     variant: &Variant,
     slot: &mut WorkerSlot,
@@ -329,7 +332,7 @@ fn measure_unthrottled(
             return before;
         }
         if let Ok(measured) = &mut measured {
-            // Only the first try had to load the model.
+            // Only the first try loaded the model.
             load_seconds = load_seconds.or(measured.load_seconds);
             measured.load_seconds = load_seconds;
         }
@@ -348,7 +351,7 @@ fn measure_unthrottled(
     }
 }
 
-/// Why the GPU throttled, other than for its power limit and where waiting may help: `temperature (hardware) (33 % of the time)`.
+/// Reasons for throttling other than the power limit for which waiting may help: `temperature (hardware) (33 % of the time)`.
 fn throttling(series: &GpuSeries) -> Option<String> {
     let reasons: Vec<String> = series
         .unusual_throttling()
@@ -358,19 +361,19 @@ fn throttling(series: &GpuSeries) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
-/// Where the sweep asks for it: a cell that ran out of memory although it needs no more than this one.
+/// A cell that ran out of memory although it needs no more than this one, if the sweep prunes.
 fn smaller_out_of_memory(sweep: &Sweep, folder: &RunFolder, cell: &Cell<'_>) -> Option<CellSize> {
     folder.known().smaller_out_of_memory(&cell_key(sweep, cell), folder.part()).filter(|_| sweep.prune_oom)
 }
 
-/// The end of a cell that is not tried.
+/// The failure of a cell that is not tried.
 fn pruned(from: CellSize) -> CellFailure {
     let error = format!("{from} ran out of memory, and this needs at least as much");
     CellFailure { kind: FailureKind::OutOfMemory, phase: None, error, inferred_from: Some(from) }
 }
 
 impl RunSummary {
-    /// What the folders hold, whichever run measured it.
+    /// Summarizes the folders, whichever run measured their cells.
     fn read(runs: &[VariantRun<'_>], interrupted: bool) -> Self {
         let mut summary = Self { interrupted, ..Self::default() };
         for VariantRun { folder, .. } in runs {

@@ -1,12 +1,14 @@
 //! A run: every cell of a sweep measured by a worker, every record kept.
 
 pub(crate) mod agreement;
+pub(crate) mod cache;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod idle;
 pub(crate) mod idle_machine;
 pub(crate) mod kept_answers;
+pub(crate) mod kept_peaks;
 pub(crate) mod measure;
 pub(crate) mod model_files;
 pub(crate) mod peaks;

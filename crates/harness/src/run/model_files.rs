@@ -1,37 +1,37 @@
-//! The files of a model, looked at around each cell: a run is of one model from its first cell to its last.
+//! The files of a model, checked before and after each cell: all cells of a run have the same model.
 
 use std::path::PathBuf;
 
 use protocol::{ModelFacts, ModelSource};
 
 use crate::Model;
-use crate::run::kept_answers::{Stamp, stamp};
+use crate::run::cache::{Stamp, stamp};
 
-/// What the files of a model were like when they were last looked at.
+/// The state of a model's files at the last check.
 pub(crate) struct ModelFiles<'a> {
     source: &'a ModelSource,
-    /// The run's model; where its environment does not say it, what is there first.
+    /// The run's model, or the first one that was seen if its environment does not tell.
     fingerprint: Option<String>,
-    /// `None` where they were not looked at yet.
+    /// `None` before the first check.
     stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
     note: Option<String>,
 }
 
 impl<'a> ModelFiles<'a> {
-    /// The files of `model`; `facts` is what the run's environment says of it.
+    /// Creates the state of the files of `model`; `facts` are from the run's environment.
     pub(crate) fn new(model: &'a Model, facts: Option<&ModelFacts>) -> Self {
         let fingerprint = facts.map(|facts| facts.fingerprint.clone());
         Self { source: &model.source, fingerprint, stamps: None, note: None }
     }
 
-    /// Looks whether they are the run's still. Files that did not change cost a `stat` each.
+    /// Checks that the files are still the run's. A file that did not change costs one `stat`.
     ///
     /// # Errors
-    /// Where the model is another one, or can't be read any more.
+    /// Where the model changed, or can't be read any more.
     pub(crate) fn check(&mut self) -> Result<(), String> {
         let ModelSource::Checkpoint { dir } = self.source else { return Ok(()) };
         let dir = dir.display();
-        let gone = |error| format!("{error}: the model can't be read any more");
+        let gone = |error| format!("{error}: the model can no longer be read");
         let files = llama::model_files(self.source).map_err(gone)?;
         let now = Some(files.into_iter().map(|file| (file.clone(), stamp(&file))).collect());
         if now == self.stamps {
@@ -45,15 +45,14 @@ impl<'a> ModelFiles<'a> {
         }
         if self.stamps.is_some() {
             self.note = Some(
-                "the model's files were written to while the run went on; their fingerprint is the same"
-                    .into(),
+                "the model's files were written to during the run; their fingerprint is unchanged".into(),
             );
         }
         (self.stamps, self.fingerprint) = (now, Some(fingerprint));
         Ok(())
     }
 
-    /// What a reader of the figures from now on should know of the files.
+    /// The note on the files for cells from now on.
     pub(crate) fn note(&self) -> Option<String> {
         self.note.clone()
     }
@@ -88,7 +87,7 @@ mod tests {
         let file = std::fs::File::options().write(true).open(&weights).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(7)).unwrap();
         assert_eq!(files.check(), Ok(()));
-        assert!(files.note().unwrap().ends_with("; their fingerprint is the same"));
+        assert!(files.note().unwrap().ends_with("; their fingerprint is unchanged"));
 
         let bytes = std::fs::read(&weights).unwrap();
         let mut others = bytes.clone();
@@ -96,7 +95,7 @@ mod tests {
         std::fs::write(&weights, others).unwrap();
         assert!(files.check().unwrap_err().contains("the model's files changed since the run began"));
         std::fs::remove_file(&weights).unwrap();
-        assert!(files.check().unwrap_err().ends_with("the model can't be read any more"));
+        assert!(files.check().unwrap_err().ends_with("the model can no longer be read"));
         std::fs::write(&weights, bytes).unwrap();
         assert_eq!(files.check(), Ok(()));
     }

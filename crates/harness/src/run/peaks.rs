@@ -1,4 +1,4 @@
-//! What the device can do at most: each engine's worker is asked, before any model is loaded.
+//! The device's peaks, which each engine's worker measures before any model is loaded.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,59 +8,63 @@ use std::time::Duration;
 use machine::gpu::{GpuWatch, Gpus, Monitor};
 use machine::{LoadWatch, Reader};
 use protocol::{
-    Device, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Precision, Reached, Reply, Request,
+    Device, Environment, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Precision, Reached,
+    Reply, Request,
 };
 
+use crate::run::kept_peaks::KeptPeaks;
 use crate::worker::process::PLAIN_REPLY;
 use crate::worker::requests::why;
 use crate::{Engines, Limits, Notice, Peaks, Setup, Sweep, Variant, Worker, WorkerError};
 
-/// Far longer than it takes.
+/// Far longer than a measurement takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Beside a cell memory is read for this long.
+/// Time for which memory is read beside a cell.
 const BESIDE_A_CELL: Duration = Duration::from_millis(320);
 
-/// A GPU meets its power limit within a second or two: a burst says nothing of a prefill that takes longer.
+/// Length of a sustained product: a GPU reaches its power limit within a second or two, so a burst says nothing about a longer prefill.
 const SUSTAINED_SECONDS: f64 = 3.0;
 
-/// What reads memory beside the cells, where the sweep asks for that: it keeps its memory until the last of them.
+/// The reader that measures memory bandwidth beside cells, if the sweep asks for it. It keeps its memory until the last cell.
 pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
     let is_asked = sweep.peaks == Peaks::Cell && sweep.setup.device == Device::Cpu;
-    // Where there is no memory for it, the run's peak stands.
+    // Without memory for it, the run's peak counts.
     is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
 }
 
-/// Bytes a second that the processor reads from memory at this moment.
+/// What an engine's start, its reads of memory and its matrix products take on two cores: 3 to 5 s.
+const SECONDS_OF_AN_ENGINE: f64 = 4.0;
+
+/// Bytes per second that the processor reads from memory now.
 pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
     reader.bytes_per_second(BESIDE_A_CELL)
 }
 
-/// How long sustained products are measured on a device where nobody says: not at all on a CPU, whose clocks settle at once.
+/// The default length of sustained products on a device. A CPU, whose clocks settle at once, has none.
 pub fn sustained_seconds(device: Device) -> Option<f64> {
     (device != Device::Cpu).then_some(SUSTAINED_SECONDS)
 }
 
-/// What one engine reached.
+/// The figures that an engine reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeasuredReach {
-    /// What its worker said.
+    /// The answer of its worker.
     pub reached: Reached,
     /// The mean clock of the GPU's multiprocessors during the sustained products, by precision.
     pub sustained_sm_clock_mhz: BTreeMap<Precision, f64>,
 }
 
-/// What the engines of a sweep reached.
+/// The figures that the engines of a sweep reached.
 pub struct PeaksReport<'a> {
-    /// The best of all.
+    /// The best of all engines.
     pub best: MeasuredPeaks,
-    /// What each engine reached, or why it measured nothing.
+    /// The figures of each engine, or why it measured nothing.
     pub engines: Vec<(&'a str, Result<MeasuredReach, String>)>,
 }
 
-/// Measures the device's peaks with the engines of a sweep: their matrix products in `precisions`, sustained ones for
-/// `sustained_seconds`, or bursts alone. Engines that are one program with the same libraries would reach the same: the first of
-/// them is asked for all, by what their workers say in `hellos`.
+/// Measures the device's peaks with the engines of a sweep: their matrix products in `precisions`, sustained for `sustained_seconds` if
+/// given. Engines with the same program and libraries (as `hellos` say) would reach the same, so only the first of them is asked.
 pub fn measure_peaks<'a>(
     variant: &'a Variant,
     hellos: &BTreeMap<String, Hello>,
@@ -71,26 +75,43 @@ pub fn measure_peaks<'a>(
     let Variant { sweep, engines } = variant;
     let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(sweep.setup.device));
     let plan = Plan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
-    let answer = |name| {
+    let asked = distinct(engines, sweep.selected_engines().map(String::as_str), hellos);
+    let of_engine = SECONDS_OF_AN_ENGINE + plan.sustained_seconds.unwrap_or(0.0) * precisions.len() as f64;
+    notify(Notice::PeaksBegin { about: Duration::from_secs_f64(of_engine * asked.len() as f64) });
+    let load = LoadWatch::start();
+    let mut answer = |name| {
         notify(Notice::MeasuringPeaks { engine: name });
         (name, ask(engines, name, &plan).map_err(|error| why(&error)))
     };
-    let mut names = sweep.engines.iter().map(String::as_str);
-    let load = LoadWatch::start();
-    let answers: Vec<_> = distinct(engines, names.clone(), hellos).into_iter().map(answer).collect();
+    let answers: Vec<_> = asked.into_iter().map(&mut answer).collect();
     let best = best(sweep.setup.device, &answers);
-    let is_scripted = names.all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock));
+    let is_scripted =
+        sweep.selected_engines().all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock));
     let best = MeasuredPeaks { machine_load: (!is_scripted).then(|| load.stop()), ..best };
     PeaksReport { best, engines: answers }
 }
 
-/// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything.
+/// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything. With `may_reuse`,
+/// what an earlier run on this machine measured counts, unless the sweep asks for them anew.
 pub(crate) fn peaks_of_run(
     variant: &Variant,
     hellos: &BTreeMap<String, Hello>,
+    environment: &Environment,
+    may_reuse: bool,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Option<MeasuredPeaks> {
     let setup = &variant.sweep.setup;
+    let kept = KeptPeaks::new(variant, hellos, environment);
+    if let Some(kept) = kept.as_ref().filter(|_| may_reuse && variant.sweep.peaks == Peaks::Run) {
+        match kept.read() {
+            Ok(None) => {}
+            Ok(Some(peaks)) => {
+                notify(Notice::KeptPeaks(&peaks));
+                return Some(peaks);
+            }
+            Err(why) => notify(Notice::DamagedPeaks(&why)),
+        }
+    }
     let sustained = sustained_seconds(setup.device);
     let report = measure_peaks(variant, hellos, &[setup.precision], sustained, notify);
     for (engine, answer) in &report.engines {
@@ -100,6 +121,9 @@ pub(crate) fn peaks_of_run(
     }
     let best = Some(report.best).filter(|best| !best.is_empty())?;
     notify(Notice::Peaks(&best));
+    if let Some(kept) = kept {
+        kept.write(&best);
+    }
     Some(best)
 }
 
@@ -114,7 +138,7 @@ fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> Me
     best
 }
 
-/// What is asked of each engine.
+/// The measurement that each engine makes.
 struct Plan<'a> {
     setup: &'a Setup,
     precisions: &'a [Precision],
@@ -147,7 +171,7 @@ fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, 
     let request = DEADLINE.saturating_add(sustained).min(plan.setup.limits().request);
     let mut worker = Worker::spawn(command, Limits { request, ..Limits::default() })?;
     let mut all = MeasuredReach { reached: Reached::default(), sustained_sm_clock_mhz: BTreeMap::new() };
-    // A request a precision, so that the clock at a request's end is that of its sustained products.
+    // One request per precision: the clock at a request's end is then that of its sustained products.
     let each: Vec<&[Precision]> = match plan.sustained_seconds {
         Some(_) => plan.precisions.chunks(1).collect(),
         None => vec![plan.precisions],
@@ -174,7 +198,7 @@ fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, 
         }
         join(&mut all.reached, reached);
     }
-    // How it ends matters when it has measured a cell.
+    // Its end matters only after it has measured a cell.
     let _ = worker.shutdown();
     Ok(all)
 }
@@ -248,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_a_request_a_precision_become_one() {
+    fn answers_for_each_precision_are_joined() {
         let one = |precision, read, flops| Reached {
             read_bytes_per_second: Some(read),
             flops_per_second: BTreeMap::from([(precision, flops)]),
@@ -264,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_gpu_s_peak_is_sustained_unless_asked_for() {
+    fn only_gpu_peaks_are_sustained_by_default() {
         assert_eq!((sustained_seconds(Device::Cpu), sustained_seconds(Device::Cuda(1))), (None, Some(3.0)));
     }
 }

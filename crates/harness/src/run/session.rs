@@ -1,10 +1,11 @@
-//! A session: one or several variants of a sweep, measured into their runs' folders.
+//! A session: one or two variants of a sweep, measured into their runs' folders.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use machine::gpu::{GpuWatch, Gpus};
-use protocol::{Device, Environment, Pair, ProgramVersion, Share};
+use protocol::{Device, Environment, Hello, Pair, ProgramVersion, Share};
 use results::RunFolder;
 
 use crate::run::environment::collect_environment;
@@ -17,54 +18,66 @@ use crate::run::time_breakdown::clocked;
 use crate::run::variant_run::VariantRun;
 use crate::run::verify::Verifier;
 use crate::run::workers::Workers;
-use crate::{ClockLock, Event, Interrupt, Notice, SessionError, SettingsError, Sweep, Variant};
+use crate::sweep::loading::check_memory_limit;
+use crate::{ClockLock, Event, Interrupt, Notice, SessionError, SettingsError, Sweep, Variant, plan};
 
-/// Where a variant's records go.
+/// Destination of a variant's records.
 #[derive(Debug)]
 pub enum Destination {
     /// A new run's folder.
     New {
         /// The folder.
         dir: PathBuf,
-        /// The share of the cells that is measured; all of them where not given.
+        /// The share of the cells to measure; all of them where not given.
         shard: Option<Share>,
     },
-    /// An earlier run's folder, for the cells that it lacks.
+    /// An earlier run's folder, for its missing cells.
     Earlier {
         /// The folder.
         folder: RunFolder,
-        /// Whether another sweep or environment may go on with it.
+        /// Whether another sweep or environment may continue it.
         allow_mixed: bool,
     },
 }
 
-/// Whether a session checks that engines compute the same before they are timed.
+/// Whether a session verifies engines before it times them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
-    /// Each engine is asked, unless what it answered before is kept and nothing has changed.
+    /// Every engine, unless its earlier answer is kept and nothing has changed.
     Changed,
-    /// Each engine is asked.
+    /// Every engine.
     Again,
-    /// No engine is asked.
+    /// No engine.
     Never,
 }
 
-/// What a session does beside measuring.
+/// Where a session takes the device's peaks from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeaksOfSession {
+    /// It has none.
+    None,
+    /// It measures them before the first cell.
+    Measured,
+    /// It reuses those that an earlier run measured on this machine within a day, or measures them.
+    Kept,
+}
+
+/// Options of a session.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// The program that measures.
     pub program: ProgramVersion,
-    /// Measure the device's peaks before the first cell of a new run.
-    pub peaks: bool,
+    /// Where a new run has the device's peaks from.
+    pub peaks: PeaksOfSession,
     /// Whether engines are verified before they are timed.
     pub verify: Verify,
-    /// Refuse a GPU that other programs use.
+    /// Fail if other programs use the GPU.
     pub exclusive: bool,
-    /// Wait until other processes use little of the processors, and refuse a machine that stays busy.
+    /// Wait until other processes use little of the processors, and fail if the machine stays busy.
     pub require_idle: bool,
 }
 
-/// Everything that is resolved, locked and open for measuring.
+/// A session that is ready to measure: everything is resolved, locked and open.
 pub struct Session {
     variants: Vec<Variant>,
     folders: Vec<RunFolder>,
@@ -77,11 +90,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Hears the engines out, reads the environment, locks GPU clocks, opens the folders and measures peaks. Two variants are
-    /// a baseline and its candidate; new folders then say that they are a pair.
+    /// Starts the engines to identify them, reads the environment, locks GPU clocks, opens the folders and measures peaks. Two variants
+    /// are a baseline and its candidate, whose new folders record that they are a pair.
     ///
     /// # Errors
-    /// Where an engine, the GPU or a folder can't be used: found before a cell is measured.
+    /// Where an engine, the GPU or a folder can't be used. Nothing is measured then.
     ///
     /// # Panics
     /// Where there is no variant.
@@ -91,14 +104,17 @@ impl Session {
         notify: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Self, SessionError> {
         let started = Instant::now();
+        for (variant, _) in &variants {
+            check_memory_limit(&variant.sweep, &plan(&variant.sweep))?;
+        }
         let environments = variants
             .iter()
             .map(|(variant, _)| collect_environment(variant, &options.program, notify))
             .collect::<Result<Vec<_>, _>>()?;
-        // All compute on the same device.
+        // All variants compute on the same device.
         let sweep = &variants.last().expect("a variant").0.sweep;
         let gpu = watch_gpu(sweep.setup.device, options.exclusive, notify)?;
-        for ((variant, destination), environment) in variants.iter_mut().zip(&environments) {
+        for ((variant, destination), (environment, _)) in variants.iter_mut().zip(&environments) {
             if let Destination::Earlier { folder, allow_mixed } = destination {
                 let sweep = variant.sweep.to_toml();
                 if let Some(unrecorded) = folder.resume(&sweep, environment.clone(), *allow_mixed)? {
@@ -106,11 +122,11 @@ impl Session {
                 }
             }
         }
-        // Before the peaks: they are figures, too.
+        // Peaks are figures, too, so this is before them.
         if options.require_idle {
             require_idle(notify)?;
         }
-        // After the folders: a run that is refused leaves the clocks alone.
+        // A run that is refused leaves the clocks alone, so this is after the folders.
         let clocks = lock_clocks(&variants[variants.len() - 1].0.sweep)?;
         let pair_id = pair_id(&variants, &environments);
         let mut session = Self {
@@ -122,16 +138,17 @@ impl Session {
             started,
             peaks_took: Duration::ZERO,
         };
-        // Measured once, for all variants.
-        let mut peaks = if options.peaks { None } else { Some(None) };
-        for ((variant, destination), environment) in variants.into_iter().zip(environments) {
+        // All variants share one measurement.
+        let mut peaks = if options.peaks == PeaksOfSession::None { Some(None) } else { None };
+        let may_reuse = options.peaks == PeaksOfSession::Kept;
+        for ((variant, destination), (environment, hellos)) in variants.into_iter().zip(environments) {
             let is_baseline = session.folders.is_empty();
             session.folders.push(match destination {
                 Destination::Earlier { folder, .. } => folder,
                 Destination::New { dir, shard } => {
                     let pair = pair_id.clone().map(|id| Pair { id, is_baseline });
                     RunFolder::create(&dir, &variant.sweep.to_toml(), || {
-                        let measure = || peaks_of_run(&variant, &environment.engines, notify);
+                        let measure = || peaks_of_run(&variant, &hellos, &environment, may_reuse, notify);
                         let peaks = peaks.get_or_insert_with(|| clocked(&mut session.peaks_took, measure));
                         Environment { peaks: peaks.clone(), shard, pair, ..environment }
                     })?
@@ -142,7 +159,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The sweep, as the first variant has it.
+    /// The sweep of the first variant.
     pub fn sweep(&self) -> &Sweep {
         &self.variants[0].sweep
     }
@@ -152,7 +169,7 @@ impl Session {
         &self.folders
     }
 
-    /// A watch over the GPU that computes, where there is one.
+    /// The watch over the GPU that computes, if there is one.
     pub fn gpu(&self) -> Option<&GpuWatch> {
         self.gpu.as_ref()
     }
@@ -162,11 +179,10 @@ impl Session {
         self.started.elapsed()
     }
 
-    /// Measures every cell that the folders lack, interleaved where there are several variants. From here on Ctrl-C asks it to stop.
+    /// Measures every missing cell of the folders, interleaved where there are two variants. Ctrl-C asks it to stop.
     ///
     /// # Errors
-    /// Where a folder can't be written, or a model is not what it was when the run began. Whatever happens to a cell is a record, not an
-    /// error.
+    /// Where a folder can't be written, or a model changed since the run began. A failed cell is a record, not an error.
     pub fn measure(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<RunSummary, SessionError> {
         let _interrupt = Interrupt::install();
         let kept = KeptAnswers::of_user(self.verify == Verify::Again);
@@ -197,16 +213,16 @@ impl Session {
     }
 }
 
-/// Locks the GPU's clocks where the sweep asks for it, until the result is dropped.
+/// Locks the GPU's clocks if the sweep asks for it, until the result is dropped.
 ///
 /// # Errors
-/// Where the driver does not do it.
+/// Where the driver refuses.
 pub fn lock_clocks(sweep: &Sweep) -> Result<Option<ClockLock>, SettingsError> {
     let take = |setting| ClockLock::take(setting, sweep.setup.device, &sweep.setup.processes());
     sweep.lock_gpu_clocks.as_ref().map(take).transpose()
 }
 
-/// A watch over the GPU that computes, where there is one; others who use it are told, or refused where it is to be ours alone.
+/// Watches the GPU that computes, if there is one. Reports other programs that use it, or refuses them if `exclusive`.
 fn watch_gpu(
     device: Device,
     exclusive: bool,
@@ -215,7 +231,7 @@ fn watch_gpu(
     let refuse = |what| Err(SettingsError { origin: "--exclusive".into(), what });
     let Some(gpu) = Gpus::find().ok().and_then(|gpus| gpus.watch(device)) else {
         if exclusive && device != Device::Cpu {
-            return refuse(format!("nobody says who uses {device}: see `llama2-bench doctor`"));
+            return refuse(format!("no driver tells who uses {device}: see `llama2-bench doctor`"));
         }
         return Ok(None);
     };
@@ -228,9 +244,12 @@ fn watch_gpu(
     Ok(Some(gpu))
 }
 
-/// What two new folders have in common, and no others; `None` for a session of one variant.
-fn pair_id(variants: &[(Variant, Destination)], environments: &[Environment]) -> Option<String> {
+/// The id that two new folders share; `None` for a session of one variant.
+fn pair_id(
+    variants: &[(Variant, Destination)],
+    environments: &[(Environment, BTreeMap<String, Hello>)],
+) -> Option<String> {
     let [(_, Destination::New { dir, .. }), _] = variants else { return None };
-    let seed = format!("{} {} {}", environments[0].started, std::process::id(), dir.display());
+    let seed = format!("{} {} {}", environments[0].0.started, std::process::id(), dir.display());
     Some(llama::sha256_hex(seed.as_bytes())[..16].to_owned())
 }

@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 
 use protocol::Measured;
 
-/// What a session spent its time on; what is in none of these is its own.
+/// Where a session's time went; what is in none of these is its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeBreakdown {
-    /// Measuring what the device can do at most.
+    /// Measuring the device's peaks.
     pub peaks: Duration,
-    /// Holding the engines against each other, their loading included.
+    /// Verifying the engines, their loading included.
     pub verification: Duration,
-    /// From a worker's start to its model being ready.
+    /// Starting workers and loading models.
     pub loading: Duration,
-    /// A worker's work for a cell outside the timed regions: memory got, warm-ups, what did not end well.
+    /// A worker's work for a cell outside the timed regions: memory got, warm-ups.
     pub warm_up: Duration,
+    /// Cells that failed or timed out.
+    pub failed: Duration,
     /// The timed regions.
     pub timed: Duration,
     /// Reading memory beside cells.
@@ -25,9 +27,13 @@ pub struct TimeBreakdown {
 }
 
 impl TimeBreakdown {
-    /// A worker was asked for a cell, and ended with this after so long.
+    /// Adds the time that a worker spent on a cell, and what it measured.
     pub(crate) fn on_cell(&mut self, passed: Duration, measured: Option<&Measured>) {
-        let timed = measured.map_or(Duration::ZERO, timed).min(passed);
+        let Some(measured) = measured else {
+            self.failed += passed;
+            return;
+        };
+        let timed = timed(measured).min(passed);
         self.timed += timed;
         self.warm_up += passed - timed;
     }
@@ -39,6 +45,7 @@ impl AddAssign for TimeBreakdown {
         self.verification += other.verification;
         self.loading += other.loading;
         self.warm_up += other.warm_up;
+        self.failed += other.failed;
         self.timed += other.timed;
         self.memory += other.memory;
         self.cool_down += other.cool_down;
@@ -51,7 +58,7 @@ fn timed(measured: &Measured) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// What `work` gives, its time added to `total`.
+/// Runs `work` and adds its time to `total`.
 pub(crate) fn clocked<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
@@ -66,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_s_time_is_in_timed_regions_or_around_them() {
+    fn the_time_of_a_cell_is_in_timed_regions_or_around_them() {
         let measured = Measured {
             prompt_seconds: vec![1.0, 1.0],
             generations: vec![Generation {
@@ -87,6 +94,6 @@ mod tests {
         // A cell that failed, and one on a virtual clock, which is faster than ours.
         time.on_cell(seconds(2.0), None);
         time.on_cell(seconds(0.5), Some(&measured));
-        assert_eq!((time.timed, time.warm_up), (seconds(5.0), seconds(3.5)));
+        assert_eq!((time.timed, time.warm_up, time.failed), (seconds(5.0), seconds(1.5), seconds(2.0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Which engines of a model are loaded together and take turns: as many as memory has room for.
+//! Groups of engines that are loaded together and take turns: as many as fit into memory.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,27 @@ use protocol::Device;
 use crate::run::variant_run::VariantRun;
 use crate::{Cell, Isolation, format_bytes};
 
-/// What a process needs beside the model: its program, libraries and their pools.
+/// Memory of a process beside the model: its program, libraries and their pools.
 const PROCESS_BYTES: u64 = 512 << 20;
-/// An estimate's allowance, in percent: engines hold copies of some weights.
+/// Allowance of an estimate in percent, since engines hold copies of some weights.
 const ALLOWANCE_PERCENT: u64 = 10;
 
-/// An engine of one side, with a model.
+/// Model, side and engine.
 type Member = (String, usize, String);
 
-/// The group of each engine, by model and side: those of one group are loaded at the same time. Without turns all are of one
-/// group, which says nothing.
+/// The group of each engine, by model and side. The engines of a group are loaded at the same time. Without turns there is only one
+/// group, which has no meaning.
 #[derive(Debug, Default)]
 pub(crate) struct TurnGroups {
     groups: BTreeMap<Member, usize>,
-    /// What an engine ran into beside the others.
+    /// The error of an engine that failed while the others were loaded.
     failures: BTreeMap<Member, String>,
-    /// Bytes that the device had left.
+    /// Bytes that were free on the device.
     available: u64,
 }
 
 impl TurnGroups {
-    /// Groups for the cells of a session.
+    /// Groups the engines of a session's cells.
     pub(crate) fn new(runs: &[VariantRun<'_>], cells: &[(usize, Cell<'_>)]) -> Self {
         let sweep = &runs[0].variant.sweep;
         if sweep.isolation != Isolation::Turn {
@@ -63,14 +63,14 @@ impl TurnGroups {
         self.groups.get(&(model.to_owned(), side, engine.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Gives the cell's engine a group of its own, measured after the others; `why` is what it ran into beside them.
+    /// Moves the cell's engine to a group of its own, measured after the others; `why` is its error while they were loaded.
     pub(crate) fn set_apart(&mut self, side: usize, cell: &Cell<'_>, why: &str) {
         let last = self.groups.values().max().copied().unwrap_or(0);
         self.groups.insert(member(side, cell), last + 1);
         self.failures.insert(member(side, cell), why.to_owned());
     }
 
-    /// Where not all engines of its model take turns with a cell's: what a reader should know of it.
+    /// The note on a cell whose engine does not take turns with all others.
     pub(crate) fn note(&self, side: usize, cell: &Cell<'_>) -> Option<String> {
         let own = self.of(side, cell);
         let is_apart = |((model, ..), group): &(&Member, &usize)| *model == cell.model.name && **group != own;
@@ -90,7 +90,7 @@ fn member(side: usize, cell: &Cell<'_>) -> Member {
     (cell.model.name.clone(), side, cell.engine.to_owned())
 }
 
-/// What a cell's worker will need, of all its ranks.
+/// Memory that a cell's worker needs, with all its ranks.
 fn bytes(run: &VariantRun<'_>, cell: &Cell<'_>) -> u64 {
     let sweep = &run.variant.sweep;
     let need = cell.memory_need(sweep).total();
@@ -98,7 +98,7 @@ fn bytes(run: &VariantRun<'_>, cell: &Cell<'_>) -> u64 {
     rank.saturating_mul(sweep.setup.processes().world_size.into())
 }
 
-/// What `device` has left; `None` where nobody says.
+/// Free memory of `device`; `None` where it is not known.
 fn available(device: Device) -> Option<u64> {
     let Device::Cuda(index) = device else { return available_memory() };
     let gpus = Gpus::find().ok()?;
@@ -106,7 +106,7 @@ fn available(device: Device) -> Option<u64> {
     Some(total.saturating_sub(gpus.watch(device)?.used_bytes()?))
 }
 
-/// Puts each engine into the first group that has room for it; one that needs more than there is has a group of its own.
+/// Puts each engine into the first group with room for it. An engine that needs more than there is gets a group of its own.
 fn fill(needs: &[u64], available: u64) -> Vec<usize> {
     let mut left: Vec<u64> = Vec::new();
     let mut place = |need: u64| match left.iter().position(|left| *left >= need) {

@@ -1,4 +1,4 @@
-//! What a session measures of one variant.
+//! A variant during a session.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::run::model_files::ModelFiles;
 use crate::run::verify::Verifier;
 use crate::run::workers::Workers;
 
-/// A variant that is measured, and where its records go.
+/// A variant that is measured, with its folder, workers and verifiers.
 pub(crate) struct VariantRun<'a> {
     pub(crate) variant: &'a Variant,
     pub(crate) folder: &'a mut RunFolder,
     pub(crate) workers: Workers,
     /// The files of each model, by its name.
     pub(crate) models: BTreeMap<String, ModelFiles<'a>>,
-    /// One for each model; none where engines are not verified.
+    /// One verifier for each model; none where engines are not verified.
     pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
 }

@@ -1,4 +1,4 @@
-//! Do the engines compute the same thing? Asked before they are timed.
+//! Verifies that the engines compute the same, before they are timed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,14 @@ use crate::{Event, Model, Setup, Variant, Worker, WorkerError, WorkerProcesses};
 /// The engine that the others are compared with where the model is small enough for it.
 const REFERENCE: &str = "reference";
 const MOCK: &str = "mock";
-/// The reference takes about a second for 2·10⁹ parameter-tokens.
+/// The largest model for the reference, which takes about a second for 2·10⁹ parameter-tokens.
 const LARGEST_FOR_REFERENCE: u64 = 200_000_000;
 const BATCH_SIZE: u32 = 2;
 const PROMPT_LENGTH: u32 = 16;
 const NEW_TOKENS: u32 = 8;
 
-/// Has every engine of the sweep generate a few tokens with `model`, each in a worker of its own, and compares them. What they
-/// answer is kept for runs; what was kept before is not used. `None` where the sweep has only the mock engine, which computes
-/// nothing.
+/// Has every engine of the sweep generate a few tokens with `model`, each in its own worker, and compares them. The answers are kept for
+/// runs; earlier answers are not used. `None` where the sweep has only the mock engine, which computes nothing.
 ///
 /// # Errors
 /// [`WorkerError::Interrupted`] alone: an engine that fails is a finding.
@@ -42,10 +41,10 @@ pub(crate) struct Verifier<'a> {
     model: &'a Model,
     kept: &'a KeptAnswers,
     question: Question,
-    /// The reference's answer, or why there is none; `None` where it is not asked.
+    /// The reference's answer, or its error; `None` where it is not asked.
     reference: Option<Result<Answer, String>>,
     answers: BTreeMap<&'a str, Result<Answer, NoAnswer>>,
-    /// Something was answered since [`Verifier::news`].
+    /// Whether there were answers since [`Verifier::news`].
     has_news: bool,
 }
 
@@ -53,18 +52,18 @@ struct Answer {
     generated: Generated,
     /// `None` where it can't be kept.
     key: Option<AnswerKey>,
-    /// When it was computed (UTC), where it was kept.
+    /// When it was computed (UTC), if an earlier run did it.
     reused: Option<String>,
 }
 
 struct NoAnswer {
     error: String,
-    /// It had the model loaded.
+    /// Whether it had the model loaded.
     was_asked: bool,
 }
 
 impl<'a> Verifier<'a> {
-    /// Nobody is asked yet.
+    /// Creates a verifier that has asked nobody yet.
     pub(crate) fn new(variant: &'a Variant, model: &'a Model, kept: &'a KeptAnswers) -> Self {
         let context = model.config.max_position_embeddings as u32;
         let length = PROMPT_LENGTH.min(context / 2).max(1);
@@ -78,19 +77,19 @@ impl<'a> Verifier<'a> {
         Self { variant, model, kept, question, reference: None, answers: BTreeMap::new(), has_news: false }
     }
 
-    /// Finds the reference's answer, where it is used.
+    /// Gets the reference's answer, if the reference is used.
     ///
     /// # Errors
     /// [`WorkerError::Interrupted`] alone.
     pub(crate) fn ask_reference(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), WorkerError> {
         let Variant { sweep, engines } = self.variant;
-        // The reference computes the whole model, with the sums that one rank alone does without.
+        // The reference computes the whole model, with the sums over ranks that a single rank leaves out.
         let is_used = self.compared().next().is_some()
             && !sweep.setup.one_rank
             && engines.get(REFERENCE).is_some()
             && llama::cost::parameters(&self.model.config) <= LARGEST_FOR_REFERENCE;
         if is_used {
-            // Whatever the sweep's engines are given, the yardstick computes on the processor, unbounded.
+            // The reference always computes on the processor and without limits.
             let mut setup = sweep.setup.clone();
             (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, WorkerProcesses::ONE);
             setup.device_memory_limit = None;
@@ -107,16 +106,16 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// Whether a worker that has the model should be asked: its engine did not answer before.
+    /// Whether the engine has not answered yet, so that a worker with the model should be asked.
     pub(crate) fn is_open(&self, engine: &str) -> bool {
         engine != MOCK
             && self.answers.get(engine).is_none_or(|answer| matches!(answer, Err(no) if !no.was_asked))
     }
 
-    /// Asks a worker of the sweep that has the model loaded, unless its answer was kept, and tells what is found out.
+    /// Asks a worker that has the model loaded, unless its answer is kept, and reports the result.
     ///
     /// # Errors
-    /// Why it did not answer, which is noted, or that the user interrupts.
+    /// Why it did not answer, which is also recorded, or that the user interrupts.
     pub(crate) fn ask(
         &mut self,
         engine: &str,
@@ -146,7 +145,7 @@ impl<'a> Verifier<'a> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Notes that an engine can't load the model, until it does.
+    /// Records that an engine can't load the model, until it does.
     pub(crate) fn not_loaded(&mut self, engine: &str, error: String, on_event: &mut dyn FnMut(Event<'_>)) {
         let is_new = !self.answers.contains_key(engine);
         self.note_failure(engine, error, false);
@@ -155,14 +154,14 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Forgets that an engine failed: there was less room than there will be.
+    /// Forgets that an engine failed, since there will be more room.
     pub(crate) fn forget_failure(&mut self, engine: &str) {
         if matches!(self.answers.get(engine), Some(Err(_))) {
             self.answers.remove(engine);
         }
     }
 
-    /// Asks those of whom nothing is known yet and whom `is_asked` names, each in a worker of its own.
+    /// Asks the engines that have not answered yet and for which `is_asked` is true, each in its own worker.
     ///
     /// # Errors
     /// [`WorkerError::Interrupted`] alone.
@@ -171,7 +170,7 @@ impl<'a> Verifier<'a> {
         is_asked: impl Fn(&str) -> bool,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), WorkerError> {
-        // A kept answer that a later one puts in doubt is forgotten: its engine comes up again.
+        // A kept answer that a later one contradicts is forgotten, and its engine is asked again.
         let next = |verifier: &Self| {
             verifier.compared().find(|engine| is_asked(engine) && !verifier.answers.contains_key(engine))
         };
@@ -187,13 +186,13 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// How the engines stand now, where that has changed since it was last asked for.
+    /// The verification so far, if it has changed since the last call.
     pub(crate) fn news(&mut self) -> Option<Verification> {
         std::mem::take(&mut self.has_news).then(|| self.verification()).flatten()
     }
 
-    /// How those that answered so far stand to each other, in the sweep's order; `None` where the sweep has only the mock
-    /// engine. Without a reference the first engine that answered is the yardstick.
+    /// The verification of the engines that have answered, in the sweep's order; `None` where the sweep has only the mock engine. Without
+    /// a reference, the first engine that answered takes its place.
     pub(crate) fn verification(&self) -> Option<Verification> {
         self.compared().next()?;
         let setup = &self.variant.sweep.setup;
@@ -250,10 +249,10 @@ impl<'a> Verifier<'a> {
 
     /// The engines that are compared, in the sweep's order.
     fn compared(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.variant.sweep.engines.iter().map(String::as_str).filter(|engine| *engine != MOCK)
+        self.variant.sweep.selected_engines().map(String::as_str).filter(|engine| *engine != MOCK)
     }
 
-    /// An engine's answer: kept, or from a worker of its own.
+    /// Gets an engine's answer, which is kept or comes from a worker of its own.
     fn answer(&self, setup: &Setup, engine: &str) -> Result<Answer, WorkerError> {
         let mut worker = start_worker(setup, &self.variant.engines, engine)?;
         let key = self.key(setup, engine, &worker.hello);
@@ -285,7 +284,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn keep(&self, answer: &Answer) {
-        // What a model answers that was exchanged meanwhile is not the answer of the one before.
+        // The model may have changed meanwhile; the answer is then not its own.
         let is_same = || ModelIdentity::read(&self.model.source) == self.question.model;
         if let (Some(key), None) = (&answer.key, &answer.reused)
             && is_same()
@@ -308,7 +307,7 @@ impl<'a> Verifier<'a> {
         self.answers.insert(engine, Ok(answer));
         self.has_news = true;
         let doubted = self.doubted();
-        // Kept answers that are in doubt are forgotten: their engines are asked again.
+        // Contradicted answers are forgotten, and their engines are asked again.
         for engine in &doubted {
             if let Some(Ok(Answer { key: Some(key), reused, .. })) = self.answers.get(engine) {
                 self.kept.remove(key);
@@ -324,7 +323,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Tells how the engines stand when all have answered, or this one differs.
+    /// Reports the verification when all engines have answered, or when this one differs.
     fn tell(&self, engine: &str, on_event: &mut dyn FnMut(Event<'_>)) {
         let Some(verification) = self.verification() else { return };
         let is_whole = self.compared().all(|engine| self.answers.contains_key(engine));
@@ -335,7 +334,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Engines whose answers differ; all of them where one does and there is no reference to say which is wrong.
+    /// Engines whose answers differ; all engines where one differs and no reference tells which is wrong.
     fn doubted(&self) -> BTreeSet<&'a str> {
         let Some(verification) = self.verification() else { return BTreeSet::new() };
         let find = |engine: &str| verification.agreements.iter().find(|one| one.engine == engine);
@@ -348,7 +347,7 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// Whether an engine answered something else. One that could not answer is told by its cells.
+/// Whether an engine answered something else. The cells show an engine that could not answer.
 pub(crate) fn differs(verification: &Verification, agreement: &Agreement) -> bool {
     agreement.error.is_none() && !verification.agrees(agreement)
 }

@@ -1,4 +1,4 @@
-//! The worker of the moment, kept from cell to cell while all is well.
+//! A place for a worker, which is kept from cell to cell while nothing fails.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -16,23 +16,23 @@ use crate::worker::interrupt::interrupted_within;
 use crate::worker::requests::{check_claimed_time, load, measure_request, measure_with, why};
 use crate::{Cell, Event, Isolation, Sweep, Variant, Worker, WorkerError, classify};
 
-/// A note of a turn that did not have the machine to itself.
+/// The note on a turn that did not have the machine to itself.
 const BUSY: &str = "engines that take turns were still busy when a turn began";
 
 /// A place for one worker at a time.
 #[derive(Default)]
 pub(crate) struct WorkerSlot {
     worker: Option<LoadedWorker>,
-    /// A watch over the GPU that computes.
+    /// The watch over the GPU that computes.
     gpu: Option<GpuWatch>,
-    /// What reads memory before and after a cell.
+    /// The reader that measures memory bandwidth before and after a cell.
     reader: Option<Rc<Reader>>,
     /// GPU memory in use before the worker was started.
     used_before: Option<u64>,
-    /// Where the time of its cells went.
+    /// The time breakdown of its cells.
     pub(crate) time: TimeBreakdown,
     load_failure: Option<LoadFailure>,
-    /// Engines that have loaded a model in this run: where it fails later, it is not for good.
+    /// Engines that have loaded a model in this run; a later failure to load is then not final.
     loaded: HashSet<(String, String)>,
 }
 
@@ -43,12 +43,12 @@ struct LoadedWorker {
     replicate: u32,
     worker: Worker,
     loaded: Loaded,
-    /// The cell that it measured last, which it is warmed up for.
+    /// The size that it measured last, for which it is warm.
     measured: Option<CellSize>,
 }
 
-/// Loading depends on engine and model alone: after a second failure, or one that took all its time, it is not tried
-/// again for every cell, unless it has worked in this run. What ran out of memory is tried again, but where pruning is asked for.
+/// A failure to load. Loading depends on engine and model alone, so it is not tried again for every cell after a second failure or a
+/// timeout, unless it has worked in this run. After an out-of-memory failure it is tried again, except with pruning.
 struct LoadFailure {
     engine: String,
     model: String,
@@ -63,19 +63,19 @@ impl LoadFailure {
     }
 }
 
-/// What was measured beside a cell.
+/// Measurements beside a cell.
 #[derive(Default)]
 pub(crate) struct SideMeasurements {
-    /// What the GPU did, if there is one.
+    /// The GPU's activity, if there is one.
     pub(crate) gpu: Option<GpuSeries>,
-    /// What else the machine did.
+    /// The load of the machine.
     pub(crate) machine_load: Option<MachineLoad>,
-    /// How fast memory could be read right before and right after, the most, where that was asked for.
+    /// The highest read bandwidth right before and right after, if asked for.
     pub(crate) read_bytes_per_second: Option<f64>,
 }
 
 impl WorkerSlot {
-    /// An empty slot, for workers on this GPU if any; `reader` reads memory before and after each cell.
+    /// Creates an empty slot for workers on this GPU, if any; `reader` measures memory bandwidth before and after each cell.
     pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<Reader>>) -> Self {
         Self { gpu, reader, ..Self::default() }
     }
@@ -85,12 +85,12 @@ impl WorkerSlot {
         self.worker.as_ref().map(|loaded| (&*loaded.engine, &*loaded.model))
     }
 
-    /// Forgets that a model could not be loaded: there was less room than there will be.
+    /// Forgets that a model could not be loaded, since there will be more room.
     pub(crate) fn forget_load_failure(&mut self) {
         self.load_failure = None;
     }
 
-    /// How the cell would end because its model can't be loaded, and in which cell that was found.
+    /// The failure of a cell whose model can't be loaded, and the cell in which that was found.
     pub(crate) fn known_failure(&self, sweep: &Sweep, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
         let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
         if self.loaded.contains(&(cell.engine.to_owned(), cell.model.name.clone())) {
@@ -104,7 +104,7 @@ impl WorkerSlot {
         certain.then(|| (known.failure.clone(), known.cell))
     }
 
-    /// Measures a cell, after a pause with the model loaded and the device idle. An engine of which nothing is known yet is verified first.
+    /// Measures a cell after a pause with the model loaded and the device idle. Verifies the engine first if it was not yet.
     pub(crate) fn measure(
         &mut self,
         variant: &Variant,
@@ -118,7 +118,7 @@ impl WorkerSlot {
         if let Err(WorkerError::Evidence(evidence)) = &measured
             && evidence.is_not_taken_up
         {
-            // Its last cell's end is none of this cell's.
+            // The end of the last cell does not count for this one.
             let error = format!("{} (a fresh worker measures the next cell)", classify(evidence).error);
             on_event(Event::Farewell { engine: cell.engine, error: &error });
             self.worker = None;
@@ -165,7 +165,7 @@ impl WorkerSlot {
         let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
         let mut request = measure_request(sweep, cell.model, size);
         if sweep.isolation == Isolation::Turn && current.measured == Some(size) {
-            // It is warm; only the caches are another engine's.
+            // The worker is warm; only the caches hold another engine's data.
             request.procedure.warmup_runs = request.procedure.warmup_runs.min(1);
         }
         let reader = self.reader.as_deref();
@@ -182,7 +182,7 @@ impl WorkerSlot {
         });
         beside.gpu = monitor.map(Monitor::stop);
         let passed = asked.elapsed();
-        // What is scripted takes no notice of the machine.
+        // The machine's load does not affect scripted latencies.
         beside.machine_load = (!current.worker.hello.virtual_clock).then(|| load.stop());
         beside.read_bytes_per_second = [read_before, read_memory()].into_iter().flatten().reduce(f64::max);
         let world_size = sweep.setup.ranks.world_size;
@@ -200,7 +200,7 @@ impl WorkerSlot {
         Ok(MeasuredCell { load_seconds, notes, series })
     }
 
-    /// Loads the cell's model and has the engine verified where it was not yet; the seconds that loading took.
+    /// Loads the cell's model, and verifies the engine if it was not yet. Returns the seconds that loading took.
     fn ensure_verified(
         &mut self,
         variant: &Variant,
@@ -221,14 +221,14 @@ impl WorkerSlot {
             Ok(()) => Ok(load_seconds),
             Err(WorkerError::Interrupted) => Err(WorkerError::Interrupted),
             Err(WorkerError::Evidence(_)) => {
-                // Its cells are measured all the same, by a worker that nothing happened to.
+                // A fresh worker measures its cells all the same.
                 self.stop(on_event);
                 self.ensure_loaded(variant, cell, on_event)
             }
         }
     }
 
-    /// Starts a fresh worker and loads the cell's model, unless the worker at hand has it; the seconds that it took.
+    /// Starts a fresh worker and loads the cell's model, unless the present worker has it. Returns the seconds that it took.
     fn ensure_loaded(
         &mut self,
         variant: &Variant,
@@ -269,7 +269,7 @@ impl WorkerSlot {
         Ok(Some(took.as_secs_f64()))
     }
 
-    /// Ends the worker; what was not in order then is told, and changes nothing of what it measured.
+    /// Ends the worker. A worker that does not shut down cleanly is reported; what it measured still counts.
     pub(crate) fn stop(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
         let Some(LoadedWorker { engine, worker, .. }) = self.worker.take() else { return };
         if let Err(evidence) = worker.shutdown() {

@@ -19,12 +19,12 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Room for workers on this GPU, if any.
+    /// Creates empty slots for workers on this GPU, if any.
     pub(crate) fn new(isolation: Isolation, gpu: Option<GpuWatch>) -> Self {
         Self { isolation, gpu, reader: None, slots: BTreeMap::new() }
     }
 
-    /// Has memory read before and after each cell, where there is a reader.
+    /// Sets the reader that measures memory bandwidth before and after each cell.
     pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<Reader>>) {
         self.reader = reader;
     }
@@ -36,12 +36,12 @@ impl Workers {
         self.slots.entry(key.to_owned()).or_insert_with(new)
     }
 
-    /// Loaded workers.
+    /// Number of loaded workers.
     pub(crate) fn loaded(&self) -> usize {
         self.slots.values().filter(|slot| slot.loaded_engine().is_some()).count()
     }
 
-    /// Ends the workers that `keep` does not want, by engine and model.
+    /// Ends the workers for which `keep`, given engine and model, is false.
     pub(crate) fn stop_unless(
         &mut self,
         keep: impl Fn(&str, &str) -> bool,

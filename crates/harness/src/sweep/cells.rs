@@ -1,4 +1,4 @@
-//! Which cells a sweep has: a grid of engines, batch sizes and prompt lengths, or rows listed one by one.
+//! The cells of a sweep: a grid of engines, batch sizes and prompt lengths, or rows listed one by one.
 
 use std::hash::Hash;
 
@@ -6,38 +6,46 @@ use indexmap::IndexSet;
 
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::SweepKeys;
+use crate::sweep::selection::Selection;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::SweepRow;
 
-/// What a sweep says of its cells.
+/// The cells of a sweep, as its file and flags list them.
 pub(crate) struct Cells {
     pub(crate) engines: Vec<String>,
     pub(crate) batch_sizes: Vec<u32>,
     pub(crate) prompt_lengths: Vec<u32>,
-    /// `None` where it is the whole grid.
+    /// `None` for the whole grid.
     pub(crate) rows: Option<Vec<SweepRow>>,
     pub(crate) batch_origin: Origin,
     pub(crate) lengths_origin: Origin,
 }
 
 impl Cells {
-    /// Takes `rows`, or `engines`, `batch_sizes` and `prompt_lengths`.
+    /// Takes `rows`, of which flags choose some, or `engines`, `batch_sizes` and `prompt_lengths`.
     pub(crate) fn read(keys: &SweepKeys, engines: &Engines) -> Result<Self, SettingsError> {
         let Some(Setting { value: rows, origin }) = &keys.rows else { return Self::read_grid(keys, engines) };
         let of_engines = keys.engines.as_ref().map(|setting| &setting.origin);
         let of_batches = keys.batch_sizes.as_ref().map(|setting| &setting.origin);
         let of_lengths = keys.prompt_lengths.as_ref().map(|setting| &setting.origin);
-        if let Some(grid) = of_engines.or(of_batches).or(of_lengths) {
-            return Err(grid.error("this sweep lists its rows: leave one of the two out"));
+        let mut of_grid = [of_engines, of_batches, of_lengths].into_iter().flatten();
+        if let Some(grid) = of_grid.find(|origin| !origin.is_flag()) {
+            return Err(grid.error("this sweep also lists its cells as rows: leave one of the two out"));
         }
         for SweepRow(engine, ..) in rows {
             engines.find(engine).map_err(|what| origin.error(what))?;
         }
+        let asked =
+            keys.engines.iter().flat_map(|names| names.value.iter().map(|name| (name, &names.origin)));
+        for (engine, origin) in asked {
+            engines.find(engine).map_err(|what| origin.error(what))?;
+        }
+        let rows = Selection::new(keys).rows_of(rows)?;
         Ok(Self {
             engines: once(rows.iter().map(|row| row.0.clone())),
             batch_sizes: once(rows.iter().map(|row| row.1)),
             prompt_lengths: once(rows.iter().map(|row| row.2)),
-            rows: Some(rows.clone()),
+            rows: Some(rows),
             batch_origin: origin.clone(),
             lengths_origin: origin.clone(),
         })

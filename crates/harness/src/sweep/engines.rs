@@ -1,9 +1,9 @@
-//! `engines.toml`: which command is an engine's worker.
+//! `engines.toml`: the command of each engine's worker.
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use protocol::{EngineProgram, LONGEST_NAME, Options};
+use protocol::{EngineProgram, EnginesFile, LONGEST_NAME, Options};
 
 use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
 use crate::sweep::ranks::find_on_path;
@@ -19,9 +19,9 @@ layer! {
     pub(crate) struct EngineKeys {
         /// The worker's program and its arguments.
         pub command: Option<Setting<CommandLine>> = Spec::FILE_ONLY,
-        /// Further files and folders that it is made of.
+        /// Further files and folders that the worker consists of.
         pub also: Option<Setting<Vec<String>>> = Spec::FILE_ONLY,
-        /// Its own options, where a sweep does not say otherwise.
+        /// Its own options, unless a sweep sets them.
         pub options: Option<Setting<Options>> = Spec::FILE_ONLY,
     }
 }
@@ -35,15 +35,15 @@ pub struct EngineCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Further files and folders that it is made of.
+    /// Further files and folders that it consists of.
     pub also: Vec<PathBuf>,
-    /// Its own options, where a sweep does not say otherwise.
+    /// Its own options, unless a sweep sets them.
     pub options: Options,
 }
 
 impl EngineCommand {
-    /// The worker that these words start, a program and its arguments. A program's name alone is looked for beside this program, then
-    /// left to the PATH; one with a separator is relative to `base`.
+    /// The worker that these words start, a program and its arguments. A program without a separator is searched beside this program, then on
+    /// the PATH; one with a separator is relative to `base`.
     pub fn new(engine: &str, words: &[String], base: &Path) -> Self {
         let (program, arguments) =
             words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
@@ -56,7 +56,7 @@ impl EngineCommand {
         }
     }
 
-    /// Which program this is, for the record.
+    /// The identity of this program, for the record.
     ///
     /// # Errors
     /// Where one of [`EngineCommand::also`] can't be read.
@@ -68,7 +68,7 @@ impl EngineCommand {
         };
         let program = self.program.to_string_lossy();
         let words = std::iter::once(&*program).chain(self.arguments.iter().map(String::as_str));
-        // What is no file (an option) has no hash.
+        // An argument that is no file has no hash.
         let files = on_path(&self.program).into_iter().chain(self.arguments.iter().map(PathBuf::from));
         let mut sha256: Vec<String> = files.filter_map(|file| llama::sha256_of_file(&file).ok()).collect();
         for path in &self.also {
@@ -94,11 +94,13 @@ fn on_path(program: &Path) -> Option<PathBuf> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engines {
     commands: IndexMap<String, EngineCommand>,
+    /// `None` for the built-in ones.
+    file: Option<EnginesFile>,
 }
 
 impl Engines {
-    /// Reads an `engines.toml`. A program's name alone is looked for beside this program, then left to the PATH; one
-    /// with a separator is relative to `base`.
+    /// Reads an `engines.toml`. A program without a separator is searched beside this program, then on the PATH; one with a separator is
+    /// relative to `base`.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
         let file = File::new(origin, text, base);
         let engines = file.parse()?.entries().unwrap_or_default();
@@ -122,10 +124,11 @@ impl Engines {
             };
             Ok((engine, command))
         };
-        Ok(Self { commands: engines.into_iter().map(command).collect::<Result<_, _>>()? })
+        let file = EnginesFile { path: origin.into(), sha256: llama::sha256_hex(text.as_bytes()) };
+        Ok(Self { commands: engines.into_iter().map(command).collect::<Result<_, _>>()?, file: Some(file) })
     }
 
-    /// The same engines, with every program that `dir` has taken from there, and what else it is made of: another build's.
+    /// The same engines of another build: each program that `dir` has, with its further files, is taken from there.
     pub fn from_build(mut self, dir: &Path) -> Self {
         let theirs = |path: &Path| path.file_name().map(|name| dir.join(name));
         for command in self.commands.values_mut() {
@@ -143,8 +146,14 @@ impl Engines {
     /// # Panics
     /// Never: the file is compiled in, and a test reads it.
     pub fn built_in() -> Self {
-        Self::parse(DEFAULT_ENGINES, "configs/engines.toml", Path::new(""))
-            .expect("the built-in engines.toml")
+        let engines = Self::parse(DEFAULT_ENGINES, "configs/engines.toml", Path::new(""))
+            .expect("the built-in engines.toml");
+        Self { file: None, ..engines }
+    }
+
+    /// The file that they were read from; `None` for the built-in ones.
+    pub fn file(&self) -> Option<&EnginesFile> {
+        self.file.as_ref()
     }
 
     /// The worker of `engine`.
@@ -152,7 +161,7 @@ impl Engines {
         self.commands.get(engine)
     }
 
-    /// The worker of `engine`, or in words that there is none.
+    /// The worker of `engine`, or an error text that suggests another name.
     pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
         self.get(engine).ok_or_else(|| {
             let names: Vec<&str> = self.names().collect();
@@ -160,7 +169,7 @@ impl Engines {
         })
     }
 
-    /// All names, in the file's order.
+    /// All names in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.commands.keys().map(String::as_str)
     }
@@ -196,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_may_be_another_with_options_of_its_own() {
+    fn an_engine_may_be_another_one_with_its_own_options() {
         let engines = |options: &str| {
             let text = format!("[a]\ncommand = [\"a\"]\noptions = {options}");
             Engines::parse(&text, "engines.toml", Path::new(""))
@@ -216,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_a_worker_is_made_of_is_hashed_with_it() {
+    fn further_files_of_a_worker_are_hashed_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -244,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_argument_is_told_by_its_size_and_some_of_its_blocks() {
+    fn a_large_argument_is_identified_by_its_size_and_some_blocks() {
         let dir = tempfile::tempdir().unwrap();
         let model = dir.path().join("model.gguf");
         let file = std::fs::File::create(&model).unwrap();

@@ -1,5 +1,5 @@
-//! A layer of settings, as a file or flags give them. [`layer!`] declares the keys of one; from that one
-//! declaration come its reading, its flags, its merging with a layer below, its JSON Schema and its reference page.
+//! A layer of settings, as a file or flags give them. [`layer!`] declares its keys; reading, flags, merging with a layer below, JSON
+//! Schema and reference page all follow from that declaration.
 
 use std::path::Path;
 
@@ -17,17 +17,17 @@ use crate::sweep::values::{FlagKind, SettingValue, brief};
 pub struct Key {
     /// Its name in a file, with those of its tables: `procedure.warmup_runs`.
     pub path: String,
-    /// What it means, in a few words.
+    /// Its meaning in a few words.
     pub help: String,
-    /// Further sentences; empty where the words say all.
+    /// Further sentences; may be empty.
     pub details: String,
-    /// What is accepted, in words.
+    /// The accepted values, as text.
     pub expected: String,
     /// The flag that sets it, where there is one.
     pub flag: Option<Flag>,
-    /// How that flag is written.
+    /// The kind of that flag.
     pub kind: FlagKind,
-    /// The value where nothing is said, as TOML.
+    /// The default value, as TOML.
     pub default: Option<&'static str>,
 }
 
@@ -47,15 +47,15 @@ fn meaning(help: &str, details: &str) -> String {
 pub struct Flag {
     /// Its name, without dashes.
     pub name: &'static str,
-    /// What the help calls its value.
+    /// The name of its value in the help.
     pub value_name: &'static str,
-    /// The group of flags that the help shows it in.
+    /// Its group of flags in the help.
     pub heading: &'static str,
-    /// Whether it also counts for a worker alone, as `generate` starts one.
+    /// Whether it also applies to a single worker, as `generate` starts one.
     pub is_setup: bool,
 }
 
-/// What the declaration of a key says beside its name, type and meaning.
+/// The part of a key's declaration beside its name, type and meaning.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spec {
     flag: Option<Flag>,
@@ -71,12 +71,12 @@ impl Spec {
         Self { flag: Some(Flag { name, value_name, heading, is_setup: false }), default: None }
     }
 
-    /// A key with a flag that also counts for a worker alone.
+    /// A key with a flag that also applies to a single worker.
     pub(crate) const fn setup(heading: &'static str, name: &'static str, value_name: &'static str) -> Self {
         Self { flag: Some(Flag { name, value_name, heading, is_setup: true }), default: None }
     }
 
-    /// The value where nothing is said, as TOML.
+    /// The default value, as TOML.
     pub(crate) const fn default(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
     }
@@ -86,9 +86,9 @@ impl Spec {
 pub(crate) struct File<'a> {
     pub(crate) name: &'a str,
     text: &'a str,
-    /// What its relative paths are relative to.
+    /// The folder of its relative paths.
     folder: &'a Path,
-    /// Where each line ends.
+    /// Offsets of the line ends.
     line_ends: Vec<usize>,
 }
 
@@ -123,13 +123,13 @@ impl<'a> File<'a> {
 pub(crate) struct Entry<'a> {
     /// The key, with those of its tables.
     pub(crate) path: String,
-    /// Where the key begins in the file's text.
+    /// Offset of the key in the file's text.
     offset: usize,
     value: Spanned<DeValue<'a>>,
 }
 
 impl<'a> Entry<'a> {
-    /// The entries of this table, in the file's order; `None` where it is none.
+    /// The entries of this table in the order of the file; `None` where it is no table.
     pub(crate) fn entries(self) -> Option<Vec<(String, Entry<'a>)>> {
         let DeValue::Table(table) = self.value.into_inner() else { return None };
         let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
@@ -143,7 +143,7 @@ impl<'a> Entry<'a> {
         Some(table.into_iter().map(entry).collect())
     }
 
-    /// The entries of a table that has no keys but `known`.
+    /// The entries of a table. Refuses keys that are not `known`.
     pub(crate) fn known_entries(
         self,
         file: &File<'_>,
@@ -178,17 +178,17 @@ pub(crate) trait Layer: Sized + Default {
     /// Sets what a flag says: `path` is below this layer, `""` is the layer itself.
     fn set(&mut self, path: &str, flag: &str, words: &[String]) -> Result<(), SettingsError>;
 
-    /// Refuses a value that its key can't have: one that the program gave may be.
+    /// Refuses a value that its key can't have, since the program may have set it.
     fn check(&self) -> Result<(), SettingsError>;
 
     /// This layer over another one.
     #[must_use]
     fn over(self, under: Self) -> Self;
 
-    /// What is there where nothing is said.
+    /// The layer of the default values.
     fn defaults(spec: &Spec) -> Self;
 
-    /// Tells the keys, and the schema of their value.
+    /// Lists the keys, and returns the schema of their values.
     fn describe(path: &str, help: &str, spec: &Spec, keys: &mut Vec<Key>) -> Json;
 }
 
@@ -262,7 +262,7 @@ pub(crate) fn split_help(help: &str) -> (&str, &str) {
     help.split_once("\n\n").unwrap_or((help, ""))
 }
 
-/// Declares a layer: each key once, with its meaning, its type, and its flag and default.
+/// Declares a layer: each key once, with its meaning, type, flag and default.
 macro_rules! layer {
     (
         $(#[$outer:meta])*
@@ -364,7 +364,7 @@ pub(crate) fn one_text(help: &str) -> String {
     meaning(help, details)
 }
 
-/// Tells a table that a flag sets as a whole.
+/// Lists a table that a flag sets as a whole.
 pub(crate) fn describe_table(path: &str, help: &str, spec: &Spec, expected: &str, keys: &mut Vec<Key>) {
     if spec.flag.is_some() {
         let (help, details) = split_help(help);

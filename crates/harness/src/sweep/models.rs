@@ -1,16 +1,18 @@
-//! Which models a sweep can name.
+//! The models that a sweep can name.
 
 use std::path::{Path, PathBuf};
 
 use llama::{Checkpoint, LlamaConfig, NAMED_MODELS};
 use protocol::{LONGEST_NAME, ModelSource};
 
+use crate::sweep::suggest::nearest;
+
 /// A model of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// The name in records and headings.
+    /// Its name in records and headings.
     pub name: String,
-    /// Where its weights come from.
+    /// The source of its weights.
     pub source: ModelSource,
     /// Its config.
     pub config: LlamaConfig,
@@ -18,13 +20,13 @@ pub struct Model {
 
 impl Model {
     /// Finds `text`: a name of [`llama::NAMED_MODELS`], with weights seeded by `seed`, or a checkpoint's folder, relative to
-    /// `base`. Reads the headers of a checkpoint's weights, and their values only to tell whether
-    /// the head is the embedding and biases are zeros.
+    /// `base`. Reads the headers of a checkpoint's weights. Reads their values only to find whether the head is the embedding and whether
+    /// biases are zeros.
     pub fn find(text: &str, seed: u64, base: &Path) -> Result<Self, String> {
         if let Some((name, config)) = NAMED_MODELS.iter().find(|(name, _)| *name == text) {
             if base.join(text).join("config.json").exists() {
                 return Err(format!(
-                    "\"{text}\" is a model with seeded weights and a folder here: \"./{text}\" is the folder"
+                    "\"{text}\" is both a model with generated weights and a folder here: write \"./{text}\" for the folder"
                 ));
             }
             let config: serde_json::Value =
@@ -37,24 +39,28 @@ impl Model {
         }
         let dir = base.join(text);
         if !dir.is_dir() {
-            let names = NAMED_MODELS.map(|(name, _)| name).join(", ");
-            return Err(format!(
-                "no such model \"{text}\": expected a checkpoint's folder, or one of {names}"
-            ));
+            let names = NAMED_MODELS.map(|(name, _)| name);
+            return Err(match nearest(text, &names) {
+                Some(name) => format!("no such model \"{text}\": did you mean {name}?"),
+                None => {
+                    let names = names.join(", ");
+                    format!("no such model \"{text}\": expected a checkpoint's folder, or one of {names}")
+                }
+            });
         }
         let config = Checkpoint::read_config(&dir).map_err(|error| error.to_string())?;
         let dir = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
         let name = folder_name(&dir);
         if name.chars().any(char::is_control) {
-            return Err(format!("a folder whose name has control characters: {name:?}"));
+            return Err(format!("the folder's name has control characters: {name:?}"));
         }
         if name.len() > LONGEST_NAME {
-            return Err(format!("a folder whose name has more than {LONGEST_NAME} bytes: {name}"));
+            return Err(format!("the folder's name has more than {LONGEST_NAME} bytes: {name}"));
         }
         Ok(Self { name, source: ModelSource::Checkpoint { dir }, config })
     }
 
-    /// What a sweep writes to name this model again from anywhere.
+    /// The name or path with which a sweep names this model from any working folder.
     pub fn reference(&self) -> String {
         match &self.source {
             ModelSource::Seeded { .. } => self.name.clone(),
@@ -62,7 +68,7 @@ impl Model {
         }
     }
 
-    /// The checkpoint's folder, where there is one.
+    /// The checkpoint's folder, if there is one.
     pub fn checkpoint_dir(&self) -> Option<&PathBuf> {
         match &self.source {
             ModelSource::Checkpoint { dir } => Some(dir),
@@ -71,8 +77,8 @@ impl Model {
     }
 }
 
-/// The name of a checkpoint's folder; in the hub's cache, where that is a hash (`models--org--name/snapshots/hash`), the
-/// repository's.
+/// The name of a checkpoint's folder. In the hub's cache, where the folder is a hash (`models--org--name/snapshots/hash`), the name of
+/// the repository.
 fn folder_name(dir: &Path) -> String {
     let names: Vec<_> = dir.iter().rev().map(|name| name.to_string_lossy()).take(3).collect();
     if let [_, parent, repository] = names.as_slice()
@@ -89,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_of_the_hub_s_cache_has_its_repository_s_name() {
+    fn a_model_in_the_hub_cache_is_named_after_its_repository() {
         let name = |dir: &str| folder_name(Path::new(dir));
         assert_eq!(name("/hub/models--meta-llama--Llama-2-7b-hf/snapshots/01c7f73d"), "Llama-2-7b-hf");
         assert_eq!(name("/hub/models--gpt2/snapshots/01c7f73d"), "gpt2");

@@ -1,8 +1,8 @@
-//! The cells of a sweep, in the order of the tables' rows.
+//! The plan of a sweep: its cells in the order in which they are measured.
 
 use indexmap::IndexMap;
-use llama::TensorParallel;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
+use llama::{LlamaConfig, TensorParallel};
 use protocol::{Options, Precision};
 
 use crate::sweep::models::Model;
@@ -16,29 +16,54 @@ pub struct Cell<'a> {
     pub model: &'a Model,
     /// The engine.
     pub engine: &'a str,
-    /// Sequences at once.
+    /// Batch size.
     pub batch_size: u32,
-    /// Tokens of the prompt.
+    /// Prompt length in tokens.
     pub prompt_length: u32,
-    /// Which repetition, from 0.
+    /// Replicate, from 0.
     pub replicate: u32,
 }
 
 impl Cell<'_> {
-    /// What the cell will need in memory; of several ranks, what each of them will.
+    /// Memory that the cell needs; with several ranks, that of each rank.
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
         let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine), sweep.setup.precision);
-        let world_size = sweep.setup.ranks.world_size as usize;
-        let rank = TensorParallel::new(&self.model.config, 0, world_size)
-            .map(|rank| rank.config(&self.model.config));
-        // A sweep is refused where a model can't be shared.
-        let config = rank.as_ref().unwrap_or(&self.model.config);
-        memory_need(config, sweep.setup.precision, batch, prompt, generation, footprint)
+        let config = self.rank_config(sweep);
+        memory_need(&config, sweep.setup.precision, batch, prompt, generation, footprint)
     }
 
-    /// Floating-point operations of everything that the procedure has this cell run.
+    /// The config of a rank's share of the model.
+    pub(crate) fn rank_config(&self, sweep: &Sweep) -> LlamaConfig {
+        let world_size = sweep.setup.ranks.world_size as usize;
+        // A sweep is refused where a model can't be shared.
+        TensorParallel::new(&self.model.config, 0, world_size)
+            .map_or_else(|_| self.model.config.clone(), |rank| rank.config(&self.model.config))
+    }
+
+    /// The least time of the cell's forwards, warm-ups included, on a device that computes and reads this much a second.
+    pub fn least_seconds(&self, sweep: &Sweep, flops_per_second: f64, bytes_per_second: f64) -> f64 {
+        let [batch, prompt, generation] =
+            [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
+        let config = self.rank_config(sweep);
+        let seconds = |new, past| {
+            let flops = llama::cost::forward_flops(&config, batch, new, past, 1);
+            let bytes = llama::cost::decode_read_bytes(&config, sweep.setup.precision, batch, past);
+            (flops / flops_per_second).max(bytes as f64 / bytes_per_second)
+        };
+        let procedure = &sweep.procedure;
+        // A cell that stops early has at least so many.
+        let fewest =
+            |count: u32| if procedure.until.is_some() { count.min(procedure.min_runs) } else { count };
+        let [warmups, prompts, generations] =
+            [procedure.warmup_runs, fewest(procedure.prompt_runs), fewest(procedure.generations)]
+                .map(f64::from);
+        (warmups + prompts + generations) * seconds(prompt, 0)
+            + (generations * generation as f64 + warmups) * seconds(1, prompt + generation / 2)
+    }
+
+    /// Floating-point operations of everything that the procedure runs for this cell.
     pub fn flops(&self, sweep: &Sweep) -> f64 {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
@@ -48,24 +73,24 @@ impl Cell<'_> {
             [procedure.warmup_runs, procedure.prompt_runs, procedure.generations].map(f64::from);
         let prefills = warmups + prompts + generations + 1.0;
         let decodes = generations * generation as f64 + warmups;
-        // A decode forward is bound by reading weights, whatever the batch: about four sequences' worth of arithmetic.
+        // Reading weights limits a decode forward, whatever the batch size: it counts as about four sequences' arithmetic.
         prefills * forward(prompt, 0)
             + decodes * forward(1, prompt + generation / 2) * (4.0 / batch as f64).max(1.0)
     }
 }
 
-/// Every cell of a sweep, in the order in which they are measured: see [`interleaved`].
+/// All cells of a sweep in the order in which they are measured; see [`interleaved`].
 pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
     interleaved(sweep, 1).into_iter().map(|(_, cell)| cell).collect()
 }
 
-/// Every cell of `sides` runs of a sweep that are measured together: model, replicate, engine, side, and the cells of one
-/// worker, from the outermost to the innermost; where engines take turns, model, size, replicate, engine and side. Every other
-/// replicate goes through engines and sides backwards (A B B A): what drifts steadily then hits all of them alike.
+/// All cells of `sides` runs of a sweep that are measured together. The order is model, replicate, engine, side, and the cells of one
+/// worker, from the outermost to the innermost. Where engines take turns, it is model, size, replicate, engine and side. Every other
+/// replicate visits engines and sides backwards (A B B A), so that a steady drift affects all of them alike.
 pub fn interleaved<'a>(sweep: &'a Sweep, sides: usize) -> Vec<(usize, Cell<'a>)> {
     let mut cells_in_order = Vec::new();
     for model in &sweep.models {
-        // What is measured before the next replicate of the same begins, worker by worker.
+        // Each round is measured before the next replicate begins, worker by worker.
         let mut rounds = Vec::new();
         if sweep.isolation == Isolation::Turn {
             for cells in by_size(cells_of(sweep, model, 0), sweep) {
@@ -93,14 +118,14 @@ pub fn interleaved<'a>(sweep: &'a Sweep, sides: usize) -> Vec<(usize, Cell<'a>)>
     cells_in_order
 }
 
-/// The cells of a model and replicate, in the order of the table's rows.
+/// The cells of a model and replicate in the order of the table's rows.
 fn cells_of<'a>(sweep: &'a Sweep, model: &'a Model, replicate: u32) -> Vec<Cell<'a>> {
     let cell =
         |(engine, batch_size, prompt_length)| Cell { model, engine, batch_size, prompt_length, replicate };
     rows(sweep).map(cell).collect()
 }
 
-/// The cells of each worker; shuffled where the sweep says so.
+/// The cells of each worker, shuffled if the sweep asks for it.
 fn by_worker<'a>(rows: &[Cell<'a>], sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
     let workers =
         rows.chunk_by(|one, next| one.engine == next.engine && sweep.isolation == Isolation::Engine);
@@ -116,7 +141,7 @@ fn by_worker<'a>(rows: &[Cell<'a>], sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
     workers
 }
 
-/// The cells of each size, one for each engine that takes turns; sizes are shuffled where the sweep says so.
+/// The cells of each size, one for each engine that takes turns. Sizes are shuffled if the sweep asks for it.
 fn by_size<'a>(rows: Vec<Cell<'a>>, sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
     let mut sizes: IndexMap<(u32, u32), Vec<Cell<'a>>> = IndexMap::new();
     for cell in rows {
@@ -129,7 +154,7 @@ fn by_size<'a>(rows: Vec<Cell<'a>>, sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
     sizes
 }
 
-/// A cell's place in a shuffled order: the same for the same seed, whatever other cells there are.
+/// A cell's place in a shuffled order. It depends on the seed and the cell alone.
 fn draw(seed: u32, cell: &Cell<'_>) -> String {
     let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
     let name = &model.name;
@@ -150,7 +175,7 @@ fn rows(sweep: &Sweep) -> Box<dyn Iterator<Item = (&str, u32, u32)> + '_> {
     }))
 }
 
-/// What is known of how an engine with these options holds what it computes with.
+/// The footprint of an engine with these options, as far as it is known.
 pub fn footprint(engine: &str, options: &Options, precision: Precision) -> Footprint {
     let is = |name: &str, word: &str| options.get(name).is_some_and(|value| value == word);
     Footprint {
@@ -164,7 +189,7 @@ pub fn footprint(engine: &str, options: &Options, precision: Precision) -> Footp
         {
             0
         } else if engine == "onnxruntime" {
-            // As they were computed; the other engines widen them.
+            // It keeps logits as they were computed; the other engines widen them.
             precision.bytes()
         } else {
             Precision::Fp32.bytes()
@@ -185,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn replicates_go_there_and_back_again() {
+    fn every_other_replicate_is_in_reverse_order() {
         let text = QUICK_SWEEP.replace("[1, 4]", "[1]").replace("[16, 64, 256]", "[16, 64]");
         let text = format!("order = \"table\"\n{}", text.replace(", \"pytorch-compile\"", ""));
         let names = |text: &str, sides| {
@@ -214,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_shuffled_by_the_seed_and_no_model_is_loaded_once_more() {
+    fn sizes_are_shuffled_by_the_seed_without_loading_a_model_again() {
         let order = |text: &str| {
             let sweep = sweep(text);
             let name =

@@ -1,24 +1,24 @@
-//! How many processes a worker is, where they run, and which program starts them.
+//! The processes of a worker: how many, on which machines, and which program starts them.
 
 use std::path::PathBuf;
 
 /// The launcher.
 const MPIRUN: &str = "mpirun";
 
-/// How many processes a worker is, and where.
+/// The processes of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerProcesses {
-    /// WorkerProcesses of tensor parallelism.
+    /// Ranks of tensor parallelism.
     pub world_size: u32,
-    /// The machines, as `mpirun --hostfile` reads it; this one alone where not given.
+    /// The machines, as `mpirun --hostfile` reads it; this machine alone where not given.
     pub hostfile: Option<PathBuf>,
 }
 
 impl WorkerProcesses {
-    /// One process, here.
+    /// One process on this machine.
     pub const ONE: Self = Self { world_size: 1, hostfile: None };
 
-    /// Whether it is one process, without a launcher.
+    /// Whether there is only one process, without a launcher.
     pub fn is_one(&self) -> bool {
         self.world_size == 1
     }
@@ -26,7 +26,7 @@ impl WorkerProcesses {
     /// The program that starts several processes.
     ///
     /// # Errors
-    /// Words that say what to install, where there is none.
+    /// Where there is none, with what to install.
     pub(crate) fn find_launcher(&self) -> Result<PathBuf, String> {
         find_on_path(MPIRUN).ok_or_else(|| {
             format!(
@@ -38,7 +38,7 @@ impl WorkerProcesses {
     }
 }
 
-/// The file that starting `program` starts.
+/// The file that `program` names on the PATH.
 pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())

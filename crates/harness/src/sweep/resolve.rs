@@ -1,4 +1,4 @@
-//! A sweep: what to measure, and how. Read from TOML and flags, checked whole before anything is loaded.
+//! A sweep: what to measure, and how. It is read from TOML and flags, and checked as a whole before anything is loaded.
 
 use std::path::Path;
 
@@ -10,6 +10,8 @@ use crate::sweep::engines::Engines;
 use crate::sweep::keys::{EngineOptions, PhaseTimeoutKeys, ProcedureKeys, SweepKeys};
 use crate::sweep::layer::{File, Layer};
 use crate::sweep::models::Model;
+use crate::sweep::plan::{Cell, plan};
+use crate::sweep::selection::Selection;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
 use crate::sweep::values::{
@@ -19,25 +21,25 @@ use crate::sweep::values::{
 /// `configs/quick.toml`, the sweep of `run` without an argument.
 pub const QUICK_SWEEP: &str = include_str!("../../../../configs/quick.toml");
 
-/// The fewest prefills and generations where the sweep says `until`, and no `min_runs`.
+/// The fewest prefills and generations of a sweep with `until` and without `min_runs`.
 const MIN_RUNS: u32 = 5;
 
 /// What to measure, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
-    /// The models, in the order of the tables.
+    /// Models in the order of the tables.
     pub models: Vec<Model>,
-    /// The engines, in the order of the rows.
+    /// Engines in the order of the rows.
     pub engines: Vec<String>,
-    /// Batch sizes, in the order of the rows.
+    /// Batch sizes in the order of the rows.
     pub batch_sizes: Vec<u32>,
-    /// Prompt lengths, in the order of the rows.
+    /// Prompt lengths in the order of the rows.
     pub prompt_lengths: Vec<u32>,
-    /// The rows one by one, where they are not the whole grid of the three above.
+    /// The rows one by one, unless they are the whole grid of the three above.
     pub rows: Option<Vec<SweepRow>>,
     /// Decode forwards of a generation.
     pub generation_length: u32,
-    /// How its workers are started and its models loaded.
+    /// How workers are started and models are loaded.
     pub setup: Setup,
     /// Seed for generated weights and prompts.
     pub seed: u32,
@@ -45,38 +47,40 @@ pub struct Sweep {
     pub isolation: Isolation,
     /// The order in which the cells of a replicate are measured.
     pub order: CellOrder,
-    /// When it is measured what the device can do at most.
+    /// When the device's peaks are measured.
     pub peaks: Peaks,
-    /// Whether a generation of its own also measures which share of the time several ranks spend in collectives.
+    /// Whether a separate generation measures the share of time that several ranks spend in collectives.
     pub collectives: bool,
-    /// Once a cell is out of memory, do not try those that need at least as much.
+    /// Skip cells that need at least as much memory as a cell that ran out of it.
     pub prune_oom: bool,
     /// How often a cell is run in one worker.
     pub procedure: Procedure,
-    /// Fresh workers that measure each cell, or turns of one worker.
+    /// Replicates of each cell.
     pub replicates: u32,
-    /// How long to wait before each cell, its model loaded and the device idle.
+    /// Pause before each cell, with its model loaded and the device idle.
     pub cool_down_seconds: f64,
-    /// How often at most a cell is measured again because the GPU throttled for another reason than its power limit.
+    /// The most repetitions of a cell because the GPU throttled for a reason other than its power limit.
     pub throttle_retries: u32,
-    /// The clock that the GPUs are locked to meanwhile.
+    /// The clock that the GPUs are locked to while they measure.
     pub lock_gpu_clocks: Option<Setting<LockedClock>>,
+    /// The cells that are measured now; the sweep that a run keeps has the others, too.
+    pub selection: Selection,
 }
 
 impl Sweep {
-    /// Reads a sweep's file: `origin` names it in errors, `folder` is what its relative paths are relative to.
+    /// Reads a sweep's file. `origin` names it in errors; its relative paths are relative to `folder`.
     ///
     /// # Errors
-    /// Where it is no TOML, has an unknown key, or a value that its key can't have.
+    /// Where the text is no TOML, or has an unknown key or an invalid value.
     pub fn settings(text: &str, origin: &str, folder: &Path) -> Result<SweepKeys, SettingsError> {
         let file = File::new(origin, text, folder);
         SweepKeys::read(&file, file.parse()?)
     }
 
-    /// Reads the sweep that a run keeps. One without `order` is from before there was a choice: the order of the table.
+    /// Reads the sweep that a run keeps. An early one without `order` has the order of the table.
     ///
     /// # Errors
-    /// As [`Sweep::settings`].
+    /// The same as those of [`Sweep::settings`].
     pub fn settings_of_run(text: &str, origin: &str, folder: &Path) -> Result<SweepKeys, SettingsError> {
         let mut keys = Self::settings(text, origin, folder)?;
         keys.order.get_or_insert_with(|| Setting::new(CellOrder::Table, origin));
@@ -127,7 +131,7 @@ impl Sweep {
             setup,
             seed,
             isolation: value_of(&keys.isolation),
-            // A cell that runs out of memory first would spare no smaller one.
+            // Pruning needs the smaller cells first.
             order: if value_of(&keys.prune_oom) && written.order.is_none() {
                 CellOrder::Table
             } else {
@@ -141,10 +145,11 @@ impl Sweep {
             cool_down_seconds: value_of(&keys.cool_down_seconds).0,
             throttle_retries: value_of(&keys.throttle_retries).0,
             lock_gpu_clocks: keys.lock_gpu_clocks,
+            selection: Selection::default(),
         })
     }
 
-    /// Leaves one cell of this sweep, whether or not it has it; `origin` is where it was asked for.
+    /// Reduces this sweep to one cell, which it need not have had; `origin` names the flag in errors.
     ///
     /// # Errors
     /// Where a model has too few positions for the cell, or the prompt is too long for one message.
@@ -157,12 +162,30 @@ impl Sweep {
         Ok(())
     }
 
-    /// This sweep as TOML: reads back as the same sweep, from any working folder.
+    /// Measures these cells now, and leaves the others to later.
+    ///
+    /// # Errors
+    /// Where the sweep has no such cell.
+    pub fn select(&mut self, selection: Selection) -> Result<(), SettingsError> {
+        let has = |cell: &Cell<'_>| selection.has(cell.engine, cell.batch_size, cell.prompt_length);
+        if !plan(self).iter().any(has) {
+            return Err(selection.error("no cell of the run has all of this".into()));
+        }
+        self.selection = selection;
+        Ok(())
+    }
+
+    /// The engines of the cells that are measured now, in the order of the rows.
+    pub fn selected_engines(&self) -> impl Iterator<Item = &String> {
+        self.engines.iter().filter(|engine| self.selection.has_engine(engine))
+    }
+
+    /// This sweep as TOML, which reads back as the same sweep from any working folder.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_keys()).expect("a sweep is plain TOML")
     }
 
-    /// This sweep's settings. Keys that came later than the first runs are left out where they have their default.
+    /// This sweep's settings. Newer keys are left out where they have their default, so that early runs read the same.
     fn to_keys(&self) -> SweepKeys {
         let Self { setup, procedure, .. } = self;
         let defaults = SweepKeys::default().over_defaults();
@@ -188,7 +211,8 @@ impl Sweep {
             timeout_seconds: saved(Seconds(setup.timeout_seconds)),
             isolation: saved(self.isolation),
             order: saved(self.order),
-            peaks: unless_default(self.peaks, &defaults.peaks),
+            // `run` and `again` give the same cells, and a continued run has its peaks.
+            peaks: saved(self.peaks).filter(|peaks| peaks.value == Peaks::Cell),
             collectives: unless_default(self.collectives, &defaults.collectives),
             prune_oom: saved(self.prune_oom),
             cool_down_seconds: unless_default(
@@ -209,7 +233,7 @@ impl Sweep {
                 prompt_runs: saved(Whole(procedure.prompt_runs)),
                 generations: saved(Whole(procedure.generations)),
                 until: procedure.until.map(Percentage).and_then(saved),
-                // The default is left out: unlike a number that was written, it may be above prompt_runs.
+                // The default is left out, since it may be above prompt_runs and a written number may not.
                 min_runs: Some(procedure.min_runs)
                     .filter(|runs| procedure.until.is_some() && *runs != MIN_RUNS)
                     .map(Whole)
@@ -236,8 +260,9 @@ fn read_procedure(keys: &ProcedureKeys) -> Result<Procedure, SettingsError> {
         (None, None) => 0,
         (None, Some(_)) => MIN_RUNS,
         (Some(min_runs), None) => {
-            return Err(min_runs
-                .error("only with until (such as until = \"0.5%\"): without it, every run is measured"));
+            return Err(
+                min_runs.error("needs until (such as until = \"0.5%\"): without it, every run is measured")
+            );
         }
         (Some(min_runs), Some(_)) if min_runs.value.0 > prompt_runs => {
             let what = format!("{} is more than the {prompt_runs} of prompt_runs", min_runs.value.0);
@@ -287,7 +312,7 @@ fn check_context(models: &[Model], lengths: &[u32], generation: u32) -> Result<(
     Ok(())
 }
 
-/// Every rank has its even share of a model.
+/// Checks that every rank has an even share of a model.
 fn check_world_size(models: &[Model], setup: &Setup) -> Result<(), SettingsError> {
     for model in models {
         TensorParallel::new(&model.config, 0, setup.ranks.world_size as usize).map_err(|error| {
@@ -297,7 +322,7 @@ fn check_world_size(models: &[Model], setup: &Setup) -> Result<(), SettingsError
     Ok(())
 }
 
-/// The ids of a batch's prompts are sent to the worker in one message.
+/// Checks that the prompts of a batch fit into one message to the worker.
 fn check_tokens(batch_sizes: &[u32], lengths: &[u32]) -> Result<(), String> {
     const MOST: u64 = 1 << 24;
     let most = |sizes: &[u32]| u64::from(sizes.iter().copied().max().unwrap_or(0));
@@ -308,7 +333,7 @@ fn check_tokens(batch_sizes: &[u32], lengths: &[u32]) -> Result<(), String> {
     Ok(())
 }
 
-/// The figures of a cell are one record, a line.
+/// Checks that the figures of a cell fit into one record.
 fn check_figures(procedure: &Procedure, generation_length: u32) -> Result<(), String> {
     const MOST: u64 = 1_000_000;
     let of_generations = u64::from(procedure.generations) * (u64::from(generation_length) + 2);
@@ -322,7 +347,7 @@ fn check_figures(procedure: &Procedure, generation_length: u32) -> Result<(), St
     Ok(())
 }
 
-/// A plan holds every cell of the sweep.
+/// Checks that a plan can hold every cell of the sweep.
 fn check_cells(lists: &[usize], replicates: u32) -> Result<(), String> {
     const MOST: u64 = 100_000;
     let cells = lists.iter().fold(u64::from(replicates), |cells, &len| cells.saturating_mul(len as u64));
@@ -334,7 +359,7 @@ fn check_cells(lists: &[usize], replicates: u32) -> Result<(), String> {
 
 fn check_clock(setup: &Setup) -> Result<(), &'static str> {
     if setup.device == Device::Cpu {
-        return Err("device cpu has no GPU clocks: leave it out, or choose a GPU");
+        return Err("device cpu has no GPU clocks: leave this out, or choose a GPU");
     }
     if setup.ranks.hostfile.is_some() {
         return Err(

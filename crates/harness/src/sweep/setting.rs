@@ -1,14 +1,14 @@
-//! A value with the place where it was written, so that every error starts from what the user wrote.
+//! A value with the place where it was written, so that every error starts from the user's own text.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-/// A setting that can't be used: where it was written, and what is wrong.
+/// An unusable setting: where it was written, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
-    /// `configs/quick.toml:7: batch_sizes`, `--batch-size`.
+    /// Where it was written: `configs/quick.toml:7: batch_sizes`, `--batch-size`.
     pub origin: String,
     /// What is wrong.
     pub what: String,
@@ -22,7 +22,7 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Where a setting was written.
+/// The place where a setting was written.
 #[derive(Debug, Clone)]
 pub struct Origin {
     place: String,
@@ -31,12 +31,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A flag, or the program itself.
+    /// The origin of a flag, or of the program itself.
     pub(crate) fn flag(name: &str) -> Self {
         Self { place: name.into(), folder: None }
     }
 
-    /// A key of a file in `folder`.
+    /// The origin of a key of a file in `folder`.
     pub(crate) fn file(place: String, folder: &Path) -> Self {
         Self { place, folder: Some(folder.into()) }
     }
@@ -46,7 +46,7 @@ impl Origin {
         SettingsError { origin: self.to_string(), what: what.to_string() }
     }
 
-    /// The folder that a relative path is relative to: the file's, or the working folder for a flag.
+    /// The folder of relative paths: the file's, or the working folder for a flag.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.as_deref().unwrap_or(Path::new(""))
     }

@@ -1,4 +1,4 @@
-//! How a worker is started and its model loaded: the part of a sweep that `generate` and `verify` share.
+//! The set-up of workers and models: the part of a sweep that `generate` and `verify` share.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,42 +8,47 @@ use protocol::{Device, Hello, Options, Precision};
 
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::SweepKeys;
-use crate::sweep::limits::{Limits, PhaseLimits};
+use crate::sweep::limits::{LimitOrigins, Limits, PhaseLimits};
 use crate::sweep::ranks::WorkerProcesses;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
+use crate::sweep::suggest::suggestion;
 
 const WORLD_SIZE: &str = "world_size";
+const MEMORY_LIMIT: &str = "memory_limit";
 const DEVICE_MEMORY_LIMIT: &str = "device_memory_limit";
 const ONE_RANK: &str = "one_rank";
+const TIMEOUT: &str = "timeout_seconds";
+const PHASE_TIMEOUTS: [&str; 3] =
+    ["phase_timeout_seconds.load", "phase_timeout_seconds.prompt", "phase_timeout_seconds.decode"];
 
 /// How a worker is started and its model loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setup {
-    /// Where to compute.
+    /// The device that computes.
     pub device: Device,
-    /// In which precision.
+    /// The precision.
     pub precision: Precision,
-    /// How many processes share a model, and where.
+    /// The processes that share a model.
     pub ranks: WorkerProcesses,
-    /// Measure rank 0's part of these ranks alone: one process, and no sums over ranks.
+    /// Measure only rank 0 of these ranks: one process, without sums over ranks.
     pub one_rank: bool,
-    /// Threads of an engine's pool; one a core where not given.
+    /// Threads of an engine's pool; one per core where not given.
     pub threads: Option<u32>,
-    /// The most memory a worker may use, in bytes.
+    /// Memory limit of a worker in bytes.
     pub memory_limit: Option<u64>,
-    /// The most device memory that an engine may use, in bytes.
+    /// Device memory limit of an engine in bytes.
     pub device_memory_limit: Option<u64>,
-    /// The most seconds that loading, or a cell, may take.
+    /// Time limit of a load or a cell in seconds.
     pub timeout_seconds: f64,
-    /// The most seconds of a phase of it; without a bound of its own where not given.
+    /// Time limits of its phases in seconds; none where not given.
     pub phase_timeout_seconds: PhaseTimeouts,
     /// The engines' own options.
     pub options: BTreeMap<String, Options>,
-    /// Where each option (`ENGINE.KEY`) was written, `world_size`, `one_rank` and `device_memory_limit`.
+    /// Where each option (`ENGINE.KEY`) and some keys were written.
     origins: Origins,
 }
 
-/// The most seconds of each phase, where they are bounded.
+/// Time limits of the phases in seconds, if set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PhaseTimeouts {
     /// Loading.
@@ -54,7 +59,7 @@ pub struct PhaseTimeouts {
     pub decode: Option<f64>,
 }
 
-/// Where settings were written. Settings are the same wherever they were.
+/// Where settings were written. All origins are equal, since only values count.
 #[derive(Debug, Clone, Default)]
 struct Origins(BTreeMap<String, Origin>);
 
@@ -65,7 +70,7 @@ impl PartialEq for Origins {
 }
 
 impl Setup {
-    /// Checks the keys of a setup, for the engines `used`: what `engines` says of their options stands where the keys say nothing.
+    /// Checks the keys of a set-up for the engines `used`. Options from `engines` apply where the keys do not set them.
     ///
     /// # Errors
     /// The first setting that can't be used.
@@ -86,9 +91,15 @@ impl Setup {
                 known.entry(key.clone()).or_insert_with(|| value.clone());
             }
         }
+        let phases = &written.phase_timeout_seconds;
         let of_key = [
+            (TIMEOUT, written.timeout_seconds.as_ref().map(|setting| &setting.origin)),
+            (PHASE_TIMEOUTS[0], phases.load.as_ref().map(|setting| &setting.origin)),
+            (PHASE_TIMEOUTS[1], phases.prompt.as_ref().map(|setting| &setting.origin)),
+            (PHASE_TIMEOUTS[2], phases.decode.as_ref().map(|setting| &setting.origin)),
             (WORLD_SIZE, written.world_size.as_ref().map(|setting| &setting.origin)),
             (ONE_RANK, written.one_rank.as_ref().map(|setting| &setting.origin)),
+            (MEMORY_LIMIT, written.memory_limit.as_ref().map(|setting| &setting.origin)),
             (DEVICE_MEMORY_LIMIT, written.device_memory_limit.as_ref().map(|setting| &setting.origin)),
         ];
         origins
@@ -117,14 +128,14 @@ impl Setup {
         setup.check()
     }
 
-    /// Refuses keys that can't be had together.
+    /// Refuses keys that exclude each other.
     fn check(self) -> Result<Self, SettingsError> {
         let error = |key, what: &str| Err(self.error(key, what.into()));
         if self.one_rank && self.ranks.is_one() {
-            return error(ONE_RANK, "expected a world_size above 1: rank 0's part of that many is measured");
+            return error(ONE_RANK, "needs a world_size above 1, of which rank 0 is measured");
         }
         if self.one_rank && self.ranks.hostfile.is_some() {
-            return error(ONE_RANK, "one rank alone runs on this machine: leave `hostfile` out");
+            return error(ONE_RANK, "a single rank runs on this machine: leave `hostfile` out");
         }
         if self.device_memory_limit.is_some() && self.device == Device::Cpu {
             return error(DEVICE_MEMORY_LIMIT, "device cpu has no memory of its own: use memory_limit");
@@ -132,7 +143,7 @@ impl Setup {
         Ok(self)
     }
 
-    /// Refuses a device that `engine` can't use here, by what its worker says of itself.
+    /// Refuses a device that `engine` can't use here, as its worker says.
     pub(crate) fn check_device(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
         let name = self.device.to_string();
         let family = name.split(':').next().unwrap_or_default();
@@ -147,19 +158,19 @@ impl Setup {
         })
     }
 
-    /// Refuses the first option that `engine` does not have, or not with that value, by what its worker says of itself.
+    /// Refuses the first option that `engine` does not have, or not with that value, as its worker says.
     pub(crate) fn check_options(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
         for (key, value) in self.options.get(engine).into_iter().flatten() {
-            let listed = |words: Vec<String>| if words.is_empty() { "none".into() } else { words.join(", ") };
             let what = match hello.options.get(key) {
+                None if hello.options.is_empty() => format!("unknown option: {engine} has none"),
                 None => {
-                    let known = listed(hello.options.keys().cloned().collect());
-                    format!("unknown option: {engine} has {known}")
+                    let known: Vec<&str> = hello.options.keys().map(String::as_str).collect();
+                    format!("unknown option of {engine}: {}", suggestion(key, &known))
                 }
                 Some(values) if values.is_empty() || values.contains(value) => continue,
                 Some(values) => {
-                    let values = listed(values.iter().map(ToString::to_string).collect());
-                    format!("expected one of {values}, found {value}")
+                    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                    format!("expected one of {}, found {value}", values.join(", "))
                 }
             };
             let origin = self.origins.0.get(&format!("{engine}.{key}"));
@@ -169,7 +180,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Refuses a `world_size` above 1 where `engine` is always one process, or nothing can start several.
+    /// Refuses a `world_size` above 1 if `engine` is always one process, or if there is no launcher.
     pub(crate) fn check_ranks(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
         let error = |what| Err(SettingsError { origin: self.ranks_origin(), what });
         if self.ranks.is_one() {
@@ -179,41 +190,40 @@ impl Setup {
             return Ok(());
         }
         if !hello.tensor_parallel {
-            return error(format!("{engine}: it has no tensor parallelism: it is one process always"));
+            return error(format!("{engine} has no tensor parallelism: it always is one process"));
         }
         self.ranks.find_launcher().map(drop).or_else(error)
     }
 
-    /// Refuses `device_memory_limit` where `engine` can't bound the device memory that it uses, and `one_rank` where it can't
-    /// measure one of several ranks by itself.
+    /// Refuses `device_memory_limit` if `engine` can't limit its device memory, and `one_rank` if it can't measure a single one of
+    /// several ranks.
     pub(crate) fn check_asked(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
         if self.device_memory_limit.is_some() && !hello.device_memory_limit {
-            return Err(self.error(DEVICE_MEMORY_LIMIT, format!("{engine}: it can't bound device memory")));
+            return Err(self.error(DEVICE_MEMORY_LIMIT, format!("{engine} can't limit device memory")));
         }
         if self.one_rank && !hello.one_rank {
-            let what = format!("{engine}: it can't measure one rank of several by itself");
+            let what = format!("{engine} can't measure a single one of several ranks");
             return Err(self.error(ONE_RANK, what));
         }
         Ok(())
     }
 
-    /// Refuses what of a sweep can't be had with `one_rank`.
+    /// Refuses `collectives` together with `one_rank`.
     pub(crate) fn check_collectives(&self, collectives: bool) -> Result<(), SettingsError> {
         if self.one_rank && collectives {
-            return Err(self.error(
-                ONE_RANK,
-                "one rank alone has no collectives to time: leave `collectives` out".into(),
-            ));
+            return Err(
+                self.error(ONE_RANK, "a single rank has no collectives: leave `collectives` out".into())
+            );
         }
         Ok(())
     }
 
-    /// The processes that a worker is started as: one alone where that is all that is measured.
+    /// The processes of a worker: a single one if only one rank is measured.
     pub fn processes(&self) -> WorkerProcesses {
         if self.one_rank { WorkerProcesses::ONE } else { self.ranks.clone() }
     }
 
-    /// The ranks of which rank 0's part alone is measured; `None` where the whole model is.
+    /// The number of ranks of which only rank 0 is measured; `None` where the whole model is.
     pub fn one_rank_of(&self) -> Option<u32> {
         self.one_rank.then_some(self.ranks.world_size)
     }
@@ -221,6 +231,11 @@ impl Setup {
     /// Where `world_size` was written.
     pub(crate) fn ranks_origin(&self) -> String {
         self.origin(WORLD_SIZE)
+    }
+
+    /// Where `memory_limit` was written.
+    pub(crate) fn memory_limit_origin(&self) -> String {
+        self.origin(MEMORY_LIMIT)
     }
 
     fn origin(&self, key: &str) -> String {
@@ -231,15 +246,34 @@ impl Setup {
         SettingsError { origin: self.origin(key), what }
     }
 
-    /// What bounds a worker.
+    /// The limits on a worker.
     pub(crate) fn limits(&self) -> Limits {
         let PhaseTimeouts { load, prompt, decode } = self.phase_timeout_seconds;
+        let of_phase = |at: usize, seconds: Option<f64>| {
+            seconds.map(|seconds| self.set_by(PHASE_TIMEOUTS[at], "=", seconds)).unwrap_or_default()
+        };
+        let origins = LimitOrigins {
+            request: self.set_by(TIMEOUT, " ", self.timeout_seconds),
+            load: of_phase(0, load),
+            prompt: of_phase(1, prompt),
+            decode: of_phase(2, decode),
+        };
         let [load, prompt, decode] =
             [load, prompt, decode].map(|seconds| seconds.map(Duration::from_secs_f64));
         Limits {
             memory_bytes: self.memory_limit,
             request: Duration::from_secs_f64(self.timeout_seconds),
             phases: PhaseLimits { load, prompt, decode },
+            origins,
+        }
+    }
+
+    /// A key's value as the user writes it: after its flag, or as a line of the sweep.
+    fn set_by(&self, key: &str, between: &str, value: f64) -> String {
+        match self.origins.0.get(key) {
+            Some(origin) if origin.is_flag() => format!("{origin}{between}{value}"),
+            Some(_) => format!("{key} = {value}"),
+            None => format!("{key} = {value}, the default"),
         }
     }
 
@@ -249,7 +283,7 @@ impl Setup {
     }
 }
 
-/// The hostfile's path from any working folder.
+/// The absolute path of the hostfile.
 fn find_hostfile(setting: &Setting<PathBuf>) -> Result<PathBuf, SettingsError> {
     let path = setting.origin.folder().join(&setting.value);
     llama::open_regular(&path).map_err(|error| setting.error(format!("{}: {error}", path.display())))?;

@@ -1,25 +1,48 @@
 //! Sizes as people write them.
 
-/// Reads `1GiB`, `512 MiB`, `2GB`, `4096` (bytes).
+/// The units of a size, in lower case: those of one letter are binary, as schedulers and containers have them.
+const UNITS: [(&str, u64); 13] = [
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("k", 1 << 10),
+    ("m", 1 << 20),
+    ("g", 1 << 30),
+    ("t", 1 << 40),
+    ("b", 1),
+];
+
+/// Reads `1GiB`, `512 MiB`, `2GB`, `2G`: a number and a unit.
+///
+/// # Errors
+/// What was expected; for a number alone, what was probably meant.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 8] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("KB", 1000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
-    ];
-    let fail = || format!("expected a size such as \"1GiB\" or \"512MiB\", found \"{text}\"");
-    let trimmed = text.trim();
-    let unit = UNITS.iter().find(|(unit, _)| trimmed.ends_with(unit));
-    let (number, factor) =
-        unit.map_or((trimmed, 1), |(unit, factor)| (&trimmed[..trimmed.len() - unit.len()], *factor));
-    let number: f64 = number.trim().parse().map_err(|_| fail())?;
-    let bytes = number * factor as f64;
+    let fail = || format!("expected a size such as \"2GiB\" or \"512MiB\", found \"{text}\"");
+    let size = text.trim().to_lowercase();
+    if let Ok(number) = size.parse::<f64>()
+        && number.is_finite()
+    {
+        return Err(without_unit(size.trim_end_matches(".0"), number));
+    }
+    let (unit, factor) = UNITS.iter().find(|(unit, _)| size.ends_with(unit)).ok_or_else(fail)?;
+    let number: f64 = size[..size.len() - unit.len()].trim().parse().map_err(|_| fail())?;
+    let bytes = number * *factor as f64;
     if bytes.is_finite() && (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(fail()) }
+}
+
+/// The error of a size that has no unit.
+fn without_unit(text: &str, number: f64) -> String {
+    let unit = match number {
+        n if n < 1024.0 => "GiB",
+        n if n < f64::from(1 << 20) => "MiB",
+        _ => "B",
+    };
+    format!("expected a size with a unit, found {text}: did you mean {text}{unit}?")
 }
 
 /// `1.50 GiB`: three digits and a binary unit.
@@ -47,13 +70,27 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written() {
-        for (text, bytes) in
-            [("1GiB", 1 << 30), ("512 MiB", 512 << 20), ("2GB", 2_000_000_000), ("7", 7), ("1.5KiB", 1536)]
-        {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("512 MiB", 512 << 20),
+            ("2GB", 2_000_000_000),
+            ("2gb", 2_000_000_000),
+            ("2G", 2 << 30),
+            ("512M", 512 << 20),
+            ("7B", 7),
+            ("1.5KiB", 1536),
+            ("1e-3TB", 1_000_000_000),
+        ] {
             assert_eq!(parse_bytes(text), Ok(bytes));
         }
-        for text in ["", "GiB", "-1GiB", "1XB", "1e400", "nan", "0"] {
+        for text in ["", "GiB", "-1GiB", "1XB", "1e400B", "nan", "infB", "0B"] {
             assert!(parse_bytes(text).is_err(), "{text}");
+        }
+        for (text, meant) in
+            [("10", "10GiB"), ("4096", "4096MiB"), ("8589934592", "8589934592B"), ("1.5", "1.5GiB")]
+        {
+            let error = format!("expected a size with a unit, found {text}: did you mean {meant}?");
+            assert_eq!(parse_bytes(text), Err(error));
         }
         for (bytes, text) in [
             (0, "0 B"),

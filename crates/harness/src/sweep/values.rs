@@ -1,4 +1,4 @@
-//! The types of values that a key can have: what is accepted, in words and as JSON Schema, and how TOML and flags write it.
+//! Types of values that a key can have: the accepted values as text and as JSON Schema, and how TOML and flags write them.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -11,7 +11,7 @@ use toml::Value;
 
 use crate::sweep::units::parse_bytes;
 
-/// How a flag is written on the command line.
+/// The kind of a flag on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagKind {
     /// `--prune-oom`.
@@ -28,28 +28,28 @@ pub enum FlagKind {
 pub(crate) trait SettingValue: Serialize + Sized {
     const FLAG: FlagKind;
 
-    /// What is accepted, in words.
+    /// The accepted values, as text.
     fn expected() -> String;
 
-    /// What is accepted, as JSON Schema.
+    /// The accepted values, as JSON Schema.
     fn schema() -> Json;
 
-    /// Reads it from TOML; `None` where it is another value.
+    /// Reads a value from TOML; `None` where it is not accepted.
     fn from_toml(value: &Value) -> Option<Self>;
 
-    /// Reads it from TOML.
+    /// Reads a value from TOML.
     ///
     /// # Errors
-    /// What was expected, and what was found.
+    /// The expected and the found value.
     fn read(value: &Value) -> Result<Self, String> {
         Self::from_toml(value)
             .ok_or_else(|| format!("expected {}, found {}", Self::expected(), brief(&value.to_string())))
     }
 
-    /// Reads it from a flag's words: as text or, where that is not accepted, as numbers.
+    /// Reads a value from a flag's words, as text or else as numbers.
     ///
     /// # Errors
-    /// What was expected, and what was found.
+    /// The expected and the found value.
     fn read_words(words: &[String]) -> Result<Self, String> {
         let value = |item: fn(&str) -> Value| match Self::FLAG {
             FlagKind::Switch => true.into(),
@@ -63,8 +63,8 @@ pub(crate) trait SettingValue: Serialize + Sized {
     }
 }
 
-/// The items of a list after a flag. Commas separate them; spaces around an item do not count. An item with a `/` is a path,
-/// which may have commas: the longest that exists, or all that follows where none does.
+/// The items of a list after a flag. Commas separate them, and spaces around an item do not count. An item with a `/` is a path, which may
+/// have commas: the longest one that exists, or the rest of the text where none does.
 fn split_list(word: &str) -> Vec<&str> {
     let (mut items, mut rest) = (Vec::new(), Some(word));
     while let Some(text) = rest {
@@ -81,7 +81,7 @@ fn split_list(word: &str) -> Vec<&str> {
     items
 }
 
-/// A text in an error: its start, where it is long.
+/// A text for an error, cut where it is long.
 pub(crate) fn brief(text: &str) -> String {
     const LONGEST: usize = 200;
     if text.chars().nth(LONGEST).is_none() {
@@ -104,7 +104,7 @@ fn number(value: &Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|number| number as f64))
 }
 
-/// The items of a list, or the one value that stands for a list of one; `None` where an item is repeated or wrong.
+/// The items of a list, or a single value as a list of one; `None` where an item is repeated or wrong.
 fn list<T: Eq + Hash>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
     let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     let items = items.iter().map(read).collect::<Option<Vec<T>>>()?;
@@ -117,7 +117,7 @@ fn list_schema(item: &Json) -> Json {
     json!({ "anyOf": [item, { "type": "array", "items": item, "minItems": 1, "uniqueItems": true }] })
 }
 
-/// A value that JSON has, too: its numbers are finite.
+/// A value that JSON has, too, since its numbers are finite.
 fn finite(value: &Value) -> Option<Json> {
     fn has_null(value: &Json) -> bool {
         match value {
@@ -162,22 +162,25 @@ pub struct PauseSeconds(pub f64);
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Percentage(pub f64);
 
-/// The largest share: above it, a number is more likely a percentage without its sign.
+/// The least number without a unit that is taken for bytes.
+const LEAST_BYTES: i64 = 1 << 20;
+
+/// The largest share. A larger number is more likely a percentage without its sign.
 const MOST_SHARE: f64 = 0.1;
 
-/// A size in bytes: `"1GiB"`, or a number.
+/// A size in bytes: `"1GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bytes(pub u64);
 
-/// How long a worker lives.
+/// The lifetime of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
-    /// One worker for all cells of an engine; a fresh one after any cell that did not end well.
+    /// One worker for all cells of an engine; a fresh one after a failed cell.
     Engine,
     /// A fresh worker for every cell.
     Cell,
-    /// One worker for each engine, all loaded at once, which take turns: a replicate is a turn.
+    /// One worker for each engine, all loaded at once. They take turns, and a replicate is a turn.
     Turn,
 }
 
@@ -185,19 +188,21 @@ pub enum Isolation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CellOrder {
-    /// Shuffled by the sweep's seed, as far as no model has to be loaded once more for it.
+    /// Shuffled by the sweep's seed, without loading a model again.
     Shuffled,
     /// The order of the table's rows.
     Table,
 }
 
-/// When it is measured what the device can do at most.
+/// When the device's peaks are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Peaks {
-    /// Once, before the first cell.
+    /// Once, before the first cell; or those that an earlier run measured on this machine within a day.
     Run,
-    /// And on a CPU, how fast it reads memory, right before and right after every cell.
+    /// Once, before the first cell, whatever an earlier run measured.
+    Again,
+    /// Once, and on a CPU the memory bandwidth right before and right after every cell.
     Cell,
 }
 
@@ -212,7 +217,7 @@ pub(crate) struct CommandLine {
     pub(crate) arguments: Vec<String>,
 }
 
-/// Declares a type of value: how its flag is written, what is accepted, in words and as JSON Schema, and how TOML has it.
+/// Declares a type of value: its kind of flag, the accepted values as text and as JSON Schema, and how TOML has it.
 macro_rules! setting_value {
     ($type:ty, $flag:ident, $expected:expr, $schema:expr, $from_toml:expr) => {
         impl SettingValue for $type {
@@ -309,19 +314,39 @@ setting_value!(
     }
 );
 
-setting_value!(
-    Bytes,
-    One,
-    "a size such as \"1GiB\" or \"512MiB\"",
-    json!({ "anyOf": [
-        { "type": "string", "pattern": "^\\s*[0-9.eE+]+\\s*([KMGT]iB|[KMG]?B)?\\s*$" },
-        { "type": "integer", "minimum": 1 },
-    ] }),
-    |value| {
-        let text = value.as_integer().map(|bytes| bytes.to_string());
-        parse_bytes(text.as_deref().or(value.as_str())?).ok().map(Self)
+impl SettingValue for Bytes {
+    const FLAG: FlagKind = FlagKind::One;
+
+    fn expected() -> String {
+        "a size such as \"2GiB\" or \"512MiB\"".into()
     }
-);
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "type": "string", "pattern": "^\\s*[0-9.eE+-]+\\s*([KMGTkmgt]([iI]?[bB])?|[bB])\\s*$" },
+            { "type": "integer", "minimum": LEAST_BYTES },
+        ] })
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::read(value).ok()
+    }
+
+    /// A number alone is bytes where it is too large for another unit: a run's own `sweep.toml` has such.
+    fn read(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Integer(bytes) if *bytes >= LEAST_BYTES => Ok(Self(*bytes as u64)),
+            Value::Integer(bytes) => parse_bytes(&bytes.to_string()).map(Self),
+            Value::Float(bytes) => parse_bytes(&bytes.to_string()).map(Self),
+            Value::String(text) => parse_bytes(text).map(Self),
+            _ => Err(format!("expected {}, found {}", Self::expected(), brief(&value.to_string()))),
+        }
+    }
+
+    fn read_words(words: &[String]) -> Result<Self, String> {
+        parse_bytes(words.last().map_or("", String::as_str)).map(Self)
+    }
+}
 
 setting_value!(
     LockedClock,
@@ -365,9 +390,13 @@ setting_value!(
     |value| Self::deserialize(value.clone()).ok()
 );
 
-setting_value!(Peaks, One, "\"run\" or \"cell\"", json!({ "enum": ["run", "cell"] }), |value| {
-    Self::deserialize(value.clone()).ok()
-});
+setting_value!(
+    Peaks,
+    One,
+    "\"run\", \"cell\" or \"again\"",
+    json!({ "enum": ["run", "cell", "again"] }),
+    |value| Self::deserialize(value.clone()).ok()
+);
 
 setting_value!(Json, One, "a value of finite numbers", json!({}), finite);
 

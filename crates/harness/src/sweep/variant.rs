@@ -1,4 +1,4 @@
-//! What measures a sweep: its options, and the workers that are started.
+//! A variant of a sweep: its options and the workers that measure it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::{Engines, SettingsError, Sweep, SweepKeys};
 pub struct Variant {
     /// The sweep, with the options of its engines.
     pub sweep: Sweep,
-    /// The engines that it can name.
+    /// The engines to choose from.
     pub engines: Engines,
 }
 
@@ -20,7 +20,7 @@ impl Variant {
     /// Checks everything that can be checked without starting anything.
     ///
     /// # Errors
-    /// Where a setting can't be used, with where it was written.
+    /// The first unusable setting, with where it was written.
     pub fn resolve(settings: &SweepKeys, engines: Engines) -> Result<Self, SettingsError> {
         Ok(Self { sweep: Sweep::resolve(settings, &engines)?, engines })
     }
@@ -28,7 +28,7 @@ impl Variant {
     /// The same sweep with the workers of another build, in `dir`; `origin` is where the folder was given.
     ///
     /// # Errors
-    /// Where the worker of one of the sweep's engines is not there: it would be compared with itself.
+    /// Where the worker of one of the sweep's engines is missing, since it would be compared with itself.
     pub fn with_workers_of(self, dir: &Path, origin: &str) -> Result<Self, SettingsError> {
         let engines = self.engines.from_build(dir);
         for command in self.sweep.engines.iter().filter_map(|engine| engines.get(engine)) {

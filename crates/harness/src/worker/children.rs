@@ -1,4 +1,4 @@
-//! The children of this process: who they are, how they end, and who is killed.
+//! The children of this process: lists, waits for and kills them.
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait, waitpid};
 
-/// The program that runs, although its file may have been replaced meanwhile.
+/// The running program, even if its file was replaced meanwhile.
 pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// A child that ended; it is not reaped by this.
+/// A child that has ended, without reaping it.
 pub(crate) fn ended_child() -> Option<Pid> {
-    // `rustix::process::waitid` does not tell whose end it is.
+    // `rustix::process::waitid` does not tell which child ended.
     // SAFETY: an all-zero `siginfo_t` is valid, and the call only writes to it.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -23,14 +23,14 @@ pub(crate) fn ended_child() -> Option<Pid> {
     }
 }
 
-/// Waits for a child, or for any, to end: its id and status. `None` where there is none.
+/// Waits until a child ends, or any child; returns its id and status. `None` where there is none.
 pub(crate) fn reap(child: Option<Pid>) -> Option<(Pid, ExitStatus)> {
     let options = WaitOptions::empty();
     let ended = child.map_or_else(|| wait(options), |child| waitpid(Some(child), options));
     ended.ok()?.map(|(child, status)| (child, ExitStatus::from_raw(status.as_raw())))
 }
 
-/// Kills all children but the one that is spared.
+/// Kills all children except the spared one.
 pub(crate) fn kill_children() {
     for child in children() {
         // A child that is not reaped keeps its id.
@@ -43,15 +43,15 @@ pub(crate) fn adopt_orphans() {
     let _ = set_child_subreaper(Some(getpid()));
 }
 
-/// The child that [`sweep`] leaves alone; 0 for none.
+/// The child that [`sweep`] spares; 0 for none.
 static SPARED: AtomicI32 = AtomicI32::new(0);
 
-/// Has [`sweep`] leave this child alone: the keeper of the GPU's clocks, which ends by itself.
+/// Has [`sweep`] spare this child: the keeper of the GPU's clocks, which ends by itself.
 pub(crate) fn spare(child: Option<&Child>) {
     SPARED.store(Pid::as_raw(child.map(Pid::from_child)), Ordering::Relaxed);
 }
 
-/// Kills what a guard that was killed itself has left: all of this program's children, for as long as a second.
+/// Kills what a killed guard has left: all children of this program, for up to a second.
 pub(crate) fn sweep() {
     let deadline = Instant::now() + Duration::from_secs(1);
     while !children().is_empty() && Instant::now() < deadline {
@@ -61,7 +61,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// The children of this process, but for the one that is spared.
+/// The children of this process except the spared one.
 fn children() -> Vec<Pid> {
     let (me, spared) = (std::process::id(), SPARED.load(Ordering::Relaxed));
     let mine = parents().into_iter().filter(|(_, parent)| *parent == me);

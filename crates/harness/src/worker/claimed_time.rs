@@ -1,21 +1,21 @@
-//! What a worker claims of a cell's phases, held against the time that passed between its lines by this program's clock.
+//! Compares the times that a worker claims for a cell's phases with the time between its lines by this program's clock.
 //!
-//! docs/reference/protocol.md, "Claimed time", says the rule and its reasons to whoever writes a worker.
+//! docs/reference/protocol.md, "Claimed time", has the rule and its reasons for authors of workers.
 
 use std::time::{Duration, Instant};
 
 use protocol::{Generation, MeasureRequest, Measured, Phase, Procedure, Progress};
 
-/// How much of a phase may be unexplained.
+/// The part of a phase that may be unexplained.
 struct Tolerance {
     /// The least share of the time that must be claimed, or explained.
     explained: f64,
-    /// Seconds that may be unexplained in any case: a line may be read late, an engine's thread may be kept from its core.
+    /// Seconds that may be unexplained in any case: a line may be read late, or an engine's thread may have no core.
     seconds: f64,
 }
 
 const ONE_PROCESS: Tolerance = Tolerance { explained: 0.8, seconds: 0.05 };
-/// Ranks wait for each other before each forward, outside what is timed.
+/// Allowance for ranks, which wait for each other before each forward, outside the timed region.
 const SEVERAL_RANKS: Tolerance = Tolerance { explained: 0.25, seconds: 0.25 };
 
 impl Tolerance {
@@ -24,15 +24,15 @@ impl Tolerance {
     }
 }
 
-/// A phase that took longer is asked for again with fewer forwards, a shorter one with more.
+/// A longer phase is repeated with fewer forwards, a shorter one with more.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Where a worker said that it stands in a phase, and when.
+/// The progress of a worker in a phase, with times.
 struct Marks {
     begun: Instant,
-    /// The last line that is not behind the warm-ups: when, and the forwards done.
+    /// The last line within the warm-ups: its time, and the forwards done.
     warm: (Instant, u64),
-    /// The first line that is.
+    /// The first line after the warm-ups.
     among_timed: Option<(Instant, u64)>,
     /// The first line with the most forwards done.
     last: (Instant, u64),
@@ -43,7 +43,7 @@ impl Marks {
         Self { begun, warm: (begun, done), among_timed: None, last: (begun, done) }
     }
 
-    /// The line from which the phase is held against the figures: best where the warm-ups end, else a line behind it that leaves half of the
+    /// The line from which the phase is compared with the figures: best at the end of the warm-ups, else a later line that leaves half of the
     /// timed forwards.
     fn start(&self, warmups: u64, timed: u64) -> (Instant, u64) {
         let leaves_half = |line: &(Instant, u64)| line.1 - warmups <= timed / 2;
@@ -54,11 +54,11 @@ impl Marks {
     }
 }
 
-/// When a worker's lines about a cell were read.
+/// The times at which a worker's lines about a cell were read.
 pub(crate) struct CellTimes {
     procedure: Procedure,
     generation_length: u32,
-    /// One more generation follows the timed ones.
+    /// Whether one more generation follows the timed ones.
     collectives: bool,
     asked: Instant,
     prompt: Option<Marks>,
@@ -72,9 +72,9 @@ struct Span {
     phase: Phase,
     /// Seconds by the harness's clock.
     passed: f64,
-    /// Seconds by the worker's figures; warm-ups that are in the span count as forwards like them.
+    /// Seconds by the worker's figures. Warm-ups within the span count like timed forwards.
     claimed: f64,
-    /// How often the KV cache was emptied in it, which no figure holds.
+    /// How often the KV cache was emptied in it, which no figure includes.
     resets: f64,
 }
 
@@ -84,7 +84,7 @@ impl Span {
     }
 }
 
-/// A phase that lasted longer than a worker's figures explain.
+/// A phase that lasted longer than the worker's figures explain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Unexplained(Span);
 
@@ -94,7 +94,7 @@ impl Unexplained {
         self.0.phase
     }
 
-    /// What was claimed of which phase, and how long it lasted.
+    /// The claimed time, the phase, and how long it lasted.
     pub(crate) fn words(&self) -> String {
         let Span { phase, passed, claimed, .. } = self.0;
         format!(
@@ -102,13 +102,13 @@ impl Unexplained {
         )
     }
 
-    /// The same in short: `0.020 s of 0.200 s`.
+    /// Both times in short: `0.020 s of 0.200 s`.
     pub(crate) fn seconds_of_each(&self) -> String {
         format!("{:.3} s of {:.3} s", self.0.claimed, self.0.passed)
     }
 
-    /// Whether a second measurement, of another number of forwards, shows that the time passes in the forwards and not beside them, as
-    /// a compilation would before the warm-ups.
+    /// Whether a second measurement, with a different number of forwards, shows that the time passes in the forwards. A compilation before
+    /// the warm-ups would pass beside them.
     pub(crate) fn is_confirmed_by(&self, second: &Self) -> bool {
         let (first, second) = (self.0, second.0);
         let growth = |first: f64, second: f64| (second / first).ln();
@@ -121,7 +121,7 @@ impl Unexplained {
 }
 
 impl CellTimes {
-    /// This request is sent now.
+    /// Starts the clock of a request that is sent now.
     pub(crate) fn start(request: &MeasureRequest) -> Self {
         let now = Instant::now();
         Self {
@@ -135,7 +135,7 @@ impl CellTimes {
         }
     }
 
-    /// A line of progress was read.
+    /// Records a line of progress.
     pub(crate) fn on_progress(&mut self, progress: &Progress, at: Instant) {
         let (warmups, marks) = match progress.phase {
             Phase::Load => return,
@@ -154,7 +154,7 @@ impl CellTimes {
         }
     }
 
-    /// The answer was read.
+    /// Records the answer.
     pub(crate) fn on_answer(&mut self, at: Instant) {
         self.answered = at;
     }
@@ -188,7 +188,7 @@ impl CellTimes {
         let begun = Marks::at(self.asked, 0);
         let prompt = self.prompt.as_ref().unwrap_or(&begun);
         let Some(decode) = &self.decode else {
-            // Nobody said where decode begins: both are one phase.
+            // Without a line where decode begins, both are one phase.
             let parts =
                 [self.prompt_span(prompt, self.answered, measured), self.decode_span(&begun, measured)];
             let [claimed, resets] = [parts[0].claimed + parts[1].claimed, parts[0].resets + parts[1].resets];
@@ -218,7 +218,7 @@ impl CellTimes {
         let left = (1 + decodes).saturating_sub(done);
         let (mut claimed, mut resets) = (0.0, 0.0);
         if let Some(first) = generations.first() {
-            // The warm-up's generation: its last forwards, and its prefill where that is still to come.
+            // The generation of the warm-up: its last forwards, and its prefill if that is still to come.
             let tokens = first.token_seconds.iter().take(decodes as usize);
             claimed += tokens.rev().take(left as usize).sum::<f64>();
             if left > decodes {
@@ -234,13 +234,13 @@ impl CellTimes {
         }
         let is_end_known = marks.last.1 == 1 + decodes + timed && marks.last.0 > start;
         let end = if is_end_known { marks.last.0 } else { self.answered };
-        // What the generation for the share of collectives takes is in no figure.
+        // No figure includes the generation for the share of collectives.
         let passed = if self.collectives && !is_end_known { 0.0 } else { seconds(start, end) };
         Span { phase: Phase::Decode, passed, claimed, resets }
     }
 
-    /// The same cell with other numbers of forwards: by it, time that passes in forwards is told from time that does not. A phase that
-    /// took long gets fewer, where it has enough; another one at least twice as many.
+    /// The same cell with different numbers of forwards, to tell time in forwards from other time. A phase that took long gets fewer, if it
+    /// has enough; another one at least twice as many.
     pub(crate) fn second_request(&self, first: &MeasureRequest) -> MeasureRequest {
         let Procedure { warmup_runs, prompt_runs, generations, .. } = first.procedure;
         let length = first.generation_length;

@@ -1,4 +1,4 @@
-//! How a cell ended, from the evidence that its worker left.
+//! Classifies the end of a cell from the evidence that its worker left.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use protocol::{CellFailure, FailureKind, Phase, RankPlace};
 use crate::worker::ranks::{RankEnd, first_failure, stragglers};
 use machine::OomKills;
 
-/// How a worker's part in a request ended, when not with an answer.
+/// The end of a worker's part in a request, if not an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerEnd {
-    /// It could not be started.
+    /// The worker could not be started.
     NotStarted(String),
     /// The engine reported an error.
     Reported(String),
-    /// It exited.
+    /// The worker exited.
     Exited {
         /// The exit code, if it exited by itself.
         code: Option<i32>,
         /// The signal, if one ended it.
         signal: Option<i32>,
     },
-    /// This deadline passed, after so long.
+    /// A deadline passed, after this time.
     TimedOut(Deadline, Duration),
-    /// It closed its pipe, and did not end.
+    /// The worker closed its pipe and kept running.
     ClosedPipe,
-    /// It said something that is not of the protocol.
+    /// The worker broke the protocol.
     Garbage(String),
 }
 
-/// What a worker is given a time for.
+/// The deadlines of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
     /// Saying hello.
@@ -42,29 +42,31 @@ pub enum Deadline {
     Shutdown,
 }
 
-/// What is known of a failure.
+/// The evidence of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
-    /// The phase that the worker was in, as far as it told.
+    /// The last phase that the worker reported.
     pub phase: Phase,
-    /// How it ended.
+    /// The end.
     pub end: WorkerEnd,
-    /// The end of what it wrote to stderr during the request.
+    /// The last lines that it wrote to stderr during the request.
     pub stderr: String,
-    /// Processes that the kernel killed for want of memory during the request.
+    /// Processes that the kernel killed during the request because memory ran out.
     pub oom_kills: OomKills,
-    /// Its pipe ended inside a line.
+    /// Whether its pipe ended inside a line.
     pub torn_line: bool,
-    /// It had answered before, and ended, or broke the protocol, before it took up this request.
+    /// Whether it had answered before, and ended or broke the protocol before it took up this request.
     pub is_not_taken_up: bool,
-    /// The ranks that it was started as.
+    /// The number of its ranks.
     pub world_size: u32,
-    /// Where they are, as far as they told.
+    /// The places of its ranks, as far as they reported them.
     pub ranks: Vec<RankPlace>,
+    /// The flag or key that set the deadline, as the user writes it; empty where the program sets it.
+    pub limit_origin: String,
 }
 
 impl Evidence {
-    /// An end of which nothing else is known.
+    /// Evidence of an end about which nothing else is known.
     pub fn of(phase: Phase, end: WorkerEnd) -> Self {
         Self {
             phase,
@@ -75,11 +77,12 @@ impl Evidence {
             is_not_taken_up: false,
             world_size: 1,
             ranks: Vec::new(),
+            limit_origin: String::new(),
         }
     }
 }
 
-/// What engines, allocators and drivers say when memory runs out. Compared in lower case.
+/// Messages of engines, allocators and drivers when memory runs out, in lower case.
 const OUT_OF_MEMORY: [&str; 17] = [
     // Rust's and C++'s allocators
     "memory allocation of",
@@ -107,7 +110,7 @@ const OUT_OF_MEMORY: [&str; 17] = [
     "memoryerror",
 ];
 
-/// How a cell with this evidence ended.
+/// The failure of a cell with this evidence.
 pub fn classify(evidence: &Evidence) -> CellFailure {
     if let Some(failure) = of_a_rank(evidence) {
         return failure;
@@ -118,21 +121,24 @@ pub fn classify(evidence: &Evidence) -> CellFailure {
             (if out_of_memory { FailureKind::OutOfMemory } else { FailureKind::Failed }, first_line(message))
         }
         WorkerEnd::TimedOut(deadline, after) => {
-            let text = timed_out(*deadline, evidence.phase, after.as_secs_f64());
+            let mut text = timed_out(*deadline, evidence.phase, after.as_secs_f64());
+            if !evidence.limit_origin.is_empty() {
+                text.push_str(&format!(" ({})", evidence.limit_origin));
+            }
             let who = stragglers(&evidence.stderr, evidence.ranks.len());
             (FailureKind::TimedOut, who.map_or(text.clone(), |who| format!("{text}: {who}")))
         }
         WorkerEnd::Garbage(what) => (FailureKind::Failed, first_line(what)),
         WorkerEnd::ClosedPipe => match out_of_memory_words(&evidence.stderr) {
             Some(words) => (FailureKind::OutOfMemory, words),
-            None => (FailureKind::Failed, "the worker closed its pipe and lived on".into()),
+            None => (FailureKind::Failed, "the worker closed its pipe and kept running".into()),
         },
         WorkerEnd::Exited { code, signal } => exited(*code, *signal, evidence),
     };
     CellFailure::new(kind, evidence.phase, error)
 }
 
-/// How the first rank of several failed: a launcher's own end says little.
+/// The failure of the first rank that failed, since a launcher's own end says little.
 fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
     if evidence.world_size == 1 || !matches!(evidence.end, WorkerEnd::Exited { .. } | WorkerEnd::ClosedPipe) {
         return None;
@@ -165,7 +171,7 @@ fn timed_out(deadline: Deadline, phase: Phase, seconds: f64) -> String {
         Deadline::Hello => format!("no hello within {seconds} s"),
         Deadline::Request => format!("no answer within {seconds} s"),
         Deadline::Phase => format!("{phase} did not end within {seconds} s"),
-        Deadline::Shutdown => format!("it did not exit within {seconds} s"),
+        Deadline::Shutdown => format!("did not exit within {seconds} s"),
     }
 }
 
@@ -178,7 +184,7 @@ fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Failu
             None => ended_by(signal, &said, evidence.oom_kills),
         };
     }
-    // What goes on to exit by itself may have warned of memory before: its last words count.
+    // A program that exits by itself may have warned of memory before, so only its last words count.
     if is_out_of_memory(&said) {
         return (FailureKind::OutOfMemory, said);
     }
@@ -196,16 +202,16 @@ fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Failu
     let error = match code {
         Some(code) if code != 0 && !said.is_empty() => said,
         Some(code) => format!("the worker exited with code {code} {place}"),
-        None => return (FailureKind::Crashed, "the worker ended in an unknown way".into()),
+        None => return (FailureKind::Crashed, "the worker ended for an unknown reason".into()),
     };
     (FailureKind::Failed, error)
 }
 
-/// SIGKILL alone does not say who sent it: the kernel's counters do.
+/// The failure of a worker that a signal ended. SIGKILL alone does not tell who sent it, but the kernel's counters do.
 fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, String) {
     let name = signal_name(signal);
     if signal == libc::SIGKILL {
-        // A cgroup counts what any out-of-memory killer killed of it: where it can be read, the machine's adds nothing.
+        // A cgroup counts all its processes that ran out of memory, so the machine's counter adds nothing.
         match oom_kills.cgroup.or(oom_kills.machine) {
             Some(0) => {}
             Some(_) => {
@@ -213,8 +219,7 @@ fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, Strin
                 return (FailureKind::OutOfMemory, error.into());
             }
             None => {
-                let error =
-                    format!("ended by {name} (no counter can be read that would say if memory ran out)");
+                let error = format!("ended by {name} (no readable counter tells whether memory ran out)");
                 return (FailureKind::Crashed, error);
             }
         }
@@ -223,14 +228,14 @@ fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, Strin
     (FailureKind::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
 }
 
-/// The dynamic loader's words: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
+/// The library that the dynamic loader misses: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
 fn missing_library(stderr: &str) -> Option<&str> {
     let (_, rest) = stderr.split_once("error while loading shared libraries: ")?;
     let (library, why) = rest.split_once(':')?;
     why.trim_start().starts_with("cannot open shared object file").then_some(library)
 }
 
-/// What a process said of memory before it was ended, among the last lines: the rest may be its backtrace.
+/// What a process wrote about memory before it ended, among its last lines; the rest may be its backtrace.
 fn out_of_memory_words(stderr: &str) -> Option<String> {
     let lines: Vec<&str> = stderr.lines().collect();
     let last = &lines[lines.len().saturating_sub(100)..];
@@ -247,8 +252,8 @@ fn first_line(text: &str) -> String {
     bounded(line.unwrap_or("an error without a message"))
 }
 
-/// What a dying process said, without its backtrace: a panic's message, else the last line that is not indented, as
-/// Python's exceptions and most others have it.
+/// The last words of a process without its backtrace: a panic's message, else the last line that is not indented, which holds the message
+/// of Python's and most other exceptions.
 fn last_words(text: &str) -> String {
     let is_word = |line: &&str| !line.trim().is_empty() && !line.starts_with([' ', '\t']);
     let is_note = |line: &str| line.starts_with("note: ") || line == "stack backtrace:";
@@ -258,7 +263,7 @@ fn last_words(text: &str) -> String {
     bounded(panic.or_else(last).unwrap_or("").trim())
 }
 
-/// A line of a record, whatever a worker wrote.
+/// A line for a record, cut to its longest length.
 fn bounded(line: &str) -> String {
     line.chars().take(1000).collect()
 }

@@ -1,8 +1,8 @@
-//! GPU clocks that are locked for as long as a run measures, and unlocked however this program ends.
+//! Locks GPU clocks while a run measures, and unlocks them however this program ends.
 //!
-//! The driver keeps a lock when the process that set it ends. So a process of its own sets it: the same program, started again
-//! as a *keeper*. Its stdin is a pipe from this program and ends with it, SIGKILL included; the keeper then resets the clocks. It
-//! ignores the signals that end a program in order, and is in no process group that a terminal reaches.
+//! The driver keeps a lock when the process that set it ends. So a separate process sets it: the same program, started again as a
+//! *keeper*. Its stdin is a pipe from this program and ends with it, SIGKILL included; the keeper then resets the clocks. The keeper
+//! ignores the signals that ask a program to stop, and is in no process group that a terminal reaches.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,16 +17,16 @@ use crate::worker::signals::ignore;
 use crate::{Setting, SettingsError, WorkerProcesses};
 use machine::gpu::Gpus;
 
-/// The first argument of a program that is to be a keeper; then the clock, and the driver's indices of the GPUs.
+/// The first argument of a keeper; the clock and the driver's indices of the GPUs follow.
 pub(crate) const KEEPER: &str = "__lock_gpu_clocks";
-/// What a keeper says when the clocks are locked. Anything else is why they are not.
+/// The keeper's answer when the clocks are locked. Any other answer is the error.
 const LOCKED: &str = "locked";
 
 /// Locked clocks. Dropping it unlocks them.
 #[derive(Debug)]
 pub struct ClockLock {
     keeper: Child,
-    /// The driver's indices of the GPUs that are locked; none where the keeper could not.
+    /// The driver's indices of the locked GPUs.
     locked: Vec<u32>,
 }
 
@@ -34,7 +34,7 @@ impl ClockLock {
     /// Locks the clocks of the GPUs that `device` and the other ranks compute on.
     ///
     /// # Errors
-    /// Where the driver does not do it: nothing is locked then.
+    /// Where the driver refuses. Nothing is locked then.
     pub fn take(
         setting: &Setting<LockedClock>,
         device: Device,
@@ -43,7 +43,7 @@ impl ClockLock {
         let error = |what: String| setting.error(what);
         let gpus = Gpus::find().map_err(|absent| error(absent.to_string()))?;
         let indices = gpus.indices(device, ranks.world_size).ok_or_else(|| {
-            error(format!("{device}: the driver does not say which GPU that is: see `llama2-bench doctor`"))
+            error(format!("{device}: the driver does not tell which GPU that is: see `llama2-bench doctor`"))
         })?;
         Self::start(setting.value, &indices).map_err(error)
     }
@@ -60,21 +60,21 @@ impl ClockLock {
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("the process that would keep the clocks: {error}"))?;
+            .map_err(|error| format!("the process that keeps the clocks did not start: {error}"))?;
         spare(Some(&keeper));
         let said = keeper.stdout.take().map(|stdout| {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line);
             read.map(|_| line.trim_end().to_owned()).unwrap_or_default()
         });
-        // From here on a failure ends the keeper, too.
+        // A failure from here on also ends the keeper.
         let mut lock = Self { keeper, locked: Vec::new() };
         match said.unwrap_or_default().as_str() {
             LOCKED => {
                 lock.locked = indices.to_vec();
                 Ok(lock)
             }
-            "" => Err("the process that would keep the clocks ended".into()),
+            "" => Err("the process that keeps the clocks ended".into()),
             why => Err(why.to_owned()),
         }
     }
@@ -83,7 +83,7 @@ impl ClockLock {
 impl Drop for ClockLock {
     fn drop(&mut self) {
         self.keeper.stdin = None;
-        // It says itself on stderr where clocks could not be reset.
+        // It reports on stderr clocks that could not be reset.
         let is_reset = self.keeper.wait().is_ok_and(|status| status.success());
         spare(None);
         if is_reset || self.locked.is_empty() {
@@ -98,7 +98,7 @@ impl Drop for ClockLock {
     }
 }
 
-/// What a keeper does, with the arguments behind [`KEEPER`].
+/// Runs as a keeper, with the arguments after [`KEEPER`].
 pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
         ignore(signal);
@@ -117,7 +117,7 @@ pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What a keeper is asked for.
+/// The task of a keeper.
 struct Request {
     clock: LockedClock,
     indices: Vec<u32>,
@@ -125,7 +125,7 @@ struct Request {
 
 impl Request {
     fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let unknown = || "clocks are kept for llama2-bench alone".to_owned();
+        let unknown = || "only llama2-bench starts a keeper of clocks".to_owned();
         let mut words = arguments.map(|word| word.into_string().map_err(|_| unknown()));
         let clock = words.next().ok_or_else(unknown)??.parse()?;
         let indices = words.map(|word| word?.parse().map_err(|_| unknown())).collect::<Result<_, _>>()?;
@@ -133,7 +133,7 @@ impl Request {
     }
 }
 
-/// Locks, says so, waits until nobody writes to `until_end` any more, and resets.
+/// Locks the clocks, reports it, waits for the end of `until_end`, and resets the clocks.
 fn hold(
     driver: &dyn Driver,
     request: &Request,
@@ -156,7 +156,7 @@ fn hold(
             return Err(format!("GPU {index}: {why}"));
         }
     }
-    // Where nobody listens any more, the pipe below has ended, too.
+    // If nobody listens any more, the pipe below has ended, too.
     let _ = writeln!(said, "{LOCKED}").and_then(|()| said.flush());
     let _ = std::io::copy(&mut until_end, &mut std::io::sink());
     reset(indices);
@@ -168,7 +168,7 @@ fn lock(driver: &dyn Driver, index: u32, clock: LockedClock) -> Result<(), Strin
         (clock, driver.gpu(index).and_then(|gpu| gpu.max_sm_clock_mhz))
         && mhz > most
     {
-        return Err(format!("{clock} is more than its {most} MHz"));
+        return Err(format!("{clock} is more than its maximum of {most} MHz"));
     }
     driver.lock_clocks(index, clock).map_err(|why: ClockError| why.to_string())
 }
@@ -207,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_beyond_the_gpu_s_own_is_refused() {
+    fn a_clock_above_the_maximum_of_the_gpu_is_refused() {
         let driver = FakeDriver::default();
         driver.set_gpu(Gpu { max_sm_clock_mhz: Some(1980), ..Gpu::default() });
         let (result, _) = held(&driver, LockedClock::Mhz(2000), &[0]);
-        assert_eq!(result.unwrap_err(), "GPU 0: 2000 MHz is more than its 1980 MHz");
+        assert_eq!(result.unwrap_err(), "GPU 0: 2000 MHz is more than its maximum of 1980 MHz");
         assert_eq!(driver.clocks_set(), []);
     }
 }

@@ -1,9 +1,9 @@
-//! The process between this program and a worker, which leaves nothing of the worker behind.
+//! The guard: a process between this program and a worker, which leaves nothing of the worker behind.
 //!
-//! A worker's children need not be in its process group, and the parent-death signal does not reach them. So the program
-//! starts itself again as a *guard*, and the guard starts the worker: orphans below it become its children
-//! (`PR_SET_CHILD_SUBREAPER`), and when the worker ends, when the guard is told to (SIGTERM), or when the program is gone
-//! (its parent-death signal is SIGTERM), it kills whatever is left and ends as the worker did. It sleeps meanwhile. Linux.
+//! A worker's children need not be in its process group, and the parent-death signal does not reach them. So the program starts itself again
+//! as a *guard*, and the guard starts the worker. Orphans below the guard become its children (`PR_SET_CHILD_SUBREAPER`). The guard kills
+//! whatever is left when the worker ends, when it is told to (SIGTERM), or when the program is gone (its parent-death signal is SIGTERM).
+//! Then it ends as the worker did. It sleeps meanwhile. Linux.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,12 +22,12 @@ use crate::worker::children::{THIS_PROGRAM, adopt_orphans, ended_child, kill_chi
 use crate::worker::launch::Launch;
 use crate::worker::signals::{Blocked, restore_default, unblock_all};
 
-/// The first argument of a program that is to be a guard; then the worker's memory limit in bytes or `-`, a folder to make and to
-/// remove or `-`, and its command.
+/// The first argument of a guard. The worker's memory limit in bytes or `-`, a folder to make and to remove or `-`, and the worker's command
+/// follow.
 pub(crate) const GUARD: &str = "__guard";
-/// In a worker's environment: this program's file, for what a worker may want of it (`synth`).
+/// The environment variable with which a worker finds this program (for `synth`).
 const PROGRAM: &str = "LLAMA2_BENCH";
-/// The guard of a worker, ready to be started.
+/// The command of a worker's guard.
 pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     let parent = getpid();
     let mut command = Command::new(THIS_PROGRAM);
@@ -54,14 +54,14 @@ pub(crate) fn command(worker: &Launch, memory_bytes: Option<u64>) -> Command {
     command
 }
 
-/// What a guard does, with the arguments behind [`GUARD`].
+/// Runs as a guard, with the arguments after [`GUARD`].
 ///
 /// # Errors
-/// In words, where the worker can't be started.
+/// The text of the error, where the worker can't be started.
 pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
     let [memory, scratch, program] = [arguments.next(), arguments.next(), arguments.next()];
     let (Some(memory), Some(scratch), Some(program)) = (memory, scratch, program) else {
-        return Err("a guard is started by llama2-bench alone".into());
+        return Err("only llama2-bench starts a guard".into());
     };
     let scratch = Some(PathBuf::from(scratch)).filter(|folder| folder.as_os_str() != "-");
     let memory: Option<u64> = memory.to_str().and_then(|bytes| bytes.parse().ok());
@@ -92,14 +92,14 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
     Ok(end_like(status))
 }
 
-/// Removes what a launcher that was killed has left.
+/// Removes what a killed launcher has left.
 fn remove(scratch: Option<&Path>) {
     if let Some(folder) = scratch {
         let _ = std::fs::remove_dir_all(folder);
     }
 }
 
-/// The worker alone holds its pipes: their end is its end.
+/// Closes the guard's ends of the worker's pipes, so that they end with the worker.
 fn release_standard_streams() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         for onto in [dup2_stdin, dup2_stdout, dup2_stderr] {
@@ -136,7 +136,7 @@ fn kill_all(worker: Pid) -> Option<ExitStatus> {
     let mut ended = None;
     loop {
         kill_children();
-        // Their own children are ours once they are gone.
+        // Their children become ours once they are gone.
         let Some(first) = reap(None) else { return ended };
         let more = std::iter::from_fn(|| reap(Some(ended_child()?)));
         for (child, status) in std::iter::once(first).chain(more) {
@@ -178,11 +178,11 @@ fn die_with(parent: Pid, signal: Signal) -> std::io::Result<()> {
 /// Runs in the worker before `exec`.
 fn restrain(guard: Pid, memory: Option<u64>) -> std::io::Result<()> {
     die_with(guard, Signal::KILL)?;
-    // When memory runs out, the kernel should take the worker rather than this program, or somebody else's.
+    // When memory runs out, the kernel should kill the worker, not this program or another user's.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // The program ignores it; a worker has the default.
+    // The program ignores SIGXFSZ; a worker has the default.
     restore_default(libc::SIGXFSZ);
-    // What the guard waits for must reach a worker: launchers pass SIGUSR1 on.
+    // The worker must receive the signals that the guard waits for: launchers pass SIGUSR1 on.
     unblock_all();
     no_core();
     if memory.is_some() {

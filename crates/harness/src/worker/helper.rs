@@ -1,4 +1,4 @@
-//! What this program does where it was started again as a helper of itself: a guard, or the keeper of locked clocks.
+//! Helpers of this program, which are the same program started again: a guard, or the keeper of locked clocks.
 
 use std::process::ExitCode;
 
@@ -7,8 +7,8 @@ use protocol::{Failure, Phase, Reply};
 use crate::worker::clock_lock::{self, KEEPER};
 use crate::worker::guard::{GUARD, guard};
 
-/// What a program that starts workers does first in its `main`: where it was started as a guard, or to keep GPU clocks locked,
-/// it does that, and ends with this code.
+/// Runs as a helper and returns its exit code, if this program was started as one. A program that starts workers calls this first in its
+/// `main`.
 pub fn helper_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next()?;

@@ -8,7 +8,7 @@ use crate::worker::signals::{ignore, restore_default};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// What is done before a second signal ends the program.
+/// The function to call before a second signal ends the program.
 static LAST: OnceLock<extern "C" fn()> = OnceLock::new();
 
 /// Proof that the handler is installed.
@@ -16,9 +16,8 @@ static LAST: OnceLock<extern "C" fn()> = OnceLock::new();
 pub struct Interrupt(());
 
 impl Interrupt {
-    /// Handles SIGINT, SIGTERM and SIGHUP from now on, but for those that were ignored when the program began (`nohup`, a
-    /// script's background). Workers are in groups of their own: a terminal's Ctrl-C reaches them only through this
-    /// program.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on, except those that were ignored when the program began (`nohup`, a script's
+    /// background). Workers are in their own process groups, so a terminal's Ctrl-C reaches them only through this program.
     pub fn install() -> Self {
         let handler = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -31,8 +30,8 @@ impl Interrupt {
         Self(())
     }
 
-    /// What `main` does first. A file that may not grow (`ulimit -f`) is an error to report, like a full disk, and not the
-    /// end of the program; and the ends of children are heard of, although some supervisors start programs deaf to them.
+    /// Sets up signals at the start of `main`. A file that may not grow (`ulimit -f`) becomes an error to report, like a full disk. SIGCHLD
+    /// gets its default, since some supervisors start programs that ignore it.
     pub fn set_up_signals() {
         ignore(libc::SIGXFSZ);
         restore_default(libc::SIGCHLD);
@@ -44,7 +43,7 @@ pub fn interrupt() {
     COUNT.fetch_add(1, SeqCst);
 }
 
-/// Does this before a second signal ends the program; only the first that is given.
+/// Sets the function to call before a second signal ends the program. Only the first call counts.
 ///
 /// # Safety
 /// `last` is called in a signal handler: it may do nothing that is not async-signal-safe.
@@ -62,7 +61,7 @@ extern "C" fn on_signal(_: libc::c_int) {
     }
 }
 
-/// Waits, and returns early where the sweep is asked to stop meanwhile: whether it was.
+/// Waits, or returns early if the sweep is asked to stop; returns whether it was.
 pub(crate) fn interrupted_within(pause: Duration) -> bool {
     const LOOK: Duration = Duration::from_millis(50);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! How a worker is started: by itself, or as several ranks by `mpirun`.
+//! The start of a worker: by itself, or as several ranks by `mpirun`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use crate::{EngineCommand, WorkerProcesses};
 
 /// Tells a worker how many ranks there are (`collective::WORLD_SIZE_VARIABLE`).
 const WORLD_SIZE: &str = "LLAMA2_BENCH_WORLD_SIZE";
-/// What a worker on another machine should know, too, where it is set here.
+/// Variables to pass on to workers on other machines.
 const PASSED_ON: [&str; 3] = ["LLAMA2_BENCH_RUNTIME", "LLAMA2_BENCH_MPI_LIBRARY", "LD_LIBRARY_PATH"];
 
-/// A command and what it is started in.
+/// A command and its surroundings.
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
@@ -24,7 +24,7 @@ impl Launch {
     /// The start of an engine's worker.
     ///
     /// # Errors
-    /// In words, where there is no launcher.
+    /// The text of the error, where there is no launcher.
     pub(crate) fn of(worker: &EngineCommand, ranks: &WorkerProcesses) -> Result<Self, String> {
         let words = worker.arguments.iter().map(OsString::from);
         if ranks.is_one() {
@@ -52,18 +52,18 @@ impl Launch {
     }
 }
 
-/// Settings of Open MPI 4 and of its successor's launcher; MPICH does by itself what they ask for.
+/// Settings of Open MPI 4 and of its successor's launcher. MPICH behaves this way by default.
 fn environment(ranks: &WorkerProcesses, scratch: Option<&Path>) -> Vec<(&'static str, OsString)> {
     let mut settings: Vec<(&'static str, OsString)> = Vec::new();
     let mut set = |names: &[&'static str], value: &str| {
         for name in names {
-            // The user's own come first.
+            // The user's own settings come first.
             if std::env::var_os(name).is_none() {
                 settings.push((*name, value.into()));
             }
         }
     };
-    // Here more ranks than cores are as good as any, and engines place their own threads.
+    // More ranks than cores are fine here, and engines place their own threads.
     set(&["OMPI_MCA_rmaps_base_oversubscribe"], "1");
     set(&["OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy"], "none");
     set(&["PRTE_MCA_rmaps_default_mapping_policy"], ":oversubscribe");

@@ -1,4 +1,4 @@
-//! Worker processes: how they are started, asked, bounded and ended, and what their end means.
+//! Worker processes: start, requests, limits, end, and the meaning of their end.
 
 pub(crate) mod check;
 pub(crate) mod children;

@@ -1,4 +1,4 @@
-//! The pipes of a worker, each served by a thread: requests written, lines of replies read, the end of stderr kept.
+//! The pipes of a worker, each with its own thread: it writes requests, reads lines of replies, or keeps the end of stderr.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ChildStdin;
@@ -16,13 +16,13 @@ const STDERR_KEPT: usize = 64 << 10;
 pub(super) enum Line {
     /// An answer, or progress, and when it was read.
     Reply(Box<Reply>, Instant),
-    /// Not of the protocol; why.
+    /// A line that breaks the protocol; why.
     Garbage(String),
     /// The pipe ended inside a line.
     Torn,
 }
 
-/// Writes requests to a worker until it reads no more.
+/// Writes requests to a worker until it stops reading.
 pub(super) fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>) {
     for line in requests {
         if pipe.write_all(&line).is_err() {
@@ -48,7 +48,7 @@ pub(super) fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncS
 /// The next line; `None` at the pipe's end.
 fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
     let mut line = Vec::new();
-    // A request may raise the bound while this waits for the first byte.
+    // A request may raise the limit while this waits for the first byte.
     pipe.fill_buf()?;
     let longest = longest.load(Ordering::Relaxed);
     pipe.take(longest as u64 + 1).read_until(b'\n', &mut line)?;
@@ -60,7 +60,7 @@ fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<
             Err(what) => Line::Garbage(what),
         }),
         Some(_) if line.len() > longest => Some(Line::Garbage(format!(
-            "a line of more than {longest} bytes, which no answer to this request has: {}",
+            "a line of more than {longest} bytes, longer than any answer to this request: {}",
             start_of(&line)
         ))),
         Some(_) => Some(Line::Torn),
@@ -70,7 +70,7 @@ fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<
 /// Reads a line that a worker wrote.
 ///
 /// # Errors
-/// In words, with the line's first characters.
+/// Why it is no reply, with the first characters of the line.
 pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
     serde_json::from_slice(line)
         .map_err(|error| format!("not a reply of this protocol ({error}): {}", start_of(line)))

@@ -20,10 +20,10 @@ use crate::worker::{guard, ranks};
 use crate::{EngineCommand, Limits, WorkerProcesses, interrupted};
 use machine::OomKills;
 
-/// A request that was not answered as it should be.
+/// A request without a proper answer.
 #[derive(Debug)]
 pub enum WorkerError {
-    /// What is known of the failure; the worker is dead, or reported it and can be asked again.
+    /// The evidence of the failure. The worker is dead, or reported it and can be asked again.
     Evidence(Evidence),
     /// The user asked to stop; the worker is dead.
     Interrupted,
@@ -31,43 +31,43 @@ pub enum WorkerError {
 
 /// Bytes of a reply that is neither figures nor logits.
 pub(crate) const PLAIN_REPLY: usize = 1 << 20;
-/// How often a waiting harness looks whether the user asked to stop.
+/// How often a waiting harness checks whether the user asked to stop.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
-/// A guard has killed everything long before.
+/// Time limit of a guard, which has killed everything long before.
 const GUARD_DEADLINE: Duration = Duration::from_secs(30);
-/// A process that closed its pipe may take long to end: a core of memory to unmap, a device to close.
+/// Time limit of a process that closed its pipe: it may have much memory to unmap, or a device to close.
 const END_DEADLINE: Duration = Duration::from_secs(30);
-/// What was answered in time, but could not be read: this program was stopped (Ctrl-Z) meanwhile.
+/// Extra time to read an answer that came in time while this program was stopped (Ctrl-Z).
 const GRACE: Duration = Duration::from_millis(200);
 
 /// A running worker. Dropping it kills it, and everything that it started.
 pub struct Worker {
     /// The worker's guard, which ends as the worker does.
     child: Child,
-    /// A thread of its own writes the requests: a worker that does not read must not block this side.
+    /// A separate thread writes the requests, so that a worker that does not read can't block this side.
     requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<Line>,
-    /// Bytes that the next line may have.
+    /// The longest next line in bytes.
     longest_line: Arc<AtomicUsize>,
-    /// What it wrote to stderr since the last request.
+    /// Its output on stderr since the last request.
     stderr: Arc<Mutex<Vec<u8>>>,
-    /// What it wrote there between the last two requests.
+    /// Its output on stderr between the last two requests.
     earlier_stderr: Vec<u8>,
     threads: Vec<JoinHandle<()>>,
     limits: Limits,
-    /// When the request was sent.
+    /// The counters at the time of the request.
     oom_kills_before: OomKills,
-    /// The pipe ended inside a line.
+    /// Whether the pipe ended inside a line.
     torn_line: bool,
-    /// Requests that it answered.
+    /// Number of answered requests.
     answers: u32,
-    /// It said something of the protocol since the last request.
+    /// Whether it sent anything valid since the last request.
     is_heard: bool,
     reaped: bool,
-    /// The ranks that it was started as.
+    /// The number of its ranks.
     world_size: u32,
-    /// What it said of itself.
+    /// Its description of itself.
     pub hello: Hello,
 }
 
@@ -116,7 +116,7 @@ impl Worker {
             world_size: ranks.world_size,
             hello: Hello::default(),
         };
-        let deadline = HELLO_DEADLINE.min(limits.request);
+        let deadline = HELLO_DEADLINE.min(worker.limits.request);
         let end = match worker.receive(Deadline::Hello, deadline, Phase::Load, &mut |_, _| ())? {
             (Reply::Hello(hello), _) if hello.protocol == PROTOCOL => {
                 worker.hello = hello;
@@ -132,7 +132,7 @@ impl Worker {
         Err(worker.end(Phase::Load, Some(end)))
     }
 
-    /// Asks, and waits for the answer, of at most `longest` bytes; progress goes to `progress` meanwhile.
+    /// Asks and waits for the answer of at most `longest` bytes; `progress` gets the progress meanwhile.
     pub fn ask(
         &mut self,
         request: &Request,
@@ -142,7 +142,7 @@ impl Worker {
         self.ask_timed(request, longest, &mut |update, _| progress(update)).map(|(reply, _)| reply)
     }
 
-    /// [`ask`](Self::ask), where it counts when each line was read.
+    /// [`ask`](Self::ask) with the time at which each line was read.
     pub(crate) fn ask_timed(
         &mut self,
         request: &Request,
@@ -173,7 +173,7 @@ impl Worker {
         match answer {
             (Reply::Failed(failure), _) => {
                 if self.world_size > 1 {
-                    // The ranks may be anywhere: they can't be asked again.
+                    // The ranks may be at different places, so they can't be asked again.
                     self.kill();
                 }
                 Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
@@ -182,13 +182,13 @@ impl Worker {
         }
     }
 
-    /// Fails where it said something that it was not asked: the next answer would be another question's.
+    /// Fails if it sent something without a request, since the next answer would belong to another question.
     fn check_silence(&mut self, phase: Phase) -> Result<(), WorkerError> {
         while let Ok(line) = self.lines.try_recv() {
             let end = match line {
                 Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => continue,
                 Line::Reply(reply, _) => {
-                    Some(WorkerEnd::Garbage(format!("{} that it was not asked for", name(&reply))))
+                    Some(WorkerEnd::Garbage(format!("an unrequested reply ({})", name(&reply))))
                 }
                 Line::Garbage(what) => Some(WorkerEnd::Garbage(what)),
                 Line::Torn => {
@@ -201,7 +201,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends the worker in order; kills it where it does not end. What was not in order is told.
+    /// Shuts the worker down, and kills it if it does not end. Returns evidence of an unclean end.
     pub fn shutdown(self) -> Result<(), Evidence> {
         self.finish(true)
     }
@@ -234,20 +234,20 @@ impl Worker {
             }
             _ if said => Err(Evidence::of(
                 Phase::Decode,
-                WorkerEnd::Garbage("it said something after it was told to end".into()),
+                WorkerEnd::Garbage("it sent something after the request to shut down".into()),
             )),
             _ => Ok(()),
         }
     }
 
-    /// A worker that died or closed its end is described by its end, not by this write.
+    /// Sends a line. The end of a worker that died shows later, not in this write.
     fn send(&self, line: Vec<u8>) {
         if let Some(requests) = &self.requests {
             let _ = requests.send(line);
         }
     }
 
-    /// An answer of the wrong kind: the worker is killed.
+    /// The error of a wrong answer; kills the worker.
     pub(crate) fn protocol_error(&mut self, phase: Phase, what: String) -> WorkerError {
         self.end(phase, Some(WorkerEnd::Garbage(what)))
     }
@@ -307,7 +307,7 @@ impl Worker {
         }
     }
 
-    /// The answer that lies in the pipe although its deadline has passed here.
+    /// The answer that is in the pipe although its deadline has passed.
     fn late_reply(&self) -> Option<(Reply, Instant)> {
         let deadline = Instant::now() + GRACE;
         loop {
@@ -320,7 +320,7 @@ impl Worker {
         }
     }
 
-    /// Has every rank say where it is, on stderr.
+    /// Asks every rank to report on stderr where it is.
     fn ask_ranks(&self) {
         const DEADLINE: Duration = Duration::from_secs(1);
         let size = self.hello.ranks.len();
@@ -338,7 +338,7 @@ impl Worker {
         }
     }
 
-    /// Kills what is left of the worker and says how it ended: by `known`, else by its exit status.
+    /// Kills what is left of the worker and returns the evidence: `known`, else its exit status.
     fn end(&mut self, phase: Phase, known: Option<WorkerEnd>) -> WorkerError {
         let is_late = matches!(known, Some(WorkerEnd::TimedOut(..)));
         if is_late {
@@ -349,10 +349,17 @@ impl Worker {
             Some(status) => WorkerEnd::Exited { code: status.code(), signal: status.signal() },
             None => WorkerEnd::ClosedPipe,
         });
+        let origins = &self.limits.origins;
+        let limit_origin = match &end {
+            WorkerEnd::TimedOut(Deadline::Phase, _) => origins.of(phase),
+            WorkerEnd::TimedOut(_, limit) if *limit == self.limits.request => &origins.request,
+            _ => "",
+        };
+        let limit_origin = limit_origin.to_owned();
         let oom_kills = OomKills::now().since(self.oom_kills_before);
         let is_not_taken_up = self.answers > 1 && !self.is_heard && !is_late;
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        // Why it ended after its last answer may have been written before this request.
+        // It may have written the reason of its end before this request.
         let earlier: &[u8] = if is_not_taken_up { &self.earlier_stderr } else { &[] };
         let stderr = String::from_utf8_lossy(&[earlier, &stderr].concat()).into_owned();
         WorkerError::Evidence(Evidence {
@@ -362,11 +369,12 @@ impl Worker {
             is_not_taken_up,
             world_size: self.world_size,
             ranks: self.hello.ranks.clone(),
+            limit_origin,
             ..Evidence::of(phase, end)
         })
     }
 
-    /// The exit status of a worker that closed its pipe; killed where it does not end by itself.
+    /// The exit status of a worker that closed its pipe; kills it if it does not end by itself.
     fn reap_soon(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + END_DEADLINE.min(self.limits.request);
         while Instant::now() < deadline {
@@ -379,7 +387,7 @@ impl Worker {
         None
     }
 
-    /// Whether the worker has ended; it is not reaped by this.
+    /// Whether the worker has ended, without reaping it.
     fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(Pid::from_child(&self.child)), options).is_ok_and(|ended| ended.is_some())
@@ -390,7 +398,7 @@ impl Worker {
         if self.reaped {
             return None;
         }
-        // The guard is not reaped yet, so its id is its own.
+        // The guard is not reaped yet, so its id is still its own.
         let guard = Pid::from_child(&self.child);
         let _ = kill_process(guard, Signal::TERM);
         let _ = kill_process(guard, Signal::CONT);
@@ -406,7 +414,7 @@ impl Worker {
         }
         self.reaped = true;
         self.requests = None;
-        // A process that can't be killed yet may hold the pipes: then their threads are left behind.
+        // A process that can't be killed yet may hold the pipes; their threads are then left behind.
         for thread in self.threads.drain(..) {
             while !thread.is_finished() && Instant::now() < deadline {
                 while self.lines.try_recv().is_ok() {}

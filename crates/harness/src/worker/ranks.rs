@@ -1,9 +1,9 @@
-//! What a worker of several ranks left on stderr: which of them failed, and how. Lines are the ranks' own (`worker::ranks`,
-//! `collective::watch`), Open MPI's and MPICH's.
+//! Finds in the stderr of several ranks which of them failed, and how. Lines are from the ranks themselves (`worker::ranks`,
+//! `collective::watch`), Open MPI and MPICH.
 
 use protocol::{Phase, RankPlace};
 
-/// How a rank ended, as far as it was told.
+/// The end of a rank, as far as it was reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RankEnd {
     /// It reported an error.
@@ -14,12 +14,12 @@ pub(crate) enum RankEnd {
     Exited(i32),
 }
 
-/// The rank that failed first, and how: its number as a text, for a rank that never came has none.
+/// The rank that failed first, and its end. The rank is a text, since one that never started has no number.
 pub(crate) fn first_failure(stderr: &str, places: &[RankPlace]) -> Option<(String, RankEnd)> {
     reported(stderr).or_else(|| told_by_open_mpi(stderr)).or_else(|| told_by_mpich(stderr, places))
 }
 
-/// `llama2-bench: rank 2 failed in decode: std::bad_alloc`.
+/// Reads `llama2-bench: rank 2 failed in decode: std::bad_alloc`.
 fn reported(stderr: &str) -> Option<(String, RankEnd)> {
     stderr.lines().find_map(|line| {
         let (_, rest) = line.split_once("llama2-bench: rank ")?;
@@ -35,7 +35,7 @@ fn reported(stderr: &str) -> Option<(String, RankEnd)> {
     })
 }
 
-/// `mpirun noticed that process rank 2 with PID 77 on node a exited on signal 9 (Killed).`; `Process name: [[1,1],2]` and
+/// Reads `mpirun noticed that process rank 2 with PID 77 on node a exited on signal 9 (Killed).`; `Process name: [[1,1],2]` and
 /// `Exit code: 3` in the lines after it; `mpirun has exited due to process rank 2 with PID 77 on node a exiting improperly.`
 /// Lines may be broken anywhere.
 fn told_by_open_mpi(stderr: &str) -> Option<(String, RankEnd)> {
@@ -57,7 +57,7 @@ fn told_by_open_mpi(stderr: &str) -> Option<(String, RankEnd)> {
     Some((rank.to_owned(), RankEnd::Exited(number(rest)?)))
 }
 
-/// `= PID 77 RUNNING AT a`, then `= EXIT CODE: 9` or `KILLED BY SIGNAL: 9 (Killed)`.
+/// Reads `= PID 77 RUNNING AT a`, then `= EXIT CODE: 9` or `KILLED BY SIGNAL: 9 (Killed)`.
 fn told_by_mpich(stderr: &str, places: &[RankPlace]) -> Option<(String, RankEnd)> {
     let words: Vec<&str> = stderr.split_whitespace().collect();
     let text = words.join(" ");
@@ -71,7 +71,7 @@ fn told_by_mpich(stderr: &str, places: &[RankPlace]) -> Option<(String, RankEnd)
         return Some((rank, RankEnd::Signal(signal)));
     }
     let (_, rest) = text.split_once("EXIT CODE: ")?;
-    // MPICH writes signals so, too.
+    // MPICH also writes signals this way.
     match number(rest)? {
         signal @ (libc::SIGKILL | libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS) => {
             Some((rank, RankEnd::Signal(signal)))
@@ -80,7 +80,7 @@ fn told_by_mpich(stderr: &str, places: &[RankPlace]) -> Option<(String, RankEnd)
     }
 }
 
-/// Which ranks keep the others waiting, by what all said when they were asked; in words, nothing where that is not clear.
+/// The ranks that keep the others waiting, by the answers of all ranks; `None` where that is not clear.
 pub(crate) fn stragglers(stderr: &str, size: usize) -> Option<String> {
     let of = |rank: usize, what: &str| stderr.contains(&format!("llama2-bench: rank {rank} {what}"));
     let silent: Vec<usize> = (0..size).filter(|&rank| !of(rank, "waits") && !of(rank, "computes")).collect();
@@ -90,7 +90,7 @@ pub(crate) fn stragglers(stderr: &str, size: usize) -> Option<String> {
         return None;
     }
     let (ranks, one, more) = match (silent.is_empty(), busy.len()) {
-        (false, _) => (silent, "does not react", "do not react"),
+        (false, _) => (silent, "does not respond", "do not respond"),
         (true, 0) => return None,
         (true, all) if all == size => return None,
         (true, _) => (busy, "keeps the others waiting", "keep the others waiting"),
@@ -99,7 +99,7 @@ pub(crate) fn stragglers(stderr: &str, size: usize) -> Option<String> {
     Some(format!("{word} {} {does}", list(&ranks)))
 }
 
-/// How many of the ranks have answered where they are.
+/// Number of ranks that have reported where they are.
 pub(crate) fn answers(stderr: &str, size: usize) -> usize {
     let answered = |rank: &usize| {
         let rank = format!("llama2-bench: rank {rank} ");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn every_launcher_s_words_name_the_rank() {
+    fn the_messages_of_every_launcher_name_the_rank() {
         let named = |rank: &str, end| Some((rank.to_owned(), end));
         let killed = "--------------------------------------------------------------------------\n\
             mpirun noticed that process rank 2 with PID 0 on node abc exited on signal 9 (Killed).\n-----\n";
@@ -156,7 +156,7 @@ mod tests {
         let (waits, computes) = ("waits for others", "computes");
         assert_eq!(of(&[waits, waits, computes, waits]), Some("rank 2 keeps the others waiting".into()));
         assert_eq!(of(&[waits, computes, computes]), Some("ranks 1, 2 keep the others waiting".into()));
-        assert_eq!(of(&[waits, computes, ""]), Some("rank 2 does not react".into()));
+        assert_eq!(of(&[waits, computes, ""]), Some("rank 2 does not respond".into()));
         assert_eq!(of(&[computes, computes]), None);
         assert_eq!(of(&[waits, waits]), None);
         assert_eq!(of(&["", ""]), None);

@@ -1,4 +1,4 @@
-//! What a worker is asked for: who it is, to load a model, to generate, to run one cell for a profiler.
+//! Requests to a worker: identify yourself, load a model, generate, measure, run one cell for a profiler.
 
 use protocol::{
     CellSize, GenerateRequest, Generated, Hello, LoadRequest, Loaded, MeasureRequest, Measured, Phase,
@@ -10,15 +10,15 @@ use crate::worker::process::PLAIN_REPLY;
 use crate::worker::validate::check_series;
 use crate::{Engines, Limits, Model, Setup, Sweep, Variant, Worker, WorkerError, WorkerProcesses, classify};
 
-/// JSON's longest number and a comma, with room to spare.
+/// More than the longest number in JSON and a comma.
 pub(crate) const NUMBER_BYTES: usize = 40;
 
-/// Starts the worker of `engine` only to hear who it is.
+/// Starts the worker of `engine` only to identify it.
 pub fn greet(engines: &Engines, engine: &str, limits: Limits) -> Result<Hello, WorkerError> {
     greet_ranks(engines, engine, limits, &WorkerProcesses::ONE)
 }
 
-/// Starts the ranks of `engine`'s worker only to hear who they are.
+/// Starts the ranks of `engine`'s worker only to identify them.
 pub(crate) fn greet_ranks(
     engines: &Engines,
     engine: &str,
@@ -29,7 +29,7 @@ pub(crate) fn greet_ranks(
     let worker = Worker::spawn_ranks(command, Limits { memory_bytes: None, ..limits }, ranks)?;
     let mut hello = worker.hello.clone();
     hello.ranks.iter_mut().for_each(|place| place.process = None);
-    // How it ends matters when it has measured something.
+    // Its end matters only after it has measured something.
     let _ = worker.shutdown();
     Ok(hello)
 }
@@ -74,7 +74,7 @@ pub(crate) fn generate_with(
     checked.map_err(|what| worker.protocol_error(Phase::Decode, what))
 }
 
-/// Refuses another number of tokens or logits than was asked for, and tokens that the vocabulary does not have.
+/// Refuses a wrong number of tokens or logits, and tokens outside the vocabulary.
 fn check_generated(
     Generated { tokens, logits, .. }: &Generated,
     [rows, new_tokens, vocab_size]: [usize; 3],
@@ -97,8 +97,8 @@ fn check_generated(
     }
 }
 
-/// Starts the worker of `engine`, loads the model and runs one forward of each kind of `cell` for a profiler; what kept a
-/// profiler from seeing them.
+/// Starts the worker of `engine`, loads the model and runs one forward of each kind of `cell` for a profiler. Returns notes on what a
+/// profiler could not see.
 pub fn profile(
     variant: &Variant,
     model: &Model,
@@ -133,8 +133,8 @@ pub(crate) fn measure_request(sweep: &Sweep, model: &Model, cell: CellSize) -> M
     }
 }
 
-/// Has a worker that has its model loaded measure a cell; its figures, and when its lines were read. Only their number, and how they fit
-/// to each other and to the time of the request, is checked.
+/// Has a worker that has its model loaded measure a cell. Returns its figures, and when its lines were read. Checks their number, and that
+/// they fit each other and the time of the request.
 pub(crate) fn measure_with(
     worker: &mut Worker,
     request: &MeasureRequest,
@@ -162,8 +162,8 @@ pub(crate) fn measure_with(
     }
 }
 
-/// Holds what a worker claims of each phase against the time that passed. Where that is much longer, the worker is asked once more, of which
-/// `tell` hears why: only what a second measurement confirms is an error.
+/// Compares the times that a worker claims for each phase with the time that passed. Where that is much longer, the worker measures once more,
+/// and `tell` gets the reason. Only what a second measurement confirms is an error.
 pub(crate) fn check_claimed_time(
     worker: &mut Worker,
     world_size: u32,
@@ -204,7 +204,7 @@ pub(crate) fn load(
     Ok((worker, loaded))
 }
 
-/// Starts the worker of `engine`, of all its ranks.
+/// Starts the worker of `engine` with all its ranks.
 pub(crate) fn start_worker(setup: &Setup, engines: &Engines, engine: &str) -> Result<Worker, WorkerError> {
     let command = engines.get(engine).expect("a known engine");
     Worker::spawn_ranks(command, setup.limits(), &setup.processes())
@@ -218,7 +218,7 @@ pub(crate) fn load_model(
     worker: &mut Worker,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Loaded, WorkerError> {
-    // A worker that does not know these would take no notice of them.
+    // A worker that does not know these would ignore them.
     setup
         .check_asked(engine, &worker.hello)
         .map_err(|error| worker.protocol_error(Phase::Load, error.to_string()))?;
@@ -238,7 +238,7 @@ pub(crate) fn load_model(
     }
 }
 
-/// Why a worker did not answer, in one line.
+/// The reason why a worker did not answer, in one line.
 pub(crate) fn why(error: &WorkerError) -> String {
     match error {
         WorkerError::Evidence(evidence) => classify(evidence).error,

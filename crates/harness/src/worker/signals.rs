@@ -1,4 +1,4 @@
-//! Dispositions and masks of this process's signals: what no crate here does without `unsafe`.
+//! Dispositions and masks of this process's signals, which no crate in use sets without `unsafe`.
 
 use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, c_int, sighandler_t, sigset_t};
 
@@ -21,7 +21,7 @@ fn dispose(signal: c_int, disposition: sighandler_t) {
 pub(crate) struct Blocked(sigset_t);
 
 impl Blocked {
-    /// Blocks these, beside those that are.
+    /// Blocks these signals in addition.
     pub(crate) fn block(signals: &[c_int]) -> Self {
         Self(mask(SIG_BLOCK, signals))
     }
@@ -33,7 +33,7 @@ impl Blocked {
     }
 }
 
-/// Blocks none.
+/// Unblocks all signals.
 pub(crate) fn unblock_all() {
     mask(SIG_SETMASK, &[]);
 }

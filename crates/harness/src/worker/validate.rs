@@ -1,21 +1,21 @@
-//! A worker's figures are believed only where they can be a measurement of what was asked.
+//! Checks that a worker's figures can be a measurement of the request.
 
 use std::time::Duration;
 
 use protocol::{DeviceSeconds, Generation, MeasureRequest, Measured};
 
-/// Clocks of two processes that began to look at slightly different moments.
+/// Tolerance between the clocks of two processes, which start at slightly different moments.
 const TOLERANCE: f64 = 1.01;
 
-/// The least share of a generation's wall clock that its forwards have where choosing tokens is not slow in itself. With the slowest choice
-/// known (4 ms a token, `results/llama2-7b-h100`) they had 0.65.
+/// The least share of forwards in a generation's wall clock, unless choosing tokens is slow in itself. With the slowest known choice (4 ms
+/// per token, `results/llama2-7b-h100`) it was 0.65.
 const LEAST_SHARE_OF_FORWARDS: f64 = 0.5;
-/// What choosing a token of one row may take, however short the forwards are. Seconds.
+/// Time in seconds that choosing a token of one row may take, however short the forwards are.
 const SLOW_CHOICE: f64 = 1.5e-3;
 
-/// Refuses figures of another number than was asked for (with `until`, of fewer than the fewest or more than the most), that do not fit into their generation's
-/// wall clock or leave most of it, or that add up to more than `passed`, the time between question and answer; of a scripted worker neither time
-/// says anything.
+/// Refuses a wrong number of samples (with `until`, fewer than the fewest or more than the most). Refuses samples that do not fit into the
+/// wall clock of their generation or leave most of it, or that add up to more than `passed`, the time between request and answer. `passed` is
+/// `None` for a scripted worker, whose times mean nothing.
 pub(crate) fn check_series(
     request: &MeasureRequest,
     measured: Measured,
@@ -30,13 +30,13 @@ pub(crate) fn check_series(
         || !is_asked_for(generations.len(), procedure.generations)
         || !generations.iter().all(whole)
     {
-        return Err("another number of figures than was asked for".into());
+        return Err("wrong number of samples".into());
     }
     if let Some(DeviceSeconds { prompt, tokens }) = &measured.device_seconds {
         let lengths = |series: &[Vec<f64>]| series.iter().map(Vec::len).collect::<Vec<_>>();
         let by_host: Vec<_> = generations.iter().map(|one| one.token_seconds.len()).collect();
         if prompt.len() != prompt_seconds.len() || lengths(tokens) != by_host {
-            return Err("another number of figures by the device's clock than by the host's".into());
+            return Err("the device's clock has a different number of samples than the host's".into());
         }
         measured.check_device_clock()?;
     }
@@ -44,7 +44,7 @@ pub(crate) fn check_series(
         let parts = one.prompt_seconds + one.token_seconds.iter().sum::<f64>();
         if parts > one.wall_seconds * TOLERANCE {
             let wall = one.wall_seconds;
-            return Err(format!("forwards of {parts:.3} s in a generation whose wall clock is {wall:.3} s"));
+            return Err(format!("forwards add up to {parts:.3} s in a generation that lasted {wall:.3} s"));
         }
         let choices = one.token_seconds.len() * request.prompt_ids.len();
         let between = one.wall_seconds - parts;
@@ -60,7 +60,7 @@ pub(crate) fn check_series(
     let claimed: f64 = prompt_seconds.iter().chain(generations.iter().map(|one| &one.wall_seconds)).sum();
     match passed.map(|passed| passed.as_secs_f64()) {
         Some(passed) if claimed > passed * TOLERANCE => {
-            Err(format!("latencies that add up to {claimed:.3} s, {passed:.3} s after it was asked"))
+            Err(format!("latencies add up to {claimed:.3} s, but the answer came after {passed:.3} s"))
         }
         _ => Ok(measured),
     }
@@ -150,13 +150,13 @@ mod tests {
 
     #[test]
     fn others_are_not() {
-        let count = Err("another number of figures than was asked for".to_owned());
+        let count = Err("wrong number of samples".to_owned());
         assert_eq!(check(|m| m.prompt_seconds = vec![1.0], None), count);
         assert_eq!(check(|m| m.generations.clear(), None), count);
         assert_eq!(check(|m| m.generations[0].token_seconds.push(0.1), None), count);
         assert_eq!(
             check(|m| m.generations[0].wall_seconds = 2.4, None),
-            Err("forwards of 2.500 s in a generation whose wall clock is 2.400 s".into())
+            Err("forwards add up to 2.500 s in a generation that lasted 2.400 s".into())
         );
         let on_device = |prompt: &[f64], tokens: &[f64]| {
             let (prompt, tokens) = (prompt.to_vec(), vec![tokens.to_vec()]);
@@ -171,12 +171,14 @@ mod tests {
             Err("decode forwards: 1500.000 s by the device's clock, and 1.500 s by the host's, which waits for them".into())
         );
         assert!(
-            on_device(&[0.9], &[0.4; 3]).unwrap_err().starts_with("another number of figures by the device")
+            on_device(&[0.9], &[0.4; 3])
+                .unwrap_err()
+                .starts_with("the device's clock has a different number")
         );
         // Milliseconds where seconds should be.
         assert_eq!(
             check(|m| m.prompt_seconds = vec![1000.0, 1000.0], Some(4.7)),
-            Err("latencies that add up to 2002.600 s, 4.700 s after it was asked".into())
+            Err("latencies add up to 2002.600 s, but the answer came after 4.700 s".into())
         );
     }
 }

@@ -137,9 +137,11 @@ pub(crate) fn environment() -> Environment {
             flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
+            measured_at: None,
         }),
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
+        engines_file: None,
         models: BTreeMap::from([(
             "llama2-15m".to_owned(),
             ModelFacts { fingerprint: "f".into(), config: serde_json::from_str(MODEL).unwrap() },

@@ -24,6 +24,7 @@ pub(crate) fn environment() -> Environment {
         peaks: None,
         engines: BTreeMap::new(),
         programs: BTreeMap::new(),
+        engines_file: None,
         pair: None,
         shard: None,
         locked_gpu_clocks: None,

@@ -71,6 +71,31 @@ pub fn refuse_foreign(dir: &Path, names: &[&str]) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a folder that holds anything but entries of these names, and no run.
+///
+/// # Errors
+/// Naming the first of what it holds.
+pub fn refuse_non_empty(dir: &Path, allowed: &[&str]) -> Result<(), StoreError> {
+    if dir.join(MEASUREMENTS).symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    // A folder that is not there is made; what is no folder is refused there.
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !allowed.contains(&name.as_str()));
+    names.sort();
+    let what = match names.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        [first, others @ ..] => format!("{first} and {} more", others.len()),
+    };
+    Err(StoreError::Refused(format!(
+        "{}: no run and not empty (it holds {what}): choose a new or empty folder with --out",
+        dir.display()
+    )))
+}
+
 /// The files of a run, but for the records.
 pub(super) const OTHERS: [&str; 6] =
     ["sweep.toml", "environment.json", VERIFICATION, "table.md", "summary.csv", "report.html"];

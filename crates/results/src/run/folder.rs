@@ -10,8 +10,8 @@ use protocol::{Environment, Measurement, Share, Verification};
 
 use super::error::{StoreError, at};
 use super::files::{
-    MEASUREMENTS, OTHERS, VERIFICATION, environment_file, open, read_json, refuse_foreign,
-    refuse_later_parts, sweep_file,
+    MEASUREMENTS, VERIFICATION, environment_file, open, read_json, refuse_later_parts, refuse_non_empty,
+    sweep_file,
 };
 use super::provenance::{
     Part, RowOrder, expected_records, in_order_of, lost_environment, read_parts, sweep_values,
@@ -44,9 +44,7 @@ impl RunFolder {
     ) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         let path = dir.join(MEASUREMENTS);
-        if !path.exists() {
-            refuse_foreign(dir, &OTHERS)?;
-        }
+        refuse_non_empty(dir, &[])?;
         refuse_later_parts(dir)?;
         let mut folder = Self::lock(dir)?;
         let is_empty = folder.measurements.metadata().map_err(at(&path))?.len() == 0;
@@ -168,6 +166,11 @@ impl RunFolder {
     pub fn last_sweep(&self) -> (&str, PathBuf) {
         let number = self.parts.len() as u32;
         (&self.parts[self.parts.len() - 1].sweep, self.dir.join(sweep_file(number)))
+    }
+
+    /// What the last part was measured with.
+    pub fn last_environment(&self) -> &Environment {
+        &self.parts[self.parts.len() - 1].environment
     }
 
     /// Goes on with the part that is of this sweep and environment; says what can't be checked because an earlier version did

@@ -15,7 +15,7 @@ use protocol::{Environment, Measurement, Verification};
 
 use crate::{Table, tables};
 pub use error::StoreError;
-pub use files::refuse_foreign;
+pub use files::{refuse_foreign, refuse_non_empty};
 pub use folder::RunFolder;
 pub use merge::{Merged, merge};
 pub use provenance::{Differing, differing};

@@ -50,6 +50,8 @@ pub enum NoteKind {
     ClocksDisagree,
     /// Memory that a worker did not free.
     MemoryLeft,
+    /// The peaks were measured by an earlier run.
+    KeptPeaks,
     /// Other programs or guests used the machine during the measurement.
     BusyMachine,
     /// The GPU's clocks were locked.

@@ -43,12 +43,20 @@ pub(super) fn notes<'a>(
     for (kind, texts) in gpu(rows) {
         add(kind, texts);
     }
+    add(NoteKind::KeptPeaks, kept_peaks(environments, heading_part).into_iter().collect());
     add(NoteKind::BusyMachine, busy_machine(rows, environments, heading_part));
     add(NoteKind::LockedClocks, locked_clocks(environments, heading_part).into_iter().collect());
     add(NoteKind::MixedReplicates, mixed_replicates(rows));
     add(NoteKind::Provenance, other_parts(rows, environments, heading_part));
     add(NoteKind::Engine, engines(rows));
     notes
+}
+
+/// Says when the peaks were measured, where an earlier run did it.
+fn kept_peaks(environments: &[Environment], heading_part: u32) -> Option<String> {
+    let part = (heading_part as usize).checked_sub(1).and_then(|part| environments.get(part))?;
+    let measured_at = part.peaks.as_ref()?.measured_at.as_deref()?;
+    Some(format!("peaks measured by an earlier run on this machine ({measured_at})"))
 }
 
 /// Names the engines whose latencies are scripted.

@@ -53,6 +53,11 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     }
 
     // All of them, before the first is measured.
+    let names: Vec<String> = plans.iter().map(|plan| format!("table-{}", plan.number)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if let Some(dir) = &args.out {
+        results::refuse_non_empty(dir, if plans.len() > 1 { &names } else { &[] })?;
+    }
     for plan in plans.iter().filter(|plan| plan.variant.is_some()) {
         results::refuse_foreign(&folder(args, plan.number, plans.len()), &[REPRODUCTION])?;
     }
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         let destination = Destination::New { dir, shard: None };
         let mut session = begin(vec![(variant, destination)], &args.measure)?;
         let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);
-        let status = measure(&mut session, args.measure.watch, &again)?;
+        let status = measure(&mut session, args.measure.watch, None, &again)?;
         let dir = session.folders()[0].dir();
         if status == ExitStatus::Interrupted {
             let (number, dir) = (plan.number, dir.display());

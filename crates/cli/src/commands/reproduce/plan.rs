@@ -10,7 +10,7 @@ use protocol::{CellSize, Device};
 use results::{DeviceKind, Heading, ResultRow, ResultTable};
 
 use crate::args::ReproduceArgs;
-use crate::listing::list;
+use crate::listing::{Listing, in_table_order};
 use crate::slow_steps::SlowSteps;
 
 /// What of a published table can run here.
@@ -168,7 +168,7 @@ pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
             "runs here, on {} in {}:\n{}",
             sweep.setup.device,
             sweep.setup.precision,
-            list(sweep, plan.table.heading.as_ref().ok())
+            Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok()).terminal()
         ));
     }
     let mut reasons: IndexMap<&String, Vec<String>> = IndexMap::new();

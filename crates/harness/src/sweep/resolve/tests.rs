@@ -369,7 +369,7 @@ fn a_procedure_may_say_when_a_mean_is_known_well_enough() {
     assert_eq!(
         procedure("min_runs = 5").unwrap_err(),
         format!(
-            "a.toml:{line}: procedure.min_runs: only with until (such as until = \"0.5%\"): without it, every run is measured"
+            "a.toml:{line}: procedure.min_runs: needs until (such as until = \"0.5%\"): without it, every run is measured"
         )
     );
 }
@@ -394,7 +394,45 @@ fn rows_may_be_listed_one_by_one() {
     }
     assert!(rows("[[\"x\", 1, 1]]").unwrap_err().starts_with("a.toml:1: rows: unknown engine \"x\""));
     let both = resolve(&format!("rows = [[\"mock\", 1, 16]]\n{QUICK_SWEEP}")).unwrap_err();
-    assert_eq!(both, "a.toml:5: engines: this sweep lists its rows: leave one of the two out");
+    assert_eq!(both, "a.toml:5: engines: this sweep also lists its cells as rows: leave one of the two out");
+}
+
+#[test]
+fn flags_choose_among_listed_rows() {
+    let text = "models = [\"llama2-15m\"]\norder = \"table\"\nrows = [[\"mock\", 4, 64], [\"mock\", 1, 16], [\"reference\", 4, 16]]\n";
+    let cells = |flags: &[(&str, &str, &str)]| {
+        let mut keys = Sweep::settings(text, "a.toml", Path::new("")).unwrap();
+        for (path, flag, word) in flags {
+            keys.set_flag(path, flag, &[(*word).into()]).unwrap();
+        }
+        let sweep = Sweep::resolve(&keys, &Engines::built_in()).map_err(|error| error.to_string())?;
+        let name =
+            |cell: &crate::Cell<'_>| format!("{} {}×{}", cell.engine, cell.batch_size, cell.prompt_length);
+        Ok::<_, String>(crate::plan(&sweep).iter().map(name).collect::<Vec<_>>().join(", "))
+    };
+    let (engine, batch, prompt) = (
+        |word| ("engines", "--engine", word),
+        |word| ("batch_sizes", "--batch-size", word),
+        |word| ("prompt_lengths", "--prompt-length", word),
+    );
+    assert_eq!(cells(&[engine("mock")]).unwrap(), "mock 4×64, mock 1×16");
+    assert_eq!(cells(&[batch("4"), prompt("16,64")]).unwrap(), "mock 4×64, reference 4×16");
+    let all = "it has mock 4×64, mock 1×16, reference 4×16";
+    for (flags, error) in [
+        (
+            vec![engine("onnxruntime")],
+            format!("--engine: no row of this sweep has engine onnxruntime: {all}"),
+        ),
+        (vec![engine("mok")], "--engine: unknown engine \"mok\": did you mean mock?".into()),
+        (vec![batch("4,8")], format!("--batch-size: no row of this sweep has batch size 8: {all}")),
+        (vec![prompt("17")], format!("--prompt-length: no row of this sweep has prompt length 17: {all}")),
+        (
+            vec![engine("reference"), batch("1")],
+            format!("--engine: these flags choose no row of this sweep: {all}"),
+        ),
+    ] {
+        assert_eq!(cells(&flags).unwrap_err(), error);
+    }
 }
 
 #[test]

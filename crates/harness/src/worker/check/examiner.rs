@@ -217,7 +217,7 @@ impl<'a> Examiner<'a> {
     }
 
     fn spawn(&self, ranks: &WorkerProcesses) -> Result<Worker, WorkerError> {
-        Worker::spawn_ranks(self.command, self.limits, ranks)
+        Worker::spawn_ranks(self.command, self.limits.clone(), ranks)
     }
 
     fn drop_worker(&mut self) {

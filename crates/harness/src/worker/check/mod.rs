@@ -94,7 +94,7 @@ pub fn check_worker(
             &tiny.model
         }
     };
-    let mut examiner = Examiner::new(command, setup.limits, tell);
+    let mut examiner = Examiner::new(command, setup.limits.clone(), tell);
     let Some(hello) = examiner.greet()? else { return Ok(examiner.checks) };
     let device = usable_device(&hello, setup.device).map_err(CheckError::NotStarted)?;
     let load = LoadRequest {

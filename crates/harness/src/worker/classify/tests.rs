@@ -178,7 +178,7 @@ fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
         (failure.kind, failure.error)
     };
     let by_kernel = "killed by the kernel: its cgroup, or the machine, was out of memory";
-    let unknown = "ended by SIGKILL (no counter can be read that would say if memory ran out)";
+    let unknown = "ended by SIGKILL (no readable counter tells whether memory ran out)";
     let cases = [
         (Some(1), Some(1), FailureKind::OutOfMemory, by_kernel),
         (None, Some(1), FailureKind::OutOfMemory, by_kernel),
@@ -229,7 +229,7 @@ fn every_deadline_has_its_words() {
     assert_eq!(error(Deadline::Hello), "no hello within 3 s");
     assert_eq!(error(Deadline::Request), "no answer within 3 s");
     assert_eq!(error(Deadline::Phase), "decode did not end within 3 s");
-    assert_eq!(error(Deadline::Shutdown), "it did not exit within 3 s");
+    assert_eq!(error(Deadline::Shutdown), "did not exit within 3 s");
 }
 
 #[test]

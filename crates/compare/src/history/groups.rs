@@ -1,0 +1,82 @@
+//! Groups runs into series of one table, machine and procedure with cells in common, and names what keeps groups apart.
+
+use std::collections::BTreeSet;
+
+use indexmap::{IndexMap, IndexSet};
+use results::{Heading, Metric};
+
+use super::Entry;
+
+/// A metric of a cell: engine, metric, batch size and prompt length.
+type Measured<'a> = (&'a str, Metric, u32, u32);
+
+/// Runs that make one series.
+pub(super) struct RunGroup<'a> {
+    pub(super) heading: &'a str,
+    pub(super) members: Vec<&'a Entry>,
+    /// The cells that all of them measured; never empty.
+    shared: BTreeSet<Measured<'a>>,
+}
+
+/// Groups entries that are in the order of time; those that measured nothing are in none.
+pub(super) fn groups(entries: &[Entry]) -> Vec<RunGroup<'_>> {
+    let mut groups: Vec<RunGroup<'_>> = Vec::new();
+    for entry in entries {
+        for table in entry.tables() {
+            let heading = table.heading.as_str();
+            let measured: BTreeSet<Measured<'_>> = measured(entry, heading).collect();
+            let is_of = |group: &&mut RunGroup<'_>| {
+                let first = group.members[0];
+                group.heading == heading
+                    && (&first.machine, &first.procedure) == (&entry.machine, &entry.procedure)
+                    && !group.shared.is_disjoint(&measured)
+            };
+            if let Some(group) = groups.iter_mut().find(is_of) {
+                group.shared.retain(|cell| measured.contains(cell));
+                group.members.push(entry);
+            } else if !measured.is_empty() {
+                groups.push(RunGroup { heading, members: vec![entry], shared: measured });
+            }
+        }
+    }
+    groups
+}
+
+fn measured<'a>(entry: &'a Entry, heading: &'a str) -> impl Iterator<Item = Measured<'a>> {
+    let cells =
+        entry.tables().iter().filter(move |table| table.heading == heading).flat_map(|table| &table.cells);
+    cells.flat_map(|cell| {
+        let metrics = cell.replicates.iter().filter(|(_, figures)| !figures.is_empty());
+        metrics.filter_map(|(metric, _)| {
+            Some((cell.engine.as_str(), metric.parse().ok()?, cell.batch_size, cell.prompt_length))
+        })
+    })
+}
+
+/// The keys in which groups differ, each with its value in every group; empty for a single group.
+pub(super) fn differences(groups: &[RunGroup<'_>]) -> Vec<(String, Vec<String>)> {
+    let mut keys: IndexMap<String, Vec<Option<String>>> = IndexMap::new();
+    for (at, group) in groups.iter().enumerate() {
+        let mut set = |key: &str, value: String| {
+            keys.entry(key.to_owned()).or_insert_with(|| vec![None; groups.len()])[at] = Some(value);
+        };
+        let first = group.members[0];
+        match Heading::parse(group.heading) {
+            Ok(heading) => {
+                set("model", heading.model);
+                set("device name", heading.device);
+            }
+            Err(_) => set("table", group.heading.to_owned()),
+        }
+        set("machine", first.machine.clone());
+        first.procedure.iter().for_each(|(key, value)| set(key, value.trim_matches('"').to_owned()));
+        let engines: IndexSet<&str> = group.shared.iter().map(|cell| cell.0).collect();
+        set("engines", engines.into_iter().collect::<Vec<_>>().join(", "));
+        let sizes: BTreeSet<(u32, u32)> = group.shared.iter().map(|cell| (cell.2, cell.3)).collect();
+        let sizes = sizes.iter().map(|(batch, prompt)| format!("{batch}×{prompt}"));
+        set("sizes", sizes.collect::<Vec<_>>().join(", "));
+    }
+    keys.retain(|_, values| values.iter().any(|value| *value != values[0]));
+    let word = |value: Option<String>| value.unwrap_or_else(|| "none".into());
+    keys.into_iter().map(|(key, values)| (key, values.into_iter().map(word).collect())).collect()
+}
