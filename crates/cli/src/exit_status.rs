@@ -1,16 +1,16 @@
-//! What a command has to say when it ends.
+//! Exit codes of commands.
 
-/// What a command has to say when it ends, as in `--help`.
+/// The exit code of a command, as in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitStatus {
-    /// Nothing wrong.
+    /// Success.
     Done = 0,
-    /// A regression, a cell that failed, or an engine that computes something else.
+    /// A regression, a failed cell, or engines that disagree.
     Finding = 1,
-    /// Bad input or a broken set-up, of which a worker has told the user already.
+    /// Bad input or a broken installation, which a worker has reported already.
     Refused = 2,
-    /// The noise does not say, or nothing could be compared.
+    /// Inconclusive, or nothing to compare.
     Inconclusive = 3,
-    /// Ctrl-C.
+    /// Interrupted by Ctrl-C.
     Interrupted = 130,
 }

@@ -1,4 +1,4 @@
-//! What to say of a path that has no results.
+//! Errors for paths that have no results, with what to give instead.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use anyhow::{Result, bail};
 const RECORDS: &str = "measurements.jsonl";
 /// The built-in published tables.
 const EDITIONS: [&str; 2] = ["llama2-a100", "llama2-a100-2024"];
-/// Runs in a folder that are named.
+/// The most runs that an error names.
 const NAMED: usize = 3;
 
 /// Refuses paths that have no results, and says what to give instead.
 ///
 /// # Errors
-/// Where a folder is no run's, where a file is a sweep, and where nothing is there but a built-in table has nearly that name.
+/// Fails for a folder that is no run's, for a sweep, and for a missing path that is nearly the name of a built-in table.
 pub(crate) fn check<P: AsRef<Path>>(paths: &[P]) -> Result<()> {
     for path in paths.iter().map(AsRef::as_ref) {
         if path.is_dir() && !is_run(path) {
@@ -39,7 +39,7 @@ fn is_run(dir: &Path) -> bool {
     dir.join(RECORDS).exists()
 }
 
-/// What was probably meant by a folder that is no run's.
+/// Suggests what was probably meant by a folder that is no run's.
 fn instead(dir: &Path) -> String {
     let [baseline, candidate] = ["baseline", "candidate"].map(|side| dir.join(side));
     if is_run(&baseline) && is_run(&candidate) {

@@ -12,7 +12,7 @@ use crate::printer;
 
 /// A command's result in each of its formats.
 pub(crate) struct Rendered {
-    /// For a screen; may have colours.
+    /// The text for a screen; may have colours.
     pub(crate) terminal: String,
     pub(crate) markdown: String,
     pub(crate) csv: String,
@@ -20,7 +20,7 @@ pub(crate) struct Rendered {
 }
 
 impl Rendered {
-    /// Writes the result as the flags say, or else for a screen.
+    /// Writes the result in the given format, by default `terminal`.
     pub(crate) fn print(self, args: &ResultArgs) -> Result<()> {
         let format = args.format.given().unwrap_or(ResultFormat::Terminal);
         self.print_as(format, args.out.as_deref())
@@ -51,7 +51,7 @@ pub(crate) fn write(text: &str, out: Option<&Path>) -> Result<()> {
     }
 }
 
-/// The format for tables: what is asked for, else `terminal` on a screen and `markdown` elsewhere.
+/// The format of a table: the given one, else `terminal` on a screen and `markdown` elsewhere.
 pub(crate) fn table_format(given: Option<ResultFormat>, out: Option<&Path>) -> ResultFormat {
     let default =
         if out.is_none() && printer::is_screen() { ResultFormat::Terminal } else { ResultFormat::Markdown };
@@ -67,7 +67,7 @@ pub(crate) fn markdown_list(lines: &str) -> String {
         .collect()
 }
 
-/// Lines that are aligned for a screen, as they are, in markdown.
+/// Puts lines that are aligned for a screen into a block of markdown.
 pub(crate) fn markdown_block(text: &str) -> String {
     // Four spaces before every line: no text can end the block.
     plain(text).lines().map(|line| format!("    {line}\n")).collect()
@@ -127,7 +127,7 @@ impl Sheet {
     }
 }
 
-/// The records in a JSON text as csv: those in the lists that `path` leads to, each beside the single values around it.
+/// Writes records of a JSON text as csv. `path` leads to the list of records; each gets the single values around the list, too.
 pub(crate) fn csv_of_json(json: &str, path: &[&str]) -> Result<String> {
     let value: Value = serde_json::from_str(json)?;
     let mut records = Vec::new();
@@ -170,7 +170,7 @@ fn collect(value: &Value, path: &[&str], around: &[(String, String)], records: &
     }
 }
 
-/// Adds the single values in `value`, by their keys joined with dots; lists of single values are one, with spaces.
+/// Adds the single values in `value`. Keys are joined with dots, and a list of single values is one field with spaces.
 fn flatten(name: &str, value: &Value, record: &mut Record) {
     match value {
         Value::Object(fields) => {

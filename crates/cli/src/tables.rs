@@ -1,4 +1,4 @@
-//! A run's tables, on stdout and as files of its folder.
+//! A run's tables: on stdout, and as files in its folder.
 
 use anyhow::Result;
 use report::{ExportInput, Exporter, GithubActionBenchmark, LlamaBench};

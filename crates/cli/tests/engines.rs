@@ -261,7 +261,7 @@ fn seeded_weights_in_memory_are_the_synthesised_checkpoint_s() {
         .bench(&["synth", "--model", "llama2-15m", "--out", "checkpoint"])
         .assert()
         .code(2)
-        .stderr("error: --out: checkpoint/config.json exists already\n");
+        .stderr("error: --out: checkpoint/config.json already exists: choose another folder\n");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn what_the_published_table_leaves_for_collectives_stands_under_it() {
     let given = ["table", "one", "--format", "markdown", "--published", "a100.md"];
     place.bench(&given).assert().success().stdout(contains(left));
     place.bench(&["table", "one", "--published", "one/table.md"]).assert().code(2).stderr(contains(
-        "--published: one/table.md has no table of the whole of \"LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 GPU)\"",
+        "--published: one/table.md has no table of all ranks of \"LLaMA-2 70B FP16 CUDA (rank 0 of 4, 1 GPU)\"",
     ));
     place
         .bench(&["table", "one", "--format", "csv", "--published", "a100.md"])

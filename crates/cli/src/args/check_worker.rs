@@ -29,7 +29,7 @@ pub(crate) struct CheckWorkerArgs {
     pub(crate) command: Vec<String>,
     /// Check the worker of this engine.
     ///
-    /// With the options that its engines.toml gives it.
+    /// The worker gets the options of its engines.toml.
     #[arg(long, value_name = "ENGINE", conflicts_with = "command", help_heading = WHAT)]
     pub(crate) engine: Option<String>,
     /// Device [default: the first usable one].

@@ -52,7 +52,7 @@ pub(crate) fn command() -> Command {
     ))
 }
 
-/// Parses the command line. Of commands, clap suggests only those that look much alike, and `rnu` is one letter from `run`.
+/// Parses the command line. clap does not suggest `run` for `rnu`, so an unknown command gets our suggestion.
 pub(crate) fn matches(words: Vec<OsString>) -> Result<ArgMatches, Error> {
     command().try_get_matches_from(words).map_err(|mut error| {
         let word = match error.get(ContextKind::InvalidSubcommand) {

@@ -1,4 +1,4 @@
-//! How a comparison is judged, and where it is written.
+//! Flags that say how a comparison is judged, and where it is written.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,12 +10,12 @@ use results::Metric;
 
 use super::headings::{COMPARISON, OUTPUT};
 
-/// How a comparison is judged, and where it is written.
+/// Flags that say how a comparison is judged, and where it is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JudgeArgs {
     /// Ignore changes up to this [default: 5%].
     ///
-    /// For all metrics, or for one: prompt=10%. Metrics: prompt, first-128, first-256, token, tpot, wall, memory. May be repeated.
+    /// Applies to all metrics, or to one: prompt=10%. Metrics: prompt, first-128, first-256, token, tpot, wall, memory. May be repeated.
     #[arg(
         long = "threshold",
         value_name = "[METRIC=]SHARE",
@@ -26,7 +26,7 @@ pub(crate) struct JudgeArgs {
     thresholds: Vec<(Option<Metric>, f64)>,
     /// Do not widen intervals for drift.
     ///
-    /// By default, the interval of a cell that drifted during a run is wider.
+    /// The default widens the interval of a cell that drifted during a run.
     #[arg(long, help_heading = COMPARISON)]
     allow_drift: bool,
     /// Let one side lack cells or metrics.
@@ -36,13 +36,12 @@ pub(crate) struct JudgeArgs {
     allow_missing: bool,
     /// Exit code for "inconclusive".
     ///
-    /// The default is 3. With pass, exit with 0 if nothing regressed and something is inconclusive, unless drift hides a regression.
-    /// With fail, exit with 1.
+    /// The default is 3. pass: exit with 0 if nothing regressed, unless drift hides a regression. fail: exit with 1.
     #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
     pub(crate) inconclusive: Option<Outcome>,
     /// Exit code for "provisional" [default: pass].
     ///
-    /// With pass, exit with 0 if nothing regressed and something is provisional. With fail, exit with 1.
+    /// pass: exit with 0 if nothing regressed. fail: exit with 1.
     #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
     pub(crate) provisional: Option<Outcome>,
     /// Format of the result.
@@ -53,7 +52,7 @@ pub(crate) struct JudgeArgs {
 }
 
 impl JudgeArgs {
-    /// The criteria that the flags give.
+    /// The criteria, from the flags.
     pub(crate) fn criteria<'a>(&self, spread: Option<&'a RunSpread>) -> Criteria<'a> {
         let for_all = self.thresholds.iter().rev().find(|(metric, _)| metric.is_none());
         let all = for_all.map_or_else(Thresholds::default, |(_, share)| Thresholds::all(*share));
@@ -70,7 +69,7 @@ impl JudgeArgs {
         }
     }
 
-    /// Where to write.
+    /// The formats and files to write.
     pub(crate) fn outputs(&self) -> Vec<Output> {
         if self.outputs.is_empty() {
             return vec![Output { format: OutputFormat::Terminal, file: None }];
@@ -78,7 +77,7 @@ impl JudgeArgs {
         self.outputs.clone()
     }
 
-    /// The flags, to be given again.
+    /// The flags with values, for a command that continues.
     pub(crate) fn words(&self) -> Vec<[String; 2]> {
         let share = |(metric, share): &(Option<Metric>, f64)| {
             let share = format!("{}%", (share * 1e8).round() / 1e6);
@@ -100,7 +99,7 @@ impl JudgeArgs {
         thresholds.chain(outcomes.into_iter().flatten()).chain(formats).collect()
     }
 
-    /// The switches among the flags, to be given again.
+    /// The flags without values, for a command that continues.
     pub(crate) fn switches(&self) -> impl Iterator<Item = String> {
         let switches = [(self.allow_drift, "--allow-drift"), (self.allow_missing, "--allow-missing")];
         switches.into_iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| flag.to_owned())
@@ -122,7 +121,7 @@ impl JudgeArgs {
     }
 }
 
-/// What an open verdict is to the exit code.
+/// The exit code of a verdict that is not definite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Outcome {
     Pass,
@@ -139,7 +138,7 @@ pub(crate) enum OutputFormat {
     Github,
 }
 
-/// A format, and the file that it goes to; stdout where there is none.
+/// A format, and its file; `None` is stdout.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) format: OutputFormat,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use harness::{FlagKind, SweepKeys};
 
-/// The command line with each list in one word.
+/// Joins each list of the command line into one word.
 pub(crate) fn join_lists(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let lists = SweepKeys::keys().into_iter().filter(|key| key.kind == FlagKind::List);
     let lists: Vec<&str> = lists.filter_map(|key| Some(key.flag?.name)).collect();

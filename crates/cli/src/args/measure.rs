@@ -22,7 +22,7 @@ pub(crate) struct MeasureArgs {
     pub(crate) setup: SetupArgs,
     /// Verify engines.
     ///
-    /// Before timing, checks that all engines produce the same logits and tokens.
+    /// Checks before timing that all engines produce the same logits and tokens.
     /// changed: only engines that changed since they were verified. again: all engines.
     #[arg(
         long,

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     version: Option<bool>,
 }
 
-/// What `--color` says, read before the rest: a bad command line has colours, too.
+/// Reads `--color` before the other flags, since errors about them have colours, too.
 pub(crate) fn color(words: &[OsString]) -> Option<ColorWhen> {
     let at = words.iter().position(|word| word.to_str().is_some_and(|word| word.starts_with("--color")))?;
     let value = match words[at].to_str()?.split_once('=') {

@@ -11,7 +11,8 @@ use super::headings::FILES;
 pub(crate) struct ReadArgs {
     /// Engine of a file that does not name it.
     ///
-    /// For a file without an Engine column, such as the csv of a benchmark script. For another tool's results, what to call the tool.
+    /// Needed for files without an Engine column, such as the csv of a benchmark script. Another tool's results have the tool's name
+    /// unless you give another one.
     #[arg(long = "engine", value_name = "NAME", help_heading = FILES)]
     file_engine: Option<String>,
     /// Heading of tables that have none.

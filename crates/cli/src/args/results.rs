@@ -66,7 +66,7 @@ pub(crate) struct TableArgs {
     pub(crate) runs: Vec<PathBuf>,
     /// Published tables of several ranks.
     ///
-    /// For the "left for collectives" comparison under a table of --one-rank. The default is the built-in tables.
+    /// Used for the "left for collectives" comparison under a table of --one-rank. The default is the built-in tables.
     #[arg(long, value_name = "FILE", help_heading = COMPARISON)]
     pub(crate) published: Option<PathBuf>,
     #[command(flatten)]
@@ -139,7 +139,7 @@ pub(crate) struct AuditArgs {
     pub(crate) read: ReadArgs,
     /// Print each finding on its own line.
     ///
-    /// By default, findings of one rule and engine are one line. csv and json always have each finding.
+    /// The default is one line per rule and engine. csv and json always have each finding.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) details: bool,
     #[command(flatten)]
@@ -227,7 +227,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) add: Vec<PathBuf>,
     /// Revision of the added runs.
     ///
-    /// For example a commit. The default is the revision of the program that measured them.
+    /// The default is the revision of the program that measured them.
     #[arg(long, value_name = "REVISION", requires = "add", help_heading = WHAT)]
     pub(crate) revision: Option<String>,
     /// Ignore changes up to this.
@@ -241,7 +241,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) threshold: f64,
     /// Show every cell.
     ///
-    /// By default, shows the mean of each engine.
+    /// The default is the mean of each engine.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) cells: bool,
     #[command(flatten)]

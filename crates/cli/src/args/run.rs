@@ -101,7 +101,7 @@ pub(crate) struct RunArgs {
     pub(crate) against_options: Vec<String>,
     /// Time for unclear cells, e.g. 15m.
     ///
-    /// With --against: measures cells again that regressed or are inconclusive, for at most this long.
+    /// Needs --against. Measures cells again that regressed or are inconclusive, for at most this long.
     /// Verdicts are then from the new measurement alone, so the chance of a false alarm does not grow.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = COMPARISON)]
     pub(crate) budget: Option<Duration>,
@@ -129,7 +129,7 @@ pub(crate) struct HistoryFlags {
     pub(crate) dir: Option<PathBuf>,
     /// Name of the measured revision.
     ///
-    /// For example a commit. The default is this program's own revision.
+    /// The default is this program's own revision.
     #[arg(long, value_name = "REVISION", requires = "dir", help_heading = OUTPUT)]
     pub(crate) revision: Option<String>,
 }

@@ -180,7 +180,7 @@ Examples:
 pub(crate) struct ManArgs {
     /// Folder for a page of every command.
     ///
-    /// Without a folder, prints the page of llama2-bench.
+    /// Prints the page of llama2-bench if no folder is given.
     #[arg(value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

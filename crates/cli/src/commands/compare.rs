@@ -1,4 +1,4 @@
-//! `compare`: a run compared with another.
+//! `compare`: compares two runs or tables.
 
 use anyhow::Result;
 

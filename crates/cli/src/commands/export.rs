@@ -1,4 +1,4 @@
-//! `export`: a checkpoint as an ONNX model. The graph is the onnxruntime engine's own, so its worker writes it.
+//! `export`: writes a checkpoint as an ONNX model. The onnxruntime engine's worker writes it, since it builds the graph.
 
 use std::process::Command;
 
@@ -11,7 +11,8 @@ const ENGINE: &str = "onnxruntime";
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitStatus> {
     let engines = args.engines.read()?;
-    let worker = engines.get(ENGINE).context("no engine onnxruntime in the list of engines")?;
+    let worker =
+        engines.get(ENGINE).context("--engines-file: no engine onnxruntime, which writes the model")?;
     let mut command = Command::new(&worker.program);
     command.args(&worker.arguments).arg("export").arg("--model").arg(&args.model).arg("--out").arg(&args.out);
     command.args(["--precision", &args.precision.to_string()]);
@@ -19,10 +20,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitStatus> {
         command.arg("--optimized");
     }
     let program = worker.program.display();
-    let status = command.status().with_context(|| format!("{program}: run `make build`"))?;
+    let status =
+        command.status().with_context(|| format!("{program}: build the worker with `make build`"))?;
     match status.code() {
         Some(0) => Ok(ExitStatus::Done),
         Some(1 | 2) => Ok(ExitStatus::Refused),
-        _ => bail!("{program} ended with {status}"),
+        _ => bail!("{program} failed: {status}"),
     }
 }

@@ -1,4 +1,4 @@
-//! `run --profile`: one forward of each kind of one cell, for nsys and ncu.
+//! `run --profile`: one prefill and one decode forward of a cell, for nsys and ncu.
 
 use anyhow::Result;
 use harness::{Interrupt, Variant, WorkerError, interrupted, lock_clocks};

@@ -1,4 +1,4 @@
-//! `synth`: a checkpoint of seeded weights.
+//! `synth`: writes a checkpoint with generated weights.
 
 use std::path::Path;
 
@@ -16,19 +16,20 @@ pub(crate) fn run(args: &SynthArgs) -> Result<ExitStatus> {
     let config = match named {
         Some((name, text)) => LlamaConfig::parse(text, name)?,
         None => {
-            let names = NAMED_MODELS.map(|(name, _)| name).join(", ");
+            let names = NAMED_MODELS.map(|(name, _)| name);
             let path = Path::new(&args.model);
             ensure!(
                 path.is_file(),
-                "--model: no such model \"{}\": expected a config.json, or one of {names}",
-                args.model
+                "--model: no such model \"{}\": {}, or give a config.json",
+                args.model,
+                harness::suggestion(&args.model, &names)
             );
             LlamaConfig::read(path)?
         }
     };
     for name in ["config.json", "model.safetensors", "model.safetensors.index.json"] {
         let path = args.out.join(name);
-        ensure!(!path.exists(), "--out: {} exists already", path.display());
+        ensure!(!path.exists(), "--out: {} already exists: choose another folder", path.display());
     }
     let size = cost::weights_bytes(&config, args.precision);
     printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));

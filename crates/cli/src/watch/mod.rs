@@ -1,4 +1,4 @@
-//! `run --watch`: the live picture of a sweep. Where there is no terminal, lines, as without it.
+//! `run --watch`: the live picture of a sweep. Without a terminal, lines are printed as usual.
 
 mod state;
 mod terminal;
@@ -14,15 +14,15 @@ use crate::progress::Progress;
 use state::State;
 use terminal::Painter;
 
-/// Whoever shows a sweep.
+/// Shows a sweep's events.
 pub(crate) enum Shown {
-    /// Lines that grow.
+    /// Prints lines.
     Lines(Box<Progress>),
-    /// The picture.
+    /// Draws the picture.
     Picture(Picture),
 }
 
-/// A picture of the state, which a thread of its own draws.
+/// The picture, which a thread of its own draws.
 pub(crate) struct Picture {
     state: Arc<Mutex<State>>,
     started: Instant,
@@ -30,7 +30,7 @@ pub(crate) struct Picture {
 }
 
 impl Shown {
-    /// A picture, where one is asked for and there is a terminal.
+    /// Chooses the picture if `--watch` is given and there is a terminal.
     pub(crate) fn new(session: &Session, watch: bool) -> Self {
         let lines = || Self::Lines(Box::new(Progress::new(session)));
         if !watch || !terminal::is_there() {
@@ -41,7 +41,7 @@ impl Shown {
         match Painter::start(Arc::clone(&state), started, session.gpu().cloned()) {
             Ok(painter) => Self::Picture(Picture { state, started, painter: Some(painter) }),
             Err(error) => {
-                printer::line(&format!("warning: --watch: the terminal can't be drawn on: {error}"));
+                printer::line(&format!("warning: --watch: cannot draw on the terminal: {error}"));
                 lines()
             }
         }
@@ -54,7 +54,7 @@ impl Shown {
         }
     }
 
-    /// Gives the terminal back, with the log in it.
+    /// Restores the terminal, and prints the log on it.
     pub(crate) fn finish(&mut self) {
         match self {
             Self::Lines(progress) => progress.finish(),

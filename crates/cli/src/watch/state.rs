@@ -1,4 +1,4 @@
-//! What the live picture shows, without a terminal: a function of the sweep's events.
+//! The state that the live picture shows, from the sweep's events. Knows no terminal.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use protocol::{FailureKind, Phase, Progress};
 use crate::eta::Eta;
 use crate::event_lines::{self, cell_name, growing_row, joined, side_word};
 
-/// Lines of the log, latencies and samples of the GPU that are kept.
+/// The most lines of the log, latencies and GPU samples to keep.
 const KEPT: usize = 400;
 
-/// How a cell stands.
+/// The state of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Waiting,
-    /// In an earlier run of the same folder.
+    /// Measured before the run was resumed.
     Earlier,
     Running,
     Ended(Option<FailureKind>),
@@ -25,29 +25,29 @@ pub(super) enum Standing {
 /// A cell of the sweep.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
-    /// What its grid is of: model, engine, side.
+    /// The title of its grid: model, engine, side.
     pub(super) grid: String,
     pub(super) batch_size: u32,
     pub(super) prompt_length: u32,
     pub(super) standing: Standing,
 }
 
-/// Everything that is shown.
+/// Everything that the picture shows.
 pub(super) struct State {
     pub(super) dirs: String,
     pub(super) slots: Vec<Slot>,
     eta: Eta,
     pub(super) current: String,
     current_index: Option<usize>,
-    /// When the current cell began, from the start on.
+    /// When the current cell began, since the start.
     began: Duration,
     pub(super) progress: Option<Progress>,
-    /// Seconds of decode forwards: of the current cell where a worker tells them, else all of the last one.
+    /// Seconds of decode forwards: the current cell's if its worker reports them, else the last cell's.
     pub(super) tokens: VecDeque<f64>,
-    /// Whose they are.
+    /// The cell that they belong to.
     pub(super) tokens_of: String,
     pub(super) log: VecDeque<String>,
-    /// Watts, and MHz.
+    /// Power in watts, and clock in MHz.
     pub(super) gpu: VecDeque<(Option<f64>, Option<u32>)>,
     pub(super) is_stopping: bool,
     sides: usize,
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// Something happened, so long after the start.
+    /// Takes an event, so long after the start.
     pub(super) fn hear(&mut self, event: &Event<'_>, now: Duration) {
         if let Some(line) = event_lines::line(event) {
             self.say(&line);
@@ -123,12 +123,12 @@ impl State {
         }
     }
 
-    /// What the GPU does now.
+    /// Takes a sample of the GPU.
     pub(super) fn sample(&mut self, power_and_clock: (Option<f64>, Option<u32>)) {
         push(&mut self.gpu, power_and_clock);
     }
 
-    /// A line of the log, which is shown again when the picture is gone.
+    /// Adds a line to the log, which is printed when the picture is gone.
     pub(super) fn say(&mut self, text: &str) {
         results::plain(text).lines().for_each(|line| push(&mut self.log, line.to_owned()));
     }
@@ -137,7 +137,7 @@ impl State {
         self.eta.left(self.current_index?, self.progress.as_ref())
     }
 
-    /// Cells that are done with, and all.
+    /// The number of finished cells, and of all cells.
     pub(super) fn done(&self) -> (usize, usize) {
         let is_open = |slot: &&Slot| matches!(slot.standing, Standing::Waiting | Standing::Running);
         (self.slots.len() - self.slots.iter().filter(is_open).count(), self.slots.len())

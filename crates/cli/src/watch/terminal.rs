@@ -1,4 +1,4 @@
-//! The terminal, which is given back as it was however the program ends; and the thread that draws and hears keys.
+//! The terminal, which is restored however the program ends, and the thread that draws and reads keys.
 
 use std::io::{self, IsTerminal, Stderr, stderr, stdin};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -19,19 +19,19 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use super::state::State;
 use super::view;
 
-/// Between two pictures.
+/// Time between two pictures.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// Between two looks at the GPU.
+/// Time between two samples of the GPU.
 const GPU_PERIOD: Duration = Duration::from_secs(1);
 
-/// Columns and rows that are drawn on at most: a terminal may claim 65,535 of each, for which there is no memory.
+/// The most columns and rows to draw: a terminal may claim 65,535 of each, for which there is no memory.
 const LARGEST: Size = Size { width: 1000, height: 300 };
 
-/// How the terminal was.
+/// The attributes of the terminal before.
 static BEFORE: OnceLock<libc::termios> = OnceLock::new();
 
-/// Whether there is a terminal to draw on and to hear keys from.
+/// Whether there is a terminal to draw on and to read keys from.
 pub(super) fn is_there() -> bool {
     stderr().is_terminal()
         && stdin().is_terminal()
@@ -45,7 +45,7 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// Takes the terminal over.
+    /// Starts to draw on the terminal.
     pub(super) fn start(
         state: Arc<Mutex<State>>,
         started: Instant,
@@ -78,7 +78,7 @@ impl Drop for Painter {
     }
 }
 
-/// What is shown; also after a panic of whoever changed it.
+/// Locks the state, also after a panic of a thread that changed it.
 pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -98,7 +98,7 @@ fn paint(
             let sample = gpu.power_and_clock();
             lock(state).sample(sample);
         }
-        // A terminal that is gone is drawn on no more; the sweep goes on.
+        // If the terminal is gone, drawing stops and the sweep goes on.
         let Ok(size) = terminal.size() else { return };
         if picture_area(size) != area {
             area = picture_area(size);
@@ -125,7 +125,7 @@ fn picture_area(terminal: Size) -> Rect {
     Rect::new(0, 0, terminal.width.min(LARGEST.width), terminal.height.min(LARGEST.height))
 }
 
-/// q, Esc, and Ctrl-C, which is no signal while the terminal is ours.
+/// Handles q, Esc and Ctrl-C, which is no signal in raw mode.
 fn asks_to_stop(key: &KeyEvent) -> bool {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     key.kind == KeyEventKind::Press
@@ -140,14 +140,14 @@ fn asks_to_stop(key: &KeyEvent) -> bool {
 fn stop(state: &mut State) {
     if state.is_stopping {
         give_back();
-        // As a second Ctrl-C does. Workers end with this process.
+        // Like a second Ctrl-C. Workers end with this process.
         std::process::exit(130);
     }
     state.is_stopping = true;
     harness::interrupt();
 }
 
-/// Leaves the terminal as it was.
+/// Restores the terminal.
 fn give_back() {
     let _ = execute!(stderr(), LeaveAlternateScreen, cursor::Show);
     let _ = disable_raw_mode();
@@ -162,7 +162,7 @@ fn remember() {
     }
 }
 
-/// Also where somebody panics, or a signal ends the program.
+/// Restores the terminal also after a panic, or when a signal ends the program.
 fn give_back_where_it_ends_otherwise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -177,7 +177,7 @@ fn give_back_where_it_ends_otherwise() {
     });
 }
 
-/// Signals that end a program by themselves; SIGABRT is what a failed allocation ends in.
+/// Signals that end a program by default; a failed allocation ends in SIGABRT.
 const FATAL: [libc::c_int; 19] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -200,19 +200,19 @@ const FATAL: [libc::c_int; 19] = [
     libc::SIGSYS,
 ];
 
-/// Gives the terminal back before `signal` ends the program as it would have, where nobody else handles it.
+/// Restores the terminal before `signal` ends the program, unless it has another handler.
 fn give_back_before(signal: libc::c_int) {
     // SAFETY: structs of numbers, which are ours; the handler makes only async-signal-safe calls.
     unsafe {
         let mut before: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut before);
-        // Those two are handled by Rust, which tells of a stack that is full.
+        // Rust handles those two, to report a stack overflow.
         if before.sa_sigaction != libc::SIG_DFL && ![libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
             return;
         }
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = end_by as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // The stack may be full; the second time the signal does what it does by default.
+        // The stack may be full; the second time the signal has its default action.
         action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
         libc::sigaction(signal, &raw const action, std::ptr::null_mut());
     }

@@ -1,4 +1,4 @@
-//! The picture: a grid that fills, the current cell, the GPU, the log.
+//! The picture: grids of cells, the current cell, the GPU, the log.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::state::{Slot, Standing, State};
 use crate::eta::share;
 use crate::format::{clock, duration};
 
-/// Draws what there is to see, so long after the start.
+/// Draws the state, so long after the start.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
     let grid = grids(state, frame.area().width);
     let gpu_height = if state.gpu.is_empty() { 0 } else { 4 };
@@ -54,7 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
         log,
     );
     let keys = if state.is_stopping {
-        Span::styled("stopping gracefully; q again stops at once", Style::new().fg(Color::Yellow))
+        Span::styled("stopping gracefully; press q again to end at once", Style::new().fg(Color::Yellow))
     } else {
         Span::raw("q: stop gracefully; finished cells are kept, continue with --resume")
     };
@@ -120,7 +120,7 @@ fn draw_tokens(frame: &mut Frame<'_>, state: &State, area: Rect) {
     );
 }
 
-/// The largest of neighbours, so that none of many is lost.
+/// The largest of neighbouring values, so that no peak is lost.
 fn binned(all: &[f64], room: usize) -> Vec<f64> {
     let step = all.len().div_ceil(room).max(1);
     all.chunks(step).map(|some| some.iter().copied().fold(0.0, f64::max)).collect()
@@ -146,7 +146,7 @@ fn draw_gpu(frame: &mut Frame<'_>, state: &State, area: Rect) {
     );
 }
 
-/// A grid for each model, engine and side, as many beside each other as fit.
+/// Draws a grid for each model, engine and side, next to each other as far as they fit.
 fn grids<'a>(state: &State, width: u16) -> Vec<Line<'a>> {
     let mut names: Vec<&str> = Vec::new();
     for slot in &state.slots {
@@ -201,7 +201,7 @@ fn one_grid<'a>(state: &State, name: &str) -> Vec<Line<'a>> {
     lines
 }
 
-/// A cell by its replicates: what went wrong, what runs, how much is done.
+/// Draws a cell from its replicates: failed, running, or how much is done.
 fn glyph<'a>(replicates: &[Standing]) -> Span<'a> {
     let failed = replicates.iter().find_map(|standing| match standing {
         Standing::Ended(failure) => *failure,

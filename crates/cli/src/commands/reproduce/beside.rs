@@ -1,4 +1,4 @@
-//! A run beside the published table that it reproduces.
+//! Compares a run with the published table that it reproduces.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use results::{Heading, ResultRow, ResultTable, Run};
 use super::plan::{Plan, is_asked_for};
 use crate::args::ReproduceArgs;
 
-/// The run in `dir` beside the published table.
+/// Compares the run in `dir` with the published table.
 pub(super) fn compare(
     args: &ReproduceArgs,
     plan: &Plan<'_, '_>,
@@ -38,8 +38,8 @@ pub(super) fn compare(
     };
     ensure!(
         heading.one_rank_of == ranks_there,
-        "{}: \"{}\" and \"{}\" are of one rank alone and of something else: `llama2-bench table RUN --published FILE` says what \
-         is left for collectives",
+        "{}: \"{}\" and \"{}\": one rank cannot be compared with all ranks: `llama2-bench table RUN --published FILE` estimates \
+         the time of collectives",
         dir.display(),
         here.title,
         plan.table.title
@@ -60,7 +60,7 @@ pub(super) fn compare(
     Ok(reproduction)
 }
 
-/// Whether a checkpoint has the sizes of the model of this name.
+/// Whether a checkpoint has the sizes of the named model.
 fn is_named(name: &str, config: Option<&LlamaConfig>) -> bool {
     let text = NAMED_MODELS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
     let named = text.and_then(|text| LlamaConfig::parse(text, name).ok());
@@ -74,7 +74,7 @@ fn is_named(name: &str, config: Option<&LlamaConfig>) -> bool {
     named.zip(config).is_some_and(|(named, config)| sizes(&named) == sizes(config))
 }
 
-/// Why figures of the two are of different kinds, with what is known of the devices; `None` where they are of one.
+/// Why the figures are not comparable, and a note on the devices; `None` if they are comparable.
 fn other_device(there: &Heading, here: &Heading) -> Option<(String, Option<String>)> {
     if there.precision != here.precision {
         return Some((format!("{} there, {} here", there.precision, here.precision), None));
@@ -99,7 +99,7 @@ fn other_device(there: &Heading, here: &Heading) -> Option<(String, Option<Strin
         }
         (theirs, ours) => {
             let why: Vec<String> = [theirs.err(), ours.err()].into_iter().flatten().collect();
-            format!("the devices' peaks can't be set against each other: {}", why.join("; "))
+            format!("cannot scale between devices: {}", why.join("; "))
         }
     };
     Some(("another device".into(), Some(note)))

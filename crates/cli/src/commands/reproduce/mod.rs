@@ -1,4 +1,4 @@
-//! `reproduce`: the table is the sweep.
+//! `reproduce`: measures the rows of a published table, and compares.
 
 mod beside;
 mod plan;
@@ -22,7 +22,7 @@ use crate::sweep_file::default_dir;
 use beside::compare;
 use plan::{describe, plans};
 
-/// What is written beside a run's tables.
+/// The file of the comparison in a run's folder.
 const REPRODUCTION: &str = "reproduction.md";
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
@@ -43,16 +43,16 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         .collect();
     if let Some(dir) = &args.from {
         let [plan] = &plans[..] else {
-            bail!("--from: {file} has {} tables: --table names one", plans.len())
+            bail!("--from: {file} has {} tables: choose one with --table N", plans.len())
         };
         return conclude(&[compare(args, plan, dir, &impossible)?]);
     }
     if plans.iter().all(|plan| plan.variant.is_none()) {
         plans.iter().for_each(|plan| printer::line(&describe(plan)));
-        bail!("no row of {file} can run here");
+        bail!("{file}: no row can run here");
     }
 
-    // All of them, before the first is measured.
+    // Check all folders before the first table is measured.
     let names: Vec<String> = plans.iter().map(|plan| format!("table-{}", plan.number)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     if let Some(dir) = &args.out {
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         if status == ExitStatus::Interrupted {
             let (number, dir) = (plan.number, dir.display());
             printer::line(&format!(
-                "then `llama2-bench reproduce {file} --table {number} --from {dir}` compares"
+                "then compare with `llama2-bench reproduce {file} --table {number} --from {dir}`"
             ));
             return Ok(status);
         }
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     Ok(if is_finding { ExitStatus::Finding } else { status })
 }
 
-/// What the flags say of a file that does not say it: one engine that is asked for is that of a file without engines.
+/// What the flags say about a file that leaves it out. A single --engine is the engine of a file without an engine column.
 fn options(args: &ReproduceArgs) -> Result<ReadOptions> {
     check_heading(args.heading.as_deref())?;
     let engines = args.measure.overrides.0.engines.as_ref();

@@ -1,4 +1,4 @@
-//! What of published tables can run here: each table as a sweep, and why rows of it can't be measured.
+//! Plans which rows of published tables run here: each table as a sweep, and why other rows cannot run.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use crate::args::ReproduceArgs;
 use crate::listing::{Listing, in_table_order};
 use crate::slow_steps::SlowSteps;
 
-/// What of a published table can run here.
+/// The plan of a published table.
 pub(super) struct Plan<'t, 'a> {
-    /// Its place in the file, from 1.
+    /// The table's place in the file, from 1.
     pub(super) number: usize,
     pub(super) table: &'t ResultTable<'a>,
-    /// `None` where no row can.
+    /// The sweep; `None` if no row can run.
     pub(super) variant: Option<Variant>,
-    /// Why a row can't run, by its line; rows that were not asked for are in neither.
+    /// Why a row can't run, by its line. Rows that the flags leave out are not here, either.
     pub(super) not_run: BTreeMap<usize, String>,
 }
 
-/// Plans the tables of the file that are asked for.
+/// Plans the chosen tables of the file.
 ///
 /// # Errors
-/// Where there is no such table, or a flag suits none.
+/// Fails if there is no such table, or a flag suits none.
 pub(super) fn plans<'t, 'a>(
     args: &ReproduceArgs,
     engines: &Engines,
@@ -45,8 +45,8 @@ pub(super) fn plans<'t, 'a>(
         |table: &ResultTable<'_>| table.heading.as_ref().is_ok_and(|heading| heading.one_rank_of.is_some());
     ensure!(
         args.measure.setup.flags.0.one_rank.is_none() || tables.iter().all(is_of_one_rank),
-        "--one-rank: {file} is of whole models, which one rank is never compared with: `llama2-bench run --one-rank`, then \
-         `llama2-bench table RUN --published {file}`"
+        "--one-rank: {file} has tables of all ranks, and one rank cannot be compared with them: use `llama2-bench run --one-rank`, \
+         then `llama2-bench table RUN --published {file}`"
     );
     let chosen =
         tables.iter().enumerate().filter(|(index, _)| args.table.is_none_or(|number| number == index + 1));
@@ -114,7 +114,7 @@ fn cell<'a>(row: &ResultRow<'a>) -> (&'a str, CellSize) {
     (row.engine, row.size)
 }
 
-/// Flags choose among the table's rows.
+/// Whether the flags choose this row.
 pub(super) fn is_asked_for(flags: &SweepKeys, row: &ResultRow<'_>) -> bool {
     let among = |sizes: &Option<Setting<Vec<u32>>>, size: u32| {
         sizes.as_ref().is_none_or(|sizes| sizes.value.contains(&size))
@@ -124,7 +124,7 @@ pub(super) fn is_asked_for(flags: &SweepKeys, row: &ResultRow<'_>) -> bool {
         && among(&flags.prompt_lengths, row.size.prompt_length)
 }
 
-/// The sweep of these rows; the inner error is why they can't run here.
+/// The sweep of these rows, or why they can't run here.
 fn resolve(
     args: &ReproduceArgs,
     engines: &Engines,
@@ -134,7 +134,7 @@ fn resolve(
 ) -> Result<Variant, String> {
     let flags = args.measure.keys();
     if flags.models.is_none() && !NAMED_MODELS.iter().any(|(name, _)| *name == heading.model) {
-        return Err(format!("no model named {}: --model gives a checkpoint of it", heading.model));
+        return Err(format!("no model named {}: give its checkpoint with --model", heading.model));
     }
     let device = match heading.kind {
         DeviceKind::Cuda => Device::Cuda(0),
@@ -155,12 +155,12 @@ fn resolve(
         one_rank: heading.one_rank_of.map(|_| Setting::new(true, origin)),
         ..SweepKeys::default()
     };
-    // They choose among the table's rows.
+    // These flags choose among the table's rows.
     let flags = SweepKeys { engines: None, batch_sizes: None, prompt_lengths: None, ..flags };
     Variant::resolve(&flags.over(published), engines.clone()).map_err(|error| error.to_string())
 }
 
-/// What would run here, and what can't.
+/// Describes what can run here, and what can't.
 pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
     let mut text = format!("table {}: {}\n", plan.number, results::one_line(&plan.table.title));
     if let Some(Variant { sweep, .. }) = &plan.variant {
