@@ -331,7 +331,7 @@ fn a_published_table_is_a_sweep() {
     std::fs::create_dir_all(place.path("both/table-2")).unwrap();
     place.write("both/table-2/reproduction.md", "mine");
     place.bench(&["reproduce", "two.md", "--out", "both"]).assert().code(2).stderr(contains(
-        "error: both/table-2: there is a reproduction.md already, which a run would replace: --out starts elsewhere\n",
+        "error: both/table-2: there is a reproduction.md already, which a run would replace: --out writes elsewhere\n",
     ));
     assert!(!place.path("both/table-1").exists());
 }

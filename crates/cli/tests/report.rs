@@ -146,7 +146,7 @@ fn nothing_that_stands_in_the_way_is_written_through_or_taken_away() {
         std::os::unix::fs::symlink("../victim", place.path("out").join(name)).unwrap();
         let arguments = [&["run", "sweep.toml", "--out", "out"], more].concat();
         place.bench(&arguments).assert().code(2).stderr(format!(
-            "error: out: there is a {name} already, which a run would replace: --out starts elsewhere\n"
+            "error: out: there is a {name} already, which a run would replace: --out writes elsewhere\n"
         ));
         assert_eq!(read("victim"), "mine");
         std::fs::remove_dir_all(place.path("out")).unwrap();

@@ -96,7 +96,7 @@ pub fn compare(
 /// The estimates of two sides of one build, line by line, with whether it is an engine's mean: what is different about them is noise.
 ///
 /// # Errors
-/// As [`compare`].
+/// Compares as [`compare`] does.
 pub(crate) fn estimates(
     baseline: &Subject<'_>,
     candidate: &Subject<'_>,
@@ -124,7 +124,7 @@ fn nothing_in_common(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Refused
     if baseline.engines().is_disjoint(&candidate.engines()) {
         what += &format!(": engines are paired by name, and {one}, {other}");
         if baseline.run.is_none() || candidate.run.is_none() {
-            what += ": --engine NAME calls a tool's otherwise";
+            what += ": rename a tool's engine with --engine NAME";
         }
     }
     Refused(what)

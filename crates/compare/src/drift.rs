@@ -29,7 +29,7 @@ impl Drift {
         let timed = metrics.filter(|metric| *metric != Metric::Memory);
         for record in records {
             let Some((why, size)) = record.gpu.as_ref().and_then(throttled) else { continue };
-            let what = format!("replicate {}: the GPU's clocks were held down: {why}", record.replicate + 1);
+            let what = format!("replicate {}: the GPU throttled: {why}", record.replicate + 1);
             for metric in timed.clone() {
                 drift.entry(metric).or_default().push(Self { what: what.clone(), size: size / count });
             }

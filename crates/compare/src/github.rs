@@ -44,8 +44,10 @@ fn warning(report: &Report, statements: &[Statement]) -> Option<String> {
     let inconclusive: Vec<&Statement> =
         statements.iter().filter(|statement| statement.verdict == Some(Verdict::Inconclusive)).collect();
     let needs: Vec<usize> = inconclusive.iter().filter_map(|statement| statement.replicates_needed).collect();
-    let enough =
-        needs.iter().max().map(|count| format!("{count} replicates a side would do for {}", needs.len()));
+    let enough = needs
+        .iter()
+        .max()
+        .map(|count| format!("{count} replicates per side would be enough for {}", needs.len()));
     let drifted = inconclusive.iter().filter(|statement| statement.drifted).count();
     let drifted = (drifted > 0).then(|| format!("{drifted} drifted"));
     let count = (!inconclusive.is_empty())

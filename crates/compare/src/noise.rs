@@ -60,7 +60,7 @@ impl Noise {
         let all = || estimates.iter().map(|(_, _, estimate)| estimate);
         let Some(replicates) = all().filter_map(Estimate::replicates).min() else {
             return Err(Refused(format!(
-                "{}: no cell has two replicates a side: noise takes --replicates 2 or more",
+                "{}: no cell has two replicates per side: noise needs --replicates 2 or more",
                 baseline.name
             )));
         };
@@ -80,7 +80,7 @@ impl Noise {
         let Self { replicates, metrics, off } = self;
         let mut text = format!("{:<42}{:>7}  {replicates} replicates hold", "metric", "lines");
         let heads = THRESHOLDS.map(|share| format!("{:>8}", threshold(share)));
-        let _ = writeln!(text, "   replicates a side for{}", heads.concat());
+        let _ = writeln!(text, "   replicates per side for{}", heads.concat());
         for MetricNoise { metric, lines, holds, needs } in metrics {
             let needs = needs.map(|need| need.map_or_else(|| "   >1000".into(), |need| format!("{need:>8}")));
             let width = format!("{replicates} replicates hold").len();

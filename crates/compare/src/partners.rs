@@ -87,7 +87,7 @@ pub(crate) fn matched<'t>(
     let ranks_differ = |table| candidate.tables.iter().any(|other| differ_in_ranks(table, other));
     Err(Refused(if baseline.tables.iter().any(ranks_differ) {
         format!(
-            "can't compare {} with {}: one side is rank 0 only, the other is a whole model or another number of ranks: {} and {}",
+            "can't compare {} with {}: one is rank 0 only, the other the whole model or another number of ranks: {} and {}",
             names[0], names[1], titles[0], titles[1]
         )
     } else {

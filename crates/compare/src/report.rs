@@ -7,7 +7,7 @@ use results::Metric;
 
 use crate::Missing;
 
-/// A candidate held against its baseline.
+/// A candidate compared with its baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The baseline, as the user named it.
@@ -16,7 +16,7 @@ pub struct Report {
     pub candidate: String,
     /// What is different about the two, beside their figures.
     pub differences: Vec<Difference>,
-    /// What a reader must know, one line each.
+    /// The notes, one line each.
     pub notes: Vec<String>,
     /// The tables that both have.
     pub tables: Vec<ComparedTable>,

@@ -111,7 +111,7 @@ impl<'t> Sides<'t> {
         Self { row, by_metric, drift, memory_read }
     }
 
-    /// As tables print it: of a run's row the mean of all samples that were measured.
+    /// The side as tables print it: the mean of all samples of a run's row.
     fn printed(row: &'t ResultRow<'t>, other: Option<&ResultRow<'_>>) -> Self {
         let side = |column: Column| {
             let is_same = other.is_none_or(|other| match column {

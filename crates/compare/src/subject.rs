@@ -54,7 +54,7 @@ impl<'a> Subject<'a> {
     pub fn from_run(run: &'a Run) -> Result<Self, Refused> {
         let ([environment], [settings]) = (&run.environments[..], &run.settings[..]) else {
             return Err(Refused(format!(
-                "{}: its cells were measured in {} different ways (--allow-mixed): they are no side of a comparison",
+                "{}: its cells were measured in {} different ways (--allow-mixed), so it can't be compared",
                 run.dir,
                 run.environments.len()
             )));
@@ -116,7 +116,7 @@ fn refuse_duplicates(tables: &[ResultTable<'_>]) -> Result<(), Refused> {
                 |(other, first): &&(usize, &ResultRow<'_>)| *other == index || share_figure(first, row);
             if let Some((_, ResultRow { line: first, .. })) = others.iter().find(is_twice) {
                 return Err(Refused(format!(
-                    "{}:{line}: {engine} {size} stands there twice, in line {first} too: which of the two counts is not known; remove one",
+                    "{}:{line}: {engine} {size} appears twice, first in line {first}: remove one",
                     table.file
                 )));
             }

@@ -26,6 +26,6 @@ fn a_run_that_was_measured_in_two_ways_is_no_side() {
     let refused = Subject::from_run(&run).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "mixed: its cells were measured in 2 different ways (--allow-mixed): they are no side of a comparison"
+        "mixed: its cells were measured in 2 different ways (--allow-mixed), so it can't be compared"
     );
 }

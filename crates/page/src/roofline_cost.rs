@@ -6,7 +6,7 @@ use results::{Run, Table};
 
 use crate::scene::MeasuredRow;
 
-/// What a table's cells are held against.
+/// The peaks and costs that a table's cells are compared with.
 pub(crate) struct RooflineScale<'a> {
     config: LlamaConfig,
     pub(crate) precision: Precision,
@@ -32,7 +32,7 @@ impl Work {
 }
 
 impl<'a> RooflineScale<'a> {
-    /// What a run's table is held against; `None` where the model's config is not known.
+    /// The scale of a run's table; `None` where the model's config is not known.
     pub(crate) fn new(run: &'a Run, table: &Table) -> Option<Self> {
         let config = TensorParallel::first_of(table.config.as_ref()?, table.key.ranks.one_rank_of()).ok()?;
         let beside = table.records().filter_map(|record| record.read_bytes_per_second);

@@ -71,7 +71,7 @@ pub struct Comparison {
 /// The runs, with what is the same in all plots.
 pub(crate) struct Scene<'a> {
     pub(crate) runs: Vec<&'a Run>,
-    /// In the order in which they are met first.
+    /// The engines, in order of first appearance.
     engines: IndexSet<&'a str>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Scene<'a> {
 pub(crate) struct Group<'a> {
     /// The tables' heading, or the model where they differ.
     pub(crate) title: String,
-    /// In links and file names.
+    /// Its name in links and file names.
     pub(crate) id: String,
     /// Each with its run's index.
     pub(crate) tables: Vec<(usize, &'a Table)>,
@@ -194,7 +194,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// At most `count` of them: the first, the last, and evenly between.
+/// Thins a slice to at most `count`: the first, the last, and evenly spaced ones between.
 pub(crate) fn thinned<T: Copy>(all: &[T], count: usize) -> Vec<T> {
     if all.len() <= count {
         return all.to_vec();

@@ -194,7 +194,7 @@ fn the_picture_in_the_readme_is_of_the_kept_run() {
 }
 
 #[test]
-fn what_the_audit_finds_stands_first() {
+fn audit_findings_come_first() {
     let published = include_str!("../../../results/published/llama2-a100.md");
     let document = results::published::parse(published, "llama2-a100.md").unwrap();
     let tables: Vec<_> =

@@ -37,7 +37,7 @@ pub(crate) fn benchmarks(input: &ExportInput<'_>, kind: Kind) -> (Vec<Benchmark>
                 if names.insert(name.clone()) {
                     benchmarks.push(Benchmark { name, figure, is_scripted: cell.is_scripted });
                 } else {
-                    remarks.push(format!("{name}: there twice, the second is left out"));
+                    remarks.push(format!("{name}: appears twice, the second is left out"));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Cells and their figures, as formats need them that know no tables.
+//! Cells and their figures, for formats without tables.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -111,7 +111,7 @@ impl<'a> CellTable<'a> {
             remarks.push(format!("{}: no figures, left out: {}", self.title, self.ended.join(", ")));
         }
         if self.other_columns > 0 {
-            remarks.push(format!("{}: columns beside the published ones are left out", self.title));
+            remarks.push(format!("{}: columns other than the published ones are left out", self.title));
         }
         let (these, others) = match kind {
             Kind::Latencies => ("latency", "throughputs"),
@@ -119,8 +119,7 @@ impl<'a> CellTable<'a> {
         };
         let alone: usize = self.cells.iter().map(|cell| cell.others_alone(kind)).sum();
         if alone > 0 {
-            remarks
-                .push(format!("{}: {others} without a {these} beside them, left out: {alone}", self.title));
+            remarks.push(format!("{}: {others} without a matching {these}, left out: {alone}", self.title));
         }
         let zeros: usize = self.cells.iter().map(|cell| cell.unsound(kind)).sum();
         if zeros > 0 {
@@ -132,8 +131,9 @@ impl<'a> CellTable<'a> {
         };
         if self.cells.iter().any(|cell| !cell.row.generation_length.is_known() && depends(cell)) {
             let title = &self.title;
-            remarks
-                .push(format!("{title}: generations are taken for 256 tokens: --generation-length says it"));
+            remarks.push(format!(
+                "{title}: generations are assumed to have 256 tokens; give --generation-length"
+            ));
         }
         remarks.extend(self.scripted());
         remarks

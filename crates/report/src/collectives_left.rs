@@ -1,4 +1,4 @@
-//! What a published table of several devices leaves for collectives: its latencies less those of rank 0's part alone.
+//! The time that a published table of several devices leaves for collectives: its latencies minus those of rank 0 alone.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,7 @@ pub struct CollectivesLeft {
     pub there: String,
     /// The cells that both tables have.
     pub rows: Vec<LeftRow>,
-    /// What a reader must know, one line each.
+    /// The notes, one line each.
     pub notes: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ impl CollectivesLeft {
         }
     }
 
-    /// As markdown, to stand under the tables.
+    /// Writes markdown that stands under the tables.
     pub fn to_markdown(&self) -> String {
         let mut text =
             format!("\n**Left for collectives: {}, less rank 0 alone**\n\n", escape_markdown(&self.there));

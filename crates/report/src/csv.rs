@@ -1,10 +1,10 @@
-//! `summary.csv`: the published columns and texts, then how far they can be trusted.
+//! `summary.csv`: the published columns, then outcomes and statistics.
 
 use results::{COLUMNS, Efficiency, Figures, Row, Table, csv_field, format_g10, published};
 
 use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
 
-/// What follows the published columns. New columns come last, so that what reads a column by its place keeps working.
+/// The columns after the published ones. New columns come last, so that readers of a column by its place keep working.
 const MORE: [&str; 40] = [
     "Outcome",
     "Phase",

@@ -12,12 +12,12 @@ pub enum ExportInput<'a> {
     Document(&'a Document),
 }
 
-/// What was written, and what could not be.
+/// The text that was written, and remarks on what could not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
     /// The text in the format.
     pub text: String,
-    /// What of the input is not in it, or not as a reader may expect, one line each.
+    /// What is missing from the text or may surprise a reader, one line each.
     pub remarks: Vec<String>,
 }
 

@@ -65,7 +65,7 @@ fn row(row: &Row) -> Value {
     Value::Object(fields)
 }
 
-/// What a published row does not say.
+/// The fields that a published row lacks.
 fn measured(row: &Row) -> Value {
     let failure = row.failure();
     json!({

@@ -1,5 +1,5 @@
 //! Tables as text. An [`Exporter`] writes runs or published tables in one format: [`Markdown`], [`Csv`], [`Json`] and [`Terminal`]
-//! as tables, the others as other tools read figures. Beside them a published table held against a run's ([`reproduction`]), and
+//! as tables, the others as other tools read figures. It also compares a published table with a run's ([`reproduction`]), and says
 //! what it leaves for collectives ([`CollectivesLeft`]).
 
 mod bencher;

@@ -1,4 +1,4 @@
-//! A published table beside the same rows measured here: the ratio of each latency, and a verdict.
+//! A published table compared with the same rows measured here: the ratio of each latency, and a verdict.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use protocol::{CellSize, FailureKind};
 use results::{Column, ResultRow, ResultTable, escape_markdown, format_g10};
 
-/// How a row measured here stands to the published one.
+/// The verdict on a row measured here, compared with the published one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Every latency is within the tolerance, or both ran out of memory.
@@ -26,7 +26,7 @@ pub enum Verdict {
     ImpossibleThere,
     /// It ended otherwise here.
     Ended(&'static str),
-    /// Measured, but with nothing that it could be held against, and why.
+    /// Measured, but not comparable, and why.
     NotComparable(String),
     /// Not measured, and why.
     NotRun(String),
@@ -49,7 +49,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What is known of a published row before it is compared.
+/// Facts about a published row that are known before it is compared.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Known {
     /// Why it can't run here.
@@ -82,13 +82,13 @@ pub struct Reproduction {
     pub tolerance: f64,
     /// The rows, in the published order.
     pub rows: Vec<ReproducedRow>,
-    /// What a reader must know, one line each.
+    /// The notes, one line each.
     pub notes: Vec<String>,
 }
 
 impl Reproduction {
-    /// Holds `here` against the rows of `there` that `known` knows of, the others are left out. `other_kind` says why
-    /// ratios between the two are no verdict: another device, precision or model.
+    /// Compares `here` with the rows of `there` that `known` knows; the others are left out. `other_kind` says why ratios
+    /// between the two give no verdict: another device, precision or model.
     pub fn new(
         there: &ResultTable<'_>,
         here: Option<&ResultTable<'_>>,
@@ -127,7 +127,7 @@ impl Reproduction {
         (!verdicts.is_empty()).then(|| verdicts.iter().all(|&holds| holds))
     }
 
-    /// As markdown: ratios and verdicts, then how often each verdict is there.
+    /// Writes markdown: ratios and verdicts, then the count of each verdict.
     pub fn to_markdown(&self) -> String {
         let mut text = format!("## {}: here / there\n\n", escape_markdown(&self.there));
         if let Some(here) = &self.here {

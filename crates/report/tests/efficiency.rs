@@ -1,4 +1,4 @@
-//! The table under the documents': shares of what the device was measured to do.
+//! The efficiency table: shares of the peaks of the device.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn several_devices_can_do_several_times_as_much() {
 }
 
 #[test]
-fn of_one_rank_alone_the_rank_s_bytes_and_operations_count_on_one_device() {
+fn one_rank_alone_counts_its_own_bytes_and_operations_on_one_device() {
     let config = LlamaConfig::parse(MODEL, "llama2-15m.json").unwrap();
     let first = llama::TensorParallel::first_of(&config, Some(2)).unwrap();
     let of = |one_rank, world_size| {
@@ -160,7 +160,7 @@ fn h100() -> Table {
 }
 
 #[test]
-fn mbu_is_databricks_and_mfu_is_palm_s_on_the_h100_that_is_kept() {
+fn mbu_follows_databricks_and_mfu_follows_palm_on_the_kept_h100_run() {
     let table = h100();
     let cell = |engine: &str, batch: u32, prompt: u32| {
         let is_it = |row: &&results::Row| {
@@ -214,7 +214,7 @@ fn a_second_table_stands_under_the_first() {
     insta::assert_snapshot!("efficiency_markdown", report::markdown::write(&tables));
     insta::assert_snapshot!("efficiency_terminal", report::terminal::write(&tables, Some(100)));
     let document = results::published::parse(&report::markdown::write(&tables), "table.md").unwrap();
-    assert_eq!(document.tables().count(), 1, "it is none of the documents' tables");
+    assert_eq!(document.tables().count(), 1, "the efficiency table is no published table");
 }
 
 /// A cell that a GPU of 400 W decoded.
@@ -323,7 +323,7 @@ fn locked_clocks_are_noted() {
 }
 
 #[test]
-fn decode_is_held_against_what_memory_gave_beside_each_replicate() {
+fn decode_is_compared_with_the_bandwidth_measured_with_each_replicate() {
     let replicate = |replicate, read_bytes_per_second| Measurement {
         replicate,
         read_bytes_per_second,

@@ -1,4 +1,4 @@
-//! What other tools are given, held against what their parsers take.
+//! Exports for other tools, checked against what their parsers accept.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -159,7 +159,7 @@ fn the_same_benchmark_twice_is_said() {
     let Exported { text, remarks } = Bencher.write(&ExportInput::Runs(&runs));
     assert_eq!(text.matches("/ prompt\"").count(), 1);
     assert!(
-        remarks.iter().any(|remark| remark.ends_with("/ 1x16 / prompt: there twice, the second is left out"))
+        remarks.iter().any(|remark| remark.ends_with("/ 1x16 / prompt: appears twice, the second is left out"))
     );
 }
 
@@ -228,7 +228,7 @@ fn parse(line: &str) -> Line<'_> {
 }
 
 #[test]
-fn go_s_text_is_a_line_for_each_replicate() {
+fn go_text_has_a_line_for_each_replicate() {
     let text = write(&GoBenchmark, records()).text;
     let lines: Vec<Line<'_>> = text.lines().map(parse).collect();
     let of = |parts: &[&str]| {
@@ -251,7 +251,7 @@ fn go_s_text_is_a_line_for_each_replicate() {
 }
 
 #[test]
-fn no_engine_s_name_forges_a_line_or_is_another_s() {
+fn engine_names_forge_no_line_and_stay_distinct() {
     let names = [
         "a b",
         "a%20b",
@@ -322,7 +322,7 @@ const COMPARED: &str = "cpu_info gpu_info backends n_gpu_layers n_cpu_moe tensor
     flash_attn n_prompt n_gen n_depth fit_target fit_min_ctx build_commit test_time avg_ts use_mmap";
 
 #[test]
-fn llama_bench_s_records_are_whole() {
+fn llama_bench_records_are_complete() {
     let text = write(&LlamaBench::JsonLines, records()).text;
     let array = write(&LlamaBench::Json, records()).text;
     let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

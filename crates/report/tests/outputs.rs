@@ -177,7 +177,7 @@ fn every_throughput_is_its_formula() {
 }
 
 #[test]
-fn fewer_prompt_runs_than_the_documents_are_said() {
+fn fewer_prompt_runs_than_published_are_noted() {
     let notes = |runs: &[usize]| {
         let cells = runs.iter().zip(1..).map(|(&runs, batch_size)| {
             with_cell(measured("onnxruntime", batch_size, 16, 256), |cell| {
@@ -196,7 +196,7 @@ fn fewer_prompt_runs_than_the_documents_are_said() {
 }
 
 #[test]
-fn how_many_runs_it_took_to_know_a_mean_is_said_and_where_it_is_not_known() {
+fn early_stops_and_unconverged_means_are_noted() {
     let procedure = |generations| Procedure {
         warmup_runs: 5,
         prompt_runs: 100,
@@ -274,7 +274,7 @@ fn replicates_are_one_row_and_one_failure_among_them_shows() {
 }
 
 #[test]
-fn what_an_engine_says_of_all_its_cells_stands_under_them_once() {
+fn an_engine_note_on_all_cells_appears_once() {
     let said = |replicate, notes: &[&str]| Measurement {
         replicate,
         ..with_cell(measured("llama-cpp", 1, 16, 256), |cell| {
@@ -295,7 +295,7 @@ fn what_an_engine_says_of_all_its_cells_stands_under_them_once() {
 }
 
 #[test]
-fn a_verification_is_told_under_the_table_whose_engines_it_is_of() {
+fn a_verification_is_noted_under_its_own_table() {
     let single = measured("pytorch-eager", 1, 16, 256);
     let half = with_key(single.clone(), |key| key.precision = Precision::Bf16);
     let half = Measurement { part: 2, ..half };
@@ -306,7 +306,7 @@ fn a_verification_is_told_under_the_table_whose_engines_it_is_of() {
 }
 
 #[test]
-fn a_table_s_records_stand_in_the_order_in_which_they_were_measured() {
+fn records_of_a_table_keep_the_order_of_measurement() {
     let record = |engine: &str, replicate| Measurement { replicate, ..measured(engine, 1, 16, 256) };
     let there_and_back = [record("a", 0), record("b", 0), record("b", 1), record("a", 1)];
     let table = &tables(there_and_back.to_vec(), &[], &[environment()])[0];

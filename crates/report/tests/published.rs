@@ -10,7 +10,7 @@ use results::published::{Document, Piece, PublishedTable, csv, json, markdown};
 const PUBLISHED: &str = include_str!("../../../results/published/llama2-a100.md");
 const SECOND: &str = include_str!("../../../results/published/llama2-a100-2024.md");
 
-/// Through every format and back to markdown.
+/// Converts through every format and back to markdown.
 fn around(text: &str) -> String {
     let document = markdown::parse(text, "a.md").unwrap();
     let document = csv::parse(&csv::write(&document), "a.csv").unwrap();
@@ -64,7 +64,7 @@ fn the_second_edition_keeps_its_own_names_and_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn a_run_s_json_is_read_back() {
+fn json_of_a_run_is_read_back() {
     let measurements = include_str!("../../../results/llama2-15m-fp32-cpu/measurements.jsonl");
     let measurements: Vec<_> =
         measurements.lines().map(|line| protocol::Measurement::from_json(line.as_bytes()).unwrap()).collect();
@@ -123,7 +123,7 @@ fn windows_line_ends_text_around_and_odd_rows_come_back() {
 }
 
 #[test]
-fn a_run_s_summary_is_read() {
+fn the_summary_of_a_run_is_read() {
     let text = include_str!("../../../results/llama2-15m-fp32-cpu/summary.csv");
     let document = csv::parse(text, "summary.csv").unwrap();
     let expected = include_str!("../../../results/llama2-15m-fp32-cpu/table.md");

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_t_act_stays() {
+    fn harmless_text_stays() {
         for text in [
             "torch_compile_cuda",
             "R&D & more",

@@ -1,4 +1,4 @@
-//! Numbers as the documents print them.
+//! Numbers as the published tables print them.
 
 /// C's `%.10g` (ISO C 7.21.6.1): ten significant digits, no trailing zeros, an exponent below 1e-4 and from 1e10.
 pub fn format_g10(number: f64) -> String {

@@ -10,7 +10,7 @@ const GAP: usize = 2;
 /// A column of a [`ScreenTable`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScreenColumn {
-    /// What stands above it.
+    /// The text above it.
     pub header: String,
     /// What it is called where it is left out.
     pub name: String,

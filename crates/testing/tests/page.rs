@@ -36,6 +36,8 @@ fn environment() -> String {
     let mut environment: serde_json::Value =
         serde_json::from_str(&sample(&format!("{RUN}/environment.json"))).unwrap();
     let peak = json!({"per_second": 4e10, "by": "onnxruntime"});
+    // What runs of earlier versions call them.
+    environment.as_object_mut().unwrap().remove("ceilings");
     environment["peaks"] = json!({"device": "cpu", "read_bytes": peak, "flops": {"fp32": peak}});
     environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
     environment.to_string()

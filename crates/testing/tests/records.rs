@@ -62,6 +62,8 @@ fn environment() -> String {
     environment["differs_from_first_part"] = json!(["seed: 0, here 1"]);
     environment["engines"].as_object_mut().unwrap().retain(|name, _| name == "onnxruntime");
     let peak = json!({"per_second": 4e10, "by": "onnxruntime"});
+    // What runs of earlier versions call them.
+    environment.as_object_mut().unwrap().remove("ceilings");
     environment["peaks"] = json!({"device": "cpu", "read_bytes": peak, "flops": {"fp32": peak}});
     environment.to_string()
 }

@@ -28,8 +28,8 @@ pub fn write(report: &Report) -> String {
     ));
     let headings = headings(report);
     let differences = report.differences.iter().map(format::difference);
-    page.push(list("\nDifferent beside the figures:\n\n", differences));
-    page.push(list("\nTo be known:\n\n", report.notes.iter().cloned()));
+    page.push(list("\nDifferences besides the figures:\n\n", differences));
+    page.push(list("\nNotes:\n\n", report.notes.iter().cloned()));
     let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
         let texts = format::missing(&table.missing);
         texts.into_iter().map(move |text| format!("{heading}: {text}"))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use results::counted;
+
 /// GitHub's longest comment, in characters; here in bytes, of which there are as many or more. Less what a gate writes
 /// above: its marker and its name (`scripts/action.py`).
 pub(super) const LIMIT: usize = 65_536 - 256;
@@ -50,7 +52,7 @@ impl Page {
         self.text.push_str(&block.before);
         self.text.extend(block.rows.into_iter().take(fitting));
         if left_out > 0 {
-            let _ = writeln!(self.text, "\n{left_out} more were left out: a comment has no room for them.");
+            let _ = writeln!(self.text, "\n{left_out} more are left out: a comment has no room for them.");
         }
         self.text.push_str(block.after);
     }
@@ -61,7 +63,9 @@ impl Page {
             let Self { tables_left_out: tables, rows_left_out: rows, .. } = self;
             let _ = writeln!(
                 self.text,
-                "\nLeft out, for want of room: {tables} whole tables or lists, {rows} rows."
+                "\nLeft out for lack of room: {} and {}.",
+                counted(tables, "table or list"),
+                counted(rows, "row")
             );
         }
         self.text

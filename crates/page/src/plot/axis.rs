@@ -23,7 +23,7 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to beyond the largest of `values`; logarithmic where they differ too much.
+    /// An axis from 0 to beyond the largest of `values`; logarithmic where they differ too much.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let (least, largest) = range(values);
         if largest > least * LOG_FROM { Self::log(least, largest) } else { Self::linear(0.0, largest) }
@@ -83,7 +83,7 @@ impl Axis {
         Self { low: least / margin, high: largest * margin, is_log: true, ticks }
     }
 
-    /// From `low` to `high` with these ticks.
+    /// An axis from `low` to `high` with these ticks.
     pub(crate) fn with_ticks(low: f64, high: f64, is_log: bool, ticks: Vec<(f64, String)>) -> Self {
         Self { low, high, is_log, ticks }
     }

@@ -72,7 +72,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// Of a width and height in pixels.
+    /// A canvas of a width and height in pixels.
     pub(crate) fn new(size: (u32, u32), pen: &Pen) -> Self {
         Self { size: (size.0 * PARTS as u32, size.1 * PARTS as u32), pen: pen.clone() }
     }

@@ -13,7 +13,7 @@ pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
 
 /// Sizes of text in pixels; `plot.css` has them, too.
 pub(crate) const NORMAL: f64 = 11.0;
-/// Of text in a cell.
+/// The size of text in a cell.
 pub(crate) const SMALL: f64 = 9.5;
 const TITLE: f64 = 12.0;
 

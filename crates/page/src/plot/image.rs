@@ -9,7 +9,7 @@ use resvg::{tiny_skia, usvg};
 use super::{Panel, Plot, palette, text};
 use crate::Error;
 
-/// Between panels, and around all.
+/// The gap between panels and around them.
 const GAP: u32 = 16;
 
 /// Pixels of an image for one of the plot.

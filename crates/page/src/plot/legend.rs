@@ -14,7 +14,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Of the usual width.
+    /// A key of the usual width.
     pub(crate) fn new(sign: &str, words: &str) -> Self {
         Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned() }
     }
@@ -34,7 +34,7 @@ impl Legend {
         Self(group.series().into_iter().map(key).collect())
     }
 
-    /// As SVG in lines of at most `width` pixels, and its height.
+    /// Writes SVG in lines of at most `width` pixels; returns it with its height.
     pub(crate) fn svg(&self, width: f64) -> (String, f64) {
         let (mut body, mut x, mut y) = (String::new(), 0.0, 0.0);
         for Key { sign, width: sign_width, words } in &self.0 {

@@ -9,7 +9,7 @@ type Spread = fn(&Figures) -> (f64, f64);
 
 /// A figure of a cell.
 pub(crate) struct Measure {
-    /// In links and file names.
+    /// Its name in links and file names.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
     /// The figure and its unit, for an axis.

@@ -223,7 +223,7 @@ pub(crate) fn kept() -> AuditedRun {
     AuditedRun { run: Run::read(&dir).unwrap(), audit: audit::Report::default() }
 }
 
-/// The second of two runs held against the first.
+/// Compares the second of two runs with the first.
 pub(crate) fn comparison(baseline: &AuditedRun, candidate: &AuditedRun) -> page::Comparison {
     let [baseline, candidate] = [&baseline.run, &candidate.run];
     let [first, second] = [baseline, candidate].map(|run| compare::Subject::from_run(run).unwrap());

@@ -1,4 +1,4 @@
-//! What devices can do at most, by their makers' documents: `hardware.toml`.
+//! Peaks of devices by their datasheets: `hardware.toml`.
 
 mod device;
 
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datasheet_s_peaks_are_of_the_driver_s_name_and_without_headroom() {
+    fn datasheet_peaks_follow_the_name_of_the_driver_without_headroom() {
         let gpu = |name: &str, gib: f64, mig| {
             let bytes = (gib * f64::from(1 << 30)) as u64;
             let text = format!(r#"{{"name": "{name}", "memory_bytes": {bytes}, "driver_version": ""}}"#);

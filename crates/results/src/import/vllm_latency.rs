@@ -37,7 +37,7 @@ impl Importer for VllmLatency {
         options: &ReadOptions,
     ) -> Result<Imported, ImportError> {
         let [place] = records else {
-            return Err(ImportError::of_file("several records: split them, for each is of other lengths"));
+            return Err(ImportError::of_file("several records of different lengths: split them"));
         };
         let record: LatencyRecord = place.read()?;
         let mean = place.positive("avg_latency", record.avg_latency)?;

@@ -99,7 +99,7 @@ impl Cell {
         self.clone().shifted(self.power - power).with_power(power)
     }
 
-    /// As printed, in the unit of its header.
+    /// The printed text, in the unit of its header.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -202,7 +202,7 @@ fn split_spread(text: &str) -> Result<Parts<'_>, String> {
     let is_number = ungrouped(width, true).is_ok_and(|width| Cell::from_number(&width).is_some());
     let is_unit = spread_unit.is_none_or(|unit| unit == "%" || unit_kind(unit).is_some());
     if !is_number || !is_unit {
-        return Err("what stands behind the figure is no spread: move it to a column of its own".into());
+        return Err("the text after the figure is no spread: move it to a column of its own".into());
     }
     // `11.97 ± 0.03 ms`: the unit of both.
     let shared = spread_unit.filter(|unit| *unit != "%" && !text.ends_with(')'));

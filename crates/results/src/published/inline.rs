@@ -72,7 +72,7 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
                 "sub" if place == Place::Figure => {
                     return Err("a subscript: write the figure, and a footnote as [^1]");
                 }
-                "s" | "del" | "strike" => return Err("struck out: write what counts, or N/A"),
+                "s" | "del" | "strike" => return Err("struck out: write the valid figure, or N/A"),
                 name if is_formatting(name) => {}
                 _ => text.push_str(&tag),
             },
@@ -83,7 +83,7 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
             _ if is_hidden => {}
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             Event::SoftBreak | Event::HardBreak => text.push(' '),
-            Event::Start(Tag::Strikethrough) => return Err("struck out: write what counts, or N/A"),
+            Event::Start(Tag::Strikethrough) => return Err("struck out: write the valid figure, or N/A"),
             Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => {
                 return Err("an image: write its figure");
             }

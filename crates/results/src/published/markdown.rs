@@ -166,9 +166,9 @@ fn opens_with_pipe(line: &str) -> bool {
 struct Line<'a> {
     number: usize,
     start: usize,
-    /// With its line end.
+    /// The line with its line end.
     raw: &'a str,
-    /// Without.
+    /// The line without it.
     content: &'a str,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn read_rows(columns: &Columns, raw: Vec<RawRow>, file: &str) -> Resu
             let first = *read.generation_length.get_or_insert(length);
             if first != length {
                 let what = format!(
-                    "{length} tokens, and {first} in rows above: a table has one generation length; split it"
+                    "{length} tokens, and {first} in rows above: a table has one generation length: split it"
                 );
                 return Err(error((column, what)));
             }

@@ -19,7 +19,7 @@ pub enum Piece {
     Table(PublishedTable),
 }
 
-/// A table of the documents' schema.
+/// A table of the published schema.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PublishedTable {
     /// The heading's text without its marks; empty where there is none.

@@ -65,7 +65,7 @@ pub fn refuse_foreign(dir: &Path, names: &[&str]) -> Result<(), StoreError> {
         Some(name) => {
             let dir = dir.display();
             Err(StoreError::Refused(format!(
-                "{dir}: there is a {name} already, which a run would replace: --out starts elsewhere"
+                "{dir}: there is a {name} already, which a run would replace: --out writes elsewhere"
             )))
         }
     }

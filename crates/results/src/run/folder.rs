@@ -55,7 +55,7 @@ impl RunFolder {
         if dir.join(environment_file(1)).exists() {
             let dir = dir.display();
             return Err(StoreError::Refused(format!(
-                "{dir}: there is a run already: --resume {dir} measures what it lacks, --out starts elsewhere"
+                "{dir}: there is a run already: --resume {dir} measures its missing cells, --out writes elsewhere"
             )));
         }
         folder.add_part(sweep, environment())?;
@@ -157,7 +157,7 @@ impl RunFolder {
         folder.measurements.set_len(folder.length).map_err(at(&path))?;
         let path = path.display();
         let warning = format!(
-            "{path}: the last record was cut off ({lost} bytes): dropped, its cell is measured again"
+            "{path}: the last record was incomplete ({lost} bytes) and is dropped; its cell is measured again"
         );
         Ok((folder, Some(warning)))
     }
@@ -191,7 +191,7 @@ impl RunFolder {
             let unrecorded = self.parts[index].unrecorded(&environment);
             return Ok((!unrecorded.is_empty()).then(|| {
                 format!(
-                    "{}: an earlier version did not record {}: whether they are the same now can't be checked",
+                    "{}: an earlier version did not record {}: can't check whether they are the same now",
                     self.dir.display(),
                     unrecorded.join(", ")
                 )

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_s_folder_of_the_same_name_is_left_alone() {
+    fn another_folder_of_the_same_name_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
         let run = place.path().join("run");
         let mut folder = begun(&run);

@@ -1,4 +1,4 @@
-//! How much of the device a cell made use of: shares of what it was measured to do at most and of its datasheet, memory, spread.
+//! Efficiency of a cell: shares of measured and datasheet peaks, memory, variation.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use super::{Figures, Row, Table};
 use crate::format_short;
 use crate::hardware::{Datasheet, Hardware, Peak};
 
-/// What efficiencies are shares of, and of what they are.
+/// The peaks that efficiencies are shares of.
 pub(super) struct Scale<'a> {
     config: LlamaConfig,
     precision: Precision,
@@ -24,7 +24,7 @@ pub(super) struct Scale<'a> {
 }
 
 impl<'a> Scale<'a> {
-    /// What the cells of a table are held against; `heading_part` is the environment of the heading's device. `None` where no peaks were
+    /// The peaks that the cells of a table are compared with; `heading_part` is the environment of the heading's device. `None` where no peaks were
     /// measured, and the device has no datasheet. Where rank 0 of several was measured alone, bytes and operations are those of
     /// its part.
     pub(super) fn new(
@@ -88,15 +88,15 @@ fn rate(per_second: f64, unit: &str) -> String {
 /// The datasheets, parsed once.
 static BUILT_IN: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
 
-/// How much of the device a cell made use of. Shares are of 1; docs/concepts/peaks.md defines each.
+/// Efficiency of a cell. Shares are of 1; docs/concepts/peaks.md defines each.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Efficiency {
-    /// Of the memory's measured bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV
+    /// Share of the measured memory bandwidth in decode: the bytes that its forwards must read at least (every weight once, and the KV
     /// cache) over their time and the measured peak: that beside the cell where all replicates have it, else the run's.
     pub decode_bandwidth: Option<f64>,
     /// What memory gave beside the cell, in bytes a second: the mean over its replicates.
     pub read_bytes_per_second: Option<f64>,
-    /// Of the measured FLOP/s in prefill: the operations that it takes at least over its time and the measured peak.
+    /// Share of the measured FLOP/s in prefill: its least operations over its time and the measured peak.
     pub prefill_flops: Option<f64>,
     /// The same over the measured sustained peak, where there is one: what the device does for seconds on end.
     pub prefill_sustained_flops: Option<f64>,
@@ -187,7 +187,7 @@ fn share_beside(replicates: &[Measurement], bytes: f64, devices: f64) -> Option<
 }
 
 const COLUMNS: [GridColumn; 15] = [
-    // A table whose first column is the engine is one of the documents'.
+    // A table whose first column is the engine would be read as a published table.
     column("Batch Size", Some(("batch", 0)), |row, _| Some(row.key.batch_size.to_string())),
     column("Prompt Length", Some(("prompt", 0)), |row, _| Some(row.key.prompt_length.to_string())),
     column("Engine", Some(("engine", 0)), |row, _| Some(row.key.engine.clone())),

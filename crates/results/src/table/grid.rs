@@ -1,16 +1,16 @@
-//! A further table of a run's cells, which stands under the published one.
+//! A second table of a run's cells, under the one with the published columns.
 
 use super::{Figures, Row, Table};
 
-/// A further table of a run's cells: caption, columns, rows. Columns without any figure are left out, and so are cells that were
+/// A second table of a run's cells: caption, columns, rows. Columns without any figure are left out, and so are cells that were
 /// not measured.
 #[derive(Debug, Clone)]
 pub struct Grid {
-    /// What stands above it.
+    /// The text above it.
     pub caption: String,
     /// Its columns.
     pub columns: Vec<&'static GridColumn>,
-    /// A text for each column.
+    /// The rows, with a text for each column.
     pub rows: Vec<Vec<String>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) const fn column(
 }
 
 impl GridColumn {
-    /// Whether it is of numbers.
+    /// Whether it has numbers.
     pub fn is_number(&self) -> bool {
         self.name != "Engine"
     }

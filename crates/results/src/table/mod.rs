@@ -36,9 +36,9 @@ pub struct Table {
     pub config: Option<LlamaConfig>,
     /// The cells.
     pub rows: Vec<Row>,
-    /// What the shares of [`Efficiency`] are of, in words; `None` where it was not measured.
+    /// The peaks of [`Efficiency`], in words; `None` where none is known.
     pub scale: Option<String>,
-    /// What a reader must know of them: [`NoteKind::Engine`] last.
+    /// The notes under it, [`NoteKind::Engine`] last.
     pub notes: Vec<Note>,
     /// Its records in their order: row, and place among the row's replicates.
     order: Vec<(usize, usize)>,

@@ -7,7 +7,7 @@ pub enum NoteSeverity {
     Wrong,
     /// A reason to doubt a figure.
     Caveat,
-    /// For information.
+    /// Information.
     Info,
 }
 
