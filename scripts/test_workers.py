@@ -210,7 +210,7 @@ class TheExtension(unittest.TestCase):
             [
                 "unknown option graph: this engine has attention, share",
                 'option attention: expected "sdpa" or "eager", found "flash"',
-                "device_memory_limit: this engine can't bound the device memory that it uses",
+                "device_memory_limit: this engine can't limit the device memory that it uses",
                 "one_rank: this engine can't measure one rank of several",
                 "prompt_ids: expected rows of one length",
                 "prompt_ids: expected ids below vocab_size (8), found 8",
@@ -394,7 +394,7 @@ class WithoutTheirPackages(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, '"flash" computes in fp16 and bf16 alone'):
             worker._allow_kernels("flash", "fp32")
         worker.device = "cpu"
-        with self.assertRaisesRegex(ValueError, '"cudnn" computes on a GPU alone, not on cpu'):
+        with self.assertRaisesRegex(ValueError, '"cudnn" runs only on a GPU, not on cpu'):
             worker._allow_kernels("cudnn", "fp16")
         self.assertIn("flash", worker.options["attention"])
         with mock.patch.dict(sys.modules, {"transformers": mock.MagicMock()}):

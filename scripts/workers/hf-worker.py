@@ -86,7 +86,7 @@ class HuggingFace(torch_device.TorchClock):
     def _allow_kernels(self, attention, precision):
         kernels = SDPA_KERNELS.get(attention, SDPA_KERNELS["sdpa"])
         if attention in ("cudnn", "flash") and self.device == "cpu":
-            raise ValueError(f'option attention: "{attention}" computes on a GPU alone, not on cpu')
+            raise ValueError(f'option attention: "{attention}" runs only on a GPU, not on cpu')
         if attention == "flash" and precision == "fp32":
             raise ValueError('option attention: "flash" computes in fp16 and bf16 alone, not in fp32')
         for kernel in ("cudnn", "flash", "mem_efficient", "math"):

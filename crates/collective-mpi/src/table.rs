@@ -14,7 +14,7 @@ use mpi::request::{Request, StaticScope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 
-/// What a thread that waits for long sleeps between two looks.
+/// The sleep between two checks of a thread that waits for long.
 const NAP: Duration = Duration::from_micros(200);
 /// Numbers summed at once: their second buffer fits into a cache, and MPI counts in `int`.
 const CHUNK: usize = 1 << 18;
@@ -37,7 +37,7 @@ static RANKS: OnceLock<Ranks> = OnceLock::new();
 /// MPI, until it is dropped.
 struct Alive(#[expect(dead_code, reason = "held for its end")] Universe);
 
-/// All ranks, twice: what is said between forwards must not meet the sums of a rank that is still in one.
+/// Two communicators of all ranks: messages between forwards must not mix with the sums of a rank that is still in one.
 struct Ranks {
     sums: SimpleCommunicator,
     control: SimpleCommunicator,

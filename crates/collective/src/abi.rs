@@ -10,7 +10,7 @@ pub const VERSION: u32 = 1;
 /// The type of the symbol.
 pub type GetTable = unsafe extern "C" fn() -> *const Table;
 
-/// What a rank is told of itself.
+/// A rank's place among the others.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
@@ -18,7 +18,7 @@ pub struct Place {
     pub rank: usize,
     /// How many there are.
     pub size: usize,
-    /// Which of those on this machine, from 0.
+    /// Its number among the ranks on this machine, from 0.
     pub local_rank: usize,
     /// How many are on this machine.
     pub local_size: usize,
@@ -39,11 +39,11 @@ pub struct Table {
     pub barrier: unsafe extern "C" fn() -> c_int,
     /// Gives every rank rank 0's bytes; waits without spinning.
     pub broadcast: unsafe extern "C" fn(bytes: *mut c_void, len: usize) -> c_int,
-    /// Gives every rank all ranks' `len` bytes. [`LATE`] where not all ranks came within so many seconds; negative: waits for
-    /// ever. What was begun can't be taken back: after that only `abort` may be called.
+    /// Gives every rank all ranks' `len` bytes. Returns [`LATE`] where not all ranks came within the given seconds; a negative
+    /// number waits for ever. After `LATE` only `abort` may be called.
     pub all_gather:
         unsafe extern "C" fn(mine: *const c_void, all: *mut c_void, len: usize, seconds: f64) -> c_int,
-    /// Ends MPI in order.
+    /// Shuts MPI down cleanly.
     pub finish: unsafe extern "C" fn(),
     /// Ends every rank.
     pub abort: unsafe extern "C" fn(code: c_int),

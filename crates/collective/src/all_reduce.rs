@@ -34,7 +34,7 @@ pub trait AllReduce: Send + Sync {
     /// often, with equally many numbers. On a GPU the sum is queued in the numbers' stream, and the host does not wait.
     ///
     /// # Errors
-    /// Where MPI or NCCL reports one; then the ranks can't go on together.
+    /// Fails where MPI or NCCL reports one; then the ranks can't go on together.
     ///
     /// # Safety
     /// The numbers are valid, aligned, and used by nobody else until the sum is made.

@@ -1,4 +1,4 @@
-//! The little of CUDA's driver API that collectives need.
+//! The few functions of CUDA's driver API that collectives need.
 
 use std::ffi::{c_int, c_void};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Ranks that can't be joined, or a sum over them that can't be made. The text says what to do where something can be done.
+/// Ranks that can't be joined, or an all-reduce that fails. The text says what to do, where something can be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectiveError(pub(crate) String);
 

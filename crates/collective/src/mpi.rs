@@ -58,7 +58,7 @@ impl Mpi {
         check("waiting for all ranks", unsafe { (self.table.barrier)() })
     }
 
-    /// Rank 0's bytes for every rank; as many on each.
+    /// Gives every rank rank 0's bytes; all ranks pass the same length.
     pub(crate) fn broadcast(&self, bytes: &mut [u8]) -> Result<(), CollectiveError> {
         let _waiting = watch::wait();
         // SAFETY: MPI is started; the bytes are valid and borrowed for the duration of the call.
@@ -119,7 +119,7 @@ impl AllReduce for HostAllReduce {
     unsafe fn all_reduce(&self, numbers: Numbers) -> Result<(), CollectiveError> {
         let Numbers { terms, sums, len, precision, .. } = numbers;
         if !std::ptr::eq(terms, sums) {
-            // SAFETY: the caller's promise: both are so long, and apart.
+            // SAFETY: the caller promises this length for both, and that they do not overlap.
             unsafe {
                 std::ptr::copy_nonoverlapping(
                     terms.cast::<u8>(),
@@ -131,7 +131,7 @@ impl AllReduce for HostAllReduce {
         let start = sums;
         let mut widened = self.widened.lock().unwrap_or_else(PoisonError::into_inner);
         widened.resize(if precision == Precision::Fp32 { 0 } else { len }, 0.0);
-        // SAFETY: the caller's promise: so many numbers of this kind, and nobody else uses them.
+        // SAFETY: the caller promises that many numbers of this kind, and exclusive use of them.
         unsafe {
             match precision {
                 Precision::Fp32 => self.mpi.all_reduce(std::slice::from_raw_parts_mut(start.cast(), len)),

@@ -1,4 +1,4 @@
-//! Where this rank is, for whoever asks while it may hang: on SIGUSR1 it says so on stderr, whatever it is doing.
+//! Tells where this rank is while it may hang: on SIGUSR1 it writes that to stderr, whatever it is doing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 

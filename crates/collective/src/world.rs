@@ -30,10 +30,10 @@ impl World {
         Self { place: Place { rank: 0, size: 1, local_rank: 0, local_size: 1 }, mpi: None }
     }
 
-    /// Joins the ranks that this process was started with, if it was with any.
+    /// Joins the ranks that this process was started with, if there are any.
     ///
     /// # Errors
-    /// Where MPI's part is not built or can't be started, or there are other ranks than it was told.
+    /// Fails where MPI's part is not built or can't be started, or the number of ranks differs from the environment's.
     pub fn join() -> Result<Self, CollectiveError> {
         let Ok(size) = std::env::var(WORLD_SIZE_VARIABLE) else { return Ok(Self::alone()) };
         let size: usize = size.parse().map_err(|_| {
@@ -72,7 +72,7 @@ impl World {
         self.place.local_size
     }
 
-    /// Whether there is but one rank.
+    /// Whether there is only one rank.
     pub fn is_alone(&self) -> bool {
         self.mpi.is_none()
     }
@@ -126,7 +126,7 @@ impl World {
         self.mpi.as_ref().map_or(Ok(()), |mpi| mpi.barrier())
     }
 
-    /// Gives every rank the text that rank 0 has; the others' is not looked at.
+    /// Gives every rank rank 0's text; the others' texts are ignored.
     pub fn broadcast(&self, text: Option<String>) -> Result<Option<String>, CollectiveError> {
         let Some(mpi) = &self.mpi else { return Ok(text) };
         const NONE: u64 = u64::MAX;
@@ -142,7 +142,7 @@ impl World {
         String::from_utf8(bytes).map(Some).map_err(CollectiveError::new)
     }
 
-    /// All ranks' texts, of which as many bytes are kept as fit; `None` where not all ranks gave one within `limit`: then
+    /// All ranks' texts, cut to the bytes that fit; `None` where not all ranks gave one within `limit`: then
     /// nothing but [`World::abort`] is left.
     pub fn gather(
         &self,
@@ -169,7 +169,7 @@ impl World {
         std::process::exit(1)
     }
 
-    /// Leaves in order: all ranks call this, and compute no more.
+    /// Leaves cleanly: all ranks call this, and compute no more.
     pub fn finish(&self) {
         if let Some(mpi) = &self.mpi {
             mpi.finish();

@@ -1,4 +1,4 @@
-//! The JSON Schema of the worker protocol accepts all that is said in a session with a worker.
+//! The JSON Schema of the worker protocol accepts every message of a session with a worker.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,5 @@
-//! The sum over all ranks as an operator of ONNX Runtime: `llama2_bench.AllReduce`, one input, one output of its shape. It is
-//! made in place wherever nothing else needs the input, on a GPU in the session's own stream.
+//! The all-reduce as an operator of ONNX Runtime: `llama2_bench.AllReduce`, one input, one output of its shape. It works
+//! in place wherever nothing else needs the input, and on a GPU in the session's own stream.
 
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
@@ -70,7 +70,7 @@ impl Operator for Sum {
         Ok(self.clone())
     }
 
-    /// Only what is known to have one shape is done in place.
+    /// Works in place only where both shapes are known to be equal.
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
         match context.inputs().first() {
             Some(shape) => context.set_output(0, shape),
@@ -107,7 +107,7 @@ impl Kernel for Sum {
 /// The stream that a kernel on a GPU works in.
 ///
 /// # Errors
-/// Where there is none: CUDA takes a null pointer for its legacy default stream, in which the sum would not wait for the terms.
+/// Fails where there is none: CUDA takes a null pointer for its legacy default stream, in which the sum would not wait for the terms.
 fn stream_of_gpu(stream: Option<NonNull<c_void>>) -> ort::Result<*mut c_void> {
     let missing = || ort::Error::new(format!("{ALL_REDUCE}: ONNX Runtime names no stream to work in"));
     stream.map(NonNull::as_ptr).ok_or_else(missing)
@@ -135,7 +135,7 @@ mod tests {
     use crate::library::Library;
     use crate::session::Settings;
 
-    /// A sum over one rank, which keeps what it was asked.
+    /// A sum over one rank, which keeps its terms.
     #[derive(Default)]
     struct Log(Mutex<Vec<(bool, usize)>>);
 

@@ -1,4 +1,4 @@
-//! One cell: a prompt, what a generation after it needs, and how far the generation is.
+//! One cell: a prompt, the buffers of a generation after it, and the generation's progress.
 
 use anyhow::{Result, ensure};
 use ort::session::IoBinding;
@@ -61,12 +61,12 @@ impl Forward {
         Ok(Self { binding, logits, selection })
     }
 
-    /// Has the next run write to `logits`. Those of the last run stay until [`Forward::keep`].
+    /// Makes the next run write to `logits`. Those of the last run stay until [`Forward::keep`].
     fn bind_logits(&mut self, logits: &mut DynTensor) -> ort::Result<()> {
         self.binding.bind_output("logits", logits)
     }
 
-    /// Makes `logits`, which are bound, those of the last run; the former ones go.
+    /// Makes `logits`, which are bound, the last run's; drops the former ones.
     fn keep(&mut self, logits: DynTensor) {
         // A selection holds the logits that it reads.
         self.selection = None;
@@ -233,7 +233,7 @@ impl Cell {
         Ok(logits.chunks(of_sequence).flat_map(|rows| &rows[of_sequence - vocab_size..]).copied().collect())
     }
 
-    /// Has the session give back the memory of a former cell's activations, which would count in the next one's peak:
+    /// Makes the session free the memory of a former cell's activations, which would count in the next one's peak:
     /// it does so at the end of a run, here of a single token.
     pub(crate) fn give_back_memory(model: &mut Model) -> Result<()> {
         let token = Prompt { batch_size: 1, length: 1, ids: vec![0] };

@@ -53,7 +53,7 @@ impl Functions {
         }
     }
 
-    /// An error of the driver in its own words.
+    /// An error with the driver's message.
     fn check(&self, code: Code) -> Result<()> {
         Ok(check_cuda(self.get_error_string, code)?)
     }
@@ -107,19 +107,19 @@ impl Stream {
         self.stream.cast()
     }
 
-    /// Waits for all that was asked of the stream.
+    /// Waits for all work in the stream.
     pub(crate) fn synchronize(&self) -> Result<()> {
         // SAFETY: the stream stays for as long as the process.
         unsafe { self.driver.check((self.driver.stream_synchronize)(self.stream)) }
     }
 
-    /// Waits for all that was asked of the GPU, in whichever stream.
+    /// Waits for all work on the GPU, in any stream.
     pub(crate) fn synchronize_device(&self) -> Result<()> {
         // SAFETY: the context is current, and stays.
         unsafe { self.driver.check((self.driver.context_synchronize)()) }
     }
 
-    /// Has the stream copy `bytes` bytes, behind all that was asked of it so far.
+    /// Queues a copy of `bytes` bytes in the stream.
     ///
     /// # Safety
     /// `bytes` bytes must be readable at `from` and writable at `to`, wherever they are, until the stream has copied them.
@@ -128,7 +128,7 @@ impl Stream {
         unsafe { self.driver.check((self.driver.copy)(to as Address, from as Address, bytes, self.stream)) }
     }
 
-    /// Puts a mark behind all that was asked of the stream so far.
+    /// Puts a mark behind all work in the stream so far.
     pub(crate) fn mark(&self) -> Result<()> {
         let [from, to] = self.marks.get();
         self.marks.set([to, from]);

@@ -57,7 +57,7 @@ impl Export {
             .write(&weights, &partial)
             .and_then(|()| fs::rename(&partial, &self.out).with_context(|| self.out.display().to_string()));
         if written.is_err() {
-            // What is left of it is of no use; that it can't be removed is not the error to report.
+            // A failure to remove the unfinished folder is not the error to report.
             let _ = fs::remove_dir_all(&partial);
         }
         written

@@ -1,4 +1,4 @@
-//! Which products of a layer are made as one, and the weights that this takes.
+//! Joins products of a layer, and the weights that they need.
 //!
 //! Products of the same input can be one product with the rows of all their weights: q, k and v; gate and up. A layer then has
 //! four products in place of seven. The larger ones read memory faster, and fewer nodes are launched.
@@ -20,7 +20,7 @@ impl Fused {
     /// Each on its own.
     pub(crate) const NONE: Self = Self { qkv: false, gate_up: false };
 
-    /// All that a model of `config` can have as one. Heads that attention needs wider than the model has them are widened
+    /// Joins all products that a model of `config` allows. Heads that attention needs wider than the model has them are widened
     /// one by one, so that q, k and v stay apart.
     pub(crate) fn most(config: &LlamaConfig) -> Self {
         Self { qkv: attention_head_dim(config) == config.head_dim, gate_up: true }
@@ -41,7 +41,7 @@ impl Fused {
     }
 }
 
-/// A weight of the graph: one of the model's, or several with as many columns, one below the other.
+/// A weight of the graph: one of the model's, or several with the same number of columns, one below the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GraphWeight {
     /// Its name in the graph.

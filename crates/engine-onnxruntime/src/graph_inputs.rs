@@ -1,7 +1,7 @@
-//! Inputs of decode forwards that stay where they are, and the CUDA graph that needs them so.
+//! Inputs of decode forwards that stay in one place, as a CUDA graph needs them.
 //!
-//! What changes from token to token is written there, on a GPU by copies in the stream that the forwards are in. An input that is
-//! bound anew from the host's memory would be copied in CUDA's default stream, and the whole device waited for.
+//! Values that change from token to token are written there, on a GPU by copies in the forwards' stream. An input that is
+//! bound anew from the host's memory would be copied in CUDA's default stream, which waits for the whole device.
 //!
 //! ONNX Runtime captures a run's work on a GPU once and launches it as a whole from then on (its CUDA provider's
 //! `enable_cuda_graph`). Whatever a forward reads must then be found in the same place each time.
@@ -61,7 +61,7 @@ impl FixedInputs {
     pub(crate) fn feed(&mut self, model: &Model, tokens: &DynTensor, past: usize) -> Result<()> {
         self.lengths.fill(past as i32);
         if !self.captured {
-            // The forward before has been launched whole: its host's part has read the number.
+            // The previous forward is launched: its host part has read the number.
             set(&mut self.total, past + 1)?;
         }
         let from = [tokens.data_ptr(), self.lengths.as_ptr().cast()];

@@ -17,7 +17,7 @@ use worker::Reporter;
 use crate::fused::{Fused, GraphWeight, graph_weights};
 use crate::onnx::ModelProto;
 
-/// Whether weights are laid out anew by all threads, or by one after the other.
+/// Whether all threads repack weights, or one after the other does.
 pub(crate) const PARALLEL_PREPACKING: &str = "session.prepack.enable_parallel";
 
 /// Every weight of a graph, in one precision.

@@ -15,7 +15,7 @@ use crate::session::run;
 /// How the cache grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growth {
-    /// Not at all: it has its full length from the start, past and present are one buffer, and the attention writes
+    /// Does not grow: it has its full length from the start, past and present are one buffer, and the attention writes
     /// new positions into it. `GroupQueryAttention` can.
     Static,
     /// Grows by concatenation: the present that one forward returns is the past of the next.
@@ -40,7 +40,7 @@ pub(crate) struct KvCache {
     /// The shape of one part, when empty.
     shape: [usize; 4],
     parts: Vec<Part>,
-    /// Whether what was cleared stays until the next forward is over.
+    /// Whether a cleared cache stays in memory until the next forward is over.
     keep: bool,
     /// What stays.
     kept: Vec<DynTensor>,

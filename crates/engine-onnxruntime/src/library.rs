@@ -1,4 +1,4 @@
-//! ONNX Runtime's shared library: found, loaded, asked what it can do.
+//! Finds and loads ONNX Runtime's shared library, and asks for its devices.
 
 use std::ffi::CStr;
 use std::fmt::Display;
@@ -46,7 +46,7 @@ impl Library {
         Ok(Self { environment, path, version, runtime })
     }
 
-    /// The devices that this build knows, and why it can't use those that it can't.
+    /// The devices that this build knows, and why some can't be used.
     pub(crate) fn devices(&self) -> Vec<UsableDevice> {
         let mut devices = vec![UsableDevice { device: "cpu".into(), unusable: None }];
         match self.cuda_devices() {

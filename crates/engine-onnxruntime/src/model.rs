@@ -88,7 +88,7 @@ impl Model {
         if let Some(size) = request.one_rank_of {
             ensure!(
                 world.is_alone(),
-                "one_rank: rank 0 of {size} is one process by itself: this worker was started with world_size {}",
+                "one_rank: rank 0 of {size} runs in one process, but this worker was started with world_size {}",
                 world.size()
             );
         }
@@ -96,13 +96,13 @@ impl Model {
             ModelSource::Checkpoint { dir } if dir.join(ONNX_FILE).is_file() => {
                 ensure!(
                     world.is_alone(),
-                    "{}: a model file is of one rank: world_size is {}",
+                    "{}: a model file can't be split among ranks: world_size is {}",
                     dir.join(ONNX_FILE).display(),
                     world.size()
                 );
                 ensure!(
                     request.one_rank_of.is_none(),
-                    "{}: a model file is of the whole model: one_rank needs the checkpoint without it",
+                    "{}: a model file holds the whole model: one_rank needs the checkpoint without it",
                     dir.join(ONNX_FILE).display()
                 );
                 Self::exported(library, request, &options, dir)
@@ -131,7 +131,7 @@ impl Model {
         let weights = Weights::open_part(&request.model, rank, world_size)?;
         let config = weights.config().clone();
         let fused = if options.fused { Fused::most(&config) } else { Fused::NONE };
-        // On a CPU, what is multiplied with is held in fp32 anew: laid out for the kernels, or widened for them.
+        // A CPU session keeps another copy of the matrices in fp32: repacked or widened for the kernels.
         let anew = device == Device::Cpu && (options.prepacking || precision == Precision::Fp16);
         let weights_bytes = held_bytes(&config, anew, precision);
         check_kernels(device, precision)?;
@@ -250,7 +250,7 @@ impl Model {
         }
         ensure!(
             signature.cache == request.precision,
-            "{}: it computes in {}, not in {}: ask for that precision",
+            "{}: the model computes in {}, not in {}: set that precision",
             path.display(),
             signature.cache,
             request.precision
@@ -262,7 +262,7 @@ impl Model {
         }
         let mut notes = vec![format!("{ONNX_FILE} as it is, made by {}", model.producer_name)];
         if request.device != Device::Cpu {
-            // Somebody's model may have nodes that only the processor has: the note says how many.
+            // An exported model may have nodes that run only on the processor: the note says how many.
             notes.extend(placement(&session, Device::Cpu)?);
         }
         notes.push(growth.note());
@@ -290,11 +290,8 @@ impl Model {
 
 /// What the model's attention can do, unless the request asks for something else.
 fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options) -> Result<Growth> {
-    ensure!(
-        !request.options.contains_key("logits"),
-        "option logits: a model file has its rows of logits already"
-    );
-    ensure!(!options.fused, "option fused: a model file has its products already");
+    ensure!(!request.options.contains_key("logits"), "option logits: a model file fixes its rows of logits");
+    ensure!(!options.fused, "option fused: a model file fixes its matrix products");
     match options.growth {
         Growth::Static if cache_can_be_static(model) => Ok(Growth::Static),
         Growth::Static if request.options.contains_key("kv_cache") => {
@@ -334,19 +331,21 @@ fn arena_bytes(model: &ModelProto) -> u64 {
     aligned.fold(0, u64::saturating_add)
 }
 
-/// What ONNX Runtime has no kernels for, in words; it would say so in a page of its own.
+/// Refuses precisions without kernels: ONNX Runtime's own message would fill a page.
 pub(crate) fn check_kernels(device: Device, precision: Precision) -> Result<()> {
     match (device, precision) {
-        (Device::Cpu, Precision::Bf16) => bail!("bf16: ONNX Runtime's CPU provider has fp32 and fp16"),
+        (Device::Cpu, Precision::Bf16) => {
+            bail!("bf16: ONNX Runtime's CPU provider supports only fp32 and fp16")
+        }
         (Device::Cuda(_), Precision::Fp32) => {
-            bail!("fp32: the attention of ONNX Runtime's CUDA provider has fp16 and bf16")
+            bail!("fp32: the attention of ONNX Runtime's CUDA provider supports only fp16 and bf16")
         }
         _ => {}
     }
     Ok(())
 }
 
-/// The bytes of the weights as a session built here holds them: where what is multiplied with is held in fp32 `anew`, or not.
+/// The bytes of the weights as a session built here holds them; `anew` adds the copy of the matrices in fp32.
 fn held_bytes(config: &LlamaConfig, anew: bool, precision: Precision) -> u64 {
     let mut bytes = 0;
     for spec in weight_specs(config) {

@@ -23,7 +23,7 @@ pub(crate) const WORDS: [(&str, &[&str]); 6] = [
 
 /// The engine's own options.
 pub(crate) struct Options {
-    /// Lay weights out anew at load, as the processor's kernels like them best.
+    /// Repack weights at load for the processor's kernels.
     pub(crate) prepacking: bool,
     /// The positions whose logits a forward computes.
     pub(crate) rows: LogitRows,
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) growth: Growth,
     /// Capture decode forwards in a CUDA graph.
     pub(crate) cuda_graph: bool,
-    /// Make products of the same input as one.
+    /// Join products of the same input.
     pub(crate) fused: bool,
     /// Keep a forward's outputs until the next one's are there.
     pub(crate) keep_outputs: bool,
@@ -67,7 +67,7 @@ pub(crate) fn check_capture(lengths: Lengths, growth: Growth) -> Result<()> {
     ensure!(lengths == Lengths::Given, "option cuda_graph: a model file's inputs can't stay in one place");
     ensure!(
         growth == Growth::Static,
-        "option cuda_graph: of a graph nothing may move: use kv_cache = \"static\""
+        "option cuda_graph: nothing may move in a captured graph: use kv_cache = \"static\""
     );
     Ok(())
 }

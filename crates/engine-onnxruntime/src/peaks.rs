@@ -1,4 +1,4 @@
-//! What the device can do at most, as ONNX Runtime's matrix products reach it.
+//! Peaks of the device, as ONNX Runtime's matrix products reach them.
 
 use std::num::NonZero;
 use std::rc::Rc;
@@ -65,8 +65,8 @@ fn multiply(
     Ok(())
 }
 
-/// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may lay out anew. It is told how
-/// often, and waits for the last product alone.
+/// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may repack. It repeats the product
+/// as often as asked, and waits only for the last one.
 fn product(
     library: &Library,
     settings: &Settings,
@@ -104,7 +104,7 @@ fn product(
     })
 }
 
-/// Numbers between -1 and 1 without a pattern that a processor could make use of: zeros would draw less power, and be faster.
+/// Numbers between -1 and 1 without a pattern that a processor could exploit: zeros would draw less power, and be faster.
 fn random(count: usize) -> Vec<f32> {
     let mut state = 1u32;
     let numbers = (0..count).map(|_| {

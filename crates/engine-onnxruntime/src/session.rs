@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) device: Device,
     /// Threads of a node's work, the calling one among them.
     pub(crate) threads: usize,
-    /// Lay weights out anew at load, as the processor's kernels like them best.
+    /// Repack weights at load for the processor's kernels.
     pub(crate) prepacking: bool,
     /// The most memory that a session may hold on a GPU, in bytes: what its arena gives for weights, KV cache and activations.
     pub(crate) device_memory_limit_bytes: Option<u64>,
@@ -47,7 +47,7 @@ impl Settings {
         }
     }
 
-    /// What `request` asks for; on a GPU, with a stream of ours.
+    /// The settings that `request` asks for; on a GPU, with a stream of ours.
     pub(crate) fn new(request: &LoadRequest, prepacking: bool, cuda_graph: bool) -> Result<Self> {
         let one_a_core = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let stream = match request.device {
@@ -87,7 +87,7 @@ impl Settings {
             .cuda_options(index)
             .into_iter()
             .fold(ep::CUDA::default(), |cuda, (key, value)| cuda.with_arbitrary_config(key, value));
-        // A provider that cannot be registered is left out without a word otherwise.
+        // Otherwise a provider that can't be registered is left out silently.
         let builder = builder.with_execution_providers([cuda.build().error_on_failure()])?;
         Ok(if may_fall_back { builder } else { builder.with_disable_cpu_fallback()? })
     }
@@ -116,7 +116,7 @@ impl Settings {
     }
 }
 
-/// Options of runs that are not waited for on a GPU: whoever wants their results waits for the stream.
+/// Options of runs that do not wait for the GPU: callers that need the results wait for the stream.
 pub(crate) fn unsynchronized() -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
     options.disable_device_sync()?;
@@ -165,7 +165,7 @@ pub(crate) fn giving_back(device: Device, cuda_graph: bool) -> ort::Result<RunOp
 /// How many nodes each provider runs, a line for each.
 ///
 /// # Errors
-/// Where the device is a GPU, and a node was given to the processor all the same.
+/// Fails where the device is a GPU, and a node was given to the processor all the same.
 pub(crate) fn placement(session: &Session, device: Device) -> Result<Vec<String>> {
     let nodes = nodes_by_provider(session)?;
     check_placement(&nodes, device)?;
@@ -177,7 +177,7 @@ fn check_placement(nodes: &BTreeMap<String, usize>, device: Device) -> Result<()
     let Some((provider, count)) = elsewhere.filter(|_| device != Device::Cpu) else { return Ok(()) };
     ensure!(
         false,
-        "{device}: {count} nodes of the graph are on {provider}: it would not be this device that is measured"
+        "{device}: {count} nodes of the graph run on {provider}, so this device would not be measured"
     );
     Ok(())
 }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(value(&captured, "enable_cuda_graph").unwrap(), "1");
     }
 
-    /// The host's limit is the system's to keep; on a GPU it bounds nothing.
+    /// The system enforces the host's limit; it does not bound a GPU.
     #[test]
     fn the_limit_of_host_memory_is_not_the_devices() {
         let request = protocol::LoadRequest {

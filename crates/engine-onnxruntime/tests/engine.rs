@@ -165,7 +165,7 @@ fn what_cannot_be_loaded_says_why() {
     );
     assert_eq!(
         message(LoadRequest { precision: Precision::Bf16, ..request(seeded()) }),
-        "bf16: ONNX Runtime's CPU provider has fp32 and fp16"
+        "bf16: ONNX Runtime's CPU provider supports only fp32 and fp16"
     );
     assert_eq!(
         message(LoadRequest { threads: Some(0), ..request(seeded()) }),

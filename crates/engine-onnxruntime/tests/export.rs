@@ -92,11 +92,11 @@ fn options_that_a_model_file_cannot_have_are_refused() {
     let file = dir.join("model.onnx").display().to_string();
     assert_eq!(
         message(Precision::Fp16, option("logits", "last")),
-        format!("{file}: option logits: a model file has its rows of logits already")
+        format!("{file}: option logits: a model file fixes its rows of logits")
     );
     assert_eq!(
         message(Precision::Fp32, Options::new()),
-        format!("{file}: it computes in fp16, not in fp32: ask for that precision")
+        format!("{file}: the model computes in fp16, not in fp32: set that precision")
     );
     fs::write(dir.join("model.onnx"), "not a protocol buffer").unwrap();
     assert!(message(Precision::Fp16, Options::new()).starts_with(&format!("{file}: not an ONNX model")));
@@ -148,7 +148,7 @@ fn the_command_writes_an_optimised_model_and_refuses_bad_input_in_one_line() {
         (vec!["--model", ".", "--out", ".", "--precision", "fp32"], ".: not empty".into()),
         (
             vec!["--model", ".", "--out", "new", "--precision", "bf16"],
-            "bf16: ONNX Runtime's CPU provider has fp32 and fp16".into(),
+            "bf16: ONNX Runtime's CPU provider supports only fp32 and fp16".into(),
         ),
         (
             vec!["--model", "nothing", "--out", "new", "--precision", "fp32"],

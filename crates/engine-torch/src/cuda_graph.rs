@@ -1,4 +1,4 @@
-//! Safe faces of `shim/cuda_graph.cpp`: work that is captured once and then launched as a whole; and what else libtorch's CUDA part
+//! Safe wrappers of `shim/cuda_graph.cpp`: work that is captured once and then launched as a whole; and what else libtorch's CUDA part
 //! alone knows of a GPU.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -11,7 +11,7 @@ use crate::device_memory::BoundedAllocators;
 use crate::error::{Result, TorchError};
 use crate::shim::check;
 
-/// The shim, compiled: a program that was copied elsewhere has it with it.
+/// The compiled shim, inside the program: a copy of the program elsewhere has it, too.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_graph.so"));
 
 /// A C++ `Graph`.
@@ -67,7 +67,7 @@ impl CudaGraph {
             // SAFETY: both graphs are alive.
             unsafe { check((functions.begin)(captured.graph.as_ptr(), shared))? };
             let result = work();
-            // A capture is ended in any case; what broke it off is told first.
+            // A capture is ended in any case; the error that broke it off is reported first.
             let end = captured.call(functions.end);
             let result = result?;
             end.map(|()| result)

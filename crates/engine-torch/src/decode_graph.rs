@@ -1,5 +1,5 @@
-//! `pytorch-cudagraph`: a cell's decode forwards, captured once and replayed for every token. What libtorch's operators cost
-//! the host is paid once; what is left is the work of the GPU.
+//! `pytorch-cudagraph`: a cell's decode forwards, captured once and replayed for every token. The host's cost of libtorch's
+//! operators is paid once; only the work of the GPU is left.
 //!
 //! A captured forward attends to a fixed number of positions. So there is a graph for every [`ROWS`] positions, which reads less
 //! than that many keys beyond those that count.
@@ -30,7 +30,7 @@ pub(crate) struct DecodeGraphs {
 }
 
 impl DecodeGraphs {
-    /// Captures forwards of one token of each of `batch_size` sequences into a static `cache`, whose contents do not matter, for the
+    /// Captures forwards of one token for each of `batch_size` sequences into a static `cache`, whose contents do not matter, for the
     /// positions from `prompt_length` on.
     pub(crate) fn new(
         model: &dyn CausalLm,

@@ -7,7 +7,7 @@ pub(crate) trait BoundedAllocators {
     /// Bytes of the GPU's memory, used or not.
     fn total_bytes(&self, gpu: usize) -> Result<u64>;
 
-    /// Holds no more than this fraction of them from now on.
+    /// Limits it to this fraction of them from now on.
     fn set_fraction(&mut self, gpu: usize, fraction: f64) -> Result<()>;
 }
 

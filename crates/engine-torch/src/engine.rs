@@ -58,7 +58,7 @@ pub struct Torch {
     marks: Option<[shim::Event; 2]>,
     /// The ranks that it is one of.
     world: World,
-    /// What a GPU's allocator may hold, as long as there is a model.
+    /// The bound on a GPU's allocator, as long as there is a model.
     bound: Bound,
     /// The allocators of the GPUs.
     allocators: Box<dyn BoundedAllocators>,
@@ -195,7 +195,7 @@ impl Engine for Torch {
         );
         if let (Some(ranks), false) = (request.one_rank_of, world.is_alone()) {
             bail!(
-                "one_rank: rank 0 of {ranks} is one process by itself: this worker was started with world_size {}",
+                "one_rank: rank 0 of {ranks} runs in one process, but this worker was started with world_size {}",
                 world.size()
             );
         }
@@ -204,12 +204,12 @@ impl Engine for Torch {
         let of_gpu = device != Device::Cpu;
         ensure!(
             of_gpu || !options.cudnn,
-            "option attention: \"cudnn\" computes on a GPU alone, not on {}",
+            "option attention: \"cudnn\" runs only on a GPU, not on {}",
             request.device
         );
         ensure!(
             !of_gpu || options.linear != LinearKind::OneDnn,
-            "option linear: \"onednn\" computes on the CPU alone, not on {}",
+            "option linear: \"onednn\" runs only on the CPU, not on {}",
             request.device
         );
 
@@ -386,7 +386,7 @@ impl Engine for Torch {
         }
         cell.tokens.push(token);
         if model.options.logits == LogitsKept::All {
-            // Those of the whole prompt would stay in memory through the first decode forward.
+            // The whole prompt's logits would stay in memory through the first decode forward.
             let kept = logits.f_unsqueeze(1)?;
             cell.logits = Some(kept.f_to_dtype(kept.f_kind()?, false, true)?);
         }

@@ -1,4 +1,4 @@
-//! A linear layer, by what the engine's option `linear` says.
+//! A linear layer, as the engine's option `linear` chooses it.
 
 use tch::Tensor;
 

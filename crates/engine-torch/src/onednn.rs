@@ -1,4 +1,4 @@
-//! Linear layers by oneDNN, on a CPU, and of a single row by loops of our own: safe faces of `shim/onednn.cpp`.
+//! Linear layers by oneDNN, on a CPU, and by loops of our own for a single row: safe wrappers of `shim/onednn.cpp`.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
@@ -45,7 +45,7 @@ impl PackedWeight {
     }
 }
 
-/// What a reader should know of the weights that are packed now.
+/// The note about the weights that are packed now.
 pub(crate) fn note() -> String {
     // SAFETY: nothing is asked of the caller.
     let of_single_row = match unsafe { onednn_all_in_panels() } {

@@ -22,7 +22,7 @@ pub(crate) enum CacheKind {
     Static,
 }
 
-/// Which positions of a prompt the head is applied to.
+/// The positions of a prompt that the head is applied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogitsKept {
     /// The last, as HF's `generate` asks (`logits_to_keep=1`).
@@ -36,7 +36,7 @@ pub(crate) enum LogitsKept {
 pub(crate) enum LinearKind {
     /// `at::linear`, as HF: on a CPU MKL in FP32, oneDNN in half precision.
     Aten,
-    /// oneDNN, on weights that are laid out for it.
+    /// oneDNN, on weights that are repacked for it.
     OneDnn,
 }
 

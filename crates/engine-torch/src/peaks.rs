@@ -1,4 +1,4 @@
-//! What the device can do at most, as libtorch's operators reach it.
+//! Peaks of the device, as libtorch's operators reach them.
 
 use anyhow::{Context, Result};
 use protocol::{PeaksRequest, Precision, Reached};
@@ -9,7 +9,7 @@ use worker::timing::MonotonicClock;
 use crate::weights::kind;
 use crate::{runtime, shim};
 
-/// What is read on a GPU: far more than its caches hold.
+/// The bytes to read on a GPU: far more than its caches hold.
 const READ_BYTES: i64 = 4 << 30;
 
 pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
@@ -57,8 +57,8 @@ fn multiply(
     Ok(())
 }
 
-/// Multiplies by a transposed matrix, as a linear layer does, as often as it is told, and waits for the last product. Of random
-/// numbers: zeros would draw less power, and be faster.
+/// Multiplies by a transposed matrix, as a linear layer does, as often as asked, and waits for the last product. The numbers
+/// are random: zeros would draw less power, and be faster.
 fn product(size: i64, precision: Precision, device: Device) -> Result<impl FnMut(u32) -> Result<()>> {
     let random = || Tensor::f_randn([size, size], (Kind::Float, device))?.f_to_kind(kind(precision));
     let (input, weight) = (random()?, random()?.f_transpose(0, 1)?);

@@ -1,4 +1,4 @@
-//! The sum over all ranks: between two modules, or as an operator of TorchScript.
+//! The all-reduce: between two modules, or as an operator of TorchScript.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
@@ -33,7 +33,7 @@ impl SumOverRanks {
     }
 
     /// # Safety
-    /// So many numbers of this kind are there, and nobody else uses them.
+    /// The pointer must hold that many numbers of this kind, which no other code uses.
     unsafe fn sum_at(&self, start: *mut c_void, len: usize, kind: Kind, gpu: Option<usize>) -> Result<()> {
         let precision = match kind {
             Kind::Float => Precision::Fp32,
@@ -46,7 +46,7 @@ impl SumOverRanks {
         Ok(unsafe { self.0.all_reduce(Numbers { terms: start, sums: start, len, precision, stream }) }?)
     }
 
-    /// Makes this the sum that `llama2_bench.all_reduce_` of every script is.
+    /// Makes `llama2_bench.all_reduce_` of every script call this sum.
     pub(crate) fn offer_to_scripts(&self) {
         *OFFERED.write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
         shim::set_all_reduce(all_reduce);

@@ -11,7 +11,7 @@ use worker::nvidia;
 
 use crate::shim;
 
-/// libtorch, and what it computes with, as it says itself.
+/// libtorch and the libraries that it reports.
 pub(crate) fn libraries() -> Vec<Library> {
     let config = config();
     let parts = [
@@ -51,7 +51,7 @@ pub(crate) fn cpu_capability() -> String {
     word_after(&config(), "CPU capability usage: ").unwrap_or("unknown").to_owned()
 }
 
-/// The CPU, and every GPU or the reason why there is none.
+/// The CPU, and every GPU, or the reason why there is none.
 pub(crate) fn devices() -> Vec<UsableDevice> {
     let mut devices = vec![UsableDevice { device: Device::Cpu.to_string(), unusable: None }];
     match cuda() {
@@ -99,7 +99,9 @@ pub(crate) fn cuda() -> &'static Result<usize, String> {
             })
         })?;
         match shim::device_count() {
-            0 => Err("libtorch sees no GPU, though the NVIDIA driver does: see CUDA_VISIBLE_DEVICES".into()),
+            0 => {
+                Err("libtorch sees no GPU, though the NVIDIA driver does: check CUDA_VISIBLE_DEVICES".into())
+            }
             count => Ok(count),
         }
     })

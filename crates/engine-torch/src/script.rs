@@ -61,7 +61,7 @@ impl CausalLm for ScriptedLlama {
 
 type NameOf = fn(&LayerNames) -> &str;
 
-/// Each of a layer's weights as a list over the layers.
+/// Each kind of weight as a list over the layers.
 fn set_layers(module: &mut ScriptModule, config: &LlamaConfig, weights: &mut WeightTensors) -> Result<()> {
     let names: Vec<LayerNames> = (0..config.num_hidden_layers).map(LayerNames::new).collect();
     let parts: [(&str, NameOf); 9] = [

@@ -1,4 +1,4 @@
-//! Safe faces of `shim/torch_shim.cpp`: the parts of libtorch that tch does not wrap.
+//! Safe wrappers of `shim/torch_shim.cpp`: the parts of libtorch that tch does not wrap.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -279,7 +279,7 @@ pub(crate) fn device_synchronize(device: usize) -> Result<()> {
     unsafe { check(shim_device_synchronize(device as c_int)) }
 }
 
-/// Gives what the allocator of accelerator `device` holds unused back, and lets its peak start anew.
+/// Frees the memory that the allocator of accelerator `device` holds unused, and resets its peak.
 pub(crate) fn device_empty_cache(device: usize) -> Result<()> {
     // SAFETY: as above.
     unsafe { check(shim_device_empty_cache(device as c_int)) }
@@ -304,7 +304,7 @@ impl Event {
         NonNull::new(event).map(Self).ok_or_else(|| TorchError::new("no event"))
     }
 
-    /// Puts the mark behind all that was asked of `device` so far.
+    /// Puts the mark behind all work of `device` so far.
     pub(crate) fn record(&mut self, device: usize) -> Result<()> {
         // SAFETY: the event is alive and borrowed for the duration of the call.
         unsafe { check(shim_event_record(self.0.as_ptr(), device as c_int)) }

@@ -104,12 +104,12 @@ fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> R
     Ok((flat.f_view_dtype(kind(precision))?.f_view_(shape)?, is_mapped))
 }
 
-/// Asks for the memory of one weight and gives it back: [`Weights::get`] would end the process without it.
+/// Allocates and frees the memory of one weight as a test: [`Weights::get`] would end the process if it failed.
 fn ensure_memory(spec: &WeightSpec, precision: Precision) -> Result<()> {
     let (name, bytes) = (&spec.name, spec.len() * precision.bytes() as usize);
     let mut probe = Vec::<u8>::new();
     let enough = probe.try_reserve_exact(bytes);
-    // Or the compiler would leave an allocation out that nobody uses.
+    // Without this the compiler would remove the unused allocation.
     black_box(&probe);
     enough.map_err(|_| anyhow!("memory allocation of {bytes} bytes failed: {name}"))
 }

@@ -64,7 +64,7 @@ fn attention_by_cudnn_is_for_a_gpu() {
     let request = request(seeded(small_config()), Precision::Fp32, options(&[("attention", "cudnn")]));
     let error =
         Torch::new(TorchEngine::Eager, World::alone()).load(&request, &Reporter::silent()).unwrap_err();
-    assert_eq!(error.to_string(), "option attention: \"cudnn\" computes on a GPU alone, not on cpu");
+    assert_eq!(error.to_string(), "option attention: \"cudnn\" runs only on a GPU, not on cpu");
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub struct MemoryNeed {
 pub const DEVICE_ALLOWANCE: f64 = 0.2;
 
 impl MemoryNeed {
-    /// Whether it fits into so many bytes of a GPU's memory with [`DEVICE_ALLOWANCE`].
+    /// Whether it fits into the given bytes of a GPU's memory, with [`DEVICE_ALLOWANCE`].
     pub fn fits_device(&self, bytes: u64) -> bool {
         self.total() as f64 * (1.0 + DEVICE_ALLOWANCE) <= bytes as f64
     }

@@ -1,4 +1,4 @@
-//! Reading small files that come from elsewhere.
+//! Reads small files that come from elsewhere.
 
 use std::fs::{File, read_dir};
 use std::io::{Error, ErrorKind, Read};
@@ -28,7 +28,7 @@ const MOST_HASHED: u64 = 1 << 30;
 /// Reads a text file, but no device, pipe or folder, and nothing of more than 64 MiB.
 ///
 /// # Errors
-/// Where it is none of that, or no UTF-8.
+/// Fails where it is none of that, or no UTF-8.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     read_text_up_to(path, LARGEST)
 }
@@ -45,7 +45,7 @@ pub fn read_text_up_to(path: &Path, largest: u64) -> Result<String, Error> {
     String::from_utf8(text).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
-/// What is wrong with a file that git-lfs has not fetched.
+/// The error for a file that git-lfs has not fetched.
 pub const LFS_POINTER: &str =
     "a pointer of git-lfs, not the file itself: run `git lfs pull` in its repository";
 

@@ -1,4 +1,4 @@
-//! Which weights these are, without reading all of them.
+//! Identifies weights without reading all of them.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn fingerprint(source: &ModelSource) -> Result<String, CheckpointError> {
 /// The files that a fingerprint is of; none where weights are seeded.
 ///
 /// # Errors
-/// Where the folder has no weights, or an index that can't be read.
+/// Fails where the folder has no weights, or an index that can't be read.
 pub fn model_files(source: &ModelSource) -> Result<Vec<PathBuf>, CheckpointError> {
     match source {
         ModelSource::Seeded { .. } => Ok(Vec::new()),
@@ -51,7 +51,7 @@ pub fn model_files(source: &ModelSource) -> Result<Vec<PathBuf>, CheckpointError
     }
 }
 
-/// SHA-256, in hex, over length and 64 blocks of 4096 bytes of a file: of any size in no time.
+/// SHA-256, in hex, over length and 64 blocks of 4096 bytes of a file: fast at any size.
 pub(crate) fn sha256_of_blocks(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     update(&mut hash, path, "")?;

@@ -1,4 +1,4 @@
-//! What is true of a LLaMA model whichever engine runs it.
+//! LLaMA models, independent of the engine that runs them.
 //!
 //! [`LlamaConfig`] is HF's `config.json`; [`weight_specs`] names the weights and their shapes; [`Weights`]
 //! gives each weight's values in the precision asked for, from a [`Checkpoint`] or made from a seed, all of them or one rank's

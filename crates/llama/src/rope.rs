@@ -70,7 +70,7 @@ impl RopeScaling {
             Some("dynamic") => Self::Dynamic { factor: factor()? },
             Some("llama3") => {
                 let original = "original_max_position_embeddings";
-                // transformers gives way to the key beside `rope_scaling`, which Phi-3 has.
+                // transformers prefers the key beside `rope_scaling`, which Phi-3 has.
                 let of_original = if keys.has(original) { keys } else { &inside };
                 Self::Llama3 {
                     factor: factor()?,
@@ -176,7 +176,7 @@ mod tests {
         original_max_position_embeddings: 64,
     };
 
-    /// All as transformers 5.23 reads them, which was asked.
+    /// All as transformers 5.23 reads them (checked against it).
     #[test]
     fn rope_is_read_from_every_place_where_transformers_reads_it() {
         let both = |scaling: Value, parameters: Value| {

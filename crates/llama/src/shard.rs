@@ -16,7 +16,7 @@ pub struct TensorParallel {
     world_size: usize,
 }
 
-/// A model that can't be shared so.
+/// A model that can't be split like this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("world_size {world_size}: {why}")]
 pub struct WorldSizeError {
@@ -66,10 +66,10 @@ impl TensorParallel {
         Ok(Self { rank, world_size })
     }
 
-    /// The config of what one process computes: of rank 0 of so many ranks, or of the whole model.
+    /// The config of what one process computes: rank 0 of `ranks` ranks, or the whole model.
     ///
     /// # Errors
-    /// Where the model can't be split evenly.
+    /// Fails where the model can't be split evenly.
     pub fn first_of(config: &LlamaConfig, ranks: Option<u32>) -> Result<LlamaConfig, WorldSizeError> {
         Ok(Self::new(config, 0, ranks.unwrap_or(1) as usize)?.config(config))
     }

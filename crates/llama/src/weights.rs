@@ -151,7 +151,7 @@ impl Weights {
         }
     }
 
-    /// Lets go of the memory that stored weights take, for somebody who has a copy of most: what is read again comes back
+    /// Releases the memory of stored weights, for a caller that has copied most of them: what is read again comes back
     /// from the files.
     pub fn release_pages(&self) {
         if let Source::Checkpoint(checkpoint) = &self.source {
@@ -159,12 +159,12 @@ impl Weights {
         }
     }
 
-    /// Whether [`Weights::get`] finds the weight as it is asked for: nothing is copied then.
+    /// Whether [`Weights::get`] can borrow the weight without a copy.
     pub fn is_stored(&self, spec: &WeightSpec, precision: Precision) -> bool {
         self.in_place(spec, precision).is_some()
     }
 
-    /// The weight `spec` in `precision`: borrowed from the file where it is stored so, else made in memory.
+    /// The weight `spec` in `precision`: borrowed from the file where it is stored in that precision, else made in memory.
     ///
     /// # Panics
     /// Where `spec` is not one of [`Weights::specs`].
@@ -265,7 +265,7 @@ struct Runs {
 }
 
 impl Runs {
-    /// First number and length, where there is but one.
+    /// First number and length, where there is only one.
     fn single(&self) -> Option<(usize, usize)> {
         (self.count == 1).then_some((self.first, self.len))
     }

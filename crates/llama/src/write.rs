@@ -1,4 +1,4 @@
-//! Writing files: each appears whole under its name, or not at all.
+//! Writes files: each appears whole under its name, or not at all.
 
 use std::fs::{File, Permissions};
 use std::io::{Error, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A file that gets its name when it is complete. Until then it stands beside it, under a random name that nobody can foresee; dropped,
+/// A file that gets its name when it is complete. Until then it lies in the same folder, under an unpredictable random name; dropped,
 /// it is removed.
 #[derive(Debug)]
 pub struct NewFile {
@@ -19,9 +19,9 @@ impl NewFile {
     /// Begins the file that will be `path`.
     ///
     /// # Errors
-    /// Where its folder does not take a new file.
+    /// Fails where its folder does not take a new file.
     pub fn beside(path: &Path) -> Result<Self, Error> {
-        // What the umask leaves of this is the mode of any new file.
+        // The mode of any new file, before the umask.
         let mode = Permissions::from_mode(0o666);
         let file = Builder::new()
             .prefix(".llama2-bench.")
@@ -39,18 +39,18 @@ impl NewFile {
     /// Gives it its name, on the disk. A file that it replaces gives its mode and owner on; a link is replaced, not followed.
     ///
     /// # Errors
-    /// Where it can't be: what was at its path stays as it was.
+    /// Fails where it can't be: what was at its path stays as it was.
     pub fn keep(self) -> Result<(), Error> {
         if let Ok(before) = self.path.symlink_metadata()
             && before.is_file()
         {
-            // Its owner too, where this process may: a root's file is no use to whoever it was.
+            // Keeps the owner where this process may: a file of root's is of no use to the former owner.
             let _ = fchown(self.file.as_file(), Some(before.uid()), Some(before.gid()));
             self.file.as_file().set_permissions(before.permissions())?;
         }
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path)?;
-        // The name is on the disk when its folder is; not every file system can say so.
+        // The name is on disk once its folder is synced; not every file system can do that.
         if let Ok(folder) = File::open(folder(&self.path)) {
             let _ = folder.sync_all();
         }
@@ -61,7 +61,7 @@ impl NewFile {
 /// Writes a file: whole and on the disk, or not at all. A file that it replaces gives its permissions on; a link is replaced, not followed.
 ///
 /// # Errors
-/// Where it can't be written: what was at `path` stays as it was.
+/// Fails where it can't be written: what was at `path` stays as it was.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut new = NewFile::beside(path)?;
     new.file.write_all(content)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Bytes that may still be allocated without swapping (`MemAvailable`, or less where a control group allows less); `None` where
-/// nobody says.
+/// that is unknown.
 pub fn available_memory() -> Option<u64> {
     let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

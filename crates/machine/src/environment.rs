@@ -1,4 +1,4 @@
-//! Reads what a run's figures depend on of the machine. Linux.
+//! Reads the properties of the machine that a run's figures depend on. Linux.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::processor::processor_state;
 
-/// Looks around; `engines` are what workers said of themselves, `programs` what was started, `models` what
-/// they will compute, `gpus` what the driver says. Of libraries' paths the file names alone are kept: the rest says more of a user's folders than of a figure.
+/// Collects the environment of a run. `engines` are the workers' hellos, `programs` the programs started, `models` the models to
+/// compute, `gpus` the driver's facts. Only the file names of libraries' paths are kept: the rest would reveal a user's folders.
 pub fn read_environment(
     program: ProgramVersion,
     mut engines: BTreeMap<String, Hello>,
@@ -23,7 +23,7 @@ pub fn read_environment(
         library.path = library.path.as_deref().and_then(|path| path.file_name()).map(Into::into);
     }
     for hello in engines.values_mut() {
-        // Of several machines the names say which; of one, nothing.
+        // Names matter only where there are several machines.
         if hello.ranks.iter().all(|place| place.host == hello.ranks[0].host) {
             hello.ranks.clear();
         }

@@ -1,4 +1,4 @@
-//! How busy the machine is with other things than this program and its workers. Linux.
+//! Measures how busy the machine is with other programs than this one and its workers. Linux.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +19,7 @@ impl LoadWatch {
     /// Begins to watch.
     pub fn start() -> Self {
         let allowed = allowed_processors(&read("/proc/self/status").unwrap_or_default());
-        // The processes are read in between: what passes while they are read is nobody's by half.
+        // The processes are read between the two readings, so that half of that time falls on each side.
         let own_ticks = ticks_below(std::process::id(), &processes());
         Self {
             at: Instant::now(),
@@ -30,13 +30,13 @@ impl LoadWatch {
         }
     }
 
-    /// What passed since then.
+    /// The load since then.
     pub fn stop(self) -> MachineLoad {
         let now = Self::start();
         let seconds = (now.at - self.at).as_secs_f64();
         let own = now.own_ticks.saturating_sub(self.own_ticks);
         let ticks = now.processors.zip(self.processors).map(|(now, before)| now.since(before));
-        // By the kernel's own count of what the processors had: a guest that stood still had less than the clock says.
+        // The kernel's count of processor time: a virtual machine that was paused had less than the clock says.
         let share = |part: fn(&ProcessorTicks, u64) -> u64| {
             let ticks = ticks.filter(|ticks| ticks.all > 0)?;
             Some((part(&ticks, own) as f64 / ticks.all as f64).min(1.0))
@@ -60,10 +60,10 @@ impl LoadWatch {
     }
 }
 
-/// What other processes used while somebody looked.
+/// The processor time of other processes during an observation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OthersUse {
-    /// All of it, and for how long was looked.
+    /// The total, and the length of the observation.
     pub load: MachineLoad,
     /// The processes, the busiest first. Those that ended meanwhile are in `load` alone.
     pub busiest: Vec<BusyProcess>,
@@ -76,11 +76,11 @@ pub struct BusyProcess {
     pub name: String,
     /// Its id.
     pub id: u32,
-    /// Processors that it kept busy in the mean.
+    /// The mean number of processors that it kept busy.
     pub processors: f64,
 }
 
-/// Looks for `pause` at what other processes use.
+/// Observes for `pause` how much processor time other processes use.
 pub fn watch_others(pause: Duration) -> OthersUse {
     let (watch, before) = (LoadWatch::start(), processes());
     std::thread::sleep(pause);

@@ -1,4 +1,4 @@
-//! How fast the processor reads memory: what a decode forward can't be faster than.
+//! Measures how fast the processor reads memory: no decode forward is faster than that.
 
 use std::hint::black_box;
 use std::num::NonZero;
@@ -16,14 +16,14 @@ const WINDOW: Duration = Duration::from_millis(40);
 /// Larger than the last cache of today's processors, so that memory must be read.
 const BUFFER_BYTES: usize = 1 << 30;
 
-/// What a thread reads before it says so: far less than is read in a window.
+/// The bytes that a thread reads before it counts them: far less than is read in a window.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Ways to read a chunk, in turn from window to window. Which is the faster one depends on the processor: one that waits for
-/// memory longer needs more lines on their way, and every word that it looks at of a line takes the place of one.
+/// Ways to read a chunk, which alternate from window to window. Which one is faster depends on the processor: with a longer
+/// memory latency it needs more lines in flight, and each further word of a line takes the place of one.
 const WAYS: [fn(&[u64]) -> u64; 2] = [sum, sum_of_lines];
 
-/// Words of a cache line; of a longer one, more than one word is read.
+/// Words per cache line; of a longer line, more than one word is read.
 const LINE: usize = 8;
 
 /// Places of a chunk that are read at once.
@@ -32,8 +32,8 @@ const STREAMS: usize = 4;
 /// The size of a huge page on x86-64 and most others.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Threads that read memory when they are asked to, and keep it meanwhile: touching it for the first time can take seconds. Each
-/// reads what it wrote itself, for memory is near to who touches it first.
+/// Threads that read memory on request and keep it in between: touching it for the first time can take seconds. Each thread
+/// reads what it wrote itself, because memory lies near the core that touches it first.
 pub struct Reader {
     threads: Vec<(Sender<Arc<Task>>, JoinHandle<()>)>,
 }
@@ -51,14 +51,14 @@ impl Reader {
     /// Starts `threads` threads, or one per core.
     ///
     /// # Errors
-    /// Where there is too little memory, or a thread can't be started.
+    /// Fails where there is too little memory, or a thread can't be started.
     pub fn new(threads: Option<u32>) -> Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads.map_or_else(cores, |threads| threads.max(1) as usize);
         Self::of_chunks(threads, (BUFFER_BYTES / threads / CHUNK_BYTES).max(1))
     }
 
-    /// Each thread reads so many chunks of its own again and again.
+    /// Each thread reads this many chunks of its own again and again.
     fn of_chunks(threads: usize, chunks: usize) -> Result<Self> {
         let (ready, all_ready) = channel();
         let start = |_| {

@@ -1,4 +1,4 @@
-//! The kernel's own counts of processes that it killed for want of memory. Linux.
+//! The kernel's counts of processes that it killed because memory ran out. Linux.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Which CPUs this program may use, and what changes their speed. Linux.
+//! Reads which CPUs this program may use, and what changes their speed. Linux.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,7 +58,7 @@ pub(crate) fn processor_state(
     }
 }
 
-/// A variable that matters; of a library that is loaded first the file's name alone, for its folder is the user's.
+/// A variable that matters. For a preloaded library only the file name is kept, because its folder is the user's.
 fn kept(name: String, value: &str) -> Option<(String, String)> {
     if !VARIABLES.iter().any(|start| name == *start || start.ends_with('_') && name.starts_with(start)) {
         return None;

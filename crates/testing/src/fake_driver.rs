@@ -6,7 +6,7 @@ use protocol::{Gpu, LockedClock};
 
 use machine::gpu::{ClockError, Driver, Process, Sample};
 
-/// One GPU that says what it is told to say.
+/// One GPU with scripted answers.
 #[derive(Debug, Default)]
 pub struct FakeDriver {
     script: Mutex<Script>,
@@ -49,7 +49,7 @@ impl FakeDriver {
         self.change(|script| script.processes = processes);
     }
 
-    /// The GPU that refuses to have its clocks set, and why.
+    /// The GPU whose clocks can't be set, and why.
     pub fn refuse_clocks(&self, index: u32, why: ClockError) {
         self.change(|script| script.clock_error = Some((index, why)));
     }

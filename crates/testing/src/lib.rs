@@ -1,4 +1,4 @@
-//! What tests of several crates use. Only tests depend on it.
+//! Helpers for tests of several crates. Only tests depend on it.
 
 mod fake_driver;
 pub mod fuzz;

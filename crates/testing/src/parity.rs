@@ -1,4 +1,4 @@
-//! Holds an engine against HF transformers' results on the committed fixtures.
+//! Compares an engine with HF transformers' results on the committed fixtures.
 //!
 //! `fixtures/*/expected.json` is what `scripts/make_fixtures.py` had transformers compute. Every engine's tests
 //! call [`check`]: greedy tokens must be identical, logits within a tolerance.

@@ -31,11 +31,11 @@ impl CheckedFiles {
     /// Reads the files in a checkpoint's folder.
     ///
     /// # Errors
-    /// Where a file can't be read, is no JSON object, or can't be followed; names it.
+    /// Fails where a file can't be read, is no JSON object, or can't be followed; names it.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(TOKENIZER_FILE);
         let at = || path.display().to_string();
-        ensure!(path.exists(), "{}: no such file: a text needs it, --prompt-ids does not", at());
+        ensure!(path.exists(), "{}: no such file: a text prompt needs it; --prompt-ids does not", at());
         let text = llama::read_text(&path).with_context(at)?;
         let mut stored: Value = serde_json::from_str(&text).with_context(at)?;
         let Some(keys) = stored.as_object_mut() else { bail!("{}: not a JSON object", at()) };

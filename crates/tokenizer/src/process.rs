@@ -53,7 +53,7 @@ enum Question {
 /// The token ids of a prompt, by the tokenizer of the checkpoint in `dir`.
 ///
 /// # Errors
-/// Where its files can't be read or followed, or the tokenizer does not end as it should.
+/// Fails where its files can't be read or followed, or the tokenizer does not end as it should.
 pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<Prompt> {
     ask(dir, &Question::Encode(text.into()), give_up)
 }
@@ -92,7 +92,7 @@ fn ask<T: DeserializeOwned>(dir: &Path, question: &Question, give_up: GiveUp) ->
 /// What the process writes to stdout until it ends.
 ///
 /// # Errors
-/// Where the deadline passes, or the user asks to stop.
+/// Fails where the deadline passes, or the user asks to stop.
 fn answer(child: &mut Child, question: &Question, give_up: GiveUp) -> Result<Vec<u8>> {
     let question = serde_json::to_vec(question)?;
     if let Some(mut pipe) = child.stdin.take() {
@@ -129,7 +129,7 @@ fn start_of(mut pipe: impl Read) -> String {
 
 fn why_no_answer(answer: &[u8], status: ExitStatus, stderr: &str) -> String {
     if answer.len() as u64 > LONGEST_ANSWER {
-        return format!("tokenizing gives more than {} MiB", LONGEST_ANSWER >> 20);
+        return format!("tokenizing gives more than {} MiB of output", LONGEST_ANSWER >> 20);
     }
     // What Rust's allocator says before it aborts.
     if stderr.contains("memory allocation of ") {

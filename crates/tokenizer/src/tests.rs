@@ -1,4 +1,4 @@
-//! Ids and texts, held against those of transformers.
+//! Ids and texts, compared with those of transformers.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -169,7 +169,7 @@ impl Engine for PythonEngine<'_> {
     fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         ensure!(
             request.device_memory_limit_bytes.is_none() || self.hello.device_memory_limit,
-            "device_memory_limit: this engine can't bound the device memory that it uses"
+            "device_memory_limit: this engine can't limit the device memory that it uses"
         );
         ensure!(request.one_rank_of.is_none(), "one_rank: this engine can't measure one rank of several");
         let one_a_core = || available_parallelism().map_or(1, |count| count.get() as u32);

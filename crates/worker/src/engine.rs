@@ -1,4 +1,4 @@
-//! What an engine must be able to do.
+//! The interface of an engine.
 
 use anyhow::{Result, bail};
 use protocol::{Hello, LoadRequest, Loaded, PeaksRequest, Reached};
@@ -16,7 +16,7 @@ pub struct Prompt {
     pub ids: Vec<i64>,
 }
 
-/// Where the most that a cell held is read.
+/// Where the peak memory of a cell is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeakMemory {
     /// The computation is in this process's memory: the worker reads its resident peak.
@@ -35,13 +35,13 @@ pub trait Engine {
     /// Who this is: libraries, devices. Called first; must not need a model.
     fn hello(&mut self) -> Hello;
 
-    /// Measures what the device can do at most, without a model: see [`crate::peaks`] for what engines share.
+    /// Measures the device's peaks, without a model: [`crate::peaks`] has what engines share.
     fn peaks(&mut self, request: &PeaksRequest) -> Result<Reached> {
         bail!("{}: this engine measures no peaks", request.device)
     }
 
-    /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here. What takes long,
-    /// as weights do that are made, is told to `reporter` in steps.
+    /// Builds the model. Unknown options, an unusable device, a precision without kernels are errors here. Report
+    /// steps that take long, such as generating weights, to `reporter`.
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded>;
 
     /// Vocabulary of the loaded model.
@@ -53,8 +53,8 @@ pub trait Engine {
     /// Allocates what a cell needs: buffers for `prompt` and for `generation_length` decode forwards after it.
     fn begin(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()>;
 
-    /// [`begin`](Engine::begin) for a cell whose logits are asked for after every forward. Of other cells only the last are asked
-    /// for, and an engine that would pay for keeping them may return none.
+    /// [`begin`](Engine::begin) for a cell whose logits are asked for after every forward. In other cells only the last logits
+    /// are asked for, and an engine that would pay for keeping the others may return none.
     fn begin_keeping_logits(&mut self, prompt: &Prompt, generation_length: usize) -> Result<()> {
         self.begin(prompt, generation_length)
     }
@@ -66,17 +66,17 @@ pub trait Engine {
     fn prefill(&mut self) -> Result<()>;
 
     /// Takes each row's most probable token from the last logits (the lowest id among equals), keeps it, and makes
-    /// it the next input. On the device: the logits are not carried out.
+    /// it the next input. It works on the device: the logits stay there.
     fn select(&mut self) -> Result<()>;
 
     /// One forward of the selected token of each row.
     fn decode(&mut self) -> Result<()>;
 
-    /// Waits until the device is idle. Nothing to do on a CPU.
+    /// Waits until the device is idle. Does nothing on a CPU.
     fn synchronize(&mut self) -> Result<()>;
 
-    /// Puts a mark into the device's queue of work, of which it notes by its own clock when it got there: called before
-    /// a timed forward, while the device is idle, and behind that forward's work. Nothing to do without such a clock.
+    /// Puts a mark into the device's queue of work; the device notes by its own clock when it reaches the mark. Called before
+    /// a timed forward, while the device is idle, and behind that forward's work. Does nothing without such a clock.
     fn mark(&mut self) -> Result<()> {
         Ok(())
     }
@@ -86,9 +86,8 @@ pub trait Engine {
         Ok(None)
     }
 
-    /// Whether the host can time each collective of a forward: not where decode forwards are replayed as a whole, as of a CUDA
-    /// graph. Where it can't, no share of collectives is measured, neither of the prefill nor of decode, and a note of the engine's
-    /// says why.
+    /// Whether the host can time each collective of a forward. It can't where decode forwards are replayed as a whole, as in a CUDA
+    /// graph: then no share of collectives is measured, and a note of the engine says why.
     fn times_collectives(&self) -> bool {
         true
     }
@@ -99,10 +98,10 @@ pub trait Engine {
     /// The last forward's logits at the last position, `batch_size * vocab_size`, row-major.
     fn logits(&mut self) -> Result<Vec<f32>>;
 
-    /// Bytes of the KV cache as it is held now.
+    /// Bytes that the KV cache holds now.
     fn kv_cache_bytes(&self) -> Option<u64>;
 
-    /// Whose peak is the cell's.
+    /// Where to read the cell's peak memory.
     fn peak_memory(&self) -> PeakMemory {
         PeakMemory::OfProcess
     }

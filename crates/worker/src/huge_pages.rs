@@ -1,4 +1,4 @@
-//! Weights in huge pages, of which the processor finds more without looking them up. The system gives them to those who ask
+//! Puts weights into huge pages, of which the processor finds more without a page-table walk. Programs must ask for them
 //! (`/sys/kernel/mm/transparent_hugepage/enabled`: `madvise`), and glibc asks for them where it is told before a program starts.
 //!
 //! Whose every forward allocates and frees memory is not to be told: glibc gives what is free back in whole huge pages, and gets
@@ -19,7 +19,7 @@ const HUGE_PAGES: &str = "glibc.malloc.hugetlb";
 /// Their size, on x86-64 and on most others.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// What smaller programs allocate does not matter.
+/// The allocation from which huge pages matter.
 const WORTH_A_NOTE: u64 = 1 << 30;
 
 /// Starts this program anew with [`huge_pages_variable`]. Where that is impossible, goes on with small pages.
@@ -63,7 +63,7 @@ pub fn move_to_huge_pages() -> Option<String> {
     }
     Some(match huge_percent()? {
         90.. => "memory in huge pages".into(),
-        // In steps, for runs that got about as many to say the same.
+        // Rounded, so that runs with about the same share have the same note.
         percent => {
             let why = if is_short { ": the system had no more" } else { "" };
             format!("{} % of the memory in huge pages{why}", percent / 10 * 10)

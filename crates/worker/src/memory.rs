@@ -41,7 +41,7 @@ impl OutOfMemory {
 
 /// Gives freed memory back to the system, so that what the worker did before is not in a cell's peak, and lets the peak start anew
 /// from what is resident now (`clear_refs`, value 5: `man 5 proc`).
-/// False where that is not allowed: then the peak would be that of the worker's whole life.
+/// Returns false where that is not allowed: then the peak would be that of the worker's whole life.
 pub(crate) fn reset_peak() -> bool {
     // SAFETY: it may be called at any time, and touches free memory only.
     #[cfg(target_env = "gnu")]

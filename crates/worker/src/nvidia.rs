@@ -1,4 +1,4 @@
-//! Whether NVIDIA's GPUs can be used by libraries of CUDA 13, and if not, why, and what to do about it.
+//! Checks whether libraries of CUDA 13 can use NVIDIA's GPUs, and if not, says why and what to do.
 
 use std::ffi::{c_int, c_uint};
 
@@ -10,7 +10,7 @@ const OLDEST_DRIVER: c_int = 13_000;
 /// The oldest GPUs that CUDA 13 has code for: Turing (CUDA Toolkit 13.0 Release Notes, "Deprecated architectures").
 const OLDEST_CAPABILITY: (c_int, c_int) = (7, 5);
 
-/// What the driver says of itself and its GPUs.
+/// The driver's facts about itself and its GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Facts {
     /// The CUDA that it is for.
@@ -43,7 +43,7 @@ fn judge(facts: &Facts) -> Result<usize> {
     if *cuda < OLDEST_DRIVER {
         let (major, minor) = (cuda / 1000, cuda % 1000 / 10);
         bail!(
-            "the NVIDIA driver is too old: it is for CUDA {major}.{minor}, and this needs 13.0: install driver 580 or newer"
+            "the NVIDIA driver is too old: it supports CUDA {major}.{minor}, and CUDA 13.0 is needed: install driver 580 or newer"
         );
     }
     if capabilities.is_empty() {
@@ -93,7 +93,7 @@ fn ask(driver: &CudaDriver) -> Result<Facts> {
     }
 }
 
-/// The package of Python's registry that brings a library of CUDA's.
+/// The Python package that contains a CUDA library.
 fn package_of(library: &str) -> Option<&'static str> {
     const PACKAGES: [(&str, &str); 14] = [
         ("libcudart.so", "nvidia-cuda-runtime"),
@@ -117,7 +117,7 @@ fn package_of(library: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| library.starts_with(name)).map(|(_, package)| *package)
 }
 
-/// What to do about a library of CUDA's that is not there.
+/// What to do about a missing CUDA library.
 pub fn missing(library: &str) -> String {
     let package = package_of(library).map(|package| format!(", of the package {package},"));
     format!("{library}{} is not there: run `make setup`", package.unwrap_or_default())
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(judged(13_010, &[(12, 0)]), Ok(1));
         assert_eq!(
             judged(12_040, &[(9, 0)]).unwrap_err(),
-            "the NVIDIA driver is too old: it is for CUDA 12.4, and this needs 13.0: install driver 580 or newer"
+            "the NVIDIA driver is too old: it supports CUDA 12.4, and CUDA 13.0 is needed: install driver 580 or newer"
         );
         assert!(judged(13_000, &[]).unwrap_err().starts_with("the NVIDIA driver reports no GPU"));
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The switch and the marks of NVIDIA's profilers: `cuProfilerStart` and NVTX ranges.
 //!
 //! NVTX has no library of its own any more: a program has the few tables that a tool writes its functions into (NVTX 3,
-//! `nvtxTypes.h` and `nvtxInit.h`). The tool is a library that Nsight Systems and Nsight Compute name in `NVTX_INJECTION64_PATH` of
-//! what they start. Here are those tables, so that ranges need neither NVIDIA's headers nor a package.
+//! `nvtxTypes.h` and `nvtxInit.h`). The tool is a library; Nsight Systems and Nsight Compute name it in `NVTX_INJECTION64_PATH` of
+//! the programs that they start. Here are those tables, so that ranges need neither NVIDIA's headers nor a package.
 
 use std::ffi::{CString, OsString, c_char, c_int, c_uint, c_void};
 use std::mem::ManuallyDrop;
@@ -29,9 +29,9 @@ const RANGE_POP: usize = 11;
 
 /// What marks a stretch of a program for a profiler.
 pub(crate) trait Marker {
-    /// Has profilers record from now on.
+    /// Starts recording in profilers.
     fn start(&mut self);
-    /// Has profilers record no more.
+    /// Stops recording in profilers.
     fn stop(&mut self);
     /// Begins a range.
     fn push(&mut self, name: &str);

@@ -1,4 +1,4 @@
-//! Reading an engine's options (`attention = "sdpa"`) with errors that say what would do.
+//! Reads an engine's options (`attention = "sdpa"`), with errors that name the possible values.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,8 @@ pub fn take_flag(options: &mut Options, name: &str, default: bool) -> Result<boo
     }
 }
 
-/// The value of every option that an engine declares, each with the values that it can have: what is given, else the first of them.
-/// An option without values can have any; where it is not given, it has none.
+/// Resolves the value of every declared option: the given value, else the first of its possible values. An option without a list
+/// can have any value; where it is not given, it has none.
 pub fn resolve_options(given: &Options, declared: &[(String, Vec<Value>)]) -> Result<Options, OptionError> {
     let known: Vec<&str> = declared.iter().map(|(name, _)| name.as_str()).collect();
     let unknown = given.iter().filter(|(name, _)| !known.contains(&name.as_str()));
@@ -57,13 +57,13 @@ pub fn resolve_options(given: &Options, declared: &[(String, Vec<Value>)]) -> Re
     Ok(resolved)
 }
 
-/// An engine's options for its hello: each with its words, the first the default; `true` and `false` are flags.
+/// Builds the options of a hello: each with its possible words, the default first; `true` and `false` become flags.
 pub fn describe_options(options: &[(&str, &[&str])]) -> BTreeMap<String, Vec<Value>> {
     let value = |word: &&str| word.parse::<bool>().map_or_else(|_| Value::from(*word), Value::from);
     options.iter().map(|(name, words)| ((*name).to_owned(), words.iter().map(value).collect())).collect()
 }
 
-/// Whatever is left after an engine took its own is unknown.
+/// Refuses options that are left after an engine took its own.
 pub fn unknown_options(options: &Options, known: &[&str]) -> Result<(), OptionError> {
     let Some(name) = options.keys().next() else { return Ok(()) };
     let known = if known.is_empty() { "none".into() } else { known.join(", ") };
@@ -116,7 +116,7 @@ mod tests {
             refused(json!({"attention": "flash"})),
             r#"option attention: expected "sdpa" or "eager", found "flash""#
         );
-        // `1` is no `true`.
+        // The number 1 is not `true`.
         assert_eq!(
             refused(json!({"graph": 1})),
             r#"option graph: expected false or true or "auto", found 1"#

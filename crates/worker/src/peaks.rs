@@ -1,4 +1,4 @@
-//! What a device can do at most: how fast the processor reads memory, and how fast a library multiplies matrices.
+//! Measures peaks: how fast the processor reads memory, and how fast a library multiplies matrices.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ const SIZES: [usize; 6] = [512, 1024, 2048, 4096, 8192, 16384];
 /// The longest product after which a larger one is tried.
 const LONG: Duration = Duration::from_millis(100);
 
-/// A device works on a batch of products for about this long before it is waited for: the wait, some ten microseconds, is then
-/// nothing beside it, and the device's queue stays short.
+/// The time of a batch of products between two waits for the device: a wait of some ten microseconds is then negligible, and
+/// the device's queue stays short.
 const BATCH: Duration = Duration::from_millis(100);
 
 /// The most products in a batch: CUDA's queue holds about a thousand launches, and a launch into a full one waits.
 const LONGEST_BATCH: u32 = 512;
 
-/// The longest that products are repeated: a slip in a unit must not take a day.
+/// The longest time of repeated products: a wrong unit must not take a day.
 const LONGEST_SECONDS: f64 = 3600.0;
 
 /// The size at which square products were fastest.
@@ -40,7 +40,7 @@ pub struct FastestProduct {
 /// Bytes a second that `threads` threads, or one a core, read from memory together.
 ///
 /// # Errors
-/// Where there is too little memory, or a thread can't be started.
+/// Fails where there is too little memory, or a thread can't be started.
 pub fn read_bytes_per_second(threads: Option<u32>) -> Result<f64> {
     Ok(machine::Reader::new(threads)?.bytes_per_second(READ_FOR))
 }
@@ -84,7 +84,7 @@ pub fn fastest_product<P: FnMut() -> Result<()>>(
 /// Mean operations a second of products of two matrices of `size` rows and columns, repeated for at least `seconds` of `clock`.
 /// A device that slows down under load, to keep to its power limit, does so within that time.
 ///
-/// `multiply` runs as many products as it is told, one after the other without a wait between them, and waits for the last.
+/// `multiply` runs the given number of products one after the other, without a wait between them, and waits for the last.
 ///
 /// # Errors
 /// Those of `multiply`; `seconds` that are not above 0.
@@ -109,7 +109,7 @@ pub fn sustained_flops_per_second(
             return Ok(products as f64 * flops(size) / elapsed);
         }
         let in_batch = BATCH.as_secs_f64() / (elapsed / products as f64);
-        // At most twice the last one: a first time that is too short must not make a batch that is far too long.
+        // At most twice the last batch: a first time that is too short must not make one that is far too long.
         batch = (in_batch.round() as u32).clamp(1, LONGEST_BATCH.min(2 * batch));
     }
 }

@@ -49,7 +49,7 @@ pub fn serve_with_clock(
     }
 }
 
-/// Where replies go: what was stdout at the start; of a rank that does not speak, nowhere.
+/// Where replies go: what was stdout at the start, or nowhere for a rank that does not speak.
 #[derive(Clone)]
 pub struct Replies(Arc<Mutex<File>>, bool);
 
@@ -57,7 +57,7 @@ impl Replies {
     /// Takes stdout for replies alone: whatever a library prints to stdout from now on goes to stderr.
     ///
     /// # Errors
-    /// Where the descriptor can't be duplicated.
+    /// Fails where the descriptor can't be duplicated.
     pub fn take_stdout(speaks: bool) -> io::Result<Self> {
         let stdout = io::stdout().as_raw_fd();
         // SAFETY: both descriptors are open for the whole life of the process, and `dup`'s result is owned by nobody else.
@@ -71,18 +71,18 @@ impl Replies {
         Ok(Self(Arc::new(Mutex::new(pipe)), speaks))
     }
 
-    /// Says in the place of hello that this worker can't start.
+    /// Says instead of hello that this worker can't start.
     ///
     /// # Errors
-    /// Where the harness is gone.
+    /// Fails where the harness is gone.
     pub fn fail(&self, message: String) -> Result<()> {
         self.send(&Reply::Failed(Failure { phase: Phase::Load, message }))
     }
 
-    /// [`serve`] for who has taken stdout already: `requests` are stdin's lines.
+    /// [`serve`] for a caller that has taken stdout already: `requests` are stdin's lines.
     ///
     /// # Errors
-    /// Where the harness is gone.
+    /// Fails where the harness is gone.
     pub fn serve(
         &self,
         engine: &mut dyn Engine,
@@ -114,7 +114,7 @@ fn serve_requests(
     loop {
         let line =
             if world.rank() == 0 { requests.next().transpose().context("reading a request")? } else { None };
-        // The end of stdin is every rank's.
+        // Rank 0's end of stdin ends every rank.
         let Some(line) = world.broadcast(line)? else { break };
         let own = match serde_json::from_str(&line) {
             Ok(Request::Shutdown) => break,
@@ -200,7 +200,7 @@ fn answer(
     })
 }
 
-/// Ids outside the vocabulary or positions outside the context would be read from other memory by some engines.
+/// Checks a prompt: some engines would read other memory for ids outside the vocabulary or positions outside the context.
 fn checked_prompt(engine: &dyn Engine, rows: &[Vec<u32>], decodes: usize) -> Result<Prompt> {
     let batch_size = rows.len();
     let length = rows.first().map_or(0, Vec::len);

@@ -1,8 +1,8 @@
-//! Telling the harness where the worker stands without touching the timed regions.
+//! Tells the harness how far the worker is, without touching the timed regions.
 //!
 //! The timing loop changes a few numbers between forwards; a thread of its own looks a few times a second and writes a
-//! line when they changed. A new phase is written at once: it is where a death from now on will have happened. So is where the
-//! timed forwards of a phase begin and end: the harness holds the time between against the figures.
+//! line when they changed. A new phase is written at once: a crash from now on belongs to it. So are the beginning and
+//! the end of a phase's timed forwards: the harness compares the time between with the figures.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use protocol::{Phase, Progress};
 
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Where a request stands; dropping it ends the reporting.
+/// The progress of a request; dropping it ends the reporting.
 pub struct Reporter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

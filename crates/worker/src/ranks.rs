@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// How long a rank that failed waits for the others to be done, too.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a rank tells the others of a request.
+/// What a rank tells the others about a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Account {
     failure: Option<Failure>,
@@ -23,10 +23,10 @@ struct Account {
     tokens_sha256: Option<String>,
 }
 
-/// Joins the ranks that this process was started with. Where that fails, it is said, and the process is to end with this code.
+/// Joins the ranks that this process was started with. A failure is written to stderr, and the process must end with the code.
 ///
 /// # Errors
-/// The code.
+/// Returns the exit code.
 pub fn join() -> Result<World, ExitCode> {
     World::join().map_err(|error| {
         // The launchers' own variables: MPI itself can't be asked.
@@ -36,7 +36,7 @@ pub fn join() -> Result<World, ExitCode> {
     })
 }
 
-/// One line for `harness::classify`.
+/// Writes one line for `harness::classify`.
 fn tell_failure(rank: &str, phase: Phase, message: &str) {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("llama2-bench: rank {rank} failed in {phase}: {message}");
@@ -48,7 +48,7 @@ pub(crate) fn introduce(world: &World, hello: Hello) -> Result<Hello> {
         return Ok(hello);
     }
     let here = RankPlace { host: host_name(), process: Some(std::process::id()) };
-    let places = world.gather(&serde_json::to_string(&here)?, None)?.context("not all ranks came")?;
+    let places = world.gather(&serde_json::to_string(&here)?, None)?.context("not all ranks joined")?;
     let ranks = places.iter().map(|place| serde_json::from_str(place)).collect::<Result<_, _>>()?;
     let libraries = hello.libraries.into_iter().chain(world.libraries()).collect();
     Ok(Hello { ranks, libraries, ..hello })
@@ -92,7 +92,7 @@ fn merge(own: Reply, accounts: &[Account]) -> Result<Reply> {
     let failed =
         accounts.iter().enumerate().find_map(|(rank, account)| Some((rank, account.failure.as_ref()?)));
     if let Some((rank, failure)) = failed {
-        // What all say alike is no one rank's.
+        // An error that all ranks report names no rank.
         let by_all = accounts.iter().all(|account| account.failure.as_ref() == Some(failure));
         let named = || format!("rank {rank}: {}", failure.message);
         let message = if by_all { failure.message.clone() } else { named() };
@@ -100,7 +100,9 @@ fn merge(own: Reply, accounts: &[Account]) -> Result<Reply> {
     }
     let differing = accounts.iter().position(|account| account.tokens_sha256 != accounts[0].tokens_sha256);
     if let Some(rank) = differing {
-        bail!("rank {rank} computed something else than rank 0: are its machine and its libraries the same?");
+        bail!(
+            "rank {rank} computed other tokens than rank 0: check that its machine and libraries are the same"
+        );
     }
     let most =
         |of: fn(&Memory) -> Option<u64>| accounts.iter().filter_map(|account| of(&account.memory)).max();
@@ -169,7 +171,7 @@ mod tests {
     fn ranks_that_chose_other_tokens_have_measured_nothing() {
         let other = Account { tokens_sha256: Some("b".into()), ..account(3, None) };
         let error = merge(measured(), &[account(3, None), other]).unwrap_err().to_string();
-        assert!(error.starts_with("rank 1 computed something else than rank 0"), "{error}");
+        assert!(error.starts_with("rank 1 computed other tokens than rank 0"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The one timing loop. docs/concepts/procedure.md says in words what stands here.
+//! The one timing loop. docs/concepts/procedure.md describes it in words.
 
 use std::time::{Duration, Instant};
 
@@ -33,13 +33,13 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// What is to be measured.
+/// A cell to measure.
 pub struct Job<'a> {
     /// The prompt.
     pub prompt: &'a Prompt,
     /// Decode forwards of a generation.
     pub generation_length: usize,
-    /// How often.
+    /// How often to run it.
     pub procedure: Procedure,
     /// Whether several ranks run one more generation, for the share of collectives.
     pub collectives: bool,
@@ -157,8 +157,8 @@ fn time_generations(
     Ok((generations, on_device))
 }
 
-/// Whether the means of these series are known as well as the procedure asks, so that nothing more of them is timed. Rank 0
-/// decides, for its clock is the record's: the others hear of it where all know that it looks.
+/// Whether the means of these series are known as well as the procedure asks, so that timing can stop. Rank 0
+/// decides, because the record has its clock; it tells the others at the same points.
 fn is_known(world: &World, procedure: Procedure, most: u32, series: &[&[f64]]) -> Result<bool> {
     let Some(share) = procedure.until else { return Ok(false) };
     let until = Until { share, least: procedure.fewest(most) as usize, most: most as usize };
@@ -235,17 +235,17 @@ fn time(stand: &mut Stand<'_>, forward: impl FnOnce(&mut dyn Engine) -> Result<(
     Ok(Latency { host, device: engine.device_seconds()?.map(to_the_nanosecond) })
 }
 
-/// More digits than the device's clock has would only make records longer: CUDA's events tell half a microsecond.
+/// The device's clock has no more digits: CUDA's events resolve half a microsecond.
 fn to_the_nanosecond(seconds: f64) -> f64 {
     (seconds * 1e9).round() / 1e9
 }
 
-/// 0 where the clock went back, which no latency is: the harness refuses it.
+/// Seconds since `start`; 0 where the clock went back, which the harness refuses.
 fn seconds_since(start: Duration, clock: &dyn Clock) -> f64 {
     clock.now().saturating_sub(start).as_secs_f64()
 }
 
-/// An engine that computes NaN is fast at computing nothing.
+/// Refuses NaN and infinity: an engine that computes them can be arbitrarily fast.
 pub(crate) fn check_finite(logits: &[f32]) -> Result<()> {
     let wrong = logits.iter().filter(|logit| !logit.is_finite()).count();
     ensure!(wrong == 0, "{wrong} of {} logits are not finite numbers", logits.len());

@@ -54,11 +54,11 @@ pub(crate) struct Mock {
     /// Whether it claims to have a GPU.
     has_gpu: bool,
     weights_bytes: u64,
-    /// The most that weights and positions may take on that GPU.
+    /// The bytes that weights and positions may take on that GPU.
     device_memory_limit: Option<u64>,
     /// The last two marks.
     marks: [Duration; 2],
-    /// What goes wrong once the answer is written, in a cell of this size.
+    /// The fault to cause once the answer is written, in a cell of this size.
     after_answer: PendingFault,
     noise: u64,
     /// Where its replies go.
@@ -102,7 +102,7 @@ impl Mock {
         self.clock.advance(latency);
     }
 
-    /// Goes wrong, where the script says so.
+    /// Causes the script's fault.
     pub(crate) fn strike(&self, moment: Moment) -> Result<()> {
         let Some(fault) = &self.script.fault else { return Ok(()) };
         fault.strike(moment, [self.prompt.batch_size, self.prompt.length], self.world.rank(), &self.pipe)
@@ -113,7 +113,7 @@ impl Mock {
         Rc::clone(&self.after_answer)
     }
 
-    /// Runs out of the device's memory where that is limited, in CUDA's words.
+    /// Fails with CUDA's out-of-memory message where the device's memory is limited and used up.
     fn charge(&self, bytes: u64) -> Result<()> {
         let held = self.weights_bytes.saturating_add(bytes);
         let is_over = self.device_memory_limit.is_some_and(|limit| held > limit);
@@ -121,7 +121,7 @@ impl Mock {
         Ok(())
     }
 
-    /// The sum that keeps ranks together, of a row of ones; it must be how many there are.
+    /// Sums a row of ones over all ranks, which keeps them together; each sum must be the number of ranks.
     fn all_reduce(&self) -> Result<()> {
         let Some(all_reduce) = &self.all_reduce else { return Ok(()) };
         let mut ones = [1f32; 64];
@@ -180,7 +180,7 @@ impl Engine for Mock {
         self.script = Script::read(&request.options)?;
         let (rank, ranks) = match request.one_rank_of {
             Some(ranks) => {
-                ensure!(self.world.size() == 1, "one rank alone was asked of several");
+                ensure!(self.world.size() == 1, "one_rank: this worker was started as several ranks");
                 (0, ranks as usize)
             }
             None => (self.world.rank(), self.world.size()),
@@ -210,7 +210,7 @@ impl Engine for Mock {
         self.noise = (prompt.batch_size * 1_000_003 + prompt.length) as u64;
         let positions = (prompt.batch_size * (prompt.length + generation_length)) as u64;
         self.charge(positions * self.script.bytes_per_position)?;
-        // Written with ones, so that the pages are really there; an allocation that fails aborts as Rust's do.
+        // Written with ones, so that the pages are really allocated; an allocation that fails aborts as Rust's do.
         self.held = vec![1; (positions * self.script.bytes_per_position) as usize];
         Ok(())
     }

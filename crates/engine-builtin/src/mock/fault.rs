@@ -1,4 +1,4 @@
-//! Ways to go wrong, each as real as a process can make it.
+//! Faults, each as real as a process can make it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ pub(crate) enum Moment {
     Goodbye,
 }
 
-/// What goes wrong at which moment of which cells.
+/// A fault: its kind, its moment and its cells.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
@@ -49,7 +49,7 @@ enum Kind {
     OutOfMemory,
     /// The same in CUDA's words.
     CudaOutOfMemory,
-    /// An allocation that can't be made: Rust's allocator aborts.
+    /// An impossible allocation: Rust's allocator aborts.
     Allocation,
     /// The engine reports another error, of several lines.
     Error,
@@ -59,17 +59,17 @@ enum Kind {
     Abort,
     /// SIGSEGV.
     Segfault,
-    /// SIGKILL, from nobody knows whom.
+    /// SIGKILL, from an unknown sender.
     Kill,
     /// The process exits with code 3.
     Exit,
-    /// The process exits as if all were well.
+    /// The process exits with code 0.
     ExitZero,
-    /// Nothing happens any more.
+    /// The process hangs.
     Hang,
-    /// The same, deaf to SIGTERM, SIGINT and SIGHUP.
+    /// The process hangs and ignores SIGTERM, SIGINT and SIGHUP.
     HangDeaf,
-    /// The same, with children: one of the same group, one that left it.
+    /// The process hangs with two children: one in its group, one that left it.
     HangWithChildren,
     /// Half a reply, then the process exits.
     Truncated,
@@ -79,11 +79,11 @@ enum Kind {
     LongLine,
     /// A library that prints into the pipe.
     StrayText,
-    /// A library that prints to what it takes for stdout.
+    /// A library that prints to stdout.
     Stdout,
-    /// The pipe is closed, and the process lives on.
+    /// The process closes the pipe and lives on.
     ClosedPipe,
-    /// A child that left the group lives on; the worker goes on as if nothing were.
+    /// A child leaves the group and lives on; the worker goes on.
     Orphan,
 }
 
@@ -94,7 +94,7 @@ impl Fault {
         Ok(Self { kind, phase: Moment::Hello, min_batch_size: 0, min_prompt_length: 0, rank })
     }
 
-    /// Goes wrong, where it is told to. `pipe` is what the replies are written to.
+    /// Causes the fault, if this is its moment and cell. `pipe` is where the replies are written.
     pub(crate) fn strike(
         &self,
         moment: Moment,
@@ -192,7 +192,7 @@ fn close_all_like(pipe: &OwnedFd) -> Result<()> {
     for entry in fs::read_dir("/proc/self/fd")?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if link(&name).is_ok_and(|its| its == target) {
-            // SAFETY: this is the fault: whoever owns the descriptor finds it closed.
+            // SAFETY: this is the fault: the descriptor's owner finds it closed.
             unsafe { libc::close(name.parse()?) };
         }
     }

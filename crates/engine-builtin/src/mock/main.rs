@@ -1,7 +1,7 @@
 //! `llama2-bench-mock`: a worker whose latencies, tokens and faults are scripted by its options.
 //!
 //! `--gpu` claims to have a GPU, whose memory can be limited.
-//! `--fault-at-hello KIND` goes wrong before it has heard of any; with `--rank N` behind it, of several ranks this one alone.
+//! `--fault-at-hello KIND` causes a fault before hello; with `--rank N` behind it, only in that rank.
 
 mod engine;
 mod fault;

@@ -1,4 +1,4 @@
-//! What the mock is told to do: its options in the sweep.
+//! The mock's script: its options in the sweep.
 
 use anyhow::{Context, Result};
 use protocol::Options;
@@ -22,7 +22,7 @@ pub(crate) struct Script {
     pub(crate) noise: f64,
     /// Sleep for the latencies; without it they pass on a virtual clock, at once.
     pub(crate) real_time: bool,
-    /// Really allocated in a cell, for each position of each sequence.
+    /// Bytes to allocate in a cell, for each position of each sequence.
     pub(crate) bytes_per_position: u64,
     /// Choose other tokens than the other engines.
     pub(crate) wrong_tokens: bool,
@@ -32,9 +32,9 @@ pub(crate) struct Script {
     pub(crate) device_share: Option<f64>,
     /// Claim that memory is read at 500 GB/s, and that matrices are multiplied at 5 TFLOP/s, 4 of them sustained.
     pub(crate) peaks: bool,
-    /// What to say of how the model was built.
+    /// Notes to say about how the model was built.
     pub(crate) notes: Vec<String>,
-    /// What goes wrong, and where.
+    /// The fault to cause, and where.
     pub(crate) fault: Option<Fault>,
 }
 

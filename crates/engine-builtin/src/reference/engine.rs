@@ -9,7 +9,7 @@ use worker::{Engine, Prompt, Reporter, unknown_options};
 
 use crate::model::{Cache, Model};
 
-/// Drives [`Model`] over a batch, a row after the other.
+/// Runs [`Model`] over a batch, one row after the other.
 #[derive(Default)]
 pub(crate) struct Reference {
     model: Option<Model>,

@@ -1,6 +1,6 @@
 //! `llama2-bench-reference`: a worker that computes LLaMA in plain Rust, slowly and in double precision.
 //!
-//! It shares no tensor code with the engines that are timed: `verify` holds them against it.
+//! It shares no tensor code with the engines that are timed: `verify` compares them with it.
 
 mod engine;
 mod model;

@@ -1,4 +1,4 @@
-//! Padded batches of an exported graph: what `attention_mask` says is made what `GroupQueryAttention` can do.
+//! Padded batches of an exported graph: turns `attention_mask` into what `GroupQueryAttention` supports.
 //!
 //! The operator knows how many tokens a sequence has, takes its first ones, and counts positions from 0. So the tokens of a row
 //! that the mask leaves out go behind the others, wherever they were, and the rows of the result go back. A token's position is

@@ -17,7 +17,7 @@ const HEADER: &str = "include/cuda_runtime_api.h";
 
 /// Where to look.
 pub(super) struct Search<'a> {
-    /// `CUDA_HOME` or `CUDA_PATH`, which are believed.
+    /// `CUDA_HOME` or `CUDA_PATH`, which are taken as they are.
     pub(super) named: Option<OsString>,
     /// The folder that the Python's package torch is in.
     pub(super) site_packages: Option<PathBuf>,
@@ -35,7 +35,7 @@ impl Search<'_> {
     /// Variables for the Python, in addition to those that it has.
     ///
     /// # Errors
-    /// Where there is no CUDA, no driver, or no link can be made.
+    /// Fails where there is no CUDA, no driver, or no link can be made.
     pub(super) fn environment(&self) -> Result<Vec<(&'static str, OsString)>> {
         let home = self.home()?;
         let Some(driver) = &self.driver else {

@@ -1,4 +1,4 @@
-//! Safe faces of `shim/aoti_graph.cpp`: a graph that AOTInductor compiled.
+//! Safe wrappers of `shim/aoti_graph.cpp`: a graph that AOTInductor compiled.
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -69,7 +69,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Runs the graph, which may write into its inputs; its only output.
+    /// Runs the graph, which may write into its inputs; returns its only output.
     pub(crate) fn run(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let pointers: Vec<*const CTensor> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
         let mut output = null_mut();

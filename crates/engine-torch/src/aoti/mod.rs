@@ -102,6 +102,6 @@ mod tests {
             .unwrap()
             .to_string();
         assert!(error.starts_with(&format!("{}: libtorch: ", package.path.display())), "{error}");
-        assert!(error.ends_with(": delete the file, and it is compiled anew"), "{error}");
+        assert!(error.ends_with(": delete the file to compile it again"), "{error}");
     }
 }

@@ -122,7 +122,7 @@ pub(crate) struct Package {
 impl Package {
     /// The error for a package that can't be run.
     pub(crate) fn spoiled(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
-        anyhow!("{}: {why}: delete the file, and it is compiled anew", self.path.display())
+        anyhow!("{}: {why}: delete the file to compile it again", self.path.display())
     }
 }
 
@@ -151,7 +151,7 @@ impl Store {
         Self { runtime, packages, python, cuda_home: None, driver: None }
     }
 
-    /// Why no model can be run, whichever it is.
+    /// The reason why no model can be run.
     pub(crate) fn unusable(&self) -> Option<String> {
         let is_package = |entry: fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "pt2");
         let has_packages = || fs::read_dir(&self.packages).is_ok_and(|all| all.flatten().any(is_package));
@@ -160,7 +160,7 @@ impl Store {
 
     fn no_python(&self) -> String {
         let python = self.python.display();
-        format!("a model is compiled by torch in Python, once, and there is no {python}: run `make peers`")
+        format!("torch compiles the model in Python, once, and there is no {python}: run `make peers`")
     }
 
     /// The package for `recipe`, made now or earlier.
@@ -261,7 +261,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Creates or empties a file of the store; not through a link.
+/// Creates or empties a file of the store, and follows no link.
 fn create(path: &Path) -> io::Result<File> {
     File::options().write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }

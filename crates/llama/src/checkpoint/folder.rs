@@ -1,4 +1,4 @@
-//! What stands in a checkpoint's folder: the weights' file names, or what to do where there are none that can be read.
+//! Reads a checkpoint's folder: the weights' file names, or what to do where none can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn shard_files(dir: &Path) -> Result<(Vec<String>, BTreeMap<String, S
 /// The checkpoint's `config.json`.
 ///
 /// # Errors
-/// Where there is none, with what the folder is instead.
+/// Fails where there is none, with what the folder is instead.
 pub(super) fn config_file(dir: &Path) -> Result<PathBuf, CheckpointError> {
     let path = dir.join(CONFIG_FILE);
     if path.exists() || !dir.is_dir() {

@@ -17,13 +17,13 @@ pub use folder::ONNX_FILE;
 pub(crate) use folder::weight_files;
 pub use safetensors_file::Shard;
 
-/// A checkpoint that can't be run.
+/// A checkpoint that is not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// Its config can't be run.
+    /// Its config is not supported.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It can't be shared by so many ranks.
+    /// It can't be split among that many ranks.
     #[error(transparent)]
     WorldSize(#[from] WorldSizeError),
     /// A file can't be read or is not what it should be.
@@ -106,7 +106,7 @@ impl Checkpoint {
         self.tensors.get(name)
     }
 
-    /// Lets go of what is in memory of the files: what is read again comes back from them.
+    /// Releases the memory of the mapped files: what is read again comes back from disk.
     pub(crate) fn release_pages(&self) {
         self.shards.iter().for_each(Shard::release_pages);
     }

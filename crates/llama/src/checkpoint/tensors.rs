@@ -1,4 +1,4 @@
-//! Which stored tensor is which weight: as transformers 5 loads a `LlamaForCausalLM`, which was asked.
+//! Which stored tensor is which weight: as transformers 5 loads a `LlamaForCausalLM` (checked against it).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{CheckpointError, Shard, StoredTensor};
 use crate::weights::widen;
 use crate::{EMBED_TOKENS, LM_HEAD, LlamaConfig, WeightSpec, weight_specs};
 
-/// What the weights' names begin with, but for the head's; `LlamaModel` saves them without it.
+/// The prefix of all weights' names but the head's; `LlamaModel` saves them without it.
 const PREFIX: &str = "model.";
 
 /// A tensor of a file.
@@ -36,7 +36,7 @@ impl<'a> Tensors<'a> {
     /// Reads the headers of all files. `index` names the file of each tensor.
     ///
     /// # Errors
-    /// Where a tensor or a weight is stored twice, with different values, and transformers would not take what is named.
+    /// Fails where a tensor or a weight is stored twice, with different values, and transformers would not take what is named.
     pub(super) fn read(
         dir: &'a Path,
         shards: &'a [Shard],
@@ -95,7 +95,7 @@ impl<'a> Tensors<'a> {
         })
     }
 
-    /// Has `config` say whether embedding and head are one. Where it says so, one of them stored is both; two that differ are two.
+    /// Sets in `config` whether embedding and head are one. If it says so, a single stored one is both; two that differ are two.
     pub(super) fn resolve_tie(&mut self, config: &mut LlamaConfig) {
         if !config.tie_word_embeddings {
             return;
@@ -358,7 +358,7 @@ mod tests {
         }
     }
 
-    /// transformers 5.23 takes the last file's tensor. Where the index names that file, too, there is no doubt.
+    /// transformers 5.23 takes the last file's tensor. Where the index names that file, too, it is clear.
     #[test]
     fn a_tensor_in_two_files_is_the_one_that_the_index_names() {
         const NAME: &str = "model.norm.weight";

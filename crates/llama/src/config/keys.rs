@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::ConfigError;
 use crate::json::unquoted;
 
-/// Larger sizes are a damaged or hostile file, and would overflow what is computed from them.
+/// The largest size: larger ones come from a damaged or hostile file, and would overflow.
 const LARGEST_SIZE: u64 = 1 << 24;
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
@@ -57,7 +57,7 @@ impl<'a> Keys<'a> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    /// Says that `key` has something else than what is expected.
+    /// The error that `key` has an unexpected value.
     pub(crate) fn error(&self, key: &str, expected: String, found: &Value) -> ConfigError {
         let found = if self.has(key) || !found.is_null() { brief(found) } else { "nothing".into() };
         let key = self.inside.map_or(key.into(), |object| format!("{object}.{key}"));
@@ -126,7 +126,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A value as it is written in a config, cut to what an error has room for.
+/// A value as written in a config, shortened for an error.
 pub(super) fn brief(value: &Value) -> String {
     let text = unquoted(&value.to_string());
     if text.chars().count() <= 80 { text } else { text.chars().take(79).chain(['…']).collect() }

@@ -10,7 +10,7 @@ use crate::{RopeScaling, from_python_json};
 pub(crate) use keys::Keys;
 use keys::brief;
 
-/// A `config.json` that can't be run.
+/// A `config.json` that is not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
@@ -29,16 +29,16 @@ pub enum ConfigError {
         /// The parser's words.
         why: String,
     },
-    /// A key has a value that can't be run.
+    /// A key has an unsupported value.
     #[error("{origin}: {key}: expected {expected}, found {found}")]
     Key {
         /// The file.
         origin: String,
         /// The key.
         key: String,
-        /// What would do.
+        /// What is expected.
         expected: String,
-        /// What stands there.
+        /// What was found.
         found: String,
     },
 }
@@ -72,7 +72,7 @@ pub struct LlamaConfig {
     pub tie_word_embeddings: bool,
 }
 
-/// More is a damaged or hostile file, and would overflow what is computed from it.
+/// The most layers: more come from a damaged or hostile file, and would overflow.
 const MOST_LAYERS: usize = 4096;
 const MOST_NUMBERS: u128 = 1 << 46;
 
@@ -202,7 +202,7 @@ impl LlamaConfig {
         config
     }
 
-    /// How many positions a sequence can have, and what says so.
+    /// The most positions of a sequence, and the key that sets it.
     pub fn context(&self) -> String {
         let beyond = match self.rope_scaling {
             RopeScaling::Dynamic { .. } => ": beyond it dynamic rope scaling is not supported",
@@ -372,7 +372,7 @@ mod tests {
         }
     }
 
-    /// Which of the keys transformers 5.23's cache looks at was asked: the tokens of a prompt longer than the window say.
+    /// Found by running transformers 5.23: tokens of a prompt longer than the window show which keys its cache reads.
     #[test]
     fn attention_to_a_part_of_the_sequence_is_refused() {
         let window = |key: &str, found: &str| {

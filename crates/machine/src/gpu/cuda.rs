@@ -1,4 +1,4 @@
-//! NVIDIA's driver, `libcuda.so.1`: opened here alone, for whoever calls functions of the CUDA Driver API.
+//! NVIDIA's driver, `libcuda.so.1`: the one place that opens it, for all callers of the CUDA Driver API.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::mem::ManuallyDrop;
@@ -11,11 +11,11 @@ pub type Code = c_int;
 /// `cuGetErrorString`
 pub type GetErrorString = unsafe extern "C" fn(Code, *mut *const c_char) -> Code;
 
-/// The driver's library. It is never closed: the driver does not survive that.
+/// The driver's library. It is never closed: the driver does not survive closing.
 pub struct CudaDriver(ManuallyDrop<Library>);
 
 impl CudaDriver {
-    /// Opens it; it is not initialised by this.
+    /// Opens the library, without initialising it.
     ///
     /// # Errors
     /// Fails with the loader's message.
@@ -27,7 +27,7 @@ impl CudaDriver {
     /// The function of this name, for as long as the process.
     ///
     /// # Errors
-    /// Where the driver does not have it.
+    /// Fails where the driver does not have it.
     ///
     /// # Safety
     /// `F` is the type of a function pointer with the signature that the CUDA Driver API gives this function.

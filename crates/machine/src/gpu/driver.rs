@@ -1,4 +1,4 @@
-//! What is needed of the driver.
+//! The functions of the driver that are needed here.
 
 use protocol::{Gpu, LockedClock, Throttle};
 
@@ -12,21 +12,21 @@ pub trait Driver: Send + Sync {
     fn uuid(&self, index: u32) -> Option<String>;
     /// What it does now.
     fn sample(&self, index: u32) -> Sample;
-    /// The energy that it has used since the driver was loaded.
+    /// The energy used since the driver was loaded.
     fn energy_joules(&self, index: u32) -> Option<f64>;
-    /// Memory in use, by whomever.
+    /// Memory in use, by any process.
     fn used_bytes(&self, index: u32) -> Option<u64>;
     /// Processes that compute or draw on it.
     fn processes(&self, index: u32) -> Vec<Process>;
     /// Locks the clock of its multiprocessors, for every program, until it is reset or the driver is loaded anew.
     ///
     /// # Errors
-    /// Where the driver refuses.
+    /// Fails where the driver refuses.
     fn lock_clocks(&self, index: u32, clock: LockedClock) -> Result<(), ClockError>;
     /// Lets the driver choose its clocks again.
     ///
     /// # Errors
-    /// Where the driver refuses.
+    /// Fails where the driver refuses.
     fn reset_clocks(&self, index: u32) -> Result<(), ClockError>;
 }
 
@@ -41,9 +41,9 @@ pub enum ClockError {
     /// The GPU can't do it.
     #[error("this GPU can't lock its clocks: NVIDIA's driver supports it from Volta on")]
     NotSupported,
-    /// The clock is not one that it can have.
+    /// The GPU has no such clock.
     #[error(
-        "the driver accepts no such clock: `nvidia-smi -q -d SUPPORTED_CLOCKS` lists those that there are"
+        "the driver does not accept this clock: `nvidia-smi -q -d SUPPORTED_CLOCKS` lists the supported ones"
     )]
     NotAccepted,
     /// Anything else, in the driver's words.
@@ -69,7 +69,7 @@ pub struct Sample {
 /// A process on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its id; of another namespace, maybe.
+    /// Its id, which may be of another namespace.
     pub id: u32,
     /// Its program.
     pub name: Option<String>,
@@ -77,7 +77,7 @@ pub struct Process {
     pub used_bytes: Option<u64>,
 }
 
-/// Those of the GPU's processes that are not `own`, each once.
+/// The GPU's processes that are not in `own`, each once.
 pub fn others(driver: &dyn Driver, index: u32, own: &[u32]) -> Vec<Process> {
     let mut others: Vec<Process> = Vec::new();
     for process in driver.processes(index) {

@@ -1,4 +1,4 @@
-//! GPUs: what they are, and a watch over the one that computes.
+//! The GPUs, their facts, and a watch over the one that computes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use protocol::{Device, Gpu};
 /// A driver frees the memory of a process a moment after that has ended.
 const FREED_WITHIN: Duration = Duration::from_secs(5);
 
-/// NVIDIA's GPUs as workers will see them.
+/// NVIDIA's GPUs in the order in which workers see them.
 #[derive(Clone)]
 pub struct Gpus {
     driver: Arc<dyn Driver>,
@@ -21,7 +21,7 @@ impl Gpus {
     /// Asks NVIDIA's driver.
     ///
     /// # Errors
-    /// Where there is none, or it does not work.
+    /// Fails where there is none, or it does not work.
     pub fn find() -> Result<Self, Absent> {
         let driver = Arc::new(Nvml::load()?);
         let variable = |name| std::env::var(name).ok();
@@ -32,7 +32,7 @@ impl Gpus {
         Ok(if known { gpus } else { Self { visible: Vec::new(), ..gpus } })
     }
 
-    /// The GPUs of `driver`, of which `CUDA_VISIBLE_DEVICES` shows those in `visible`.
+    /// The GPUs of `driver` that `visible` (`CUDA_VISIBLE_DEVICES`) shows.
     pub fn new(driver: Arc<dyn Driver>, visible: Option<&str>) -> Self {
         let uuids: Vec<String> =
             (0..driver.count()).map(|index| driver.uuid(index).unwrap_or_default()).collect();
@@ -79,7 +79,7 @@ impl GpuWatch {
         (sample.power_watts, sample.sm_clock_mhz)
     }
 
-    /// Other programs' processes on it, in words; `None` where there are none.
+    /// A description of other programs' processes on it; `None` where there are none.
     pub fn other_processes(&self) -> Option<String> {
         let others = crate::gpu::others(&*self.driver, self.index, &[std::process::id()]);
         (!others.is_empty()).then(|| crate::gpu::words(&others))
@@ -95,7 +95,7 @@ impl GpuWatch {
         Monitor::start(Arc::clone(&self.driver), self.index)
     }
 
-    /// Memory that a worker left behind which has ended, beyond what was in use before it was started.
+    /// Memory that an ended worker left behind, beyond what was in use before it was started.
     pub fn left_bytes(&self, before: u64) -> Option<u64> {
         let start = Instant::now();
         memory_left(&*self.driver, self.index, before, || {

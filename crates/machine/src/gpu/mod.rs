@@ -1,8 +1,8 @@
-//! What NVIDIA's driver says of a GPU, and a watch over it while a cell is measured.
+//! NVIDIA's driver: its facts about a GPU, and a watch over the GPU while a cell is measured.
 //!
 //! [`Driver`] is all that is needed of NVIDIA's management library; [`Nvml`] is the library itself. [`nvml_index`] finds the
-//! GPU that a sweep calls `cuda:N`, [`Monitor`] watches it, [`memory_left`] tells whether a worker gave back what it held.
-//! A driver that is not there, or does not say something, is no error of a run: its figures are absent.
+//! GPU that a sweep calls `cuda:N`, [`Monitor`] watches it, [`memory_left`] tells whether a worker gave its memory back.
+//! A missing driver, or a figure that it does not report, is no error of a run: the figures are absent.
 
 mod cuda;
 mod driver;

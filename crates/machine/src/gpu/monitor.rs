@@ -51,7 +51,7 @@ fn watch(driver: &dyn Driver, index: u32, phases: &Receiver<Phase>) -> GpuSeries
     loop {
         if start.elapsed() >= next {
             recorder.sample(now(), driver.sample(index));
-            // By the clock, and not once more for each that was missed.
+            // Samples follow the clock; missed ones are not made up for.
             let ticks = start.elapsed().as_millis() / PERIOD.as_millis() + 1;
             next = PERIOD * u32::try_from(ticks).unwrap_or(u32::MAX);
         }

@@ -17,14 +17,14 @@ pub enum Absent {
         "no NVIDIA driver: libnvidia-ml.so.1 can't be loaded; in a container, start it with its GPUs (docker: --gpus all)"
     )]
     NoDriver,
-    /// The library is there, the kernel's part is not.
-    #[error("NVIDIA's driver is installed, and not loaded: `modprobe nvidia`, or restart the machine")]
+    /// The library is installed, but the kernel module is not loaded.
+    #[error("NVIDIA's driver is installed but not loaded: run `modprobe nvidia`, or restart the machine")]
     NotLoaded,
-    /// The library is of another version than the kernel's part.
+    /// The library and the kernel module have different versions.
     #[error("NVIDIA's driver was replaced while it was loaded: restart the machine")]
     Mismatch,
-    /// May not be asked.
-    #[error("this user may not use NVIDIA's driver: see the rights of /dev/nvidia*")]
+    /// The user has no access to it.
+    #[error("this user has no access to NVIDIA's driver: check the permissions of /dev/nvidia*")]
     NoPermission,
     /// Anything else, in the driver's words.
     #[error("NVIDIA's driver: {0}")]
@@ -50,7 +50,7 @@ impl Nvml {
     /// Loads it.
     ///
     /// # Errors
-    /// Where there is none, or it does not work: why, and what to do.
+    /// Fails where there is none, or it does not work: why, and what to do.
     pub fn load() -> Result<Self, Absent> {
         Ok(Self(nvml_wrapper::Nvml::init()?))
     }
@@ -163,7 +163,7 @@ impl From<NvmlError> for ClockError {
     }
 }
 
-/// NVML's reasons but for idleness and somebody's settings.
+/// NVML's reasons, without idleness and a user's settings.
 const THROTTLES: [(ThrottleReasons, Throttle); 6] = [
     (ThrottleReasons::SW_POWER_CAP, Throttle::SwPowerCap),
     (ThrottleReasons::SW_THERMAL_SLOWDOWN, Throttle::SwThermalSlowdown),

@@ -6,7 +6,7 @@ use protocol::{GpuPhase, GpuSeries, Phase};
 
 use crate::gpu::Sample;
 
-/// Takes down what a GPU does; times are seconds from the request on.
+/// Records what a GPU does; times are seconds since the request.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     series: GpuSeries,
@@ -50,7 +50,7 @@ impl Recorder {
         }
     }
 
-    /// A counter that goes back has begun anew: it says nothing.
+    /// A counter that goes back was reset: it says nothing.
     fn since_start(&self, energy: Option<f64>) -> Option<f64> {
         Some(energy? - self.energy_at_start?).filter(|joules| *joules >= 0.0)
     }

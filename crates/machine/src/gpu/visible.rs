@@ -1,16 +1,18 @@
-//! Which GPU a sweep's `cuda:N` is.
+//! Finds the GPU that a sweep calls `cuda:N`.
 
-/// A `cuda:N` that is not to be found.
+/// A `cuda:N` that can't be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotVisible {
-    /// There are fewer.
+    /// The driver reports fewer GPUs.
     #[error("cuda:{0}: the driver reports {1} GPUs")]
     TooFew(u32, usize),
     /// `CUDA_VISIBLE_DEVICES` hides it.
     #[error("cuda:{0}: CUDA_VISIBLE_DEVICES shows {1}")]
     Hidden(u32, String),
     /// An instance of a GPU, which NVML counts otherwise.
-    #[error("cuda:{0}: an instance of a GPU (MIG): its power and clocks are not told apart from the others'")]
+    #[error(
+        "cuda:{0}: an instance of a GPU (MIG): the driver does not report its power and clocks separately"
+    )]
     Instance(u32),
 }
 
@@ -19,7 +21,7 @@ pub enum NotVisible {
 /// that names no GPU is hidden (CUDA C++ Programming Guide, "CUDA environment variables").
 ///
 /// # Errors
-/// Where that shows no such GPU, or a part of one.
+/// Fails where that shows no such GPU, or a part of one.
 pub fn nvml_index(cuda_index: u32, visible: Option<&str>, uuids: &[String]) -> Result<u32, NotVisible> {
     let Some(visible) = visible else {
         let is_there = (cuda_index as usize) < uuids.len();
@@ -47,7 +49,7 @@ pub fn nvml_index(cuda_index: u32, visible: Option<&str>, uuids: &[String]) -> R
     shown.get(cuda_index as usize).copied().ok_or_else(hidden)
 }
 
-/// The only GPU whose uuid begins so.
+/// The only GPU whose uuid begins with this text.
 fn by_uuid(start: &str, uuids: &[String]) -> Option<u32> {
     let mut found = uuids.iter().enumerate().filter(|(_, uuid)| uuid.starts_with(start));
     let (index, _) = found.next()?;

@@ -1,4 +1,4 @@
-//! An allocator that counts, so that a size that is believed before it is checked is a failure and not a slow test.
+//! An allocator that counts, so that trusting an unchecked size is a failure and not a slow test.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -30,7 +30,7 @@ thread_local! {
     static MOST_HELD: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts what is asked for; false where it is to be refused.
+/// Counts an allocation; false where it must be refused.
 fn count(size: usize, before: usize) -> bool {
     if size > REFUSED {
         return false;

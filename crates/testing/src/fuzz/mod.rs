@@ -1,8 +1,8 @@
 //! Hostile input for everything that the program parses and that comes from elsewhere. A file of this crate's `tests/` is a
 //! target.
 //!
-//! An input is a valid sample after some edits, sometimes noise. A target holds three things of the code that reads
-//! it: it does not panic, it does not believe a size before it has checked it ([`bounded`]), and what it accepts it can
+//! An input is a valid sample after some edits, sometimes noise. A target checks three things of the code that reads
+//! it: it does not panic, it does not trust a size before it has checked it ([`bounded`]), and what it accepts it can
 //! write and read again.
 //!
 //! `make test` tries some hundred inputs a target. A million of each, of all targets or of one:

@@ -1,4 +1,4 @@
-//! What stands where something else should: pieces of text, and JSON values.
+//! Wrong pieces of text and JSON values, to put where something else belongs.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const WORDS: &str = r#"0 -0.0 -1 1 2 0.1 1e999 -1e999 1e-400 5e-324 1.7976931348
     18446744073709551615 18446744073709551616 0x7fffffff 1_000 NaN nan inf -Infinity null true false
     "" "a" [] {} [ ] { } " ' """ \ , : = . | # \u0000 \ud800 \udc00\ud800 \u001b[2J é 😀"#;
 
-/// What is not seen in a text: ends of lines, an escape, and characters that turn or begin a text.
+/// Invisible characters: line ends, an escape, and marks that reverse or begin a text.
 const UNSEEN: [&str; 9] = ["\n", "\r", "\t", "\0", "\u{1b}[2J", "\u{85}", "\u{2028}", "\u{202e}", "\u{feff}"];
 
 /// Texts that writers have stumbled over.

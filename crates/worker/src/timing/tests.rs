@@ -5,8 +5,8 @@ use protocol::{Hello, LoadRequest, Loaded};
 
 use super::*;
 
-/// Keeps the order of calls. Forwards take as many milliseconds as the scripts say, one after the other, then as many as the last; no
-/// time passes without a script.
+/// Keeps the order of calls. Forwards take the milliseconds of their script in turn, then those of its last entry; without a
+/// script no time passes.
 #[derive(Default)]
 struct Log {
     calls: Vec<&'static str>,

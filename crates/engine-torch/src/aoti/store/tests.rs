@@ -98,7 +98,7 @@ fn only_a_gpu_graph_of_one_row_is_tuned() {
     assert_eq!(request["capability"], json!([9, 0]));
 }
 
-/// Asked where torch is, the Python says so; else it writes down what it was started with.
+/// A Python that says where torch is when asked, and otherwise writes down how it was started.
 #[test]
 fn python_is_told_of_the_gpu_of_cuda_and_of_threads() {
     let (dir, mut store) = store(
