@@ -80,7 +80,7 @@ def build():
     if commit == head:
         tell("warning", f"base and head are the same commit, {commit}: there is no change to find")
     for side, root in (("base", base), ("head", Path.cwd())):
-        # As a step of a workflow: a line that fails ends it.
+        # Like a step of a workflow: a line that fails ends it.
         shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command]
         code = subprocess.run(shell, cwd=root).returncode
         if code != 0:

@@ -41,7 +41,7 @@ VERDICTS = re.compile(r"^llama2-bench (audit|compare|history|noise|reproduce|run
 
 
 class Place:
-    """A folder as a reader of the documents has it."""
+    """A folder like the one that a reader of the documentation has."""
 
     def __init__(self, folder, programs):
         self.folder, self.prepared, self.checkpoint = folder, folder / "runs/before", folder / "path/to/checkpoint"

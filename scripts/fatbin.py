@@ -48,7 +48,7 @@ class Pruned:
     end: int
     kept: int = 0
     dropped: int = 0
-    # Of those that were dropped: code of the wanted architecture that is not needed.
+    # Dropped code of the wanted architecture that is not needed.
     unneeded: int = 0
     left_alone: int = 0
     architectures: set = field(default_factory=set)

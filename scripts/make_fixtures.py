@@ -350,7 +350,7 @@ def save_expected(folder, seed):
 
 
 def save_variants():
-    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for the first prompt that leaves no doubt."""
+    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for the first prompt whose tokens are unambiguous."""
     plain, found = None, []
     for name, steps in VARIANTS.items():
         assert set(steps) <= set(VARIANT_STEPS)
@@ -365,7 +365,7 @@ def save_variants():
             if (best - second).min() > MIN_GAP:
                 break
         else:
-            raise AssertionError(f"{name}: no prompt whose tokens are beyond doubt")
+            raise AssertionError(f"{name}: no prompt has unambiguous tokens")
         tokens = tokens[0].tolist()
         plain = plain or tokens
         assert not name.startswith(TELLING) or tokens != plain, name

@@ -54,7 +54,7 @@ def forget_damaged(environment):
 
 
 def install(environment, lock):
-    """Install NAME-requirements.txt, wheels alone, then build what stands in NAME-source-requirements.txt."""
+    """Install NAME-requirements.txt, only wheels, then build what NAME-source-requirements.txt lists."""
     say(f"{environment.name}: {environment.name}-requirements.txt into {environment}")
     forget_damaged(environment)
     python = environment / "bin" / "python"

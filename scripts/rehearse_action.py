@@ -26,7 +26,7 @@ CLEAN = {
 PULL_REQUEST = {"event_name": "pull_request", "ref": "refs/pull/7/merge"}
 PUSH = {"event_name": "push", "ref": "refs/heads/main"}
 
-# Comments are in a file, two a page; whoever may only read is told so as GitHub does.
+# Comments are in a file, two a page; a token that may only read gets GitHub's error.
 GH = """
 import json, os, sys
 path = os.environ["GH_STATE"]
@@ -61,7 +61,7 @@ else:
     print("".join(map(json.dumps, pages)))
 """
 
-# Notes what it was asked for and writes the formats; its verdict is VERDICT.
+# Records its arguments and writes the formats; its verdict is VERDICT.
 BENCH = """
 import json, os, sys
 from pathlib import Path
@@ -262,7 +262,7 @@ class ActionTest(Temporary):
         self.comments()
 
     def comments(self, *comments, may_only_read=False):
-        """What stands on the pull request: authors and bodies."""
+        """The comments on the pull request: authors and bodies."""
         there = [{"id": at + 1, "user": {"login": login}, "body": body} for at, (login, body) in enumerate(comments)]
         self.state.write_text(json.dumps({"viewer": BOT, "may_only_read": may_only_read, "comments": there}))
 

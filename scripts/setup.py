@@ -54,7 +54,7 @@ PYTHON_VERSION = "3.12"
 PLATFORMS = ["manylinux2014_x86_64"] + [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)]
 OLDEST_GLIBC = (2, 28)
 
-# What else may stand in the folder before the first set-up: what an interrupted one, `make peers`, the engines and
+# What else the folder may hold before the first set-up: what an interrupted one, `make peers`, the engines and
 # scripts/gpu-bundle make there.
 OURS = {".lock", ".pip.log", ".unpack", ".wheels", "aoti", "gpu-bundle", "gpu-bundle.partial", "gpu-bundle-cache", "peers", "vllm"}
 REMEDIES = {
@@ -369,7 +369,7 @@ def set_up(variant, folder):
         try:
             remove(runtime.unpacking)
             files = {package: runtime.unpack(package, wheels[package]) for package in missing}
-            # After a power failure a file can have its size and not its content.
+            # A power failure can leave a file with its size but without its content.
             os.sync()
             runtime.remove_all_but(set(packages) - set(missing))
             for package in missing:

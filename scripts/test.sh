@@ -15,7 +15,7 @@ python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
 scripts/check_arrows.sh
 
-# Without MPI ranks' tests are skipped, without a browser those that look at pages. In CI they fail.
+# Tests of ranks are skipped without MPI, and tests of pages without a browser. In CI they fail instead.
 scripts/build_mpi.sh
 if [ "${CI:-}" = true ]; then
     export LLAMA2_BENCH_REQUIRE_MPI=1 LLAMA2_BENCH_NEEDS_CHROMIUM=1

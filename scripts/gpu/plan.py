@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PLANS = HERE / "plans"
-# A call is cut after 600 seconds: what is left is for starting and for the last archive.
+# A call is cut after 600 seconds: the rest is for starting and for the last archive.
 LONGEST = 580
 # Seconds of a plan that no step may use: the runner's, for the last archive and for a step that is slow to stop.
 RESERVE = 10
@@ -174,7 +174,7 @@ def check(values, known, needed, where):
         if key not in known:
             raise PlanError(f"{where}: unknown key {key}: expected one of {', '.join(known)}")
         holds = known[key]
-        # In Python a boolean is a number.
+        # Python counts a boolean as a number.
         if not isinstance(value, holds) or (isinstance(value, bool) and holds is not bool):
             kinds = holds if isinstance(holds, tuple) else (holds,)
             raise PlanError(f"{where}: {key}: expected {kinds[-1].__name__}, found {value!r}")

@@ -10,7 +10,7 @@ FLAG_VALUES = {"--sustained": "0.1", "--cool-down": "0", "--timeout-seconds": "9
 PROCEDURE = {"warmup_runs": 0, "prompt_runs": 2, "min_runs": 2, "generations": 1}
 # The 15M model has 6 heads: two ranks can share it, four can't.
 WORLD_SIZE = 2
-# Time is not what is rehearsed: a busy CPU, or one that compiles for pytorch-aoti, may take longer than a GPU.
+# Time limits are not rehearsed: a busy CPU, or one that compiles for pytorch-aoti, may take longer than a GPU.
 TIMEOUT_SECONDS, STEP_LIMIT, PLAN_LIMIT = 900, 1800, 7200
 # Where tests run beside each other, two threads that wait for each other take many times as long as one.
 THREADS = ["--threads", "1"]
@@ -29,7 +29,7 @@ def rehearse(plan):
         ]
         if step.kind in ("verify", "peaks"):
             step.flags += THREADS
-        # Memory is not what is rehearsed: every cell fits.
+        # Memory limits are not rehearsed: every cell fits.
         step.out_of_memory = None
         step.least, step.limit = 0, STEP_LIMIT
         if step.sweep is not None:

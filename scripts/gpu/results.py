@@ -25,7 +25,7 @@ class Archive:
 
     def __init__(self, folder, path, period=PERIOD):
         self.folder, self.path, self.period = folder, path, period
-        # Held while an archive is written, and by whoever must not fork a process meanwhile.
+        # Held while an archive is written, and where no process may be forked meanwhile.
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.keep_renewing, name="archive", daemon=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from plan import RESERVE
 from results import Summary
 
-# Seconds that a step has to stop once it is told to.
+# Seconds that a step has to stop after a signal.
 GRACE = 15
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Loaded here: a forked child must not have to load anything.
@@ -58,7 +58,7 @@ class Result:
 
 
 class Killed(Exception):
-    """This program was told to end."""
+    """This program was asked to stop."""
 
 
 def say(line):
@@ -200,7 +200,7 @@ class Runner:
 
 
 def begin_as_child():
-    """In a child: die when this program does, and hear SIGINT, which a shell's background jobs ignore."""
+    """Runs in a child: it dies when this program does, and hears SIGINT, which a shell's background jobs ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

@@ -21,7 +21,7 @@ OPTIONS = {"attention": ["sdpa", "eager", "cudnn"], "logits": ["last", "all"]}
 # Flash attention takes no mask, and transformers makes one for every forward that is compiled.
 EAGER_OPTIONS = {"attention": [*OPTIONS["attention"], "flash"], "keep_outputs": [False, True]}
 # The kernels that scaled_dot_product_attention may choose on a GPU, by the option `attention`. On Hopper torch prefers cuDNN's, and
-# plans them anew for every length, which is every token's: as in pytorch-eager they have to be asked for.
+# plans them anew for every length, so for every token: as in pytorch-eager, they are used only on request.
 SDPA_KERNELS = {
     "sdpa": ("flash", "mem_efficient", "math"),
     "cudnn": ("cudnn", "flash", "mem_efficient", "math"),
@@ -88,7 +88,7 @@ class HuggingFace(torch_device.TorchClock):
         if attention in ("cudnn", "flash") and self.device == "cpu":
             raise ValueError(f'option attention: "{attention}" runs only on a GPU, not on cpu')
         if attention == "flash" and precision == "fp32":
-            raise ValueError('option attention: "flash" computes in fp16 and bf16 alone, not in fp32')
+            raise ValueError('option attention: "flash" runs only in fp16 and bf16, not in fp32')
         for kernel in ("cudnn", "flash", "mem_efficient", "math"):
             getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(kernel in kernels)
 
@@ -120,7 +120,7 @@ class HuggingFace(torch_device.TorchClock):
             self._compile(min(generation_length, DECODES_TO_COMPILE))
 
     def _compile(self, decodes):
-        """Before anything is timed, whatever the warm-up."""
+        """Compiles before anything is timed, whatever the warm-up."""
         dynamo = torch._dynamo
         if self.compile_options["dynamic"] is not True:
             # Each cell for its own shapes, whatever was measured before it.

@@ -81,7 +81,7 @@ class LlamaCpp:
         return {"weights_bytes": llama_cpp.llama_model_size(self.model), "notes": notes}
 
     def _flash_attention(self):
-        """In FP32 its flash attention is off by 1e-3 of the largest logit, so it has to be asked for there."""
+        """FP32 flash attention is off by 1e-3 of the largest logit, so it is used there only on request."""
         wanted = self.chosen["flash_attention"]
         if wanted == "precision":
             wanted = None if self.numbers != NUMBERS["fp32"] else False
@@ -122,7 +122,7 @@ class LlamaCpp:
         self._fill(self.prompt)
 
     def _fill(self, rows):
-        """The batch of the next forward: logits are asked for at each row's last position alone."""
+        """The batch of the next forward: it asks for logits only at each row's last position."""
         batch, length = self.batch, len(rows[0])
         batch.n_tokens = len(rows) * length
         for row, ids in enumerate(rows):

@@ -42,7 +42,7 @@ class GenAI:
         self.model = self.generator = None
         self.device, precision = request["device"], request["precision"]
         if self.device == "cpu" and precision != "fp32":
-            raise ValueError(f"precision {precision}: the model builder has fp32 alone for a CPU")
+            raise ValueError(f"precision {precision}: the model builder supports only fp32 on a CPU")
         checkpoint = peers.checkpoint(request)
         provider = "cpu" if self.device == "cpu" else "cuda"
         builder = [onnxruntime_genai.__version__, precision, provider, ENDING_TOKEN]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vllm: one step of vLLM's engine is one forward, with the choice of the next tokens in it. On an NVIDIA GPU alone."""
+"""vllm: one step of vLLM's engine is one forward, which also chooses the next tokens. It runs only on an NVIDIA GPU."""
 
 import array
 import json
@@ -10,7 +10,7 @@ from worker import peers
 loop = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
 # The engine in this process: its steps are called, and timed, here.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-# For the last token of a generation that fills the context: see `max_model_len`.
+# Room for the last token of a generation that fills the context: see `max_model_len`.
 os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
 
 import torch
@@ -75,7 +75,7 @@ class Vllm(torch_device.TorchClock):
         }
 
     def _make(self, rows, tokens):
-        """vLLM is set up for so many rows, and tokens of a step; once more where a cell has more of them."""
+        """Sets vLLM up for a number of rows, and of tokens per step; again where a cell has more of them."""
         if self.llm is None or rows > self.room[0] or tokens > self.room[1]:
             self.llm = None
             torch.cuda.empty_cache()

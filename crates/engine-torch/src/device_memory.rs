@@ -31,7 +31,7 @@ impl Bound {
         Ok(if limit < total {
             format!("device memory is limited to {limit} of {total} bytes ({beside})")
         } else {
-            format!("the device memory limit of {limit} bytes bounds nothing: the GPU has {total} bytes")
+            format!("the device memory limit of {limit} bytes has no effect: the GPU has {total} bytes")
         })
     }
 
@@ -82,7 +82,7 @@ mod tests {
         let mut asked = Asked(Vec::new());
         let note = Bound::default().set(&mut asked, 0, 200 << 30).unwrap();
         assert_eq!(asked.0, [(0, 1.0)]);
-        assert!(note.contains("bounds nothing"));
+        assert!(note.contains("has no effect"));
     }
 
     #[test]

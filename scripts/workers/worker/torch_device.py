@@ -28,7 +28,7 @@ def set_up(device, threads):
 
 
 def bound_memory(device, limit):
-    """Bounds what torch's allocator holds to `limit` bytes, or to nothing where that is None; notes for the reader."""
+    """Limits torch's allocator to `limit` bytes, or not at all where that is None; returns notes for the reader."""
     if device == "cpu":
         if limit is not None:
             raise ValueError("device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0")
@@ -38,13 +38,13 @@ def bound_memory(device, limit):
     if limit is None:
         return []
     if limit >= total:
-        return [f"the device memory limit of {limit} bytes bounds nothing: the GPU has {total} bytes"]
+        return [f"the device memory limit of {limit} bytes has no effect: the GPU has {total} bytes"]
     beside = "torch's allocator; what CUDA itself holds comes on top"
     return [f"device memory is limited to {limit} of {total} bytes ({beside})"]
 
 
 class TorchClock:
-    """For an engine whose forwards torch puts into the current CUDA stream, or computes before it returns."""
+    """A base for engines whose forwards torch puts into the current CUDA stream, or computes before it returns."""
 
     marks = None
 
@@ -65,7 +65,7 @@ class TorchClock:
         return torch.cuda.max_memory_reserved()
 
     def empty_device(self):
-        """Before a cell, so that its peak is its own."""
+        """Frees memory before a cell, so that the peak is the cell's own."""
         if self.device != "cpu":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
