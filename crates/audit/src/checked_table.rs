@@ -20,11 +20,11 @@ pub(crate) fn seconds(row: &ResultRow<'_>, column: Column) -> Option<Figure> {
     Some(Figure { half_width, ..figure })
 }
 
-/// A table, and what is known of what it was measured on.
+/// A table, with what is known about its model and device.
 pub(crate) struct CheckedTable<'a> {
     pub(crate) source: &'a ResultTable<'a>,
     index: usize,
-    /// Its rows by engine and size; of duplicates the first.
+    /// Its rows by engine and size; the first of duplicates.
     pub(crate) cells: IndexMap<(&'a str, CellSize), &'a ResultRow<'a>>,
     pub(crate) costs: Option<Costs>,
     pub(crate) peaks: Peaks,

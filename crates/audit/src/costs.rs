@@ -1,4 +1,4 @@
-//! What a model costs, counted once a table.
+//! A model's costs in bytes and operations, counted once per table.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -52,15 +52,15 @@ pub struct Finding {
     /// The figure that breaks the rule, in the column's unit; where there is no column, the rule's own measure: bytes of
     /// memory, a ratio, a count of cells.
     pub figure: Option<f64>,
-    /// What it would have to keep to, in the same unit.
+    /// The limit that it breaks, in the same unit.
     pub limit: Option<f64>,
-    /// How many times what it should be it is, by [`crate::rules::Rule::measure`].
+    /// The figure as a multiple of [`crate::rules::Rule::measure`].
     pub times: Option<f64>,
     /// What is wrong, in words and with the figures.
     pub message: String,
 }
 
-/// A rule's worth that could not be checked, and why.
+/// A check that was not possible, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotChecked {
     /// The file.
@@ -150,7 +150,7 @@ impl Report {
 }
 
 impl Finding {
-    /// What it says below its table: without the table's place and name.
+    /// The text below its table: without the table's place and name.
     pub fn words(&self) -> String {
         let place = self.place();
         let place = if place.is_empty() { place } else { format!("{place}: ") };
@@ -172,7 +172,7 @@ impl Finding {
         cell.into_iter().chain(self.column.map(str::to_owned)).collect::<Vec<_>>().join(", ")
     }
 
-    /// How far it is from what it should be, upwards or downwards.
+    /// The distance from its limit, upwards or downwards.
     pub(crate) fn distance(&self) -> f64 {
         self.times.map_or(0.0, |times| times.ln().abs())
     }

@@ -5,7 +5,7 @@ use crate::replicates::median;
 /// The fewest figures in which a change is looked for.
 const SHORTEST: usize = 32;
 
-/// The fewest replicates that tell what the engine does at a place from what befell one replicate there.
+/// The fewest replicates that separate what the engine does at a place from what happened to one replicate there.
 const FEWEST_REPLICATES: usize = 3;
 
 /// A place in a replicate's series at which its level changed.
@@ -23,7 +23,7 @@ impl Change {
     /// The chance, at most about this, of finding a change in a side in which no replicate changed.
     pub const LEVEL: f64 = 0.01;
 
-    /// The level changed by more than `threshold`, a share such as 0.05.
+    /// Whether the level changed by more than `threshold`, a share such as 0.05.
     pub fn exceeds(&self, threshold: f64) -> bool {
         (self.ratio - 1.0).abs() > threshold
     }
@@ -31,9 +31,9 @@ impl Change {
 
 /// Finds the changes of level inside the replicates of one side, replicate after replicate, in order.
 ///
-/// What all replicates do at the same place, the engine does: a cache that grows, a kernel that changes at a length. So each
-/// replicate is looked at relative to the median of all replicates, figure by figure; with fewer than three replicates, or fewer
-/// than 32 figures in a replicate, nothing is looked for and nothing is found.
+/// A change that all replicates share at the same place is the engine's: a cache that grows, a kernel that changes at a length.
+/// So each replicate is divided by the median of all replicates, figure by figure. Fewer than three replicates, or fewer than 32
+/// figures in a replicate, give no change.
 ///
 /// The test is Wilcoxon's for a change point: the CUSUM of the ranks, so that an outlier counts as one figure (Pettitt,
 /// Applied Statistics 28, 1979), over their long-run deviation, so that autocorrelation is not taken for a change (Dehling,

@@ -1,4 +1,4 @@
-//! What memory gave beside each replicate, as an explanation of how far pairs differ.
+//! Explains differences between pairs by the memory speed that was measured beside each replicate.
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ pub struct Estimate {
     margin: f64,
     /// The replicates of the side that has fewer; `None` of published figures.
     replicates: Option<usize>,
-    /// All degrees of freedom that there are of the replicates' variances.
+    /// The degrees of freedom of all replicates' variances together.
     most_degrees: f64,
 }
 
@@ -75,8 +75,8 @@ impl Estimate {
         }
     }
 
-    /// The same of two separate runs, whose levels differ by themselves with this variance of a run's logarithm, known by so many
-    /// degrees of freedom (infinitely many of an assumed one).
+    /// The same of two separate runs, whose levels differ by themselves with this variance of a run's logarithm, known with these
+    /// degrees of freedom (infinitely many for an assumed one).
     ///
     /// A variance between runs that was measured has the noise of their replicates in it: `holds_replicates`.
     #[must_use]
@@ -129,7 +129,7 @@ impl Estimate {
         !self.shares.is_empty()
     }
 
-    /// What its interval is wider by on both sides, a logarithm.
+    /// The margin that its interval has on both sides, a logarithm.
     pub(crate) fn margin(&self) -> f64 {
         self.margin
     }

@@ -2,8 +2,8 @@
 //!
 //! - [`Replicates`]: what one side's replicates measured, the unit of replication; their geometric mean over cells.
 //! - [`Estimate`]: the ratio of two sides of one line, its interval and p-value: of pairs, of two separate sides, of published figures.
-//! - [`PooledVariance`]: what all cells of a metric say of how far replicates differ; [`Covariate`]: what else explains of it.
-//! - [`judge`]: a whole comparison's lines to a [`Verdict`] each; the chance of any false alarm is bounded. [`fisher`]: rates.
+//! - [`PooledVariance`]: the variance between replicates, pooled over a metric's cells; [`Covariate`]: what explains a part of it.
+//! - [`judge`]: a [`Verdict`] for each line of a comparison; the chance of any false alarm is bounded. [`fisher`]: rates.
 //! - [`Trend`], [`changes()`]: drift from replicate to replicate, and inside one.
 //! - [`shifts()`]: lasting changes of level over a history of runs.
 //! - [`Until`], [`MeanInterval`]: when a mean is known well enough to stop measuring, and how well it is known then.
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! **Comparisons** (intervals, false alarms, power): docs/concepts/statistics-checks.md has the tables. Where variances are not pooled, five
-//! replicates that are fast or slow by luck (two modes, three in ten slow) can be all of one kind, and then nothing in them says so:
+//! replicates that are fast or slow by luck (two modes, three in ten slow) can be all of one kind, and then nothing in them shows it:
 //! 8.8 % of comparisons of 216 lines alarmed at threshold 0. Pooled over 18 cells none of 10,000 does at 5 %. Not chosen were
 //! bootstraps over replicates: a handful underrates their spread (85.8 % of percentile intervals of three held the truth, 90.5 % of
 //! five, 93.2 % of ten; measured at revision 8216bf3, with the program that was deleted since).
@@ -31,8 +31,8 @@
 //! | 10 | 1.1 % / 0 % | 15.4 % / 100 % | 65.1 % / 100 % |
 //! | 20 | 1.0 % / 0 % | 41.0 % / 100 % | 97.1 % / 100 % |
 //!
-//! Of two interleaved sides that drift by 10 % together, replicate by replicate the one over the other ([`Replicates::over`]) is
-//! called adrift in 1.1 % / 0.9 % / 0.9 %.
+//! If two interleaved sides drift by 10 % together, their ratio by replicate ([`Replicates::over`]) is called adrift in
+//! 1.1 % / 0.9 % / 0.9 %.
 //!
 //! **Changes inside a replicate** where there are none, 5,000 sides of 3 or 10 replicates of 100 or 256 figures: found in at most
 //! 0.5 %, and above 5 % in size in at most 0.2 %, at every correlation from 0 to 0.9. Where one of ten replicates of 256

@@ -1,4 +1,4 @@
-//! What the cells of a metric say together of how far replicates differ.
+//! Pools the variance between replicates over the cells of a metric.
 
 use crate::special::{digamma, trigamma, trigamma_inverse};
 use crate::{Replicates, mean};
@@ -23,7 +23,7 @@ impl Variance {
 /// empirical Bayes methods for assessing differential expression in microarray experiments", Statistical Applications in
 /// Genetics and Molecular Biology 3, 2004, as limma's `squeezeVar` does it.
 ///
-/// Five replicates say little of a spread, eighteen cells of five say much. Where the cells' variances differ by no more than
+/// Five replicates say little about a spread, eighteen cells of five say much. Where the cells' variances differ by no more than
 /// chance, each becomes their mean; where they truly differ, each stays nearer to itself.
 ///
 /// Cells that one worker measures can share their noise, and then eighteen say no more than one. So no cell borrows more
@@ -38,7 +38,7 @@ pub struct PooledVariance {
 }
 
 impl PooledVariance {
-    /// Nothing is known but of the cell itself.
+    /// The prior that leaves each cell to its own variance.
     pub const NONE: Self = Self { value: 0.0, degrees: 0.0, most: 0.0 };
 
     /// The distribution that `cells` were drawn from, of each the replicates or their ratios; those of a single replicate say

@@ -1,4 +1,4 @@
-//! What the replicates of one cell measured in one metric.
+//! The replicates of one cell in one metric.
 
 use std::collections::BTreeMap;
 

@@ -5,10 +5,10 @@ use crate::replicates::{RESOLUTION, median};
 use crate::summary::quantile;
 use crate::{Replicates, mean, student};
 
-/// How many deviations a run may be away from the median of the five around it.
+/// The most deviations of a run from the median of the five around it.
 const REACH: f64 = 3.0;
 
-/// A run from which on a metric has another level.
+/// A run at which a metric's level changes for good.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shift {
     /// The index of the first run of the new level.
@@ -24,7 +24,7 @@ impl Shift {
     /// The chance, at most, of finding a shift in a history that has none.
     pub const LEVEL: f64 = 0.01;
 
-    /// The level changed by more than `threshold`, a share such as 0.05.
+    /// Whether the level changed by more than `threshold`, a share such as 0.05.
     pub fn exceeds(&self, threshold: f64) -> bool {
         (self.ratio - 1.0).abs() > threshold
     }

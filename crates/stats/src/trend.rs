@@ -38,7 +38,7 @@ impl Trend {
         Some(Self { ratio: (slope * (count - 1.0)).exp(), p: student::two_sided(t, degrees) })
     }
 
-    /// The side drifted: not by chance at [`Self::LEVEL`], and by more than `threshold`, a share such as 0.05.
+    /// Whether the side drifted: not by chance at [`Self::LEVEL`], and by more than `threshold`, a share such as 0.05.
     pub fn is_drift(&self, threshold: f64) -> bool {
         self.p <= Self::LEVEL && (self.ratio - 1.0).abs() > threshold
     }

@@ -1,4 +1,4 @@
-//! When a mean is known well enough to stop measuring, and how well it is known then.
+//! Decides when a mean is known well enough to stop measuring, and how well it is known then.
 
 use crate::student;
 
@@ -25,7 +25,7 @@ impl Until {
         look == count
     }
 
-    /// Whether to stop after series of as many figures each.
+    /// Whether to stop after these series, which have the same length.
     pub fn is_reached(&self, series: &[&[f64]]) -> bool {
         let count = series.first().map_or(0, |series| series.len());
         let is_narrow = |series: &&[f64]| {

@@ -16,10 +16,10 @@ const ENGINES_SHARE: f64 = 0.25;
 /// seven.
 pub const FEWEST: usize = 5;
 
-/// More replicates than this are not asked for.
+/// The most replicates that are recommended.
 const MOST: usize = 1000;
 
-/// What became of a metric of which less is better.
+/// The verdict on a metric of which less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It fell by more than the threshold.
@@ -61,7 +61,7 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// That of the mean by itself.
     pub mean: Verdict,
-    /// That of the median by itself, where it was tested.
+    /// The verdict on the median alone, where it was tested.
     pub median: Option<Verdict>,
     /// The median decided.
     pub is_by_median: bool,

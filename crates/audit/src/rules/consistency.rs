@@ -1,4 +1,4 @@
-//! What the times of a row say of each other.
+//! Checks the times of a row against each other.
 
 use indexmap::IndexMap;
 use results::{Column, Figure, ResultRow, Statistic};
@@ -64,7 +64,7 @@ struct Parts {
     /// The least and the most decode forwards that there can be, and how many there are taken to be.
     steps: [f64; 2],
     likely: f64,
-    /// Where nothing says how many: that, in words.
+    /// A remark where the number is assumed.
     assumed: &'static str,
     /// What later tokens than the column's can add: a forward costs a constant and a part in proportion to its position, so at
     /// most the ratio of the mean positions.
@@ -80,7 +80,7 @@ impl Parts {
         };
         let all_tokens = (Column::TokenLatency, length.tokens);
         let (column, tokens) = FIRST_TOKENS.into_iter().chain([all_tokens]).find(has)?;
-        // Any wall clock is of some number of tokens.
+        // Some number of tokens explains any wall clock.
         if !length.is_known() && tokens < length.tokens {
             return None;
         }
@@ -112,7 +112,7 @@ impl Parts {
         format!("{prompt}{} × {token} ms = {} s{}", self.likely, short(self.value()), self.assumed)
     }
 
-    /// How many times its parts a wall clock is.
+    /// A wall clock over the sum of its parts.
     fn times(&self, wall: Figure) -> f64 {
         wall.value / self.value().max(f64::MIN_POSITIVE)
     }
@@ -180,7 +180,7 @@ fn fewer_tokens<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding
     })
 }
 
-/// Rows whose wall clock is of another number of tokens than those of most rows of the table.
+/// Rows whose wall clock covers another number of tokens than in most rows of the table.
 fn other_lengths<'t>(table: &'t CheckedTable<'_>) -> impl Iterator<Item = Finding> + use<'t> {
     let is_known = |row: &&ResultRow<'_>| {
         row.generation_length.is_known()

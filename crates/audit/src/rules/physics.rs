@@ -60,7 +60,7 @@ pub(super) const MEMORY: Rule = Rule {
 
 /// The fastest link from a host's memory to a device: NVLink-C2C of GH200 and GB200, in one direction.
 const HOST_BYTES_PER_SECOND: f64 = 450e9;
-/// Why a figure beyond a measured peak may be right.
+/// The remark that a figure beyond a measured peak may be right.
 const MEASURED: &str = "; the weights may fit in the CPU cache, or the peak was measured on a busy machine";
 
 /// The columns that say how long a token takes.
@@ -222,7 +222,7 @@ pub(super) fn beyond(
     limit: f64,
     mut message: String,
 ) -> Finding {
-    // A measured peak has reasons of its own to be too low.
+    // A measured peak may itself be too low.
     if table.peaks.is_measured {
         message.push_str(MEASURED);
     }
@@ -239,7 +239,7 @@ fn wall_clock_peak(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
     // The prefill gives the first token.
     let least = |[prompt, token]: [f64; 2], tokens: f64| prompt + (tokens - 1.0).max(0.0) * token;
     let length = row.generation_length;
-    // Of a length that nothing says, one token there is.
+    // At least one token is generated where the length is unknown.
     let [fewest, most] = if length.is_known() { length.range() } else { [1, 1] }.map(f64::from);
     let latency = claims(row, &[(Column::WallLatency, Column::WallThroughput)]).into_iter().next()?;
     if latency.column.is_latency() {

@@ -10,7 +10,7 @@ use super::{LARGER, NOISE, Rule, percent, short};
 use crate::checked_table::{CheckedTable, seconds};
 use crate::{Finding, Severity};
 
-/// Two cells are two measurements, each within the noise.
+/// The largest fall that noise explains: two cells are two measurements, each within the noise.
 const FALL: f64 = 2.0 * NOISE;
 /// Cells that a message lists.
 const LISTED: usize = 8;
