@@ -80,6 +80,9 @@ pub(crate) struct Listing<'a> {
     least: Option<(f64, String)>,
 }
 
+/// The name of a column, and its value in a cell.
+type ListedColumn = (&'static str, fn(&ListedCell<'_>) -> Json);
+
 impl<'a> Listing<'a> {
     /// Lists the cells of a sweep in the order of the table. `published` is the heading of the published table whose rows these are, if any.
     pub(crate) fn new(sweep: &'a Sweep, published: Option<&Heading>) -> Self {
@@ -233,7 +236,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The columns of a list that programs read.
-    fn columns(&self) -> [(&'static str, fn(&ListedCell<'_>) -> Json); 11] {
+    fn columns(&self) -> [ListedColumn; 11] {
         [
             ("model", |listed| json!(listed.cell.model.name)),
             ("engine", |listed| json!(listed.cell.engine)),

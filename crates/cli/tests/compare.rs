@@ -179,7 +179,8 @@ fn another_procedure_another_model_and_a_run_of_two_kinds_are_refused() {
     let text = std::fs::read_to_string(&records).unwrap();
     std::fs::write(&records, text.split_inclusive('\n').take(4).collect::<String>()).unwrap();
     place.bench(&["run", "--resume", "a", "--threads", "1", "--allow-mixed"]).assert().success();
-    let message = "error: a: its cells were measured in 2 different ways (--allow-mixed), so it can't be compared\n";
+    let message =
+        "error: a: its cells were measured in 2 different ways (--allow-mixed), so it can't be compared\n";
     place.bench(&["compare", "a", "tiny"]).assert().code(2).stderr(message);
 }
 

@@ -159,7 +159,9 @@ fn the_same_benchmark_twice_is_said() {
     let Exported { text, remarks } = Bencher.write(&ExportInput::Runs(&runs));
     assert_eq!(text.matches("/ prompt\"").count(), 1);
     assert!(
-        remarks.iter().any(|remark| remark.ends_with("/ 1x16 / prompt: appears twice, the second is left out"))
+        remarks
+            .iter()
+            .any(|remark| remark.ends_with("/ 1x16 / prompt: appears twice, the second is left out"))
     );
 }
 

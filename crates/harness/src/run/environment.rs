@@ -59,7 +59,7 @@ pub fn check_options(variant: &Variant) -> Result<Vec<String>, SettingsError> {
         match greet(engines, engine, sweep.setup.limits()) {
             Ok(hello) => sweep.setup.check_options(engine, &hello)?,
             Err(error) => {
-                unchecked.push(format!("the options of {engine} were not checked: {}", why(&error)))
+                unchecked.push(format!("the options of {engine} were not checked: {}", why(&error)));
             }
         }
     }

@@ -38,7 +38,9 @@ impl Cell<'_> {
         let config = self.rank_config(sweep);
         let options = sweep.setup.options_of(self.engine);
         let is = |name: &str, value: &str| {
-            options.get(name).is_some_and(|set| set == value || set.to_string() == value)
+            let set =
+                options.get(name).map(|set| set.as_str().map_or_else(|| set.to_string(), str::to_owned));
+            set.is_some_and(|set| set == value)
         };
         let precision = sweep.setup.precision;
         // Rounding and small tensors.

@@ -24,9 +24,15 @@ use machine::OomKills;
 #[derive(Debug)]
 pub enum WorkerError {
     /// The evidence of the failure. The worker is dead, or reported it and can be asked again.
-    Evidence(Evidence),
+    Evidence(Box<Evidence>),
     /// The user asked to stop; the worker is dead.
     Interrupted,
+}
+
+impl WorkerError {
+    pub(crate) fn evidence(evidence: Evidence) -> Self {
+        Self::Evidence(Box::new(evidence))
+    }
 }
 
 /// Bytes of a reply that is neither figures nor logits.
@@ -84,7 +90,7 @@ impl Worker {
         ranks: &WorkerProcesses,
     ) -> Result<Self, WorkerError> {
         adopt_orphans();
-        let not_started = |why| WorkerError::Evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
+        let not_started = |why| WorkerError::evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
         let launch = Launch::of(command, ranks).map_err(not_started)?;
         let mut child = guard::command(&launch, limits.memory_bytes)
             .spawn()
@@ -176,7 +182,7 @@ impl Worker {
                     // The ranks may be at different places, so they can't be asked again.
                     self.kill();
                 }
-                Err(WorkerError::Evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
+                Err(WorkerError::evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
             }
             answer => Ok(answer),
         }
@@ -202,12 +208,12 @@ impl Worker {
     }
 
     /// Shuts the worker down, and kills it if it does not end. Returns evidence of an unclean end.
-    pub fn shutdown(self) -> Result<(), Evidence> {
+    pub fn shutdown(self) -> Result<(), Box<Evidence>> {
         self.finish(true)
     }
 
     /// Ends the worker like [`shutdown`](Self::shutdown), by the request of that name or only by the end of its stdin.
-    pub(super) fn finish(mut self, is_told: bool) -> Result<(), Evidence> {
+    pub(super) fn finish(mut self, is_told: bool) -> Result<(), Box<Evidence>> {
         if self.reaped {
             return Ok(());
         }
@@ -232,10 +238,10 @@ impl Worker {
             {
                 Err(evidence)
             }
-            _ if said => Err(Evidence::of(
+            _ if said => Err(Box::new(Evidence::of(
                 Phase::Decode,
                 WorkerEnd::Garbage("it sent something after the request to shut down".into()),
-            )),
+            ))),
             _ => Ok(()),
         }
     }
@@ -362,7 +368,7 @@ impl Worker {
         // It may have written the reason of its end before this request.
         let earlier: &[u8] = if is_not_taken_up { &self.earlier_stderr } else { &[] };
         let stderr = String::from_utf8_lossy(&[earlier, &stderr].concat()).into_owned();
-        WorkerError::Evidence(Evidence {
+        WorkerError::evidence(Evidence {
             stderr,
             oom_kills,
             torn_line: self.torn_line,

@@ -171,7 +171,7 @@ impl<'a> Examiner<'a> {
         let verdict = body(worker);
         let goes_on = match &verdict {
             Ok(_) => true,
-            Err(WorkerError::Evidence(Evidence { end: WorkerEnd::Reported(_), .. })) => true,
+            Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => true,
             Err(_) => false,
         };
         if !goes_on || matches!(needs, Needs::Ranks(_)) {
