@@ -176,7 +176,7 @@ impl<'a> Listing<'a> {
                 "{cells}; time: at least {} (all forwards at the peaks of {measured_at}; loading and verification come on top)",
                 about(Duration::try_from_secs_f64(*seconds).unwrap_or(Duration::MAX))
             ),
-            None => format!("{cells}; time: no estimate, since no peaks of this device are known yet (a run measures them)"),
+            None => format!("{cells}; time: no estimate without kept peaks of this device (`run` on an idle CPU keeps them for a day)"),
         });
         lines
     }

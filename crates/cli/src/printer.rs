@@ -8,6 +8,10 @@ use anstyle::{AnsiColor, Style};
 use results::{one_line, plain};
 
 use crate::args::ColorWhen;
+use crate::words::fold;
+
+/// Lines are not wrapped on a narrower terminal.
+const NARROWEST: usize = 20;
 
 /// Set by `--quiet`.
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
@@ -62,6 +66,11 @@ pub(crate) fn line(text: &str) {
     if is_quiet() && mark.is_none_or(|(mark, _)| *mark == "note:") {
         return;
     }
+    let columns = console::Term::stderr().size_checked().map(|(_, columns)| usize::from(columns));
+    let text = match columns.filter(|columns| *columns >= NARROWEST && io::stderr().is_terminal()) {
+        Some(columns) => text.lines().flat_map(|line| fold(line, columns)).collect::<Vec<_>>().join("\n"),
+        None => text,
+    };
     let mut stderr = io::stderr().lock();
     let _ = match mark.filter(|_| AutoStream::choice(&stderr) != ColorChoice::Never) {
         Some((mark, style)) => writeln!(stderr, "{style}{mark}{style:#}{}", &text[mark.len()..]),

@@ -23,9 +23,41 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     }
 }
 
+/// Breaks a line at spaces into lines of at most `width` columns, with an indent after the first. Its columns stay where they are, and a
+/// word that is longer than a line is left whole.
+pub(crate) fn fold(line: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    let mut lines = Vec::new();
+    let (mut indent, mut rest) = ("", line);
+    while console::measure_text_width(rest) > width.saturating_sub(indent.len()) {
+        let room = width.saturating_sub(indent.len());
+        let fits = |(at, _): &(usize, &str)| console::measure_text_width(&rest[..*at]) <= room;
+        let spaces = || rest.match_indices(' ').skip_while(|(at, _)| rest[..*at].trim().is_empty());
+        let Some((at, _)) = spaces().take_while(fits).last().or_else(|| spaces().next()) else { break };
+        lines.push(format!("{indent}{}", rest[..at].trim_end()));
+        (indent, rest) = (INDENT, rest[at..].trim_start());
+    }
+    lines.push(format!("{indent}{rest}"));
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_breaks_between_words() {
+        let fold = |line, width| fold(line, width).join("|");
+        assert_eq!(fold("short", 10), "short");
+        assert_eq!(
+            fold("mock   1   16   timed out in prompt", 24),
+            "mock   1   16   timed|    out in prompt"
+        );
+        assert_eq!(fold("a /very/long/path/of/a/file b c", 8), "a|    /very/long/path/of/a/file|    b c");
+        assert_eq!(fold("  1×16 ééééé ééééé", 12), "  1×16 ééééé|    ééééé");
+        assert_eq!(fold("/very/long/path", 3), "/very/long/path");
+        assert_eq!(fold("a b", 0), "a|    b");
+    }
 
     #[test]
     fn counts_and_durations_are_as_people_say_them() {

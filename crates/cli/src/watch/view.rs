@@ -12,6 +12,7 @@ use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline};
 use super::state::{Slot, Standing, State};
 use crate::eta::share;
 use crate::format::{clock, duration};
+use crate::words::fold;
 
 /// Draws the state, so long after the start.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
@@ -48,11 +49,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
         .borders(Borders::ALL)
         .title(" log: engine, batch, prompt, prompt ms, first 128 ms, first 256 ms, wall s ");
     let room = usize::from(log.height.saturating_sub(2));
-    let lines = state.log.iter().skip(state.log.len().saturating_sub(room));
-    frame.render_widget(
-        Paragraph::new(lines.map(|line| Line::raw(line.as_str())).collect::<Vec<_>>()).block(block),
-        log,
-    );
+    let wide = usize::from(log.width.saturating_sub(2)).max(1);
+    // More lines than there is room for are not folded.
+    let latest = state.log.iter().skip(state.log.len().saturating_sub(room));
+    let lines: Vec<String> = latest.flat_map(|line| fold(line, wide)).collect();
+    let lines = lines[lines.len().saturating_sub(room)..].iter().map(|line| Line::raw(line.as_str()));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), log);
     let keys = if state.is_stopping {
         Span::styled("stopping gracefully; press q again to end at once", Style::new().fg(Color::Yellow))
     } else {
