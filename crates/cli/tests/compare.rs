@@ -158,7 +158,7 @@ fn another_procedure_another_model_and_a_run_of_two_kinds_are_refused() {
     run(&place, "a", &[]);
     run(&place, "more", &["--prompt-runs", "7", "--seed", "1"]);
     let message = "error: a and more were not measured alike: model llama2-15m: ";
-    let rest = "; procedure.prompt_runs: 5 and 7; seed: 0 and 1: such figures are of different things\n";
+    let rest = "; procedure.prompt_runs: 5 and 7; seed: 0 and 1: their figures do not compare\n";
     let assert = place.bench(&["compare", "a", "more"]).assert().code(2);
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(stderr.starts_with(message) && stderr.ends_with(rest), "{stderr}");
@@ -214,7 +214,7 @@ fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
     // The second row of a cell is not dropped without a word.
     place.write("twice.md", &text.replacen(row, &format!("{row}\n{row}"), 1));
     let assert = place.bench(&["compare", published, "twice.md"]).assert().code(2);
-    assert.stderr(contains("onnxruntime 1×16 stands there twice, in line"));
+    assert.stderr(contains("onnxruntime 1×16 appears twice, first in line"));
     let heading = text.lines().find(|line| line.starts_with("## ")).unwrap();
     let table: String = text
         .lines()
@@ -223,7 +223,7 @@ fn published_tables_are_held_against_each_other_by_the_threshold_alone() {
         .fold(format!("{text}\n{heading}\n\n"), |text, line| text + line + "\n");
     place.write("again.md", &table);
     let assert = place.bench(&["compare", published, "again.md"]).assert().code(2);
-    assert.stderr(contains("stands there twice, in line"));
+    assert.stderr(contains("appears twice, first in line"));
     place.bench(&["ratios", "twice.md", "onnxruntime"]).assert().code(2).stderr(contains("twice.md:"));
 }
 
@@ -302,10 +302,10 @@ fn a_history_says_how_far_runs_differ() {
     kept("slower", 1.12, 20);
     let compare =
         |more: &[&str]| place.bench(&["compare", "r0", "slower"]).args(ANY_MEMORY).args(more).assert();
-    let told = "how far runs differ without a change is not known";
+    let told = "how far runs of this machine differ is not known";
     compare(&[]).code(0).stdout(contains(told)).stdout(contains("35 provisional"));
     compare(&["--provisional", "fail"]).code(1);
-    let told = "how far runs of this machine differ without a change is known from 8 earlier ones";
+    let told = "the intervals include how far runs of this machine differ, from 8 earlier runs";
     compare(&["--history", "kept"]).code(1).stdout(contains(told)).stdout(contains("35 regressed"));
     compare(&["--history", "nowhere"]).code(2).stderr(contains("error: nowhere: "));
 }

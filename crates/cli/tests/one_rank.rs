@@ -89,8 +89,8 @@ fn it_is_never_mixed_with_a_whole_run() {
     let settings = "one_rank: true and none";
     refused(&["compare", "one", "whole"], settings);
     refused(&["compare", "whole", "one"], "one_rank: none and true");
-    refused(&["compare", "one", "whole/table.md"], "one side is rank 0 only");
-    refused(&["compare", "whole/table.md", "one"], "one side is rank 0 only");
+    refused(&["compare", "one", "whole/table.md"], "one is rank 0 only");
+    refused(&["compare", "whole/table.md", "one"], "one is rank 0 only");
     refused(&["run", "one.toml", "--resume", "whole"], "one_rank: none, here true");
     refused(&["merge", "one", "whole", "--out", "both"], "one_rank");
     refused(&["reproduce", "whole/table.md", "--from", "one"], "are of one rank alone and of something else");

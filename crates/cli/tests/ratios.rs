@@ -62,7 +62,8 @@ fn launches_of_one_replicate_are_held_against_each_other() {
 
 /// The heading names the machine, and the seconds of loading are the clock's.
 fn of_any_machine(text: &str) -> String {
-    let is_same = |line: &&str| !line.starts_with("## ") && !line.starts_with("Start to model ready");
+    let is_same =
+        |line: &&str| !line.starts_with("## ") && !line.starts_with("Median time from worker start");
     text.lines().filter(is_same).map(|line| format!("{line}\n")).collect()
 }
 
@@ -84,7 +85,7 @@ fn an_engine_of_published_tables_is_held_against_their_others() {
     let refused = |arguments: &[&str], told: &'static str| {
         place.bench(arguments).assert().code(2).stderr(told);
     };
-    refused(&["ratios", "tables.md", "c"], "error: tables.md has no engine c: it has a, b\n");
+    refused(&["ratios", "tables.md", "c"], "error: tables.md has no engine c; it has a, b\n");
     let alone: String =
         table.lines().filter(|line| !line.starts_with("| b")).map(|line| format!("{line}\n")).collect();
     place.write("alone.md", &alone);

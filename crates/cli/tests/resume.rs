@@ -391,8 +391,8 @@ fn a_run_of_an_earlier_version_continues_and_names_what_was_not_checked() {
     place.bench(&["table", "run"]).assert().success();
     place.bench(&["run", "--resume", "run"]).assert().success().stderr(
         contains("6 cells, 4 already measured").and(contains(
-            "warning: run: an earlier version did not record model llama2-15m, worker of mock: whether they are the same now \
-             can't be checked\n",
+            "warning: run: an earlier version did not record model llama2-15m, worker of mock: can't check whether they are \
+             the same now\n",
         )),
     );
     let cells = |table: &str| table.lines().filter(|line| line.starts_with("| mock")).count();

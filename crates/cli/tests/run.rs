@@ -264,7 +264,7 @@ fn resume_measures_exactly_what_is_missing() {
     let lines: Vec<&str> = whole.lines().collect();
     std::fs::write(&path, format!("{}\n{}\n{}", lines[0], lines[1], &lines[2][..100])).unwrap();
     place.bench(&["run", "--resume", "run"]).assert().success().stderr(
-        contains("the last record was cut off (100 bytes): dropped")
+        contains("the last record was incomplete (100 bytes) and is dropped")
             .and(contains("6 cells, 2 already measured")),
     );
     let again = read_records(&place.path("run"));

@@ -92,7 +92,7 @@ fn a_baseline_and_its_candidate_take_turns_too() {
         ["run", "sweep.toml", "--engines-file", "engines.toml", "--against-option", "two.slowdown=1.5"];
     // Both sides of `one` and `three` are the same, also where the candidate's answers were those of the baseline.
     let unchanged =
-        contains("turns of one worker a side").and(contains("12 regressed, 33 unchanged (of 45)"));
+        contains("one worker per side took turns").and(contains("12 regressed, 33 unchanged (of 45)"));
     // The engines are the mock, under other names.
     let unchanged =
         unchanged.and(contains("/candidate: latencies of one, two, three are scripted, not measured"));

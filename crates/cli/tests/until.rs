@@ -32,7 +32,7 @@ fn quiet_cells_stop_early_and_the_table_says_so() {
     };
     let note = format!(
         "each replicate stops once the 95 % confidence interval of its mean is within ±0.5 %: {} of at most 40 prefills, \
-         {} of at most 40 generations (published: 100 prefills, 1 generation)",
+         {} of at most 40 generations (published procedure: 100 prefills, 1 generation)",
         range(records.iter().map(|record| record.series().unwrap().prompt_seconds.len()).collect()),
         range(records.iter().map(|record| record.series().unwrap().generations.len()).collect()),
     );
@@ -69,7 +69,7 @@ fn until_is_a_flag_and_part_of_the_procedure() {
     let refused = |other: &str, why: &str| {
         place.bench(&["compare", "a", other]).assert().code(2).stderr(contains(why.to_owned()));
     };
-    refused("other", "not measured alike: procedure.until: 0.01 and 0.02: such figures");
+    refused("other", "not measured alike: procedure.until: 0.01 and 0.02: their figures");
     refused("fixed", "procedure.until: 0.01 and none");
 
     place.bench(&["run", "--resume", "a"]).assert().success();

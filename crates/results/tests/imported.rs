@@ -284,7 +284,7 @@ fn what_no_tool_writes_is_refused_with_its_place() {
         (pp.replace("\"n_prompt\": 16", "\"n_prompt\": 0"), "a.jsonl:1: n_prompt and n_gen are both 0"),
         (test([16, 0, 64], "", 5e6), "a.jsonl: no test of a prompt or of generated tokens"),
         (vllm.replace("1.5", "1.6"), "a.jsonl:1: avg_latency: 1.6 is not the mean of latencies, 1.5"),
-        (vllm.repeat(2), "a.jsonl: several records: split them"),
+        (vllm.repeat(2), "a.jsonl: several records of different lengths: split them"),
         (
             sglang.replace("\"batch_size\": 8", "\"batch_size\": 0"),
             "a.jsonl:2: Batch Size: expected a whole number from 1",
