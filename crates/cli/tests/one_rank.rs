@@ -93,8 +93,8 @@ fn it_is_never_mixed_with_a_whole_run() {
     refused(&["compare", "whole/table.md", "one"], "one is rank 0 only");
     refused(&["run", "one.toml", "--resume", "whole"], "one_rank: none, here true");
     refused(&["merge", "one", "whole", "--out", "both"], "one_rank");
-    refused(&["reproduce", "whole/table.md", "--from", "one"], "are of one rank alone and of something else");
-    refused(&["reproduce", "whole/table.md", "--one-rank"], "--one-rank: whole/table.md is of whole models");
+    refused(&["reproduce", "whole/table.md", "--from", "one"], "one rank cannot be compared with all ranks");
+    refused(&["reproduce", "whole/table.md", "--one-rank"], "--one-rank: whole/table.md has tables of all ranks");
     // On one page they stand in different plots.
     place.bench(&["report", "whole", "one", "--out", "page.html"]).assert().success();
     let page = std::fs::read_to_string(place.path("page.html")).unwrap();
