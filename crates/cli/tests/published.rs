@@ -319,6 +319,22 @@ fn a_published_table_is_a_sweep() {
     assert!(text.contains("| mock | 4 | 256 | 1.500 | 1.500 | 1.500 | 1.500 | slower |\n"), "{text}");
     let text = stdout(&place, &["reproduce", "a.md", "--from", "slow", "--tolerance", "60%"], 0);
     assert!(text.contains("- tolerance 60 %: 6 reproduced, 1 not run\n"), "{text}");
+    let from = ["reproduce", "a.md", "--from", "slow", "--tolerance", "60%", "--format"];
+    let json = stdout(&place, &[&from[..], &["json"]].concat(), 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["holds"], &json[0]["rows"][0]["verdict"]), (&true.into(), &"reproduced".into()));
+    let csv = stdout(&place, &[&from[..], &["csv"]].concat(), 0);
+    assert!(
+        csv.starts_with("there,here,tolerance,holds,engine,batch_size,prompt_length,ratios.prompt,"),
+        "{csv}"
+    );
+    let terminal = stdout(&place, &[&from[..], &["terminal"]].concat(), 0);
+    assert!(terminal.contains("tolerance 60 %") && terminal.contains("  reproduced\n"), "{terminal}");
+    place
+        .bench(&["reproduce", "a.md", "--format", "json"])
+        .assert()
+        .code(2)
+        .stderr(contains("give it with --from"));
     place
         .bench(&["reproduce", "a.md", "--from", "slow", "--tolerance", "10"])
         .assert()
@@ -374,7 +390,7 @@ fn rows_that_cannot_run_here_are_named_and_another_device_gives_no_verdict() {
         ["--batch-size", "1", "--prompt-length", "16,64", "--engine", "onnxruntime", "--prompt-runs", "2"];
     let arguments: Vec<&str> = here.into_iter().chain(few).collect();
     place.bench(&arguments).assert().code(1).stdout(contains("| impossible there |\n").count(2).and(ends_with(
-        "- tolerance 10 %: 2 impossible there\n- the devices' peaks can't be set against each other: no peaks of \"AMD EPYC\": a processor's must be measured\n",
+        "- tolerance 10 %: 2 impossible there\n- cannot scale between devices: no peaks of \"AMD EPYC\": a processor's must be measured\n",
     ).or(contains("a processor's must be measured\n"))));
     let arguments: Vec<String> =
         arguments.iter().map(|word| if *word == "2" { "1".into() } else { (*word).to_owned() }).collect();

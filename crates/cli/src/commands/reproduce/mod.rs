@@ -2,10 +2,11 @@
 
 mod beside;
 mod plan;
+mod rendered;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use audit::Severity;
 use harness::Destination;
 use report::reproduction::Reproduction;
@@ -13,9 +14,10 @@ use results::hardware::Hardware;
 use results::published::ReadOptions;
 use results::{PublishedFile, RunFolder};
 
-use crate::args::{ReproduceArgs, check_heading};
+use crate::args::{ReproduceArgs, ResultFormat, check_heading};
 use crate::exit_status::ExitStatus;
 use crate::printer;
+use crate::rendered::table_format;
 use crate::session::{begin, measure, resume_command};
 use crate::sources::say_remarks;
 use crate::sweep_file::default_dir;
@@ -45,13 +47,18 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         let [plan] = &plans[..] else {
             bail!("--from: {file} has {} tables: choose one with --table N", plans.len())
         };
-        return conclude(&[compare(args, plan, dir, &impossible)?]);
+        return conclude(args, &[compare(args, plan, dir, &impossible)?]);
     }
     if plans.iter().all(|plan| plan.variant.is_none()) {
         plans.iter().for_each(|plan| printer::line(&describe(plan)));
-        bail!("{file}: no row can run here");
+        bail!("no row of {file} can run here");
     }
 
+    // A run that is measured prints its table first.
+    ensure!(
+        !matches!(args.format.given(), Some(ResultFormat::Csv | ResultFormat::Json)),
+        "--format: csv and json are for a run that is measured already: give it with --from"
+    );
     // Check all folders before the first table is measured.
     let names: Vec<String> = plans.iter().map(|plan| format!("table-{}", plan.number)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -88,7 +95,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
             .with_context(|| file.display().to_string())?;
         reproductions.push(reproduction);
     }
-    let status = conclude(&reproductions)?;
+    let status = conclude(args, &reproductions)?;
     Ok(if is_finding { ExitStatus::Finding } else { status })
 }
 
@@ -104,10 +111,8 @@ fn options(args: &ReproduceArgs) -> Result<ReadOptions> {
     })
 }
 
-fn conclude(reproductions: &[Reproduction]) -> Result<ExitStatus> {
-    for reproduction in reproductions {
-        printer::result(&format!("\n{}", reproduction.to_markdown()))?;
-    }
+fn conclude(args: &ReproduceArgs, reproductions: &[Reproduction]) -> Result<ExitStatus> {
+    rendered::render(reproductions)?.print_as(table_format(args.format.given(), None), None)?;
     let verdicts: Vec<bool> = reproductions.iter().filter_map(Reproduction::holds).collect();
     Ok(match verdicts.iter().all(|&holds| holds) {
         _ if verdicts.is_empty() => ExitStatus::Inconclusive,
