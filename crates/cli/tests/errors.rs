@@ -55,7 +55,7 @@ fn malformed_sweeps() {
     refused(
         &place,
         &["run", "sweep.toml"],
-        "sweep.toml:15: options.mock.latency: unknown option: mock has batch_slope, bytes_per_position, clock_jumps, device_share, fault, noise, notes, peaks, \
+        "sweep.toml:15: options.mock.latency: unknown option of mock: expected one of batch_slope, bytes_per_position, clock_jumps, device_share, fault, noise, notes, peaks, \
          prompt_microseconds_per_token, real_time, slowdown, token_microseconds, wrong_tokens",
     );
     place.write("sweep.toml", MOCK);

@@ -89,12 +89,15 @@ fn it_is_never_mixed_with_a_whole_run() {
     let settings = "one_rank: true and none";
     refused(&["compare", "one", "whole"], settings);
     refused(&["compare", "whole", "one"], "one_rank: none and true");
-    refused(&["compare", "one", "whole/table.md"], "one is rank 0 only");
-    refused(&["compare", "whole/table.md", "one"], "one is rank 0 only");
+    refused(&["compare", "one", "whole/table.md"], "one is rank 0 only, the other");
+    refused(&["compare", "whole/table.md", "one"], "one is rank 0 only, the other");
     refused(&["run", "one.toml", "--resume", "whole"], "one_rank: none, here true");
     refused(&["merge", "one", "whole", "--out", "both"], "one_rank");
     refused(&["reproduce", "whole/table.md", "--from", "one"], "one rank cannot be compared with all ranks");
-    refused(&["reproduce", "whole/table.md", "--one-rank"], "--one-rank: whole/table.md has tables of all ranks");
+    refused(
+        &["reproduce", "whole/table.md", "--one-rank"],
+        "--one-rank: whole/table.md has tables of all ranks",
+    );
     // On one page they stand in different plots.
     place.bench(&["report", "whole", "one", "--out", "page.html"]).assert().success();
     let page = std::fs::read_to_string(place.path("page.html")).unwrap();
@@ -125,14 +128,14 @@ fn an_engine_without_one_rank_is_refused_before_anything_is_loaded() {
         .bench(&["run", "sweep.toml", "--no-verify"])
         .assert()
         .code(2)
-        .stderr("error: sweep.toml:1: one_rank: reference: it can't measure one rank of several by itself\n");
+        .stderr("error: sweep.toml:1: one_rank: reference can't measure a single one of several ranks\n");
     let generate = ["generate", "--engine", "reference", "--model", "llama2-15m", "--prompt-ids", "1"];
     let one = ["--max-new-tokens", "1", "--one-rank", "--world-size", "2"];
     place
         .bench(&[&generate[..], &one].concat())
         .assert()
         .code(2)
-        .stderr("error: reference: failed in load: --one-rank: reference: it can't measure one rank of several by itself\n");
+        .stderr("error: reference: failed in load: --one-rank: reference can't measure a single one of several ranks\n");
     assert!(!place.path("runs").exists());
 }
 
