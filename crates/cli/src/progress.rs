@@ -180,7 +180,9 @@ impl Progress {
             ),
             None => {
                 let error = measurement.failure().map_or("no figures", |failure| &failure.error);
-                format!("{place}: {}: {error}", measurement.outcome_word())
+                let phase = measurement.failure().and_then(|failure| failure.phase);
+                let phase = phase.map(|phase| format!(" in {phase}")).unwrap_or_default();
+                format!("{place}: {}{phase}: {error}", measurement.outcome_word())
             }
         }
     }

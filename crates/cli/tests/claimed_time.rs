@@ -91,5 +91,5 @@ fn an_honest_worker_is_believed_however_long_it_takes_before_its_warm_ups() {
     let (failure, stderr) = end(["1", "1", "0.4"]);
     assert_eq!(failure, None);
     // It could not be told from a wrong clock at first.
-    assert!(stderr.contains("asking again with another number of forwards"), "{stderr}");
+    assert!(stderr.contains("measuring once more with a different number of forwards"), "{stderr}");
 }

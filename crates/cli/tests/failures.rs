@@ -100,7 +100,11 @@ fn strange_workers_are_rows_too() {
         ),
         ("read load; sleep 1000 & kill -SEGV $$".to_owned(), Some(FailureKind::Crashed), "ended by SIGSEGV"),
         // Its requests are larger than a pipe holds, and it reads none of them.
-        (format!("{load}; exec sleep 1000"), Some(FailureKind::TimedOut), "no answer within 3 s"),
+        (
+            format!("{load}; exec sleep 1000"),
+            Some(FailureKind::TimedOut),
+            "no answer within 3 s (--timeout-seconds 3)",
+        ),
         (
             format!("{load}; read measure; echo '{{\"reply\":\"loaded\",\"weights_bytes\":1}}'"),
             Some(FailureKind::Failed),
@@ -148,7 +152,7 @@ fn worker_output_does_not_control_the_terminal() {
     place.write("sweep.toml", &MOCK.replace("\"mock\"", "\"scripted\""));
     let arguments = ["run", "sweep.toml", "--engines-file", "engines.toml", "--no-verify", "--out", "run"];
     let output = place.bench(&arguments).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("failed: red  [31m text"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed in load: red  [31m text"));
     assert!(!output.stderr.contains(&0x1b) && !output.stdout.contains(&0x1b));
 }
 

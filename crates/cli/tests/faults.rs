@@ -112,7 +112,7 @@ fn an_engine_without_a_hello_stops_the_run_before_anything_is_written() {
         ("error", "with a second line"),
         ("segfault", "ended by SIGSEGV: about to touch address 0"),
         ("stray_text", "not a reply of this protocol (expected value at line 1 column 1): Downloading: 100%"),
-        ("hang", "no hello within 2 s"),
+        ("hang", "no hello within 2 s (timeout_seconds = 2)"),
     ] {
         let place = Place::new();
         let mock = worker("llama2-bench-mock");

@@ -136,10 +136,10 @@ fn a_cell_whose_gpu_throttled_is_measured_again() {
     let output = machine.run(&[], &[("FAKE_NVIDIA_THROTTLED", "1")]);
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success());
-    let told = "llama2-15m mock 1×16: the GPU throttled: temperature (hardware) (";
+    let told = "llama2-15m mock 1×16: the GPU throttled (temperature (hardware) (";
     let told: Vec<&str> = stderr.lines().filter(|line| line.starts_with(told)).collect();
     assert_eq!(told.len(), 1, "{stderr}");
-    assert!(told[0].ends_with("% of the time): measuring again, attempt 2 of 3"), "{stderr}");
+    assert!(told[0].ends_with("% of the time)): measuring the cell again, attempt 2 of 3"), "{stderr}");
     let [record] = &machine.0.records()[..] else { panic!("one record a cell") };
     let gpu = record.gpu.as_ref().unwrap();
     assert_eq!((gpu.throttled_tries, gpu.unusual_throttling().count()), (1, 0));
@@ -155,7 +155,7 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
     let machine = Machine::new(SWEEP);
     let always = ("FAKE_NVIDIA_THROTTLED", "1000000");
     let (stdout, stderr) = texts(&machine.run(&[], &[always]));
-    assert_eq!(stderr.matches("measuring again").count(), 2, "{stderr}");
+    assert_eq!(stderr.matches("measuring the cell again").count(), 2, "{stderr}");
     let [record] = &machine.0.records()[..] else { panic!("one record a cell") };
     assert_eq!(record.gpu.as_ref().unwrap().throttled_tries, 2);
     assert!(stdout.contains("1×16: mock: GPU clocks throttled: temperature (hardware) (100 % of the time)"));
@@ -166,7 +166,10 @@ fn a_cell_whose_gpu_throttles_in_every_try_is_marked() {
 
     let machine = Machine::new(SWEEP);
     let (stdout, stderr) = texts(&machine.run(&["--throttle-retries", "0"], &[always]));
-    assert!(!stderr.contains("measuring again") && stdout.contains("GPU clocks throttled"), "{stderr}");
+    assert!(
+        !stderr.contains("measuring the cell again") && stdout.contains("GPU clocks throttled"),
+        "{stderr}"
+    );
     let line = std::fs::read_to_string(machine.0.path("run/measurements.jsonl")).unwrap();
     assert!(!line.contains("throttled_tries"));
 }
@@ -177,9 +180,9 @@ fn a_retry_that_is_interrupted_takes_nothing_away() {
     let mut command = machine.command(&["--out", "run", "--no-peaks"]);
     let mut child = command.env("FAKE_NVIDIA_THROTTLED", "1000000").spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("measuring again, attempt 2 of 3")));
+    assert!(lines.any(|line| line.contains("measuring the cell again, attempt 2 of 3")));
     signal(child.id() as libc::pid_t, libc::SIGINT);
-    let kept = "the further try ended early: interrupted: keeping the one before, marked as throttled";
+    let kept = "the retry failed: interrupted: keeping the earlier measurement, marked as throttled";
     assert!(lines.any(|line| line.ends_with(kept)));
     lines.for_each(drop);
     child.wait().unwrap();
@@ -236,7 +239,7 @@ fn clocks_that_may_not_be_locked_are_one_line_and_no_run() {
     let machine = Machine::new(SWEEP);
     for (clock, environment, why) in [
         ("base", ("FAKE_NVIDIA_NO_PERMISSION", "1"), "this user may not set GPU clocks: run as root"),
-        ("2000", ("FAKE_NVIDIA_NO_PERMISSION", "0"), "2000 MHz is more than its 1980 MHz"),
+        ("2000", ("FAKE_NVIDIA_NO_PERMISSION", "0"), "2000 MHz is more than its maximum of 1980 MHz"),
     ] {
         let output = machine.run(&["--lock-gpu-clocks", clock], &[environment]);
         let (_, stderr) = texts(&output);

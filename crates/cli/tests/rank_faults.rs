@@ -183,7 +183,7 @@ fn an_engine_without_ranks_is_refused_before_anything_is_loaded() {
     };
     assert_eq!(
         stderr(&["run", "sweep.toml"]),
-        "error: sweep.toml:6: world_size: reference: it has no tensor parallelism: it is one process always\n"
+        "error: sweep.toml:6: world_size: reference has no tensor parallelism: it always is one process\n"
     );
     assert_eq!(
         stderr(&["run", "sweep.toml", "--engine", "mock", "--world-size", "4"]),

@@ -64,8 +64,8 @@ fn several_runs_are_held_against_the_first() {
     place.bench(&["report", "before", "run", "-o", "both.html"]).assert().code(0);
     let text = std::fs::read_to_string(place.path("both.html")).unwrap();
     assert!(text.contains("id=\"ratio-1-first-256\""), "a plot of ratios");
-    let counts = text.split("Of all cells").nth(1).unwrap_or_default();
-    assert!(counts.get(..60).unwrap_or_default().contains(" regressed, "), "{counts}");
+    let counts = text.split("Verdicts over all cells").nth(1).unwrap_or_default();
+    assert!(counts.get(..80).unwrap_or_default().contains(" regressed, "), "{counts}");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn off_a_terminal_watch_changes_nothing() {
         assert_eq!(output.status.code(), Some(0));
         let stderr = String::from_utf8(output.stderr).unwrap().replace(out, "run");
         let (shares, lines): (Vec<_>, Vec<_>) =
-            stderr.lines().map(str::to_owned).partition(|line| line.starts_with("took "));
+            stderr.lines().map(str::to_owned).partition(|line| line.starts_with("Finished in "));
         assert_eq!(shares.len(), 1, "of the time, which is another one: {stderr}");
         lines
     };
@@ -146,7 +146,7 @@ fn nothing_that_stands_in_the_way_is_written_through_or_taken_away() {
         std::os::unix::fs::symlink("../victim", place.path("out").join(name)).unwrap();
         let arguments = [&["run", "sweep.toml", "--out", "out"], more].concat();
         place.bench(&arguments).assert().code(2).stderr(format!(
-            "error: out: there is a {name} already, which a run would replace: --out writes elsewhere\n"
+            "error: out: no run and not empty (it holds {name}): choose a new or empty folder with --out\n"
         ));
         assert_eq!(read("victim"), "mine");
         std::fs::remove_dir_all(place.path("out")).unwrap();

@@ -64,8 +64,8 @@ fn another_sweep_goes_on_only_where_it_may_and_its_rows_say_so() {
     keep(&place, 4);
     let other = ["run", "--resume", "run", "--prompt-runs", "7", "--option", "mock.noise=0.02"];
     place.bench(&other).assert().code(2).stderr(
-        "error: run: its cells were measured otherwise: procedure.prompt_runs: 5, here 7; options.mock.noise: none, here 0.02: \
-         --allow-mixed measures the missing ones all the same, and says under the table which they are\n",
+        "error: run: existing cells were measured with different settings: procedure.prompt_runs: 5, here 7; options.mock.noise: none, \
+         here 0.02: --allow-mixed measures the missing cells anyway and names them under the table\n",
     );
     assert_eq!(place.records().len(), 4);
 
@@ -108,7 +108,7 @@ fn other_libraries_another_machine_or_model_are_found() {
         place.run(MOCK, &[]);
         keep(&place, 1);
         edit(&place, "run/environment.json", from, to);
-        let start = format!("error: run: its cells were measured otherwise: {difference}");
+        let start = format!("error: run: existing cells were measured with different settings: {difference}");
         place.bench(&["run", "--resume", "run"]).assert().code(2).stderr(starts_with(start));
         place
             .bench(&["run", "--resume", "run", "--allow-mixed"])

@@ -154,7 +154,7 @@ fn a_list_has_four_formats_and_says_what_loading_takes() {
     place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16", "--option", "mock.peaks=true"]);
     let text = list("terminal");
     assert!(
-        text.contains("12 cells; time: at least ") && text.contains("(all forwards at the peaks of 20"),
+        text.contains("6 cells; time: at least ") && text.contains("(all forwards at the peaks of 20"),
         "{text}"
     );
 }

@@ -247,7 +247,7 @@ mod tests {
         };
         let mixed = nodes(&[("CPUExecutionProvider", 2), ("CUDAExecutionProvider", 300)]);
         let error = check_placement(&mixed, Device::Cuda(1)).unwrap_err().to_string();
-        assert!(error.starts_with("cuda:1: 2 nodes of the graph are on CPUExecutionProvider"), "{error}");
+        assert!(error.starts_with("cuda:1: 2 nodes of the graph run on CPUExecutionProvider"), "{error}");
         assert!(check_placement(&nodes(&[("CUDAExecutionProvider", 300)]), Device::Cuda(0)).is_ok());
         assert!(check_placement(&mixed, Device::Cpu).is_ok());
     }

@@ -169,8 +169,14 @@ const LEAST_BYTES: i64 = 1 << 20;
 const MOST_SHARE: f64 = 0.1;
 
 /// A size in bytes: `"1GiB"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}B", self.0))
+    }
+}
 
 /// The lifetime of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,7 +338,7 @@ impl SettingValue for Bytes {
         Self::read(value).ok()
     }
 
-    /// A number alone is bytes where it is too large for another unit: a run's own `sweep.toml` has such.
+    /// A number alone is bytes where it is too large for another unit: the `sweep.toml` of runs before version 0.1.0 has such.
     fn read(value: &Value) -> Result<Self, String> {
         match value {
             Value::Integer(bytes) if *bytes >= LEAST_BYTES => Ok(Self(*bytes as u64)),

@@ -200,8 +200,8 @@ impl RunFolder {
         if !allow_mixed {
             let fewest = differences.iter().min_by_key(|lines| lines.len()).expect("a first part");
             return Err(StoreError::Refused(format!(
-                "{}: its cells were measured otherwise: {}: --allow-mixed measures the missing ones all the same, and \
-                 says under the table which they are",
+                "{}: existing cells were measured with different settings: {}: --allow-mixed measures the missing cells \
+                 anyway and names them under the table",
                 self.dir.display(),
                 fewest.join("; ")
             )));
