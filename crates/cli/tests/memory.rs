@@ -15,7 +15,7 @@ use protocol::FailureKind;
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Below this process's own cgroup: v1, or v2 where that may have children.
+    /// Makes one below this process's own: v1, or v2 where that may have children.
     fn of(bytes: u64) -> Result<Self, String> {
         let lines = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
         let mut why = "no memory controller".to_owned();

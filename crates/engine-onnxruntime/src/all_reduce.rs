@@ -275,13 +275,18 @@ mod tests {
         let meeting = Arc::new(Meeting { all: Barrier::new(4), total: Mutex::new(Vec::new()) });
         let ranks: Vec<Arc<Rank>> =
             (0..4).map(|_| Arc::new(Rank { meeting: Arc::clone(&meeting), log: Mutex::default() })).collect();
+        // One after the other: ONNX Runtime refuses a domain of operators that two sessions register at the same time.
+        let sessions: Vec<_> = ranks
+            .iter()
+            .enumerate()
+            .map(|(index, rank)| {
+                let weights = part(index);
+                (session(&weights, Some(Arc::<Rank>::clone(rank))), weights)
+            })
+            .collect();
         std::thread::scope(|scope| {
-            for (index, rank) in ranks.iter().enumerate() {
-                scope.spawn(move || {
-                    let weights = part(index);
-                    let mut session = session(&weights, Some(Arc::<Rank>::clone(rank)));
-                    forward(&mut session, weights.config());
-                });
+            for (mut session, weights) in sessions {
+                scope.spawn(move || forward(&mut session, weights.config()));
             }
         });
         let log = std::mem::take(&mut *ranks[0].log.lock().unwrap());

@@ -85,7 +85,7 @@ impl ScreenTable {
             let mut line = String::new();
             for (index, width) in chosen.iter().zip(&widths) {
                 let text = shortened(&texts(*index), *width);
-                let blanks = " ".repeat(width - text.width());
+                let blanks = " ".repeat(width.saturating_sub(text.width()));
                 line.push_str(if line.is_empty() { " " } else { "  " });
                 line.push_str(&if self.columns[*index].is_left { text + &blanks } else { blanks + &text });
             }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::{Device, Environment, Hello, MeasuredPeaks, Precision};
+use protocol::{Device, Environment, Hello, MeasuredPeaks, Precision, ProcessorState};
 use results::busy_machine_words;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,12 +50,15 @@ impl KeptPeaks {
         let engines = hellos.iter().map(|(engine, hello)| {
             json!([engine, environment.programs.get(engine), libraries(hello), setup.options_of(engine)])
         });
+        // The frequency at the moment of the start is another one every time.
+        let processor =
+            environment.processor.clone().map(|processor| ProcessorState { mhz: None, ..processor });
         let key = json!({
             "format": FORMAT,
             "machine": environment.machine,
             "cpu": environment.cpu,
             "cores": environment.cores,
-            "processor": environment.processor,
+            "processor": processor,
             "governor": environment.cpu_governor,
             "kernel": environment.kernel,
             "memory": environment.memory_bytes,

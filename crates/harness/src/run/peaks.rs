@@ -121,7 +121,9 @@ pub(crate) fn peaks_of_run(
     }
     let best = Some(report.best).filter(|best| !best.is_empty())?;
     notify(Notice::Peaks(&best));
-    if let Some(kept) = kept {
+    // An engine that failed now may reach more the next time.
+    let is_complete = report.engines.iter().all(|(_, answer)| answer.is_ok());
+    if let Some(kept) = kept.filter(|_| is_complete) {
         kept.write(&best);
     }
     Some(best)

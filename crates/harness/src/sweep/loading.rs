@@ -74,7 +74,7 @@ fn percent(bytes: u64, percent: u64) -> u64 {
 
 /// Refuses a memory limit with which none of these cells could be measured: no worker would come to the end of loading.
 pub(crate) fn check_memory_limit(sweep: &Sweep, cells: &[Cell<'_>]) -> Result<(), SettingsError> {
-    let Some(limit) = sweep.setup.memory_limit else { return Ok(()) };
+    let Some(limit) = sweep.setup.memory_limit.filter(|_| !cells.is_empty()) else { return Ok(()) };
     let mut least: Option<(&Cell<'_>, u64)> = None;
     for cell in cells {
         let Some(LoadNeed { peak, .. }) = cell.load_need(sweep) else {

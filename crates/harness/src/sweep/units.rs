@@ -30,8 +30,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         return Err(without_unit(size.trim_end_matches(".0"), number));
     }
     let (unit, factor) = UNITS.iter().find(|(unit, _)| size.ends_with(unit)).ok_or_else(fail)?;
-    let number: f64 = size[..size.len() - unit.len()].trim().parse().map_err(|_| fail())?;
-    let bytes = number * *factor as f64;
+    let number = size[..size.len() - unit.len()].trim();
+    // A whole number is exact: half of them beyond 2^53 are no f64.
+    if let Some(bytes) = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)) {
+        return if (1..10_u64.pow(18)).contains(&bytes) { Ok(bytes) } else { Err(fail()) };
+    }
+    let bytes = number.parse::<f64>().map_err(|_| fail())? * *factor as f64;
     if bytes.is_finite() && (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(fail()) }
 }
 
@@ -78,6 +82,7 @@ mod tests {
             ("2G", 2 << 30),
             ("512M", 512 << 20),
             ("7B", 7),
+            ("9007199254740993B", 9_007_199_254_740_993),
             ("1.5KiB", 1536),
             ("1e-3TB", 1_000_000_000),
         ] {

@@ -28,7 +28,7 @@ use crate::{EngineCommand, Limits, Model, WorkerEnd, WorkerError, WorkerProcesse
 pub struct CheckSetup {
     /// Where to compute; `None` takes the first device that the worker can use.
     pub device: Option<Device>,
-    /// In which precision.
+    /// The precision of the model.
     pub precision: Precision,
     /// The model; `None` writes a tiny checkpoint for the time of the check.
     pub model: Option<Model>,

@@ -18,7 +18,7 @@ impl TinyModel {
     /// Writes the checkpoint.
     ///
     /// # Errors
-    /// In words, where the temporary folder can't be written.
+    /// A description, where the temporary folder can't be written.
     pub(super) fn write(precision: Precision) -> Result<Self, String> {
         let config = json!({
             "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
