@@ -131,7 +131,11 @@ fn a_killed_or_stopped_rank_of_a_real_engine_is_named_and_the_next_cell_runs() {
     }
     for (signal, outcome, error) in [
         (libc::SIGKILL, Some(FailureKind::Crashed), "rank 1: ended by SIGKILL"),
-        (libc::SIGSTOP, Some(FailureKind::TimedOut), "no answer within 30 s: rank 1 does not react"),
+        (
+            libc::SIGSTOP,
+            Some(FailureKind::TimedOut),
+            "no answer within 30 s (timeout_seconds = 30): rank 1 does not react",
+        ),
     ] {
         let place = Place::new();
         let sweep = "models = [\"llama2-15m\"]\nengines = [\"pytorch-eager\"]\nbatch_sizes = [16]\nprompt_lengths = [1024, 4]\norder = \"table\"\n\
