@@ -134,7 +134,7 @@ fn a_killed_or_stopped_rank_of_a_real_engine_is_named_and_the_next_cell_runs() {
         (
             libc::SIGSTOP,
             Some(FailureKind::TimedOut),
-            "no answer within 30 s (timeout_seconds = 30): rank 1 does not react",
+            "no answer within 30 s (timeout_seconds = 30): rank 1 does not respond",
         ),
     ] {
         let place = Place::new();
