@@ -72,7 +72,7 @@ layer! {
         pub threads: Option<Setting<Whole<1>>> = Spec::setup(WHAT, "threads", "N"),
         /// Seed of weights and prompts.
         ///
-        /// For generated weights, and for all prompts.
+        /// Makes generated weights and all prompts the same again.
         pub seed: Option<Setting<Whole<0>>> = Spec::flag(PROCEDURE, "seed", "N").default("0"),
         /// Memory limit of a worker, e.g. 8GiB.
         ///
@@ -124,13 +124,13 @@ layer! {
         pub lock_gpu_clocks: Option<Setting<LockedClock>> = Spec::flag(GPU, "lock-gpu-clocks", "base|MHZ"),
         /// Time limit of a phase, e.g. load=600.
         ///
-        /// In seconds. The phases are load, prompt and decode. May be repeated.
+        /// Takes seconds. The phases are load, prompt and decode. May be repeated.
         pub phase_timeout_seconds: PhaseTimeoutKeys = Spec::setup(LIMITS, "phase-timeout", "PHASE=S"),
         /// How often a cell is run in a worker, and in how many workers.
         pub procedure: ProcedureKeys = Spec::FILE_ONLY,
         /// Option of an engine.
         ///
-        /// For example pytorch-eager.attention=eager. May be repeated.
+        /// Example: pytorch-eager.attention=eager. May be repeated.
         pub options: EngineOptions = Spec::setup(WHAT, "option", "ENGINE.KEY=VALUE"),
     }
 }
@@ -163,7 +163,7 @@ layer! {
         /// Stop at this precision, e.g. 0.5%.
         ///
         /// A cell's prefills and generations stop once the 95 % interval of the mean is within this share.
-        /// At most --prompt-runs prefills are timed, and as many generations unless `generations` is set.
+        /// Times no more than --prompt-runs prefills, and as many generations unless `generations` is set.
         pub until: Option<Setting<Percentage>> = Spec::flag(PROCEDURE, "until", "SHARE"),
         /// Fewest runs with --until [default: 5].
         ///
