@@ -44,6 +44,17 @@ pub(crate) fn cache_folder(name: &str) -> Option<PathBuf> {
     Some(cache?.join(name))
 }
 
+/// The text of a kept file: its hash on a line of its own, then what it keeps.
+pub(crate) fn with_hash(kept: &str) -> String {
+    format!("{}\n{kept}", llama::sha256_hex(kept.as_bytes()))
+}
+
+/// What a file of [`with_hash`] keeps; `None` where it is damaged.
+pub(crate) fn whole(text: &str) -> Option<&str> {
+    let (hash, kept) = text.split_once('\n')?;
+    (llama::sha256_hex(kept.as_bytes()) == hash).then_some(kept)
+}
+
 /// The environment variables that change how engines compute.
 pub(crate) fn variables() -> BTreeMap<String, String> {
     let is_known = |name: &str| VARIABLES.iter().any(|first| name.starts_with(first));

@@ -11,7 +11,7 @@ use protocol::{Device, Generated, Hello, ModelSource};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::run::cache::{Stamp, cache_folder, libraries, stamp, variables};
+use crate::run::cache::{Stamp, cache_folder, libraries, stamp, variables, whole, with_hash};
 use crate::{EngineCommand, Setup};
 
 /// Version of the kept files and of the question.
@@ -128,11 +128,7 @@ impl KeptAnswers {
         let file = llama::open_regular(&self.file(key).filter(|_| self.is_read)?).ok()?;
         let mut text = String::new();
         file.take(LONGEST + 1).read_to_string(&mut text).ok()?;
-        let (hash, answer) = text.split_once('\n')?;
-        if llama::sha256_hex(answer.as_bytes()) != hash {
-            return None;
-        }
-        let answer: KeptAnswer<Generated> = serde_json::from_str(answer).ok()?;
+        let answer: KeptAnswer<Generated> = serde_json::from_str(whole(&text)?).ok()?;
         (answer.key == key.0).then_some((answer.generated, answer.computed))
     }
 
@@ -141,7 +137,7 @@ impl KeptAnswers {
         let Some(file) = self.file(key) else { return };
         let answer = KeptAnswer { key: key.0.clone(), computed: machine::utc_now(), generated };
         let Ok(answer) = serde_json::to_string(&answer) else { return };
-        let text = format!("{}\n{answer}", llama::sha256_hex(answer.as_bytes()));
+        let text = with_hash(&answer);
         if text.len() as u64 > LONGEST {
             return;
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Variant;
-use crate::run::cache::{cache_folder, libraries, variables};
+use crate::run::cache::{cache_folder, libraries, variables, whole, with_hash};
 
 /// The version of what is kept, and of how peaks are measured.
 const FORMAT: u32 = 1;
@@ -99,7 +99,7 @@ impl KeptPeaks {
         let Some(file) = self.file.as_ref().filter(|_| !is_busy) else { return };
         let entry = Entry { key: self.key.clone(), measured_at: machine::utc_now(), peaks: peaks.clone() };
         let Ok(entry) = serde_json::to_string(&entry) else { return };
-        let text = format!("{}\n{entry}", llama::sha256_hex(entry.as_bytes()));
+        let text = with_hash(&entry);
         // The folder is a cache: without it, everything is measured anew.
         let dir = file.parent().expect("a file in the folder");
         let _ = fs::create_dir_all(dir).and_then(|()| llama::write_whole(file, text.as_bytes()));
@@ -125,10 +125,7 @@ fn read_entry(path: &Path) -> Result<Option<Entry>, String> {
         return Ok(None);
     }
     let text = llama::read_text_up_to(path, LONGEST).map_err(|error| error.to_string())?;
-    let (hash, entry) = text.split_once('\n').ok_or("not whole")?;
-    if llama::sha256_hex(entry.as_bytes()) != hash {
-        return Err("not what was written".into());
-    }
+    let entry = whole(&text).ok_or("not what was written")?;
     serde_json::from_str(entry).map(Some).map_err(|error| error.to_string())
 }
 
