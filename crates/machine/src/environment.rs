@@ -70,10 +70,11 @@ pub fn utc_now() -> String {
 
 /// The processor's model; its architecture where the kernel does not say.
 pub fn cpu_model() -> String {
-    field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into())
+    field(Path::new("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.into())
 }
 
-fn field(path: &str, name: &str) -> Option<String> {
+/// The first value of `name` in a file of `/proc` that has a line `name: value` for each.
+pub(crate) fn field(path: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
@@ -88,6 +89,6 @@ fn machine() -> Option<String> {
 
 /// RAM of this machine; 0 where that can't be read.
 pub fn memory_bytes() -> u64 {
-    let total = field("/proc/meminfo", "MemTotal").unwrap_or_default();
+    let total = field(Path::new("/proc/meminfo"), "MemTotal").unwrap_or_default();
     total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use protocol::ProcessorState;
 
+use crate::environment::field;
+
 /// Variables that change how many threads compute, where they run, and which allocator serves them.
 const VARIABLES: [&str; 9] =
     ["GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "OPENBLAS_", "ORT_"];
@@ -41,11 +43,13 @@ pub(crate) fn processor_state(
     let first = cpus.first().copied().unwrap_or(0);
     let mhz_of = |name: &str| Some(of_cpu(first, &format!("cpufreq/{name}"))?.parse::<f64>().ok()? / 1000.0);
     let flag = |path: &str| read(path).map(|text| text == "1");
+    let cpuinfo = |name: &str| field(&root.join("proc/cpuinfo"), name);
     ProcessorState {
         online_cpus: read("sys/devices/system/cpu/online").unwrap_or_default(),
         smt_siblings: smt_siblings.into_iter().map(|(_, list)| list).collect(),
         threads_per_core,
-        mhz: mhz_of("scaling_cur_freq").or_else(|| cpuinfo_mhz(root)),
+        virtual_machine: cpuinfo("flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+        mhz: mhz_of("scaling_cur_freq").or_else(|| cpuinfo("cpu MHz")?.parse().ok()),
         mhz_range: mhz_of("scaling_min_freq").zip(mhz_of("scaling_max_freq")),
         boost: flag("sys/devices/system/cpu/cpufreq/boost")
             .or_else(|| Some(!flag("sys/devices/system/cpu/intel_pstate/no_turbo")?)),
@@ -69,12 +73,6 @@ fn kept(name: String, value: &str) -> Option<(String, String)> {
         _ => value.chars().take(LONGEST).collect(),
     };
     Some((name, value))
-}
-
-fn cpuinfo_mhz(root: &Path) -> Option<f64> {
-    let text = fs::read_to_string(root.join("proc/cpuinfo")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("cpu MHz"))?;
-    line.split_once(':')?.1.trim().parse().ok()
 }
 
 /// The word in brackets: `always [madvise] never`.
@@ -112,6 +110,7 @@ mod tests {
         };
         write("proc/self/status", "Name:\tx\nCpus_allowed_list:\t2-3,6-7\n");
         write("sys/devices/system/cpu/online", "0-7\n");
+        write("proc/cpuinfo", "processor\t: 0\ncpu MHz\t\t: 2400.000\nflags\t\t: fpu avx2 hypervisor\n");
         for (cpu, list) in [(2, "2,6\n"), (3, "3,7\n"), (6, "2,6\n"), (7, "3,7\n")] {
             write(&format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"), list);
         }
@@ -125,7 +124,7 @@ mod tests {
         let state = processor_state(root.path(), variables(&set));
         assert_eq!((&*state.allowed_cpus, &*state.online_cpus), ("2-3,6-7", "0-7"));
         assert_eq!(state.smt_siblings, ["2,6", "3,7"]);
-        assert_eq!(state.threads_per_core, Some(2));
+        assert_eq!((state.threads_per_core, state.virtual_machine), (Some(2), Some(true)));
         assert_eq!(
             (state.mhz, state.mhz_range, state.boost),
             (Some(2900.0), Some((800.0, 3500.0)), Some(false))

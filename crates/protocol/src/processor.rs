@@ -18,6 +18,9 @@ pub struct ProcessorState {
     /// The most hardware threads of a core that this program may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_per_core: Option<u32>,
+    /// True in a virtual machine, whose hypervisor decides which cores the CPUs are at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_machine: Option<bool>,
     /// The frequency of the first allowed CPU when the run began, in MHz.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mhz: Option<f64>,
@@ -41,6 +44,7 @@ impl ProcessorState {
         let variables = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
         let facts = [
             ("hardware threads per core", self.threads_per_core.map(|count| count.to_string())),
+            ("virtual machine", self.virtual_machine.map(|is_one| if is_one { "yes" } else { "no" }.to_owned())),
             ("transparent huge pages", self.transparent_huge_pages.clone()),
             ("turbo", self.boost.map(|is_on| if is_on { "on" } else { "off" }.to_owned())),
             ("environment variables", Some(variables.collect::<Vec<_>>().join(" "))),

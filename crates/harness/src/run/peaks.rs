@@ -85,14 +85,18 @@ pub fn measure_peaks<'a>(
     };
     let answers: Vec<_> = asked.into_iter().map(&mut answer).collect();
     let best = best(sweep.setup.device, &answers);
-    let is_scripted =
-        sweep.selected_engines().all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock));
-    let best = MeasuredPeaks { machine_load: (!is_scripted).then(|| load.stop()), ..best };
+    let best = MeasuredPeaks { machine_load: (!is_scripted(sweep, hellos)).then(|| load.stop()), ..best };
     PeaksReport { best, engines: answers }
 }
 
+/// Whether no engine of the sweep measures anything real.
+fn is_scripted(sweep: &Sweep, hellos: &BTreeMap<String, Hello>) -> bool {
+    sweep.selected_engines().all(|name| hellos.get(name).is_some_and(|hello| hello.virtual_clock))
+}
+
 /// The best that a run's engines reach in its precision, which is kept with it; `None` where none measured anything. With `may_reuse`,
-/// what an earlier run on this machine measured counts, unless the sweep asks for them anew.
+/// what an earlier run on this machine measured counts, unless the sweep asks for them anew or the machine is virtual: its hypervisor
+/// may run two CPUs on one core now and on two in a minute, which halves or doubles the memory bandwidth.
 pub(crate) fn peaks_of_run(
     variant: &Variant,
     hellos: &BTreeMap<String, Hello>,
@@ -102,7 +106,10 @@ pub(crate) fn peaks_of_run(
 ) -> Option<MeasuredPeaks> {
     let setup = &variant.sweep.setup;
     let kept = KeptPeaks::new(variant, hellos, environment);
-    if let Some(kept) = kept.as_ref().filter(|_| may_reuse && variant.sweep.peaks == Peaks::Run) {
+    let is_virtual = environment.processor.as_ref().and_then(|processor| processor.virtual_machine);
+    let is_steady = is_virtual == Some(false) || is_scripted(&variant.sweep, hellos);
+    let may_reuse = may_reuse && is_steady && variant.sweep.peaks == Peaks::Run;
+    if let Some(kept) = kept.as_ref().filter(|_| may_reuse) {
         match kept.read() {
             Ok(None) => {}
             Ok(Some(peaks)) => {

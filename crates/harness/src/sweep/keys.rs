@@ -98,7 +98,7 @@ layer! {
         pub order: Option<Setting<CellOrder>> = Spec::flag(PROCEDURE, "order", "shuffled|table").default("\"shuffled\""),
         /// When to measure peaks.
         ///
-        /// Peaks are memory bandwidth and FLOP/s. run: measure them once per run; on a CPU, reuse those of the last 24 hours.
+        /// Peaks are memory bandwidth and FLOP/s. run: measure them once per run; on a CPU without a hypervisor, reuse those of the last 24 hours.
         /// again: measure them in any case. cell: also measure a CPU's memory bandwidth next to every cell.
         pub peaks: Option<Setting<Peaks>> = Spec::flag(PROCEDURE, "peaks", "run|cell|again").default("\"run\""),
         /// Measure the share of collectives.
