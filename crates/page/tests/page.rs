@@ -127,11 +127,11 @@ fn a_page_of_a_run_of_any_size_is_bounded_and_says_what_it_leaves_out() {
 #[test]
 fn caveats_of_a_run_are_shown() {
     let mut run = kept();
-    run.run.expected = 20;
+    run.run.expected = 60;
     run.run.environments[0].load_average = 3.5;
     let html = html(&[run]);
     for words in
-        ["the run is incomplete: 18 of 20 records", "load average 3.50 on 2 cores", "vary by more than 10 %"]
+        ["the run is incomplete: 54 of 60 records", "load average 3.50 on 2 cores", "vary by more than 10 %"]
     {
         assert!(html.contains(words), "{words}");
     }
