@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::Place;
 use common::checkpoints::{Variant, fixture, variants};
+use common::{MOCK, Place};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use protocol::FailureKind;
@@ -353,4 +353,17 @@ fn what_a_checkpoint_lacks_is_named() {
             .code(2)
             .stderr(contains("model.layers.2.input_layernorm.weight: expected a float tensor of shape [64], found no such tensor"));
     }
+}
+
+#[test]
+fn threads_that_do_not_fit_into_memory_are_out_of_memory() {
+    let place = Place::new();
+    // The stacks of libtorch's pool take 8 MiB each: it would wait forever for the first that there is no room for.
+    let sweep = MOCK.replace("\"mock\"", "\"pytorch-eager\"");
+    let limits = ["--threads", "64", "--memory-limit", "200MiB", "--no-verify", "--no-peaks"];
+    let cell =
+        ["--batch-size", "1", "--prompt-length", "16", "--generation-length", "4", "--timeout-seconds", "60"];
+    let (code, stdout) = place.run(&sweep, &[&limits[..], &cell].concat());
+    assert_eq!(code, 0, "{stdout}");
+    assert!(place.records().iter().all(|record| record.failure_kind() == Some(FailureKind::OutOfMemory)));
 }

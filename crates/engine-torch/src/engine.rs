@@ -200,7 +200,7 @@ impl Engine for Torch {
             );
         }
         let device = runtime::device(world.device(request.device))?;
-        let threads = runtime::set_threads(world.threads(request.threads));
+        let threads = runtime::set_threads(world.threads(request.threads))?;
         let of_gpu = device != Device::Cpu;
         ensure!(
             of_gpu || !options.cudnn,

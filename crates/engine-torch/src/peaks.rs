@@ -14,7 +14,7 @@ const READ_BYTES: i64 = 4 << 30;
 
 pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
     let device = runtime::device(request.device)?;
-    runtime::set_threads(request.threads);
+    runtime::set_threads(request.threads)?;
     no_grad(|| {
         let mut reached = Reached::default();
         let read = match device {

@@ -1,11 +1,14 @@
 //! The libtorch that this process runs: its versions, devices and threads.
 
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::{Once, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, Once, OnceLock};
+use std::thread::Builder;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use protocol::{Device, Library, UsableDevice};
 use worker::nvidia;
 
@@ -74,14 +77,53 @@ pub(crate) fn device(device: Device) -> Result<tch::Device> {
 }
 
 /// Gives operators `threads` threads, or one a core; returns how many. Operators run one after the other.
-pub(crate) fn set_threads(threads: Option<u32>) -> u32 {
+///
+/// # Errors
+/// Where so many threads can't be created.
+pub(crate) fn set_threads(threads: Option<u32>) -> Result<u32> {
     static INTER_OP: Once = Once::new();
+    static IN_POOL: AtomicU32 = AtomicU32::new(1);
     // libtorch allows this once a process.
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
     let threads = threads.unwrap_or_else(cores).max(1);
+    if IN_POOL.load(Ordering::Relaxed) != threads {
+        ensure_room_for(threads)?;
+        IN_POOL.store(threads, Ordering::Relaxed);
+    }
     tch::set_num_threads(threads as i32);
-    threads
+    Ok(threads)
+}
+
+/// Creates as many threads as libtorch's pool will, and ends them. The pool (pthreadpool, `pthreads.c`) waits forever for a thread that
+/// could not be created, as under a memory limit: the stack of each counts against it.
+fn ensure_room_for(threads: u32) -> Result<()> {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        let closed = gate.lock();
+        let all = (1..threads).try_for_each(|_| {
+            let thread = Builder::new().stack_size(stack_size_of_c());
+            thread.spawn_scoped(scope, || drop(gate.lock())).map(drop)
+        });
+        drop(closed);
+        all
+    })
+    .with_context(|| format!("failed to spawn thread: libtorch's pool of {threads} threads"))
+}
+
+/// The stack that a thread of C gets: `ulimit -s`, mostly.
+fn stack_size_of_c() -> usize {
+    const USUAL: usize = 8 << 20;
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let mut bytes = USUAL;
+    // SAFETY: the attributes are initialised by the first call, and destroyed after their last use.
+    unsafe {
+        if libc::pthread_attr_init(attributes.as_mut_ptr()) == 0 {
+            libc::pthread_attr_getstacksize(attributes.as_ptr(), &raw mut bytes);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+    }
+    bytes
 }
 
 /// Loads libtorch's CUDA part where there is one; how many GPUs it sees, at least 1, or why there is none.

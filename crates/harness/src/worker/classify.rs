@@ -83,15 +83,16 @@ impl Evidence {
 }
 
 /// Messages of engines, allocators and drivers when memory runs out, in lower case.
-const OUT_OF_MEMORY: [&str; 17] = [
+const OUT_OF_MEMORY: [&str; 18] = [
     // Rust's and C++'s allocators
     "memory allocation of",
     "std::bad_alloc",
     "bad allocation",
     // this project's own limits, libtorch's and ONNX Runtime's CUDA errors, the kernel
     "out of memory",
-    // Rust's threads and the dynamic loader, when there is no room for a stack or a segment
+    // Rust's threads, libgomp's and the dynamic loader, when there is no room for a stack or a segment
     "failed to spawn thread",
+    "libgomp: thread creation failed",
     "failed to map segment from shared object",
     // ONNX Runtime (core/framework/bfc_arena.cc, allocator.cc)
     "failed to allocate memory for requested buffer",

@@ -74,6 +74,10 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
     let me = getpid();
     let mut worker = Command::new(&program);
     worker.args(arguments).process_group(0);
+    if memory.is_some() {
+        // Where memory runs out while Rust's standard library writes a backtrace, it waits for itself forever.
+        worker.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
+    }
     // SAFETY: between fork and exec this process has one thread, and only system calls are made.
     unsafe { worker.pre_exec(move || restrain(me, memory)) };
     let worker = worker.spawn().map_err(|error| {

@@ -42,6 +42,12 @@ fn every_end_has_its_outcome() {
             OutOfMemory,
             "terminate called after throwing an instance of 'std::bad_alloc'",
         ),
+        (
+            WorkerEnd::Exited { code: Some(1), signal: None },
+            "\nlibgomp: Thread creation failed: Resource temporarily unavailable\n",
+            OutOfMemory,
+            "libgomp: Thread creation failed: Resource temporarily unavailable",
+        ),
         (signal(libc::SIGSEGV), "", Crashed, "ended by SIGSEGV"),
         (signal(libc::SIGTERM), "last words\n\n", Crashed, "ended by SIGTERM: last words"),
         (reported("CUDA error: out of memory"), "", OutOfMemory, "CUDA error: out of memory"),
