@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use harness::{Cell, Event};
-use protocol::{CellFailure, FailureKind, Measurement};
+use harness::{Cell, Event, REFERENCE};
+use protocol::{CellFailure, Measurement};
 use results::{Figures, format_short};
 
 use crate::format::describe_verification;
@@ -16,7 +16,7 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
             let resumed = if done > 0 { format!(", {done} already measured") } else { String::new() };
             format!("{}: {}{resumed}", joined(dirs), count(cells, "cell"))
         }
-        Event::Verified(verification) => format!("verified {}", describe_verification(verification)),
+        Event::Verified(verification) => describe_verification(verification),
         Event::MeasuredApart { model, engine, note } => format!("{model} {engine}: {note}"),
         Event::Farewell { engine, error } => {
             format!("warning: {engine}: the worker did not shut down cleanly: {error}")
@@ -38,6 +38,15 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
     })
 }
 
+/// What a verification does now.
+pub(crate) fn verifying(engine: &str, model: &str) -> String {
+    if engine == REFERENCE {
+        format!("computing the reference's logits of {model}")
+    } else {
+        format!("verifying {engine} on {model}")
+    }
+}
+
 /// The folders of a session.
 pub(crate) fn joined(dirs: &[&Path]) -> String {
     dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" and ")
@@ -52,18 +61,20 @@ pub(crate) fn side_word(side: usize, sides: usize) -> &'static str {
     }
 }
 
-/// The row of a measured cell, under the header of the growing table.
+/// The header of the growing table.
+pub(crate) const GROWING_HEADER: &str = "engine           batch prompt    prompt ms    TPOT ms    wall s";
+
+/// The row of a measured cell, under [`GROWING_HEADER`].
 pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String {
     let name = format!("{:<16} {:>5} {:>6}", cell.engine, cell.batch_size, cell.prompt_length);
     match (Figures::new(std::slice::from_ref(measurement)), measurement.failure()) {
         (Some(figures), _) => {
-            let [prompt, _, first_128, _, first_256, _, wall, _] =
-                figures.columns().map(|figure| figure.map_or_else(|| "N/A".into(), format_short));
-            format!("{name} {prompt:>12} {first_128:>13} {first_256:>13} {wall:>9}")
+            let milliseconds = |seconds: f64| format_short(seconds * 1e3);
+            let [prompt, token] = [figures.prompt.mean, figures.tpot.mean].map(milliseconds);
+            format!("{name} {prompt:>12} {token:>10} {:>9}", format_short(figures.wall.mean))
         }
         (None, Some(CellFailure { kind, error, .. })) => {
-            let word = if *kind == FailureKind::OutOfMemory { kind.table_word() } else { kind.word() };
-            format!("{name} {word:>12}  {error}")
+            format!("{name} {:>12}  {error}", kind.table_word())
         }
         (None, None) => format!("{name} {:>12}  no figures", measurement.outcome_word()),
     }

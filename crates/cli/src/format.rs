@@ -76,7 +76,6 @@ fn quote(word: &str) -> String {
 /// The result of a verification: a heading, then a line per engine.
 pub(crate) fn describe_verification(verification: &Verification) -> String {
     let Verification { model, tolerance, .. } = verification;
-    let against = verification.against.as_deref().unwrap_or("nothing");
     let engines: Vec<String> = verification
         .agreements
         .iter()
@@ -88,7 +87,7 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
             let tokens = if one.same_tokens { "same tokens" } else { "different tokens" };
             let verdict = if verification.agrees(one) { "" } else { " — DIFFERS" };
             let place = one.largest_error_at.map_or_else(String::new, |(step, row, id)| {
-                format!(" at step {step}, row {row}, token {id}")
+                format!(" (step {step}, sequence {row}, vocabulary id {id})")
             });
             format!("{engine}: {tokens}, largest logit error {:.2e}{place}{verdict}", one.largest_error)
         })
@@ -101,15 +100,21 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
         .map(|(engine, time)| format!("{engine} ({})", time.get(..10).unwrap_or(time)))
         .collect();
     let reused = (!reused.is_empty()).then(|| {
-        format!(
-            "unchanged since an earlier verification, whose answers are used: {}; --verify again checks them again",
-            reused.join(", ")
-        )
+        format!("reused from an earlier verification: {}; --verify again repeats it", reused.join(", "))
     });
-    let heading = if engines.is_empty() {
-        format!("{model}: not verified: {against} has no other engine to compare with")
-    } else {
-        format!("{model} against {against} (logit tolerance {tolerance:.2e})")
+    let agree = verification.agreements.iter().filter(|one| verification.agrees(one)).count();
+    let heading = match &verification.against {
+        None => format!("{model}: not verified: no engine answered"),
+        Some(against) if engines.is_empty() => {
+            format!("{model}: not verified: {against} has no other engine to compare with")
+        }
+        Some(against) => format!(
+            "{model}: {agree} of {} with {against} (logit tolerance {tolerance:.2e})",
+            match engines.len() {
+                1 => "1 engine agrees".into(),
+                all => format!("{all} engines agree"),
+            }
+        ),
     };
     let lines: Vec<String> = std::iter::once(heading).chain(missing).chain(engines).chain(reused).collect();
     lines.join("\n  ")

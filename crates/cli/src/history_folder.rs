@@ -1,16 +1,16 @@
 //! The folder of runs for `history`, with a small file for each run.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use compare::Subject;
 use compare::history::Entry;
+use indexmap::IndexMap;
 use results::Source;
 
 use crate::printer;
 
-/// Keeps the run in `run` as a file of `history`, and returns its path. The same run again is the same file.
+/// Keeps the run in `run` as a file of `history`, and returns its path. What was kept of the same run before is replaced.
 pub(crate) fn add(history: &Path, run: &Path, revision: Option<&str>) -> Result<PathBuf> {
     let entry = Entry::of(&Subject::new(&Source::read(run)?)?, revision)?;
     std::fs::create_dir_all(history).with_context(|| history.display().to_string())?;
@@ -18,22 +18,57 @@ pub(crate) fn add(history: &Path, run: &Path, revision: Option<&str>) -> Result<
     // Runs may begin in the same second: a part of the hash tells their files apart, and a number keeps their order.
     let hash = llama::sha256_hex(text.as_bytes());
     let ending = format!("-{}.json", &hash[..12]);
-    let names = std::fs::read_dir(history).with_context(|| history.display().to_string())?.flatten();
-    let names: Vec<String> = names.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
-    if let Some(name) = names.iter().find(|name| name.ends_with(&ending)) {
-        return Ok(history.join(name));
+    let mut paths = paths(history)?;
+    if let Some(path) = paths.iter().find(|path| path.to_string_lossy().ends_with(&ending)) {
+        return Ok(path.clone());
     }
+    let is_replaced =
+        |path: &PathBuf| entry.run.is_some() && parse(path).is_ok_and(|one| one.run == entry.run);
+    let replaced: Vec<PathBuf> = paths.extract_if(.., |path| is_replaced(path)).collect();
     let second = entry.file_stem(0);
     let second = second.split_once('Z').map_or(&*second, |(second, _)| second);
-    let place = names.iter().filter(|name| name.starts_with(second)).count();
+    let is_of_second =
+        |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(second));
+    let place = paths.iter().filter(is_of_second).count();
     let file = history.join(entry.file_stem(place) + &ending);
     llama::write_whole(&file, text.as_bytes()).with_context(|| file.display().to_string())?;
+    for path in replaced.iter().filter(|path| **path != file) {
+        std::fs::remove_file(path).with_context(|| path.display().to_string())?;
+    }
     Ok(file)
 }
 
-/// Reads the runs in `dir` in the order of their names. Skips other files with a warning, since a machine that lost power may have left an
-/// empty one.
+/// Makes sure that runs can be kept in `history`, before one is measured.
+pub(crate) fn prepare(history: &Path) -> Result<()> {
+    let probe = history.join(".probe");
+    let tried = std::fs::create_dir_all(history)
+        .and_then(|()| std::fs::File::create(&probe))
+        .and_then(|_| std::fs::remove_file(&probe));
+    tried.with_context(|| format!("--history: {}", history.display()))
+}
+
+/// Reads the runs in `dir` in the order of their names, each once. Skips other files with a warning, since a machine that lost power may
+/// have left an empty one.
 pub(crate) fn read(dir: &Path) -> Result<Vec<Entry>> {
+    let mut entries: IndexMap<String, Entry> = IndexMap::new();
+    for path in paths(dir)? {
+        match parse(&path) {
+            // Earlier versions kept a run that was resumed once more, and named the file of a run differently.
+            Ok(entry) => {
+                entries.insert(entry.run.clone().unwrap_or_else(|| entry.to_json()), entry);
+            }
+            Err(error) => printer::line(&format!("warning: {}: skipped: {error:#}", path.display())),
+        }
+    }
+    Ok(entries.into_values().collect())
+}
+
+fn parse(path: &Path) -> Result<Entry> {
+    Ok(Entry::parse(&llama::read_text(path)?)?)
+}
+
+/// The files of a history in the order of their names.
+fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
     let files = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut paths: Vec<PathBuf> = files
         .with_context(|| dir.display().to_string())?
@@ -42,16 +77,5 @@ pub(crate) fn read(dir: &Path) -> Result<Vec<Entry>> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
-    let mut known = HashSet::new();
-    let mut entries = Vec::new();
-    for path in paths {
-        let entry = llama::read_text(&path).map_err(Error::from).and_then(|text| Ok(Entry::parse(&text)?));
-        match entry {
-            // Earlier versions named the file of a run differently, so it may be there twice.
-            Ok(entry) if !known.insert(entry.to_json()) => {}
-            Ok(entry) => entries.push(entry),
-            Err(error) => printer::line(&format!("warning: {}: skipped: {error:#}", path.display())),
-        }
-    }
-    Ok(entries)
+    Ok(paths)
 }

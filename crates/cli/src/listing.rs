@@ -1,22 +1,27 @@
 //! A sweep on paper, before it is measured: `run --list`.
 
+mod floors;
+
 use std::time::Duration;
 
-use audit::Work;
 use harness::{Cell, CellOrder, Sweep, format_bytes, plan};
 use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
 use protocol::{CellSize, Device, FailureKind};
-use results::hardware::{Hardware, Peaks};
-use results::{DeviceKind, Heading, PublishedFile, format_size};
+use results::hardware::Hardware;
+use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
+use results::{Heading, PublishedFile, format_size, one_line};
 use serde_json::{Value as Json, json};
 
+use crate::rendered::Sheet;
 use crate::words::{about, count};
 
-/// The devices for which floors are listed.
-const DEVICES: [&str; 2] = ["A100 80GB", "H100 80GB"];
-/// The devices for one rank alone: those that hold a part of 70B.
-const DEVICES_OF_ONE: [&str; 3] = ["A100 80GB", "H100 80GB", "H200 141GB"];
+/// The columns that each table of a list begins with: header, rank, and whether it begins at the left.
+const SIZES: [ListColumn; 4] =
+    [("model", 0, true), ("engine", 0, true), ("batch", 0, false), ("prompt", 0, false)];
+
+/// A column on a screen: header, rank, and whether it begins at the left.
+type ListColumn = (&'static str, u8, bool);
 
 /// The memory that limits a cell.
 struct Bound {
@@ -107,42 +112,47 @@ impl<'a> Listing<'a> {
         Self { sweep, cells, bound, least }
     }
 
-    /// Text for a terminal.
-    pub(crate) fn terminal(&self) -> String {
+    /// Text for a terminal of this width.
+    pub(crate) fn terminal(&self, width: Option<u16>) -> String {
         let sweep = self.sweep;
         let ranks = sweep.setup.ranks.world_size;
-        let has_loading = self.cells.iter().any(|listed| listed.loading.is_some());
-        let mut text = match sweep.setup.one_rank_of() {
-            Some(ranks) => format!("memory of rank 0 of {ranks} alone\n"),
-            None if ranks == 1 => String::new(),
-            None => format!("memory of each of {ranks} ranks\n"),
-        };
-        let loading = if has_loading { "     loading" } else { "" };
-        text.push_str(&format!(
-            "cell  model            engine            batch  prompt     weights    KV cache  activations{loading}       total\n"
-        ));
-        for (index, listed) in self.cells.iter().enumerate() {
-            let Cell { model, engine, batch_size, prompt_length, .. } = listed.cell;
-            let need = &listed.need;
-            let [weights, cache, activations, total] =
-                [need.weights, need.kv_cache, need.activations, listed.total].map(format_bytes);
-            let loading = listed.loading.map_or_else(|| "-".into(), format_bytes);
-            let loading = if has_loading { format!("  {loading:>10}") } else { String::new() };
-            let mut mark = self.mark(listed).map(|mark| format!("  {mark}")).unwrap_or_default();
-            if listed.is_published_out_of_memory {
-                mark.push_str("  (published: OOM)");
-            }
-            text.push_str(&format!(
-                "{:>4}  {:<16} {engine:<16} {batch_size:>6}  {prompt_length:>6}  {weights:>10}  {cache:>10}  {activations:>11}{loading}  {total:>10}{mark}\n",
-                index + 1,
-                model.name,
-            ));
+        let mut text = String::new();
+        if let [model] = &sweep.models[..] {
+            text.push_str(&format!("{}\n", one_line(&model.name)));
         }
+        match sweep.setup.one_rank_of() {
+            Some(ranks) => text.push_str(&format!("memory of rank 0 of {ranks} alone\n")),
+            None if ranks == 1 => {}
+            None => text.push_str(&format!("memory of each of {ranks} ranks\n")),
+        }
+        let row = |listed: &ListedCell<'_>| {
+            let Cell { engine, .. } = listed.cell;
+            let need = &listed.need;
+            let bytes = [need.weights, need.kv_cache, need.activations].map(format_bytes);
+            let loading = listed.loading.map(format_bytes).unwrap_or_default();
+            let published = listed.is_published_out_of_memory.then(|| "(published: OOM)".to_owned());
+            let mark = self.mark(listed).into_iter().chain(published).collect::<Vec<_>>().join("  ");
+            let replicate =
+                if sweep.replicates > 1 { (listed.cell.replicate + 1).to_string() } else { String::new() };
+            let end = [replicate].into_iter().chain(bytes).chain([loading, format_bytes(listed.total), mark]);
+            sizes(sweep, &listed.cell, Some(engine)).into_iter().chain(end).collect()
+        };
+        let columns = [
+            ("replicate", 1, false),
+            ("weights", 2, false),
+            ("KV cache", 1, false),
+            ("activations", 3, false),
+            ("loading", 1, false),
+            ("total", 0, false),
+            ("", 0, true),
+        ];
+        let rows = self.cells.iter().map(row).collect();
+        text.push_str(&table([&SIZES[..], &columns].concat(), rows, width));
         for line in self.remarks() {
-            text.push_str(&format!("{line}\n"));
+            text.push_str(&wrapped("", &line, width));
         }
         if !sweep.setup.ranks.is_one() {
-            text.push_str(&steps(sweep));
+            text.push_str(&floors::of_ranks(sweep, width));
         }
         text
     }
@@ -170,13 +180,16 @@ impl<'a> Listing<'a> {
                 DEVICE_ALLOWANCE * 100.0
             ));
         }
+        if self.cells.iter().any(|listed| listed.loading.is_some()) {
+            lines.push("total: the larger of loading and running (weights, KV cache, activations, and the process itself)".into());
+        }
         let cells = count(self.cells.len(), "cell");
         lines.push(match &self.least {
             Some((seconds, measured_at)) => format!(
                 "{cells}; time: at least {} (all forwards at the peaks of {measured_at}; loading and verification come on top)",
                 about(Duration::try_from_secs_f64(*seconds).unwrap_or(Duration::MAX))
             ),
-            None => format!("{cells}; time: no estimate without kept peaks of this device (`run` on an idle CPU keeps them for a day)"),
+            None => format!("{cells}; no estimate of the time: this device's peaks are not known yet"),
         });
         lines
     }
@@ -223,16 +236,15 @@ impl<'a> Listing<'a> {
 
     /// A CSV file with a line for each cell; bytes.
     pub(crate) fn csv(&self) -> String {
-        let line = |words: Vec<String>| words.join(",") + "\n";
-        let head = line(self.columns().map(|(name, _)| name.to_owned()).to_vec());
-        self.cells.iter().fold(head, |text, listed| {
-            let word = |value: Json| match value {
-                Json::Null => String::new(),
-                Json::String(text) => quoted(&text),
-                value => value.to_string(),
-            };
-            text + &line(self.columns().map(|(_, value)| word(value(listed))).to_vec())
-        })
+        let word = |value: Json| match value {
+            Json::Null => String::new(),
+            Json::String(text) => text,
+            value => value.to_string(),
+        };
+        let row = |listed| self.columns().map(|(_, value)| word(value(listed))).to_vec();
+        let mut sheet = Sheet::new(&self.columns().map(|(name, _)| name));
+        sheet.rows.extend(self.cells.iter().map(row));
+        sheet.to_csv()
     }
 
     /// The columns of a list that programs read.
@@ -253,21 +265,12 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// A field of a CSV file.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.into()
-    }
-}
-
 /// The least time of all cells on this machine, and when its peaks were measured; `None` where they are not known.
 fn least_seconds(sweep: &Sweep, cells: &[ListedCell<'_>]) -> Option<(f64, String)> {
     if sweep.setup.device != Device::Cpu || !sweep.setup.processes().is_one() {
         return None;
     }
-    let peaks = harness::latest_kept_peaks(sweep.setup.precision)?;
+    let peaks = harness::latest_kept_peaks(&sweep.setup)?;
     let flops = peaks.flops.get(&sweep.setup.precision)?.per_second;
     let bytes = peaks.read_bytes?.per_second;
     let seconds = cells.iter().map(|listed| listed.cell.least_seconds(sweep, flops, bytes)).sum();
@@ -296,86 +299,46 @@ fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &C
     })
 }
 
-/// The work of each rank in a forward, or of the single rank that is measured, and the least time that it takes on known devices.
-fn steps(sweep: &Sweep) -> String {
-    let ranks = sweep.setup.ranks.world_size;
-    let alone = sweep.setup.one_rank;
-    let (names, count) = if alone { (&DEVICES_OF_ONE[..], 1) } else { (&DEVICES[..], ranks) };
-    let hardware = Hardware::built_in();
-    let peaks = |device: &str| -> Option<Peaks> {
-        let heading = Heading {
-            model: String::new(),
-            precision: sweep.setup.precision.into(),
-            kind: DeviceKind::Cuda,
-            count,
-            cpu_ranks: 1,
-            device: device.into(),
-            cores: None,
-            one_rank_of: None,
-        };
-        hardware.peaks(&heading).ok()
+/// The texts below [`SIZES`]. A sweep of one model has it in its heading.
+fn sizes(sweep: &Sweep, cell: &Cell<'_>, engine: Option<&str>) -> [String; 4] {
+    let model = if sweep.models.len() > 1 { one_line(&cell.model.name) } else { String::new() };
+    let engine = engine.map(one_line).unwrap_or_default();
+    [model, engine, cell.batch_size.to_string(), cell.prompt_length.to_string()]
+}
+
+/// A table that fits a screen, and what it leaves out.
+fn table(columns: Vec<ListColumn>, rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let column = |(header, rank, is_left): ListColumn| ScreenColumn {
+        header: header.into(),
+        name: header.into(),
+        rank,
+        is_left,
     };
-    let devices: Vec<(&str, Peaks)> =
-        names.iter().filter_map(|device| Some((*device, peaks(device)?))).collect();
-    let forwards = format!("in a prefill and in a decode forward (mean of {})", sweep.generation_length);
-    let mut text = if alone {
-        format!(
-            "\nrank 0 of {ranks} alone, without the sums over ranks, {forwards}: bytes read and operations at least, and the share \
-             of the whole model's (operations of a prefill, bytes of a decode forward); the floor: the longer of reading and computing at \
-             the device's peaks\n{:<46}{:^28}  {:^28}",
-            "", "prefill", "decode forward"
-        )
-    } else {
-        format!(
-            "\neach of {ranks} ranks, {forwards}: bytes read and operations at least, bytes \
-             given to all-reduces; the floor: the greater of the first two at the device's peaks, and the third over its NVLink\n\
-             {:<46}{:^30}  {:^30}",
-            "", "prefill", "decode forward"
-        )
-    };
-    for (device, _) in &devices {
-        text.push_str(&format!("  {:^21}", format!("{count} × {device}")));
+    let columns = columns.into_iter().map(column).collect();
+    let fitted = ScreenTable { columns, rows }.lines(width);
+    let note = left_out_note(&fitted.left_out, "all columns: --format markdown", width);
+    fitted.lines.iter().map(|line| format!("{line}\n")).chain([note]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use harness::{Engines, QUICK_SWEEP, Variant};
+
+    use super::*;
+
+    #[test]
+    fn a_list_fits_a_screen_and_has_the_least_time() {
+        let settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new("")).unwrap();
+        let variant = Variant::resolve(&settings, Engines::built_in()).unwrap();
+        let least = Some((200.0, "2026-11-30T07:00:00Z".to_owned()));
+        let text = Listing { least, ..Listing::new(&variant.sweep, None) }.terminal(Some(80));
+        assert!(
+            text.contains("\n18 cells; time: at least 3 min 20 s (all forwards at the peaks of\n"),
+            "{text}"
+        );
+        let widest = text.lines().map(console::measure_text_width).max();
+        assert!(widest <= Some(80), "{text}");
     }
-    text.push_str(&format!("\n{:>4}  {:<16} {:>6}  {:>6}", "cell", "model", "batch", "prompt"));
-    text.push_str(if alone {
-        "            read       FLOP   share        read       FLOP   share"
-    } else {
-        "            read       FLOP      sent        read       FLOP      sent"
-    });
-    text.push_str(&"   prefill      decode".repeat(devices.len()));
-    text.push('\n');
-    for (index, cell) in plan(sweep).iter().enumerate() {
-        let Cell { model, batch_size, prompt_length, .. } = *cell;
-        let sizes = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
-        let precision = sweep.setup.precision;
-        let work = if alone {
-            Work::of_first_rank(&model.config, precision, ranks, sizes)
-        } else {
-            Work::of(&model.config, precision, ranks, sizes)
-        };
-        let (Ok(work), Ok(whole)) = (work, Work::of(&model.config, precision, 1, sizes)) else { continue };
-        text.push_str(&format!(
-            "{:>4}  {:<16} {batch_size:>6}  {prompt_length:>6}      ",
-            index + 1,
-            model.name
-        ));
-        let shares = [work.prompt.flops / whole.prompt.flops, work.token.read_bytes / whole.token.read_bytes];
-        for (step, share) in [work.prompt, work.token].into_iter().zip(shares) {
-            let [read, sent] =
-                [step.read_bytes, step.all_reduce_bytes].map(|bytes| format_bytes(bytes as u64));
-            let last = if alone { format!("{share:>7.3}") } else { format!("{sent:>9}") };
-            text.push_str(&format!("  {read:>10} {:>9.3e} {last}", step.flops));
-        }
-        for (_, peaks) in &devices {
-            let milliseconds = |seconds: f64| format!("{:.3} ms", seconds * 1e3);
-            let floor = work.floor(peaks);
-            let [prompt, token] = floor.map_or_else(
-                || ["unknown".to_owned(), "unknown".to_owned()],
-                |floor| [floor.prompt_seconds, floor.token_seconds].map(milliseconds),
-            );
-            text.push_str(&format!(" {prompt:>11} {token:>11}"));
-        }
-        text.push('\n');
-    }
-    text
 }

@@ -10,7 +10,7 @@ use protocol::{Measurement, Phase};
 use results::Figures;
 
 use crate::eta::Eta;
-use crate::event_lines::{self, cell_name, growing_row, side_word};
+use crate::event_lines::{self, GROWING_HEADER, cell_name, growing_row, side_word};
 use crate::format::{clock, duration};
 use crate::printer;
 use crate::slow_steps::{SLOW, SlowSteps};
@@ -80,7 +80,7 @@ impl Progress {
         match *event {
             Event::Verifying { engine, model } => {
                 self.phase = None;
-                self.begin(format!("verifying {engine} on {model}"));
+                self.begin(event_lines::verifying(engine, model));
             }
             Event::CellStarted { cell, index, side } => {
                 self.side = side_word(side, self.sides);
@@ -118,9 +118,7 @@ impl Progress {
                 }
                 if self.live.is_some() && !self.header_shown {
                     self.header_shown = true;
-                    self.line(
-                        "engine           batch prompt    prompt ms  first 128 ms  first 256 ms    wall s",
-                    );
+                    self.line(GROWING_HEADER);
                 }
                 let row = if self.live.is_some() {
                     growing_row(&cell, measurement) + self.side

@@ -117,6 +117,11 @@ pub(crate) fn measure(
     }
 }
 
+/// Makes sure that the run can be kept for `history`, before it is measured.
+pub(crate) fn prepare_history(flags: &HistoryFlags) -> Result<()> {
+    flags.dir.as_deref().map_or(Ok(()), history_folder::prepare)
+}
+
 /// Keeps the run in `dir` for `history`, where that is asked for.
 pub(crate) fn keep_history(flags: &HistoryFlags, dir: &Path) -> Result<()> {
     if let Some(history) = &flags.dir {

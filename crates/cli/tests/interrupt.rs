@@ -42,7 +42,9 @@ fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
         "{MOCK}\n[options.mock]\nfault = {{ kind = \"hang\", phase = \"prompt\", min_prompt_length = 256 }}\n"
     );
     place.write("sweep.toml", &sweep);
-    let mut child = place.start(&["run", "sweep.toml", "--out", "run"], Stdio::piped());
+    let kept = ["--history", "kept", "--revision", "v1"];
+    let mut child =
+        place.start(&[&["run", "sweep.toml", "--out", "run"][..], &kept].concat(), Stdio::piped());
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.by_ref().any(|line| line.starts_with("[2/6]")));
     // SAFETY: the child is not reaped, so its id is its own.
@@ -50,7 +52,8 @@ fn one_ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
     let rest: Vec<String> = lines.collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert_eq!(rest, ["interrupted: finished cells are kept; continue with `llama2-bench run --resume run`"]);
+    let again = "llama2-bench run --resume run --history kept --revision v1";
+    assert_eq!(rest, [format!("interrupted: finished cells are kept; continue with `{again}`")]);
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.lines().filter(|line| line.starts_with("| mock")).count(), 2);
     assert_eq!(place.records().len(), 2);

@@ -354,6 +354,29 @@ fn a_worker_whose_package_changed_is_another_one() {
         .stderr(starts_with(message));
 }
 
+#[test]
+fn a_part_of_one_engine_does_not_let_another_in_that_changed() {
+    let place = Place::new();
+    for name in ["package-a", "package-b"] {
+        place.write(name, "1");
+    }
+    let mock = "command = [\"llama2-bench-mock\"]";
+    place.write(
+        "engines.toml",
+        &format!("[a]\n{mock}\nalso = [\"package-a\"]\n[b]\n{mock}\nalso = [\"package-b\"]\n"),
+    );
+    let sweep = MOCK.replace("[\"mock\"]", "[\"a\", \"b\"]");
+    place.run(&sweep, &["--engines-file", "engines.toml", "--no-verify"]);
+    keep(&place, 1);
+    let resume = |more: &[&str]| place.bench(&[&["run", "--resume", "run", "--no-verify"], more].concat());
+    place.write("package-a", "2");
+    let one = ["--engine", "a", "--batch-size", "1", "--allow-mixed"];
+    resume(&one).assert().success();
+    place.write("package-b", "2");
+    resume(&[]).assert().code(2).stderr(contains("worker of b: "));
+    assert_eq!(place.records().len(), 3);
+}
+
 /// A record as schema 1 had it.
 fn in_schema_1(line: &str) -> String {
     let mut record: serde_json::Value = serde_json::from_str(line).unwrap();

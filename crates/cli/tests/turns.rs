@@ -86,6 +86,16 @@ fn engines_take_turns_there_and_back_and_are_loaded_once() {
 }
 
 #[test]
+fn an_engine_is_not_resumed_without_those_that_it_takes_turns_with() {
+    let place = place();
+    place.run(SWEEP, &["--engines-file", "engines.toml"]);
+    let resume = |more: &[&str]| place.bench(&[&["run", "--resume", "run"], more].concat()).assert();
+    let message = "error: --engine: the engines of this run take turns: one alone would be measured otherwise; leave --engine out\n";
+    resume(&["--engine", "one"]).code(2).stderr(message);
+    resume(&["--engine", "one,two,three"]).success();
+}
+
+#[test]
 fn a_baseline_and_its_candidate_take_turns_too() {
     let place = place();
     let arguments =

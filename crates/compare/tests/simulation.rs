@@ -22,6 +22,7 @@ const TOKENS: usize = 128;
 
 fn environment() -> Environment {
     Environment {
+        id: None,
         started: String::new(),
         program: ProgramVersion { version: String::new(), git_revision: None },
         kernel: String::new(),

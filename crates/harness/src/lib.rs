@@ -17,7 +17,7 @@ pub use run::measure::RunSummary;
 pub use run::peaks::{MeasuredReach, PeaksReport, measure_peaks, sustained_seconds};
 pub use run::session::{Destination, PeaksOfSession, Session, SessionOptions, Verify, lock_clocks};
 pub use run::time_breakdown::TimeBreakdown;
-pub use run::verify::verify;
+pub use run::verify::{MOCK, REFERENCE, verify};
 pub use sweep::engines::{DEFAULT_ENGINES, EngineCommand, Engines};
 pub use sweep::keys::{EngineOptions, PhaseTimeoutKeys, ProcedureKeys, SweepKeys};
 pub use sweep::layer::{Flag, Key};

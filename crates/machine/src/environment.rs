@@ -31,6 +31,7 @@ pub fn read_environment(
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let load = line("/proc/loadavg");
     Environment {
+        id: None,
         started: utc_now(),
         program,
         kernel: format!("Linux {}", line("/proc/sys/kernel/osrelease").split('-').next().unwrap_or_default()),
@@ -48,7 +49,7 @@ pub fn read_environment(
         programs,
         engines_file: None,
         models,
-        machine: machine(),
+        machine: machine_id(),
         sweep_sha256: String::new(),
         pair: None,
         shard: None,
@@ -81,7 +82,7 @@ pub(crate) fn field(path: &Path, name: &str) -> Option<String> {
 }
 
 /// `man 5 machine-id`: the id itself is not to be shown, a hash of it with something of the program's own may be.
-fn machine() -> Option<String> {
+pub fn machine_id() -> Option<String> {
     let id = fs::read_to_string("/etc/machine-id").ok().filter(|id| !id.trim().is_empty())?;
     let hash = Sha256::digest(format!("llama2-bench {}", id.trim()));
     Some(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())

@@ -9,7 +9,7 @@ mod oom_kills;
 mod processor;
 
 pub use available_memory::available_memory;
-pub use environment::{cpu_model, memory_bytes, read_environment, utc_now};
+pub use environment::{cpu_model, machine_id, memory_bytes, read_environment, utc_now};
 pub use load::{BusyProcess, LoadWatch, OthersUse, watch_others};
 pub use memory_bandwidth::Reader;
 pub use oom_kills::OomKills;

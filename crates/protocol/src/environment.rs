@@ -61,6 +61,9 @@ pub struct ProgramVersion {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
+    /// The run's id, which stays when the run is resumed or moved; `None` in runs from before 2026-11-30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// When the run began, UTC.
     pub started: String,
     /// The version of llama2-bench.

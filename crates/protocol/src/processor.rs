@@ -44,7 +44,10 @@ impl ProcessorState {
         let variables = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
         let facts = [
             ("hardware threads per core", self.threads_per_core.map(|count| count.to_string())),
-            ("virtual machine", self.virtual_machine.map(|is_one| if is_one { "yes" } else { "no" }.to_owned())),
+            (
+                "virtual machine",
+                self.virtual_machine.map(|is_one| if is_one { "yes" } else { "no" }.to_owned()),
+            ),
             ("transparent huge pages", self.transparent_huge_pages.clone()),
             ("turbo", self.boost.map(|is_on| if is_on { "on" } else { "off" }.to_owned())),
             ("environment variables", Some(variables.collect::<Vec<_>>().join(" "))),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -175,12 +175,20 @@ impl EnginesArgs {
         let (None, Some(EnginesFile { path, sha256 })) = (&self.engines_file, earlier) else {
             return self.read();
         };
-        let file = Path::new(path);
-        ensure!(
-            file.exists(),
-            "{}: the run was begun with --engines-file {path}, which is not there: give the file with --engines-file",
-            run.display()
-        );
+        // The path is from the folder in which the run was begun: most often this one, or one above the run.
+        let run_dir = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
+        let places = std::iter::once(Path::new("")).chain(run_dir.ancestors().skip(1));
+        let files: Vec<PathBuf> =
+            places.map(|place| place.join(path)).filter(|file| file.is_file()).collect();
+        let is_same = |file: &&PathBuf| {
+            llama::read_text(file).is_ok_and(|text| llama::sha256_hex(text.as_bytes()) == *sha256)
+        };
+        let Some(file) = files.iter().find(is_same).or(files.first()) else {
+            bail!(
+                "{}: the run was begun with --engines-file {path}, which is not there: give the file with --engines-file",
+                run.display()
+            );
+        };
         let engines = read_engines(file)?;
         if engines.file().is_some_and(|now| now.sha256 != *sha256) {
             printer::line(&format!("warning: {path}: changed since the run in {} began", run.display()));

@@ -134,6 +134,15 @@ pub(crate) struct HistoryFlags {
     pub(crate) revision: Option<String>,
 }
 
+impl HistoryFlags {
+    /// The flags that were given.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let dir = self.dir.iter().map(|dir| ["--history".into(), dir.display().to_string()]);
+        let revision = self.revision.iter().map(|name| ["--revision".into(), name.clone()]);
+        dir.chain(revision).flatten().collect()
+    }
+}
+
 const REPRODUCE_EXAMPLES: &str = "\
 Examples:
   Show which rows of the published tables can run here, and why others cannot:

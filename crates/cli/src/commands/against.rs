@@ -10,7 +10,7 @@ use crate::args::{MeasureArgs, RunArgs, read_engines};
 use crate::commands::confirm;
 use crate::exit_status::ExitStatus;
 use crate::format::shell_command;
-use crate::session::{begin, keep_history, measure, resume_command};
+use crate::session::{begin, keep_history, measure, prepare_history, resume_command};
 use crate::sweep_file::{EarlierRun, default_dir, open_earlier, read_settings};
 use crate::{comparison, html_report, printer};
 
@@ -30,6 +30,7 @@ pub(crate) fn is_asked_for(args: &RunArgs) -> bool {
 pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
     let (sides, engines) = open(args)?;
     let engines = &engines;
+    prepare_history(&args.history)?;
     let settings = sides.each_ref().map(|(settings, _)| settings.clone());
     let mut session = begin(variants(args, sides, engines)?, &args.measure)?;
     let again = |folders: &[RunFolder]| again(args, dir_of(folders));
@@ -89,6 +90,9 @@ pub(crate) fn sides_of_new(
     origin: &str,
 ) -> Result<[(SweepKeys, Destination); 2]> {
     results::refuse_non_empty(dir, &SIDES)?;
+    for side in SIDES {
+        results::refuse_non_empty(&dir.join(side), &[])?;
+    }
     Ok(SIDES.map(|side| {
         (
             with_replicates(settings.clone(), measure, origin),
@@ -140,10 +144,10 @@ pub(crate) fn again(args: &RunArgs, dir: &Path) -> String {
     let against = args.against.iter().map(|path| ["--against".into(), path.display().to_string()]);
     let options = args.against_options.iter().map(|option| ["--against-option".into(), option.clone()]);
     let budget = args.budget.map(|budget| ["--budget".into(), format!("{}s", budget.as_secs().max(1))]);
-    let history = args.history.dir.iter().map(|dir| ["--history".into(), dir.display().to_string()]);
-    let revision = args.history.revision.iter().map(|name| ["--revision".into(), name.clone()]);
-    let pairs = against.chain(options).chain(budget).chain(history).chain(revision).chain(args.judge.words());
+    let pairs = against.chain(options).chain(budget).chain(args.judge.words());
     let until_clear = args.until_clear.then(|| "--until-clear".to_owned());
-    let words: Vec<String> = pairs.flatten().chain(until_clear).chain(args.judge.switches()).collect();
+    let history = args.history.words();
+    let words: Vec<String> =
+        pairs.flatten().chain(history).chain(until_clear).chain(args.judge.switches()).collect();
     resume_command(dir, &args.measure, &words)
 }

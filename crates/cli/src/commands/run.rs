@@ -13,7 +13,7 @@ use crate::files::write_output;
 use crate::format::shell_command;
 use crate::html_report::PAGE;
 use crate::listing::{Listing, in_table_order};
-use crate::session::{begin, keep_history, measure, resume_command};
+use crate::session::{begin, keep_history, measure, prepare_history, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
 use crate::{printer, sources};
 
@@ -23,7 +23,7 @@ fn list(sweep: &Sweep, outputs: &[Output]) -> Result<ExitStatus> {
     let listing = Listing::new(&sweep, None);
     for Output { format, file } in outputs {
         let text = match format {
-            OutputFormat::Terminal => results::plain(&listing.terminal()),
+            OutputFormat::Terminal => results::plain(&listing.terminal(printer::screen_width())),
             OutputFormat::Markdown => listing.markdown(),
             OutputFormat::Csv => listing.csv(),
             OutputFormat::Json => listing.json(),
@@ -48,7 +48,7 @@ fn table_format(outputs: &[Output]) -> Result<Option<ResultFormat>> {
         [Output { format: OutputFormat::Csv, file: None }] => ResultFormat::Csv,
         [Output { format: OutputFormat::Json, file: None }] => ResultFormat::Json,
         _ => bail!(
-            "--format: a run prints one table: terminal, markdown, csv or json (`llama2-bench table RUN` writes others)"
+            "--format: without --against, a run prints one table: terminal, markdown, csv or json (`llama2-bench table RUN` writes others)"
         ),
     }))
 }
@@ -93,6 +93,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         }
     };
     let mut variant = Variant::resolve(&flags.over(settings), engines)?;
+    let chosen = selection.words();
     variant.sweep.select(selection)?;
     ensure!(
         args.shard.is_none() || variant.sweep.isolation != Isolation::Turn,
@@ -108,13 +109,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
     if let Some(cell) = args.profile {
         return profile::run(variant, cell);
     }
+    prepare_history(&args.history)?;
     let mut session = begin(vec![(variant, destination)], &args.measure)?;
-    let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &[]);
+    let more: Vec<String> = args.history.words().into_iter().chain(chosen).collect();
+    let again = |folders: &[RunFolder]| resume_command(folders[0].dir(), &args.measure, &more);
     let status = measure(&mut session, args.measure.watch, format, &again)?;
     if status != ExitStatus::Interrupted {
         let dir = session.folders()[0].dir();
-        keep_history(&args.history, dir)?;
         printer::line(&results_line(dir));
+        keep_history(&args.history, dir)?;
     }
     Ok(status)
 }

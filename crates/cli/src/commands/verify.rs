@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use harness::{Event, Interrupt, QUICK_SWEEP, Setting, Sweep, Variant, Whole};
+use anyhow::{Result, bail, ensure};
+use harness::{Event, Interrupt, MOCK, QUICK_SWEEP, Setting, Sweep, Variant, Whole};
 use results::plain;
 
 use crate::args::VerifyArgs;
+use crate::event_lines;
 use crate::exit_status::ExitStatus;
 use crate::format::{describe_verification, emphasize};
 use crate::printer;
@@ -29,21 +30,28 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     }
     let variant = Variant::resolve(&args.setup.flags.0.clone().over(settings), engines)?;
 
+    ensure!(
+        variant.sweep.engines.iter().all(|engine| engine != MOCK),
+        "--engine: {MOCK} computes no logits: choose other engines"
+    );
+
     let _interrupt = Interrupt::install();
     let slow = SlowSteps::start();
+    // An engine that cannot run here is a broken setup, not a wrong answer.
+    harness::greet_all(&variant, &mut |notice| slow.hear(&notice))?;
     let mut verifications = Vec::new();
     for model in &variant.sweep.models {
         // A log of a verification that was killed shows which engine it waited for.
         let mut tell = |event: Event<'_>| {
             if let Event::Verifying { engine, model } = event {
-                let step = format!("verifying {engine} on {model}");
+                let step = event_lines::verifying(engine, model);
                 printer::line(&step);
                 slow.begin(step);
             }
         };
         let verification = match harness::verify(&variant, model, &mut tell) {
             Ok(Some(verification)) => verification,
-            Ok(None) => bail!("--engine: the mock engine computes no logits: choose another engine"),
+            Ok(None) => bail!("--engine: nothing to verify: choose an engine that computes logits"),
             Err(_) => return Ok(ExitStatus::Interrupted),
         };
         verifications.push(verification);

@@ -86,7 +86,7 @@ impl State {
         }
         match *event {
             Event::Opened { dirs, .. } => self.dirs = joined(dirs),
-            Event::Verifying { engine, model } => self.current = format!("verifying {engine} on {model}"),
+            Event::Verifying { engine, model } => self.current = event_lines::verifying(engine, model),
             Event::CellStarted { cell, index, side } => {
                 for slot in &mut self.slots[..index] {
                     if slot.standing == Standing::Waiting {

@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
 
     let (done, all) = state.done();
     let left = state.left().map_or_else(String::new, |left| format!(" · about {} left", clock(left)));
-    let words = format!("{done} of {all} cells · {} passed{left}", clock(now));
+    let words = format!("{done} of {all} cells · {} elapsed{left}", clock(now));
     frame.render_widget(two_sides(&results::one_line(&state.dirs), &words, head.width), head);
 
     let block = Block::new().borders(Borders::ALL).title(" cells: batch size ↓ prompt length → ");
@@ -45,9 +45,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
     if gpu_height > 0 {
         draw_gpu(frame, state, gpu);
     }
-    let block = Block::new()
-        .borders(Borders::ALL)
-        .title(" log: engine, batch, prompt, prompt ms, first 128 ms, first 256 ms, wall s ");
+    let block =
+        Block::new().borders(Borders::ALL).title(" log: engine, batch, prompt, prompt ms, TPOT ms, wall s ");
     let room = usize::from(log.height.saturating_sub(2));
     let wide = usize::from(log.width.saturating_sub(2)).max(1);
     // More lines than there is room for are not folded.

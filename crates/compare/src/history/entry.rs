@@ -21,6 +21,9 @@ const FIGURES: RangeInclusive<f64> = 1e-9..=1e18;
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     schema: u32,
+    /// The run's id; `None` of runs from before they had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When it began, UTC.
     pub started: String,
     /// The measured revision.
@@ -71,6 +74,7 @@ impl Entry {
         let own = environment.program.git_revision.as_deref();
         Ok(Self {
             schema: SCHEMA,
+            run: environment.id.clone(),
             started: environment.started.clone(),
             revision: revision.or(own).unwrap_or("unknown").to_owned(),
             machine: environment.machine.clone().unwrap_or_else(|| "unknown".into()),

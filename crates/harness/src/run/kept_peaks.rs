@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::{Device, Environment, Hello, MeasuredPeaks, Precision, ProcessorState};
+use protocol::{Device, Environment, Hello, MeasuredPeaks, ProcessorState};
 use results::busy_machine_words;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::Variant;
 use crate::run::cache::{cache_folder, libraries, variables, whole, with_hash};
+use crate::{Setup, Variant};
 
 /// The version of what is kept, and of how peaks are measured.
 const FORMAT: u32 = 1;
@@ -107,14 +107,22 @@ impl KeptPeaks {
     }
 }
 
-/// The latest peaks of this machine that are kept, of any engines: an estimate of what it can do in this precision.
-pub fn latest_kept_peaks(precision: Precision) -> Option<MeasuredPeaks> {
+/// The latest peaks of this machine that are kept, of any engines that are not scripted: an estimate of what it can do in this precision
+/// with as many threads.
+pub fn latest_kept_peaks(setup: &Setup) -> Option<MeasuredPeaks> {
+    let precision = setup.precision;
+    let own = json!([machine::machine_id(), machine::cpu_model(), setup.threads]);
     let files = fs::read_dir(cache_folder("peaks")?).ok()?.flatten().map(|entry| entry.path());
     let read = |path: PathBuf| {
         let written = path.metadata().ok()?.modified().ok()?;
         let entry = read_entry(&path).ok()??;
+        let key: Value = serde_json::from_str(&entry.key).ok()?;
+        let is_of_here = json!([key["machine"], key["cpu"], key["threads"]]) == own;
+        // The load of a machine is not read while scripted engines are asked.
+        let is_real = entry.peaks.machine_load.is_some();
         let has_all = entry.peaks.read_bytes.is_some() && entry.peaks.flops.contains_key(&precision);
-        has_all.then_some((written, MeasuredPeaks { measured_at: Some(entry.measured_at), ..entry.peaks }))
+        (is_of_here && is_real && has_all)
+            .then_some((written, MeasuredPeaks { measured_at: Some(entry.measured_at), ..entry.peaks }))
     };
     files.filter_map(read).max_by_key(|(written, _)| *written).map(|(_, peaks)| peaks)
 }

@@ -1,7 +1,7 @@
 //! A session: one or two variants of a sweep, measured into their runs' folders.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use machine::gpu::{GpuWatch, Gpus};
@@ -147,10 +147,11 @@ impl Session {
                 Destination::Earlier { folder, .. } => folder,
                 Destination::New { dir, shard } => {
                     let pair = pair_id.clone().map(|id| Pair { id, is_baseline });
+                    let id = Some(new_id(&environment.started, &dir));
                     RunFolder::create(&dir, &variant.sweep.to_toml(), || {
                         let measure = || peaks_of_run(&variant, &hellos, &environment, may_reuse, notify);
                         let peaks = peaks.get_or_insert_with(|| clocked(&mut session.peaks_took, measure));
-                        Environment { peaks: peaks.clone(), shard, pair, ..environment }
+                        Environment { id, peaks: peaks.clone(), shard, pair, ..environment }
                     })?
                 }
             });
@@ -250,6 +251,11 @@ fn pair_id(
     environments: &[(Environment, BTreeMap<String, Hello>)],
 ) -> Option<String> {
     let [(_, Destination::New { dir, .. }), _] = variants else { return None };
-    let seed = format!("{} {} {}", environments[0].0.started, std::process::id(), dir.display());
-    Some(llama::sha256_hex(seed.as_bytes())[..16].to_owned())
+    Some(new_id(&environments[0].0.started, dir))
+}
+
+/// An id that no other run has.
+fn new_id(started: &str, dir: &Path) -> String {
+    let seed = format!("{started} {} {}", std::process::id(), dir.display());
+    llama::sha256_hex(seed.as_bytes())[..16].to_owned()
 }

@@ -10,8 +10,9 @@ use crate::worker::requests::{generate_with, load_model, start_worker, why};
 use crate::{Event, Model, Setup, Variant, Worker, WorkerError, WorkerProcesses};
 
 /// The engine that the others are compared with where the model is small enough for it.
-const REFERENCE: &str = "reference";
-const MOCK: &str = "mock";
+pub const REFERENCE: &str = "reference";
+/// The engine that computes nothing.
+pub const MOCK: &str = "mock";
 /// The largest model for the reference, which takes about a second for 2·10⁹ parameter-tokens.
 const LARGEST_FOR_REFERENCE: u64 = 200_000_000;
 const BATCH_SIZE: u32 = 2;

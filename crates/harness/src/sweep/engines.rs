@@ -13,6 +13,8 @@ use crate::sweep::values::{CommandLine, brief};
 
 /// The engines that come with the program.
 pub const DEFAULT_ENGINES: &str = include_str!("../../../../configs/engines.toml");
+/// The engines that people would otherwise use, for a better error.
+const PEERS: &str = include_str!("../../../../configs/peers.toml");
 
 layer! {
     /// An engine of an `engines.toml`.
@@ -164,6 +166,13 @@ impl Engines {
     /// The worker of `engine`, or an error text that suggests another name.
     pub fn find(&self, engine: &str) -> Result<&EngineCommand, String> {
         self.get(engine).ok_or_else(|| {
+            let is_peer =
+                || Self::parse(PEERS, "", Path::new("")).is_ok_and(|peers| peers.get(engine).is_some());
+            if self.file.is_none() && is_peer() {
+                return format!(
+                    "engine \"{engine}\" is in configs/peers.toml: give --engines-file configs/peers.toml"
+                );
+            }
             let names: Vec<&str> = self.names().collect();
             format!("unknown engine \"{engine}\": {}", brief(&suggestion(engine, &names)))
         })

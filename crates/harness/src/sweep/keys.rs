@@ -152,9 +152,11 @@ layer! {
     pub struct ProcedureKeys {
         /// Untimed runs first.
         ///
-        /// Untimed prefills before the timed ones, and untimed decode forwards before the first generation.
+        /// The built-in sweep has 3. Untimed prefills before the timed ones, and untimed decode forwards before the first generation.
         pub warmup_runs: Option<Setting<Whole<0>>> = Spec::flag(PROCEDURE, "warmup-runs", "N").default("5"),
         /// Timed prefills per cell.
+        ///
+        /// The built-in sweep has 10.
         pub prompt_runs: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "prompt-runs", "N").default("100"),
         /// Timed generations [default: 1].
         ///

@@ -171,6 +171,13 @@ impl Sweep {
         if !plan(self).iter().any(has) {
             return Err(selection.error("no cell of the run has all of this".into()));
         }
+        if self.isolation == Isolation::Turn
+            && !self.engines.iter().all(|engine| selection.has_engine(engine))
+        {
+            return Err(selection.error(
+                "the engines of this run take turns: one alone would be measured otherwise; leave --engine out".into(),
+            ));
+        }
         self.selection = selection;
         Ok(())
     }

@@ -45,6 +45,17 @@ impl Selection {
         selection
     }
 
+    /// The flags that make this selection again.
+    pub fn words(&self) -> Vec<String> {
+        let list =
+            |sizes: &Setting<Vec<u32>>| sizes.value.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let engines = self.engines.iter().map(|engines| ("--engine", engines.value.join(",")));
+        let batch_sizes = self.batch_sizes.iter().map(|sizes| ("--batch-size", list(sizes)));
+        let prompt_lengths = self.prompt_lengths.iter().map(|sizes| ("--prompt-length", list(sizes)));
+        let flags = engines.chain(batch_sizes).chain(prompt_lengths);
+        flags.flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    }
+
     /// Whether a cell is asked for.
     pub fn has(&self, engine: &str, batch_size: u32, prompt_length: u32) -> bool {
         let among = |sizes: &Option<Setting<Vec<u32>>>, size: u32| {

@@ -121,6 +121,7 @@ pub(crate) fn on_gpu(record: Measurement) -> Measurement {
 pub(crate) fn environment() -> Environment {
     let peak = |per_second| MeasuredPeak { per_second, by: "onnxruntime".into() };
     Environment {
+        id: None,
         started: "2026-11-23T08:00:20Z".into(),
         program: ProgramVersion { version: "0.1.0".into(), git_revision: Some("0123456789ab".into()) },
         kernel: "Linux 6.1".into(),

@@ -11,6 +11,7 @@ use protocol::{
 
 pub(crate) fn environment() -> Environment {
     Environment {
+        id: None,
         started: "2026-11-23T00:00:00Z".into(),
         program: ProgramVersion { version: "0.1.0".into(), git_revision: None },
         kernel: "Linux 6".into(),

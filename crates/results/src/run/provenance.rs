@@ -75,7 +75,15 @@ impl Part {
         let (asked_then, asked_now) = (values(&self.sweep), values(sweep));
         let settings = differing(&asked_then, &asked_now).map(|one| one.words("here"));
         let (then, now) = (self.environment.facts(), environment.facts());
-        let facts = differing(&then, &now).filter(Differing::is_of_both).map(|one| one.words("here"));
+        // Of an engine that a part without it cannot know, another part may know otherwise.
+        let programs = &self.environment.programs;
+        let is_of_other_engine = |name: &str| {
+            let of = ["libraries of ", "worker of "].into_iter().find_map(|what| name.strip_prefix(what));
+            !programs.is_empty() && of.is_some_and(|engine| !programs.contains_key(engine))
+        };
+        let counts =
+            |one: &Differing<'_>| one.is_of_both() || one.first.is_none() && is_of_other_engine(one.name);
+        let facts = differing(&then, &now).filter(counts).map(|one| one.words("here"));
         settings.chain(facts).collect()
     }
 

@@ -1,0 +1,121 @@
+//! The least work of each rank in a forward, and the least time that it takes on known devices.
+
+use audit::Work;
+use harness::{Cell, Sweep, format_bytes, plan};
+use protocol::Device;
+use results::hardware::{Hardware, Peaks};
+use results::screen::wrapped;
+use results::{DeviceKind, Heading, format_short};
+
+use super::{ListColumn, SIZES, sizes, table};
+
+/// The devices for which floors are listed: those that hold a part of 70B.
+const DEVICES: [&str; 3] = ["A100 80GB", "H100 80GB", "H200 141GB"];
+
+const WORK: [ListColumn; 6] = [
+    ("prefill: read", 1, false),
+    ("FLOP", 0, false),
+    ("sent", 0, false),
+    ("decode: read", 0, false),
+    ("FLOP", 1, false),
+    ("sent", 0, false),
+];
+/// Of one rank alone: it sends nothing.
+const WORK_OF_ONE: [ListColumn; 6] = [
+    ("prefill: read", 1, false),
+    ("FLOP", 0, false),
+    ("share", 0, false),
+    ("decode: read", 0, false),
+    ("FLOP", 1, false),
+    ("share", 0, false),
+];
+const FLOORS: [ListColumn; 6] = [
+    ("A100 80GB: prefill ms", 0, false),
+    ("decode ms", 0, false),
+    ("H100 80GB: prefill ms", 0, false),
+    ("decode ms", 0, false),
+    ("H200 141GB: prefill ms", 1, false),
+    ("decode ms", 1, false),
+];
+
+/// Two tables: the work of each rank, or of the single rank that is measured; and, for sweeps on GPUs, the floors.
+pub(super) fn of_ranks(sweep: &Sweep, width: Option<u16>) -> String {
+    let setup = &sweep.setup;
+    let (ranks, is_alone) = (setup.ranks.world_size, setup.one_rank);
+    let (mut work_rows, mut floor_rows) = (Vec::new(), Vec::new());
+    let hardware = Hardware::built_in();
+    let count = if is_alone { 1 } else { ranks };
+    let devices = DEVICES.map(|device| peaks(&hardware, sweep, device, count));
+    for cell in plan(sweep) {
+        let Cell { model, batch_size, prompt_length, .. } = cell;
+        let lengths = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
+        let work = |ranks| Work::of(&model.config, setup.precision, ranks, lengths);
+        let work_here = if is_alone {
+            Work::of_first_rank(&model.config, setup.precision, ranks, lengths)
+        } else {
+            work(ranks)
+        };
+        let (Ok(work), Ok(whole)) = (work_here, work(1)) else { continue };
+        let shares = [work.prompt.flops / whole.prompt.flops, work.token.read_bytes / whole.token.read_bytes];
+        let mut row = sizes(sweep, &cell, None).to_vec();
+        for (step, share) in [work.prompt, work.token].into_iter().zip(shares) {
+            let [read, sent] =
+                [step.read_bytes, step.all_reduce_bytes].map(|bytes| format_bytes(bytes as u64));
+            let last = if is_alone { format!("{share:.3}") } else { sent };
+            row.extend([read, format!("{:.3e}", step.flops), last]);
+        }
+        // Engines do the same work.
+        if work_rows.contains(&row) {
+            continue;
+        }
+        work_rows.push(row);
+        let floors = devices.iter().flat_map(|peaks| {
+            let floor = peaks.as_ref().and_then(|peaks| work.floor(peaks));
+            let milliseconds = |seconds: f64| format_short(seconds * 1e3);
+            match floor {
+                Some(floor) => [floor.prompt_seconds, floor.token_seconds].map(milliseconds),
+                None => ["unknown", "unknown"].map(str::to_owned),
+            }
+        });
+        floor_rows.push(sizes(sweep, &cell, None).into_iter().chain(floors).collect());
+    }
+    let (title, columns, note) = if is_alone {
+        (
+            format!("\nLeast work of rank 0 of {ranks} alone"),
+            WORK_OF_ONE,
+            "share: of the whole model's operations in a prefill, and of its bytes in a decode forward",
+        )
+    } else {
+        (
+            format!("\nLeast work of each of {ranks} ranks"),
+            WORK,
+            "sent: bytes that the rank gives to all-reduces",
+        )
+    };
+    let lengths = format!("decode: a forward, as the mean of {}", sweep.generation_length);
+    let mut text = format!("{title}\n{}", table([&SIZES[..], &columns].concat(), work_rows, width));
+    text.push_str(&wrapped("", &format!("{lengths}; {note}"), width));
+    if setup.device != Device::Cpu {
+        let device = if is_alone { "one GPU".into() } else { format!("{ranks} GPUs") };
+        let sending = if is_alone { "" } else { ", and then sending over NVLink" };
+        text.push_str(&format!("\nFloors on {device}\n"));
+        text.push_str(&table([&SIZES[..], &FLOORS].concat(), floor_rows, width));
+        let note = format!("floor: the longer of reading and computing at the device's peaks{sending}");
+        text.push_str(&wrapped("", &note, width));
+    }
+    text
+}
+
+fn peaks(hardware: &Hardware, sweep: &Sweep, device: &str, count: u32) -> Option<Peaks> {
+    let heading = Heading {
+        model: String::new(),
+        precision: sweep.setup.precision.into(),
+        kind: DeviceKind::Cuda,
+        count,
+        cpu_ranks: 1,
+        device: device.into(),
+        cores: None,
+        one_rank_of: None,
+    };
+    hardware.peaks(&heading).ok()
+}
