@@ -54,9 +54,17 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a result for people, with text from elsewhere in it.
+/// Writes a result for people: on a screen, its lines wrap at words.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
-    result(&plain(text))
+    result(&folded(text, screen_width()))
+}
+
+/// The text with no line longer than `columns`, where it breaks at words.
+fn folded(text: &str, columns: Option<u16>) -> String {
+    let Some(columns) = columns.map(usize::from).filter(|columns| *columns >= NARROWEST) else {
+        return text.to_owned();
+    };
+    text.split('\n').flat_map(|line| fold(line, columns)).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line to stderr, whether or not anybody reads it. With `--quiet`, only warnings and errors are written.
@@ -66,11 +74,8 @@ pub(crate) fn line(text: &str) {
     if is_quiet() && mark.is_none_or(|(mark, _)| *mark == "note:") {
         return;
     }
-    let columns = console::Term::stderr().size_checked().map(|(_, columns)| usize::from(columns));
-    let text = match columns.filter(|columns| *columns >= NARROWEST && io::stderr().is_terminal()) {
-        Some(columns) => text.lines().flat_map(|line| fold(line, columns)).collect::<Vec<_>>().join("\n"),
-        None => text,
-    };
+    let columns = console::Term::stderr().size_checked().map(|(_, columns)| columns);
+    let text = folded(&text, columns.filter(|_| io::stderr().is_terminal()));
     let mut stderr = io::stderr().lock();
     let _ = match mark.filter(|_| AutoStream::choice(&stderr) != ColorChoice::Never) {
         Some((mark, style)) => writeln!(stderr, "{style}{mark}{style:#}{}", &text[mark.len()..]),

@@ -28,18 +28,16 @@ impl Rendered {
 
     /// Writes the result to `out`, or to stdout.
     pub(crate) fn print_as(self, format: ResultFormat, out: Option<&Path>) -> Result<()> {
-        write(
-            &match format {
-                ResultFormat::Terminal if out.is_some() => {
-                    anstream::adapter::strip_str(&self.terminal).to_string()
-                }
-                ResultFormat::Terminal => self.terminal,
-                ResultFormat::Markdown => self.markdown,
-                ResultFormat::Csv => self.csv,
-                ResultFormat::Json => self.json,
-            },
-            out,
-        )
+        let text = match format {
+            ResultFormat::Terminal if out.is_some() => {
+                anstream::adapter::strip_str(&self.terminal).to_string()
+            }
+            ResultFormat::Terminal => return printer::text(&self.terminal),
+            ResultFormat::Markdown => self.markdown,
+            ResultFormat::Csv => self.csv,
+            ResultFormat::Json => self.json,
+        };
+        write(&text, out)
     }
 }
 

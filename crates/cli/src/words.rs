@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// `19 s`, `3 min 20 s`, `2 h 5 min`.
+/// `0.4 s`, `19 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn about(duration: Duration) -> String {
+    if duration < Duration::from_millis(950) {
+        return format!("{:.1} s", duration.as_secs_f64());
+    }
     let seconds = duration.as_secs_f64().round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
@@ -66,6 +69,6 @@ mod tests {
         assert_eq!(words, ["1 cell", "0 cells", "2 cells", "2 entries", "3 days"]);
         let durations =
             [0.4, 19.0, 60.0, 200.0, 3600.0, 7499.6].map(|seconds| about(Duration::from_secs_f64(seconds)));
-        assert_eq!(durations, ["0 s", "19 s", "1 min", "3 min 20 s", "1 h", "2 h 5 min"]);
+        assert_eq!(durations, ["0.4 s", "19 s", "1 min", "3 min 20 s", "1 h", "2 h 5 min"]);
     }
 }

@@ -105,7 +105,7 @@ fn an_interleaved_run_goes_on_where_it_was_cut_off() {
     let path = place.path("ab/candidate/measurements.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.split_inclusive('\n').take(8).collect::<String>()).unwrap();
-    let note = "! ab/candidate is incomplete: 4 records missing; `llama2-bench run --resume` measures them";
+    let note = "! ab/candidate is incomplete: 4 records missing; continue with `llama2-bench run --resume ab/candidate`";
     place.bench(&["compare", "ab/baseline", "ab/candidate"]).assert().code(3).stdout(contains(note));
     place.bench(&["run", "--resume", "ab"]).args(flags).assert().success();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 12);
@@ -157,8 +157,9 @@ fn another_procedure_another_model_and_a_run_of_two_kinds_are_refused() {
     let place = Place::new();
     run(&place, "a", &[]);
     run(&place, "more", &["--prompt-runs", "7", "--seed", "1"]);
-    let message = "error: a and more were not measured alike: model llama2-15m: ";
-    let rest = "; procedure.prompt_runs: 5 and 7; seed: 0 and 1: their figures do not compare\n";
+    let message =
+        "error: a and more can't be compared: they were measured with different settings: model llama2-15m: ";
+    let rest = "; procedure.prompt_runs: 5 and 7; seed: 0 and 1\n";
     let assert = place.bench(&["compare", "a", "more"]).assert().code(2);
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(stderr.starts_with(message) && stderr.ends_with(rest), "{stderr}");
@@ -302,10 +303,10 @@ fn a_history_says_how_far_runs_differ() {
     kept("slower", 1.12, 20);
     let compare =
         |more: &[&str]| place.bench(&["compare", "r0", "slower"]).args(ANY_MEMORY).args(more).assert();
-    let told = "how far runs of this machine differ is not known";
+    let told = "how much runs of this machine differ is not known";
     compare(&[]).code(0).stdout(contains(told)).stdout(contains("35 provisional"));
     compare(&["--provisional", "fail"]).code(1);
-    let told = "the intervals include how far runs of this machine differ, from 8 earlier runs";
+    let told = "the intervals include how much runs of this machine differ, by 8 earlier runs of --history";
     compare(&["--history", "kept"]).code(1).stdout(contains(told)).stdout(contains("35 regressed"));
     compare(&["--history", "nowhere"]).code(2).stderr(contains("error: nowhere: "));
 }
@@ -367,6 +368,28 @@ fn every_format_goes_where_it_is_sent_and_a_step_of_github_gets_its_summary() {
     assert_eq!(read_json(&place.path("j.json"))["counts"]["regressed"], 35);
     let message = "expected terminal, markdown, csv, json, junit or github";
     place.bench(&["compare", "a", "b", "--format", "html"]).assert().code(2).stderr(contains(message));
+}
+
+#[test]
+fn a_run_that_is_resumed_is_one_run_of_a_history() {
+    let place = Place::new();
+    place.run(MOCK, &["--batch-size", "1", "--history", "kept"]);
+    // Of the same sweep: the second half is measured later, under another name, in another place.
+    let path = place.path("run/measurements.jsonl");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.split_inclusive('\n').take(1).collect::<String>()).unwrap();
+    std::fs::rename(place.path("run"), place.path("moved")).unwrap();
+    let resume = ["run", "--resume", "moved", "--history", "kept", "--revision", "later"];
+    for size in ["64", "256"] {
+        place.bench(&resume).args(["--prompt-length", size]).assert().success();
+    }
+    assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 1);
+    place.bench(&["history", "kept", "--cells"]).assert().success().stdout(contains("1×256"));
+    // Where nothing can be kept, nothing is measured.
+    place.write("file", "");
+    let run = ["run", "sweep.toml", "--out", "other", "--history", "file"];
+    place.bench(&run).assert().code(2).stderr(starts_with("error: --history: file: "));
+    assert!(!place.path("other").exists());
 }
 
 #[test]
@@ -571,4 +594,15 @@ fn the_gate_keeps_a_baseline_and_fails_on_a_regression() {
     assert_eq!(run("slower").0, 1);
     assert!(place.path("slower/comment.md").exists() && place.path("slower/junit.xml").exists());
     assert_eq!(std::fs::read_dir(place.path("kept")).unwrap().count(), 3);
+}
+
+#[test]
+fn a_side_that_holds_something_else_is_refused_before_the_other_is_begun() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    std::fs::create_dir_all(place.path("ab/candidate")).unwrap();
+    place.write("ab/candidate/notes.txt", "mine");
+    let run = ["run", "sweep.toml", "--out", "ab", "--against-option", "mock.slowdown=1.1"];
+    place.bench(&run).assert().code(2).stderr(contains("ab/candidate"));
+    assert!(!place.path("ab/baseline").exists());
 }

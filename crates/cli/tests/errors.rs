@@ -26,8 +26,12 @@ fn malformed_sweeps() {
             "sweep.toml:5: prompt_lengths: prompt_length 1900 and generation_length 256 need 2156 positions: llama2-15m has 2048 (max_position_embeddings)",
         ),
         (
-            MOCK.replace("[\"mock\"]", "[\"vllm\"]"),
-            "sweep.toml:3: engines: unknown engine \"vllm\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock",
+            MOCK.replace("[\"mock\"]", "[\"llama-cpp\"]"),
+            "sweep.toml:3: engines: engine \"llama-cpp\" is in configs/peers.toml: give --engines-file configs/peers.toml",
+        ),
+        (
+            MOCK.replace("[\"mock\"]", "[\"exllama\"]"),
+            "sweep.toml:3: engines: unknown engine \"exllama\": expected one of onnxruntime, pytorch-eager, pytorch-compile, pytorch-cudagraph, pytorch-aoti, reference, mock",
         ),
         (
             MOCK.replace("warmup_runs = 2", "warmup_runs = \"two\""),

@@ -135,7 +135,8 @@ fn a_list_has_four_formats_and_says_what_loading_takes() {
         let assert = place.bench(&["run", "sweep.toml", "--list", "--format", format]).assert().success();
         String::from_utf8(assert.get_output().stdout.clone()).unwrap()
     };
-    assert!(list("terminal").contains("12 cells; time: no estimate"), "{}", list("terminal"));
+    let unknown = "12 cells; no estimate of the time: this device's peaks are not known yet";
+    assert!(list("terminal").contains(unknown), "{}", list("terminal"));
     let json: serde_json::Value = serde_json::from_str(&list("json")).unwrap();
     let (mock, onnxruntime) = (&json["cells"][0], &json["cells"][6]);
     assert!(mock["loading_bytes"].is_null());
@@ -152,11 +153,8 @@ fn a_list_has_four_formats_and_says_what_loading_takes() {
         .code(2)
         .stderr("error: --format: a list is terminal, markdown, csv or json\n");
     place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16", "--option", "mock.peaks=true"]);
-    let text = list("terminal");
-    assert!(
-        text.contains("6 cells; time: at least ") && text.contains("(all forwards at the peaks of 20"),
-        "{text}"
-    );
+    // The peaks of the mock are not this machine's.
+    assert!(list("terminal").contains("; no estimate of the time: "), "{}", list("terminal"));
 }
 
 #[test]
@@ -314,6 +312,9 @@ fn resume_can_measure_some_of_the_missing_cells() {
         .success()
         .stderr(contains("warning: engines.toml: changed since the run in run began\n"));
     assert_eq!(cells().len(), 12);
+    // From another folder, too.
+    std::fs::create_dir(place.path("below")).unwrap();
+    place.bench(&["run", "--resume", "../run"]).current_dir(place.path("below")).assert().success();
     std::fs::remove_file(place.path("engines.toml")).unwrap();
     resume(&[]).assert().code(2).stderr(
         "error: run: the run was begun with --engines-file engines.toml, which is not there: give the file with --engines-file\n",

@@ -69,7 +69,7 @@ fn until_is_a_flag_and_part_of_the_procedure() {
     let refused = |other: &str, why: &str| {
         place.bench(&["compare", "a", other]).assert().code(2).stderr(contains(why.to_owned()));
     };
-    refused("other", "not measured alike: procedure.until: 0.01 and 0.02: their figures");
+    refused("other", "measured with different settings: procedure.until: 0.01 and 0.02");
     refused("fixed", "procedure.until: 0.01 and none");
 
     place.bench(&["run", "--resume", "a"]).assert().success();

@@ -53,7 +53,7 @@ fn unchanged_engines_are_not_asked_again() {
     let (code, stderr) = run(&place, &[]);
     assert_eq!((code, reused(&place)), (0, vec!["a".into(), "b".into()]));
     let said = contains("b: same tokens")
-        .and(contains("an earlier verification, whose answers are used: a (20"))
+        .and(contains("reused from an earlier verification: a (20"))
         .and(contains("--verify again"));
     assert!(said.eval(&stderr), "{stderr}");
 
@@ -142,7 +142,7 @@ fn a_resumed_run_knows_of_all_its_engines() {
             std::fs::remove_dir_all(place.path("cache")).unwrap();
         }
         let again = ["run", "--resume", "run", "--engines-file", "engines.toml"];
-        place.bench(&again).assert().success().stderr(contains("verified llama2-15m against a"));
+        place.bench(&again).assert().success().stderr(contains("llama2-15m: 1 of 1 engine agrees with a "));
         assert_eq!(reused(&place).len(), if cache == "kept" { 2 } else { 0 });
     }
 }
@@ -156,4 +156,11 @@ fn verify_asks_anew_and_keeps_what_it_hears_for_runs() {
         place.bench(&verify).assert().success().stderr(asked);
     }
     assert_eq!((run(&place, &["--seed", "0"]).0, reused(&place).len()), (0, 2));
+}
+
+#[test]
+fn an_engine_without_logits_is_not_left_out_silently() {
+    let message = "error: --engine: mock computes no logits: choose other engines\n";
+    let place = Place::new();
+    place.bench(&["verify", "--engine", "mock,reference"]).assert().code(2).stderr(message);
 }

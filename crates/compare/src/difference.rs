@@ -53,7 +53,7 @@ pub(crate) fn differences(
     let refused: Vec<String> = facts.iter().chain(&settings).filter(refuses).map(words).collect();
     if !refused.is_empty() {
         return Err(Refused(format!(
-            "{} and {} were not measured alike: {}: their figures do not compare",
+            "{} and {} can't be compared: they were measured with different settings: {}",
             baseline.name,
             candidate.name,
             refused.join("; ")

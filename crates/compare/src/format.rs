@@ -112,7 +112,10 @@ pub(crate) fn remarks(line: &ComparedFigure) -> Vec<String> {
         remarks.push(format!("needs {replicates} replicates per side"));
     }
     if let Some(own) = line.own_threshold {
-        remarks.push(format!("threshold {} (1 MB)", threshold((own * 1e3).round() / 1e3)));
+        remarks.push(format!(
+            "threshold {} here: changes of less than 1 MB are ignored",
+            threshold((own * 1e3).round() / 1e3)
+        ));
     }
     remarks.extend(line.drift.iter().map(|drift| format!("drift: {}", one_line(drift))));
     remarks

@@ -1,5 +1,6 @@
 //! Notes on a comparison.
 
+use indexmap::IndexSet;
 use protocol::CellSize;
 use results::{Column, ResultRow, counted};
 
@@ -31,11 +32,12 @@ pub(crate) fn notes(
         if subject.missing > 0 {
             let missing = subject.missing;
             notes.push(format!(
-                "{name} is incomplete: {} missing; `llama2-bench run --resume` measures them",
+                "{name} is incomplete: {} missing; continue with `llama2-bench run --resume {name}`",
                 counted(missing, "record")
             ));
         }
     }
+    notes.extend(other_devices(pairs));
     match (design, spread) {
         (Design::Paired, _) => {
             notes.push(
@@ -52,20 +54,21 @@ pub(crate) fn notes(
         }
         (Design::Separate, Some((spread, true))) => {
             notes.push(format!(
-                "two separate runs: the intervals include how far runs of this machine differ, from {}",
+                "two separate runs: the intervals include how much runs of this machine differ, by {} of --history",
                 counted(spread.count(), "earlier run")
             ));
         }
         (Design::Separate, spread) => {
             let history = match spread {
-                Some((spread, _)) => {
-                    format!("--history has {} like these and needs 5", counted(spread.count(), "run"))
-                }
-                None => "--history DIR would tell".into(),
+                Some((spread, _)) => format!(
+                    "--history has {} of this procedure on this machine; 5 are needed",
+                    counted(spread.count(), "other run")
+                ),
+                None => "--history DIR measures it".into(),
             };
             notes.push(format!(
-                "two separate runs: how far runs of this machine differ is not known ({history}), so a change that a difference of {:.0} % \
-                 between runs could explain is provisional; `run --against` interleaves both sides",
+                "two separate runs: how much runs of this machine differ is not known ({history}); a standard deviation of {:.0} % is \
+                 assumed, and a change that it could explain is provisional; `run --against` interleaves both sides",
                 ASSUMED_RUN_SPREAD * 100.0
             ));
         }
@@ -76,6 +79,20 @@ pub(crate) fn notes(
     }
     notes.extend(other_tokens(pairs));
     notes
+}
+
+/// The devices of tables that were measured on different ones.
+fn other_devices(pairs: &[TablePair<'_>]) -> Option<String> {
+    let devices = pairs.iter().filter_map(|(baseline, candidate)| {
+        let [baseline, candidate] = [baseline, candidate].map(|table| table.heading.as_ref().ok());
+        let [baseline, candidate] = [&baseline?.device, &candidate?.device];
+        (baseline != candidate).then(|| format!("{baseline} and {candidate}"))
+    });
+    let devices: IndexSet<String> = devices.collect();
+    let names: Vec<String> = devices.into_iter().collect();
+    (!names.is_empty()).then(|| {
+        format!("the devices differ ({}): changes are between devices, not builds", first_few(&names))
+    })
 }
 
 /// Cells whose wall clocks are not compared because the generations have different lengths.

@@ -66,7 +66,7 @@ pub(crate) fn matched<'t>(
     let lone = |table: &ResultTable<'_>, is_of_baseline| Missing {
         is_of_baseline,
         what: Lone::Table(table.title.to_string()),
-        may_come: is_of_baseline && candidate.missing > 0,
+        may_come: is_of_baseline && candidate.missing > 0 && candidate.has_model_of(table),
     };
     let (mut pairs, mut missing) = (Vec::new(), Vec::new());
     for (table, partner) in baselines.iter().zip(partners) {

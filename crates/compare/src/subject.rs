@@ -47,6 +47,14 @@ impl<'a> Subject<'a> {
         isolation.is_some_and(|isolation| isolation == "\"turn\"")
     }
 
+    /// Whether the sweep of a run has the model of this table.
+    pub(crate) fn has_model_of(&self, table: &ResultTable<'_>) -> bool {
+        let models = self.run.as_ref().and_then(|run| run.settings.get("models"));
+        models
+            .zip(table.heading.as_ref().ok())
+            .is_some_and(|(models, heading)| models.contains(&format!("\"{}\"", heading.model)))
+    }
+
     /// Takes a run.
     ///
     /// # Errors

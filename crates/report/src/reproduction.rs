@@ -157,7 +157,7 @@ impl Reproduction {
     }
 
     /// `3 reproduced, 1 slower`.
-    fn counts(&self) -> String {
+    pub fn counts(&self) -> String {
         let mut counts: IndexMap<String, usize> = IndexMap::new();
         for row in &self.rows {
             let verdict = row.verdict.to_string();
@@ -189,15 +189,26 @@ fn verdict(
         return Verdict::NotRun(known.not_run.unwrap_or_else(|| "no record of it".into()));
     };
     let oom_there = there.ended() == Some(FailureKind::OutOfMemory);
+    let is_oom_here = here.ended() == Some(FailureKind::OutOfMemory);
     match here.ended() {
         None if known.impossible => return Verdict::ImpossibleThere,
-        None => {}
-        Some(FailureKind::OutOfMemory) if oom_there && other_kind.is_none() => return Verdict::Reproduced,
-        Some(FailureKind::OutOfMemory) => return Verdict::OomHere,
-        Some(kind) => return Verdict::Ended(kind.table_word()),
+        Some(kind) if !is_oom_here => return Verdict::Ended(kind.table_word()),
+        _ => {}
     }
-    if oom_there {
-        return Verdict::OomThere;
+    // Another device has other memory.
+    if let (Some(why), true) = (other_kind, oom_there || is_oom_here) {
+        let sides = match (is_oom_here, oom_there) {
+            (true, true) => "OOM here and there",
+            (true, false) => "OOM here",
+            (false, _) => "OOM there",
+        };
+        return Verdict::NotComparable(format!("{why}, {sides}"));
+    }
+    match (is_oom_here, oom_there) {
+        (true, true) => return Verdict::Reproduced,
+        (true, false) => return Verdict::OomHere,
+        (false, true) => return Verdict::OomThere,
+        (false, false) => {}
     }
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
     if known.is_empty() {

@@ -83,7 +83,7 @@ fn write_published(document: &Document, width: Option<u16>) -> String {
 /// A title, its table, and which columns the screen has no room for.
 fn titled(title: &str, table: &ScreenTable, width: Option<u16>) -> String {
     let lines = table.lines(width);
-    let left_out = left_out_note(&lines.left_out, "all columns: --format csv", width);
+    let left_out = left_out_note(&lines.left_out, "all columns: --format markdown", width);
     format!("{}{}\n{left_out}", wrapped("", &one_line(title), width), lines.lines.join("\n"))
 }
 

@@ -84,6 +84,17 @@ fn another_device_is_no_verdict_and_what_was_not_run_is_said() {
         (None, Some(true))
     );
 
+    // Another device has other memory: that it runs out, or does not, is no verdict either.
+    use protocol::FailureKind::OutOfMemory;
+    let oom = [ended("a", 1, 16, OutOfMemory, "std::bad_alloc")];
+    for (here, there, words) in
+        [(&oom, &here, "OOM here"), (&here, &oom, "OOM there"), (&oom, &oom, "OOM here and there")]
+    {
+        let other = reproduce(here, &published(there), Some("another device"), |_| Some(Known::default()));
+        assert_eq!(other.rows[0].verdict, Verdict::NotComparable(format!("another device, {words}")));
+        assert_eq!(other.holds(), None);
+    }
+
     let impossible = reproduce(&here, &there, None, |_| Some(Known { not_run: None, impossible: true }));
     assert_eq!(impossible.rows[0].verdict, Verdict::ImpossibleThere);
     assert_eq!(impossible.rows[1].verdict, Verdict::NotRun("no record of it".into()));

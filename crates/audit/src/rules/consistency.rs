@@ -241,8 +241,14 @@ fn halves(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
         return None;
     }
     let mean = 2.0 * all.value - first.value;
+    let explained = if second[1] < range[0] {
+        "later tokens can't be faster".to_owned()
+    } else {
+        format!("the growing KV cache explains at most {growth:.2} ×")
+    };
     let message = format!(
-        "the first 128 tokens take {first_ms} ms each and all 256 {all_ms} ms, so tokens 129 to 256 take {} ms: {:.2} × the first, where the growing cache explains at most {growth:.2} ×",
+        "the first 128 tokens take {first_ms} ms each and all 256 {all_ms} ms, so tokens 129 to 256 take {} ms: {:.2} × the first 128; \
+         {explained}",
         short(mean * 1e3),
         mean / first.value,
     );

@@ -46,7 +46,8 @@ pub(crate) struct JudgeArgs {
     pub(crate) provisional: Option<Outcome>,
     /// Format of the result.
     ///
-    /// terminal, markdown, csv, json, junit or github; with =FILE, into a file. May be repeated. The default is terminal.
+    /// terminal, markdown, csv or json; a comparison also junit or github, and several formats, each with =FILE into a file. The default is
+    /// terminal; for a run whose output is no terminal, markdown.
     #[arg(long = "format", value_name = "FORMAT[=FILE]", action = ArgAction::Append, help_heading = OUTPUT)]
     outputs: Vec<Output>,
 }

@@ -25,10 +25,18 @@ pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
     report.tables.iter().for_each(|table| screen.table(table));
     screen.text.push('\n');
     format::missing(&report.missing).iter().for_each(|missing| screen.line(missing));
-    let is_open = |verdict| matches!(verdict, Verdict::Inconclusive | Verdict::Provisional);
-    if report.lines().any(|(_, line)| is_open(line.verdict)) {
-        screen.line("~ unchanged, ? inconclusive or provisional, needs N: replicates per side for a verdict (estimate)");
-    }
+    let has = |verdicts: &[Verdict]| report.lines().any(|(_, line)| verdicts.contains(&line.verdict));
+    let needs = |line: &ComparedFigure| line.replicates_needed.is_some();
+    let legend = [
+        (has(&[Verdict::Unchanged]), "~ unchanged"),
+        (has(&[Verdict::Inconclusive, Verdict::Provisional]), "? inconclusive or provisional"),
+        (
+            report.lines().any(|(_, line)| needs(line)),
+            "needs N: replicates per side for a verdict (estimate)",
+        ),
+    ];
+    let legend: Vec<&str> = legend.into_iter().filter(|(occurs, _)| *occurs).map(|(_, text)| text).collect();
+    screen.line(&legend.join(", "));
     let left_out: Vec<String> = screen.left_out.iter().cloned().collect();
     screen.text.push_str(&left_out_note(&left_out, "all columns: --format markdown", width));
     screen.line(&report.counts().to_string());

@@ -63,7 +63,7 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
             cell.row.key.prompt_length
         ));
     }
-    let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.token.mean;
+    let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.tpot.mean;
     let name = |cell: &MeasuredRow<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
         parts.push(format!("generates up to {} tokens/s ({})", number(decode(best)), name(best)));

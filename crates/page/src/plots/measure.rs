@@ -41,7 +41,7 @@ pub(crate) const TOKEN_LATENCY: Measure = Measure {
 /// Batch size over the mean of all decode forwards.
 pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
-    title: "Decode throughput",
+    title: "Throughput of decode forwards",
     unit: "generated tokens per second",
     short: "tokens/s",
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),

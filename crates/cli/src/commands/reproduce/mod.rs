@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
     let (file, tables) = (&published.name, published.tables());
     let plans = plans(args, &engines, &tables)?;
     if args.list {
-        printer::text(&plans.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
+        printer::text(&results::plain(&plans.iter().map(describe).collect::<Vec<_>>().join("\n")))?;
         return Ok(ExitStatus::Done);
     }
     let impossible: Vec<usize> = audit::audit(&tables, &Hardware::built_in())

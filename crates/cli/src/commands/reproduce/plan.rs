@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use harness::{Engines, Setting, SweepKeys, SweepRow, Variant, Whole};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use llama::NAMED_MODELS;
 use protocol::{CellSize, Device};
 use results::{DeviceKind, Heading, ResultRow, ResultTable};
 
 use crate::args::ReproduceArgs;
 use crate::listing::{Listing, in_table_order};
+use crate::printer;
 use crate::slow_steps::SlowSteps;
 
 /// The plan of a published table.
@@ -50,7 +51,21 @@ pub(super) fn plans<'t, 'a>(
     );
     let chosen =
         tables.iter().enumerate().filter(|(index, _)| args.table.is_none_or(|number| number == index + 1));
-    chosen.map(|(index, table)| plan(args, engines, index + 1, table)).collect()
+    let chosen: Vec<_> = chosen.collect();
+    let flags = &args.measure.overrides.0;
+    ensure!(
+        chosen.iter().flat_map(|(_, table)| &table.rows).any(|row| is_asked_for(flags, row)),
+        "--engine, --batch-size or --prompt-length: no row of {file} is left; its engines are {}",
+        engines_of(&chosen)
+    );
+    chosen.into_iter().map(|(index, table)| plan(args, engines, index + 1, table)).collect()
+}
+
+/// The engines of these tables, each once.
+fn engines_of(tables: &[(usize, &ResultTable<'_>)]) -> String {
+    let engines: IndexSet<String> =
+        tables.iter().flat_map(|(_, table)| &table.rows).map(|row| results::one_line(row.engine)).collect();
+    engines.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Which rows can run here, and why others can't.
@@ -168,13 +183,22 @@ pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
             "runs here, on {} in {}:\n{}",
             sweep.setup.device,
             sweep.setup.precision,
-            Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok()).terminal()
+            Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok())
+                .terminal(printer::screen_width())
         ));
     }
     let mut reasons: IndexMap<&String, Vec<String>> = IndexMap::new();
     for row in &plan.table.rows {
         let Some(why) = plan.not_run.get(&row.line) else { continue };
         reasons.entry(why).or_default().push(format!("{} {}", results::one_line(row.engine), row.size));
+    }
+    // What holds for every row is said of the table.
+    if let [(why, rows)] = &reasons.iter().collect::<Vec<_>>()[..]
+        && rows.len() > 1
+        && plan.variant.is_none()
+    {
+        text.push_str(&format!("can't run here: all {} rows: {why}\n", rows.len()));
+        return text;
     }
     for (why, rows) in reasons {
         let rows = match &rows[..] {

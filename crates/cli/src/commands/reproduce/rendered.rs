@@ -32,10 +32,11 @@ fn to_terminal(reproduction: &Reproduction) -> String {
     let here = reproduction.here.as_ref().map(|here| format!("here: {here}\n")).unwrap_or_default();
     let notes: String = reproduction.notes.iter().map(|note| format!("- {note}\n")).collect();
     let text = format!(
-        "\n{}\n{here}latencies here / there; tolerance {} %\n\n{}{notes}",
+        "\n{}\n{here}latencies here / there; tolerance {} %\n\n{}{notes}{}\n",
         reproduction.there,
         results::format_g10(reproduction.tolerance * 100.0),
         table.to_terminal(),
+        reproduction.counts(),
     );
     emphasize(&plain(&text), &["reproduced"], &["slower", "OOM here"])
 }
