@@ -15,6 +15,17 @@ use crate::printer::screen_width;
 use crate::rendered::csv_of_json;
 use crate::{folders, history_folder, printer, sources};
 
+/// The lists of a comparison that are rows of its csv.
+const LISTS: [&[&str]; 3] =
+    [&["tables", "sections", "cells"], &["tables", "sections", "means"], &["tables", "ends"]];
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    schema baseline candidate tables.baseline tables.candidate metric unit threshold list engine \
+    batch_size prompt_length baseline.value baseline.replicates candidate.value candidate.replicates \
+    ratio interval.low interval.high adjusted_p pairs verdict other_median.mean other_median.median \
+    other_median.median_ratio other_median.is_tail replicates_needed is_by_median is_adjusted round \
+    own_threshold drift is_hidden_regression ends.baseline ends.candidate";
+
 /// Compares the second of two sides with the first. `history` is a folder of earlier runs that show how far runs differ.
 /// `level_share` is the share of the false alarm level that this comparison may use.
 pub(crate) fn read_and_compare(
@@ -40,7 +51,7 @@ pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus>
             (OutputFormat::Terminal, None) => terminal::write(report, screen_width(), printer::is_coloured()),
             (OutputFormat::Terminal, Some(_)) => terminal::write(report, None, false),
             (OutputFormat::Markdown, _) => markdown::write(report),
-            (OutputFormat::Csv, _) => csv_of_json(&json::write(report), &["tables", "sections", "cells"])?,
+            (OutputFormat::Csv, _) => csv_of_json(&json::write(report), &LISTS, COLUMNS)?,
             (OutputFormat::Json, _) => json::write(report),
             (OutputFormat::Junit, _) => junit::write(report),
             (OutputFormat::Github, _) => github::write(report),

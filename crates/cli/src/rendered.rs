@@ -125,47 +125,66 @@ impl Sheet {
     }
 }
 
-/// Writes records of a JSON text as csv. `path` leads to the list of records; each gets the single values around the list, too.
-pub(crate) fn csv_of_json(json: &str, path: &[&str]) -> Result<String> {
+/// Writes records of a JSON text as csv, with these columns whatever the records have. Each path leads to a list of records; each record
+/// gets the single values around its list, too. A field whose name is taken has its container's name before it, and the column `list` has
+/// the name of the record's list.
+pub(crate) fn csv_of_json(json: &str, paths: &[&[&str]], columns: &str) -> Result<String> {
     let value: Value = serde_json::from_str(json)?;
-    let mut records = Vec::new();
-    collect(&value, path, &[], &mut records);
-    let mut columns: Vec<String> = Vec::new();
-    for (name, _) in records.iter().flatten() {
-        if !columns.contains(name) {
-            columns.push(name.clone());
-        }
+    let mut sheet = Sheet::new(&columns.split_whitespace().collect::<Vec<_>>());
+    for path in paths {
+        collect(&value, "", path, &Record::new(), &mut sheet);
     }
-    let row = |record: &Record| {
-        let cell =
-            |name: &String| record.iter().find(|(column, _)| column == name).map_or("", |(_, value)| value);
-        columns.iter().map(|name| cell(name).to_owned()).collect()
-    };
-    let rows = records.iter().map(row).collect();
-    Ok(Sheet { columns, rows }.to_csv())
+    Ok(sheet.to_csv())
 }
 
 type Record = Vec<(String, String)>;
 
-fn collect(value: &Value, path: &[&str], around: &[(String, String)], records: &mut Vec<Record>) {
+fn collect(value: &Value, container: &str, path: &[&str], around: &Record, sheet: &mut Sheet) {
     match (value, path) {
-        (Value::Array(items), _) => items.iter().for_each(|item| collect(item, path, around, records)),
+        (Value::Array(items), _) => {
+            items.iter().for_each(|item| collect(item, container, path, around, sheet));
+        }
         (_, []) => {
-            let mut record = around.to_vec();
-            flatten("", value, &mut record);
-            records.push(record);
+            let mut record = around.clone();
+            add("", container, value, &mut record);
+            let unknown = record[around.len()..].iter().find(|(name, _)| !is_column(name, &sheet.columns));
+            debug_assert!(unknown.is_none(), "no column has {unknown:?}");
+            record.push(("list".into(), container.into()));
+            let cell = |name: &String| find(&record, name).unwrap_or_default().to_owned();
+            sheet.rows.push(sheet.columns.iter().map(cell).collect());
         }
         (Value::Object(fields), [key, rest @ ..]) => {
-            let mut around = around.to_vec();
-            for (name, value) in fields.iter().filter(|(_, value)| !value.is_object() && !value.is_array()) {
-                flatten(name, value, &mut around);
+            let mut around = around.clone();
+            for (name, value) in fields.iter().filter(|(_, value)| !value.is_object()) {
+                add(name, container, value, &mut around);
             }
             if let Some(inner) = fields.get(*key) {
-                collect(inner, rest, &around, records);
+                collect(inner, key, rest, &around, sheet);
             }
         }
         _ => {}
     }
+}
+
+/// Adds the single values in `value`, each by a name of its own.
+fn add(name: &str, container: &str, value: &Value, record: &mut Record) {
+    let mut fields = Record::new();
+    flatten(name, value, &mut fields);
+    for (name, value) in fields {
+        let name = if find(record, &name).is_some() { format!("{container}.{name}") } else { name };
+        debug_assert!(find(record, &name).is_none(), "two fields {name}");
+        record.push((name, value));
+    }
+}
+
+fn find<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    record.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+}
+
+/// Whether a column has the field, or where it is null, its parts.
+fn is_column(name: &str, columns: &[String]) -> bool {
+    let is_part = |column: &String| column.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    columns.iter().any(|column| column == name || is_part(column))
 }
 
 /// Adds the single values in `value`. Keys are joined with dots, and a list of single values is one field with spaces.
@@ -200,11 +219,30 @@ mod tests {
     #[test]
     fn records_of_json_are_rows_with_what_is_around_them() {
         let json = r#"{"run": "a", "tables": [{"heading": "h", "lines": [
-            {"engine": "=x", "size": {"batch": 1}, "interval": [1, 2]}, {"engine": "y", "none": null}]}]}"#;
+            {"engine": "=x", "size": {"batch": 1}, "interval": [1, 2]}, {"engine": "y", "size": null, "none": null}]}]}"#;
+        let columns = "run heading engine size.batch interval none";
         assert_eq!(
-            csv_of_json(json, &["tables", "lines"]).unwrap(),
+            csv_of_json(json, &[&["tables", "lines"]], columns).unwrap(),
             "run,heading,engine,size.batch,interval,none\na,h,'=x,1,1 2,\na,h,y,,,\n"
         );
+        assert_eq!(csv_of_json(r#"{"lines": []}"#, &[&["lines"]], "a b").unwrap(), "a,b\n");
+    }
+
+    #[test]
+    fn fields_of_one_name_keep_their_values() {
+        let json =
+            r#"{"n": 5, "words": ["a", "b"], "needs": [{"n": 1, "of": {"n": 2}}], "ends": [{"n": "x"}]}"#;
+        let columns = "list n words needs.n of.n ends.n";
+        assert_eq!(
+            csv_of_json(json, &[&["needs"], &["ends"]], columns).unwrap(),
+            "list,n,words,needs.n,of.n,ends.n\nneeds,5,a b,1,2,\nends,5,a b,,,x\n"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "no column has")]
+    fn a_field_without_a_column_is_found() {
+        let _ = csv_of_json(r#"{"lines": [{"a": 1, "b": 2}]}"#, &[&["lines"]], "a");
     }
 
     #[test]

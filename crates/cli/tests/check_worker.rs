@@ -5,6 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Place, processes_in, worker};
+use predicates::str::starts_with;
 use serde_json::Value;
 
 /// A fault of the mock and when it strikes: each kind once in a forward, then those that differ at another moment.
@@ -149,5 +150,16 @@ fn a_failed_check_says_what_was_expected_what_came_and_where_that_is_written() {
         ["FAILED   says nothing between requests: expected nothing between an answer and the next request; \
           found the worker exited with code 3 without an answer (before \"answers measure\") \
           (docs/reference/protocol.md, \"Rules for every line\")"]
+    );
+}
+
+#[test]
+fn the_csv_has_the_same_columns_whatever_was_found() {
+    let place = Place::new();
+    place.bench(&["check-worker", "--format", "csv", "sh", "-c", "echo oops"]).assert().code(1).stdout(
+        starts_with(
+            "program,arguments,protocol,name,outcome,section,expected,found,reason\n\
+             sh,'-c echo oops,1,says hello,failed,Hello,",
+        ),
     );
 }

@@ -195,6 +195,22 @@ fn a_cell_that_runs_out_of_memory_where_it_did_not_is_a_regression() {
     compare(["a", "b"]).code(1).stdout(contains("3 regressed, 24 unchanged (of 27)"));
     compare(["b", "a"]).code(0).stdout(contains("3 improved"));
     compare(["b", "b"]).code(0);
+    // The csv has the cells, their means and the failures, each with its table's heading.
+    let csv = compare_csv(&place, ["a", "b"]);
+    let lists: std::collections::BTreeSet<&str> = csv.iter().map(|row| row["list"].as_str()).collect();
+    assert_eq!(lists.into_iter().collect::<Vec<_>>(), ["cells", "ends", "means"]);
+    for row in &csv {
+        assert_eq!((row["baseline"].as_str(), row["candidate"].as_str()), ("a", "b"));
+        assert!(row["tables.baseline"].starts_with("LLaMA-2 15M"), "{row:?}");
+    }
+    let end = csv.iter().find(|row| row["list"] == "ends").unwrap();
+    assert_eq!((end["ends.baseline"].as_str(), end["verdict"].as_str()), ("ok", "regressed"), "{end:?}");
+}
+
+/// The rows of a comparison's csv, by column.
+fn compare_csv(place: &Place, sides: [&str; 2]) -> Vec<std::collections::BTreeMap<String, String>> {
+    let output = place.bench(&["compare", "--format", "csv"]).args(sides).args(ANY_MEMORY).output().unwrap();
+    csv::Reader::from_reader(&output.stdout[..]).deserialize().collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
@@ -454,6 +470,9 @@ fn runs_that_share_no_cell_are_groups_and_what_differs_is_named() {
     place.bench(&["history", "none"]).assert().code(2);
     std::fs::create_dir(place.path("kept")).unwrap();
     place.bench(&["history", "kept"]).assert().success().stdout(contains("no runs are kept here"));
+    place.bench(&["history", "kept", "--format", "csv"]).assert().success().stdout(
+        "schema,group,heading,machine,metric,engine,batch_size,prompt_length,started,revision,value\n",
+    );
     for (name, size) in [("a", "16"), ("b", "64"), ("c", "16")] {
         run(&place, name, &["--prompt-length", size]);
         place.bench(&["history", "kept", "--add", name]).assert().success();
@@ -540,6 +559,16 @@ fn noise_says_which_threshold_replicates_hold() {
     // The mock's clock is without noise.
     assert!(wall["threshold_held"].as_f64().unwrap() < 1e-3, "{wall}");
     assert_eq!(wall["replicates_needed"][0], serde_json::json!({"threshold": 0.01, "replicates": 2}));
+    let csv = place.bench(&["noise", "--from", "aa", "--format", "csv"]).assert().success();
+    let csv = String::from_utf8_lossy(&csv.get_output().stdout).into_owned();
+    let rows: Vec<String> =
+        csv.lines().map(|row| row.split(',').skip(7).collect::<Vec<_>>().join(",")).collect();
+    let needed = json["metrics"].as_array().unwrap().iter().flat_map(|metric| {
+        let needed = metric["replicates_needed"].as_array().unwrap().iter();
+        needed.map(|needed| format!("{},{}", needed["threshold"], needed["replicates"]))
+    });
+    let header = std::iter::once("threshold,replicates_needed.replicates".to_owned());
+    assert_eq!(rows, header.chain(needed).collect::<Vec<_>>());
     run(&place, "one", &[]);
     place.bench(&["noise", "--from", "one"]).assert().code(2).stderr(starts_with("error: one/baseline"));
 }

@@ -11,6 +11,10 @@ use crate::format::emphasize;
 use crate::rendered::{Rendered, csv_of_json, markdown_list};
 use crate::sources;
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    severity rule file line table engine batch_size prompt_length column figure limit times message";
+
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     let hardware = match &args.hardware {
         None => Hardware::built_in(),
@@ -31,7 +35,7 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitStatus> {
     Rendered {
         terminal: emphasize(&text, &[], &[": impossible:"]),
         markdown: markdown_list(&text),
-        csv: csv_of_json(&json, &["findings"])?,
+        csv: csv_of_json(&json, &[&["findings"]], COLUMNS)?,
         json,
     }
     .print(&args.result)?;

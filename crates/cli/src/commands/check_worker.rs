@@ -19,6 +19,9 @@ use crate::rendered::{Rendered, csv_of_json, markdown_list};
 /// The page that says what a worker must do.
 const PROTOCOL_PAGE: &str = "docs/reference/protocol.md";
 
+/// The columns of its csv.
+const COLUMNS: &str = "program arguments protocol name outcome section expected found reason";
+
 pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
     let engines;
     let command = match &args.engine {
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
     Rendered {
         markdown: markdown_list(&anstream::adapter::strip_str(&lines).to_string()),
         terminal: if is_live { summary(&checks) } else { lines },
-        csv: csv_of_json(&json, &["checks"])?,
+        csv: csv_of_json(&json, &[&["checks"]], COLUMNS)?,
         json,
     }
     .print_as(format, args.result.out.as_deref())?;

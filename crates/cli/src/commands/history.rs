@@ -8,6 +8,10 @@ use crate::exit_status::ExitStatus;
 use crate::rendered::{Rendered, csv_of_json, markdown_block};
 use crate::{history_folder, printer};
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    schema group heading machine metric engine batch_size prompt_length started revision value";
+
 pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
     for run in &args.add {
         let file = history_folder::add(&args.dir, run, args.revision.as_deref())?;
@@ -18,7 +22,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
     Rendered {
         markdown: markdown_block(&text),
         terminal: text,
-        csv: csv_of_json(&json, &["series", "runs"])?,
+        csv: csv_of_json(&json, &[&["series", "runs"]], COLUMNS)?,
         json,
     }
     .print(&args.result)?;

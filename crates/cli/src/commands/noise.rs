@@ -12,6 +12,11 @@ use crate::rendered::{Rendered, csv_of_json, markdown_block};
 use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    schema replicates intervals_without_1 intervals metric lines threshold_held threshold \
+    replicates_needed.replicates";
+
 pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
     let (sides, status) = match &args.from {
         Some(dir) => (SIDES.map(|side| dir.join(side)), ExitStatus::Done),
@@ -38,7 +43,7 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
     Rendered {
         markdown: markdown_block(&text),
         terminal: text,
-        csv: csv_of_json(&json, &["metrics", "replicates_needed"])?,
+        csv: csv_of_json(&json, &[&["metrics", "replicates_needed"]], COLUMNS)?,
         json,
     }
     .print_as(args.format.given().unwrap_or(ResultFormat::Terminal), None)?;

@@ -9,6 +9,12 @@ use crate::printer::screen_width;
 use crate::rendered::{csv_of_json, table_format, write};
 use crate::{folders, sources};
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    engine scripted heading other batch_size prompt_length prefill.metric prefill.ratio prefill.interval \
+    prefill.none decode.metric decode.ratio decode.interval decode.none tpot.metric tpot.ratio \
+    tpot.interval tpot.none replicates";
+
 pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
     folders::check(&[&args.run])?;
     let sources = sources::read(&[&args.run], &args.read)?;
@@ -17,7 +23,7 @@ pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
     let text = match table_format(args.result.format.given(), out) {
         ResultFormat::Terminal => ratios.to_terminal(screen_width()),
         ResultFormat::Markdown => ratios.to_markdown(),
-        ResultFormat::Csv => csv_of_json(&ratios.to_json(), &["tables", "lines"])?,
+        ResultFormat::Csv => csv_of_json(&ratios.to_json(), &[&["tables", "lines"]], COLUMNS)?,
         ResultFormat::Json => ratios.to_json(),
     };
     write(&text, out)?;

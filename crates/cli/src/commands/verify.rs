@@ -14,6 +14,11 @@ use crate::printer;
 use crate::rendered::{Rendered, csv_of_json, markdown_list};
 use crate::slow_steps::SlowSteps;
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    model precision against reference_error largest_logit tolerance part engine error same_tokens \
+    first_difference logit_gap largest_error largest_error_at";
+
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
     let mut settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new(""))?;
@@ -63,7 +68,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     Rendered {
         terminal: emphasize(&text, &["same tokens"], &["DIFFERS", "did not answer"]),
         markdown: markdown_list(&text),
-        csv: csv_of_json(&json, &["agreements"])?,
+        csv: csv_of_json(&json, &[&["agreements"]], COLUMNS)?,
         json,
     }
     .print(&args.result)?;

@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 use crate::format::emphasize;
 use crate::rendered::{Rendered, Sheet, csv_of_json};
 
+/// The columns of its csv.
+const COLUMNS: &str = "\
+    there here tolerance holds engine batch_size prompt_length ratios.prompt ratios.first-128 \
+    ratios.first-256 ratios.wall verdict";
+
 /// Renders the comparisons of all tables.
 pub(super) fn render(reproductions: &[Reproduction]) -> Result<Rendered> {
     let tables: Value = reproductions.iter().map(to_json).collect();
@@ -15,7 +20,7 @@ pub(super) fn render(reproductions: &[Reproduction]) -> Result<Rendered> {
     Ok(Rendered {
         terminal: reproductions.iter().map(to_terminal).collect(),
         markdown: reproductions.iter().map(|one| format!("\n{}", one.to_markdown())).collect(),
-        csv: csv_of_json(&json, &["rows"])?,
+        csv: csv_of_json(&json, &[&["rows"]], COLUMNS)?,
         json,
     })
 }
