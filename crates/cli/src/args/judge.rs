@@ -170,13 +170,12 @@ fn parse_threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
 /// Parses `10%` or `2.5 %`.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let text = text.trim();
-    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    let share = number.map(|percent| percent / 100.0).filter(|share| (0.0..=10.0).contains(share));
-    share.ok_or_else(|| match text.parse::<f64>() {
-        Ok(number) if number < 1.0 => {
-            format!("expected a share such as 10%: did you mean {}%?", number * 100.0)
-        }
-        Ok(_) => format!("expected a share such as 10%: did you mean {text}%?"),
-        Err(_) => "expected a share such as 10%".into(),
+    let is_allowed = |percent: &f64| (0.0..=1000.0).contains(percent);
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse().ok()).filter(is_allowed);
+    percent.map(|percent| percent / 100.0).ok_or_else(|| {
+        let number = text.parse::<f64>().ok();
+        let meant = number.map(|number| if number < 1.0 { (number * 1e8).round() / 1e6 } else { number });
+        let question = meant.filter(is_allowed).map(|percent| format!(": did you mean {percent}%?"));
+        format!("expected a share such as 10%{}", question.unwrap_or_default())
     })
 }

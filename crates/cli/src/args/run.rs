@@ -282,9 +282,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let span: Result<jiff::SignedDuration, _> = text.parse();
     let duration =
         span.ok().and_then(|span| Duration::try_from(span).ok()).filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| match text.parse::<f64>() {
-        Ok(_) => format!("expected a duration such as 15m or 90s: did you mean {text}m?"),
-        Err(_) => format!("expected a duration such as 15m or 90s, found \"{text}\""),
+    duration.ok_or_else(|| {
+        let minutes = format!("{text}m");
+        if text.parse::<f64>().is_ok() && parse_duration(&minutes).is_ok() {
+            format!("expected a duration such as 15m or 90s: did you mean {minutes}?")
+        } else {
+            format!("expected a duration such as 15m or 90s, found \"{text}\"")
+        }
     })
 }
 

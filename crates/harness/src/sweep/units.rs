@@ -27,7 +27,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     if let Ok(number) = size.parse::<f64>()
         && number.is_finite()
     {
-        return Err(without_unit(size.trim_end_matches(".0"), number));
+        return Err(without_unit(size.trim_end_matches(".0"), number).unwrap_or_else(fail));
     }
     let (unit, factor) = UNITS.iter().find(|(unit, _)| size.ends_with(unit)).ok_or_else(fail)?;
     let number = size[..size.len() - unit.len()].trim();
@@ -39,14 +39,16 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     if bytes.is_finite() && (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(fail()) }
 }
 
-/// The error of a size that has no unit.
-fn without_unit(text: &str, number: f64) -> String {
+/// The error of a size that has no unit, where one would make it a size.
+fn without_unit(text: &str, number: f64) -> Option<String> {
     let unit = match number {
         n if n < 1024.0 => "GiB",
         n if n < f64::from(1 << 20) => "MiB",
         _ => "B",
     };
-    format!("expected a size with a unit, found {text}: did you mean {text}{unit}?")
+    let meant = format!("{text}{unit}");
+    parse_bytes(&meant).ok()?;
+    Some(format!("expected a size with a unit, found {text}: did you mean {meant}?"))
 }
 
 /// `1.50 GiB`: three digits and a binary unit.
@@ -95,6 +97,10 @@ mod tests {
             [("10", "10GiB"), ("4096", "4096MiB"), ("8589934592", "8589934592B"), ("1.5", "1.5GiB")]
         {
             let error = format!("expected a size with a unit, found {text}: did you mean {meant}?");
+            assert_eq!(parse_bytes(text), Err(error));
+        }
+        for text in [".0", "0", "0.0", "-5", "1e30"] {
+            let error = format!("expected a size such as \"2GiB\" or \"512MiB\", found \"{text}\"");
             assert_eq!(parse_bytes(text), Err(error));
         }
         for (bytes, text) in [
