@@ -191,10 +191,7 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
             "a.toml:6: prompt_lengths: prompt_length 2000 and generation_length 256 need 2256 positions: llama2-15m has 2048 (max_position_embeddings)",
         ),
         ("generation_length = 0", "a.toml:7: generation_length: expected a whole number from 1, found 0"),
-        (
-            "models = [\"llama2-8b\"]",
-            "a.toml:3: models: no such model \"llama2-8b\": did you mean llama2-7b?",
-        ),
+        ("models = [\"llama-7b\"]", "a.toml:3: models: no such model \"llama-7b\": did you mean llama2-7b?"),
         ("device = \"gpu\"", "a.toml:8: device: expected cpu, cuda or cuda:N, found \"gpu\""),
         ("precision = 16", "a.toml:9: precision: expected fp32, fp16 or bf16, found 16"),
         ("warmup_runs = -1", "a.toml:12: procedure.warmup_runs: expected a whole number from 0, found -1"),
