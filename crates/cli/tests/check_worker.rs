@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Place, processes_in, worker};
-use predicates::str::starts_with;
+use predicates::str::{ends_with, starts_with};
 use serde_json::Value;
 
 /// A fault of the mock and when it strikes: each kind once in a forward, then those that differ at another moment.
@@ -108,6 +108,16 @@ fn the_workers_that_need_no_runtime_pass_every_check() {
         insta::assert_snapshot!(name, without_reasons.join("\n"));
         assert_eq!(processes_in(&place), 0);
     }
+}
+
+#[test]
+fn a_device_that_the_worker_does_not_have_is_refused() {
+    let place = Place::new();
+    let message = "cuda:0 can't be used: it has no such device\n";
+    check_worker(&place, &["--device", "cuda", "llama2-bench-mock"])
+        .assert()
+        .code(2)
+        .stderr(ends_with(message));
 }
 
 /// Programs that are no workers: each ends the command soon, whatever it writes.

@@ -69,6 +69,18 @@ impl PartialEq for Origins {
     }
 }
 
+/// Why a worker can't use a device here, as its hello says.
+pub(crate) fn why_unusable(device: Device, hello: &Hello) -> Option<String> {
+    let name = device.to_string();
+    let family = name.split(':').next().unwrap_or_default();
+    let find = |name: &str| hello.devices.iter().find(|device| device.device == name);
+    match find(&name).or_else(|| find(family)) {
+        Some(device) => device.unusable.clone(),
+        None if hello.devices.is_empty() => None,
+        None => Some("it has no such device".into()),
+    }
+}
+
 impl Setup {
     /// Checks the keys of a set-up for the engines `used`. Options from `engines` apply where the keys do not set them.
     ///
@@ -145,16 +157,8 @@ impl Setup {
 
     /// Refuses a device that `engine` can't use here, as its worker says.
     pub(crate) fn check_device(&self, engine: &str, hello: &Hello) -> Result<(), SettingsError> {
-        let name = self.device.to_string();
-        let family = name.split(':').next().unwrap_or_default();
-        let find = |name: &str| hello.devices.iter().find(|device| device.device == name);
-        let why = match find(&name).or_else(|| find(family)) {
-            Some(device) => device.unusable.clone(),
-            None if hello.devices.is_empty() => None,
-            None => Some("it has no such device".into()),
-        };
-        why.map_or(Ok(()), |why| {
-            Err(SettingsError { origin: format!("device {name}"), what: format!("{engine}: {why}") })
+        why_unusable(self.device, hello).map_or(Ok(()), |why| {
+            Err(SettingsError { origin: format!("device {}", self.device), what: format!("{engine}: {why}") })
         })
     }
 

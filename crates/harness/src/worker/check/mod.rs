@@ -13,6 +13,7 @@ use protocol::{
     PeaksRequest, Precision, Procedure, Reply, Request,
 };
 
+use crate::sweep::setup::why_unusable;
 use crate::worker::check::answers::{
     GENERATION_LENGTH, Lines, PROCEDURE, check_lines, check_tokens, check_tokens_sha256, check_warm_up_lines,
     longer_request, measure_request, refused,
@@ -122,12 +123,8 @@ pub fn check_worker(
 fn usable_device(hello: &Hello, wanted: Option<Device>) -> Result<Device, String> {
     let device_of = |text: &str| text.parse::<Device>().map_err(|error| format!("hello: {error}"));
     if let Some(wanted) = wanted {
-        let is_it = |text: &str| text == wanted.to_string() || (text == "cuda" && wanted != Device::Cpu);
-        let entry = hello.devices.iter().find(|entry| is_it(&entry.device));
-        return match entry.and_then(|entry| entry.unusable.as_ref()) {
-            Some(why) => Err(format!("{wanted} can't be used: {why}")),
-            None => Ok(wanted),
-        };
+        let why = why_unusable(wanted, hello);
+        return why.map_or(Ok(wanted), |why| Err(format!("{wanted} can't be used: {why}")));
     }
     let Some(first) = hello.devices.first() else { return Ok(Device::Cpu) };
     match hello.devices.iter().find(|entry| entry.unusable.is_none()) {
