@@ -120,6 +120,17 @@ fn a_device_that_the_worker_does_not_have_is_refused() {
         .stderr(ends_with(message));
 }
 
+#[test]
+fn a_model_that_cannot_be_written_is_not_blamed_on_the_worker() {
+    let place = Place::new();
+    let mut command = check_worker(&place, &["llama2-bench-mock"]);
+    command
+        .env("TMPDIR", place.path("none"))
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: the temporary folder: "));
+}
+
 /// Programs that are no workers: each ends the command soon, whatever it writes.
 #[test]
 fn a_program_that_is_no_worker_neither_hangs_nor_kills_the_command() {

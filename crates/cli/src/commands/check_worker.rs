@@ -54,6 +54,7 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
     let checks = match checks {
         Ok(checks) => checks,
         Err(CheckError::Interrupted) => return Ok(ExitStatus::Interrupted),
+        Err(CheckError::Model(error)) => return Err(anyhow!(error)),
         Err(error) => return Err(anyhow!("{}: {error}", command.program.display())),
     };
     let lines: String = checks.iter().map(line).chain([summary(&checks)]).collect();

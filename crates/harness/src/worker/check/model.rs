@@ -1,16 +1,15 @@
 //! The model of a check: a tiny checkpoint of seeded weights, in a temporary folder.
 
-use std::path::PathBuf;
-
 use llama::{LlamaConfig, Weights, write_checkpoint};
 use protocol::{ModelSource, Precision};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::Model;
 
 /// A checkpoint that is removed with this value.
 pub(super) struct TinyModel {
-    dir: PathBuf,
+    _dir: TempDir,
     pub(super) model: Model,
 }
 
@@ -26,18 +25,22 @@ impl TinyModel {
             "num_attention_heads": 8, "num_key_value_heads": 2, "max_position_embeddings": 256,
         });
         let config = LlamaConfig::from_json(&config, "the tiny model").map_err(|error| error.to_string())?;
-        let dir = std::env::temp_dir().join(format!("llama2-bench-check-{}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let source = ModelSource::Checkpoint { dir: dir.clone() };
-        let tiny = Self { dir, model: Model { name: "tiny".into(), source, config } };
-        write_checkpoint(&Weights::seeded(tiny.model.config.clone(), 0), precision, &tiny.dir)
+        let dir = tempfile::Builder::new().prefix("llama2-bench-check-").tempdir();
+        let dir = dir.map_err(|error| format!("the temporary folder: {error}"))?;
+        write_checkpoint(&Weights::seeded(config.clone(), 0), precision, dir.path())
             .map_err(|error| error.to_string())?;
-        Ok(tiny)
+        let source = ModelSource::Checkpoint { dir: dir.path().to_path_buf() };
+        Ok(Self { _dir: dir, model: Model { name: "tiny".into(), source, config } })
     }
 }
 
-impl Drop for TinyModel {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_model_has_a_folder_of_its_own() {
+        let models = [(); 2].map(|()| TinyModel::write(Precision::Fp32).unwrap());
+        assert_ne!(models[0].model.source, models[1].model.source);
     }
 }
