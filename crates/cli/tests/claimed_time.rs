@@ -67,6 +67,25 @@ fn end(arguments: [&str; 3]) -> (Option<(FailureKind, Option<Phase>, String)>, S
     (failure, String::from_utf8(output.stderr).unwrap())
 }
 
+/// The outcome of the check of [`WORKER`]'s claims with these arguments.
+fn outcome_of_check(arguments: [&str; 3]) -> String {
+    let place = Place::new();
+    place.write("worker.py", WORKER);
+    let check = ["check-worker", "--format", "json", "python3", "worker.py"];
+    let output = place.bench(&check).args(arguments).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = "accounts for the time that passes";
+    let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();
+    check["outcome"].as_str().unwrap().to_owned()
+}
+
+/// The time before the warm-ups is several times that of all forwards of a short request.
+#[test]
+fn a_check_finds_false_claims_behind_time_that_passes_beside_the_forwards() {
+    assert_eq!(outcome_of_check(["0.1", "0.1", "0.25"]), "failed");
+    assert_eq!(outcome_of_check(["1", "1", "0.25"]), "ok");
+}
+
 #[test]
 fn a_worker_that_claims_a_tenth_of_its_time_is_failed() {
     for (arguments, expected) in [
@@ -88,7 +107,7 @@ fn a_worker_that_claims_a_tenth_of_its_time_is_failed() {
 #[test]
 fn an_honest_worker_is_believed_however_long_it_takes_before_its_warm_ups() {
     assert_eq!(end(["1", "1", "0"]).0, None);
-    let (failure, stderr) = end(["1", "1", "0.4"]);
+    let (failure, stderr) = end(["1", "1", "0.25"]);
     assert_eq!(failure, None);
     // It could not be told from a wrong clock at first.
     assert!(stderr.contains("measuring once more with a different number of forwards"), "{stderr}");

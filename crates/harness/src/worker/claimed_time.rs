@@ -184,6 +184,13 @@ impl CellTimes {
         spans.into_iter().filter(is_unexplained).map(Unexplained).collect()
     }
 
+    /// The seconds of prompt and decode by the harness's clock, from the end of their warm-ups; of both together where no line says that
+    /// decode begins.
+    pub(crate) fn phase_seconds(&self, measured: &Measured) -> [f64; 2] {
+        let spans = self.spans(measured);
+        [spans.first(), spans.last()].map(|span| span.map_or(0.0, |span| span.passed))
+    }
+
     fn spans(&self, measured: &Measured) -> Vec<Span> {
         let begun = Marks::at(self.asked, 0);
         let prompt = self.prompt.as_ref().unwrap_or(&begun);

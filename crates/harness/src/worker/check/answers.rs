@@ -6,6 +6,7 @@ use protocol::{Generated, MeasureRequest, Measured, Phase, Procedure, Progress};
 
 use crate::worker::check::examiner::Verdict;
 use crate::worker::process::{PLAIN_REPLY, name};
+use crate::worker::requests::{check_claimed_time, measure_with};
 use crate::{Worker, WorkerEnd, WorkerError};
 
 /// Decode forwards of a generation.
@@ -16,8 +17,9 @@ pub(super) const PROCEDURE: Procedure =
 const BATCH_SIZE: u32 = 2;
 const PROMPT_LENGTH: u32 = 8;
 /// How long the forwards of each phase should take where the time that passes is compared with the latencies.
-const CLAIMED: Duration = Duration::from_millis(250);
-const MOST_RUNS: f64 = 5000.0;
+const CLAIMED_SECONDS: f64 = 0.25;
+/// A phase of more runs is not repeated with more.
+const MOST_RUNS: u32 = 2000;
 
 /// A worker may say more than this each second only where a phase or its warm-ups begin or end.
 const LINES_A_SECOND: f64 = 10.0;
@@ -33,17 +35,40 @@ pub(super) fn measure_request(vocab_size: usize) -> MeasureRequest {
     }
 }
 
-/// The same cell with so many forwards that its phases last long enough to be timed from outside, where `passed` is the time it took.
-pub(super) fn longer_request(request: &MeasureRequest, passed: Duration) -> MeasureRequest {
-    let forwards = PROCEDURE.warmup_runs * 2
-        + PROCEDURE.prompt_runs
-        + PROCEDURE.generations * (1 + GENERATION_LENGTH)
-        + 1;
-    let each = passed.as_secs_f64() / f64::from(forwards);
-    let runs = (CLAIMED.as_secs_f64() / each).clamp(f64::from(PROCEDURE.prompt_runs), MOST_RUNS);
-    let generations = (runs / f64::from(1 + GENERATION_LENGTH)).max(1.0) as u32;
-    let procedure = Procedure { prompt_runs: runs as u32, generations, ..PROCEDURE };
-    MeasureRequest { procedure, ..request.clone() }
+/// Measures with ever more forwards until those of both phases last long enough to be timed from outside, then compares the time that passes
+/// with the latencies. A phase may take long beside its forwards: what counts is how much longer than with the fewest it lasts.
+pub(super) fn check_claims(worker: &mut Worker, request: &MeasureRequest) -> Result<Verdict, WorkerError> {
+    let with = |procedure| MeasureRequest { procedure, ..request.clone() };
+    let fewest = Procedure { prompt_runs: 1, generations: 1, ..PROCEDURE };
+    let fewest = MeasureRequest { generation_length: 2, ..with(fewest) };
+    let (measured, times) = measure_with(worker, &fewest, &mut |_| ())?;
+    let least = times.phase_seconds(&measured);
+    let mut procedure = PROCEDURE;
+    loop {
+        let request = with(procedure);
+        let (measured, times) = measure_with(worker, &request, &mut |_| ())?;
+        let seconds = times.phase_seconds(&measured);
+        // How many times as many runs would do.
+        let factor =
+            |phase: usize| least[phase].max(CLAIMED_SECONDS) / (seconds[phase] - least[phase]).max(1e-9);
+        match [factor(0), factor(1)] {
+            [..=1.0, ..=1.0] => {
+                return check_claimed_time(worker, 1, &request, (&measured, &times), &mut |_| ())
+                    .map(|()| Verdict::Ok);
+            }
+            _ if procedure.prompt_runs.max(procedure.generations) > MOST_RUNS => {
+                return Ok(Verdict::Skipped("its forwards are too short to be timed from outside".into()));
+            }
+            [prompt, decode] => {
+                let more = |runs: u32, factor: f64| match factor {
+                    ..=1.0 => runs,
+                    _ => (f64::from(runs) * (1.2 * factor).min(4.0)).ceil() as u32,
+                };
+                procedure.prompt_runs = more(procedure.prompt_runs, prompt);
+                procedure.generations = more(procedure.generations, decode);
+            }
+        }
+    }
 }
 
 /// Asks what must be refused.

@@ -15,13 +15,13 @@ use protocol::{
 
 use crate::sweep::setup::why_unusable;
 use crate::worker::check::answers::{
-    GENERATION_LENGTH, Lines, PROCEDURE, check_lines, check_tokens, check_tokens_sha256, check_warm_up_lines,
-    longer_request, measure_request, refused,
+    GENERATION_LENGTH, Lines, PROCEDURE, check_claims, check_lines, check_tokens, check_tokens_sha256,
+    check_warm_up_lines, measure_request, refused,
 };
 use crate::worker::check::examiner::{Examiner, Needs, Verdict};
 use crate::worker::check::model::TinyModel;
 use crate::worker::process::{PLAIN_REPLY, line_of, name};
-use crate::worker::requests::{check_claimed_time, generate_with, measure_with};
+use crate::worker::requests::{generate_with, measure_with};
 use crate::{EngineCommand, Limits, Model, WorkerEnd, WorkerError, WorkerProcesses, classify};
 
 /// What a worker is checked with.
@@ -243,13 +243,9 @@ fn check_measure(
         Some(_) if hello.virtual_clock => {
             examiner.conclude(&rules::CLAIMED_TIME, Err("the worker's hello says virtual_clock"));
         }
-        Some((_, lines)) => {
-            let request = longer_request(&request, lines.passed);
-            examiner.check(&rules::CLAIMED_TIME, Needs::Model, &mut |worker| {
-                let (measured, times) = measure_with(worker, &request, &mut |_| ())?;
-                check_claimed_time(worker, 1, &request, (&measured, &times), &mut |_| ())?;
-                Ok(Verdict::Ok)
-            })?;
+        Some(_) => {
+            examiner
+                .check(&rules::CLAIMED_TIME, Needs::Model, &mut |worker| check_claims(worker, &request))?;
         }
     }
     let procedure = Procedure { until: Some(0.5), min_runs: 2, ..PROCEDURE };
