@@ -110,6 +110,35 @@ fn the_workers_that_need_no_runtime_pass_every_check() {
     }
 }
 
+/// The checks that fail where `script` of sh runs the mock, as `"$@"`.
+fn failed_behind(script: &str, timeout_seconds: &str) -> Vec<String> {
+    let place = Place::new();
+    place.write("worker.sh", script);
+    let arguments = ["--format", "json", "--timeout-seconds", timeout_seconds, "/bin/sh", "worker.sh"];
+    let mut command = check_worker(&place, &arguments);
+    let output = command.arg(worker("llama2-bench-mock")).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["outcome"] == "failed")
+        .map(|check| check["name"].as_str().unwrap().into())
+        .collect()
+}
+
+#[test]
+fn a_line_that_nobody_asked_for_fails_no_other_check() {
+    for more in ["$line", "oops"] {
+        let script = format!(
+            r#""$@" | while read -r line; do
+    echo "$line"
+    case $line in *'"reply":"loaded"'*) echo "{more}";; esac
+done
+"#
+        );
+        assert_eq!(failed_behind(&script, "60"), ["says nothing between requests"], "{more}");
+    }
+}
+
 #[test]
 fn a_device_that_the_worker_does_not_have_is_refused() {
     let place = Place::new();

@@ -108,7 +108,7 @@ fn strange_workers_are_rows_too() {
         (
             format!("{load}; read measure; echo '{{\"reply\":\"loaded\",\"weights_bytes\":1}}'"),
             Some(FailureKind::Failed),
-            "expected measured",
+            "expected measured, found loaded",
         ),
         (
             format!(

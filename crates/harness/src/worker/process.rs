@@ -40,6 +40,10 @@ pub(crate) const PLAIN_REPLY: usize = 1 << 20;
 /// How often a waiting harness checks whether the user asked to stop.
 const INTERRUPT_PERIOD: Duration = Duration::from_millis(200);
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a line without a request is waited for, and how many are read.
+const UNASKED_PERIOD: Duration = Duration::from_millis(20);
+const MOST_UNASKED: usize = 100;
+const AFTER_SHUTDOWN: &str = "it sent something after the request to shut down";
 /// Time limit of a guard, which has killed everything long before.
 const GUARD_DEADLINE: Duration = Duration::from_secs(30);
 /// Time limit of a process that closed its pipe: it may have much memory to unmap, or a device to close.
@@ -71,6 +75,8 @@ pub struct Worker {
     /// Whether it sent anything valid since the last request.
     is_heard: bool,
     reaped: bool,
+    /// The first line that it sent without a request, or that can't be the answer.
+    pub(super) unasked: Option<String>,
     /// The number of its ranks.
     world_size: u32,
     /// Its description of itself.
@@ -119,6 +125,7 @@ impl Worker {
             answers: 0,
             is_heard: false,
             reaped: false,
+            unasked: None,
             world_size: ranks.world_size,
             hello: Hello::default(),
         };
@@ -156,13 +163,22 @@ impl Worker {
         progress: &mut dyn FnMut(&Progress, Instant),
     ) -> Result<(Reply, Instant), WorkerError> {
         let phase = if matches!(request, Request::Load(_)) { Phase::Load } else { Phase::Prompt };
-        self.ask_line(line_of(request), phase, longest, progress)
+        let answer = match request {
+            Request::Load(_) => "loaded",
+            Request::Measure(_) => "measured",
+            Request::Generate(_) => "generated",
+            Request::Peaks(_) => "peaks",
+            Request::Profile(_) => "profiled",
+            Request::Shutdown => "nothing",
+        };
+        self.ask_line(line_of(request), answer, phase, longest, progress)
     }
 
-    /// Asks with this line, which need not be a request.
+    /// Asks with this line, which need not be a request. A reply that is neither `answer` nor `failed` is no answer to it.
     pub(super) fn ask_line(
         &mut self,
         line: Vec<u8>,
+        answer: &str,
         phase: Phase,
         longest: usize,
         progress: &mut dyn FnMut(&Progress, Instant),
@@ -174,9 +190,16 @@ impl Worker {
         self.check_silence(phase)?;
         self.longest_line.store(longest, Ordering::Relaxed);
         self.send(line);
-        let answer = self.receive(Deadline::Request, self.limits.request, phase, progress)?;
+        let reply = self.receive(Deadline::Request, self.limits.request, phase, progress)?;
+        let found = name(&reply.0);
+        if found != answer && found != "failed" {
+            let what = format!("expected {answer}, found {found}");
+            self.unasked.get_or_insert(unrequested(&reply.0));
+            return Err(self.end(phase, Some(WorkerEnd::Garbage(what))));
+        }
+        self.is_heard = true;
         self.answers += 1;
-        match answer {
+        match reply {
             (Reply::Failed(failure), _) => {
                 if self.world_size > 1 {
                     // The ranks may be at different places, so they can't be asked again.
@@ -193,9 +216,7 @@ impl Worker {
         while let Ok(line) = self.lines.try_recv() {
             let end = match line {
                 Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => continue,
-                Line::Reply(reply, _) => {
-                    Some(WorkerEnd::Garbage(format!("an unrequested reply ({})", name(&reply))))
-                }
+                Line::Reply(reply, _) => Some(WorkerEnd::Garbage(unrequested(&reply))),
                 Line::Garbage(what) => Some(WorkerEnd::Garbage(what)),
                 Line::Torn => {
                     self.torn_line = true;
@@ -205,6 +226,23 @@ impl Worker {
             return Err(self.end(phase, end));
         }
         Ok(())
+    }
+
+    /// Reads what came without a request, so that the next answer belongs to its question. The first line stays in [`unasked`](Self::unasked).
+    pub(super) fn hear_unasked(&mut self) {
+        for _ in 0..MOST_UNASKED {
+            match self.lines.recv_timeout(UNASKED_PERIOD) {
+                Ok(Line::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(Line::Reply(reply, _)) => {
+                    self.unasked.get_or_insert(unrequested(&reply));
+                }
+                Ok(Line::Garbage(what)) => {
+                    self.unasked.get_or_insert(what);
+                }
+                Ok(Line::Torn) => self.torn_line = true,
+                Err(_) => return,
+            }
+        }
     }
 
     /// Shuts the worker down, and kills it if it does not end. Returns evidence of an unclean end.
@@ -223,11 +261,12 @@ impl Worker {
         self.requests = None;
         let limit = SHUTDOWN_DEADLINE.min(self.limits.request);
         let deadline = Instant::now() + limit;
-        let mut said = false;
+        let mut said = 0;
         let end = loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Line::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
-                Ok(_) => said = true,
+                Ok(_) if said == MOST_UNASKED => break Some(WorkerEnd::Garbage(AFTER_SHUTDOWN.into())),
+                Ok(_) => said += 1,
                 Err(RecvTimeoutError::Disconnected) => break None,
                 Err(RecvTimeoutError::Timeout) => break Some(WorkerEnd::TimedOut(Deadline::Shutdown, limit)),
             }
@@ -238,10 +277,9 @@ impl Worker {
             {
                 Err(evidence)
             }
-            _ if said => Err(Box::new(Evidence::of(
-                Phase::Decode,
-                WorkerEnd::Garbage("it sent something after the request to shut down".into()),
-            ))),
+            _ if said > 0 => {
+                Err(Box::new(Evidence::of(Phase::Decode, WorkerEnd::Garbage(AFTER_SHUTDOWN.into()))))
+            }
             _ => Ok(()),
         }
     }
@@ -297,10 +335,7 @@ impl Worker {
                         phase = update.phase;
                         progress(&update, read_at);
                     }
-                    reply => {
-                        self.is_heard = true;
-                        return Ok((reply, read_at));
-                    }
+                    reply => return Ok((reply, read_at)),
                 },
                 Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
                 Ok(Line::Torn) => {
@@ -445,6 +480,10 @@ pub(super) fn line_of(request: &Request) -> Vec<u8> {
     let mut line = serde_json::to_vec(request).expect("a request is plain JSON");
     line.push(b'\n');
     line
+}
+
+fn unrequested(reply: &Reply) -> String {
+    format!("an unrequested reply ({})", name(reply))
 }
 
 /// The word that a reply has on the pipe.

@@ -45,6 +45,7 @@ pub(super) fn check_claims(worker: &mut Worker, request: &MeasureRequest) -> Res
     let least = times.phase_seconds(&measured);
     let mut procedure = PROCEDURE;
     loop {
+        worker.hear_unasked();
         let request = with(procedure);
         let (measured, times) = measure_with(worker, &request, &mut |_| ())?;
         let seconds = times.phase_seconds(&measured);
@@ -71,10 +72,11 @@ pub(super) fn check_claims(worker: &mut Worker, request: &MeasureRequest) -> Res
     }
 }
 
-/// Asks what must be refused.
-pub(super) fn refused(worker: &mut Worker, line: Vec<u8>) -> Result<Verdict, WorkerError> {
+/// Asks what must be refused; `answer` is the reply to such a request if it is not.
+pub(super) fn refused(worker: &mut Worker, line: Vec<u8>, answer: &str) -> Result<Verdict, WorkerError> {
     let mut said = None;
-    let answer = worker.ask_line(line, Phase::Load, PLAIN_REPLY, &mut |update, _| said = Some(update.phase));
+    let mut progress = |update: &Progress, _| said = Some(update.phase);
+    let answer = worker.ask_line(line, answer, Phase::Load, PLAIN_REPLY, &mut progress);
     match answer {
         Ok((reply, _)) => Ok(Verdict::Wrong(format!("the answer {}", name(&reply)))),
         Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => {

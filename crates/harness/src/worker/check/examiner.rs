@@ -93,21 +93,31 @@ impl<'a> Examiner<'a> {
 
     /// Asks a worker, and keeps what came of it. A worker that broke the protocol before it took the request up is asked again, as in a run.
     pub(super) fn check(&mut self, rule: &Rule, needs: Needs<'_>, body: Body<'_>) -> Result<(), CheckError> {
-        let first = self.ask(needs, body);
+        let (first, unasked) = self.ask(needs, body);
+        let is_out_of_step = |end: &WorkerEnd| unasked.is_some() && matches!(end, WorkerEnd::Garbage(_));
         let verdict = match first {
-            Err(WorkerError::Evidence(evidence)) if evidence.is_not_taken_up => {
-                let again = self.ask(needs, body);
-                if again.is_ok() {
-                    let what = format!("{} (before \"{}\")", classify(&evidence).error, rule.name);
-                    self.unasked.get_or_insert(what);
-                }
+            Err(WorkerError::Evidence(evidence))
+                if evidence.is_not_taken_up || is_out_of_step(&evidence.end) =>
+            {
+                let (again, unasked_again) = self.ask(needs, body);
+                let ended = again.is_ok().then(|| classify(&evidence).error);
+                self.keep_unasked(unasked.or(unasked_again).or(ended), rule);
                 again
             }
-            first => first,
+            first => {
+                self.keep_unasked(unasked, rule);
+                first
+            }
         };
         let verdict = self.judge(verdict)?;
         self.conclude(rule, Ok(verdict));
         Ok(())
+    }
+
+    /// Keeps the first of what came without a request, before the check of a rule.
+    fn keep_unasked(&mut self, what: Option<String>, rule: &Rule) {
+        let what = what.map(|what| format!("{what} (before \"{}\")", rule.name));
+        self.unasked = self.unasked.take().or(what);
     }
 
     /// Loads the model of the checks that need one.
@@ -125,6 +135,11 @@ impl<'a> Examiner<'a> {
 
     /// Checks shutdown, and says what came between requests.
     pub(super) fn end(&mut self) -> Result<(), CheckError> {
+        if let Some(worker) = &mut self.worker {
+            worker.hear_unasked();
+            let unasked = worker.unasked.take();
+            self.keep_unasked(unasked, &rules::SHUTDOWN);
+        }
         let silence = self.unasked.take().map_or(Verdict::Ok, Verdict::Wrong);
         self.conclude(&rules::SILENCE, Ok(silence));
         self.check_end(&rules::SHUTDOWN, true)
@@ -135,7 +150,9 @@ impl<'a> Examiner<'a> {
         let needs = if self.load.is_some() { Needs::Model } else { Needs::FreshWorker };
         let verdict = match self.ready(needs) {
             Ok(None) => {
-                let worker = self.worker.take().expect("a worker is ready");
+                let mut worker = self.worker.take().expect("a worker is ready");
+                worker.hear_unasked();
+                self.keep_unasked(worker.unasked.take(), rule);
                 worker.finish(is_told).map(|()| Verdict::Ok).map_err(WorkerError::Evidence)
             }
             Ok(Some(why)) => Ok(Verdict::Skipped(why)),
@@ -163,21 +180,27 @@ impl<'a> Examiner<'a> {
         self.checks.last().is_some_and(|check| check.outcome == CheckOutcome::Ok)
     }
 
-    fn ask(&mut self, needs: Needs<'_>, body: Body<'_>) -> Result<Verdict, WorkerError> {
-        if let Some(why) = self.ready(needs)? {
-            return Ok(Verdict::Skipped(why));
+    /// The verdict, and what came without a request.
+    fn ask(&mut self, needs: Needs<'_>, body: Body<'_>) -> (Result<Verdict, WorkerError>, Option<String>) {
+        match self.ready(needs) {
+            Ok(None) => {}
+            Ok(Some(why)) => return (Ok(Verdict::Skipped(why)), None),
+            Err(error) => return (Err(error), None),
         }
         let worker = self.worker.as_mut().expect("a worker is ready");
+        worker.hear_unasked();
         let verdict = body(worker);
+        let unasked = worker.unasked.take();
         let goes_on = match &verdict {
-            Ok(_) => true,
+            // A wrong answer may belong to another question, and the right one still come.
+            Ok(verdict) => !matches!(verdict, Verdict::Wrong(_)),
             Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => true,
             Err(_) => false,
         };
         if !goes_on || matches!(needs, Needs::Ranks(_)) {
             self.drop_worker();
         }
-        verdict
+        (verdict, unasked)
     }
 
     /// Makes a worker ready; the reason where none can be.
