@@ -140,6 +140,11 @@ done
 }
 
 #[test]
+fn a_worker_may_take_longer_to_end_than_a_request() {
+    assert_eq!(failed_behind("\"$@\"\nsleep 4\n", "3"), Vec::<String>::new());
+}
+
+#[test]
 fn a_device_that_the_worker_does_not_have_is_refused() {
     let place = Place::new();
     let message = "cuda:0 can't be used: it has no such device\n";

@@ -245,6 +245,11 @@ impl Worker {
         }
     }
 
+    /// Lets the worker end in its own time, whatever a request may take.
+    pub(super) fn allow_time_to_end(&mut self) {
+        self.limits.request = self.limits.request.max(SHUTDOWN_DEADLINE);
+    }
+
     /// Shuts the worker down, and kills it if it does not end. Returns evidence of an unclean end.
     pub fn shutdown(self) -> Result<(), Box<Evidence>> {
         self.finish(true)

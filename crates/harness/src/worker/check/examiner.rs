@@ -153,6 +153,7 @@ impl<'a> Examiner<'a> {
                 let mut worker = self.worker.take().expect("a worker is ready");
                 worker.hear_unasked();
                 self.keep_unasked(worker.unasked.take(), rule);
+                worker.allow_time_to_end();
                 worker.finish(is_told).map(|()| Verdict::Ok).map_err(WorkerError::Evidence)
             }
             Ok(Some(why)) => Ok(Verdict::Skipped(why)),
