@@ -78,7 +78,7 @@ fn a_worker_that_is_not_there_names_the_command_to_run() {
         .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
         .assert()
         .code(2)
-        .stderr("error: engine gone: no program llama2-bench-gone: run `make build`\n");
+        .stderr("error: engine gone: llama2-bench-gone: no such program: run `make build`\n");
     assert!(!place.path("runs").exists());
 }
 

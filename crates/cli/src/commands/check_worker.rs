@@ -55,7 +55,11 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
         Ok(checks) => checks,
         Err(CheckError::Interrupted) => return Ok(ExitStatus::Interrupted),
         Err(CheckError::Model(error)) => return Err(anyhow!(error)),
-        Err(error) => return Err(anyhow!("{}: {error}", command.program.display())),
+        Err(error) => {
+            let (program, error) = (command.program.display().to_string(), error.to_string());
+            let error = error.strip_prefix(&format!("{program}: ")).unwrap_or(&error);
+            return Err(anyhow!("{program}: {error}"));
+        }
     };
     let lines: String = checks.iter().map(line).chain([summary(&checks)]).collect();
     let json = results::escaped_json(&format!("{:#}\n", report(&command, &checks)));

@@ -82,9 +82,12 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
     unsafe { worker.pre_exec(move || restrain(me, memory)) };
     let worker = worker.spawn().map_err(|error| {
         remove(scratch.as_deref());
-        let program = program.display();
+        let program = program.to_string_lossy();
         match error.kind() {
-            std::io::ErrorKind::NotFound => format!("no program {program}: run `make build`"),
+            std::io::ErrorKind::NotFound if is_ours(&program) => {
+                format!("{program}: no such program: run `make build`")
+            }
+            std::io::ErrorKind::NotFound => format!("{program}: no such program"),
             _ => format!("{program}: {error}"),
         }
     })?;
@@ -94,6 +97,11 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
     let status = kill_all(worker);
     remove(scratch.as_deref());
     Ok(end_like(status))
+}
+
+/// Whether a program is one of those that `make build` makes.
+fn is_ours(program: &str) -> bool {
+    program.rsplit('/').next().is_some_and(|name| name.starts_with("llama2-bench-"))
 }
 
 /// Removes what a killed launcher has left.
