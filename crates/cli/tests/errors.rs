@@ -23,7 +23,7 @@ fn malformed_sweeps() {
         ),
         (
             MOCK.replace("256]", "1900]"),
-            "sweep.toml:5: prompt_lengths: prompt_length 1900 and generation_length 256 need 2156 positions: llama2-15m has 2048 (max_position_embeddings)",
+            "sweep.toml:5: prompt_lengths: prompt length 1900 and generation length 256 need 2156 positions: llama2-15m has 2048 (max_position_embeddings)",
         ),
         (
             MOCK.replace("[\"mock\"]", "[\"llama-cpp\"]"),
@@ -80,7 +80,7 @@ fn missing_files_and_bad_flags() {
     refused(
         &place,
         &["run", "--prompt-length", "4000"],
-        "--prompt-length: prompt_length 4000 and generation_length 256 need 4256 positions: llama2-15m has 2048 (max_position_embeddings)",
+        "--prompt-length: prompt length 4000 and generation length 256 need 4256 positions: llama2-15m has 2048 (max_position_embeddings)",
     );
     refused(
         &place,

@@ -191,7 +191,7 @@ fn deadlines_of_phases_end_them() {
     }
     let place = Place::new();
     place.bench(&["run", "--phase-timeout", "warmup=1"]).assert().code(2).stderr(starts_with(
-        "error: --phase-timeout: expected KEY=VALUE with a KEY of load, prompt, decode, found \"warmup=1\"",
+        "error: --phase-timeout: expected PHASE=SECONDS, where PHASE is load, prompt or decode, found \"warmup=1\"",
     ));
     place
         .bench(&["run", "--phase-timeout", "load=-1"])

@@ -85,5 +85,5 @@ fn until_is_a_flag_and_part_of_the_procedure() {
         .bench(&flags("b", &["--min-runs", "7"]))
         .assert()
         .code(2)
-        .stderr(contains("--min-runs: needs until"));
+        .stderr(contains("--min-runs: needs --until"));
 }

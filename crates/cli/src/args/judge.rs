@@ -111,14 +111,10 @@ impl JudgeArgs {
         &self.outputs
     }
 
-    /// Whether any flag of a comparison was given; `--format` is every command's.
-    pub(crate) fn is_given(&self) -> bool {
-        let Self { thresholds, allow_drift, allow_missing, inconclusive, provisional, outputs: _ } = self;
-        !thresholds.is_empty()
-            || *allow_drift
-            || *allow_missing
-            || inconclusive.is_some()
-            || provisional.is_some()
+    /// The first flag of a comparison that was given; `--format` is every command's.
+    pub(crate) fn first_given(&self) -> Option<String> {
+        let pairs = self.words().into_iter().map(|[flag, _]| flag);
+        pairs.chain(self.switches()).find(|flag| flag != "--format")
     }
 }
 

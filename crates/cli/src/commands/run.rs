@@ -67,11 +67,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
     if against::is_asked_for(args) {
         return against::run(args);
     }
-    ensure!(
-        args.list || (!args.judge.is_given() && confirm::budget(args).is_none()),
-        "--threshold, --allow-drift, --allow-missing, --inconclusive, --provisional, --budget and --until-clear need a comparison: \
-         give its baseline with --against"
-    );
+    let budget =
+        || confirm::budget(args).map(|_| if args.until_clear { "--until-clear" } else { "--budget" }.into());
+    if let Some(flag) = args.judge.first_given().or_else(budget) {
+        bail!("{flag}: needs a comparison: give its baseline with --against");
+    }
     let mut flags = args.measure.keys();
     let mut selection = Selection::default();
     let engines_args = &args.measure.setup.engines;

@@ -94,7 +94,7 @@ layer! {
         /// Order of cells.
         ///
         /// shuffled: by the seed, so that heat and memory do not follow size.
-        /// table: as in the table; the default with prune_oom.
+        /// table: as in the table; the default with --prune-oom.
         pub order: Option<Setting<CellOrder>> = Spec::flag(PROCEDURE, "order", "shuffled|table").default("\"shuffled\""),
         /// When to measure peaks.
         ///
@@ -160,12 +160,12 @@ layer! {
         pub prompt_runs: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "prompt-runs", "N").default("100"),
         /// Timed generations [default: 1].
         ///
-        /// With `until`, the default is --prompt-runs.
+        /// With --until, the default is --prompt-runs.
         pub generations: Option<Setting<Whole<1>>> = Spec::flag(PROCEDURE, "generations", "N"),
         /// Stop at this precision, e.g. 0.5%.
         ///
         /// A cell's prefills and generations stop once the 95 % interval of the mean is within this share.
-        /// Times no more than --prompt-runs prefills, and as many generations unless `generations` is set.
+        /// Times no more than --prompt-runs prefills, and as many generations unless --generations is set.
         pub until: Option<Setting<Percentage>> = Spec::flag(PROCEDURE, "until", "SHARE"),
         /// Fewest runs with --until [default: 5].
         ///

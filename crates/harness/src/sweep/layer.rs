@@ -350,7 +350,11 @@ pub(crate) fn set_pairs(
 ) -> Result<(), SettingsError> {
     for word in words {
         let Some((key, value)) = word.split_once('=').filter(|(key, _)| known.contains(key)) else {
-            let what = format!("expected KEY=VALUE with a KEY of {}, found \"{word}\"", known.join(", "));
+            let (last, first) = known.split_last().unwrap_or((&"", &[]));
+            let what = format!(
+                "expected PHASE=SECONDS, where PHASE is {} or {last}, found \"{word}\"",
+                first.join(", ")
+            );
             return Err(Origin::flag(flag).error(what));
         };
         layer.set(key, &format!("{flag} {key}"), &[value.into()])?;

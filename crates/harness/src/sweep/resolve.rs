@@ -267,12 +267,12 @@ fn read_procedure(keys: &ProcedureKeys) -> Result<Procedure, SettingsError> {
         (None, None) => 0,
         (None, Some(_)) => MIN_RUNS,
         (Some(min_runs), None) => {
-            return Err(
-                min_runs.error("needs until (such as until = \"0.5%\"): without it, every run is measured")
-            );
+            let until = min_runs.origin.key("until");
+            return Err(min_runs.error(format!("needs {until}: without it, every run is measured")));
         }
         (Some(min_runs), Some(_)) if min_runs.value.0 > prompt_runs => {
-            let what = format!("{} is more than the {prompt_runs} of prompt_runs", min_runs.value.0);
+            let prefills = min_runs.origin.key("prompt_runs");
+            let what = format!("{} is more than the {prompt_runs} of {prefills}", min_runs.value.0);
             return Err(min_runs.error(what));
         }
         (Some(min_runs), Some(_)) => min_runs.value.0,
@@ -309,7 +309,7 @@ fn check_context(models: &[Model], lengths: &[u32], generation: u32) -> Result<(
         let context = model.config.max_position_embeddings as u64;
         if positions > context {
             return Err(format!(
-                "prompt_length {longest} and generation_length {generation} need {positions} positions: \
+                "prompt length {longest} and generation length {generation} need {positions} positions: \
                  {} has {}",
                 model.name,
                 model.config.context()
@@ -335,7 +335,7 @@ fn check_tokens(batch_sizes: &[u32], lengths: &[u32]) -> Result<(), String> {
     let most = |sizes: &[u32]| u64::from(sizes.iter().copied().max().unwrap_or(0));
     let tokens = most(batch_sizes) * most(lengths);
     if tokens > MOST {
-        return Err(format!("batch_size × prompt_length: expected at most {MOST} tokens, found {tokens}"));
+        return Err(format!("batch size × prompt length: expected at most {MOST} tokens, found {tokens}"));
     }
     Ok(())
 }
@@ -347,7 +347,7 @@ fn check_figures(procedure: &Procedure, generation_length: u32) -> Result<(), St
     let figures = of_generations + u64::from(procedure.prompt_runs);
     if figures > MOST {
         return Err(format!(
-            "prompt_runs + generations × (generation_length + 2): expected at most {MOST} figures of a cell, found {figures}: \
+            "prompt runs + generations × (generation length + 2): expected at most {MOST} figures of a cell, found {figures}: \
              replicates are records of their own"
         ));
     }

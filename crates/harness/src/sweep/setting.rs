@@ -51,6 +51,11 @@ impl Origin {
         self.folder.as_deref().unwrap_or(Path::new(""))
     }
 
+    /// A key as its flag where this is one: `--world-size` for `world_size`.
+    pub(crate) fn key(&self, key: &str) -> String {
+        if self.is_flag() { format!("--{}", key.replace('_', "-")) } else { key.into() }
+    }
+
     pub(crate) fn is_flag(&self) -> bool {
         self.folder.is_none()
     }

@@ -143,14 +143,20 @@ impl Setup {
     /// Refuses keys that exclude each other.
     fn check(self) -> Result<Self, SettingsError> {
         let error = |key, what: &str| Err(self.error(key, what.into()));
+        let called = |of: &str, key: &str| {
+            self.origins.0.get(of).map_or_else(|| key.to_owned(), |origin| origin.key(key))
+        };
         if self.one_rank && self.ranks.is_one() {
-            return error(ONE_RANK, "needs a world_size above 1, of which rank 0 is measured");
+            let size = called(ONE_RANK, WORLD_SIZE);
+            return error(ONE_RANK, &format!("needs a {size} above 1, of which rank 0 is measured"));
         }
         if self.one_rank && self.ranks.hostfile.is_some() {
-            return error(ONE_RANK, "a single rank runs on this machine: leave `hostfile` out");
+            let file = called(ONE_RANK, "hostfile");
+            return error(ONE_RANK, &format!("a single rank runs on this machine: leave {file} out"));
         }
         if self.device_memory_limit.is_some() && self.device == Device::Cpu {
-            return error(DEVICE_MEMORY_LIMIT, "device cpu has no memory of its own: use memory_limit");
+            let limit = called(DEVICE_MEMORY_LIMIT, MEMORY_LIMIT);
+            return error(DEVICE_MEMORY_LIMIT, &format!("device cpu has no memory of its own: use {limit}"));
         }
         Ok(self)
     }
@@ -216,7 +222,7 @@ impl Setup {
     pub(crate) fn check_collectives(&self, collectives: bool) -> Result<(), SettingsError> {
         if self.one_rank && collectives {
             return Err(
-                self.error(ONE_RANK, "a single rank has no collectives: leave `collectives` out".into())
+                self.error(ONE_RANK, "a single rank has no collectives: leave its measurement out".into())
             );
         }
         Ok(())

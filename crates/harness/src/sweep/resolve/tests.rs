@@ -160,10 +160,10 @@ fn one_cell_is_left_of_a_sweep_of_any_cells() {
     assert_eq!((&sweep.batch_sizes[..], &sweep.prompt_lengths[..]), (&[3][..], &[7][..]));
     let refused = |cell| sweep.clone().narrow_to(cell, "--profile").unwrap_err().to_string();
     assert!(
-        refused(cell(1, 1900)).starts_with("--profile: prompt_length 1900 and generation_length 256 need")
+        refused(cell(1, 1900)).starts_with("--profile: prompt length 1900 and generation length 256 need")
     );
     assert!(
-        refused(cell(1 << 20, 64)).starts_with("--profile: batch_size × prompt_length: expected at most")
+        refused(cell(1 << 20, 64)).starts_with("--profile: batch size × prompt length: expected at most")
     );
 }
 
@@ -188,7 +188,7 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
         ),
         (
             "prompt_lengths = [2000]",
-            "a.toml:6: prompt_lengths: prompt_length 2000 and generation_length 256 need 2256 positions: llama2-15m has 2048 (max_position_embeddings)",
+            "a.toml:6: prompt_lengths: prompt length 2000 and generation length 256 need 2256 positions: llama2-15m has 2048 (max_position_embeddings)",
         ),
         ("generation_length = 0", "a.toml:7: generation_length: expected a whole number from 1, found 0"),
         ("models = [\"llama-7b\"]", "a.toml:3: models: no such model \"llama-7b\": did you mean llama2-7b?"),
@@ -324,7 +324,7 @@ fn one_rank_is_one_process_of_a_shared_model() {
         ("one_rank = 1\nworld_size = 2", "expected true or false, found 1"),
         (
             "one_rank = true\nworld_size = 2\ncollectives = true",
-            "a single rank has no collectives: leave `collectives` out",
+            "a single rank has no collectives: leave its measurement out",
         ),
     ] {
         assert_eq!(with(lines).unwrap_err(), format!("a.toml:1: one_rank: {why}"));
@@ -365,9 +365,7 @@ fn a_procedure_may_say_when_a_mean_is_known_well_enough() {
     );
     assert_eq!(
         procedure("min_runs = 5").unwrap_err(),
-        format!(
-            "a.toml:{line}: procedure.min_runs: needs until (such as until = \"0.5%\"): without it, every run is measured"
-        )
+        format!("a.toml:{line}: procedure.min_runs: needs until: without it, every run is measured")
     );
 }
 
@@ -437,7 +435,7 @@ fn flags_override_the_file_and_are_named_in_errors() {
     let mut settings = Sweep::settings(QUICK_SWEEP, "a.toml", Path::new("")).unwrap();
     settings.set_flag("prompt_lengths", "--prompt-length", &["4000".into()]).unwrap();
     let error = Sweep::resolve(&settings, &Engines::built_in()).unwrap_err().to_string();
-    assert!(error.starts_with("--prompt-length: prompt_length 4000"), "{error}");
+    assert!(error.starts_with("--prompt-length: prompt length 4000"), "{error}");
 }
 
 #[test]
@@ -510,7 +508,7 @@ fn a_cell_has_no_more_figures_than_its_record_can_have() {
     };
     assert!(with(4999).is_ok());
     let error = with(5000).unwrap_err();
-    let start = "a.toml:8: procedure.generations: prompt_runs + generations × (generation_length + 2): expected at most \
+    let start = "a.toml:8: procedure.generations: prompt runs + generations × (generation length + 2): expected at most \
                  1000000 figures of a cell, found 1000200";
     assert!(error.starts_with(start), "{error}");
 }
