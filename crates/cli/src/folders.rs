@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::commands::against::SIDES;
+
 /// The file that every run's folder has.
 const RECORDS: &str = "measurements.jsonl";
+/// The file that `run --resume` continues.
+const SWEEP: &str = "sweep.toml";
 /// The built-in published tables.
 const EDITIONS: [&str; 2] = ["llama2-a100", "llama2-a100-2024"];
 /// The most runs that an error names.
@@ -35,13 +39,44 @@ pub(crate) fn check<P: AsRef<Path>>(paths: &[P]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a folder that `run --resume` can't continue, and says what to give instead.
+pub(crate) fn check_resumable(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        bail!("{}: no such folder", dir.display());
+    }
+    if !dir.join(SWEEP).exists() {
+        bail!("{}: not a run's folder (no {SWEEP}){}", dir.display(), instead(dir));
+    }
+    Ok(())
+}
+
+/// Refuses a folder without the two sides that `noise` and `run --against` write.
+pub(crate) fn check_sides(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        bail!("{}: no such folder", dir.display());
+    }
+    if let Some(side) = SIDES.iter().find(|side| !dir.join(side).is_dir()) {
+        bail!("{}: not a folder of noise or run --against (no {side}/)", dir.display());
+    }
+    Ok(())
+}
+
+/// Refuses a run in place of a folder of `run --history`.
+pub(crate) fn check_history(dir: &Path) -> Result<()> {
+    if is_run(dir) {
+        let dir = dir.display();
+        bail!("{dir}: a run, not a folder of runs: add it with `llama2-bench history DIR --add {dir}`");
+    }
+    Ok(())
+}
+
 fn is_run(dir: &Path) -> bool {
     dir.join(RECORDS).exists()
 }
 
 /// Suggests what was probably meant by a folder that is no run's.
 fn instead(dir: &Path) -> String {
-    let [baseline, candidate] = ["baseline", "candidate"].map(|side| dir.join(side));
+    let [baseline, candidate] = SIDES.map(|side| dir.join(side));
     if is_run(&baseline) && is_run(&candidate) {
         return format!(": did you mean {} or {}?", baseline.display(), candidate.display());
     }
@@ -53,7 +88,7 @@ fn instead(dir: &Path) -> String {
     if !names.is_empty() {
         return format!(": did you mean {}{more}?", names.join(" or "));
     }
-    if dir.join("sweep.toml").exists() {
+    if dir.join(SWEEP).exists() {
         return format!(
             ": nothing is measured yet: `llama2-bench run --resume {}` measures its sweep",
             dir.display()

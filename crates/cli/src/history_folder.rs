@@ -8,10 +8,12 @@ use compare::history::Entry;
 use indexmap::IndexMap;
 use results::Source;
 
-use crate::printer;
+use crate::{folders, printer};
 
 /// Keeps the run in `run` as a file of `history`, and returns its path. What was kept of the same run before is replaced.
 pub(crate) fn add(history: &Path, run: &Path, revision: Option<&str>) -> Result<PathBuf> {
+    folders::check_history(history)?;
+    folders::check(&[run])?;
     let entry = Entry::of(&Subject::new(&Source::read(run)?)?, revision)?;
     std::fs::create_dir_all(history).with_context(|| history.display().to_string())?;
     let text = entry.to_json();
@@ -40,6 +42,7 @@ pub(crate) fn add(history: &Path, run: &Path, revision: Option<&str>) -> Result<
 
 /// Makes sure that runs can be kept in `history`, before one is measured.
 pub(crate) fn prepare(history: &Path) -> Result<()> {
+    folders::check_history(history)?;
     let probe = history.join(".probe");
     let tried = std::fs::create_dir_all(history)
         .and_then(|()| std::fs::File::create(&probe))
@@ -50,6 +53,7 @@ pub(crate) fn prepare(history: &Path) -> Result<()> {
 /// Reads the runs in `dir` in the order of their names, each once. Skips other files with a warning, since a machine that lost power may
 /// have left an empty one.
 pub(crate) fn read(dir: &Path) -> Result<Vec<Entry>> {
+    folders::check_history(dir)?;
     let mut entries: IndexMap<String, Entry> = IndexMap::new();
     for path in paths(dir)? {
         match parse(&path) {

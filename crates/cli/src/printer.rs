@@ -23,6 +23,15 @@ const MARKS: [(&str, Style); 3] = [
     ("note:", AnsiColor::Cyan.on_default().bold()),
 ];
 
+/// The operating system's words for frequent errors, and ours.
+const OF_THE_SYSTEM: [(&str, &str); 5] = [
+    ("No such file or directory (os error 2)", "no such file or folder"),
+    ("Permission denied (os error 13)", "no permission"),
+    ("File exists (os error 17)", "a file of this name is already there"),
+    ("Not a directory (os error 20)", "not a folder"),
+    ("Is a directory (os error 21)", "a folder, not a file"),
+];
+
 /// Silences everything on stderr but warnings and errors.
 pub(crate) fn be_quiet() {
     IS_QUIET.store(true, Ordering::Relaxed);
@@ -85,7 +94,19 @@ pub(crate) fn line(text: &str) {
 
 /// Writes an error with its causes on one line.
 pub(crate) fn error(error: &anyhow::Error) {
-    line(&one_line(&format!("error: {error:#}")));
+    line(&one_line(&in_our_words(&format!("error: {error:#}"))));
+}
+
+/// Replaces the operating system's words, and drops its numbers.
+fn in_our_words(text: &str) -> String {
+    let mut text =
+        OF_THE_SYSTEM.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
+    while let Some(start) = text.find(" (os error ")
+        && let Some(length) = text[start..].find(')')
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    text
 }
 
 /// Whether results go to a screen.

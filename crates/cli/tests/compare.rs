@@ -170,7 +170,7 @@ fn another_procedure_another_model_and_a_run_of_two_kinds_are_refused() {
         .bench(&["compare", "a", "nothing"])
         .assert()
         .code(2)
-        .stderr(starts_with("error: nothing: No such file"));
+        .stderr(starts_with("error: nothing: no such file or folder"));
     run(&place, "large", &["--batch-size", "32"]);
     let message = "error: a and large have no cell in common\n";
     place.bench(&["compare", "a", "large"]).assert().code(2).stderr(message);
@@ -569,7 +569,7 @@ fn noise_says_which_threshold_replicates_hold() {
     let header = std::iter::once("threshold,replicates_needed.replicates".to_owned());
     assert_eq!(rows, header.chain(needed).collect::<Vec<_>>());
     run(&place, "one", &[]);
-    place.bench(&["noise", "--from", "one"]).assert().code(2).stderr(starts_with("error: one/baseline"));
+    place.bench(&["noise", "--from", "one"]).assert().code(2).stderr(starts_with("error: one: not a folder of noise"));
 }
 
 #[test]

@@ -195,6 +195,6 @@ fn an_engine_without_ranks_is_refused_before_anything_is_loaded() {
     );
     assert_eq!(
         stderr(&["run", "sweep.toml", "--engine", "mock", "--hostfile", "hosts"]),
-        "error: --hostfile: hosts: No such file or directory (os error 2)\n"
+        "error: --hostfile: hosts: no such file or folder\n"
     );
 }

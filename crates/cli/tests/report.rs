@@ -80,7 +80,7 @@ fn what_is_no_run_is_refused_and_nothing_is_written() {
     place.run(MOCK, &["--no-verify"]);
     let refused = place.bench(&["report", "run", "-o", "nowhere/report.html"]).assert().code(2);
     let error = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(error.contains("nowhere/report.html: No such file or directory"), "{error}");
+    assert!(error.contains("nowhere/report.html: its folder does not exist"), "{error}");
 }
 
 #[test]

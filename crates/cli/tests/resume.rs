@@ -346,7 +346,7 @@ fn a_worker_whose_package_changed_is_another_one() {
     place.write("package/timing.py", "1");
     place.bench(&resume).assert().success();
     std::fs::remove_dir_all(place.path("package")).unwrap();
-    let message = "error: engine mock: also: package: No such file or directory";
+    let message = "error: engine mock: also: package: no such file or folder";
     place
         .bench(&["run", "sweep.toml", "--engines-file", "engines.toml"])
         .assert()

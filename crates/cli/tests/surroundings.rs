@@ -37,7 +37,7 @@ fn a_file_that_may_not_grow_keeps_what_is_whole() {
     assert!(
         stderr.contains("stopped: finished cells are kept; continue with `llama2-bench run --resume run`")
     );
-    assert!(stderr.ends_with("error: run/measurements.jsonl: File too large (os error 27)\n"), "{stderr}");
+    assert!(stderr.ends_with("error: run/measurements.jsonl: File too large\n"), "{stderr}");
     place.bench(&["run", "--resume", "run"]).assert().success();
     assert_eq!(place.records().len(), 6);
 }
@@ -58,10 +58,7 @@ fn a_full_disk_keeps_what_is_whole() {
     let output = shell(&place, &script);
     let (stdout, stderr) = texts(&output);
     assert!(stdout.ends_with("\n2\n"), "{stdout}{stderr}");
-    assert!(
-        stderr.contains("full/run/measurements.jsonl: No space left on device (os error 28)\n"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("full/run/measurements.jsonl: No space left on device\n"), "{stderr}");
     let kept = std::fs::read_to_string(place.path("measurements.jsonl")).unwrap();
     assert!(kept.ends_with("}\n") && kept.lines().count() < 6, "{kept}");
 }
@@ -71,7 +68,7 @@ fn an_unwritable_stdout_is_an_error_and_a_closed_stderr_is_none() {
     let place = Place::new();
     place.run(MOCK, &[]);
     let (_, stderr) = texts(&shell(&place, "$0 table run >/dev/full; test $? = 2"));
-    assert_eq!(stderr, "error: writing to stdout: No space left on device (os error 28)\n");
+    assert_eq!(stderr, "error: writing to stdout: No space left on device\n");
     for script in [
         "$0 run sweep.toml --out a 2>&-",
         "$0 run sweep.toml --out b >&- 2>&- <&-",
@@ -88,9 +85,9 @@ fn an_unwritable_folder_is_found_before_anything_is_measured() {
     place.write("sweep.toml", MOCK);
     place.write("file", "");
     for (out, error) in [
-        ("/proc/run", "error: /proc/run: No such file or directory (os error 2)\n"),
-        ("file", "error: file: File exists (os error 17)\n"),
-        ("file/run", "error: file/run: Not a directory (os error 20)\n"),
+        ("/proc/run", "error: /proc/run: no such file or folder\n"),
+        ("file", "error: file: a file of this name is already there\n"),
+        ("file/run", "error: file/run: not a folder\n"),
     ] {
         place.bench(&["run", "sweep.toml", "--out", out]).assert().code(2).stderr(error).stdout("");
     }

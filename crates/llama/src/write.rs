@@ -1,7 +1,7 @@
 //! Writes files: each appears whole under its name, or not at all.
 
 use std::fs::{File, Permissions};
-use std::io::{Error, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,12 @@ impl NewFile {
             .prefix(".llama2-bench.")
             .suffix(".partial")
             .permissions(mode)
-            .tempfile_in(folder(path))?;
+            .tempfile_in(folder(path))
+            .map_err(|error| match error.kind() {
+                // Its random name would say nothing.
+                ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "its folder does not exist"),
+                kind => Error::from(kind),
+            })?;
         Ok(Self { file, path: path.into() })
     }
 

@@ -7,11 +7,13 @@ use results::Run;
 
 use crate::args::MergeArgs;
 use crate::exit_status::ExitStatus;
+use crate::folders;
 use crate::format::shell_command;
 use crate::printer;
 use crate::tables::write_run;
 
 pub(crate) fn run(args: &MergeArgs) -> Result<ExitStatus> {
+    folders::check(&args.runs)?;
     let merged = results::merge(&args.runs, &args.out)?;
     let dir = merged.folder.dir().display().to_string();
     for run in &args.runs {

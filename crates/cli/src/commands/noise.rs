@@ -8,6 +8,7 @@ use results::Source;
 use crate::args::{NoiseArgs, ResultFormat};
 use crate::commands::against::{SIDES, sides_of_new};
 use crate::exit_status::ExitStatus;
+use crate::folders;
 use crate::rendered::{Rendered, csv_of_json, markdown_block};
 use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
@@ -19,7 +20,10 @@ const COLUMNS: &str = "\
 
 pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
     let (sides, status) = match &args.from {
-        Some(dir) => (SIDES.map(|side| dir.join(side)), ExitStatus::Done),
+        Some(dir) => {
+            folders::check_sides(dir)?;
+            (SIDES.map(|side| dir.join(side)), ExitStatus::Done)
+        }
         None => {
             let (settings, name) = read_settings(args.sweep.as_deref())?;
             let dir = args.out.clone().unwrap_or_else(|| default_dir(&format!("{name}-noise")));

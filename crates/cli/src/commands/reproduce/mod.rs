@@ -16,6 +16,7 @@ use results::{PublishedFile, RunFolder};
 
 use crate::args::{ReproduceArgs, ResultFormat, check_heading};
 use crate::exit_status::ExitStatus;
+use crate::folders;
 use crate::printer;
 use crate::rendered::table_format;
 use crate::session::{begin, measure, resume_command};
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<ExitStatus> {
         .map(|finding| finding.line)
         .collect();
     if let Some(dir) = &args.from {
+        folders::check(&[dir])?;
         let [plan] = &plans[..] else {
             bail!("--from: {file} has {} tables: choose one with --table N", plans.len())
         };
