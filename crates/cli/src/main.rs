@@ -28,9 +28,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
-
-use crate::args::{Args, Command, join_lists};
+use crate::args::{Command, join_lists};
 
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
@@ -41,9 +39,16 @@ fn main() -> ExitCode {
     if let Some(when) = args::color(&words) {
         printer::set_color(when);
     }
-    let matches = args::matches(words).unwrap_or_else(|error| error.exit());
-    // Not `parse_from`: a setting that can't be used is one line, whether a flag gives it or a file.
-    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let args = match args::parse(&words) {
+        Ok(args) => args,
+        Err(error) => match args::message(&error, &words) {
+            None => error.exit(),
+            Some(message) => {
+                printer::error(&anyhow::Error::msg(message));
+                return ExitCode::from(2);
+            }
+        },
+    };
     if args.general.quiet {
         printer::be_quiet();
     }

@@ -192,8 +192,12 @@ fn the_long_help_has_details_and_examples() {
 fn a_mistyped_word_gets_a_suggestion() {
     let place = Place::new();
     for (arguments, message) in [
-        (&["rnu"][..], "tip: a similar subcommand exists: 'run'"),
-        (&["run", "--engin", "mock"], "tip: a similar argument exists: '--engine'"),
+        (&["rnu"][..], "error: rnu: unknown command: did you mean run?\n"),
+        (&["run", "--engin", "mock"], "error: --engin: unknown option: did you mean --engine?\n"),
+        (
+            &["table", "r", "--format", "terminl"],
+            "--format: unknown value \"terminl\": did you mean terminal?",
+        ),
         (
             &["run", "--engine", "onnxruntme"],
             "--engine: unknown engine \"onnxruntme\": did you mean onnxruntime?",
@@ -258,4 +262,68 @@ fn colours_are_for_those_who_want_them() {
     assert!(table(&[], "CLICOLOR_FORCE").starts_with(red));
     assert!(table(&["--color=never"], "CLICOLOR_FORCE").starts_with("error:"));
     assert!(table(&[], "NO_COLOR").starts_with("error:"));
+}
+
+#[test]
+fn an_error_of_the_command_line_says_what_where_and_what_to_do() {
+    let place = Place::new();
+    let generate = ["generate", "--engine", "mock", "--model", "llama2-15m", "--max-new-tokens", "1"];
+    let with = |more: &[&'static str]| [&generate, more].concat();
+    for (arguments, message) in [
+        (
+            vec!["run", "--batch-size", "-1"],
+            "--batch-size: expected whole numbers from 1, each once, found [-1]",
+        ),
+        (vec!["run", "--seed", "-1"], "--seed: expected a whole number from 0, found -1"),
+        (
+            vec!["run", "--shard", "9/8"],
+            "--shard: expected a share such as 2/8, the first being 1/8, found \"9/8\"",
+        ),
+        (vec!["run", "--shard"], "--shard: expected a value"),
+        (vec!["run", "--color", "x"], "--color: expected auto, always or never, found \"x\""),
+        (vec!["run", "--list", "--shard", "1/2"], "--list: not together with --shard"),
+        (vec!["run", "--seed", "1", "--seed", "2"], "--seed: give it once"),
+        (vec!["run", "a", "b"], "b: unexpected argument: see `llama2-bench run -h`"),
+        (vec!["run", "--min-runs", "3"], "--min-runs: needs --until: without it, every run is measured"),
+        (vec!["run", "--one-rank"], "--one-rank: needs a --world-size above 1, of which rank 0 is measured"),
+        (vec!["run", "--budget", "15m"], "--budget: needs a comparison: give its baseline with --against"),
+        (
+            vec!["run", "--engine", "onnxruntime", "mock"],
+            "mock: no such sweep file: separate engines by commas, as in --engine a,b",
+        ),
+        (vec!["run", "quick.toml"], "quick.toml: no such sweep file: it is built in: leave it out"),
+        (vec!["merge", "a"], "give --out DIR: see `llama2-bench merge -h`"),
+        (with(&[]), "give --prompt TEXT or --prompt-ids IDS: see `llama2-bench generate -h`"),
+        (with(&["--prompt", "a", "--prompt-ids", "1"]), "--prompt: not together with --prompt-ids"),
+        (with(&["--prompt-ids", "1,x"]), "--prompt-ids: expected token ids such as 1,2,3, found \"x\""),
+        (
+            with(&["--prompt-ids", "1", "--batch-size", "0"]),
+            "--batch-size: expected a whole number from 1, found \"0\"",
+        ),
+        (vec!["check-worker"], "give COMMAND or --engine ENGINE: see `llama2-bench check-worker -h`"),
+        (vec!["check-worker", "./nothing"], "./nothing: no such program"),
+    ] {
+        refused(&place, &arguments, message);
+    }
+}
+
+#[test]
+fn a_wrong_folder_is_named_with_what_it_lacks() {
+    let place = Place::new();
+    place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16"]);
+    std::fs::create_dir(place.path("none")).unwrap();
+    for (arguments, message) in [
+        (vec!["run", "--resume", "none"], "none: not a run's folder (no sweep.toml)"),
+        (vec!["noise", "--from", "none"], "none: not a folder of noise or run --against (no baseline/)"),
+        (vec!["noise", "--from", "other"], "other: no such folder"),
+        (vec!["history", "kept", "--add", "none"], "none: not a run's folder (no measurements.jsonl)"),
+        (vec!["merge", "none", "--out", "whole"], "none: not a run's folder (no measurements.jsonl)"),
+        (
+            vec!["history", "run"],
+            "run: a run, not a folder of runs: add it with `llama2-bench history DIR --add run`",
+        ),
+        (vec!["table", "run", "--out", "other/x.csv"], "other/x.csv: its folder does not exist"),
+    ] {
+        refused(&place, &arguments, message);
+    }
 }

@@ -1,8 +1,10 @@
 //! Flags of `check-worker`.
 
+use clap::ArgGroup;
 use protocol::{Device, Precision};
 
 use super::headings::WHAT;
+use super::lists::whole_from;
 use super::measure::EnginesArgs;
 use super::output::ResultArgs;
 
@@ -17,11 +19,11 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(group = ArgGroup::new("worker").args(["command", "engine"]).required(true))]
 pub(crate) struct CheckWorkerArgs {
     /// Worker: its program and arguments.
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "engine",
         num_args = 1..,
         trailing_var_arg = true,
         allow_hyphen_values = true
@@ -30,7 +32,7 @@ pub(crate) struct CheckWorkerArgs {
     /// Check the worker of this engine.
     ///
     /// The worker gets the options of its engines.toml.
-    #[arg(long, value_name = "ENGINE", conflicts_with = "command", help_heading = WHAT)]
+    #[arg(long, value_name = "ENGINE", help_heading = WHAT)]
     pub(crate) engine: Option<String>,
     /// Device [default: the first usable one].
     #[arg(long, value_name = "DEVICE", help_heading = WHAT)]
@@ -50,7 +52,7 @@ pub(crate) struct CheckWorkerArgs {
         long,
         value_name = "S",
         default_value_t = 60,
-        value_parser = clap::value_parser!(u64).range(1..),
+        value_parser = whole_from(1_u64),
         help_heading = WHAT
     )]
     pub(crate) timeout_seconds: u64,

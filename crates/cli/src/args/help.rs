@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anstyle::{AnsiColor, Style};
 use clap::builder::Styles;
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgMatches, Command, CommandFactory, Error};
+use clap::{Arg, Command, CommandFactory, Error, FromArgMatches};
 
 use super::Args;
 
@@ -46,6 +46,11 @@ pub(crate) fn command() -> Command {
         .literal(LITERAL)
         .placeholder(AnsiColor::Cyan.on_default());
     let command = Args::command().styles(styles).max_term_width(100).after_help(EXIT_CODES);
+    // `--seed -1` is a wrong value, not an unknown option.
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let command = names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |command| command.mut_args(take_negative_numbers))
+    });
     let groups = groups(&command);
     command.after_long_help(format!("{EXIT_CODES}\n\n{EXAMPLES}")).help_template(format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{options}}{{after-help}}"
@@ -53,8 +58,8 @@ pub(crate) fn command() -> Command {
 }
 
 /// Parses the command line. clap does not suggest `run` for `rnu`, so an unknown command gets our suggestion.
-pub(crate) fn matches(words: Vec<OsString>) -> Result<ArgMatches, Error> {
-    command().try_get_matches_from(words).map_err(|mut error| {
+pub(crate) fn parse(words: &[OsString]) -> Result<Args, Error> {
+    let matches = command().try_get_matches_from(words).map_err(|mut error| {
         let word = match error.get(ContextKind::InvalidSubcommand) {
             Some(ContextValue::String(word)) if error.get(ContextKind::SuggestedSubcommand).is_none() => {
                 word.clone()
@@ -67,7 +72,13 @@ pub(crate) fn matches(words: Vec<OsString>) -> Result<ArgMatches, Error> {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![name.into()]));
         }
         error
-    })
+    })?;
+    Args::from_arg_matches(&matches)
+}
+
+fn take_negative_numbers(arg: Arg) -> Arg {
+    let is_option = !arg.is_positional() && arg.get_action().takes_values();
+    if is_option { arg.allow_negative_numbers(true) } else { arg }
 }
 
 fn groups(command: &Command) -> String {

@@ -1,6 +1,8 @@
-//! Joins lists of several words: `--batch-size 1, 4` means `--batch-size 1,4`.
+//! Lists of several words, `--batch-size 1, 4` for `--batch-size 1,4`; and whole numbers.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use harness::{FlagKind, SweepKeys};
 
@@ -28,6 +30,17 @@ pub(crate) fn join_lists(words: impl Iterator<Item = OsString>) -> Vec<OsString>
         }
     }
     joined
+}
+
+/// A parser of whole numbers from `least`.
+pub(crate) fn whole_from<T>(least: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| *number >= least);
+        number.ok_or_else(|| format!("expected a whole number from {least}, found \"{text}\""))
+    }
 }
 
 #[cfg(test)]

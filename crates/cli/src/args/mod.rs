@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check_worker;
+mod errors;
 mod headings;
 mod help;
 mod judge;
@@ -19,7 +20,8 @@ use std::ffi::OsString;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub(crate) use check_worker::CheckWorkerArgs;
-pub(crate) use help::{command, matches};
+pub(crate) use errors::message;
+pub(crate) use help::{command, parse};
 pub(crate) use judge::{JudgeArgs, Outcome, Output, OutputFormat};
 pub(crate) use lists::join_lists;
 pub(crate) use measure::{MeasureArgs, read_engines};

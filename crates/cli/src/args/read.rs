@@ -5,6 +5,7 @@ use results::Heading;
 use results::published::ReadOptions;
 
 use super::headings::FILES;
+use super::lists::whole_from;
 
 /// What files with tables may leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -23,14 +24,14 @@ pub(crate) struct ReadArgs {
     /// Tokens per generation.
     ///
     /// The default is what the file says, or what its wall-clock columns imply. For results of vllm, give the value of --output-len.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = FILES)]
+    #[arg(long, value_name = "N", value_parser = whole_from(1_u32), help_heading = FILES)]
     generation_length: Option<u32>,
     /// Batch size of vllm results.
     #[arg(
         id = "file_batch_size",
         long = "batch-size",
         value_name = "B",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = whole_from(1_u32),
         help_heading = FILES
     )]
     batch_size: Option<u32>,
@@ -41,7 +42,7 @@ pub(crate) struct ReadArgs {
         id = "file_prompt_length",
         long = "prompt-length",
         value_name = "P",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = whole_from(1_u32),
         help_heading = FILES
     )]
     prompt_length: Option<u32>,

@@ -8,6 +8,7 @@ use protocol::{CellSize, Share};
 
 use super::headings::{COMPARISON, GPU, OUTPUT, WHAT};
 use super::judge::{JudgeArgs, parse_share};
+use super::lists::whole_from;
 use super::measure::{MeasureArgs, SetupArgs};
 use super::output::{FormatArgs, ResultArgs};
 
@@ -163,7 +164,7 @@ pub(crate) struct ReproduceArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
     /// Only this table of the file, from 1.
-    #[arg(long, value_name = "N", help_heading = WHAT)]
+    #[arg(long, value_name = "N", value_parser = whole_from(1_usize), help_heading = WHAT)]
     pub(crate) table: Option<usize>,
     /// Heading of tables that have none.
     ///

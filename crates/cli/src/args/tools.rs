@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::ArgGroup;
 use clap_complete::Shell;
 use protocol::Precision;
 
 use super::headings::{OUTPUT, WHAT};
+use super::lists::whole_from;
 use super::measure::{EnginesArgs, SetupArgs};
 use super::output::ResultArgs;
 
@@ -18,6 +20,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = GENERATE_EXAMPLES)]
+#[command(group = ArgGroup::new("prompts").args(["prompt", "prompt_ids"]).required(true))]
 pub(crate) struct GenerateArgs {
     /// Engine.
     #[arg(long, help_heading = WHAT)]
@@ -30,38 +33,36 @@ pub(crate) struct GenerateArgs {
     /// Prompt as text.
     ///
     /// Needs the checkpoint's tokenizer.json.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        required_unless_present = "prompt_ids",
-        conflicts_with = "prompt_ids",
-        help_heading = WHAT
-    )]
+    #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub(crate) prompt: Option<String>,
     /// Prompt as token ids, e.g. 1,2,3.
-    #[arg(long, value_name = "IDS", value_delimiter = ',', help_heading = WHAT)]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = parse_token_id, help_heading = WHAT)]
     pub(crate) prompt_ids: Vec<u32>,
     /// Copies of the prompt at once.
     #[arg(
         long,
         value_name = "B",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = whole_from(1_u32),
         help_heading = WHAT
     )]
     pub(crate) batch_size: u32,
     /// Tokens to generate.
     ///
     /// Never stops at EOS.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = WHAT)]
+    #[arg(long, value_name = "N", value_parser = whole_from(1_u32), help_heading = WHAT)]
     pub(crate) max_new_tokens: u32,
     /// Seed of generated weights.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = WHAT)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_from(0_u32), help_heading = WHAT)]
     pub(crate) seed: u32,
     #[command(flatten)]
     pub(crate) setup: SetupArgs,
     #[command(flatten)]
     pub(crate) result: ResultArgs,
+}
+
+fn parse_token_id(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| "expected token ids such as 1,2,3".to_owned())
 }
 
 const VERIFY_EXAMPLES: &str = "\
@@ -85,7 +86,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long = "model", value_name = "NAME|DIR", help_heading = WHAT)]
     pub(crate) models: Vec<String>,
     /// Seed of generated weights and prompts.
-    #[arg(long, value_name = "N", help_heading = WHAT)]
+    #[arg(long, value_name = "N", value_parser = whole_from(0_u32), help_heading = WHAT)]
     pub(crate) seed: Option<u32>,
     #[command(flatten)]
     pub(crate) setup: SetupArgs,
@@ -105,7 +106,7 @@ pub(crate) struct SynthArgs {
     #[arg(long, value_name = "NAME|FILE", help_heading = WHAT)]
     pub(crate) model: String,
     /// Seed of the weights.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = WHAT)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_from(0_u64), help_heading = WHAT)]
     pub(crate) seed: u64,
     /// Stored precision: fp32, fp16 or bf16.
     #[arg(long, default_value = "fp32", help_heading = WHAT)]
