@@ -7,8 +7,10 @@ pub fn format_g10(number: f64) -> String {
 
 /// Four significant digits with their zeros, for screens: figures of one column line up.
 pub fn format_short(number: f64) -> String {
-    let magnitude = if number == 0.0 { 0.0 } else { number.abs().log10().floor() };
-    format!("{number:.*}", (3.0 - magnitude).clamp(0.0, 9.0) as usize)
+    // Rounded first: 999.96 has as many digits before the point as 1000.
+    let rounded = format!("{number:.3e}");
+    let magnitude = rounded.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0_i32);
+    format!("{number:.*}", (3 - magnitude).clamp(0, 9) as usize)
 }
 
 /// A size as somebody would write it: `80 GB` where it is of whole megabytes, else `79.15 GiB`.
@@ -58,6 +60,12 @@ mod tests {
         ] {
             assert_eq!(format_size(bytes), text);
         }
+    }
+
+    #[test]
+    fn short_numbers_have_four_digits_after_rounding() {
+        let short = [999.96, 1000.0, 999.94, 0.0, 0.099_999, 12_345.6, -9.9996, 1e-12].map(format_short);
+        assert_eq!(short, ["1000", "1000", "999.9", "0.000", "0.1000", "12346", "-10.00", "0.000000000"]);
     }
 
     #[test]
