@@ -45,6 +45,12 @@ fn run(place: &Place, name: &str, more: &[&str]) {
     place.bench(&["run", "sweep.toml", "--out", name]).args(more).assert().success();
 }
 
+/// The header of a table by metric.
+fn header(text: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with(" metric ")).unwrap_or(text);
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn an_engine_slowed_by_a_tenth_regresses_in_every_cell_and_no_other() {
     let place = Place::new();
@@ -423,8 +429,11 @@ fn history_shows_where_a_level_changed() {
     }
     let assert = place.bench(&["history", "kept", "--threshold", "10%"]).assert().success();
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    let line = text.lines().find(|line| line.starts_with("wall")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(" wall")).unwrap();
     assert!(line.contains("+20.0%  ▁▁▁▁▁▁▁▁████████  +20.0% at r08 (2026-01-09)"), "{text}");
+    assert_eq!(header(&text), "metric engine first run last run change trend level changes");
+    let markdown = ["history", "kept", "--format", "markdown"];
+    place.bench(&markdown).assert().success().stdout(contains("| metric | engine | first run | last run |"));
     let assert = place.bench(&["history", "kept", "--json"]).assert().success();
     let json: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     let wall = json["series"].as_array().unwrap().iter().find(|series| series["metric"] == "wall").unwrap();
@@ -484,7 +493,7 @@ fn runs_that_share_no_cell_are_groups_and_what_differs_is_named() {
     assert!(heads[0].starts_with("(1) LLaMA-2 15M") && heads[0].ends_with("· 2 runs"), "{text}");
     assert!(
         text.ends_with(
-            "\nThese runs are not one series. They differ in:\n  \
+            "These runs are not one series. They differ in:\n  \
              procedure.prompt_runs: (1) 5, (2) 5, (3) 6\n  sizes: (1) 1×16, 4×16, (2) 1×64, 4×64, (3) 1×16, 4×16\n"
         ),
         "{text}"
@@ -551,7 +560,10 @@ fn noise_says_which_threshold_replicates_hold() {
     place.write("sweep.toml", MOCK);
     let text = place.bench(&["noise", "sweep.toml", "--out", "aa"]).assert().success();
     let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();
-    assert!(text.contains("5 replicates hold") && text.contains("Wall-Clock Latency"), "{text}");
+    assert_eq!(header(&text), "metric lines smallest threshold replicates for 1% 2% 5% 10%");
+    assert!(text.ends_with(" intervals exclude \"no change\"; by chance, 1 in 20 does.\n"), "{text}");
+    let markdown = ["noise", "--from", "aa", "--format", "markdown"];
+    place.bench(&markdown).assert().success().stdout(starts_with("| metric | lines | smallest threshold |"));
     let json = place.bench(&["noise", "--from", "aa", "--json"]).assert().success();
     let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
     let wall = json["metrics"].as_array().unwrap().iter().find(|metric| metric["metric"] == "wall").unwrap();
@@ -569,7 +581,11 @@ fn noise_says_which_threshold_replicates_hold() {
     let header = std::iter::once("threshold,replicates_needed.replicates".to_owned());
     assert_eq!(rows, header.chain(needed).collect::<Vec<_>>());
     run(&place, "one", &[]);
-    place.bench(&["noise", "--from", "one"]).assert().code(2).stderr(starts_with("error: one: not a folder of noise"));
+    place
+        .bench(&["noise", "--from", "one"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: one: not a folder of noise"));
 }
 
 #[test]

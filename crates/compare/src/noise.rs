@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use results::Metric;
+use results::screen::{ScreenTable, wrapped};
 use serde_json::{Value, json};
 use stats::Estimate;
 
@@ -75,31 +75,40 @@ impl Noise {
         })
     }
 
-    /// Text for a screen.
-    pub fn to_text(&self) -> String {
-        let Self { replicates, metrics, off } = self;
-        let mut text = format!("{:<42}{:>7}  {replicates} replicates hold", "metric", "lines");
-        let heads = THRESHOLDS.map(|share| format!("{:>8}", threshold(share)));
-        let _ = writeln!(text, "   replicates per side for{}", heads.concat());
-        for MetricNoise { metric, lines, holds, needs } in metrics {
-            let needs = needs.map(|need| need.map_or_else(|| "   >1000".into(), |need| format!("{need:>8}")));
-            let width = format!("{replicates} replicates hold").len();
-            let holds = threshold((holds * 1e3).ceil() / 1e3);
-            let _ = writeln!(
-                text,
-                "{:<42}{lines:>7}  {holds:>width$}   {:>21}{}",
-                metric.title(),
-                "",
-                needs.concat()
-            );
-        }
-        let _ = writeln!(
-            text,
-            "\nA threshold holds where 19 of 20 lines of one build would be unchanged against themselves. {} of {} intervals leave out that nothing \
-             changed; one in twenty is expected to.",
-            off.0, off.1
-        );
-        text
+    /// A table as wide as the screen.
+    pub fn to_terminal(&self, width: Option<u16>) -> String {
+        format!("{}\n{}", self.table().to_screen(width), wrapped("", &self.footer(), width))
+    }
+
+    /// A markdown table.
+    pub fn to_markdown(&self) -> String {
+        format!("{}\n{}\n", self.table().to_markdown(), self.footer())
+    }
+
+    /// Metrics are called as `--threshold` takes them.
+    fn table(&self) -> ScreenTable {
+        let [first, others @ ..] = THRESHOLDS.map(threshold);
+        let first = format!("replicates for {first}");
+        let columns: Vec<_> = [("metric", 0, true)]
+            .into_iter()
+            .chain(["lines", "smallest threshold", &first].map(|header| (header, 0, false)))
+            .chain(others.iter().map(|header| (header.as_str(), 0, false)))
+            .collect();
+        let row = |noise: &MetricNoise| {
+            let holds = threshold((noise.holds * 1e3).ceil() / 1e3);
+            let needs =
+                noise.needs.map(|need| need.map_or_else(|| format!(">{MOST}"), |need| need.to_string()));
+            [noise.metric.to_string(), noise.lines.to_string(), holds].into_iter().chain(needs).collect()
+        };
+        ScreenTable::new(&columns, self.metrics.iter().map(row).collect())
+    }
+
+    fn footer(&self) -> String {
+        let Self { replicates, off: (off, all), .. } = self;
+        format!(
+            "A line is a cell, or the mean of an engine's cells. {replicates} replicates per side hold a threshold if 19 of 20 lines would be \
+             called unchanged when a build is compared with itself. {off} of {all} intervals exclude \"no change\"; by chance, 1 in 20 does."
+        )
     }
 
     /// One object.

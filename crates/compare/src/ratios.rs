@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use indexmap::{IndexMap, IndexSet};
 use protocol::{CellSize, Measurement};
-use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
+use results::screen::{ScreenTable, wrapped};
 use results::{Column, Metric, ResultRow, ResultTable, escape_markdown, one_line};
 use serde_json::{Value, json};
 use stats::{Interval, Replicates, Summary};
@@ -172,27 +172,18 @@ impl Ratios {
         let [engine, units] = self.ends_of_header().map(|header| one_line(&header));
         for table in &self.tables {
             // On a narrow screen the number of replicates is left out first, then TPOT.
-            let headers = [&engine, "batch", "prompt", "prefill", "decode", "TPOT", &units];
-            let column = |(header, (rank, is_left)): (&str, (u8, bool))| ScreenColumn {
-                header: header.into(),
-                name: header.into(),
-                rank,
-                is_left,
-            };
-            let right = |rank| (rank, false);
-            let ranks = [(0, true), right(0), right(0), right(0), right(0), right(1), right(2)];
-            let screen = ScreenTable {
-                columns: headers.into_iter().zip(ranks).map(column).collect(),
-                rows: table
-                    .cells
-                    .iter()
-                    .map(|cell| cell.texts().map(|text| one_line(&text)).into())
-                    .collect(),
-            };
-            let lines = screen.lines(width);
+            let columns = [
+                (&*engine, 0, true),
+                ("batch", 0, false),
+                ("prompt", 0, false),
+                ("prefill", 0, false),
+                ("decode", 0, false),
+                ("TPOT", 1, false),
+                (&*units, 2, false),
+            ];
+            let rows = table.cells.iter().map(|cell| cell.texts().map(|text| one_line(&text)).into());
             text.push_str(&wrapped("", &one_line(&table.heading), width));
-            lines.lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
-            text.push_str(&left_out_note(&lines.left_out, "all columns: --format markdown", width));
+            text.push_str(&ScreenTable::new(&columns, rows.collect()).to_screen(width));
             if let Some(loads) = table.load_words() {
                 text.push_str(&wrapped("", &one_line(&loads), width));
             }

@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::escape_markdown;
+
 /// The shortest that a name in the first column is cut to.
 const SHORTEST_NAME: usize = 8;
 /// Blanks between two columns.
@@ -42,6 +44,36 @@ pub struct ScreenLines {
 pub const LINES_ABOVE_ROWS: usize = 3;
 
 impl ScreenTable {
+    /// A table of columns, each with its header, its rank, and whether its texts begin at the left.
+    pub fn new(columns: &[(&str, u8, bool)], rows: Vec<Vec<String>>) -> Self {
+        let column = |(header, rank, is_left): &(&str, u8, bool)| ScreenColumn {
+            header: (*header).into(),
+            name: (*header).into(),
+            rank: *rank,
+            is_left: *is_left,
+        };
+        Self { columns: columns.iter().map(column).collect(), rows }
+    }
+
+    /// The table as wide as the screen, and a note on the columns that it has no room for.
+    pub fn to_screen(&self, width: Option<u16>) -> String {
+        let lines = self.lines(width);
+        let text: String = lines.lines.iter().map(|line| format!("{line}\n")).collect();
+        text + &left_out_note(&lines.left_out, "all columns: --format markdown", width)
+    }
+
+    /// All columns as a markdown table.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| escape_markdown(cell)).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let headers: Vec<String> = self.columns.iter().map(|column| column.header.clone()).collect();
+        let rules = self.columns.iter().map(|column| if column.is_left { " --- |" } else { " ---: |" });
+        let rows = self.rows.iter().map(|row| line(row));
+        [line(&headers), format!("|{}\n", rules.collect::<String>())].into_iter().chain(rows).collect()
+    }
+
     /// The lines that fit a screen; without a width, all columns that have a text.
     pub fn lines(&self, width: Option<u16>) -> ScreenLines {
         let width = width.map_or(usize::MAX, usize::from);
@@ -196,6 +228,15 @@ mod tests {
         }
         let note = left_out_note(&narrow.left_out, "all columns: --format csv", Some(30));
         assert_eq!(note, "not shown: ±, tok/s (all\n  columns: --format csv)\n");
+        let first = ScreenTable {
+            rows: vec![vec!["a|b".into(), "1".into()]],
+            ..ScreenTable::new(&[("engine", 0, true), ("ms", 1, false)], vec![])
+        };
+        assert_eq!(first.to_markdown(), "| engine | ms |\n| --- | ---: |\n| a\\|b | 1 |\n");
+        assert_eq!(
+            first.to_screen(Some(9)),
+            "───────\n engine\n───────\n a|b\n───────\nnot\n  shown:\n  ms (all\n  columns:\n  --format\n  markdown)\n"
+        );
         assert_eq!(left_out_note(&[], "all columns: --format csv", Some(30)), "");
     }
 

@@ -37,7 +37,9 @@ fn any_entry() {
         let name = entry.file_stem(1);
         prop_assert!(name.len() < 200 && !name.contains('/'), "{}", name);
         let history = History::of(others.iter().cloned().chain([entry]).collect(), 0.05);
-        for text in [history.to_text(true), history.to_text(false)] {
+        for text in
+            [history.to_terminal(true, None), history.to_terminal(false, Some(40)), history.to_markdown(true)]
+        {
             prop_assert_eq!(text.chars().find(|char| char.is_control() && *char != '\n'), None);
         }
         let json = history.to_json();

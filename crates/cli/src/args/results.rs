@@ -241,7 +241,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) threshold: f64,
     /// Show every cell.
     ///
-    /// The default is the mean of each engine.
+    /// The default is the geometric mean of each engine's cells.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) cells: bool,
     #[command(flatten)]

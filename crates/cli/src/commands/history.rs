@@ -5,7 +5,7 @@ use compare::history::History;
 
 use crate::args::HistoryArgs;
 use crate::exit_status::ExitStatus;
-use crate::rendered::{Rendered, csv_of_json, markdown_block};
+use crate::rendered::{Rendered, csv_of_json};
 use crate::{history_folder, printer};
 
 /// The columns of its csv.
@@ -18,10 +18,10 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
         printer::line(&format!("kept in {}", file.display()));
     }
     let history = History::of(history_folder::read(&args.dir)?, args.threshold);
-    let (text, json) = (history.to_text(args.cells), history.to_json());
+    let json = history.to_json();
     Rendered {
-        markdown: markdown_block(&text),
-        terminal: text,
+        markdown: history.to_markdown(args.cells),
+        terminal: history.to_terminal(args.cells, printer::screen_width()),
         csv: csv_of_json(&json, &[&["series", "runs"]], COLUMNS)?,
         json,
     }

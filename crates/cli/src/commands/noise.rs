@@ -9,7 +9,8 @@ use crate::args::{NoiseArgs, ResultFormat};
 use crate::commands::against::{SIDES, sides_of_new};
 use crate::exit_status::ExitStatus;
 use crate::folders;
-use crate::rendered::{Rendered, csv_of_json, markdown_block};
+use crate::printer::screen_width;
+use crate::rendered::{Rendered, csv_of_json};
 use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
 
@@ -43,10 +44,10 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
     let [baseline, candidate] = sides.map(|side| Source::read(&side));
     let (baseline, candidate) = (baseline?, candidate?);
     let noise = Noise::new(&Subject::new(&baseline)?, &Subject::new(&candidate)?)?;
-    let (text, json) = (noise.to_text(), noise.to_json());
+    let json = noise.to_json();
     Rendered {
-        markdown: markdown_block(&text),
-        terminal: text,
+        markdown: noise.to_markdown(),
+        terminal: noise.to_terminal(screen_width()),
         csv: csv_of_json(&json, &[&["metrics", "replicates_needed"]], COLUMNS)?,
         json,
     }

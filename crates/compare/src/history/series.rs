@@ -1,9 +1,9 @@
 //! Series of a history: a metric from run to run, and where its level changed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use results::{Metric, one_line};
+use results::screen::{ScreenTable, wrapped};
+use results::{Metric, escape_markdown, one_line};
 use serde_json::{Value, json};
 use stats::{Replicates, shifts};
 
@@ -13,6 +13,21 @@ use crate::format::percent;
 
 /// Bars of a run, from low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The columns: header, rank and side. The highest rank is left out first.
+const COLUMNS: [(&str, u8, bool); 7] = [
+    ("metric", 0, true),
+    ("engine", 0, true),
+    ("first run", 2, false),
+    ("last run", 0, false),
+    ("change", 0, false),
+    ("trend", 3, true),
+    ("level changes", 1, true),
+];
+
+/// What the figures are; `compare` shows means.
+const FIGURES: &str =
+    "Figures are medians; an engine's is the geometric mean over the cells that all of its runs have.";
 
 /// One metric of one cell, or of an engine's mean, over the runs of a group.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,40 +76,72 @@ impl History {
         Self { series, runs: entries.len(), differences: differences(&groups) }
     }
 
-    /// Text for a terminal: one line per series; with `cells`, also the series of single cells.
-    pub fn to_text(&self, cells: bool) -> String {
-        let mut text = String::new();
+    /// Tables as wide as the screen, a row per series; with `cells`, also the series of single cells.
+    pub fn to_terminal(&self, cells: bool, width: Option<u16>) -> String {
+        let table = |(heading, table): (String, ScreenTable)| {
+            wrapped("", &heading, width) + &table.to_screen(width) + "\n"
+        };
+        let mut text: String = self.tables(cells).into_iter().map(table).collect();
+        let (notes, differences) = self.notes();
+        notes.iter().for_each(|note| text.push_str(&wrapped("", note, width)));
+        differences.iter().for_each(|line| text.push_str(&wrapped("  ", line, width)));
+        text
+    }
+
+    /// The same as markdown tables.
+    pub fn to_markdown(&self, cells: bool) -> String {
+        let table = |(heading, table): (String, ScreenTable)| {
+            format!("## {}\n\n{}\n", escape_markdown(&heading), table.to_markdown())
+        };
+        let mut text: String = self.tables(cells).into_iter().map(table).collect();
+        let (notes, differences) = self.notes();
+        text += &(notes.iter().map(|note| escape_markdown(note)).collect::<Vec<_>>().join(" ") + "\n");
+        let items = differences.iter().map(|line| format!("- {}\n", escape_markdown(line)));
+        text + if differences.is_empty() { "" } else { "\n" } + &items.collect::<String>()
+    }
+
+    /// The series of each group of runs, below its heading.
+    fn tables(&self, cells: bool) -> Vec<(String, ScreenTable)> {
+        let mut tables: Vec<(String, ScreenTable)> = Vec::new();
+        let has_groups = self.has_groups();
         let mut last = None;
-        let has_groups = self.series.iter().any(|series| series.group > 1);
         for series in self.series.iter().filter(|series| cells || series.size.is_none()) {
             let head = (series.group, series.runs.len());
-            if last != Some(head) {
-                let gap = if last.is_some() { "\n" } else { "" };
+            if last.replace(head) != Some(head) {
                 let number = if has_groups { format!("({}) ", series.group) } else { String::new() };
                 let (heading, machine) = (one_line(&series.heading), one_line(&series.machine));
-                let _ = writeln!(text, "{gap}{number}{heading} · machine {machine} · {}", runs(head.1));
-                last = Some(head);
+                let heading = format!("{number}{heading} · machine {machine} · {}", runs(head.1));
+                tables.push((heading, ScreenTable::new(&COLUMNS, Vec::new())));
             }
-            text.push_str(&series.to_line());
+            if let Some((_, table)) = tables.last_mut() {
+                table.rows.push(series.to_row());
+            }
         }
-        if has_groups {
-            text.push_str("\nThese runs are not one series. They differ in:\n");
-        }
-        for (key, values) in &self.differences {
-            let values = (1..).zip(values).map(|(number, value)| format!("({number}) {value}"));
-            let _ =
-                writeln!(text, "  {}: {}", one_line(key), one_line(&values.collect::<Vec<_>>().join(", ")));
-        }
+        tables
+    }
+
+    fn has_groups(&self) -> bool {
+        self.series.iter().any(|series| series.group > 1)
+    }
+
+    /// Sentences below the tables, and the keys in which the groups of runs differ.
+    fn notes(&self) -> (Vec<String>, Vec<String>) {
+        let mut notes = Vec::new();
         match self.runs {
-            0 => text.push_str(
-                "no runs are kept here: `run --history DIR` and `history DIR --add RUN` keep them\n",
+            0 => notes.push(
+                "no runs are kept here: `run --history DIR` and `history DIR --add RUN` keep them".into(),
             ),
-            count if self.series.is_empty() => {
-                let _ = writeln!(text, "{} and no measured cell", runs(count));
-            }
-            _ => {}
+            count if self.series.is_empty() => notes.push(format!("{} and no measured cell", runs(count))),
+            _ => notes.push(FIGURES.into()),
         }
-        text
+        if self.has_groups() {
+            notes.push("These runs are not one series. They differ in:".into());
+        }
+        let difference = |(key, values): &(String, Vec<String>)| {
+            let values = (1..).zip(values).map(|(number, value)| format!("({number}) {value}"));
+            format!("{}: {}", one_line(key), one_line(&values.collect::<Vec<_>>().join(", ")))
+        };
+        (notes, self.differences.iter().map(difference).collect())
     }
 
     /// The history as JSON.
@@ -123,7 +170,8 @@ impl History {
 }
 
 impl Series {
-    fn to_line(&self) -> String {
+    /// A text for each of [`COLUMNS`].
+    fn to_row(&self) -> Vec<String> {
         let figures: Vec<f64> = self.runs.iter().map(|run| run.2).collect();
         let (first, last) = (figures[0], figures[figures.len() - 1]);
         let name = match self.size {
@@ -133,17 +181,17 @@ impl Series {
         let shifts = self.shifts.iter().map(|(run, ratio)| {
             let (started, revision, _) = &self.runs[*run];
             let day = started.get(..10).unwrap_or(started);
-            format!("  {} at {} ({day})", percent(*ratio), one_line(revision))
+            format!("{} at {} ({day})", percent(*ratio), one_line(revision))
         });
-        format!(
-            "{:<10} {name:<24} {:>11} → {:>11}  {:>8}  {}{}\n",
-            self.metric.name(),
+        vec![
+            self.metric.name().into(),
+            name,
             self.metric.format(first),
             self.metric.format(last),
             percent(last / first),
             picture(&figures),
-            shifts.collect::<String>()
-        )
+            shifts.collect::<Vec<_>>().join(", "),
+        ]
     }
 }
 
