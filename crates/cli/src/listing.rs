@@ -89,8 +89,13 @@ pub(crate) struct Listing<'a> {
 type ListedColumn = (&'static str, fn(&ListedCell<'_>) -> Json);
 
 impl<'a> Listing<'a> {
-    /// Lists the cells of a sweep in the order of the table. `published` is the heading of the published table whose rows these are, if any.
-    pub(crate) fn new(sweep: &'a Sweep, published: Option<&Heading>) -> Self {
+    /// Lists the cells of a sweep in the order of the table, but for those `is_done`. `published` is the heading of the published table
+    /// whose rows these are, if any.
+    pub(crate) fn new(
+        sweep: &'a Sweep,
+        published: Option<&Heading>,
+        is_done: &dyn Fn(&Cell<'a>) -> bool,
+    ) -> Self {
         let bound = Bound::of(sweep, published);
         let published_tables = PublishedFile::built_in();
         let listed = |cell: Cell<'a>| {
@@ -107,7 +112,8 @@ impl<'a> Listing<'a> {
                 is_published_out_of_memory: is_published_out_of_memory(&published_tables, sweep, &cell),
             }
         };
-        let cells: Vec<ListedCell<'a>> = plan(sweep).into_iter().map(listed).collect();
+        let cells: Vec<ListedCell<'a>> =
+            plan(sweep).into_iter().filter(|cell| !is_done(cell)).map(listed).collect();
         let least = least_seconds(sweep, &cells);
         Self { sweep, cells, bound, least }
     }

@@ -558,6 +558,9 @@ fn of_a_cell_that_fails_on_either_side_the_comparison_says_what_it_is() {
 fn noise_says_which_threshold_replicates_hold() {
     let place = Place::new();
     place.write("sweep.toml", MOCK);
+    let list = ["noise", "sweep.toml", "--list", "--format", "csv"];
+    place.bench(&list).assert().success().stdout(starts_with("model,engine,batch_size,"));
+    assert!(!place.path("runs").exists());
     let text = place.bench(&["noise", "sweep.toml", "--out", "aa"]).assert().success();
     let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();
     assert_eq!(header(&text), "metric lines smallest threshold replicates for 1% 2% 5% 10%");

@@ -327,3 +327,7 @@ fn a_wrong_folder_is_named_with_what_it_lacks() {
         refused(&place, &arguments, message);
     }
 }
+    // A list of what is missing of a whole run has no cell.
+    place.bench(&["run", "--resume", "run", "--list"]).assert().success().stdout(contains("\n0 cells; "));
+    let replicates = ["run", "--resume", "run", "--list", "--replicates", "3", "--format", "csv"];
+    place.bench(&replicates).assert().success().stdout(contains("\n").count(3));

@@ -50,13 +50,14 @@ pub(crate) struct RunArgs {
     pub(crate) measure: MeasureArgs,
     /// Show the cells; measure nothing.
     ///
-    /// Shows each cell, what it needs in memory, and how long the sweep will take. --dry-run is the same.
+    /// Shows each cell, what it needs in memory, and how long the sweep will take. With --resume, the missing cells.
+    /// --dry-run is the same.
     #[arg(long, alias = "dry-run", help_heading = WHAT)]
     pub(crate) list: bool,
     /// Continue an earlier run.
     ///
     /// Measures only its missing cells, with its own sweep if no other is given.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "list"], help_heading = WHAT)]
+    #[arg(long, value_name = "DIR", conflicts_with = "out", help_heading = WHAT)]
     pub(crate) resume: Option<PathBuf>,
     /// Let --resume mix different set-ups.
     ///
@@ -219,6 +220,11 @@ pub(crate) struct NoiseArgs {
     /// The folder of an earlier `noise`, or of a `run --against` of one build.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["sweep", "out"], help_heading = WHAT)]
     pub(crate) from: Option<PathBuf>,
+    /// Show the cells of a side; measure nothing.
+    ///
+    /// As `run --list` does. --dry-run is the same.
+    #[arg(long, alias = "dry-run", conflicts_with = "from", help_heading = WHAT)]
+    pub(crate) list: bool,
     /// Folder of both sides [default: runs/TIME-SWEEP-noise].
     #[arg(short, long, value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) out: Option<PathBuf>,

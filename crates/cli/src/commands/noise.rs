@@ -7,6 +7,7 @@ use results::Source;
 
 use crate::args::{NoiseArgs, ResultFormat};
 use crate::commands::against::{SIDES, sides_of_new};
+use crate::commands::run::list;
 use crate::exit_status::ExitStatus;
 use crate::folders;
 use crate::printer::screen_width;
@@ -32,6 +33,11 @@ pub(crate) fn run(args: &NoiseArgs) -> Result<ExitStatus> {
             let variants = sides_of_new(&dir, &settings, &args.measure, "noise")?
                 .map(|(settings, to)| Ok((Variant::resolve(&settings, engines.clone())?, to)));
             let variants = variants.into_iter().collect::<Result<Vec<_>>>()?;
+            if args.list {
+                let format = args.format.given().unwrap_or(ResultFormat::Terminal);
+                list(&variants[0].0, None, format, None)?;
+                return Ok(ExitStatus::Done);
+            }
             let mut session = begin(variants, &args.measure)?;
             let again = format!("llama2-bench noise --from {}", dir.display());
             let status = measure(&mut session, args.measure.watch, None, &|_| again.clone())?;

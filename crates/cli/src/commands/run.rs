@@ -3,54 +3,60 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Destination, Isolation, Selection, Sweep, Variant};
+use harness::{Cell, Destination, Isolation, Selection, Variant};
 use results::RunFolder;
 
 use crate::args::{Output, OutputFormat, ResultFormat, RunArgs};
 use crate::commands::{against, confirm, profile};
 use crate::exit_status::ExitStatus;
-use crate::files::write_output;
 use crate::format::shell_command;
 use crate::html_report::PAGE;
 use crate::listing::{Listing, in_table_order};
+use crate::rendered::Rendered;
 use crate::session::{begin, keep_history, measure, prepare_history, resume_command};
 use crate::sweep_file::{default_dir, open_earlier, read_settings};
 use crate::{printer, sources};
 
-/// Prints the cells of a sweep in each requested format.
-fn list(sweep: &Sweep, outputs: &[Output]) -> Result<ExitStatus> {
-    let sweep = in_table_order(sweep);
-    let listing = Listing::new(&sweep, None);
-    for Output { format, file } in outputs {
-        let text = match format {
-            OutputFormat::Terminal => results::plain(&listing.terminal(printer::screen_width())),
-            OutputFormat::Markdown => listing.markdown(),
-            OutputFormat::Csv => listing.csv(),
-            OutputFormat::Json => listing.json(),
-            OutputFormat::Junit | OutputFormat::Github => {
-                bail!("--format: a list is terminal, markdown, csv or json")
-            }
-        };
-        match file {
-            None => printer::result(&text)?,
-            Some(path) => write_output(path, text.as_bytes()).with_context(|| path.display().to_string())?,
-        }
+/// Prints the cells of a sweep that are not done, in one format.
+pub(crate) fn list(
+    variant: &Variant,
+    done: Option<&RunFolder>,
+    format: ResultFormat,
+    out: Option<&Path>,
+) -> Result<()> {
+    let sweep = in_table_order(&variant.sweep);
+    let is_done = |cell: &Cell<'_>| {
+        let is_left_out = !sweep.selection.has(cell.engine, cell.batch_size, cell.prompt_length);
+        is_left_out || done.is_some_and(|folder| folder.known().has(&cell.key(&sweep), cell.replicate))
+    };
+    let listing = Listing::new(&sweep, None, &is_done);
+    let terminal = results::plain(&listing.terminal(printer::screen_width().filter(|_| out.is_none())));
+    Rendered { terminal, markdown: listing.markdown(), csv: listing.csv(), json: listing.json() }
+        .print_as(format, out)
+}
+
+/// The format as one of a printed result, if it is one.
+fn result_format(format: OutputFormat) -> Option<ResultFormat> {
+    match format {
+        OutputFormat::Terminal => Some(ResultFormat::Terminal),
+        OutputFormat::Markdown => Some(ResultFormat::Markdown),
+        OutputFormat::Csv => Some(ResultFormat::Csv),
+        OutputFormat::Json => Some(ResultFormat::Json),
+        OutputFormat::Junit | OutputFormat::Github => None,
     }
-    Ok(ExitStatus::Done)
 }
 
 /// The format of the printed table; `None` for the default.
 fn table_format(outputs: &[Output]) -> Result<Option<ResultFormat>> {
-    Ok(Some(match outputs {
+    match outputs {
         [] => return Ok(None),
-        [Output { format: OutputFormat::Terminal, file: None }] => ResultFormat::Terminal,
-        [Output { format: OutputFormat::Markdown, file: None }] => ResultFormat::Markdown,
-        [Output { format: OutputFormat::Csv, file: None }] => ResultFormat::Csv,
-        [Output { format: OutputFormat::Json, file: None }] => ResultFormat::Json,
-        _ => bail!(
-            "--format: without --against, a run prints one table: terminal, markdown, csv or json (`llama2-bench table RUN` writes others)"
-        ),
-    }))
+        [Output { format, file: None }] => result_format(*format),
+        _ => None,
+    }
+    .map(Some)
+    .context(
+        "--format: without --against, a run prints one table: terminal, markdown, csv or json (`llama2-bench table RUN` writes others)",
+    )
 }
 
 /// The last line of a run, with its results and the next command.
@@ -103,7 +109,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         for unchecked in harness::check_options(&variant)? {
             sources::note(unchecked);
         }
-        return list(&variant.sweep, &args.judge.outputs());
+        let done = match &destination {
+            Destination::Earlier { folder, .. } => Some(folder),
+            Destination::New { .. } => None,
+        };
+        for Output { format, file } in args.judge.outputs() {
+            let format =
+                result_format(format).context("--format: a list is terminal, markdown, csv or json")?;
+            list(&variant, done, format, file.as_deref())?;
+        }
+        return Ok(ExitStatus::Done);
     }
     let format = table_format(args.judge.given_outputs())?;
     if let Some(cell) = args.profile {

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use protocol::{
-    CellFailure, CellKey, CellSize, FailureKind, GpuSeries, MeasuredCell, Measurement, Outcome, Ranks,
-    SCHEMA, Verification,
+    CellFailure, CellSize, FailureKind, GpuSeries, MeasuredCell, Measurement, Outcome, SCHEMA, Verification,
 };
 
 use crate::run::peaks::reader;
@@ -16,9 +15,7 @@ use crate::run::variant_run::VariantRun;
 use crate::run::verify::{Verifier, differs};
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
 use crate::worker::requests::why;
-use crate::{
-    Cell, Event, Isolation, SessionError, Setup, Sweep, Variant, WorkerError, classify, interleaved,
-};
+use crate::{Cell, Event, Isolation, SessionError, Sweep, Variant, WorkerError, classify, interleaved};
 use results::{RunFolder, StoreError};
 
 /// Rest of a throttled GPU before its cell is measured again, if the sweep has no `cool_down_seconds`: a heat sink under forced air loses
@@ -80,7 +77,7 @@ pub(crate) fn measure(
         cells.map(|(index, (side, cell))| Place { index, side, cell }).filter(in_share).collect();
     let is_missing = |Place { side, cell, .. }: &Place<'_>| {
         let VariantRun { variant, folder, .. } = &runs[*side];
-        !folder.known().has(&cell_key(&variant.sweep, cell), cell.replicate)
+        !folder.known().has(&cell.key(&variant.sweep), cell.replicate)
     };
     let missing: Vec<_> = cells.iter().copied().filter(is_missing).collect();
     let dirs: Vec<&Path> = runs.iter().map(|run| run.folder.dir()).collect();
@@ -296,7 +293,7 @@ fn measure_cell(
     }
     let measurement = Measurement {
         schema: SCHEMA,
-        key: cell_key(sweep, &cell),
+        key: cell.key(sweep),
         replicate: cell.replicate,
         part: folder.part(),
         device_memory_limit_bytes: sweep.setup.device_memory_limit,
@@ -363,7 +360,7 @@ fn throttling(series: &GpuSeries) -> Option<String> {
 
 /// A cell that ran out of memory although it needs no more than this one, if the sweep prunes.
 fn smaller_out_of_memory(sweep: &Sweep, folder: &RunFolder, cell: &Cell<'_>) -> Option<CellSize> {
-    folder.known().smaller_out_of_memory(&cell_key(sweep, cell), folder.part()).filter(|_| sweep.prune_oom)
+    folder.known().smaller_out_of_memory(&cell.key(sweep), folder.part()).filter(|_| sweep.prune_oom)
 }
 
 /// The failure of a cell that is not tried.
@@ -383,20 +380,5 @@ impl RunSummary {
             summary.failed += folder.known().failed();
         }
         summary
-    }
-}
-
-/// The key of a cell's records.
-fn cell_key(sweep: &Sweep, cell: &Cell<'_>) -> CellKey {
-    let Setup { precision, device, one_rank, ref ranks, .. } = sweep.setup;
-    CellKey {
-        model: cell.model.name.clone(),
-        precision,
-        device,
-        ranks: Ranks { world_size: ranks.world_size, one_rank },
-        engine: cell.engine.to_owned(),
-        batch_size: cell.batch_size,
-        prompt_length: cell.prompt_length,
-        generation_length: sweep.generation_length,
     }
 }

@@ -3,10 +3,11 @@
 use indexmap::IndexMap;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use llama::{LlamaConfig, TensorParallel};
-use protocol::{Options, Precision};
+use protocol::{CellKey, Options, Precision, Ranks};
 
 use crate::sweep::models::Model;
 use crate::sweep::resolve::Sweep;
+use crate::sweep::setup::Setup;
 use crate::sweep::values::{CellOrder, Isolation, SweepRow};
 
 /// One cell of a sweep, one replicate of it.
@@ -25,6 +26,21 @@ pub struct Cell<'a> {
 }
 
 impl Cell<'_> {
+    /// The key of the cell's records.
+    pub fn key(&self, sweep: &Sweep) -> CellKey {
+        let Setup { precision, device, one_rank, ref ranks, .. } = sweep.setup;
+        CellKey {
+            model: self.model.name.clone(),
+            precision,
+            device,
+            ranks: Ranks { world_size: ranks.world_size, one_rank },
+            engine: self.engine.to_owned(),
+            batch_size: self.batch_size,
+            prompt_length: self.prompt_length,
+            generation_length: sweep.generation_length,
+        }
+    }
+
     /// Memory that the cell needs; with several ranks, that of each rank.
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =

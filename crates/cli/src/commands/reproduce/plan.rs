@@ -183,7 +183,7 @@ pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
             "runs here, on {} in {}:\n{}",
             sweep.setup.device,
             sweep.setup.precision,
-            Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok())
+            Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok(), &|_| false)
                 .terminal(printer::screen_width())
         ));
     }
