@@ -7,8 +7,6 @@ pub(crate) enum ExitStatus {
     Done = 0,
     /// A regression, a failed cell, or engines that disagree.
     Finding = 1,
-    /// Bad input or a broken installation, which a worker has reported already.
-    Refused = 2,
     /// Inconclusive, or nothing to compare.
     Inconclusive = 3,
     /// Interrupted by Ctrl-C.

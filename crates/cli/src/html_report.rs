@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use compare::{Criteria, Subject, Thresholds};
 use page::{AuditedRun, Comparison, Page};
-use results::Run;
+use results::{PublishedFile, Run};
 
 use crate::{audited, folders, printer};
 
@@ -24,7 +24,7 @@ pub(crate) fn write_page(
     folders::check(dirs)?;
     for dir in dirs {
         ensure!(
-            !dir.is_file(),
+            !PublishedFile::is_named(dir),
             "{}: a report needs a run's folder, and a file of tables has no single latencies: `llama2-bench table` prints it, \
              `llama2-bench compare` compares a run with it",
             dir.display()

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use harness::{Destination, Notice, PeaksOfSession, RunSummary, Session, SessionOptions, Variant, Verify};
-use protocol::ProgramVersion;
+use protocol::{Device, ProgramVersion};
 use results::RunFolder;
 
 use crate::args::{HistoryFlags, MeasureArgs, ResultFormat};
@@ -18,6 +18,11 @@ use crate::{history_folder, printer, time_breakdown};
 
 /// Prepares a session for the variants, and prints its notices.
 pub(crate) fn begin(variants: Vec<(Variant, Destination)>, args: &MeasureArgs) -> Result<Session> {
+    let is_on_cpu = variants.iter().all(|(variant, _)| variant.sweep.setup.device == Device::Cpu);
+    ensure!(
+        !(args.exclusive && is_on_cpu),
+        "--exclusive: device cpu is no GPU: choose one with --device, or leave this out"
+    );
     let program = ProgramVersion {
         version: env!("CARGO_PKG_VERSION").into(),
         git_revision: option_env!("LLAMA2_BENCH_REVISION").map(str::to_owned),

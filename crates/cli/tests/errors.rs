@@ -223,6 +223,11 @@ fn a_folder_that_is_no_run_says_what_to_give_instead() {
     let copy = |to: &str| std::fs::copy(place.path("run/measurements.jsonl"), place.path(to)).unwrap();
     std::fs::create_dir(place.path("runs/a")).unwrap();
     copy("runs/a/measurements.jsonl");
+    place
+        .bench(&["report", "llama2-a100"])
+        .assert()
+        .code(2)
+        .stderr(starts_with("error: llama2-a100: a report needs a run's folder, "));
     let cases = [
         ("runs/none", "runs/none: not a run's folder (no measurements.jsonl)\n"),
         ("runs", "runs: not a run's folder (no measurements.jsonl): did you mean runs/a?"),
@@ -300,6 +305,16 @@ fn an_error_of_the_command_line_says_what_where_and_what_to_do() {
             with(&["--prompt-ids", "1", "--batch-size", "0"]),
             "--batch-size: expected a whole number from 1, found \"0\"",
         ),
+        (
+            vec!["export", "--model", "llama2-15m", "--out", "o"],
+            "--model: llama2-15m is a name: write its checkpoint first, with `llama2-bench synth --model llama2-15m --out DIR`",
+        ),
+        (vec!["export", "--model", "none", "--out", "o"], "none/config.json: no such file or folder"),
+        (
+            vec!["run", "--engine", "mock", "--exclusive"],
+            "--exclusive: device cpu is no GPU: choose one with --device, or leave this out",
+        ),
+        (vec!["run", "--no-peaks", "--peaks", "cell"], "--no-peaks: not together with --peaks"),
         (vec!["check-worker"], "give COMMAND or --engine ENGINE: see `llama2-bench check-worker -h`"),
         (vec!["check-worker", "./nothing"], "./nothing: no such program"),
     ] {
@@ -312,6 +327,10 @@ fn a_wrong_folder_is_named_with_what_it_lacks() {
     let place = Place::new();
     place.run(MOCK, &["--batch-size", "1", "--prompt-length", "16"]);
     std::fs::create_dir(place.path("none")).unwrap();
+    // A list of what is missing of a whole run has no cell.
+    place.bench(&["run", "--resume", "run", "--list"]).assert().success().stdout(contains("\n0 cells; "));
+    let replicates = ["run", "--resume", "run", "--list", "--replicates", "3", "--format", "csv"];
+    place.bench(&replicates).assert().success().stdout(contains("\n").count(3));
     for (arguments, message) in [
         (vec!["run", "--resume", "none"], "none: not a run's folder (no sweep.toml)"),
         (vec!["noise", "--from", "none"], "none: not a folder of noise or run --against (no baseline/)"),
@@ -327,7 +346,3 @@ fn a_wrong_folder_is_named_with_what_it_lacks() {
         refused(&place, &arguments, message);
     }
 }
-    // A list of what is missing of a whole run has no cell.
-    place.bench(&["run", "--resume", "run", "--list"]).assert().success().stdout(contains("\n0 cells; "));
-    let replicates = ["run", "--resume", "run", "--list", "--replicates", "3", "--format", "csv"];
-    place.bench(&replicates).assert().success().stdout(contains("\n").count(3));

@@ -37,7 +37,7 @@ pub(crate) struct MeasureArgs {
     #[arg(long, help_heading = PROCEDURE)]
     no_verify: bool,
     /// Do not measure the device's peaks.
-    #[arg(long, help_heading = PROCEDURE)]
+    #[arg(long, conflicts_with = "peaks", help_heading = PROCEDURE)]
     pub(crate) no_peaks: bool,
     /// Wait for an idle machine, or fail.
     ///
