@@ -2,6 +2,12 @@
 
 /// What is measured; `harness` puts most of a sweep's flags here.
 pub(crate) const WHAT: &str = "What to measure";
+/// What a command reads that measures nothing.
+pub(crate) const INPUT: &str = "Input";
+/// What is checked.
+pub(crate) const CHECKED: &str = "What to check";
+/// Which engines there are.
+pub(crate) const ENGINES: &str = "Engines";
 /// How it is measured.
 pub(crate) const PROCEDURE: &str = "Procedure";
 /// What is done with a GPU.

@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory, Error, FromArgMatches};
 
 use super::Args;
+use super::headings::{CHECKED, ENGINES, INPUT, WHAT};
 
 /// Commands by what people want.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -26,6 +27,7 @@ Exit codes:
     2  bad input or a broken installation
     3  inconclusive, or nothing to compare
   130  interrupted
+
 See docs/reference/exit-codes.md for each command.";
 
 const EXAMPLES: &str = "\
@@ -49,7 +51,13 @@ pub(crate) fn command() -> Command {
     // `--seed -1` is a wrong value, not an unknown option.
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let command = names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |command| command.mut_args(take_negative_numbers))
+        let heading = heading_of_input(&name);
+        command.mut_subcommand(name, |command| {
+            command.mut_args(|arg| match arg.get_help_heading() {
+                Some(WHAT) => take_negative_numbers(arg).help_heading(heading),
+                _ => take_negative_numbers(arg),
+            })
+        })
     });
     let groups = groups(&command);
     command.after_long_help(format!("{EXIT_CODES}\n\n{EXAMPLES}")).help_template(format!(
@@ -74,6 +82,16 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Args, Error> {
         error
     })?;
     Args::from_arg_matches(&matches)
+}
+
+/// The heading of a command's flags that several commands have as "What to measure".
+fn heading_of_input(command: &str) -> &'static str {
+    match command {
+        "generate" | "synth" | "export" | "history" | "audit" => INPUT,
+        "verify" | "check-worker" => CHECKED,
+        "doctor" => ENGINES,
+        _ => WHAT,
+    }
 }
 
 fn take_negative_numbers(arg: Arg) -> Arg {
@@ -116,7 +134,11 @@ mod tests {
         let all = command();
         for command in std::iter::once(&all).chain(all.get_subcommands()) {
             let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
-            let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("llama2-bench "));
+            for line in text.lines().filter(|line| line.starts_with("    ")) {
+                assert!(line.chars().count() <= 80, "too long for 80 columns: {line}");
+            }
+            let text = text.replace("\\\n", " ");
+            let lines = text.lines().filter_map(|line| Some(line.split_once("llama2-bench ")?.1));
             let mut count = 0;
             for line in lines {
                 let line = line.split(['>', '|']).next().unwrap_or_default();

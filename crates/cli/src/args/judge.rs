@@ -29,7 +29,7 @@ pub(crate) struct JudgeArgs {
     /// The default widens the interval of a cell that drifted during a run.
     #[arg(long, help_heading = COMPARISON)]
     allow_drift: bool,
-    /// Let one side lack cells or metrics.
+    /// Allow cells that only one side has.
     ///
     /// One side may lack cells, metrics or tables that the other side has.
     #[arg(long, help_heading = COMPARISON)]

@@ -53,7 +53,9 @@ Examples:
   Save a run's table as csv:
     llama2-bench table results/llama2-15m-fp32-cpu --format csv --out table.csv
   Compare two runs with benchstat:
-    llama2-bench table runs/before --format go --out before.txt";
+    llama2-bench table runs/before --format go --out before.txt
+    llama2-bench table runs/after --format go --out after.txt
+    benchstat before.txt after.txt";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = TABLE_EXAMPLES)]
@@ -155,7 +157,8 @@ Examples:
   Compare two runs:
     llama2-bench compare runs/before runs/after
   Fail a CI job on a regression of more than 10 %, and write a JUnit file:
-    llama2-bench compare runs/before runs/after --threshold 10% --format terminal --format junit=compare.xml
+    llama2-bench compare runs/before runs/after --threshold 10% \\
+        --format terminal --format junit=compare.xml
   Compare a run with published tables:
     llama2-bench compare llama2-a100 results/llama2-7b-h100 --allow-missing";
 

@@ -18,22 +18,25 @@ Examples:
     llama2-bench run
   Show cells, memory and time; measure nothing:
     llama2-bench run --list
-  Choose engines and sizes:
-    llama2-bench run --engine onnxruntime,pytorch-eager --batch-size 1,8 --prompt-length 128
+  Choose engines and batch sizes:
+    llama2-bench run --engine onnxruntime,pytorch-eager --batch-size 1,8
   Continue an interrupted run:
     llama2-bench run --resume runs/before
   Compare with the workers of another build:
     llama2-bench run --against ../main/target/release --budget 15m
   Compare two values of an engine's option:
-    llama2-bench run --against-option onnxruntime.prepacking=true --option onnxruntime.prepacking=false
+    llama2-bench run --option onnxruntime.prepacking=false \\
+        --against-option onnxruntime.prepacking=true
   Measure a part on each of two machines, then join the parts:
     llama2-bench run --shard 1/2 --out runs/1-of-2
     llama2-bench merge runs/1-of-2 runs/2-of-2 --out runs/whole
 
 Profile one cell of one engine, without loading, warm-up and other cells:
-    nsys profile --trace=cuda,nvtx --capture-range=cudaProfilerApi --capture-range-end=stop \\
+    nsys profile --trace=cuda,nvtx --capture-range=cudaProfilerApi \\
+        --capture-range-end=stop \\
         llama2-bench run --device cuda --engine onnxruntime --profile 1x256
-    ncu --target-processes all --profile-from-start off --nvtx --nvtx-include 'decode 1x256/' \\
+    ncu --target-processes all --profile-from-start off \\
+        --nvtx --nvtx-include 'decode 1x256/' \\
         llama2-bench run --device cuda --engine onnxruntime --profile 1x256
   NVTX ranges: prefill 1x256, select 1x256, decode 1x256.
   For the kernels of a CUDA graph, add --cuda-graph-trace=node to nsys.";
@@ -150,9 +153,11 @@ Examples:
   Show which rows of the published tables can run here, and why others cannot:
     llama2-bench reproduce llama2-a100 --list
   Measure the first table's rows of one engine with your own checkpoint:
-    llama2-bench reproduce llama2-a100 --table 1 --engine onnxruntime --model path/to/llama2-7b
+    llama2-bench reproduce llama2-a100 --table 1 --engine onnxruntime \\
+        --model path/to/llama2-7b
   Compare a run that is measured already:
-    llama2-bench reproduce llama2-a100 --table 1 --from results/llama2-7b-h100 --tolerance 5%";
+    llama2-bench reproduce llama2-a100 --table 1 \\
+        --from results/llama2-7b-h100 --tolerance 5%";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = REPRODUCE_EXAMPLES)]
@@ -215,16 +220,16 @@ pub(crate) struct NoiseArgs {
     pub(crate) sweep: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
-    /// Use this folder; measure nothing.
-    ///
-    /// The folder of an earlier `noise`, or of a `run --against` of one build.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["sweep", "out"], help_heading = WHAT)]
-    pub(crate) from: Option<PathBuf>,
     /// Show the cells of a side; measure nothing.
     ///
     /// As `run --list` does. --dry-run is the same.
     #[arg(long, alias = "dry-run", conflicts_with = "from", help_heading = WHAT)]
     pub(crate) list: bool,
+    /// Use this folder; measure nothing.
+    ///
+    /// The folder of an earlier `noise`, or of a `run --against` of one build.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sweep", "out"], help_heading = WHAT)]
+    pub(crate) from: Option<PathBuf>,
     /// Folder of both sides [default: runs/TIME-SWEEP-noise].
     #[arg(short, long, value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) out: Option<PathBuf>,

@@ -14,9 +14,11 @@ use super::output::ResultArgs;
 const GENERATE_EXAMPLES: &str = "\
 Examples:
   Generate from token ids, with generated weights:
-    llama2-bench generate --engine reference --model llama2-15m --prompt-ids 1,2,3 --max-new-tokens 4
+    llama2-bench generate --engine reference --model llama2-15m \\
+        --prompt-ids 1,2,3 --max-new-tokens 4
   Generate text with a checkpoint that has a tokenizer.json:
-    llama2-bench generate --engine onnxruntime --model path/to/llama2-7b --prompt Hello --max-new-tokens 16";
+    llama2-bench generate --engine onnxruntime --model path/to/llama2-7b \\
+        --prompt Hello --max-new-tokens 16";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = GENERATE_EXAMPLES)]
@@ -119,7 +121,7 @@ pub(crate) struct SynthArgs {
 const EXPORT_EXAMPLES: &str = "\
 Examples:
     llama2-bench synth --model llama2-15m --out checkpoints/llama2-15m
-    llama2-bench export --model checkpoints/llama2-15m --out onnx/llama2-15m --precision fp16";
+    llama2-bench export --model checkpoints/llama2-15m --out onnx/llama2-15m";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXPORT_EXAMPLES)]
@@ -160,9 +162,11 @@ pub(crate) struct DoctorArgs {
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-    llama2-bench completions bash > ~/.local/share/bash-completion/completions/llama2-bench
+    llama2-bench completions bash \\
+        > ~/.local/share/bash-completion/completions/llama2-bench
     llama2-bench completions zsh > ~/.zfunc/_llama2-bench
-    llama2-bench completions fish > ~/.config/fish/completions/llama2-bench.fish";
+    llama2-bench completions fish \\
+        > ~/.config/fish/completions/llama2-bench.fish";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = COMPLETIONS_EXAMPLES)]

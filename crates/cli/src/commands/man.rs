@@ -12,14 +12,14 @@ use crate::exit_status::ExitStatus;
 use crate::printer;
 
 pub(crate) fn run(args: &ManArgs) -> Result<ExitStatus> {
-    let mut all = command();
+    let mut all = command().disable_help_subcommand(true);
     all.build();
     let Some(dir) = &args.dir else {
         printer::result(&page(all)?)?;
         return Ok(ExitStatus::Done);
     };
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let commands = all.get_subcommands().filter(|command| command.get_name() != "help").cloned();
+    let commands = all.get_subcommands().cloned();
     let mut count = 1;
     for command in commands {
         let name = format!("llama2-bench-{}", command.get_name());
@@ -38,6 +38,7 @@ fn write(dir: &Path, name: &str, command: Command) -> Result<()> {
 
 fn page(command: Command) -> Result<String> {
     let mut text = Vec::new();
+    let section = if command.has_subcommands() { "\"EXIT CODES AND EXAMPLES\"" } else { "EXAMPLES" };
     Man::new(command).render(&mut text)?;
-    Ok(String::from_utf8(text)?)
+    Ok(String::from_utf8(text)?.replace(".SH EXTRA", &format!(".SH {section}")))
 }

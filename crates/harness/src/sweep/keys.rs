@@ -62,7 +62,7 @@ layer! {
         ///
         /// A file as `mpirun --hostfile` reads it.
         pub hostfile: Option<Setting<PathBuf>> = Spec::setup(WHAT, "hostfile", "FILE"),
-        /// Measure only rank 0 of --world-size.
+        /// Run only rank 0 of --world-size.
         ///
         /// One process on one device, without all-reduce.
         pub one_rank: Option<Setting<bool>> = Spec::setup(WHAT, "one-rank", "").default("false"),
@@ -82,11 +82,11 @@ layer! {
         ///
         /// Limits an engine's memory on the GPU; --memory-limit limits host memory.
         pub device_memory_limit: Option<Setting<Bytes>> = Spec::setup(LIMITS, "device-memory-limit", "SIZE"),
-        /// Seconds per load or cell.
+        /// Time limit in seconds.
         ///
-        /// Loading a model has this time limit, and so has each cell.
+        /// Loading a model has this time limit, and so has each cell or other request.
         pub timeout_seconds: Option<Setting<Seconds>> = Spec::setup(LIMITS, "timeout-seconds", "S").default("3600"),
-        /// Worker sharing.
+        /// How long a worker lives.
         ///
         /// engine: one worker for all cells of an engine. cell: a fresh worker for every cell.
         /// turn: all engines stay loaded and take turns; a replicate is a turn.
