@@ -339,7 +339,7 @@ mod tests {
         let settings = Sweep::settings(QUICK_SWEEP, "configs/quick.toml", Path::new("")).unwrap();
         let variant = Variant::resolve(&settings, Engines::built_in()).unwrap();
         let least = Some((200.0, "2026-11-30T07:00:00Z".to_owned()));
-        let text = Listing { least, ..Listing::new(&variant.sweep, None) }.terminal(Some(80));
+        let text = Listing { least, ..Listing::new(&variant.sweep, None, &|_| false) }.terminal(Some(80));
         assert!(
             text.contains("\n18 cells; time: at least 3 min 20 s (all forwards at the peaks of\n"),
             "{text}"
