@@ -14,6 +14,7 @@ python3 scripts/test_peers.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
 scripts/check_arrows.sh
+python3 scripts/check_names.py
 
 # Tests of ranks are skipped without MPI, and tests of pages without a browser. In CI they fail instead.
 scripts/build_mpi.sh

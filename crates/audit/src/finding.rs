@@ -76,7 +76,7 @@ pub struct NotChecked {
 /// The result of an audit. Its `Display` is one line a group of findings, one a table that could not be checked whole, and a
 /// summary.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct AuditReport {
     /// The findings, in the order of files and lines.
     pub findings: Vec<Finding>,
     /// What could not be checked.
@@ -90,7 +90,7 @@ pub struct Report {
     pub(crate) cells: HashMap<(usize, String), usize>,
 }
 
-impl Report {
+impl AuditReport {
     /// Findings of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
@@ -194,7 +194,7 @@ impl fmt::Display for NotChecked {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines(&self.groups()))
     }

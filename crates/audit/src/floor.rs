@@ -42,7 +42,7 @@ impl Work {
     ///
     /// # Errors
     /// Fails where the model can't be split among that many ranks.
-    pub fn of(
+    pub fn new(
         config: &LlamaConfig,
         precision: Precision,
         world_size: u32,
@@ -86,7 +86,7 @@ impl Work {
         ranks: u32,
         cell: [u64; 3],
     ) -> Result<Self, WorldSizeError> {
-        Self::of(&TensorParallel::first_of(config, Some(ranks))?, precision, 1, cell)
+        Self::new(&TensorParallel::first_of(config, Some(ranks))?, precision, 1, cell)
     }
 
     /// The floor on devices of these peaks; `None` where a peak that counts is not known. Reading and computing overlap, all-reduces

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use results::one_line;
 use serde::Serialize;
 
-use crate::finding::{Finding, Report, Severity, place};
+use crate::finding::{AuditReport, Finding, Severity, place};
 use crate::rules::RULES;
 
 /// The findings of one rule and severity about one engine of a table, or about the table itself.
@@ -38,7 +38,7 @@ pub struct FindingGroup<'r> {
     pub findings: Vec<&'r Finding>,
 }
 
-impl Report {
+impl AuditReport {
     /// The findings by table, engine, rule and severity, in the order of the first of each.
     pub fn groups(&self) -> Vec<FindingGroup<'_>> {
         let mut groups: IndexMap<_, Vec<&Finding>> = IndexMap::new();

@@ -18,12 +18,12 @@ use results::ResultTable;
 use results::hardware::Hardware;
 
 use checked_table::CheckedTable;
-pub use finding::{Finding, NotChecked, Report, Severity};
+pub use finding::{AuditReport, Finding, NotChecked, Severity};
 pub use floor::{Floor, Step, Work};
 pub use group::FindingGroup;
 
 /// Checks every table by every rule. Findings come in the order of the files, then of their lines.
-pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {
+pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> AuditReport {
     let files: IndexSet<&str> = tables.iter().map(|table| table.file).collect();
     let tables = tables.iter().enumerate().map(|(index, table)| CheckedTable::new(index, table, hardware));
     let tables: Vec<CheckedTable<'_>> = tables.collect();
@@ -39,7 +39,7 @@ pub fn audit(tables: &[ResultTable<'_>], hardware: &Hardware) -> Report {
             *cells.entry((index, row.engine.to_owned())).or_default() += 1;
         }
     }
-    Report {
+    AuditReport {
         findings,
         cells,
         not_checked: tables.iter().flat_map(CheckedTable::not_checked).collect(),

@@ -24,7 +24,7 @@ fn every_published_70b_row_stands_above_its_floor() {
     let mut checked = 0;
     for row in &table.rows {
         let cell = [row.batch_size.into(), row.prompt_length.into(), 256];
-        let work = Work::of(&llama2_70b(), Precision::Fp16, heading.count, cell).unwrap();
+        let work = Work::new(&llama2_70b(), Precision::Fp16, heading.count, cell).unwrap();
         let floor = work.floor(&peaks).unwrap();
         let floors =
             [(Column::PromptLatency, floor.prompt_seconds), (Column::First256Latency, floor.token_seconds)];
@@ -42,11 +42,11 @@ fn every_published_70b_row_stands_above_its_floor() {
 
 #[test]
 fn a_decode_step_of_70b_on_four_ranks() {
-    let work = Work::of(&llama2_70b(), Precision::Fp16, 4, [1, 16, 256]).unwrap();
+    let work = Work::new(&llama2_70b(), Precision::Fp16, 4, [1, 16, 256]).unwrap();
     // A quarter of the projections, and all of the head: 34.5 GB; 17 ms at 2039 GB/s.
     assert!((34.4e9..34.9e9).contains(&work.token.read_bytes), "{:e}", work.token.read_bytes);
     assert_eq!(work.token.all_reduce_bytes, 160.0 * 8192.0 * 2.0);
-    let alone = Work::of(&llama2_70b(), Precision::Fp16, 1, [1, 16, 256]).unwrap();
+    let alone = Work::new(&llama2_70b(), Precision::Fp16, 1, [1, 16, 256]).unwrap();
     assert_eq!(alone.token.all_reduce_bytes, 0.0);
     let peaks = |device: &str| {
         let heading = Heading::parse(&format!("LLaMA-2 70B FP16 CUDA (4 {device})")).unwrap();
@@ -60,7 +60,7 @@ fn a_decode_step_of_70b_on_four_ranks() {
 #[test]
 fn rank_0_alone_reads_and_computes_what_a_rank_does_and_sends_nothing() {
     let cell = [16, 3840, 256];
-    let rank = Work::of(&llama2_70b(), Precision::Fp16, 4, cell).unwrap();
+    let rank = Work::new(&llama2_70b(), Precision::Fp16, 4, cell).unwrap();
     let alone = Work::of_first_rank(&llama2_70b(), Precision::Fp16, 4, cell).unwrap();
     for (alone, rank) in [(alone.prompt, rank.prompt), (alone.token, rank.token)] {
         assert_eq!(

@@ -4,10 +4,10 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use audit::{Finding, Report, Severity, audit, rules};
+use audit::{AuditReport, Finding, Severity, audit, rules};
 use protocol::Precision;
 use results::hardware::Hardware;
-use results::published::{Cell, Document, Piece, PublishedTable, markdown};
+use results::published::{Document, Piece, PrintedFigure, PublishedTable, markdown};
 use results::{COLUMNS, ResultTable, format_g10};
 
 use common::{DEVICES, Engine, Print, Sweep, audited, models, read, table};
@@ -52,7 +52,7 @@ fn findings(tables: &[PublishedTable]) -> Vec<Finding> {
 }
 
 fn set(table: &mut PublishedTable, row: usize, column: usize, figure: f64) {
-    table.rows[row].cells[column] = Cell::parse(&format_g10(figure)).unwrap();
+    table.rows[row].cells[column] = PrintedFigure::parse(&format_g10(figure)).unwrap();
 }
 
 fn get(table: &PublishedTable, row: usize, column: usize) -> f64 {
@@ -119,7 +119,7 @@ fn rounding_of_the_digits_is_no_fault() {
     let mut table = sound(SMALL);
     for row in &mut table.rows {
         for cell in &mut row.cells[..8] {
-            *cell = Cell::parse(&format!("{:.0}", cell.figure().unwrap().value)).unwrap();
+            *cell = PrintedFigure::parse(&format!("{:.0}", cell.figure().unwrap().value)).unwrap();
         }
     }
     // Of a wall clock of some seconds, whole seconds leave nothing to check; latencies of some milliseconds little.
@@ -134,7 +134,7 @@ fn rounding_of_the_digits_is_no_fault() {
         [(Severity::Impossible, "token-bandwidth", column), (Severity::Remarkable, "throughput", column)]
     );
     let mut table = sound(SMALL);
-    table.rows[0].cells[2] = Cell::parse("0").unwrap();
+    table.rows[0].cells[2] = PrintedFigure::parse("0").unwrap();
     let found = findings(&[table]);
     assert_eq!(rules_of(&found, Severity::Impossible), ["throughput", "token-bandwidth"].into());
     assert!(found.iter().all(|finding| finding.limit.is_some_and(f64::is_finite)), "{found:#?}");
@@ -226,7 +226,7 @@ fn a_row_that_does_not_fit_into_memory() {
         row.batch_size = 64;
         for column in [1, 3, 5, 7] {
             let figure = row.cells[column].figure().unwrap().value * 4.0;
-            row.cells[column] = Cell::parse(&format_g10(figure)).unwrap();
+            row.cells[column] = PrintedFigure::parse(&format_g10(figure)).unwrap();
         }
     }
     let found = findings(&[table.clone()]);
@@ -305,21 +305,21 @@ fn cells_that_are_missing_or_there_twice() {
 
     for (text, found) in [("", "no value"), ("OOM", "\"OOM\"")] {
         let mut table = sound(SMALL);
-        table.rows[0].cells[6] = Cell::parse(text).unwrap();
+        table.rows[0].cells[6] = PrintedFigure::parse(text).unwrap();
         let finding = assert_only(&table, Severity::Remarkable, "missing-cells", Some(COLUMNS[9]));
         assert_eq!(finding.message, format!("{found} here, but figures in 7 other columns"));
     }
     let mut table = sound(SMALL);
-    table.rows[0].cells[2] = Cell::parse("N/A").unwrap();
-    table.rows[0].cells[3] = Cell::parse("N/A").unwrap();
-    table.rows[8].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
+    table.rows[0].cells[2] = PrintedFigure::parse("N/A").unwrap();
+    table.rows[0].cells[3] = PrintedFigure::parse("N/A").unwrap();
+    table.rows[8].cells = std::array::from_fn(|_| PrintedFigure::parse("OOM").unwrap());
     assert_eq!(findings(&[table]), [], "columns that do not apply and cells out of memory are no fault");
 }
 
 #[test]
 fn memory_that_runs_out_below_a_cell_that_has_figures() {
     let mut table = sound(SMALL);
-    table.rows[4].cells = std::array::from_fn(|_| Cell::parse("OOM").unwrap());
+    table.rows[4].cells = std::array::from_fn(|_| PrintedFigure::parse("OOM").unwrap());
     let finding = assert_only(&table, Severity::Remarkable, "out-of-memory-order", None);
     assert_eq!(finding.message, "out of memory, though 4×1024 has figures and needs at least as much");
     for row in 4..9 {
@@ -338,7 +338,7 @@ fn another_generation_length_is_no_fault() {
         set(&mut table, index, 6, wall);
         set(&mut table, index, 7, f64::from(batch) * (f64::from(prompt) + steps) / wall);
         for column in [4, 5] {
-            table.rows[index].cells[column] = Cell::parse("N/A").unwrap();
+            table.rows[index].cells[column] = PrintedFigure::parse("N/A").unwrap();
         }
     }
     assert_eq!(findings(&[table.clone()]), []);
@@ -376,7 +376,7 @@ fn tables_of_equal_headings_keep_their_own_findings() {
     let mut faulty = sound(SMALL);
     let figure = get(&faulty, 5, 1) * 1.02;
     set(&mut faulty, 5, 1, figure);
-    let report: Report = audited(&[sound(SMALL), faulty]);
+    let report: AuditReport = audited(&[sound(SMALL), faulty]);
     assert_eq!(report.groups_of_table(0).len(), 0);
     let [group] = &report.groups_of_table(1)[..] else { panic!("{report}") };
     assert_eq!((group.rule, group.cells), ("throughput", 1));

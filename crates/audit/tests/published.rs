@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use audit::{Report, Severity, audit};
+use audit::{AuditReport, Severity, audit};
 use results::PublishedFile;
 use results::hardware::Hardware;
 use results::published::Edition;
 
-fn report() -> Report {
+fn report() -> AuditReport {
     audit(&PublishedFile::built_in().tables(), &Hardware::built_in())
 }
 
 /// What is found in a file of this crate's tests.
-fn report_of(path: &Path) -> Report {
+fn report_of(path: &Path) -> AuditReport {
     audit(&PublishedFile::read(path).unwrap().tables(), &Hardware::built_in())
 }
 
 /// The lines of findings of a severity in a table whose heading has `table`.
-fn lines(report: &Report, severity: Severity, table: &str, rules: &[&str]) -> Vec<usize> {
+fn lines(report: &AuditReport, severity: Severity, table: &str, rules: &[&str]) -> Vec<usize> {
     let findings = report.findings.iter().filter(|finding| {
         finding.severity == severity && finding.table.contains(table) && rules.contains(&finding.rule)
     });

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use compare::history::RunSpread;
 use compare::{Criteria, Report, Subject, github, json, junit, markdown, terminal};
 
-use crate::args::{JudgeArgs, Outcome, Output, OutputFormat, ReadArgs};
+use crate::args::{InconclusiveExit, JudgeArgs, Output, OutputFormat, ReadArgs};
 use crate::exit_status::ExitStatus;
 use crate::files::write_output;
 use crate::printer::screen_width;
@@ -65,12 +65,12 @@ pub(crate) fn conclude(report: &Report, judge: &JudgeArgs) -> Result<ExitStatus>
         }
     }
     let counts = report.counts();
-    let is_failed_provisional = counts.provisional > 0 && judge.provisional == Some(Outcome::Fail);
+    let is_failed_provisional = counts.provisional > 0 && judge.provisional == Some(InconclusiveExit::Fail);
     Ok(match judge.inconclusive {
         _ if counts.regressed > 0 || is_failed_provisional => ExitStatus::Finding,
         _ if counts.inconclusive == 0 => ExitStatus::Done,
-        Some(Outcome::Fail) => ExitStatus::Finding,
-        Some(Outcome::Pass) if !report.has_hidden_regression() => ExitStatus::Done,
+        Some(InconclusiveExit::Fail) => ExitStatus::Finding,
+        Some(InconclusiveExit::Pass) if !report.has_hidden_regression() => ExitStatus::Done,
         _ => ExitStatus::Inconclusive,
     })
 }

@@ -14,7 +14,7 @@ use crate::{folders, printer};
 pub(crate) fn add(history: &Path, run: &Path, revision: Option<&str>) -> Result<PathBuf> {
     folders::check_history(history)?;
     folders::check(&[run])?;
-    let entry = Entry::of(&Subject::new(&Source::read(run)?)?, revision)?;
+    let entry = Entry::from_subject(&Subject::new(&Source::read(run)?)?, revision)?;
     std::fs::create_dir_all(history).with_context(|| history.display().to_string())?;
     let text = entry.to_json();
     // Runs may begin in the same second: a part of the hash tells their files apart, and a number keeps their order.

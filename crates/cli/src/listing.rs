@@ -13,7 +13,7 @@ use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
 use results::{Heading, PublishedFile, format_size, one_line};
 use serde_json::{Value as Json, json};
 
-use crate::rendered::Sheet;
+use crate::rendered::TextTable;
 use crate::words::{about, count};
 
 /// The columns that each table of a list begins with: header, rank, and whether it begins at the left.
@@ -24,7 +24,7 @@ const SIZES: [ListColumn; 4] =
 type ListColumn = (&'static str, u8, bool);
 
 /// The memory that limits a cell.
-struct Bound {
+struct CellMemoryLimit {
     bytes: u64,
     /// Its owner: `the GPU's memory`.
     whose: String,
@@ -32,9 +32,9 @@ struct Bound {
     is_device: bool,
 }
 
-impl Bound {
+impl CellMemoryLimit {
     /// The limit of the sweep's cells: its own, else the memory of the device that computes, else that of the published device.
-    fn of(sweep: &Sweep, published: Option<&Heading>) -> Option<Self> {
+    fn for_sweep(sweep: &Sweep, published: Option<&Heading>) -> Option<Self> {
         let setup = &sweep.setup;
         if setup.device == Device::Cpu {
             let (bytes, whose) = match setup.memory_limit {
@@ -80,7 +80,7 @@ struct ListedCell<'a> {
 pub(crate) struct Listing<'a> {
     sweep: &'a Sweep,
     cells: Vec<ListedCell<'a>>,
-    bound: Option<Bound>,
+    bound: Option<CellMemoryLimit>,
     /// Seconds at the peaks of this machine, and when those were measured.
     least: Option<(f64, String)>,
 }
@@ -96,7 +96,7 @@ impl<'a> Listing<'a> {
         published: Option<&Heading>,
         is_done: &dyn Fn(&Cell<'a>) -> bool,
     ) -> Self {
-        let bound = Bound::of(sweep, published);
+        let bound = CellMemoryLimit::for_sweep(sweep, published);
         let published_tables = PublishedFile::built_in();
         let listed = |cell: Cell<'a>| {
             let need = cell.memory_need(sweep);
@@ -179,7 +179,7 @@ impl<'a> Listing<'a> {
         lines.extend(
             self.sweep.setup.memory_limit.map(|limit| format!("memory_limit: {}", format_bytes(limit))),
         );
-        if let Some(Bound { bytes, whose, is_device: true }) = &self.bound {
+        if let Some(CellMemoryLimit { bytes, whose, is_device: true }) = &self.bound {
             lines.push(format!(
                 "device memory: {} ({whose}); a cell fits if its total plus {:.0} % (allocator overhead) is within this",
                 format_size(*bytes),
@@ -248,7 +248,7 @@ impl<'a> Listing<'a> {
             value => value.to_string(),
         };
         let row = |listed| self.columns().map(|(_, value)| word(value(listed))).to_vec();
-        let mut sheet = Sheet::new(&self.columns().map(|(name, _)| name));
+        let mut sheet = TextTable::new(&self.columns().map(|(name, _)| name));
         sheet.rows.extend(self.cells.iter().map(row));
         sheet.to_csv()
     }

@@ -23,7 +23,7 @@ fn slow(state: &ProgressState, text: &mut dyn fmt::Write) {
 }
 
 /// Shows a sweep's events on stderr.
-pub(crate) struct Progress {
+pub(crate) struct ProgressDisplay {
     /// Only on a terminal.
     live: Option<ProgressBar>,
     /// Only elsewhere.
@@ -40,7 +40,7 @@ pub(crate) struct Progress {
     phase: Option<Phase>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub(crate) fn new(session: &Session) -> Self {
         let (sweep, sides) = (session.sweep(), session.folders().len());
         let cells = interleaved(sweep, sides);

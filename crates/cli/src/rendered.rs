@@ -73,12 +73,12 @@ pub(crate) fn markdown_block(text: &str) -> String {
 
 /// A table of texts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sheet {
+pub(crate) struct TextTable {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
 }
 
-impl Sheet {
+impl TextTable {
     pub(crate) fn new(columns: &[&str]) -> Self {
         Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
     }
@@ -130,16 +130,16 @@ impl Sheet {
 /// the name of the record's list.
 pub(crate) fn csv_of_json(json: &str, paths: &[&[&str]], columns: &str) -> Result<String> {
     let value: Value = serde_json::from_str(json)?;
-    let mut sheet = Sheet::new(&columns.split_whitespace().collect::<Vec<_>>());
+    let mut sheet = TextTable::new(&columns.split_whitespace().collect::<Vec<_>>());
     for path in paths {
-        collect(&value, "", path, &Record::new(), &mut sheet);
+        collect(&value, "", path, &RecordFields::new(), &mut sheet);
     }
     Ok(sheet.to_csv())
 }
 
-type Record = Vec<(String, String)>;
+type RecordFields = Vec<(String, String)>;
 
-fn collect(value: &Value, container: &str, path: &[&str], around: &Record, sheet: &mut Sheet) {
+fn collect(value: &Value, container: &str, path: &[&str], around: &RecordFields, sheet: &mut TextTable) {
     match (value, path) {
         (Value::Array(items), _) => {
             items.iter().for_each(|item| collect(item, container, path, around, sheet));
@@ -167,8 +167,8 @@ fn collect(value: &Value, container: &str, path: &[&str], around: &Record, sheet
 }
 
 /// Adds the single values in `value`, each by a name of its own.
-fn add(name: &str, container: &str, value: &Value, record: &mut Record) {
-    let mut fields = Record::new();
+fn add(name: &str, container: &str, value: &Value, record: &mut RecordFields) {
+    let mut fields = RecordFields::new();
     flatten(name, value, &mut fields);
     for (name, value) in fields {
         let name = if find(record, &name).is_some() { format!("{container}.{name}") } else { name };
@@ -177,7 +177,7 @@ fn add(name: &str, container: &str, value: &Value, record: &mut Record) {
     }
 }
 
-fn find<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+fn find<'r>(record: &'r RecordFields, name: &str) -> Option<&'r str> {
     record.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
 }
 
@@ -188,7 +188,7 @@ fn is_column(name: &str, columns: &[String]) -> bool {
 }
 
 /// Adds the single values in `value`. Keys are joined with dots, and a list of single values is one field with spaces.
-fn flatten(name: &str, value: &Value, record: &mut Record) {
+fn flatten(name: &str, value: &Value, record: &mut RecordFields) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_sheet_is_aligned() {
-        let mut sheet = Sheet::new(&["engine", "best"]);
+        let mut sheet = TextTable::new(&["engine", "best"]);
         sheet.rows = vec![vec!["a|b".into(), "45.3 GB/s".into()], vec!["long name".into(), "-".into()]];
         assert_eq!(sheet.to_terminal(), "engine          best\na|b        45.3 GB/s\nlong name          -\n");
         assert_eq!(

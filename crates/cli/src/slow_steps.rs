@@ -15,23 +15,23 @@ const TOLD_AT: [u64; 4] = [SLOW.as_secs(), 10, 30, 60];
 
 /// Watches over the present step.
 pub(crate) struct SlowSteps {
-    shared: Arc<Shared>,
+    shared: Arc<SlowStepsShared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SlowStepsShared {
+    state: Mutex<SlowStepsState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    step: Option<Step>,
+struct SlowStepsState {
+    step: Option<SlowStep>,
     has_ended: bool,
 }
 
-struct Step {
+struct SlowStep {
     text: String,
     started: Instant,
     due: Duration,
@@ -40,7 +40,7 @@ struct Step {
 impl SlowSteps {
     /// Starts the thread that watches. Where there is none to be had, nothing is printed.
     pub(crate) fn start() -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SlowStepsShared::default());
         let watched = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("slow steps".into()).spawn(move || watched.watch());
         Self { shared, thread: thread.ok() }
@@ -49,7 +49,7 @@ impl SlowSteps {
     /// Begins a step, and ends the one before.
     pub(crate) fn begin(&self, text: String) {
         self.shared.lock().step =
-            Some(Step { text, started: Instant::now(), due: next_after(Duration::ZERO) });
+            Some(SlowStep { text, started: Instant::now(), due: next_after(Duration::ZERO) });
         self.shared.changed.notify_all();
     }
 
@@ -90,8 +90,8 @@ impl Drop for SlowSteps {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SlowStepsShared {
+    fn lock(&self) -> MutexGuard<'_, SlowStepsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,7 +112,7 @@ impl Shared {
     }
 }
 
-impl Step {
+impl SlowStep {
     /// The line for a step that has taken this long, once each time.
     fn line(&mut self, elapsed: Duration) -> Option<String> {
         if elapsed < self.due {
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_step_is_mentioned_less_and_less_often() {
         let mut step =
-            Step { text: "loading".into(), started: Instant::now(), due: next_after(Duration::ZERO) };
+            SlowStep { text: "loading".into(), started: Instant::now(), due: next_after(Duration::ZERO) };
         let tenths = (0..2400).map(|tenth| Duration::from_millis(tenth * 100));
         let lines: Vec<String> = tenths.filter_map(|elapsed| step.line(elapsed)).collect();
         let expected = ["2 s", "10 s", "30 s", "60 s", "2 min", "3 min"];

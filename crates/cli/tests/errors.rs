@@ -206,8 +206,8 @@ fn a_mistyped_word_gets_a_suggestion() {
         (&["compare", "a", "b", "--threshold", "5"], "expected a share such as 10%: did you mean 5%?"),
         (&["compare", "a", "b", "--threshold", "wall=0.05"], "did you mean 5%?"),
         (&["compare", "a", "b", "--threshold", "0.07"], "did you mean 7%?"),
-        (&["compare", "a", "b", "--threshold", "nan"], "expected a share such as 10%\n"),
-        (&["compare", "a", "b", "--threshold=-0.05"], "expected a share such as 10%\n"),
+        (&["compare", "a", "b", "--threshold", "nan"], "expected a share such as 10%, found \"nan\"\n"),
+        (&["compare", "a", "b", "--threshold=-0.05"], "expected a share such as 10%, found \"-0.05\"\n"),
         (&["run", "--budget", "nan"], "expected a duration such as 15m or 90s, found \"nan\""),
     ] {
         place.bench(arguments).assert().code(2).stderr(contains(message));

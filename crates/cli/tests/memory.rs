@@ -16,7 +16,7 @@ struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// Makes one below this process's own: v1, or v2 where that may have children.
-    fn of(bytes: u64) -> Result<Self, String> {
+    fn with_limit(bytes: u64) -> Result<Self, String> {
         let lines = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
         let mut why = "no memory controller".to_owned();
         for line in lines.lines() {
@@ -59,7 +59,7 @@ impl Drop for Cgroup {
 
 #[test]
 fn a_worker_that_the_kernel_kills_for_its_memory_is_out_of_memory() {
-    let cgroup = match Cgroup::of(200 << 20) {
+    let cgroup = match Cgroup::with_limit(200 << 20) {
         Ok(cgroup) => cgroup,
         Err(why) => {
             eprintln!("skipped: no cgroup with a memory limit can be made here: {why}");

@@ -203,8 +203,8 @@ fn the_audit_finds_what_is_wrong_with_the_published_file() {
         serde_json::from_str(&stdout(&place, &["audit", "a.md", "--json"], 1)).unwrap();
     let findings = report["findings"].as_array().unwrap();
     let rows_of = |rule: &str| {
-        let its = findings.iter().filter(|finding| finding["rule"] == rule);
-        its.map(|finding| finding["line"].as_u64().unwrap()).collect::<Vec<_>>()
+        let findings_of_rule = findings.iter().filter(|finding| finding["rule"] == rule);
+        findings_of_rule.map(|finding| finding["line"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(rows_of("throughput"), [6]);
     assert_eq!(rows_of("token-bandwidth"), (64..=75).collect::<Vec<_>>());

@@ -6,7 +6,7 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use collective::abi::{LATE, Place, Table, VERSION};
+use collective::abi::{LATE, MpiFunctions, VERSION, WorldPosition};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
@@ -19,7 +19,7 @@ const NAP: Duration = Duration::from_micros(200);
 /// Numbers summed at once: their second buffer fits into a cache, and MPI counts in `int`.
 const CHUNK: usize = 1 << 18;
 
-static TABLE: Table = Table {
+static TABLE: MpiFunctions = MpiFunctions {
     version: VERSION,
     start,
     describe,
@@ -32,13 +32,13 @@ static TABLE: Table = Table {
 };
 
 static UNIVERSE: Mutex<Option<Alive>> = Mutex::new(None);
-static RANKS: OnceLock<Ranks> = OnceLock::new();
+static RANKS: OnceLock<MpiCommunicators> = OnceLock::new();
 
 /// MPI, until it is dropped.
 struct Alive(#[expect(dead_code, reason = "held for its end")] Universe);
 
 /// Two communicators of all ranks: messages between forwards must not mix with the sums of a rank that is still in one.
-struct Ranks {
+struct MpiCommunicators {
     sums: SimpleCommunicator,
     control: SimpleCommunicator,
 }
@@ -46,21 +46,21 @@ struct Ranks {
 // SAFETY: MPI is started for calls of any thread, one at a time, and the table's callers promise that.
 unsafe impl Send for Alive {}
 // SAFETY: as above.
-unsafe impl Send for Ranks {}
+unsafe impl Send for MpiCommunicators {}
 // SAFETY: as above.
-unsafe impl Sync for Ranks {}
+unsafe impl Sync for MpiCommunicators {}
 
 /// The library's one symbol.
 #[unsafe(no_mangle)]
-extern "C" fn llama2_bench_mpi() -> *const Table {
+extern "C" fn llama2_bench_mpi() -> *const MpiFunctions {
     &raw const TABLE
 }
 
-fn ranks() -> &'static Ranks {
+fn ranks() -> &'static MpiCommunicators {
     RANKS.get().expect("MPI is started")
 }
 
-unsafe extern "C" fn start(place: *mut Place) -> c_int {
+unsafe extern "C" fn start(place: *mut WorldPosition) -> c_int {
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else { return 1 };
     if threading < Threading::Serialized {
         return 2;
@@ -70,14 +70,14 @@ unsafe extern "C" fn start(place: *mut Place) -> c_int {
     let count = |number: c_int| usize::try_from(number).unwrap_or(0);
     // SAFETY: the caller's promise.
     unsafe {
-        *place = Place {
+        *place = WorldPosition {
             rank: count(world.rank()),
             size: count(world.size()),
             local_rank: count(local.rank()),
             local_size: count(local.size()),
         };
     }
-    let _ = RANKS.set(Ranks { sums: world.duplicate(), control: world.duplicate() });
+    let _ = RANKS.set(MpiCommunicators { sums: world.duplicate(), control: world.duplicate() });
     *UNIVERSE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Alive(universe));
     0
 }

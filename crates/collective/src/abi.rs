@@ -4,16 +4,16 @@ use std::ffi::{c_char, c_int, c_void};
 
 /// The name of the library's one symbol, a [`GetTable`].
 pub const SYMBOL: &[u8] = b"llama2_bench_mpi";
-/// The version of [`Table`].
+/// The version of [`MpiFunctions`].
 pub const VERSION: u32 = 1;
 
 /// The type of the symbol.
-pub type GetTable = unsafe extern "C" fn() -> *const Table;
+pub type GetTable = unsafe extern "C" fn() -> *const MpiFunctions;
 
 /// A rank's place among the others.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct WorldPosition {
     /// Which rank, from 0.
     pub rank: usize,
     /// How many there are.
@@ -26,11 +26,11 @@ pub struct Place {
 
 /// The functions. All but `abort` are called by one thread at a time.
 #[repr(C)]
-pub struct Table {
+pub struct MpiFunctions {
     /// [`VERSION`].
     pub version: u32,
     /// Starts MPI; 0, or an error of MPI.
-    pub start: unsafe extern "C" fn(place: *mut Place) -> c_int,
+    pub start: unsafe extern "C" fn(place: *mut WorldPosition) -> c_int,
     /// Writes MPI's account of itself, ended by a 0, into `len` bytes.
     pub describe: unsafe extern "C" fn(text: *mut c_char, len: usize),
     /// Sums `len` numbers over all ranks, in place.

@@ -2,21 +2,21 @@
 
 use std::ffi::{c_int, c_void};
 
-use machine::gpu::{Code, CudaDriver, GetErrorString, check_cuda};
+use machine::gpu::{CudaDriver, CudaResultCode, GetErrorString, check_cuda};
 
 use crate::CollectiveError;
 use crate::error::loader_words;
 
 /// NVIDIA's driver, opened.
-pub(crate) struct Driver {
-    stream_synchronize: unsafe extern "C" fn(*mut c_void) -> Code,
+pub(crate) struct CollectiveCudaDriver {
+    stream_synchronize: unsafe extern "C" fn(*mut c_void) -> CudaResultCode,
     error_string: GetErrorString,
-    device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Code,
-    primary_context: unsafe extern "C" fn(*mut *mut c_void, c_int) -> Code,
-    set_context: unsafe extern "C" fn(*mut c_void) -> Code,
+    device_get: unsafe extern "C" fn(*mut c_int, c_int) -> CudaResultCode,
+    primary_context: unsafe extern "C" fn(*mut *mut c_void, c_int) -> CudaResultCode,
+    set_context: unsafe extern "C" fn(*mut c_void) -> CudaResultCode,
 }
 
-impl Driver {
+impl CollectiveCudaDriver {
     /// Opens the driver and initialises it.
     pub(crate) fn open() -> Result<Self, CollectiveError> {
         let error = |error: libloading::Error| {
@@ -32,7 +32,8 @@ impl Driver {
                 primary_context: library.function("cuDevicePrimaryCtxRetain").map_err(error)?,
                 set_context: library.function("cuCtxSetCurrent").map_err(error)?,
             };
-            let initialise: unsafe extern "C" fn(u32) -> Code = library.function("cuInit").map_err(error)?;
+            let initialise: unsafe extern "C" fn(u32) -> CudaResultCode =
+                library.function("cuInit").map_err(error)?;
             driver.check("cuInit", initialise(0))?;
             Ok(driver)
         }
@@ -56,7 +57,7 @@ impl Driver {
         self.check("cuStreamSynchronize", unsafe { (self.stream_synchronize)(stream) })
     }
 
-    fn check(&self, what: &str, code: Code) -> Result<(), CollectiveError> {
+    fn check(&self, what: &str, code: CudaResultCode) -> Result<(), CollectiveError> {
         check_cuda(self.error_string, code).map_err(|why| CollectiveError::new(format_args!("{what}: {why}")))
     }
 }
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn without_a_driver_that_is_said() {
         // Where there is one, it opens.
-        if let Err(error) = Driver::open() {
+        if let Err(error) = CollectiveCudaDriver::open() {
             let error = error.to_string();
             assert!(
                 error.starts_with("no NVIDIA driver: ") || error.contains("the NVIDIA driver: "),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cuda::Driver;
+use crate::cuda::CollectiveCudaDriver;
 use crate::{AllReduce, CollectiveError, Numbers, watch};
 
 /// This process's meter; it is off until it is started.
@@ -38,7 +38,7 @@ impl Meter {
 pub(crate) struct Metered {
     pub(crate) inner: Arc<dyn AllReduce>,
     /// The driver that waits for a GPU's stream; `None` on a CPU.
-    pub(crate) driver: Option<Driver>,
+    pub(crate) driver: Option<CollectiveCudaDriver>,
 }
 
 impl AllReduce for Metered {

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use protocol::Precision;
 
-use crate::abi::{GetTable, LATE, Place, SYMBOL, Table, VERSION};
+use crate::abi::{GetTable, LATE, MpiFunctions, SYMBOL, VERSION, WorldPosition};
 use crate::error::loader_words;
 use crate::{AllReduce, CollectiveError, MPI_LIBRARY_VARIABLE, Numbers, watch};
 
@@ -19,8 +19,8 @@ const FILE: &str = "libllama2_bench_mpi.so";
 
 /// Started MPI. There is one in a process.
 pub(crate) struct Mpi {
-    table: &'static Table,
-    pub(crate) place: Place,
+    table: &'static MpiFunctions,
+    pub(crate) place: WorldPosition,
 }
 
 impl Mpi {
@@ -36,7 +36,7 @@ impl Mpi {
                 "{path}: of another build (version {found}, expected {VERSION}): run `make build`"
             )));
         }
-        let mut place = Place::default();
+        let mut place = WorldPosition::default();
         // SAFETY: the table's promise; `place` is valid for the duration of the call.
         check("starting MPI", unsafe { (table.start)(&raw mut place) })?;
         Ok(Self { table, place })
@@ -180,7 +180,7 @@ fn find() -> Result<PathBuf, CollectiveError> {
 }
 
 /// Opens the library for good. Global, for Open MPI opens components that look for its symbols.
-fn open(path: &Path) -> Result<&'static Table, libloading::Error> {
+fn open(path: &Path) -> Result<&'static MpiFunctions, libloading::Error> {
     // SAFETY: the library's initialisers are MPI's, which may run at any time; the symbol is what `abi` says, the table it
     // returns is static, and the library is never closed.
     unsafe {

@@ -9,7 +9,7 @@ use std::ptr::null_mut;
 use libloading::os::unix::{Library, Symbol};
 use protocol::Precision;
 
-use crate::cuda::Driver;
+use crate::cuda::CollectiveCudaDriver;
 use crate::error::loader_words;
 use crate::mpi::Mpi;
 use crate::{AllReduce, CollectiveError, Numbers};
@@ -17,7 +17,7 @@ use crate::{AllReduce, CollectiveError, Numbers};
 const FILE: &str = "libnccl.so.2";
 const SUM: c_int = 0;
 
-type Code = c_int;
+type NcclResultCode = c_int;
 type Comm = *mut c_void;
 
 /// `ncclUniqueId`.
@@ -25,20 +25,28 @@ type Comm = *mut c_void;
 #[derive(Clone, Copy)]
 struct UniqueId([u8; 128]);
 
-struct Functions {
-    get_unique_id: Symbol<unsafe extern "C" fn(*mut UniqueId) -> Code>,
-    comm_init_rank: Symbol<unsafe extern "C" fn(*mut Comm, c_int, UniqueId, c_int) -> Code>,
-    comm_abort: Symbol<unsafe extern "C" fn(Comm) -> Code>,
+struct NcclFunctions {
+    get_unique_id: Symbol<unsafe extern "C" fn(*mut UniqueId) -> NcclResultCode>,
+    comm_init_rank: Symbol<unsafe extern "C" fn(*mut Comm, c_int, UniqueId, c_int) -> NcclResultCode>,
+    comm_abort: Symbol<unsafe extern "C" fn(Comm) -> NcclResultCode>,
     all_reduce: Symbol<
-        unsafe extern "C" fn(*const c_void, *mut c_void, usize, c_int, c_int, Comm, *mut c_void) -> Code,
+        unsafe extern "C" fn(
+            *const c_void,
+            *mut c_void,
+            usize,
+            c_int,
+            c_int,
+            Comm,
+            *mut c_void,
+        ) -> NcclResultCode,
     >,
-    error_string: Symbol<unsafe extern "C" fn(Code) -> *const c_char>,
+    error_string: Symbol<unsafe extern "C" fn(NcclResultCode) -> *const c_char>,
     last_error: Symbol<unsafe extern "C" fn(Comm) -> *const c_char>,
 }
 
 /// One rank's end of NCCL's communicator.
 pub(crate) struct Nccl {
-    functions: Functions,
+    functions: NcclFunctions,
     comm: Comm,
 }
 
@@ -50,8 +58,8 @@ unsafe impl Sync for Nccl {}
 
 impl Nccl {
     /// Joins all ranks of `mpi`, each with its own GPU, `gpu` for this one. All call this together.
-    pub(crate) fn join(mpi: &Mpi, driver: &Driver, gpu: u32) -> Result<Self, CollectiveError> {
-        let functions = Functions::open()?;
+    pub(crate) fn join(mpi: &Mpi, driver: &CollectiveCudaDriver, gpu: u32) -> Result<Self, CollectiveError> {
+        let functions = NcclFunctions::open()?;
         driver.make_current(gpu)?;
         let mut id = UniqueId([0; 128]);
         if mpi.place.rank == 0 {
@@ -87,7 +95,7 @@ impl AllReduce for Nccl {
     }
 }
 
-impl Functions {
+impl NcclFunctions {
     fn open() -> Result<Self, CollectiveError> {
         let library = open(&candidates())?;
         let error = |error: libloading::Error| {
@@ -107,7 +115,7 @@ impl Functions {
         }
     }
 
-    fn check(&self, what: &str, comm: Comm, code: Code) -> Result<(), CollectiveError> {
+    fn check(&self, what: &str, comm: Comm, code: NcclResultCode) -> Result<(), CollectiveError> {
         if code == 0 {
             return Ok(());
         }

@@ -34,7 +34,7 @@ pub(crate) fn answer_signals(rank: usize) {
 }
 
 extern "C" fn answer(_: libc::c_int) {
-    let mut line = Line { bytes: [0; 128], len: 0 };
+    let mut line = SignalSafeLine { bytes: [0; 128], len: 0 };
     line.text(b"llama2-bench: rank ");
     line.number(RANK.load(Ordering::Relaxed) as u64);
     line.text(if WAITING.load(Ordering::Relaxed) {
@@ -53,12 +53,12 @@ extern "C" fn answer(_: libc::c_int) {
 }
 
 /// A line that is put together without allocating.
-struct Line {
+struct SignalSafeLine {
     bytes: [u8; 128],
     len: usize,
 }
 
-impl Line {
+impl SignalSafeLine {
     fn text(&mut self, text: &[u8]) {
         for (place, byte) in self.bytes[self.len..].iter_mut().zip(text) {
             *place = *byte;
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn lines_are_put_together_and_never_run_over() {
-        let mut line = Line { bytes: [0; 128], len: 0 };
+        let mut line = SignalSafeLine { bytes: [0; 128], len: 0 };
         for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
             line.text(b" ");
             line.number(number);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use protocol::{Device, Library};
 
-use crate::abi::Place;
-use crate::cuda::Driver;
+use crate::abi::WorldPosition;
+use crate::cuda::CollectiveCudaDriver;
 use crate::meter::Metered;
 use crate::mpi::{HostAllReduce, Mpi};
 use crate::nccl::Nccl;
@@ -20,14 +20,14 @@ pub const MPI_LIBRARY_VARIABLE: &str = "LLAMA2_BENCH_MPI_LIBRARY";
 /// All ranks, seen from one of them.
 #[derive(Clone)]
 pub struct World {
-    place: Place,
+    place: WorldPosition,
     mpi: Option<Arc<Mpi>>,
 }
 
 impl World {
     /// One rank.
     pub fn alone() -> Self {
-        Self { place: Place { rank: 0, size: 1, local_rank: 0, local_size: 1 }, mpi: None }
+        Self { place: WorldPosition { rank: 0, size: 1, local_rank: 0, local_size: 1 }, mpi: None }
     }
 
     /// Joins the ranks that this process was started with, if there are any.
@@ -114,7 +114,7 @@ impl World {
         let (inner, driver): (Arc<dyn AllReduce>, _) = match device {
             Device::Cpu => (Arc::new(HostAllReduce::new(Arc::clone(mpi))), None),
             Device::Cuda(index) => {
-                let driver = Driver::open()?;
+                let driver = CollectiveCudaDriver::open()?;
                 (Arc::new(Nccl::join(mpi, &driver, index)?), Some(driver))
             }
         };

@@ -50,7 +50,7 @@ pub fn compare(
         let mut sections: BTreeMap<Metric, Section> = BTreeMap::new();
         for line in table.lines {
             let judgement = judgements.next().expect("a judgement each");
-            let threshold = criteria.thresholds.of(line.metric);
+            let threshold = criteria.thresholds.threshold_for(line.metric);
             let section = sections.entry(line.metric).or_insert_with(|| Section {
                 metric: line.metric,
                 threshold,
@@ -281,7 +281,7 @@ fn finished(
         Verdict::Improved | Verdict::Regressed if is_bare => Verdict::Provisional,
         verdict => verdict,
     };
-    let share = criteria.thresholds.of(line.metric);
+    let share = criteria.thresholds.threshold_for(line.metric);
     // What of a provisional line is a change is one of these replicates alone.
     let word = |of_statistic: Verdict| match of_statistic {
         moved if moved.is_change() && verdict == Verdict::Provisional => Verdict::Provisional,

@@ -46,8 +46,10 @@ impl Drift {
                 Metric::First256 | Metric::Token | Metric::Wall | Metric::Tpot => true,
                 Metric::Prompt | Metric::Memory => false,
             };
-            for metric in
-                timed.clone().filter(is_seen).filter(|metric| change.exceeds(thresholds.of(*metric)))
+            for metric in timed
+                .clone()
+                .filter(is_seen)
+                .filter(|metric| change.exceeds(thresholds.threshold_for(*metric)))
             {
                 let what = format!(
                     "replicate {}: {} from token {} on",
@@ -71,7 +73,7 @@ impl Drift {
     ) -> Vec<Self> {
         let ratio = if is_paired { candidate.over(baseline) } else { None };
         let found = |(who, side): (&str, &Replicates)| {
-            let trend = Trend::of(side).filter(|trend| trend.is_drift(threshold))?;
+            let trend = Trend::fit(side).filter(|trend| trend.is_drift(threshold))?;
             let what = format!("{who}: {} from the first replicate to the last", percent(trend.ratio));
             Some(Self { what, size: trend.ratio.ln().abs() })
         };

@@ -17,7 +17,8 @@ pub fn write(report: &Report) -> String {
     let all = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
     let missing: Vec<String> = all.flat_map(|one| format::missing(std::slice::from_ref(one))).collect();
     let skipped = if report.missing_counts { missing.len() } else { 0 };
-    let counts = Counts::of(Statement::all(report, &headings).filter_map(|statement| statement.verdict));
+    let counts =
+        Counts::from_verdicts(Statement::all(report, &headings).filter_map(|statement| statement.verdict));
     let cases = Statement::all(report, &headings).count() + missing.len();
     let counts = Counts { inconclusive: counts.inconclusive + skipped, ..counts };
     let counts = attributes(&name, cases, &counts);
@@ -56,7 +57,7 @@ pub fn write(report: &Report) -> String {
 }
 
 fn suite(text: &mut String, name: &str, several: bool, statements: &[Statement]) {
-    let counts = Counts::of(statements.iter().filter_map(|statement| statement.verdict));
+    let counts = Counts::from_verdicts(statements.iter().filter_map(|statement| statement.verdict));
     let _ = writeln!(text, "  <testsuite {}>", attributes(name, statements.len(), &counts));
     for statement in statements {
         case(text, several, statement);

@@ -219,10 +219,9 @@ pub(crate) fn tested(
             let covariate = covariates.get(&(*metric, is_median));
             for (place, estimate) in estimates(&group, is_median, design, covariate) {
                 let line = &lines[place];
-                let spread = criteria
-                    .spread
-                    .filter(|_| design == Design::Separate)
-                    .and_then(|spread| spread.of(heading, &line.engine, &line.sizes, line.metric, is_median));
+                let spread = criteria.spread.filter(|_| design == Design::Separate).and_then(|spread| {
+                    spread.log_variance(heading, &line.engine, &line.sizes, line.metric, is_median)
+                });
                 let margin = if criteria.allow_drift { 0.0 } else { line.margin() };
                 let estimate = estimate.map(|estimate| match spread {
                     Some((variance, degrees)) => {

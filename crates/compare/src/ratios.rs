@@ -108,7 +108,7 @@ impl Ratios {
     ///
     /// # Errors
     /// Where the subject lacks one of the engines, has no other, or no cell of both.
-    pub fn of(subject: &Subject<'_>, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
+    pub fn compare(subject: &Subject<'_>, engine: &str, others: &[String]) -> Result<Self, NoRatios> {
         let rows = subject.tables.iter().flat_map(|table| &table.rows);
         let known: IndexSet<&str> = rows.map(|row| row.engine).collect();
         let mut asked = [engine].into_iter().chain(others.iter().map(String::as_str));
@@ -225,9 +225,9 @@ impl Ratios {
 }
 
 /// A table's rows by engine and size.
-type Cells<'t> = IndexMap<(&'t str, CellSize), &'t ResultRow<'t>>;
+type RowsByCell<'t> = IndexMap<(&'t str, CellSize), &'t ResultRow<'t>>;
 
-fn cells<'t>(cells: &Cells<'t>, engine: &str, others: &[&str], is_run: bool) -> Vec<EngineRatio> {
+fn cells<'t>(cells: &RowsByCell<'t>, engine: &str, others: &[&str], is_run: bool) -> Vec<EngineRatio> {
     let ratio = |other: &str, (size, ours): (CellSize, &ResultRow<'t>)| {
         let theirs = cells.get(&(other, size))?;
         let pairs = pairs(ours, theirs);
@@ -309,7 +309,7 @@ fn loads(table: &ResultTable<'_>, engines: &[&str]) -> Vec<(String, f64)> {
     let median = |engine: &&str| {
         let records = table.rows.iter().filter(|row| row.engine == *engine).flat_map(measured);
         let seconds: Vec<f64> = records.filter_map(|record| record.measured()?.load_seconds).collect();
-        Some(((*engine).to_owned(), Summary::of(&seconds)?.median))
+        Some(((*engine).to_owned(), Summary::from_series(&seconds)?.median))
     };
     engines.iter().filter_map(median).collect()
 }

@@ -174,7 +174,7 @@ impl Report {
         let ends = self.tables.iter().flat_map(|table| &table.ends).filter_map(|end| end.verdict);
         let missing = self.tables.iter().flat_map(|table| &table.missing).chain(&self.missing);
         let missing = missing.filter(|_| self.missing_counts).map(|_| Verdict::Inconclusive);
-        Counts::of(self.lines().map(|(_, line)| line.verdict).chain(ends).chain(missing))
+        Counts::from_verdicts(self.lines().map(|(_, line)| line.verdict).chain(ends).chain(missing))
     }
 
     /// Whether a line is inconclusive only because it drifted, and would be regressed without.
@@ -184,7 +184,7 @@ impl Report {
 }
 
 impl Counts {
-    pub(crate) fn of(verdicts: impl Iterator<Item = Verdict>) -> Self {
+    pub(crate) fn from_verdicts(verdicts: impl Iterator<Item = Verdict>) -> Self {
         verdicts.fold(Self::default(), |mut counts, verdict| {
             *match verdict {
                 Verdict::Improved => &mut counts.improved,

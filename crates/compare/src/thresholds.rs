@@ -36,7 +36,7 @@ impl Thresholds {
     }
 
     /// That of `metric`.
-    pub fn of(&self, metric: Metric) -> f64 {
+    pub fn threshold_for(&self, metric: Metric) -> f64 {
         self.shares[metric as usize]
     }
 
@@ -48,8 +48,8 @@ impl Thresholds {
     /// The threshold of `metric` for a cell whose baseline is `baseline`: for memory, at least 1 MB.
     pub(crate) fn at(&self, metric: Metric, baseline: f64) -> f64 {
         match metric {
-            Metric::Memory => self.of(metric).max(SMALLEST_MEMORY_CHANGE / baseline),
-            _ => self.of(metric),
+            Metric::Memory => self.threshold_for(metric).max(SMALLEST_MEMORY_CHANGE / baseline),
+            _ => self.threshold_for(metric),
         }
     }
 }

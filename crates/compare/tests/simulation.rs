@@ -14,7 +14,7 @@ use protocol::{
 };
 use results::Run;
 use stats::Verdict;
-use testing::simulate::{Noise, Rng};
+use testing::simulate::{Rng, SimulatedNoise};
 
 const ENGINES: [&str; 3] = ["onnxruntime", "pytorch-eager", "pytorch-compile"];
 const PROMPTS: [u32; 6] = [16, 64, 256, 512, 1024, 2048];
@@ -68,9 +68,9 @@ struct Case {
 fn run(rng: &mut Rng, mut machine: Rng, case: Case, is_baseline: bool) -> Run {
     let Case { replicates, slower, is_one_cell, own, shared, between_runs, is_interleaved } = case;
     let level = between_runs * rng.normal();
-    let noise = Noise { correlation: 0.5, ..Noise::plain(own, 0.02) };
+    let noise = SimulatedNoise { correlation: 0.5, ..SimulatedNoise::plain(own, 0.02) };
     // A sum of forwards, and a peak: one figure a replicate.
-    let total = Noise::plain(own, 0.005);
+    let total = SimulatedNoise::plain(own, 0.005);
     let mut records = Vec::new();
     for engine in ENGINES {
         for prompt_length in PROMPTS {
@@ -80,7 +80,7 @@ fn run(rng: &mut Rng, mut machine: Rng, case: Case, is_baseline: bool) -> Run {
             let batch_size = 1;
             for replicate in 0..replicates {
                 let factor = factor * (level + shared * machine.normal()).exp();
-                let mut figures = |noise: &Noise, level: f64, count: usize| {
+                let mut figures = |noise: &SimulatedNoise, level: f64, count: usize| {
                     let replicate = noise.replicate(rng);
                     noise.figures(rng, level * factor, replicate, count)
                 };

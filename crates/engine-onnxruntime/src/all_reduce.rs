@@ -132,8 +132,8 @@ mod tests {
     use crate::fused::Fused;
     use crate::graph::{self, Interface, LogitRows};
     use crate::initializers::{Initializers, Lifetime};
-    use crate::library::Library;
-    use crate::session::Settings;
+    use crate::library::OnnxRuntimeLibrary;
+    use crate::session::SessionSettings;
 
     /// A sum over one rank, which keeps its terms.
     #[derive(Default)]
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_gpu_without_a_stream_is_an_error() {
         // An error is the library's.
-        Library::load().unwrap();
+        OnnxRuntimeLibrary::load().unwrap();
         let stream = NonNull::<c_void>::dangling();
         assert_eq!(stream_of_gpu(Some(stream)).unwrap(), stream.as_ptr());
         let error = stream_of_gpu(None).unwrap_err().to_string();
@@ -158,8 +158,8 @@ mod tests {
 
     /// A session of `weights` whose sums are made by `all_reduce`; without one, it makes none.
     fn session(weights: &Weights, all_reduce: Option<Arc<dyn AllReduce>>) -> Session {
-        let library = Library::load().unwrap();
-        let settings = Settings::on_cpu(1, true);
+        let library = OnnxRuntimeLibrary::load().unwrap();
+        let settings = SessionSettings::on_cpu(1, true);
         let interface = Interface::Engine { rows: LogitRows::Last, sums: all_reduce.is_some() };
         let mut proto = graph::llama(weights.config(), Precision::Fp32, interface, Fused::NONE);
         let initializers = Initializers::new(weights, Precision::Fp32, Fused::NONE, &Reporter::silent());

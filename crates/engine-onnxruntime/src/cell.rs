@@ -9,22 +9,22 @@ use worker::Prompt;
 use crate::graph::LogitRows;
 use crate::graph_inputs::FixedInputs;
 use crate::interface::Lengths;
-use crate::kv_cache::KvCache;
+use crate::kv_cache::OnnxKvCache;
 use crate::memory::{download, download_f32, element};
-use crate::model::Model;
-use crate::select::{Selection, Selector};
+use crate::model::OnnxModel;
+use crate::select::{Selector, TokenSelection};
 use crate::session::giving_back;
 
 /// The buffers of a cell, bound to the model's session once; what changes from forward to forward is bound anew
 /// between them.
-pub(crate) struct Cell {
+pub(crate) struct CellBuffers {
     batch_size: usize,
     prompt_length: usize,
     /// The rows of a prefill's logits.
     rows: usize,
-    cache: KvCache,
-    prefill: Forward,
-    decode: Forward,
+    cache: OnnxKvCache,
+    prefill: ForwardBinding,
+    decode: ForwardBinding,
     /// The forward that ran last.
     last: Last,
     /// The tokens of each selection, `[batch, 1]`: the next forward's input, where they were selected. One more than
@@ -44,16 +44,16 @@ enum Last {
 }
 
 /// A forward with its inputs and outputs.
-struct Forward {
+struct ForwardBinding {
     binding: IoBinding,
     /// `[batch, rows, vocab]`.
     logits: DynTensor,
     /// The selection from them; with `keep_outputs` made by the first one from new logits, or its time would be the forward's.
-    selection: Option<Selection>,
+    selection: Option<TokenSelection>,
 }
 
-impl Forward {
-    fn new(model: &Model, batch_size: usize, rows: usize) -> ort::Result<Self> {
+impl ForwardBinding {
+    fn new(model: &OnnxModel, batch_size: usize, rows: usize) -> ort::Result<Self> {
         let mut logits = logits(model, batch_size, rows)?;
         let mut binding = model.session.create_binding()?;
         binding.bind_output("logits", &mut logits)?;
@@ -61,7 +61,7 @@ impl Forward {
         Ok(Self { binding, logits, selection })
     }
 
-    /// Makes the next run write to `logits`. Those of the last run stay until [`Forward::keep`].
+    /// Makes the next run write to `logits`. Those of the last run stay until [`ForwardBinding::keep`].
     fn bind_logits(&mut self, logits: &mut DynTensor) -> ort::Result<()> {
         self.binding.bind_output("logits", logits)
     }
@@ -83,15 +83,15 @@ impl Forward {
     }
 }
 
-fn logits(model: &Model, batch_size: usize, rows: usize) -> ort::Result<DynTensor> {
+fn logits(model: &OnnxModel, batch_size: usize, rows: usize) -> ort::Result<DynTensor> {
     model.memory.tensor(element(model.signature.logits), &[batch_size, rows, model.config.vocab_size])
 }
 
-impl Cell {
+impl CellBuffers {
     /// Allocates and binds what `prompt` and `generation_length` decode forwards after it need.
     /// Decode forwards are `graph` of the session, if they are captured.
     pub(crate) fn new(
-        model: &mut Model,
+        model: &mut OnnxModel,
         prompt: &Prompt,
         generation_length: usize,
         graph: u32,
@@ -101,25 +101,25 @@ impl Cell {
         Ok(cell)
     }
 
-    fn bound(model: &Model, prompt: &Prompt, generation_length: usize, graph: u32) -> Result<Self> {
+    fn bound(model: &OnnxModel, prompt: &Prompt, generation_length: usize, graph: u32) -> Result<Self> {
         let Prompt { batch_size, length, .. } = *prompt;
-        let Model { config, memory, signature, growth, .. } = model;
+        let OnnxModel { config, memory, signature, growth, .. } = model;
         let positions = length + generation_length;
         let of_cache = (signature.cache, signature.head_dim);
         let keep = model.keep_outputs;
-        let mut cache = KvCache::new(memory, config, of_cache, *growth, batch_size, positions, keep)?;
+        let mut cache = OnnxKvCache::new(memory, config, of_cache, *growth, batch_size, positions, keep)?;
 
         let rows = if signature.rows == LogitRows::Last { 1 } else { length };
         // Where outputs are kept, each forward's logits are made for it: there are none yet.
         let first = |rows| if keep { 0 } else { rows };
-        let mut prefill = Forward::new(model, batch_size, first(rows))?;
+        let mut prefill = ForwardBinding::new(model, batch_size, first(rows))?;
         let ids = Tensor::from_array(([batch_size, length], prompt.ids.clone()))?;
         prefill.binding.bind_input("input_ids", &ids)?;
         signature.lengths.bind(&mut prefill.binding, batch_size, 0, length)?;
         cache.bind(&mut prefill.binding)?;
         prefill.binding.synchronize_inputs()?;
 
-        let mut decode = Forward::new(model, batch_size, first(1))?;
+        let mut decode = ForwardBinding::new(model, batch_size, first(1))?;
         cache.bind(&mut decode.binding)?;
         let fixed = (signature.lengths == Lengths::Given && generation_length > 0)
             .then(|| FixedInputs::new(model, &mut decode.binding, (batch_size, positions), graph))
@@ -133,7 +133,7 @@ impl Cell {
     }
 
     /// Runs a decode forward, whose results do not matter, so that its work is captured before anything is timed.
-    fn capture(&mut self, model: &mut Model) -> Result<()> {
+    fn capture(&mut self, model: &mut OnnxModel) -> Result<()> {
         let is_captured = model.cuda_graph && model.device != Device::Cpu;
         let Some(fixed) = self.fixed.as_mut().filter(|_| is_captured) else { return Ok(()) };
         let zeros = Tensor::from_array(([self.batch_size, 1], vec![0i64; self.batch_size]))?.upcast();
@@ -143,19 +143,19 @@ impl Cell {
     }
 
     /// Empties the cache; the prompt is the next input.
-    pub(crate) fn reset(&mut self, model: &Model) -> Result<()> {
+    pub(crate) fn reset(&mut self, model: &OnnxModel) -> Result<()> {
         (self.last, self.selected) = (Last::Nothing, 0);
         self.cache.clear(&model.memory)?;
         Ok(self.cache.bind_next(&mut self.prefill.binding, &model.memory)?)
     }
 
     /// One forward of the prompt.
-    pub(crate) fn prefill(&mut self, model: &mut Model) -> Result<()> {
+    pub(crate) fn prefill(&mut self, model: &mut OnnxModel) -> Result<()> {
         self.run(model, Last::Prefill)
     }
 
     /// Selects from the last logits, and feeds the tokens to the next decode forward.
-    pub(crate) fn select(&mut self, model: &mut Model) -> Result<()> {
+    pub(crate) fn select(&mut self, model: &mut OnnxModel) -> Result<()> {
         ensure!(self.last != Last::Nothing, "select before prefill");
         ensure!(self.selected < self.tokens.len(), "more selections than the cell has room for");
         let last = if self.last == Last::Prefill { &mut self.prefill } else { &mut self.decode };
@@ -182,13 +182,13 @@ impl Cell {
     }
 
     /// One forward of the selected tokens.
-    pub(crate) fn decode(&mut self, model: &mut Model) -> Result<()> {
+    pub(crate) fn decode(&mut self, model: &mut OnnxModel) -> Result<()> {
         ensure!(self.selected > 0, "decode before select");
         ensure!(self.selected < self.tokens.len(), "more decode forwards than the cell has room for");
         self.run(model, Last::Decode)
     }
 
-    fn run(&mut self, model: &mut Model, which: Last) -> Result<()> {
+    fn run(&mut self, model: &mut OnnxModel, which: Last) -> Result<()> {
         let (forward, other, rows) = match which {
             Last::Decode => (&mut self.decode, &mut self.prefill, 1),
             _ => (&mut self.prefill, &mut self.decode, self.rows),
@@ -235,7 +235,7 @@ impl Cell {
 
     /// Makes the session free the memory of a former cell's activations, which would count in the next one's peak:
     /// it does so at the end of a run, here of a single token.
-    pub(crate) fn give_back_memory(model: &mut Model) -> Result<()> {
+    pub(crate) fn give_back_memory(model: &mut OnnxModel) -> Result<()> {
         let token = Prompt { batch_size: 1, length: 1, ids: vec![0] };
         let mut cell = Self::bound(model, &token, 0, 0)?;
         cell.reset(model)?;
@@ -259,9 +259,9 @@ mod tests {
     use worker::Reporter;
 
     use super::*;
-    use crate::library::Library;
+    use crate::library::OnnxRuntimeLibrary;
 
-    fn model(keep_outputs: bool) -> Model {
+    fn model(keep_outputs: bool) -> OnnxModel {
         let config = json!({
             "vocab_size": 32, "hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 1,
             "num_attention_heads": 2, "max_position_embeddings": 16,
@@ -278,10 +278,11 @@ mod tests {
             one_rank_of: None,
             options: options.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Options>(),
         };
-        Model::load(Library::load().unwrap(), &request, &World::alone(), &Reporter::silent()).unwrap()
+        OnnxModel::load(OnnxRuntimeLibrary::load().unwrap(), &request, &World::alone(), &Reporter::silent())
+            .unwrap()
     }
 
-    fn rows(forward: &Forward) -> i64 {
+    fn rows(forward: &ForwardBinding) -> i64 {
         forward.logits.shape()[1]
     }
 
@@ -290,7 +291,7 @@ mod tests {
         let prompt = Prompt { batch_size: 2, length: 5, ids: vec![1; 10] };
         for keep in [false, true] {
             let mut model = model(keep);
-            let mut cell = Cell::new(&mut model, &prompt, 2, 1).unwrap();
+            let mut cell = CellBuffers::new(&mut model, &prompt, 2, 1).unwrap();
             cell.reset(&model).unwrap();
             cell.prefill(&mut model).unwrap();
             let first = cell.prefill.logits.data_ptr();

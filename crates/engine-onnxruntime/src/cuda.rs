@@ -9,29 +9,29 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow};
-use machine::gpu::{Code, CudaDriver, GetErrorString, check_cuda};
+use machine::gpu::{CudaDriver, CudaResultCode, GetErrorString, check_cuda};
 
 type Handle = *mut c_void;
 /// An address in host or device memory: the driver tells one from the other.
 type Address = u64;
 
 /// The functions of the driver that are called here.
-struct Functions {
-    init: unsafe extern "C" fn(c_uint) -> Code,
-    device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Code,
-    primary_context_retain: unsafe extern "C" fn(*mut Handle, c_int) -> Code,
-    context_set_current: unsafe extern "C" fn(Handle) -> Code,
-    context_synchronize: unsafe extern "C" fn() -> Code,
-    stream_create: unsafe extern "C" fn(*mut Handle, c_uint) -> Code,
-    stream_synchronize: unsafe extern "C" fn(Handle) -> Code,
-    copy: unsafe extern "C" fn(Address, Address, usize, Handle) -> Code,
-    event_create: unsafe extern "C" fn(*mut Handle, c_uint) -> Code,
-    event_record: unsafe extern "C" fn(Handle, Handle) -> Code,
-    event_elapsed_time: unsafe extern "C" fn(*mut f32, Handle, Handle) -> Code,
+struct OnnxCudaDriver {
+    init: unsafe extern "C" fn(c_uint) -> CudaResultCode,
+    device_get: unsafe extern "C" fn(*mut c_int, c_int) -> CudaResultCode,
+    primary_context_retain: unsafe extern "C" fn(*mut Handle, c_int) -> CudaResultCode,
+    context_set_current: unsafe extern "C" fn(Handle) -> CudaResultCode,
+    context_synchronize: unsafe extern "C" fn() -> CudaResultCode,
+    stream_create: unsafe extern "C" fn(*mut Handle, c_uint) -> CudaResultCode,
+    stream_synchronize: unsafe extern "C" fn(Handle) -> CudaResultCode,
+    copy: unsafe extern "C" fn(Address, Address, usize, Handle) -> CudaResultCode,
+    event_create: unsafe extern "C" fn(*mut Handle, c_uint) -> CudaResultCode,
+    event_record: unsafe extern "C" fn(Handle, Handle) -> CudaResultCode,
+    event_elapsed_time: unsafe extern "C" fn(*mut f32, Handle, Handle) -> CudaResultCode,
     get_error_string: GetErrorString,
 }
 
-impl Functions {
+impl OnnxCudaDriver {
     fn load() -> Result<Self> {
         let driver = CudaDriver::open().context("no NVIDIA driver")?;
         // SAFETY: the functions have these signatures in the driver's interface.
@@ -54,27 +54,27 @@ impl Functions {
     }
 
     /// An error with the driver's message.
-    fn check(&self, code: Code) -> Result<()> {
+    fn check(&self, code: CudaResultCode) -> Result<()> {
         Ok(check_cuda(self.get_error_string, code)?)
     }
 
     /// What a call writes to the place that it is given.
-    fn made<T>(&self, empty: T, call: impl FnOnce(*mut T) -> Code) -> Result<T> {
+    fn made<T>(&self, empty: T, call: impl FnOnce(*mut T) -> CudaResultCode) -> Result<T> {
         let mut made = empty;
         self.check(call(&raw mut made))?;
         Ok(made)
     }
 }
 
-fn driver() -> Result<&'static Functions> {
-    static DRIVER: OnceLock<Result<Functions, String>> = OnceLock::new();
-    let loaded = DRIVER.get_or_init(|| Functions::load().map_err(|why| format!("{why:#}")));
+fn driver() -> Result<&'static OnnxCudaDriver> {
+    static DRIVER: OnceLock<Result<OnnxCudaDriver, String>> = OnceLock::new();
+    let loaded = DRIVER.get_or_init(|| OnnxCudaDriver::load().map_err(|why| format!("{why:#}")));
     loaded.as_ref().map_err(|why| anyhow!(why.clone()))
 }
 
 /// A queue of a GPU's work, with two marks in it. It stays for as long as the process: sessions may go on using it.
 pub(crate) struct Stream {
-    driver: &'static Functions,
+    driver: &'static OnnxCudaDriver,
     stream: Handle,
     /// The last two marks.
     marks: Cell<[Handle; 2]>,
@@ -83,10 +83,10 @@ pub(crate) struct Stream {
 impl Stream {
     /// A stream of GPU `index`, in the context that CUDA's runtime uses.
     pub(crate) fn new(index: u32) -> Result<Self> {
-        Self::of(driver()?, index)
+        Self::with_driver(driver()?, index)
     }
 
-    fn of(driver: &'static Functions, index: u32) -> Result<Self> {
+    fn with_driver(driver: &'static OnnxCudaDriver, index: u32) -> Result<Self> {
         const NON_BLOCKING: c_uint = 1;
         const WITH_TIME: c_uint = 0;
         // SAFETY: what is written to outlives each call; the context stays, for it is never released.
@@ -161,56 +161,60 @@ mod tests {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         static RECORDED: AtomicUsize = AtomicUsize::new(0);
 
-        unsafe extern "C" fn init(_: c_uint) -> Code {
+        unsafe extern "C" fn init(_: c_uint) -> CudaResultCode {
             0
         }
-        unsafe extern "C" fn device_get(device: *mut c_int, index: c_int) -> Code {
+        unsafe extern "C" fn device_get(device: *mut c_int, index: c_int) -> CudaResultCode {
             unsafe { *device = index };
             if index == 0 { 0 } else { 101 }
         }
-        unsafe extern "C" fn primary_context_retain(context: *mut Handle, _: c_int) -> Code {
+        unsafe extern "C" fn primary_context_retain(context: *mut Handle, _: c_int) -> CudaResultCode {
             unsafe { *context = std::ptr::dangling_mut::<u8>().cast() };
             0
         }
-        unsafe extern "C" fn context_set_current(context: Handle) -> Code {
+        unsafe extern "C" fn context_set_current(context: Handle) -> CudaResultCode {
             if context.is_null() { 201 } else { 0 }
         }
-        unsafe extern "C" fn context_synchronize() -> Code {
+        unsafe extern "C" fn context_synchronize() -> CudaResultCode {
             0
         }
-        unsafe extern "C" fn stream_create(stream: *mut Handle, _: c_uint) -> Code {
+        unsafe extern "C" fn stream_create(stream: *mut Handle, _: c_uint) -> CudaResultCode {
             unsafe { *stream = std::ptr::dangling_mut::<u8>().cast() };
             0
         }
-        unsafe extern "C" fn stream_synchronize(_: Handle) -> Code {
+        unsafe extern "C" fn stream_synchronize(_: Handle) -> CudaResultCode {
             0
         }
-        unsafe extern "C" fn copy(to: Address, from: Address, bytes: usize, _: Handle) -> Code {
+        unsafe extern "C" fn copy(to: Address, from: Address, bytes: usize, _: Handle) -> CudaResultCode {
             unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
             0
         }
-        unsafe extern "C" fn event_create(event: *mut Handle, _: c_uint) -> Code {
+        unsafe extern "C" fn event_create(event: *mut Handle, _: c_uint) -> CudaResultCode {
             let index = MADE.fetch_add(1, Ordering::Relaxed);
             unsafe { *event = std::ptr::from_ref(&EVENTS[index]).cast_mut().cast() };
             0
         }
-        unsafe extern "C" fn event_record(event: Handle, _: Handle) -> Code {
+        unsafe extern "C" fn event_record(event: Handle, _: Handle) -> CudaResultCode {
             let turn = RECORDED.fetch_add(1, Ordering::Relaxed) + 1;
             let event = unsafe { &*event.cast::<AtomicUsize>() };
             event.store(turn * (turn + 1) / 2, Ordering::Relaxed);
             0
         }
-        unsafe extern "C" fn event_elapsed_time(milliseconds: *mut f32, from: Handle, to: Handle) -> Code {
+        unsafe extern "C" fn event_elapsed_time(
+            milliseconds: *mut f32,
+            from: Handle,
+            to: Handle,
+        ) -> CudaResultCode {
             let at = |event: Handle| unsafe { (*event.cast::<AtomicUsize>()).load(Ordering::Relaxed) } as f32;
             unsafe { *milliseconds = at(to) - at(from) };
             0
         }
-        unsafe extern "C" fn get_error_string(_: c_int, text: *mut *const c_char) -> Code {
+        unsafe extern "C" fn get_error_string(_: c_int, text: *mut *const c_char) -> CudaResultCode {
             unsafe { *text = c"invalid device ordinal".as_ptr() };
             0
         }
 
-        pub(super) static DRIVER: Functions = Functions {
+        pub(super) static DRIVER: OnnxCudaDriver = OnnxCudaDriver {
             init,
             device_get,
             primary_context_retain,
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_stream_tells_the_time_between_its_last_two_marks() {
-        let stream = Stream::of(&fake::DRIVER, 0).unwrap();
+        let stream = Stream::with_driver(&fake::DRIVER, 0).unwrap();
         stream.mark().unwrap();
         stream.mark().unwrap();
         assert_eq!(stream.seconds().unwrap(), 2e-3);
@@ -236,13 +240,13 @@ mod tests {
         stream.mark().unwrap();
         assert_eq!(stream.seconds().unwrap(), 4e-3);
 
-        let error = Stream::of(&fake::DRIVER, 1).err().unwrap().to_string();
+        let error = Stream::with_driver(&fake::DRIVER, 1).err().unwrap().to_string();
         assert_eq!(error, "the NVIDIA driver: invalid device ordinal (101)");
     }
 
     #[test]
     fn a_stream_copies() {
-        let stream = Stream::of(&fake::DRIVER, 0).unwrap();
+        let stream = Stream::with_driver(&fake::DRIVER, 0).unwrap();
         let (from, mut to) = ([3i32, 5], [0i32; 2]);
         // SAFETY: both are as long as is said, and the fake copies at once.
         unsafe { stream.copy((&raw mut to).cast(), (&raw const from).cast(), 8).unwrap() };

@@ -7,18 +7,18 @@ use protocol::{
 };
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
-use crate::cell::Cell;
-use crate::library::Library;
-use crate::model::Model;
+use crate::cell::CellBuffers;
+use crate::library::OnnxRuntimeLibrary;
+use crate::model::OnnxModel;
 use crate::options::WORDS;
 use crate::peaks;
 
 /// ONNX Runtime as a worker's engine.
 pub struct OnnxRuntime {
-    library: &'static Library,
+    library: &'static OnnxRuntimeLibrary,
     // The cell goes first: it is bound to the model's session.
-    cell: Option<Cell>,
-    model: Option<Model>,
+    cell: Option<CellBuffers>,
+    model: Option<OnnxModel>,
     /// The ranks that it is one of.
     world: World,
     /// Cells begun so far.
@@ -33,18 +33,18 @@ impl OnnxRuntime {
 
     /// [`OnnxRuntime::new`], as one of the ranks of `world`.
     pub fn of_world(world: World) -> Result<Self> {
-        Ok(Self { library: Library::load()?, cell: None, model: None, world, cells: 0 })
+        Ok(Self { library: OnnxRuntimeLibrary::load()?, cell: None, model: None, world, cells: 0 })
     }
 
-    fn model(&self) -> Result<&Model> {
+    fn model(&self) -> Result<&OnnxModel> {
         self.model.as_ref().context("no model is loaded")
     }
 
-    fn cell(&self) -> Result<&Cell> {
+    fn cell(&self) -> Result<&CellBuffers> {
         self.cell.as_ref().context("no cell has begun")
     }
 
-    fn both(&mut self) -> Result<(&mut Cell, &mut Model)> {
+    fn both(&mut self) -> Result<(&mut CellBuffers, &mut OnnxModel)> {
         let model = self.model.as_mut().context("no model is loaded")?;
         Ok((self.cell.as_mut().context("no cell has begun")?, model))
     }
@@ -81,7 +81,7 @@ impl Engine for OnnxRuntime {
         self.model = None;
         let (device, threads) = (self.world.device(request.device), self.world.threads(request.threads));
         let request = LoadRequest { device, threads, ..request.clone() };
-        let model = Model::load(self.library, &request, &self.world, reporter)?;
+        let model = OnnxModel::load(self.library, &request, &self.world, reporter)?;
         let loaded = Loaded { weights_bytes: model.weights_bytes, notes: model.notes.clone() };
         self.model = Some(model);
         Ok(loaded)
@@ -99,7 +99,7 @@ impl Engine for OnnxRuntime {
         self.end()?;
         self.cells += 1;
         let model = self.model.as_mut().context("no model is loaded")?;
-        self.cell = Some(Cell::new(model, prompt, generation_length, self.cells)?);
+        self.cell = Some(CellBuffers::new(model, prompt, generation_length, self.cells)?);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Engine for OnnxRuntime {
     }
 
     fn kv_cache_bytes(&self) -> Option<u64> {
-        self.cell.as_ref().map(Cell::kv_cache_bytes)
+        self.cell.as_ref().map(CellBuffers::kv_cache_bytes)
     }
 
     fn peak_memory(&self) -> PeakMemory {
@@ -167,7 +167,7 @@ impl Engine for OnnxRuntime {
         let model = self.model.as_mut().context("no model is loaded")?;
         model.synchronize()?;
         drop(cell);
-        Cell::give_back_memory(model)?;
+        CellBuffers::give_back_memory(model)?;
         model.synchronize()
     }
 }

@@ -16,9 +16,9 @@ use worker::Reporter;
 use crate::fused::Fused;
 use crate::graph::{self, Interface};
 use crate::initializers::Initializers;
-use crate::library::Library;
+use crate::library::OnnxRuntimeLibrary;
 use crate::model::check_kernels;
-use crate::session::Settings;
+use crate::session::SessionSettings;
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -106,8 +106,8 @@ impl Export {
 
 /// Writes the graph as ONNX Runtime runs it on a CPU, with weights of its own: they may be other ones by then.
 fn optimize(dir: &Path) -> Result<()> {
-    let settings = Settings::on_cpu(1, false);
-    let builder = settings.builder(Library::load()?, true)?;
+    let settings = SessionSettings::on_cpu(1, false);
+    let builder = settings.builder(OnnxRuntimeLibrary::load()?, true)?;
     let commit = || -> ort::Result<()> {
         builder
             .with_optimized_model_path(dir.join(OPTIMIZED_FILE))?

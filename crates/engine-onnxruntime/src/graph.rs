@@ -72,7 +72,7 @@ pub(crate) fn llama(
 ) -> ModelProto {
     let proto = GraphProto { name: "llama".into(), ..GraphProto::default() };
     let sums = matches!(interface, Interface::Engine { sums: true, .. });
-    let mut graph = Graph { config, data_type: precision.into(), sums, fused, proto };
+    let mut graph = GraphBuilder { config, data_type: precision.into(), sums, fused, proto };
     graph.declare_inputs(interface);
     graph.declare_weights();
     graph.rotary_tables(precision);
@@ -88,7 +88,7 @@ pub(crate) fn llama(
     model
 }
 
-struct Graph<'a> {
+struct GraphBuilder<'a> {
     config: &'a LlamaConfig,
     data_type: DataType,
     sums: bool,
@@ -96,7 +96,7 @@ struct Graph<'a> {
     proto: GraphProto,
 }
 
-impl Graph<'_> {
+impl GraphBuilder<'_> {
     fn forward(&mut self, interface: Interface) {
         let layers: Vec<LayerNames> = (0..self.config.num_hidden_layers).map(LayerNames::new).collect();
         let is_padded = interface == Interface::Exported;

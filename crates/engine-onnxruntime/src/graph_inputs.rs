@@ -15,7 +15,7 @@ use ort::value::{DynTensor, TensorElementType};
 use protocol::Device;
 
 use crate::graph::{SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
-use crate::model::Model;
+use crate::model::OnnxModel;
 use crate::session::{in_graph, unsynchronized};
 
 /// A decode forward's inputs, in one place for a whole cell.
@@ -38,7 +38,7 @@ impl FixedInputs {
     /// Binds the inputs of decode forwards of `batch_size` sequences of up to `positions` to `binding`; where they are captured, as
     /// graph `id`.
     pub(crate) fn new(
-        model: &Model,
+        model: &OnnxModel,
         binding: &mut IoBinding,
         (batch_size, positions): (usize, usize),
         id: u32,
@@ -58,7 +58,7 @@ impl FixedInputs {
     }
 
     /// Makes `tokens`, int64 `[batch, 1]`, the next input, behind `past` positions.
-    pub(crate) fn feed(&mut self, model: &Model, tokens: &DynTensor, past: usize) -> Result<()> {
+    pub(crate) fn feed(&mut self, model: &OnnxModel, tokens: &DynTensor, past: usize) -> Result<()> {
         self.lengths.fill(past as i32);
         if !self.captured {
             // The previous forward is launched: its host part has read the number.

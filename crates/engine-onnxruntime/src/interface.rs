@@ -182,7 +182,7 @@ mod tests {
     use crate::fused::Fused;
     use crate::graph;
     use crate::initializers::{Initializers, Lifetime};
-    use crate::library::Library;
+    use crate::library::OnnxRuntimeLibrary;
     use crate::onnx::{DataType, ValueInfoProto};
 
     fn weights() -> Weights {
@@ -200,7 +200,7 @@ mod tests {
         let mut model = graph::llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
         initializers.place(&mut model);
         change(&mut model);
-        let library = Library::load().unwrap();
+        let library = OnnxRuntimeLibrary::load().unwrap();
         let builder = Session::builder(&library.environment).unwrap();
         // SAFETY: the session copies the weights, which are made, and is made before they go.
         let mut builder = unsafe { initializers.add_to(builder, Lifetime::Copied) }.unwrap();

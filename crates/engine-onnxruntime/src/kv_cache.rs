@@ -9,7 +9,7 @@ use ort::value::{DynTensor, DynTensorValueType};
 use protocol::Precision;
 
 use crate::cache_layout::cache_names;
-use crate::memory::{Memory, element};
+use crate::memory::{TensorAllocator, element};
 use crate::session::run;
 
 /// How the cache grows.
@@ -34,12 +34,12 @@ impl Growth {
 }
 
 /// The cache of a batch: for the keys and for the values of each layer, `[batch, kv_heads, length, head_dim]`.
-pub(crate) struct KvCache {
+pub(crate) struct OnnxKvCache {
     growth: Growth,
     precision: Precision,
     /// The shape of one part, when empty.
     shape: [usize; 4],
-    parts: Vec<Part>,
+    parts: Vec<KeysOrValues>,
     /// Whether a cleared cache stays in memory until the next forward is over.
     keep: bool,
     /// What stays.
@@ -47,16 +47,16 @@ pub(crate) struct KvCache {
 }
 
 /// The keys, or the values, of one layer.
-struct Part {
+struct KeysOrValues {
     past: String,
     present: String,
     tensor: DynTensor,
 }
 
-impl KvCache {
+impl OnnxKvCache {
     /// A cache without a position yet, for `batch_size` sequences that will have `length`.
     pub(crate) fn new(
-        memory: &Memory,
+        memory: &TensorAllocator,
         config: &LlamaConfig,
         (precision, head_dim): (Precision, usize),
         growth: Growth,
@@ -67,14 +67,15 @@ impl KvCache {
         let length = if growth == Growth::Static { length } else { 0 };
         let shape = [batch_size, config.num_key_value_heads, length, head_dim];
         let names = (0..config.num_hidden_layers).flat_map(cache_names);
-        let part =
-            |(past, present)| Ok(Part { past, present, tensor: memory.tensor(element(precision), &shape)? });
+        let part = |(past, present)| {
+            Ok(KeysOrValues { past, present, tensor: memory.tensor(element(precision), &shape)? })
+        };
         let parts = names.map(part).collect::<ort::Result<_>>()?;
         Ok(Self { growth, precision, shape, parts, keep, kept: Vec::new() })
     }
 
     /// Forgets every position. A static cache keeps its contents: attention reads no further than the positions so far.
-    pub(crate) fn clear(&mut self, memory: &Memory) -> ort::Result<()> {
+    pub(crate) fn clear(&mut self, memory: &TensorAllocator) -> ort::Result<()> {
         if self.growth == Growth::Dynamic {
             for part in &mut self.parts {
                 let empty = memory.tensor(element(self.precision), &self.shape)?;
@@ -90,7 +91,7 @@ impl KvCache {
     /// Binds the cache to a forward for good, where it is static.
     pub(crate) fn bind(&mut self, binding: &mut IoBinding) -> ort::Result<()> {
         if self.growth == Growth::Static {
-            for Part { past, present, tensor } in &mut self.parts {
+            for KeysOrValues { past, present, tensor } in &mut self.parts {
                 binding.bind_input(past.as_str(), tensor)?;
                 binding.bind_output(present.as_str(), tensor)?;
             }
@@ -99,9 +100,9 @@ impl KvCache {
     }
 
     /// Binds the cache to the one next run of a forward, where it grows.
-    pub(crate) fn bind_next(&self, binding: &mut IoBinding, memory: &Memory) -> ort::Result<()> {
+    pub(crate) fn bind_next(&self, binding: &mut IoBinding, memory: &TensorAllocator) -> ort::Result<()> {
         if self.growth == Growth::Dynamic {
-            for Part { past, present, tensor } in &self.parts {
+            for KeysOrValues { past, present, tensor } in &self.parts {
                 binding.bind_input(past.as_str(), tensor)?;
                 binding.bind_output_to_device(present.as_str(), memory.info())?;
             }
@@ -120,7 +121,7 @@ impl KvCache {
             return Ok(run(session, binding, options)?);
         }
         let mut outputs = session.run_binding_with_options(binding, options)?;
-        for Part { present, tensor, .. } in &mut self.parts {
+        for KeysOrValues { present, tensor, .. } in &mut self.parts {
             let value = outputs.remove(present.as_str()).context("an output that was bound")?;
             *tensor = value.downcast::<DynTensorValueType>()?;
         }
@@ -134,7 +135,7 @@ impl KvCache {
         self.kept.len()
     }
 
-    /// Its size now, without what is [`KvCache::kept`].
+    /// Its size now, without what is [`OnnxKvCache::kept`].
     pub(crate) fn bytes(&self) -> u64 {
         self.parts.iter().filter_map(|part| part.tensor.size()).map(|bytes| bytes as u64).sum()
     }

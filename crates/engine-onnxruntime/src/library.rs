@@ -15,7 +15,7 @@ use protocol::UsableDevice;
 use worker::nvidia;
 
 /// The loaded library. There is one in a process.
-pub(crate) struct Library {
+pub(crate) struct OnnxRuntimeLibrary {
     /// What sessions are made in.
     pub(crate) environment: Environment,
     /// The file it was loaded from.
@@ -26,9 +26,9 @@ pub(crate) struct Library {
     runtime: PathBuf,
 }
 
-static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
+static LIBRARY: OnceLock<Result<OnnxRuntimeLibrary, String>> = OnceLock::new();
 
-impl Library {
+impl OnnxRuntimeLibrary {
     /// Loads the library at the first call. The error is one line that says what to do.
     pub(crate) fn load() -> Result<&'static Self> {
         let loaded = LIBRARY.get_or_init(|| Self::open().map_err(|error| format!("{error:#}")));

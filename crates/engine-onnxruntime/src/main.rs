@@ -14,11 +14,11 @@ use protocol::Precision;
 #[command(name = "llama2-bench-onnxruntime", version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<OnnxCommand>,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum OnnxCommand {
     /// Write a checkpoint's graph as model.onnx, beside its weights
     Export {
         /// The checkpoint's folder, in Hugging Face's format
@@ -39,7 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         None => serve(),
-        Some(Command::Export { model, out, precision, optimized }) => {
+        Some(OnnxCommand::Export { model, out, precision, optimized }) => {
             Export { model, out, precision, optimized }.run().map(|()| ExitCode::SUCCESS)
         }
     };

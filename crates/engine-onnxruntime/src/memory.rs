@@ -11,13 +11,13 @@ use ort::{AsPointer, ortsys};
 use protocol::{Device, Precision};
 
 /// What allocates tensors where a session computes.
-pub(crate) struct Memory {
+pub(crate) struct TensorAllocator {
     allocator: Allocator,
 }
 
-impl Memory {
+impl TensorAllocator {
     /// The memory of the device that `session` computes on.
-    pub(crate) fn of(session: &Session, device: Device) -> ort::Result<Self> {
+    pub(crate) fn new(session: &Session, device: Device) -> ort::Result<Self> {
         let allocator = match device {
             Device::Cpu => Allocator::default(),
             Device::Cuda(index) => {
@@ -91,7 +91,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::library::Library;
+    use crate::library::OnnxRuntimeLibrary;
     use crate::onnx::{DataType, GraphProto, ModelProto, NodeProto, ONNX, ValueInfoProto};
 
     /// The arena of a CPU session counts as that of a GPU does.
@@ -105,12 +105,12 @@ mod tests {
             output: vec![value("y")],
             initializer: vec![],
         };
-        let library = Library::load().unwrap();
+        let library = OnnxRuntimeLibrary::load().unwrap();
         let model = ModelProto::new(graph, 18).encode_to_vec();
         let session = Session::builder(&library.environment).unwrap().commit_from_memory(&model).unwrap();
         let arena =
             MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default).unwrap();
-        let memory = Memory { allocator: Allocator::new(&session, arena).unwrap() };
+        let memory = TensorAllocator { allocator: Allocator::new(&session, arena).unwrap() };
         drop(memory.tensor(TensorElementType::Float32, &[1 << 20]).unwrap());
         let peak = memory.peak_bytes().unwrap();
         assert!((4 << 20..8 << 20).contains(&peak), "{peak}");

@@ -21,15 +21,15 @@ use crate::graph::{self, Interface};
 use crate::initializers::{Initializers, Lifetime, PARALLEL_PREPACKING, check_made};
 use crate::interface::{Signature, cache_can_be_static};
 use crate::kv_cache::Growth;
-use crate::library::Library;
-use crate::memory::Memory;
+use crate::library::OnnxRuntimeLibrary;
+use crate::memory::TensorAllocator;
 use crate::onnx::{ModelProto, TensorProto};
-use crate::options::{Options, check_capture};
+use crate::options::{OnnxOptions, check_capture};
 use crate::select::Selector;
-use crate::session::{Settings, placement, unsynchronized, without_graph};
+use crate::session::{SessionSettings, placement, unsynchronized, without_graph};
 
 /// A session and what it wants.
-pub(crate) struct Model {
+pub(crate) struct OnnxModel {
     /// The model.
     pub(crate) config: LlamaConfig,
     /// Where it computes.
@@ -39,7 +39,7 @@ pub(crate) struct Model {
     /// How its cache grows.
     pub(crate) growth: Growth,
     /// Where tensors for it are allocated.
-    pub(crate) memory: Memory,
+    pub(crate) memory: TensorAllocator,
     /// What chooses tokens from its logits.
     pub(crate) selector: Selector,
     /// The session itself.
@@ -62,7 +62,7 @@ pub(crate) struct Model {
     _weights: Option<Weights>,
 }
 
-impl Model {
+impl OnnxModel {
     /// Waits until the device is idle.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.stream.as_ref().map_or(Ok(()), |stream| stream.synchronize())
@@ -70,12 +70,12 @@ impl Model {
 
     /// Builds what `request` asks for: the graph of a checkpoint or of a seed, or a folder's own [`ONNX_FILE`].
     pub(crate) fn load(
-        library: &Library,
+        library: &OnnxRuntimeLibrary,
         request: &LoadRequest,
         world: &World,
         reporter: &Reporter,
     ) -> Result<Self> {
-        let options = Options::take(request)?;
+        let options = OnnxOptions::take(request)?;
         ensure!(request.threads != Some(0), "threads: expected 1 or more, found 0");
         if let Device::Cuda(index) = request.device {
             let count = library.cuda_devices().with_context(|| request.device.to_string())?;
@@ -116,14 +116,14 @@ impl Model {
     }
 
     fn built(
-        library: &Library,
+        library: &OnnxRuntimeLibrary,
         request: &LoadRequest,
-        options: &Options,
+        options: &OnnxOptions,
         world: &World,
         reporter: &Reporter,
     ) -> Result<Self> {
         let (device, precision) = (request.device, request.precision);
-        let settings = Settings::new(request, options.prepacking, options.cuda_graph)?;
+        let settings = SessionSettings::new(request, options.prepacking, options.cuda_graph)?;
         let (rank, world_size) = match request.one_rank_of {
             Some(size) => (0, size as usize),
             None => (world.rank(), world.size()),
@@ -212,7 +212,7 @@ impl Model {
         Ok(Self {
             signature,
             growth: options.growth,
-            memory: Memory::of(&session, device)?,
+            memory: TensorAllocator::new(&session, device)?,
             selector: Selector::new(library, &settings, precision, config.vocab_size)?,
             config,
             device,
@@ -229,10 +229,15 @@ impl Model {
     }
 
     /// The folder's own model file, as it is.
-    fn exported(library: &Library, request: &LoadRequest, options: &Options, dir: &Path) -> Result<Self> {
+    fn exported(
+        library: &OnnxRuntimeLibrary,
+        request: &LoadRequest,
+        options: &OnnxOptions,
+        dir: &Path,
+    ) -> Result<Self> {
         let path = dir.join(ONNX_FILE);
         let in_file = || path.display().to_string();
-        let settings = Settings::new(request, options.prepacking, false)?;
+        let settings = SessionSettings::new(request, options.prepacking, false)?;
         let config = LlamaConfig::read(&dir.join("config.json"))?;
         let bytes = std::fs::read(&path).with_context(in_file)?;
         ensure!(!is_lfs_pointer(&bytes), "{}: {LFS_POINTER}", path.display());
@@ -269,7 +274,7 @@ impl Model {
         notes.extend(options.keep_outputs.then(|| KEEP_OUTPUTS.into()));
         notes.extend(request.device_memory_limit_bytes.map(device_memory_note));
         Ok(Self {
-            memory: Memory::of(&session, request.device)?,
+            memory: TensorAllocator::new(&session, request.device)?,
             selector: Selector::new(library, &settings, signature.logits, config.vocab_size)?,
             config,
             device: request.device,
@@ -289,7 +294,7 @@ impl Model {
 }
 
 /// What the model's attention can do, unless the request asks for something else.
-fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &Options) -> Result<Growth> {
+fn exported_growth(model: &ModelProto, request: &LoadRequest, options: &OnnxOptions) -> Result<Growth> {
     ensure!(!request.options.contains_key("logits"), "option logits: a model file fixes its rows of logits");
     ensure!(!options.fused, "option fused: a model file fixes its matrix products");
     match options.growth {

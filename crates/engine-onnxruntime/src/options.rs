@@ -22,7 +22,7 @@ pub(crate) const WORDS: [(&str, &[&str]); 6] = [
 ];
 
 /// The engine's own options.
-pub(crate) struct Options {
+pub(crate) struct OnnxOptions {
     /// Repack weights at load for the processor's kernels.
     pub(crate) prepacking: bool,
     /// The positions whose logits a forward computes.
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub(crate) keep_outputs: bool,
 }
 
-impl Options {
+impl OnnxOptions {
     /// Takes them from a request.
     pub(crate) fn take(request: &LoadRequest) -> Result<Self> {
         let mut options = request.options.clone();

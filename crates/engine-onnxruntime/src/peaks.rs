@@ -13,21 +13,22 @@ use worker::peaks::{fastest_product, read_bytes_per_second, sustained_flops_per_
 use worker::timing::MonotonicClock;
 
 use crate::cuda::Stream;
-use crate::library::Library;
-use crate::memory::{Memory, element};
+use crate::library::OnnxRuntimeLibrary;
+use crate::memory::{TensorAllocator, element};
 use crate::onnx::{
     AttributeProto, GraphProto, MICROSOFT, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use crate::session::{Settings, run, unsynchronized};
+use crate::session::{SessionSettings, run, unsynchronized};
 
-pub(crate) fn reached(library: &Library, request: &PeaksRequest) -> Result<Reached> {
+pub(crate) fn reached(library: &OnnxRuntimeLibrary, request: &PeaksRequest) -> Result<Reached> {
     let one_a_core = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = request.threads.map_or_else(one_a_core, |threads| threads.max(1) as usize);
     let stream = match request.device {
         Device::Cpu => None,
         Device::Cuda(index) => Some(Rc::new(Stream::new(index)?)),
     };
-    let settings = Settings { device: request.device, stream, ..Settings::on_cpu(threads, true) };
+    let settings =
+        SessionSettings { device: request.device, stream, ..SessionSettings::on_cpu(threads, true) };
     let mut reached = Reached::default();
     if request.device == Device::Cpu {
         match read_bytes_per_second(request.threads) {
@@ -45,8 +46,8 @@ pub(crate) fn reached(library: &Library, request: &PeaksRequest) -> Result<Reach
 
 /// Adds what products in `precision` reach: the fastest one, and the mean where that is asked for.
 fn multiply(
-    library: &Library,
-    settings: &Settings,
+    library: &OnnxRuntimeLibrary,
+    settings: &SessionSettings,
     precision: Precision,
     request: &PeaksRequest,
     reached: &mut Reached,
@@ -68,8 +69,8 @@ fn multiply(
 /// A session that multiplies as the model's linear layers do: by the transpose of a weight that it may repack. It repeats the product
 /// as often as asked, and waits only for the last one.
 fn product(
-    library: &Library,
-    settings: &Settings,
+    library: &OnnxRuntimeLibrary,
+    settings: &SessionSettings,
     size: usize,
     precision: Precision,
 ) -> Result<impl FnMut(u32) -> Result<()>> {
@@ -87,7 +88,7 @@ fn product(
     };
     let model = ModelProto::new(graph, 18).encode_to_vec();
     let mut session: Session = settings.builder(library, false)?.commit_from_memory(&model)?;
-    let memory = Memory::of(&session, settings.device)?;
+    let memory = TensorAllocator::new(&session, settings.device)?;
     let mut output = memory.tensor(element(precision), &[size, size])?;
     let mut binding = session.create_binding()?;
     binding.bind_input("x", &tensor([size, size], numbers, precision)?)?;
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_measured_where_it_is_asked_for() {
-        let library = Library::load().unwrap();
+        let library = OnnxRuntimeLibrary::load().unwrap();
         let request = |sustained_seconds| PeaksRequest {
             device: Device::Cpu,
             precisions: vec![Precision::Fp32],
@@ -159,7 +160,7 @@ mod tests {
             options: protocol::Options::new(),
         };
         let mut reached = Reached::default();
-        let settings = Settings::on_cpu(1, true);
+        let settings = SessionSettings::on_cpu(1, true);
         multiply(library, &settings, Precision::Fp32, &request(Some(0.1)), &mut reached).unwrap();
         assert!(reached.flops_per_second[&Precision::Fp32] > 0.0);
         assert!(reached.sustained_flops_per_second[&Precision::Fp32] > 0.0);
@@ -173,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_product_runs_in_what_the_processor_has_kernels_for() {
-        let library = Library::load().unwrap();
-        let settings = Settings::on_cpu(1, true);
+        let library = OnnxRuntimeLibrary::load().unwrap();
+        let settings = SessionSettings::on_cpu(1, true);
         for precision in [Precision::Fp32, Precision::Fp16] {
             let mut product = product(library, &settings, 16, precision).unwrap();
             product(1).unwrap();

@@ -11,11 +11,11 @@ use ort::value::{DynTensor, TensorElementType};
 use prost::Message;
 use protocol::{Device, Precision};
 
-use crate::library::Library;
+use crate::library::OnnxRuntimeLibrary;
 use crate::onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, ONNX, TensorProto, ValueInfoProto,
 };
-use crate::session::{Settings, run, unsynchronized};
+use crate::session::{SessionSettings, run, unsynchronized};
 
 /// Selects on a device.
 pub(crate) enum Selector {
@@ -31,7 +31,7 @@ pub(crate) enum Selector {
 }
 
 /// A selection from one forward's logits.
-pub(crate) enum Selection {
+pub(crate) enum TokenSelection {
     /// Reads them in place.
     Host,
     /// They are bound to the graph.
@@ -41,42 +41,42 @@ pub(crate) enum Selection {
 impl Selector {
     /// Selects from `[batch, rows, vocab_size]` logits in `precision`.
     pub(crate) fn new(
-        library: &Library,
-        settings: &Settings,
+        library: &OnnxRuntimeLibrary,
+        settings: &SessionSettings,
         precision: Precision,
         vocab_size: usize,
     ) -> Result<Self> {
         if settings.device == Device::Cpu {
             return Ok(Self::Host(Vec::new()));
         }
-        let settings = Settings { threads: 1, cuda_graph: false, ..settings.clone() };
+        let settings = SessionSettings { threads: 1, cuda_graph: false, ..settings.clone() };
         let model = graph(precision, vocab_size).encode_to_vec();
         let session = settings.builder(library, false)?.commit_from_memory(&model)?;
         Ok(Self::Device { session: Box::new(session), options: unsynchronized()? })
     }
 
     /// Prepares to select from `logits`, forward after forward.
-    pub(crate) fn bind(&self, logits: &DynTensor) -> ort::Result<Selection> {
-        let Self::Device { session, .. } = self else { return Ok(Selection::Host) };
+    pub(crate) fn bind(&self, logits: &DynTensor) -> ort::Result<TokenSelection> {
+        let Self::Device { session, .. } = self else { return Ok(TokenSelection::Host) };
         let mut binding = session.create_binding()?;
         binding.bind_input("logits", logits)?;
-        Ok(Selection::Device(Box::new(binding)))
+        Ok(TokenSelection::Device(Box::new(binding)))
     }
 
     /// Writes the tokens chosen from the last of each row's `logits` into `ids`, int64 `[batch, 1]`.
     pub(crate) fn select(
         &mut self,
-        selection: &mut Selection,
+        selection: &mut TokenSelection,
         logits: &DynTensor,
         ids: &mut DynTensor,
     ) -> ort::Result<()> {
         match (self, selection) {
-            (Self::Device { session, options }, Selection::Device(binding)) => {
+            (Self::Device { session, options }, TokenSelection::Device(binding)) => {
                 binding.bind_output("ids", ids)?;
                 run(session, binding, options)
             }
             (Self::Host(wide), _) => select_on_host(logits, ids, wide),
-            (Self::Device { .. }, Selection::Host) => unreachable!("a selection of this selector"),
+            (Self::Device { .. }, TokenSelection::Host) => unreachable!("a selection of this selector"),
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_processor_takes_the_first_of_the_largest() {
-        Library::load().unwrap();
+        OnnxRuntimeLibrary::load().unwrap();
         let (values, expected) = logits(5000);
         let mut ids = Tensor::<i64>::new(&Allocator::default(), [3usize, 1]).unwrap().upcast();
         let wide = Tensor::from_array(([3usize, 2, 5000], values.clone())).unwrap().upcast();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_graph_takes_the_first_of_the_largest() {
-        let library = Library::load().unwrap();
+        let library = OnnxRuntimeLibrary::load().unwrap();
         for vocab_size in [5000, 5003] {
             let (values, expected) = logits(vocab_size);
             let model = graph(Precision::Fp32, vocab_size).encode_to_vec();

@@ -14,11 +14,11 @@ use ort::{AsPointer, ortsys};
 use protocol::{Device, LoadRequest};
 
 use crate::cuda::Stream;
-use crate::library::Library;
+use crate::library::OnnxRuntimeLibrary;
 
 /// How a session computes.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct SessionSettings {
     /// Where.
     pub(crate) device: Device,
     /// Threads of a node's work, the calling one among them.
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) cuda_graph: bool,
 }
 
-impl Settings {
+impl SessionSettings {
     /// The settings of a session on the processor.
     pub(crate) fn on_cpu(threads: usize, prepacking: bool) -> Self {
         let (device_memory_limit_bytes, stream) = (None, None);
@@ -66,14 +66,18 @@ impl Settings {
 
     /// Options of a session. A node that the device has no kernel for runs on the processor if it `may_fall_back`; else
     /// the session can't be made.
-    pub(crate) fn builder(&self, library: &Library, may_fall_back: bool) -> Result<SessionBuilder> {
+    pub(crate) fn builder(
+        &self,
+        library: &OnnxRuntimeLibrary,
+        may_fall_back: bool,
+    ) -> Result<SessionBuilder> {
         if let Device::Cuda(_) = self.device {
             library.preload_cuda()?;
         }
         self.options(library, may_fall_back).with_context(|| format!("{}: cannot be used", self.device))
     }
 
-    fn options(&self, library: &Library, may_fall_back: bool) -> ort::Result<SessionBuilder> {
+    fn options(&self, library: &OnnxRuntimeLibrary, may_fall_back: bool) -> ort::Result<SessionBuilder> {
         let builder = Session::builder(&library.environment)?
             .with_intra_threads(self.threads)?
             .with_inter_threads(1)?
@@ -206,20 +210,20 @@ mod tests {
 
     #[test]
     fn the_limit_of_device_memory_is_the_arenas() {
-        let settings = Settings { device: Device::Cuda(1), ..Settings::on_cpu(1, true) };
-        let value = |settings: &Settings, key: &str| {
+        let settings = SessionSettings { device: Device::Cuda(1), ..SessionSettings::on_cpu(1, true) };
+        let value = |settings: &SessionSettings, key: &str| {
             let options = settings.cuda_options(1);
             options.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
         };
         assert_eq!(value(&settings, "gpu_mem_limit"), None);
-        let limited = Settings { device_memory_limit_bytes: Some(80 << 30), ..settings.clone() };
+        let limited = SessionSettings { device_memory_limit_bytes: Some(80 << 30), ..settings.clone() };
         assert_eq!(value(&limited, "gpu_mem_limit").unwrap(), "85899345920");
         assert_eq!(value(&limited, "device_id").unwrap(), "1");
         assert_eq!(value(&limited, "arena_extend_strategy").unwrap(), "kSameAsRequested");
         assert_eq!(value(&limited, "sdpa_kernel").unwrap(), "3");
         assert_eq!(value(&limited, "use_tf32").unwrap(), "0");
         assert_eq!(value(&limited, "enable_cuda_graph").unwrap(), "0");
-        let captured = Settings { cuda_graph: true, ..settings };
+        let captured = SessionSettings { cuda_graph: true, ..settings };
         assert_eq!(value(&captured, "enable_cuda_graph").unwrap(), "1");
     }
 
@@ -236,7 +240,7 @@ mod tests {
             one_rank_of: None,
             options: protocol::Options::new(),
         };
-        let settings = Settings::new(&request, true, false).unwrap();
+        let settings = SessionSettings::new(&request, true, false).unwrap();
         assert_eq!(settings.device_memory_limit_bytes, Some(2));
     }
 

@@ -14,17 +14,17 @@ use crate::shim::check;
 /// The compiled shim, inside the program: a copy of the program elsewhere has it, too.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_graph.so"));
 
-/// A C++ `Graph`.
-type CGraph = c_void;
-type Enter = unsafe extern "C" fn(c_int, *mut *mut CGraph) -> *mut c_char;
+/// A C++ `Graph` of `cuda_graph.cpp`.
+type CCudaGraph = c_void;
+type Enter = unsafe extern "C" fn(c_int, *mut *mut CCudaGraph) -> *mut c_char;
 type Capability = unsafe extern "C" fn(c_int, *mut c_int, *mut c_int) -> *mut c_char;
 type TotalBytes = unsafe extern "C" fn(c_int, *mut usize) -> *mut c_char;
 type SetFraction = unsafe extern "C" fn(c_int, f64) -> *mut c_char;
-type Free = unsafe extern "C" fn(*mut CGraph);
-type Begin = unsafe extern "C" fn(*mut CGraph, *const CGraph) -> *mut c_char;
-type OfGraph = unsafe extern "C" fn(*mut CGraph) -> *mut c_char;
+type Free = unsafe extern "C" fn(*mut CCudaGraph);
+type Begin = unsafe extern "C" fn(*mut CCudaGraph, *const CCudaGraph) -> *mut c_char;
+type OfGraph = unsafe extern "C" fn(*mut CCudaGraph) -> *mut c_char;
 
-struct Functions {
+struct CudaGraphFunctions {
     enter: Enter,
     begin: Begin,
     end: OfGraph,
@@ -38,8 +38,8 @@ struct Functions {
 
 /// A CUDA graph.
 pub(crate) struct CudaGraph {
-    functions: &'static Functions,
-    graph: NonNull<CGraph>,
+    functions: &'static CudaGraphFunctions,
+    graph: NonNull<CCudaGraph>,
 }
 
 impl CudaGraph {
@@ -123,14 +123,14 @@ impl BoundedAllocators for GpuAllocators {
 }
 
 /// Opens the library, after libtorch's CUDA part.
-fn functions() -> Result<&'static Functions> {
-    static FUNCTIONS: OnceLock<Result<Functions, String>> = OnceLock::new();
+fn functions() -> Result<&'static CudaGraphFunctions> {
+    static FUNCTIONS: OnceLock<Result<CudaGraphFunctions, String>> = OnceLock::new();
     let opened =
         FUNCTIONS.get_or_init(|| open().map_err(|why| format!("libtorch's CUDA part can't be used: {why}")));
     opened.as_ref().map_err(|why| TorchError::new(why))
 }
 
-fn open() -> Result<Functions, String> {
+fn open() -> Result<CudaGraphFunctions, String> {
     // SAFETY: a plain call; the name is a C string.
     let file = unsafe { libc::memfd_create(c"cuda_graph.so".as_ptr(), libc::MFD_CLOEXEC) };
     if file < 0 {
@@ -155,7 +155,7 @@ fn open() -> Result<Functions, String> {
     // SAFETY: the functions have these signatures in shim/cuda_graph.cpp.
     unsafe {
         let of_graph = |name| symbol(name).map(|symbol| std::mem::transmute::<*mut c_void, OfGraph>(symbol));
-        Ok(Functions {
+        Ok(CudaGraphFunctions {
             enter: std::mem::transmute::<*mut c_void, Enter>(symbol(c"graph_enter")?),
             begin: std::mem::transmute::<*mut c_void, Begin>(symbol(c"graph_begin")?),
             end: of_graph(c"graph_end")?,

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::TorchEngine;
     use crate::model::LlamaForCausalLm;
-    use crate::options::{CacheKind, Options};
+    use crate::options::{CacheKind, TorchOptions};
     use crate::weights::{WeightTensors, kind};
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             });
             let source = Arc::new(Weights::open(&ModelSource::Seeded { config, seed: 5 }).unwrap());
             let config = source.config();
-            let options = Options::read(TorchEngine::CudaGraph, &protocol::Options::new()).unwrap();
+            let options = TorchOptions::read(TorchEngine::CudaGraph, &protocol::Options::new()).unwrap();
             let weights =
                 WeightTensors::load(&source, Precision::Fp32, Device::Cpu, None, &Reporter::silent())
                     .unwrap();

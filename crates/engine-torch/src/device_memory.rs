@@ -13,10 +13,10 @@ pub(crate) trait BoundedAllocators {
 
 /// The GPU whose memory is bounded for a model, if any.
 #[derive(Default)]
-pub(crate) struct Bound(Option<usize>);
+pub(crate) struct BoundedGpu(Option<usize>);
 
-impl Bound {
-    /// Bounds what the allocator of `gpu` may hold to `limit` bytes, until [`Bound::lift`]; returns what a reader should know.
+impl BoundedGpu {
+    /// Bounds what the allocator of `gpu` may hold to `limit` bytes, until [`BoundedGpu::lift`]; returns what a reader should know.
     pub(crate) fn set(
         &mut self,
         allocators: &mut dyn BoundedAllocators,
@@ -66,7 +66,7 @@ mod tests {
     fn the_allocator_is_asked_for_the_fraction_that_the_limit_is() {
         let limit = 80 << 30;
         let mut asked = Asked(Vec::new());
-        let note = Bound::default().set(&mut asked, 1, limit).unwrap();
+        let note = BoundedGpu::default().set(&mut asked, 1, limit).unwrap();
         assert_eq!(asked.0, [(1, 80.0 / 141.0)]);
         // As the allocator computes its bound.
         assert!(limit.abs_diff((asked.0[0].1 * f64::from(141u32 << 10) * f64::from(1 << 20)) as u64) <= 1);
@@ -80,14 +80,14 @@ mod tests {
     #[test]
     fn a_limit_above_what_there_is_is_all_of_it() {
         let mut asked = Asked(Vec::new());
-        let note = Bound::default().set(&mut asked, 0, 200 << 30).unwrap();
+        let note = BoundedGpu::default().set(&mut asked, 0, 200 << 30).unwrap();
         assert_eq!(asked.0, [(0, 1.0)]);
         assert!(note.contains("has no effect"));
     }
 
     #[test]
     fn a_bound_is_lifted_once_and_on_its_own_gpu() {
-        let (mut bound, mut asked) = (Bound::default(), Asked(Vec::new()));
+        let (mut bound, mut asked) = (BoundedGpu::default(), Asked(Vec::new()));
         bound.lift(&mut asked).unwrap();
         assert_eq!(asked.0, []);
         bound.set(&mut asked, 1, 141 << 29).unwrap();

@@ -9,13 +9,13 @@ use protocol::{Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Re
 use tch::{Device, Kind, Tensor, no_grad};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
-use crate::aoti::{CompiledLlama, Gpu, Recipe, Store};
+use crate::aoti::{CompiledLlama, Recipe, Store, TargetGpu};
 use crate::cuda_graph::{GpuAllocators, compute_capability};
 use crate::decode_graph::DecodeGraphs;
-use crate::device_memory::{Bound, BoundedAllocators};
+use crate::device_memory::{BoundedAllocators, BoundedGpu};
 use crate::kv_cache::{Exclusion, KvCache, ROWS};
 use crate::model::{CausalLm, LlamaForCausalLm};
-use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, Options};
+use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::weights::{self, WeightTensors};
@@ -52,21 +52,21 @@ impl TorchEngine {
 /// A worker's engine on libtorch.
 pub struct Torch {
     engine: TorchEngine,
-    model: Option<Model>,
-    cell: Option<Cell>,
+    model: Option<LoadedModel>,
+    cell: Option<CellTensors>,
     /// The last two marks of a GPU; `None` on a CPU.
-    marks: Option<[shim::Event; 2]>,
+    marks: Option<[shim::AcceleratorEvent; 2]>,
     /// The ranks that it is one of.
     world: World,
     /// The bound on a GPU's allocator, as long as there is a model.
-    bound: Bound,
+    bound: BoundedGpu,
     /// The allocators of the GPUs.
     allocators: Box<dyn BoundedAllocators>,
 }
 
-struct Model {
+struct LoadedModel {
     config: LlamaConfig,
-    options: Options,
+    options: TorchOptions,
     /// The precision and device of activations and KV cache.
     numbers: (Kind, Device),
     /// How decode forwards of `pytorch-cudagraph` leave out positions that are not filled yet.
@@ -78,7 +78,7 @@ struct Model {
 const FLASH_CAPABILITY: (i32, i32) = (8, 0);
 
 /// What lives from `begin` to `end`.
-struct Cell {
+struct CellTensors {
     prompt: Tensor,
     cache: KvCache,
     /// The captured decode forwards of `pytorch-cudagraph`.
@@ -94,7 +94,7 @@ struct Cell {
 impl Torch {
     /// An engine without a model, as one of the ranks of `world`.
     pub fn new(engine: TorchEngine, world: World) -> Self {
-        let (bound, allocators) = (Bound::default(), Box::new(GpuAllocators));
+        let (bound, allocators) = (BoundedGpu::default(), Box::new(GpuAllocators));
         Self { engine, model: None, cell: None, marks: None, world, bound, allocators }
     }
 
@@ -105,7 +105,7 @@ impl Torch {
         Ok(self.bound.lift(&mut *self.allocators)?)
     }
 
-    fn parts(&mut self) -> Result<(&Model, &mut Cell)> {
+    fn parts(&mut self) -> Result<(&LoadedModel, &mut CellTensors)> {
         let model = self.model.as_ref().context("no model is loaded")?;
         Ok((model, self.cell.as_mut().context("no cell has begun")?))
     }
@@ -119,14 +119,14 @@ impl Torch {
     }
 }
 
-impl Cell {
+impl CellTensors {
     /// The last forward's logits at the last position, `[batch_size, vocab_size]`.
     fn last_logits(&self) -> Result<Tensor> {
         let logits = self.logits.as_ref().context("no forward has run")?;
         Ok(logits.f_select(1, -1)?)
     }
 
-    fn forward(&mut self, model: &Model, input_ids: &Tensor) -> Result<()> {
+    fn forward(&mut self, model: &LoadedModel, input_ids: &Tensor) -> Result<()> {
         let length = input_ids.size()[1];
         let mut logits = no_grad(|| model.causal_lm.forward(input_ids, &mut self.cache))?;
         if model.options.keep_outputs {
@@ -143,7 +143,7 @@ impl Cell {
 
 /// How captured decode forwards leave out the keys behind their token: flash attention does it faster, where it can be had.
 fn choose_exclusion(
-    options: Options,
+    options: TorchOptions,
     precision: Precision,
     head_dim: usize,
     capability: (i32, i32),
@@ -187,7 +187,7 @@ impl Engine for Torch {
 
     fn load(&mut self, request: &LoadRequest, reporter: &Reporter) -> Result<Loaded> {
         self.unload()?;
-        let options = Options::read(self.engine, &request.options)?;
+        let options = TorchOptions::read(self.engine, &request.options)?;
         let world = &self.world;
         ensure!(
             self.engine != TorchEngine::Aoti || world.size() == 1,
@@ -233,7 +233,7 @@ impl Engine for Torch {
             TorchEngine::Aoti => {
                 let (precision, torch) = (request.precision, &runtime::version());
                 let gpu = match device {
-                    Device::Cuda(index) => Some(Gpu { index, capability: compute_capability(index)? }),
+                    Device::Cuda(index) => Some(TargetGpu { index, capability: compute_capability(index)? }),
                     _ => None,
                 };
                 let recipe = Recipe { config: &config, precision, gpu, options, threads, torch };
@@ -316,9 +316,9 @@ impl Engine for Torch {
             notes.extend(worker::move_to_huge_pages());
         }
         let numbers = (weights::kind(request.precision), device);
-        self.model = Some(Model { config, options, numbers, exclusion, causal_lm });
+        self.model = Some(LoadedModel { config, options, numbers, exclusion, causal_lm });
         self.marks = match device {
-            Device::Cuda(_) => Some([shim::Event::new()?, shim::Event::new()?]),
+            Device::Cuda(_) => Some([shim::AcceleratorEvent::new()?, shim::AcceleratorEvent::new()?]),
             _ => None,
         };
         Ok(Loaded { weights_bytes, notes })
@@ -351,7 +351,7 @@ impl Engine for Torch {
             })?),
             _ => None,
         };
-        self.cell = Some(Cell {
+        self.cell = Some(CellTensors {
             prompt: Tensor::f_from_slice(&prompt.ids)?.f_view_(rows)?.f_to_device(model.numbers.1)?,
             cache,
             graphs,

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::error::Result;
 use crate::kv_cache::{Exclusion, KvCache, ROWS};
 use crate::linear::Linear;
-use crate::options::{AttentionKind, LogitsKept, Options};
+use crate::options::{AttentionKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::shim;
 use crate::weights::WeightTensors;
@@ -25,7 +25,7 @@ pub(crate) struct LlamaForCausalLm {
     norm: RmsNorm,
     lm_head: Linear,
     rotary_emb: RotaryEmbedding,
-    options: Options,
+    options: TorchOptions,
 }
 
 impl LlamaForCausalLm {
@@ -33,7 +33,7 @@ impl LlamaForCausalLm {
     pub(crate) fn new(
         config: &LlamaConfig,
         mut weights: WeightTensors,
-        options: Options,
+        options: TorchOptions,
         ranks: Option<&SumOverRanks>,
     ) -> Result<Self> {
         let embed_tokens = weights.take(EMBED_TOKENS);
@@ -62,11 +62,15 @@ impl CausalLm for LlamaForCausalLm {
         };
         let position_embeddings = self.rotary_emb.forward(&hidden_states, &position_ids)?;
         let keys = match (self.options.attention, &cache.window) {
-            (AttentionKind::Eager, _) => Keys::Masked(causal_mask(&hidden_states, &position_ids, cache)?),
-            (AttentionKind::Sdpa, None) => Keys::All,
+            (AttentionKind::Eager, _) => {
+                AttendedKeys::Masked(causal_mask(&hidden_states, &position_ids, cache)?)
+            }
+            (AttentionKind::Sdpa, None) => AttendedKeys::All,
             (AttentionKind::Sdpa, Some(window)) => match window.exclusion {
-                Exclusion::Mask => Keys::Masked(attends(&hidden_states, &position_ids, cache)?),
-                Exclusion::CausalRow => Keys::ByRow(position_ids.f_sub_scalar(window.attended - ROWS)?),
+                Exclusion::Mask => AttendedKeys::Masked(attends(&hidden_states, &position_ids, cache)?),
+                Exclusion::CausalRow => {
+                    AttendedKeys::ByRow(position_ids.f_sub_scalar(window.attended - ROWS)?)
+                }
             },
         };
         for layer in &self.layers {
@@ -83,7 +87,7 @@ impl CausalLm for LlamaForCausalLm {
 }
 
 /// Which of the keys a query attends to.
-enum Keys {
+enum AttendedKeys {
     /// All before it.
     All,
     /// Those that a mask leaves: of bools, or of numbers that are added to the scores.
@@ -104,7 +108,7 @@ impl DecoderLayer {
         config: &LlamaConfig,
         index: usize,
         weights: &mut WeightTensors,
-        options: Options,
+        options: TorchOptions,
         ranks: Option<&SumOverRanks>,
     ) -> Result<Self> {
         let names = LayerNames::new(index);
@@ -138,7 +142,7 @@ impl DecoderLayer {
         &self,
         hidden_states: Tensor,
         position_embeddings: &(Tensor, Tensor),
-        keys: &Keys,
+        keys: &AttendedKeys,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
         let residual = hidden_states;
@@ -168,7 +172,7 @@ impl Attention {
         &self,
         hidden_states: &Tensor,
         (cos, sin): &(Tensor, Tensor),
-        keys: &Keys,
+        keys: &AttendedKeys,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
         let (batch_size, length, _) = hidden_states.size3()?;
@@ -197,13 +201,13 @@ impl Attention {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        keys: &Keys,
+        keys: &AttendedKeys,
     ) -> Result<Tensor> {
         let mask = match keys {
-            Keys::All => None,
-            Keys::Masked(mask) => Some(mask),
+            AttendedKeys::All => None,
+            AttendedKeys::Masked(mask) => Some(mask),
             // The same query in each row: of their results one counts.
-            Keys::ByRow(row) => {
+            AttendedKeys::ByRow(row) => {
                 let rows = query.f_expand([-1, -1, ROWS, -1], false)?;
                 let outputs = shim::causal_attention(&rows, key, value, self.scaling)?;
                 return Ok(outputs.f_index_select(2, row)?);
@@ -223,12 +227,12 @@ impl Attention {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        keys: &Keys,
+        keys: &AttendedKeys,
     ) -> Result<Tensor> {
         let key = repeat_kv(key, self.num_key_value_groups)?;
         let value = repeat_kv(value, self.num_key_value_groups)?;
         let mut weights = query.f_matmul(&key.f_transpose(2, 3)?)?.f_mul_scalar(self.scaling)?;
-        if let Keys::Masked(mask) = keys {
+        if let AttendedKeys::Masked(mask) = keys {
             weights = weights.f_add(mask)?;
         }
         // As in HF's expression: scores, FP32 and this live at once, which is what runs out of memory first.

@@ -1,14 +1,12 @@
 //! Linear layers by oneDNN, on a CPU, and by loops of our own for a single row: safe wrappers of `shim/onednn.cpp`.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::ptr::null_mut;
 
 use tch::Tensor;
 
 use crate::error::Result;
-use crate::shim::check;
-
-type CTensor = c_void;
+use crate::shim::{CTensor, check};
 
 unsafe extern "C" {
     fn onednn_pack(weight: *const CTensor, rows: i64) -> *mut c_char;

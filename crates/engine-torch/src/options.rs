@@ -76,7 +76,7 @@ fn keeps_outputs(engine: TorchEngine) -> bool {
 
 /// The engines' options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Options {
+pub(crate) struct TorchOptions {
     pub(crate) attention: AttentionKind,
     /// Whether `sdpa` may choose cuDNN's kernels on a GPU. On Hopper libtorch prefers them, and plans anew for every length,
     /// which is every token's.
@@ -89,7 +89,7 @@ pub(crate) struct Options {
     pub(crate) keep_outputs: bool,
 }
 
-impl Options {
+impl TorchOptions {
     /// Reads the options of a request. The first word of each is the default.
     pub(crate) fn read(engine: TorchEngine, options: &protocol::Options) -> Result<Self, OptionError> {
         let mut left = options.clone();

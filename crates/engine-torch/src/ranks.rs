@@ -95,7 +95,7 @@ mod tests {
     use crate::TorchEngine;
     use crate::kv_cache::KvCache;
     use crate::model::{CausalLm, LlamaForCausalLm};
-    use crate::options::{CacheKind, Options};
+    use crate::options::{CacheKind, TorchOptions};
     use crate::script::ScriptedLlama;
     use crate::weights::WeightTensors;
 
@@ -174,7 +174,7 @@ mod tests {
         let config = weights.config();
         let reporter = Reporter::silent();
         let tensors = WeightTensors::load(&weights, Precision::Fp32, Device::Cpu, None, &reporter).unwrap();
-        let options = Options::read(engine, &protocol::Options::new()).unwrap();
+        let options = TorchOptions::read(engine, &protocol::Options::new()).unwrap();
         let ranks = sum.map(SumOverRanks::new);
         let model: Box<dyn CausalLm> = match engine {
             TorchEngine::Compile => {

@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::error::Result;
 use crate::kv_cache::KvCache;
 use crate::model::{CausalLm, lowest};
-use crate::options::{AttentionKind, CacheKind, LogitsKept, Options};
+use crate::options::{AttentionKind, CacheKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::shim::ScriptModule;
 use crate::weights::WeightTensors;
@@ -22,7 +22,7 @@ impl ScriptedLlama {
     pub(crate) fn new(
         config: &LlamaConfig,
         mut weights: WeightTensors,
-        options: Options,
+        options: TorchOptions,
         ranks: Option<&SumOverRanks>,
     ) -> Result<Self> {
         let mut module = ScriptModule::new("LlamaForCausalLM")?;
@@ -82,7 +82,7 @@ fn set_layers(module: &mut ScriptModule, config: &LlamaConfig, weights: &mut Wei
     Ok(())
 }
 
-fn set_numbers(module: &mut ScriptModule, config: &LlamaConfig, options: Options) -> Result<()> {
+fn set_numbers(module: &mut ScriptModule, config: &LlamaConfig, options: TorchOptions) -> Result<()> {
     let groups = config.num_attention_heads / config.num_key_value_heads;
     module.set_int("num_hidden_layers", config.num_hidden_layers as i64)?;
     module.set_int("num_key_value_groups", groups as i64)?;

@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::error::{Result, TorchError};
 
 /// A C++ `at::Tensor` behind the pointer that a [`Tensor`] holds.
-type CTensor = c_void;
+pub(crate) type CTensor = c_void;
 /// A C++ `torch::jit::Module`.
 type CModule = c_void;
 /// A C++ `c10::Event`.
@@ -294,9 +294,9 @@ pub(crate) fn device_peak_bytes(device: usize) -> Result<u64> {
 }
 
 /// A mark in an accelerator's queue of work, with the time at which it was reached.
-pub(crate) struct Event(NonNull<CEvent>);
+pub(crate) struct AcceleratorEvent(NonNull<CEvent>);
 
-impl Event {
+impl AcceleratorEvent {
     pub(crate) fn new() -> Result<Self> {
         let mut event = null_mut();
         // SAFETY: a null error means that `event` is a new one.
@@ -319,7 +319,7 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for AcceleratorEvent {
     fn drop(&mut self) {
         // SAFETY: the event is alive and owned here alone.
         unsafe { shim_event_free(self.0.as_ptr()) }

@@ -33,7 +33,7 @@ pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
 pub use rope::RopeScaling;
-pub use shard::{Part, TensorParallel, WorldSizeError};
+pub use shard::{TensorParallel, WeightPart, WorldSizeError};
 pub use synth::{SynthError, write_checkpoint};
 pub use weights::{Values, Weight, WeightData, Weights};
 pub use write::{NewFile, write_whole};

@@ -8,7 +8,7 @@ use std::f32::consts::TAU;
 use serde_json::{Value, json};
 
 use crate::LlamaConfig;
-use crate::config::{ConfigError, Keys};
+use crate::config::{ConfigError, ConfigObject};
 
 /// How the frequencies of the rotary embedding are scaled for a longer context than the model was first trained with.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -44,7 +44,7 @@ pub enum RopeScaling {
 impl RopeScaling {
     /// The base and the scaling that a `config.json` names: in `rope_scaling`, else in transformers 5's `rope_parameters`,
     /// and the base else beside them.
-    pub(crate) fn read(keys: &Keys<'_>, context: usize) -> Result<(f64, Self), ConfigError> {
+    pub(crate) fn read(keys: &ConfigObject<'_>, context: usize) -> Result<(f64, Self), ConfigError> {
         let scaling = keys.object("rope_scaling")?;
         let inside = match scaling {
             Some(scaling) => scaling,

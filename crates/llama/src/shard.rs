@@ -26,7 +26,7 @@ pub struct WorldSizeError {
 
 /// The part of a weight that a rank holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum WeightPart {
     /// All of it.
     Whole,
     /// These rows, dimension 0: one range of a checkpoint's bytes.
@@ -95,19 +95,21 @@ impl TensorParallel {
     }
 
     /// Which part of the weight `spec`, in the whole model's shape, this rank holds.
-    pub fn part(self, spec: &WeightSpec) -> Part {
+    pub fn part(self, spec: &WeightSpec) -> WeightPart {
         let share = |size: usize| {
             let each = size / self.world_size;
             self.rank * each..(self.rank + 1) * each
         };
         if self.world_size == 1 {
-            return Part::Whole;
+            return WeightPart::Whole;
         }
         let module = spec.name.rsplit('.').nth(1).unwrap_or_default();
         match module {
-            "q_proj" | "k_proj" | "v_proj" | "gate_proj" | "up_proj" => Part::Rows(share(spec.shape[0])),
-            "o_proj" | "down_proj" => Part::Columns(share(spec.shape[1])),
-            _ => Part::Whole,
+            "q_proj" | "k_proj" | "v_proj" | "gate_proj" | "up_proj" => {
+                WeightPart::Rows(share(spec.shape[0]))
+            }
+            "o_proj" | "down_proj" => WeightPart::Columns(share(spec.shape[1])),
+            _ => WeightPart::Whole,
         }
     }
 }
@@ -180,11 +182,11 @@ mod tests {
     }
 
     /// The parts of all ranks put together again.
-    fn joined(parts: &[Vec<f32>], part: &Part, shape: &[usize]) -> Vec<f32> {
+    fn joined(parts: &[Vec<f32>], part: &WeightPart, shape: &[usize]) -> Vec<f32> {
         match part {
-            Part::Whole => parts[0].clone(),
-            Part::Rows(_) => parts.concat(),
-            Part::Columns(columns) => (0..shape[0])
+            WeightPart::Whole => parts[0].clone(),
+            WeightPart::Rows(_) => parts.concat(),
+            WeightPart::Columns(columns) => (0..shape[0])
                 .flat_map(|row| {
                     parts.iter().flat_map(move |part| &part[row * columns.len()..(row + 1) * columns.len()])
                 })
@@ -209,7 +211,7 @@ mod tests {
                     })
                     .collect();
                 let part = TensorParallel::new(&config(), 0, world_size).unwrap().part(spec);
-                assert_eq!(part == Part::Whole, world_size == 1 || parts[0].len() == spec.len());
+                assert_eq!(part == WeightPart::Whole, world_size == 1 || parts[0].len() == spec.len());
                 let values = whole.get(spec, precision).to_f32();
                 assert_eq!(joined(&parts, &part, &spec.shape), values, "{} of {world_size}", spec.name);
             }

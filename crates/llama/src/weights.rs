@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use protocol::{ModelSource, Precision};
 
 use crate::seeded::fill;
-use crate::shard::Part;
+use crate::shard::WeightPart;
 use crate::{
     Checkpoint, CheckpointError, LlamaConfig, Shard, StoredTensor, TensorParallel, WeightSpec, weight_specs,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// A model's weights, or one rank's part of them: stored, or made from a seed.
 #[derive(Debug)]
 pub struct Weights {
-    source: Source,
+    source: WeightsSource,
     /// The whole model.
     whole: LlamaConfig,
     rank: TensorParallel,
@@ -25,7 +25,7 @@ pub struct Weights {
 }
 
 #[derive(Debug)]
-enum Source {
+enum WeightsSource {
     Checkpoint(Checkpoint),
     Seed(u64),
 }
@@ -105,10 +105,10 @@ impl Weights {
             ModelSource::Checkpoint { dir } => {
                 let checkpoint = Checkpoint::open(dir)?;
                 let config = checkpoint.config.clone();
-                (Source::Checkpoint(checkpoint), config)
+                (WeightsSource::Checkpoint(checkpoint), config)
             }
             ModelSource::Seeded { config, seed } => {
-                (Source::Seed(*seed), LlamaConfig::from_json(config, "config.json")?)
+                (WeightsSource::Seed(*seed), LlamaConfig::from_json(config, "config.json")?)
             }
         };
         let rank = TensorParallel::new(&whole, rank, world_size)?;
@@ -123,13 +123,13 @@ impl Weights {
     /// All weights of an open checkpoint.
     pub fn of_checkpoint(checkpoint: Checkpoint) -> Self {
         let config = checkpoint.config.clone();
-        let (source, rank) = (Source::Checkpoint(checkpoint), TensorParallel::ALONE);
+        let (source, rank) = (WeightsSource::Checkpoint(checkpoint), TensorParallel::ALONE);
         Self { source, whole: config.clone(), config, rank }
     }
 
     /// The weights of a model of `config` that `seed` makes.
     pub fn seeded(config: LlamaConfig, seed: u64) -> Self {
-        let (source, rank) = (Source::Seed(seed), TensorParallel::ALONE);
+        let (source, rank) = (WeightsSource::Seed(seed), TensorParallel::ALONE);
         Self { source, whole: config.clone(), config, rank }
     }
 
@@ -146,15 +146,15 @@ impl Weights {
     /// The checkpoint's files; none where weights are made.
     pub fn files(&self) -> &[Shard] {
         match &self.source {
-            Source::Checkpoint(checkpoint) => &checkpoint.shards,
-            Source::Seed(_) => &[],
+            WeightsSource::Checkpoint(checkpoint) => &checkpoint.shards,
+            WeightsSource::Seed(_) => &[],
         }
     }
 
     /// Releases the memory of stored weights, for a caller that has copied most of them: what is read again comes back
     /// from the files.
     pub fn release_pages(&self) {
-        if let Source::Checkpoint(checkpoint) = &self.source {
+        if let WeightsSource::Checkpoint(checkpoint) = &self.source {
             checkpoint.release_pages();
         }
     }
@@ -204,8 +204,8 @@ impl Weights {
     /// Fills `values` with the numbers from `first` on of the weight `whole`, which all ranks have parts of.
     fn fill(&self, whole: &WeightSpec, first: usize, values: &mut [f32]) {
         match &self.source {
-            Source::Seed(seed) => fill(whole, *seed, first, values),
-            Source::Checkpoint(checkpoint) => {
+            WeightsSource::Seed(seed) => fill(whole, *seed, first, values),
+            WeightsSource::Checkpoint(checkpoint) => {
                 let stored = stored(checkpoint, whole);
                 let width = stored.precision.bytes() as usize;
                 let bytes = &checkpoint.bytes(stored)[first * width..(first + values.len()) * width];
@@ -216,7 +216,7 @@ impl Weights {
 
     /// Where the weight lies in a file, all of it together and as it is asked for.
     fn in_place(&self, spec: &WeightSpec, precision: Precision) -> Option<(StoredTensor, &[u8])> {
-        let Source::Checkpoint(checkpoint) = &self.source else { return None };
+        let WeightsSource::Checkpoint(checkpoint) = &self.source else { return None };
         let stored = stored(checkpoint, spec);
         let (first, len) = self.runs(&self.whole_spec(spec)).single()?;
         let width = stored.precision.bytes() as usize;
@@ -240,12 +240,12 @@ impl Weights {
     fn runs(&self, whole: &WeightSpec) -> Runs {
         let width = whole.shape.get(1).copied().unwrap_or(1);
         match self.rank.part(whole) {
-            Part::Whole => Runs { first: 0, len: whole.len(), stride: whole.len(), count: 1 },
-            Part::Rows(rows) => {
+            WeightPart::Whole => Runs { first: 0, len: whole.len(), stride: whole.len(), count: 1 },
+            WeightPart::Rows(rows) => {
                 let len = rows.len() * width;
                 Runs { first: rows.start * width, len, stride: len, count: 1 }
             }
-            Part::Columns(columns) => {
+            WeightPart::Columns(columns) => {
                 Runs { first: columns.start, len: columns.len(), stride: width, count: whole.shape[0] }
             }
         }

@@ -11,5 +11,5 @@ mod processor;
 pub use available_memory::available_memory;
 pub use environment::{cpu_model, machine_id, memory_bytes, read_environment, utc_now};
 pub use load::{BusyProcess, LoadWatch, OthersUse, watch_others};
-pub use memory_bandwidth::Reader;
+pub use memory_bandwidth::MemoryReader;
 pub use oom_kills::OomKills;

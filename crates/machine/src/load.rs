@@ -96,7 +96,10 @@ pub fn watch_others(pause: Duration) -> OthersUse {
 
 /// Processes other than this one and those below it, by the processor time that they used since `before`: name, id and ticks, the most
 /// first.
-fn busiest_others(before: &HashMap<u32, Process>, now: &HashMap<u32, Process>) -> Vec<(String, u32, u64)> {
+fn busiest_others(
+    before: &HashMap<u32, ProcessStat>,
+    now: &HashMap<u32, ProcessStat>,
+) -> Vec<(String, u32, u64)> {
     let own = below(std::process::id(), now);
     let used = now.iter().filter(|(id, _)| !own.contains(id)).filter_map(|(id, process)| {
         let ticks = process.ticks.saturating_sub(before.get(id).map_or(0, |before| before.ticks));
@@ -177,7 +180,7 @@ fn some_total(pressure: &str) -> Option<u64> {
 
 /// A process, as `/proc/PID/stat` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Process {
+struct ProcessStat {
     /// The program's name, its first 15 bytes.
     name: String,
     parent: u32,
@@ -185,7 +188,7 @@ struct Process {
     ticks: u64,
 }
 
-impl Process {
+impl ProcessStat {
     /// `PID (NAME) STATE PPID …`; the 14th to 17th numbers are utime, stime, cutime and cstime. A name may hold anything.
     fn parse(stat: &str) -> Option<Self> {
         let (before, rest) = stat.rsplit_once(')')?;
@@ -198,16 +201,16 @@ impl Process {
 }
 
 /// All processes that can be seen, by id.
-fn processes() -> HashMap<u32, Process> {
+fn processes() -> HashMap<u32, ProcessStat> {
     let process = |entry: fs::DirEntry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
-        Some((id, Process::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        Some((id, ProcessStat::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
     };
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(process).collect()
 }
 
 /// A process and everything below it.
-fn below(ancestor: u32, processes: &HashMap<u32, Process>) -> Vec<u32> {
+fn below(ancestor: u32, processes: &HashMap<u32, ProcessStat>) -> Vec<u32> {
     let mut all = vec![ancestor];
     let mut next = 0;
     while let Some(&parent) = all.get(next) {
@@ -218,7 +221,7 @@ fn below(ancestor: u32, processes: &HashMap<u32, Process>) -> Vec<u32> {
 }
 
 /// What a process and everything below it used. A child that ends is counted by the one that waits for it.
-fn ticks_below(ancestor: u32, processes: &HashMap<u32, Process>) -> u64 {
+fn ticks_below(ancestor: u32, processes: &HashMap<u32, ProcessStat>) -> u64 {
     below(ancestor, processes).iter().filter_map(|id| Some(processes.get(id)?.ticks)).sum()
 }
 
@@ -263,8 +266,11 @@ mod tests {
     #[test]
     fn a_process_name_may_hold_anything() {
         let stat = "7 (a) S 9 (b) R 3 7 7 0 -1 4194304 100 0 0 0 11 22 33 44 20 0 1 0 638 3133440";
-        assert_eq!(Process::parse(stat), Some(Process { name: "a) S 9 (b".into(), parent: 3, ticks: 110 }));
-        assert_eq!(Process::parse("7 (a) R 3"), None);
+        assert_eq!(
+            ProcessStat::parse(stat),
+            Some(ProcessStat { name: "a) S 9 (b".into(), parent: 3, ticks: 110 })
+        );
+        assert_eq!(ProcessStat::parse("7 (a) R 3"), None);
     }
 
     #[test]
@@ -282,7 +288,7 @@ mod tests {
 
     #[test]
     fn others_are_named_the_busiest_first() {
-        let process = |name: &str, ticks| Process { name: name.into(), parent: 1, ticks };
+        let process = |name: &str, ticks| ProcessStat { name: name.into(), parent: 1, ticks };
         let before = HashMap::from([(2, process("idle", 50)), (3, process("cc1plus", 10))]);
         let now =
             HashMap::from([(2, process("idle", 50)), (3, process("cc1plus", 60)), (4, process("ld", 90))]);

@@ -34,7 +34,7 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// Threads that read memory on request and keep it in between: touching it for the first time can take seconds. Each thread
 /// reads what it wrote itself, because memory lies near the core that touches it first.
-pub struct Reader {
+pub struct MemoryReader {
     threads: Vec<(Sender<Arc<Task>>, JoinHandle<()>)>,
 }
 
@@ -47,7 +47,7 @@ struct Task {
     chunks_read: AtomicU64,
 }
 
-impl Reader {
+impl MemoryReader {
     /// Starts `threads` threads, or one per core.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for MemoryReader {
     fn drop(&mut self) {
         for (tasks, thread) in self.threads.drain(..) {
             drop(tasks);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn memory_is_read_again_and_again() {
-        let reader = Reader::of_chunks(2, 2).unwrap();
+        let reader = MemoryReader::of_chunks(2, 2).unwrap();
         for _ in 0..2 {
             assert!(reader.bytes_per_second(Duration::from_millis(1)) > 0.0);
         }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_allocated_is_an_error() {
-        let error = Reader::of_chunks(2, 1 << 40).err().unwrap().to_string();
+        let error = MemoryReader::of_chunks(2, 1 << 40).err().unwrap().to_string();
         assert_eq!(error, "a buffer to read from");
     }
 

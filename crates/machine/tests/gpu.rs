@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use machine::gpu::{Driver, Gpus, Monitor, Process, Sample, memory_left, others, words};
+use machine::gpu::{Driver, GpuProcess, Gpus, Monitor, Sample, memory_left, others, words};
 use protocol::{Device, Gpu, Phase};
 use testing::FakeDriver;
 
 #[test]
 fn processes_of_others_are_named_once() {
-    let process = |id, name: Option<&str>, used_bytes| Process { id, name: name.map(Into::into), used_bytes };
+    let process =
+        |id, name: Option<&str>, used_bytes| GpuProcess { id, name: name.map(Into::into), used_bytes };
     let fake = FakeDriver::default();
     fake.set_processes(vec![
         process(7, Some("python"), Some(4509715660)),
@@ -72,7 +73,7 @@ fn others_and_what_is_left_are_told() {
     let driver = Arc::new(FakeDriver::default());
     let watch = Gpus::new(Arc::clone(&driver) as Arc<dyn Driver>, None).watch(Device::Cuda(0)).unwrap();
     assert_eq!(watch.other_processes(), None);
-    let process = |id| Process { id, name: Some("python".into()), used_bytes: Some(1 << 30) };
+    let process = |id| GpuProcess { id, name: Some("python".into()), used_bytes: Some(1 << 30) };
     driver.set_processes(vec![process(std::process::id()), process(u32::MAX)]);
     assert_eq!(watch.other_processes().unwrap(), format!("python (process {}, 1.00 GiB)", u32::MAX));
     driver.set_used(vec![5 << 30, 1 << 30]);

@@ -140,7 +140,7 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
         let firsts: Vec<f64> =
             generations.clone().filter_map(|one| one.token_seconds.first().copied()).collect();
         let all: Vec<f64> = generations.flat_map(|one| &one.token_seconds).copied().collect();
-        let ratio = Summary::of(&firsts)?.median / Summary::of(&all)?.median;
+        let ratio = Summary::from_series(&firsts)?.median / Summary::from_series(&all)?.median;
         (ratio > SLOW_FIRST).then(|| (ratio, name(row)))
     });
     if let Some((count, worst, name)) = worst(slow) {
@@ -163,7 +163,7 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
             changes(&slices).into_iter().filter(|change| change.exceeds(DRIFT)).map(|change| change.ratio);
         let side = Replicates::medians((0..).zip(slices.iter().copied()));
         let across = side
-            .and_then(|side| Trend::of(&side))
+            .and_then(|side| Trend::fit(&side))
             .filter(|trend| trend.is_drift(DRIFT))
             .map(|trend| trend.ratio);
         let most = within.chain(across).max_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()))?;

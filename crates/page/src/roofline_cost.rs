@@ -19,12 +19,12 @@ pub(crate) struct RooflineScale<'a> {
 
 /// Operations and bytes of a forward, all devices together.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Work {
+pub(crate) struct ForwardWork {
     pub(crate) flops: f64,
     pub(crate) bytes: f64,
 }
 
-impl Work {
+impl ForwardWork {
     /// Operations a byte.
     pub(crate) fn intensity(&self) -> f64 {
         self.flops / self.bytes
@@ -62,23 +62,23 @@ impl<'a> RooflineScale<'a> {
     }
 
     /// A decode forward in the middle of a generation.
-    pub(crate) fn decode(&self, cell: &MeasuredRow<'_>, generation_length: u32) -> Work {
+    pub(crate) fn decode(&self, cell: &MeasuredRow<'_>, generation_length: u32) -> ForwardWork {
         let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let read = |past| cost::decode_read_bytes(&self.config, self.precision, batch, past) as f64;
         let last = prompt + u64::from(generation_length).saturating_sub(1);
         let operations = |past| cost::forward_flops(&self.config, batch, 1, past, 1);
-        Work {
+        ForwardWork {
             flops: (operations(prompt) + operations(last)) / 2.0,
             bytes: (read(prompt) + read(last)) / 2.0,
         }
     }
 
     /// A prefill: every weight is read once, of the embedding each token's row, and the KV cache is written.
-    pub(crate) fn prefill(&self, cell: &MeasuredRow<'_>) -> Work {
+    pub(crate) fn prefill(&self, cell: &MeasuredRow<'_>) -> ForwardWork {
         let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let weights = cost::decode_read_bytes(&self.config, self.precision, batch.saturating_mul(prompt), 0);
         let cache = cost::kv_cache_bytes(&self.config, self.precision, batch, prompt);
-        Work {
+        ForwardWork {
             flops: cost::forward_flops(&self.config, batch, prompt, 0, 1),
             bytes: weights.saturating_add(cache) as f64,
         }

@@ -17,7 +17,7 @@ pub struct AuditedRun {
     /// The run.
     pub run: Run,
     /// The audit of its tables.
-    pub audit: audit::Report,
+    pub audit: audit::AuditReport,
 }
 
 impl AuditedRun {

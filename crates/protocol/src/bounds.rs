@@ -22,42 +22,42 @@ pub(crate) const RATE: RangeInclusive<f64> = 1.0..=1e21;
 pub(crate) const LOAD_AVERAGE: RangeInclusive<f64> = 0.0..=1e9;
 
 /// A number, an optional one, or several.
-pub(crate) trait Numbers {
+pub(crate) trait BoundedNumbers {
     /// Each of them.
     fn numbers(&self) -> impl Iterator<Item = f64>;
 }
 
-impl Numbers for f64 {
+impl BoundedNumbers for f64 {
     fn numbers(&self) -> impl Iterator<Item = f64> {
         std::iter::once(*self)
     }
 }
 
-impl Numbers for u64 {
+impl BoundedNumbers for u64 {
     fn numbers(&self) -> impl Iterator<Item = f64> {
         std::iter::once(*self as f64)
     }
 }
 
-impl<T: Numbers> Numbers for Option<T> {
+impl<T: BoundedNumbers> BoundedNumbers for Option<T> {
     fn numbers(&self) -> impl Iterator<Item = f64> {
-        self.iter().flat_map(Numbers::numbers)
+        self.iter().flat_map(BoundedNumbers::numbers)
     }
 }
 
-impl<K, T: Numbers> Numbers for BTreeMap<K, T> {
+impl<K, T: BoundedNumbers> BoundedNumbers for BTreeMap<K, T> {
     fn numbers(&self) -> impl Iterator<Item = f64> {
-        self.values().flat_map(Numbers::numbers)
+        self.values().flat_map(BoundedNumbers::numbers)
     }
 }
 
-impl<T: Numbers> Numbers for Vec<T> {
+impl<T: BoundedNumbers> BoundedNumbers for Vec<T> {
     fn numbers(&self) -> impl Iterator<Item = f64> {
-        self.iter().flat_map(Numbers::numbers)
+        self.iter().flat_map(BoundedNumbers::numbers)
     }
 }
 
-fn within<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+fn within<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
     what: &str,
     range: RangeInclusive<f64>,
@@ -73,43 +73,43 @@ fn within<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
     }
 }
 
-pub(crate) fn share<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn share<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "a share", FRACTION)
 }
 
-pub(crate) fn seconds<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn seconds<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "seconds", SECONDS)
 }
 
-pub(crate) fn bytes<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn bytes<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "bytes of memory", BYTES)
 }
 
-pub(crate) fn watts<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn watts<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "watts", WATTS)
 }
 
-pub(crate) fn joules<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn joules<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "joules", JOULES)
 }
 
-pub(crate) fn per_second<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn per_second<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "a rate per second", RATE)
 }
 
-pub(crate) fn load_average<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(
+pub(crate) fn load_average<'de, D: Deserializer<'de>, T: Deserialize<'de> + BoundedNumbers>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     within(deserializer, "a load average", LOAD_AVERAGE)

@@ -154,8 +154,8 @@ impl Environment {
             let hashes = short.collect::<Vec<_>>().join(" ");
             facts.insert(format!("worker of {engine}"), format!("{} ({hashes})", program.command));
         }
-        for (model, its) in &self.models {
-            facts.insert(format!("model {model}"), its.fingerprint.clone());
+        for (model, identity) in &self.models {
+            facts.insert(format!("model {model}"), identity.fingerprint.clone());
         }
         facts
     }

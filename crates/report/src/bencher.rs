@@ -8,7 +8,7 @@ use results::{Metric, escaped_json};
 use serde_json::{Map, Value, json};
 
 use crate::benchmarks::{Benchmark, benchmarks};
-use crate::cells::{CellFigure, Kind, scaled};
+use crate::cells::{CellFigure, FigureKind, scaled};
 use crate::{ExportInput, Exported, Exporter};
 
 /// The longest name of a benchmark that Bencher takes, in bytes (`bencher_valid`, `MAX_BENCHMARK_NAME_LEN`).
@@ -24,7 +24,7 @@ impl Exporter for Bencher {
     }
 
     fn write(&self, input: &ExportInput<'_>) -> Exported {
-        let (benchmarks, mut remarks) = benchmarks(input, Kind::Latencies);
+        let (benchmarks, mut remarks) = benchmarks(input, FigureKind::Latencies);
         let mut object = Map::new();
         for Benchmark { name, figure, .. } in benchmarks {
             if name.len() > LONGEST_NAME {

@@ -6,7 +6,7 @@ use protocol::CellSize;
 use results::{Metric, plain};
 
 use crate::ExportInput;
-use crate::cells::{Cell, CellFigure, CellTable, Kind, cell_tables, percent_encoded};
+use crate::cells::{CellFigure, CellTable, ExportedCell, FigureKind, cell_tables, percent_encoded};
 
 /// A figure and its name.
 pub(crate) struct Benchmark {
@@ -19,18 +19,18 @@ pub(crate) struct Benchmark {
 }
 
 /// A benchmark for each figure of a kind, and what is left out, one line each.
-pub(crate) fn benchmarks(input: &ExportInput<'_>, kind: Kind) -> (Vec<Benchmark>, Vec<String>) {
+pub(crate) fn benchmarks(input: &ExportInput<'_>, kind: FigureKind) -> (Vec<Benchmark>, Vec<String>) {
     let unit = match kind {
-        Kind::Latencies => "latencies",
-        Kind::Throughputs => "throughputs",
+        FigureKind::Latencies => "latencies",
+        FigureKind::Throughputs => "throughputs",
     };
     let (mut benchmarks, mut remarks, mut names) = (Vec::new(), Vec::new(), HashSet::new());
     for table in &cell_tables(input) {
         remarks.extend(table.remarks(kind));
         for cell in &table.cells {
             let figures = match kind {
-                Kind::Latencies => cell.figures(),
-                Kind::Throughputs => cell.throughputs(),
+                FigureKind::Latencies => cell.figures(),
+                FigureKind::Throughputs => cell.throughputs(),
             };
             for figure in figures {
                 let name = name(table, cell, figure.metric);
@@ -48,7 +48,7 @@ pub(crate) fn benchmarks(input: &ExportInput<'_>, kind: Kind) -> (Vec<Benchmark>
     (benchmarks, remarks)
 }
 
-fn name(table: &CellTable<'_>, cell: &Cell<'_>, metric: Metric) -> String {
+fn name(table: &CellTable<'_>, cell: &ExportedCell<'_>, metric: Metric) -> String {
     // The action shows a name in the code marks of a markdown table.
     let is_kept = |c: char| !"%`|\n".contains(c) && plain(c.encode_utf8(&mut [0; 4])).chars().eq([c]);
     let [title, engine] = [&table.title, cell.row.engine].map(|text| percent_encoded(text, is_kept));

@@ -15,7 +15,7 @@ pub(crate) struct CellTable<'a> {
     pub(crate) title: String,
     /// What the heading says; `None` where it says no model, precision and device.
     pub(crate) heading: Option<Heading>,
-    pub(crate) cells: Vec<Cell<'a>>,
+    pub(crate) cells: Vec<ExportedCell<'a>>,
     /// The cells that have none: engine, size and how they ended.
     pub(crate) ended: Vec<String>,
     /// Columns of a file beside the published ones.
@@ -24,13 +24,13 @@ pub(crate) struct CellTable<'a> {
 
 /// Which figures of a cell a format takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FigureKind {
     /// Latencies and peak memory.
     Latencies,
     Throughputs,
 }
 
-impl Kind {
+impl FigureKind {
     fn other(self) -> Self {
         if self == Self::Latencies { Self::Throughputs } else { Self::Latencies }
     }
@@ -41,7 +41,7 @@ impl Kind {
 }
 
 /// A cell with figures.
-pub(crate) struct Cell<'a> {
+pub(crate) struct ExportedCell<'a> {
     pub(crate) row: ResultRow<'a>,
     /// Whether its latencies are scripted, on a virtual clock.
     pub(crate) is_scripted: bool,
@@ -94,7 +94,7 @@ impl<'a> CellTable<'a> {
                 let part = row.replicates.first().map_or(0, |record| record.part as usize);
                 let environment = environments.get(part.wrapping_sub(1));
                 let is_scripted = measured.get(index).is_some_and(|row| row.is_scripted);
-                cells.push(Cell { row, is_scripted, environment });
+                cells.push(ExportedCell { row, is_scripted, environment });
             } else {
                 let how = row.ended().map_or("N/A", protocol::FailureKind::table_word);
                 ended.push(one_line(&format!("{} {}: {how}", row.engine, row.size)));
@@ -105,7 +105,7 @@ impl<'a> CellTable<'a> {
     }
 
     /// What a format of these figures has no place for, one line each.
-    pub(crate) fn remarks(&self, kind: Kind) -> Vec<String> {
+    pub(crate) fn remarks(&self, kind: FigureKind) -> Vec<String> {
         let mut remarks = Vec::new();
         if !self.ended.is_empty() {
             remarks.push(format!("{}: no figures, left out: {}", self.title, self.ended.join(", ")));
@@ -114,8 +114,8 @@ impl<'a> CellTable<'a> {
             remarks.push(format!("{}: columns other than the published ones are left out", self.title));
         }
         let (these, others) = match kind {
-            Kind::Latencies => ("latency", "throughputs"),
-            Kind::Throughputs => ("throughput", "latencies"),
+            FigureKind::Latencies => ("latency", "throughputs"),
+            FigureKind::Throughputs => ("throughput", "latencies"),
         };
         let alone: usize = self.cells.iter().map(|cell| cell.others_alone(kind)).sum();
         if alone > 0 {
@@ -125,7 +125,7 @@ impl<'a> CellTable<'a> {
         if zeros > 0 {
             remarks.push(format!("{}: figures that are not positive, left out: {zeros}", self.title));
         }
-        let depends = |cell: &Cell<'_>| {
+        let depends = |cell: &ExportedCell<'_>| {
             let columns = [Column::WallLatency, Column::WallThroughput, Column::TokenLatency, Column::Tpot];
             columns.into_iter().any(|column| cell.row.figure(column).is_some())
         };
@@ -148,13 +148,13 @@ impl<'a> CellTable<'a> {
     }
 }
 
-impl Cell<'_> {
+impl ExportedCell<'_> {
     /// Its times and its memory, in the order of [`Metric::ALL`]. Seconds and bytes.
     pub(crate) fn figures(&self) -> Vec<CellFigure> {
         if self.is_measured() {
             return Metric::ALL.into_iter().filter_map(|metric| self.measured(metric)).collect();
         }
-        self.printed(Kind::Latencies)
+        self.printed(FigureKind::Latencies)
     }
 
     /// Its throughputs in tokens a second, a measured one's from its latency.
@@ -169,11 +169,11 @@ impl Cell<'_> {
             };
             return self.figures().into_iter().filter_map(throughput).collect();
         }
-        self.printed(Kind::Throughputs)
+        self.printed(FigureKind::Throughputs)
     }
 
     /// How many printed figures there are of the other kind alone.
-    fn others_alone(&self, kind: Kind) -> usize {
+    fn others_alone(&self, kind: FigureKind) -> usize {
         let has = |column: Column| self.row.figure(column).is_some();
         let is_alone = |other: &Column| {
             let is_partner = |one: &Column| one.metric() == other.metric();
@@ -182,8 +182,8 @@ impl Cell<'_> {
         if self.is_measured() { 0 } else { kind.other().columns().filter(is_alone).count() }
     }
 
-    /// How many printed figures are none that [`Cell::printed`] takes.
-    fn unsound(&self, kind: Kind) -> usize {
+    /// How many printed figures are none that [`ExportedCell::printed`] takes.
+    fn unsound(&self, kind: FigureKind) -> usize {
         let printed = kind.columns().filter(|column| self.row.figure(*column).is_some()).count();
         if self.is_measured() { 0 } else { printed - self.printed(kind).len() }
     }
@@ -219,7 +219,7 @@ impl Cell<'_> {
         Some(CellFigure { metric, value, interval, replicates })
     }
 
-    fn printed(&self, kind: Kind) -> Vec<CellFigure> {
+    fn printed(&self, kind: FigureKind) -> Vec<CellFigure> {
         let figure = |column: Column| {
             let value = self.row.seconds(column)?.value;
             is_sound(value).then_some(CellFigure {

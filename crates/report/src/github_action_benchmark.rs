@@ -5,7 +5,7 @@ use results::{Metric, escaped_json, format_short};
 use serde_json::{Map, Value, json};
 
 use crate::benchmarks::{Benchmark, benchmarks};
-use crate::cells::{CellFigure, Kind, scaled};
+use crate::cells::{CellFigure, FigureKind, scaled};
 use crate::{ExportInput, Exported, Exporter};
 
 /// A file of github-action-benchmark, by what is better in it.
@@ -27,8 +27,8 @@ impl Exporter for GithubActionBenchmark {
 
     fn write(&self, input: &ExportInput<'_>) -> Exported {
         let kind = match self {
-            Self::SmallerIsBetter => Kind::Latencies,
-            Self::BiggerIsBetter => Kind::Throughputs,
+            Self::SmallerIsBetter => FigureKind::Latencies,
+            Self::BiggerIsBetter => FigureKind::Throughputs,
         };
         let (benchmarks, remarks) = benchmarks(input, kind);
         let entries: Value = benchmarks.into_iter().map(|benchmark| self.entry(benchmark)).collect();

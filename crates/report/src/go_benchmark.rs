@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use protocol::CellSize;
 use results::{DeviceKind, Heading, Metric, one_line};
 
-use crate::cells::{Cell, CellTable, Kind, cell_tables, percent_encoded, scaled};
+use crate::cells::{CellTable, ExportedCell, FigureKind, cell_tables, percent_encoded, scaled};
 use crate::{ExportInput, Exported, Exporter};
 
 /// Keys of the configuration, which `benchstat` makes a table of each of.
@@ -26,7 +26,7 @@ impl Exporter for GoBenchmark {
         let mut known = [const { String::new() }; KEYS.len()];
         for table in &cell_tables(input) {
             text.push('\n');
-            remarks.extend(table.remarks(Kind::Latencies));
+            remarks.extend(table.remarks(FigureKind::Latencies));
             for ((key, known), value) in KEYS.iter().zip(&mut known).zip(configuration(table)) {
                 // A key without a value is unset.
                 if *known != value {
@@ -84,7 +84,7 @@ fn comments(table: &CellTable<'_>) -> Vec<String> {
 }
 
 /// A line for each metric and replicate: the replicate's mean, and how many samples it is of.
-fn write_cell(text: &mut String, cell: &Cell<'_>) {
+fn write_cell(text: &mut String, cell: &ExportedCell<'_>) {
     for figure in cell.figures() {
         let metric = figure.metric;
         let name = name(cell, metric);
@@ -104,7 +104,7 @@ fn write_cell(text: &mut String, cell: &Cell<'_>) {
 
 /// `BenchmarkPrefill/engine=onnxruntime/batch=1/prompt=16`. The last part ends in `=` and digits, never in the `-` and digits that Go reads as
 /// its number of threads.
-fn name(cell: &Cell<'_>, metric: Metric) -> String {
+fn name(cell: &ExportedCell<'_>, metric: Metric) -> String {
     let (base, depends_on_generation) = match metric {
         Metric::Prompt => ("Prefill", false),
         Metric::First128 => ("DecodeFirst128", false),

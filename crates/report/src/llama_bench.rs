@@ -9,7 +9,7 @@ use results::{DeviceKind, Metric, escaped_json};
 use serde_json::{Map, Value, json};
 use stats::Summary;
 
-use crate::cells::{Cell, CellFigure, CellTable, Kind, cell_tables};
+use crate::cells::{CellFigure, CellTable, ExportedCell, FigureKind, cell_tables};
 use crate::{ExportInput, Exported, Exporter};
 
 /// Keys that compare-llama-bench.py asks for, and that are settings of llama.cpp alone. An empty text says so: its SQL finds no row
@@ -55,7 +55,7 @@ impl Exporter for LlamaBench {
     fn write(&self, input: &ExportInput<'_>) -> Exported {
         let (mut records, mut remarks, mut has_measured) = (Vec::new(), Vec::new(), false);
         for table in &cell_tables(input) {
-            remarks.extend(table.remarks(Kind::Latencies));
+            remarks.extend(table.remarks(FigureKind::Latencies));
             let (single, batches): (Vec<_>, Vec<_>) =
                 table.cells.iter().partition(|cell| cell.row.size.batch_size == 1);
             if !batches.is_empty() {
@@ -81,7 +81,7 @@ impl Exporter for LlamaBench {
 }
 
 /// The records of a cell.
-fn tests(table: &CellTable<'_>, cell: &Cell<'_>) -> Vec<Value> {
+fn tests(table: &CellTable<'_>, cell: &ExportedCell<'_>) -> Vec<Value> {
     let prompt = cell.row.size.prompt_length;
     let generation = cell.row.generation_length.tokens;
     let test = |figure: CellFigure| {
@@ -112,7 +112,7 @@ fn tests(table: &CellTable<'_>, cell: &Cell<'_>) -> Vec<Value> {
 }
 
 /// Seconds of each repetition of a test: of decode forwards the sum of a generation's first `n_gen`.
-fn samples(cell: &Cell<'_>, metric: Metric, n_gen: u32) -> Vec<f64> {
+fn samples(cell: &ExportedCell<'_>, metric: Metric, n_gen: u32) -> Vec<f64> {
     let series = cell.row.replicates.iter().filter_map(|record| record.series());
     match metric {
         Metric::First128 | Metric::First256 | Metric::Token => {
@@ -124,7 +124,7 @@ fn samples(cell: &Cell<'_>, metric: Metric, n_gen: u32) -> Vec<f64> {
 }
 
 /// What a record says beside its test: who was measured, on what.
-fn settings(table: &CellTable<'_>, cell: &Cell<'_>) -> Map<String, Value> {
+fn settings(table: &CellTable<'_>, cell: &ExportedCell<'_>) -> Map<String, Value> {
     let environment = cell.environment;
     let heading = table.heading.as_ref();
     let is_cuda = heading.is_some_and(|heading| heading.kind == DeviceKind::Cuda);
@@ -169,7 +169,7 @@ fn settings(table: &CellTable<'_>, cell: &Cell<'_>) -> Map<String, Value> {
 }
 
 /// The names of a measured cell's GPUs.
-fn gpus(cell: &Cell<'_>) -> Option<String> {
+fn gpus(cell: &ExportedCell<'_>) -> Option<String> {
     let key = &cell.row.replicates.first()?.key;
     let Device::Cuda(first) = key.device else { return None };
     let gpus = cell.environment?.gpus.iter().skip(first as usize).take(key.ranks.measured() as usize);
@@ -198,8 +198,8 @@ impl Times {
     fn of_samples(seconds: &[f64], tokens: u32) -> Option<Self> {
         let ns: Vec<u64> = seconds.iter().map(|seconds| (seconds * 1e9).round() as u64).collect();
         let ts: Vec<f64> = ns.iter().map(|&ns| 1e9 * f64::from(tokens) / ns as f64).collect();
-        let ns_summary = Summary::of(&ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>())?;
-        let ts_summary = Summary::of(&ts)?;
+        let ns_summary = Summary::from_series(&ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>())?;
+        let ts_summary = Summary::from_series(&ts)?;
         // llama-bench computes stddev_ns in whole numbers, which overflow from 4.3 s on.
         let samples =
             Samples { ns, ts, stddev_ns: ns_summary.deviation as u64, stddev_ts: ts_summary.deviation };

@@ -9,7 +9,7 @@ use results::{Column, ResultRow, ResultTable, escape_markdown, format_g10};
 
 /// The verdict on a row measured here, compared with the published one.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum ReproductionVerdict {
     /// Every latency is within the tolerance, or both ran out of memory.
     Reproduced,
     /// Outside the tolerance, and only to the better.
@@ -32,7 +32,7 @@ pub enum Verdict {
     NotRun(String),
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for ReproductionVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reproduced => f.write_str("reproduced"),
@@ -68,7 +68,7 @@ pub struct ReproducedRow {
     /// Latency here over latency there: prompt, first 128, first 256, wall clock.
     pub ratios: [Option<f64>; 4],
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: ReproductionVerdict,
 }
 
 /// A published table, row by row beside what was measured here.
@@ -119,11 +119,11 @@ impl Reproduction {
 
     /// Whether every row that was compared is reproduced; `None` where none could be compared.
     pub fn holds(&self) -> Option<bool> {
-        let compared = self
-            .rows
-            .iter()
-            .filter(|row| !matches!(row.verdict, Verdict::NotComparable(_) | Verdict::NotRun(_)));
-        let verdicts: Vec<bool> = compared.map(|row| row.verdict == Verdict::Reproduced).collect();
+        let compared = self.rows.iter().filter(|row| {
+            !matches!(row.verdict, ReproductionVerdict::NotComparable(_) | ReproductionVerdict::NotRun(_))
+        });
+        let verdicts: Vec<bool> =
+            compared.map(|row| row.verdict == ReproductionVerdict::Reproduced).collect();
         (!verdicts.is_empty()).then(|| verdicts.iter().all(|&holds| holds))
     }
 
@@ -184,15 +184,15 @@ fn verdict(
     tolerance: f64,
     other_kind: Option<&str>,
     known: Known,
-) -> Verdict {
+) -> ReproductionVerdict {
     let Some(here) = here else {
-        return Verdict::NotRun(known.not_run.unwrap_or_else(|| "no record of it".into()));
+        return ReproductionVerdict::NotRun(known.not_run.unwrap_or_else(|| "no record of it".into()));
     };
     let oom_there = there.ended() == Some(FailureKind::OutOfMemory);
     let is_oom_here = here.ended() == Some(FailureKind::OutOfMemory);
     match here.ended() {
-        None if known.impossible => return Verdict::ImpossibleThere,
-        Some(kind) if !is_oom_here => return Verdict::Ended(kind.table_word()),
+        None if known.impossible => return ReproductionVerdict::ImpossibleThere,
+        Some(kind) if !is_oom_here => return ReproductionVerdict::Ended(kind.table_word()),
         _ => {}
     }
     // Another device has other memory.
@@ -202,27 +202,27 @@ fn verdict(
             (true, false) => "OOM here",
             (false, _) => "OOM there",
         };
-        return Verdict::NotComparable(format!("{why}, {sides}"));
+        return ReproductionVerdict::NotComparable(format!("{why}, {sides}"));
     }
     match (is_oom_here, oom_there) {
-        (true, true) => return Verdict::Reproduced,
-        (true, false) => return Verdict::OomHere,
-        (false, true) => return Verdict::OomThere,
+        (true, true) => return ReproductionVerdict::Reproduced,
+        (true, false) => return ReproductionVerdict::OomHere,
+        (false, true) => return ReproductionVerdict::OomThere,
         (false, false) => {}
     }
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
     if known.is_empty() {
-        return Verdict::NotComparable("no latency on both sides".into());
+        return ReproductionVerdict::NotComparable("no latency on both sides".into());
     }
     if let Some(why) = other_kind {
-        return Verdict::NotComparable(why.into());
+        return ReproductionVerdict::NotComparable(why.into());
     }
     let faster = known.iter().any(|&ratio| ratio < 1.0 / (1.0 + tolerance));
     let slower = known.iter().any(|&ratio| ratio > 1.0 + tolerance);
     match (faster, slower) {
-        (false, false) => Verdict::Reproduced,
-        (true, false) => Verdict::Faster,
-        (false, true) => Verdict::Slower,
-        (true, true) => Verdict::Mixed,
+        (false, false) => ReproductionVerdict::Reproduced,
+        (true, false) => ReproductionVerdict::Faster,
+        (false, true) => ReproductionVerdict::Slower,
+        (true, true) => ReproductionVerdict::Mixed,
     }
 }

@@ -1,6 +1,6 @@
 //! A table for a screen: short headers, four digits, as many columns as fit, notes that wrap.
 
-use results::published::{Cell, Document, PublishedRow};
+use results::published::{Document, PrintedFigure, PublishedRow};
 use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
 use results::{Column, Figures, Grid, Row, Table, format_short, one_line};
 
@@ -103,7 +103,7 @@ fn measured_row(row: &Row, columns: &[Column]) -> Vec<String> {
 
 /// A published row has no variation.
 fn published_row(row: &PublishedRow) -> Vec<String> {
-    let text = |cell: &Cell| match cell.figure() {
+    let text = |cell: &PrintedFigure| match cell.figure() {
         Some(figure) => format_short(figure.value),
         None => one_line(cell.text()),
     };

@@ -361,8 +361,8 @@ fn llama_bench_records_are_complete() {
 fn figures_of_no_clock_are_left_out() {
     let mut document = published();
     for table in document.tables_mut() {
-        table.rows[0].cells[0] = published::Cell::parse("0.00").unwrap();
-        table.rows[0].cells[7] = published::Cell::parse("1e300").unwrap();
+        table.rows[0].cells[0] = published::PrintedFigure::parse("0.00").unwrap();
+        table.rows[0].cells[7] = published::PrintedFigure::parse("1e300").unwrap();
     }
     for exporter in FORMATS {
         let Exported { text, remarks } = exporter.write(&ExportInput::Document(&document));

@@ -84,7 +84,7 @@ fn a_changed_cell_changes_nothing_else() {
     let mut document = markdown::parse(PUBLISHED, "llama2-a100.md").unwrap();
     let table = document.tables_mut().next().unwrap();
     table.heading = "LLaMA-2 7B FP16 CUDA (1 H200 141GB)".into();
-    table.rows[0].cells[0] = results::published::Cell::parse("9.5").unwrap();
+    table.rows[0].cells[0] = results::published::PrintedFigure::parse("9.5").unwrap();
     table.rows[1].engine = "a|b".into();
     let expected = PUBLISHED
         .replacen("7B FP16 CUDA (1 A100 80GB)", "7B FP16 CUDA (1 H200 141GB)", 1)
@@ -117,7 +117,7 @@ fn windows_line_ends_text_around_and_odd_rows_come_back() {
         [odd.cells[0].value(), odd.cells[7].value()],
         [Value::Ended(FailureKind::OutOfMemory), Value::Empty]
     );
-    let odd = tables[1].rows[2].cells.each_ref().map(results::published::Cell::value);
+    let odd = tables[1].rows[2].cells.each_ref().map(results::published::PrintedFigure::value);
     assert_eq!(odd[3], Value::NotAvailable);
     assert_eq!(odd[4], Value::Ended(FailureKind::TimedOut));
 }

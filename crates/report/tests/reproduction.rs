@@ -1,7 +1,7 @@
 //! Every verdict of a reproduction.
 
 use protocol::Measurement;
-use report::reproduction::{Known, Reproduction, Verdict};
+use report::reproduction::{Known, Reproduction, ReproductionVerdict};
 use results::published::PublishedTable;
 use results::{ResultRow, ResultTable};
 
@@ -35,7 +35,7 @@ fn scaled(record: &Measurement, prompt: f64, rest: f64) -> Measurement {
     })
 }
 
-fn verdict(here: &Measurement, there: &Measurement) -> Verdict {
+fn verdict(here: &Measurement, there: &Measurement) -> ReproductionVerdict {
     let there = published(std::slice::from_ref(there));
     reproduce(std::slice::from_ref(here), &there, None, |_| Some(Known::default())).rows[0].verdict.clone()
 }
@@ -44,12 +44,12 @@ fn verdict(here: &Measurement, there: &Measurement) -> Verdict {
 fn ratios_give_the_verdict_at_the_tolerance() {
     let there = measured("a", 1, 16, 256);
     for (prompt, rest, expected) in [
-        (1.0, 1.0, Verdict::Reproduced),
-        (1.099, 1.0 / 1.099, Verdict::Reproduced),
-        (1.11, 1.0, Verdict::Slower),
-        (1.0, 1.5, Verdict::Slower),
-        (0.9, 0.5, Verdict::Faster),
-        (0.5, 2.0, Verdict::Mixed),
+        (1.0, 1.0, ReproductionVerdict::Reproduced),
+        (1.099, 1.0 / 1.099, ReproductionVerdict::Reproduced),
+        (1.11, 1.0, ReproductionVerdict::Slower),
+        (1.0, 1.5, ReproductionVerdict::Slower),
+        (0.9, 0.5, ReproductionVerdict::Faster),
+        (0.5, 2.0, ReproductionVerdict::Mixed),
     ] {
         assert_eq!(verdict(&scaled(&there, prompt, rest), &there), expected, "{prompt} {rest}");
     }
@@ -61,11 +61,14 @@ fn cells_without_figures_have_verdicts_of_their_own() {
     let fine = measured("a", 1, 16, 256);
     let oom = ended("a", 1, 16, OutOfMemory, "std::bad_alloc");
     let crashed = ended("a", 1, 16, Crashed, "ended by SIGSEGV");
-    assert_eq!(verdict(&oom, &oom), Verdict::Reproduced);
-    assert_eq!(verdict(&oom, &fine), Verdict::OomHere);
-    assert_eq!(verdict(&fine, &oom), Verdict::OomThere);
-    assert_eq!(verdict(&crashed, &fine), Verdict::Ended("CRASHED"));
-    assert_eq!(verdict(&fine, &crashed), Verdict::NotComparable("no latency on both sides".into()));
+    assert_eq!(verdict(&oom, &oom), ReproductionVerdict::Reproduced);
+    assert_eq!(verdict(&oom, &fine), ReproductionVerdict::OomHere);
+    assert_eq!(verdict(&fine, &oom), ReproductionVerdict::OomThere);
+    assert_eq!(verdict(&crashed, &fine), ReproductionVerdict::Ended("CRASHED"));
+    assert_eq!(
+        verdict(&fine, &crashed),
+        ReproductionVerdict::NotComparable("no latency on both sides".into())
+    );
 }
 
 #[test]
@@ -91,13 +94,16 @@ fn another_device_is_no_verdict_and_what_was_not_run_is_said() {
         [(&oom, &here, "OOM here"), (&here, &oom, "OOM there"), (&oom, &oom, "OOM here and there")]
     {
         let other = reproduce(here, &published(there), Some("another device"), |_| Some(Known::default()));
-        assert_eq!(other.rows[0].verdict, Verdict::NotComparable(format!("another device, {words}")));
+        assert_eq!(
+            other.rows[0].verdict,
+            ReproductionVerdict::NotComparable(format!("another device, {words}"))
+        );
         assert_eq!(other.holds(), None);
     }
 
     let impossible = reproduce(&here, &there, None, |_| Some(Known { not_run: None, impossible: true }));
-    assert_eq!(impossible.rows[0].verdict, Verdict::ImpossibleThere);
-    assert_eq!(impossible.rows[1].verdict, Verdict::NotRun("no record of it".into()));
+    assert_eq!(impossible.rows[0].verdict, ReproductionVerdict::ImpossibleThere);
+    assert_eq!(impossible.rows[1].verdict, ReproductionVerdict::NotRun("no record of it".into()));
     assert_eq!(impossible.holds(), Some(false));
     insta::assert_snapshot!(impossible.to_markdown());
 }

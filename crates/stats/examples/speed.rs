@@ -6,13 +6,18 @@
 use std::time::{Duration, Instant};
 
 use stats::{Estimate, Line, PooledVariance, Replicates, Trend, changes, judge, shifts};
-use testing::simulate::{Between, Noise, Rng};
+use testing::simulate::{Between, Rng, SimulatedNoise};
 
 const CELLS: usize = 10_000;
 
 fn main() {
-    let noise =
-        Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
+    let noise = SimulatedNoise {
+        shape: Between::Normal,
+        between: 0.02,
+        within: 0.05,
+        correlation: 0.5,
+        outliers: 0.02,
+    };
     let mut rng = Rng::new(1);
     let mut sides = Vec::new();
     let (mut reading, mut drifting) = (Duration::ZERO, Duration::ZERO);
@@ -31,7 +36,7 @@ fn main() {
         adrift += series.iter().filter(|side| !changes(side).is_empty()).count();
         adrift += pair
             .iter()
-            .filter(|[means, _]| Trend::of(means).is_some_and(|trend| trend.is_drift(0.05)))
+            .filter(|[means, _]| Trend::fit(means).is_some_and(|trend| trend.is_drift(0.05)))
             .count();
         drifting += start.elapsed();
         sides.push(pair);
@@ -58,7 +63,7 @@ fn main() {
 /// Every history has a shift of 10 % in the middle, and one back for the last tenth.
 fn histories(rng: &mut Rng) {
     const RUNS: usize = 200;
-    let noise = Noise::plain(0.02, 0.0);
+    let noise = SimulatedNoise::plain(0.02, 0.0);
     let histories: Vec<Vec<_>> = (0..300)
         .map(|_| {
             let run = |run| {

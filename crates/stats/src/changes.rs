@@ -163,12 +163,12 @@ fn centred_ranks(series: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testing::simulate::{Noise, Rng};
+    use testing::simulate::{Rng, SimulatedNoise};
 
     const LENGTH: usize = 256;
 
     /// Ten replicates of one length, the fourth with a change of level by `ratio` at `position`.
-    fn side(noise: Noise, position: usize, ratio: f64) -> Vec<Vec<f64>> {
+    fn side(noise: SimulatedNoise, position: usize, ratio: f64) -> Vec<Vec<f64>> {
         let mut side = noise.side(&mut Rng::new(7), 0.02, 10, LENGTH);
         side[3].iter_mut().skip(position).for_each(|figure| *figure *= ratio);
         side
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_change_is_found_where_it_is() {
-        let noise = Noise { outliers: 0.02, correlation: 0.3, ..Noise::plain(0.02, 0.02) };
+        let noise = SimulatedNoise { outliers: 0.02, correlation: 0.3, ..SimulatedNoise::plain(0.02, 0.02) };
         let [change] = found(&side(noise, 160, 1.08))[..] else { panic!("one change") };
         assert_eq!(change.replicate, 3);
         assert!(change.position.abs_diff(160) <= 8, "at {}", change.position);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn two_changes_of_one_replicate_are_two() {
-        let mut side = side(Noise::plain(0.02, 0.01), 80, 1.1);
+        let mut side = side(SimulatedNoise::plain(0.02, 0.01), 80, 1.1);
         side[3].iter_mut().skip(170).for_each(|figure| *figure *= 1.1);
         let places: Vec<_> = found(&side).iter().map(|change| change.position).collect();
         assert!(
@@ -201,15 +201,17 @@ mod tests {
 
     #[test]
     fn a_change_without_noise_is_found_and_no_change_is_not() {
-        assert_eq!(found(&side(Noise::plain(0.0, 0.0), LENGTH, 1.0)), []);
-        let [change] = found(&side(Noise::plain(0.0, 0.0), 100, 1.5))[..] else { panic!("one change") };
+        assert_eq!(found(&side(SimulatedNoise::plain(0.0, 0.0), LENGTH, 1.0)), []);
+        let [change] = found(&side(SimulatedNoise::plain(0.0, 0.0), 100, 1.5))[..] else {
+            panic!("one change")
+        };
         assert_eq!((change.replicate, change.position), (3, 100));
         assert!((change.ratio - 1.5).abs() < 1e-12);
     }
 
     #[test]
     fn what_every_replicate_does_is_not_drift() {
-        let mut side = side(Noise::plain(0.02, 0.02), LENGTH, 1.0);
+        let mut side = side(SimulatedNoise::plain(0.02, 0.02), LENGTH, 1.0);
         for series in &mut side {
             for (place, figure) in series.iter_mut().enumerate() {
                 *figure *= (1.0 + place as f64 / 500.0) * if place < 128 { 1.0 } else { 1.3 };
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn too_little_to_tell() {
-        let side = side(Noise::plain(0.0, 0.0), 100, 1.5);
+        let side = side(SimulatedNoise::plain(0.0, 0.0), 100, 1.5);
         assert_eq!(found(&side[2..4]), []);
         let short: Vec<_> = side.iter().map(|series| series[80..80 + SHORTEST - 1].to_vec()).collect();
         assert_eq!(found(&short), []);
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn autocorrelation_inflates_as_theory_says() {
         for correlation in [0.0, 0.5, 0.8_f64] {
-            let noise = Noise { correlation, ..Noise::plain(0.0, 0.01) };
+            let noise = SimulatedNoise { correlation, ..SimulatedNoise::plain(0.0, 0.01) };
             let logs: Vec<_> =
                 noise.figures(&mut Rng::new(3), 1.0, 0.0, 50_000).iter().map(|x| x.ln()).collect();
             let expected = (1.0 + correlation) / (1.0 - correlation);

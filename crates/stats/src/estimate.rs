@@ -19,7 +19,7 @@ pub struct Interval {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     log_ratio: f64,
-    shares: Vec<Share>,
+    shares: Vec<VarianceShare>,
     margin: f64,
     /// The replicates of the side that has fewer; `None` of published figures.
     replicates: Option<usize>,
@@ -29,7 +29,7 @@ pub struct Estimate {
 
 /// One source's share in the variance of the logarithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Share {
+struct VarianceShare {
     variance: Variance,
     weight: f64,
     /// It falls with the number of replicates.
@@ -41,7 +41,7 @@ impl Estimate {
     pub fn paired(ratios: &Replicates, pool: &PooledVariance) -> Option<Self> {
         Some(Self {
             log_ratio: ratios.log_centre(),
-            shares: vec![Share::of_replicates(ratios, pool)?],
+            shares: vec![VarianceShare::of_replicates(ratios, pool)?],
             margin: 0.0,
             replicates: Some(ratios.count()),
             most_degrees: f64::INFINITY,
@@ -55,7 +55,10 @@ impl Estimate {
     pub fn separate(baseline: &Replicates, candidate: &Replicates, pool: &PooledVariance) -> Option<Self> {
         Some(Self {
             log_ratio: candidate.log_centre() - baseline.log_centre(),
-            shares: vec![Share::of_replicates(baseline, pool)?, Share::of_replicates(candidate, pool)?],
+            shares: vec![
+                VarianceShare::of_replicates(baseline, pool)?,
+                VarianceShare::of_replicates(candidate, pool)?,
+            ],
             margin: 0.0,
             replicates: Some(baseline.count().min(candidate.count())),
             // Both sides borrow from the same cells, which have no more because of that.
@@ -82,7 +85,7 @@ impl Estimate {
     #[must_use]
     pub fn with_run_spread(mut self, variance: f64, degrees: f64, holds_replicates: bool) -> Self {
         let variance = Variance { value: variance, own_degrees: degrees, borrowed_degrees: 0.0 };
-        let runs = Share { variance, weight: 2.0, is_of_replicates: false };
+        let runs = VarianceShare { variance, weight: 2.0, is_of_replicates: false };
         if holds_replicates && runs.value() >= self.variance() {
             self.shares.clear();
         }
@@ -109,13 +112,13 @@ impl Estimate {
     /// of noise.
     #[must_use]
     pub(crate) fn with_fitted_slope(mut self, variance: f64, degrees: f64) -> Self {
-        for Share { variance, .. } in &mut self.shares {
+        for VarianceShare { variance, .. } in &mut self.shares {
             let left = (variance.own_degrees - 1.0).max(1.0);
             variance.value *= variance.own_degrees / left;
             variance.own_degrees = left;
         }
         let variance = Variance { value: variance, own_degrees: degrees, borrowed_degrees: 0.0 };
-        self.shares.push(Share { variance, weight: 1.0, is_of_replicates: false });
+        self.shares.push(VarianceShare { variance, weight: 1.0, is_of_replicates: false });
         self
     }
 
@@ -168,8 +171,8 @@ impl Estimate {
     pub fn replicates_for(&self, width: f64, level: f64, most: usize) -> Option<usize> {
         let of = |count: usize| {
             let count = count as f64;
-            let share = |share: &Share| match share.is_of_replicates {
-                true => Share {
+            let share = |share: &VarianceShare| match share.is_of_replicates {
+                true => VarianceShare {
                     weight: 1.0 / count,
                     variance: Variance { own_degrees: count - 1.0, ..share.variance },
                     ..*share
@@ -193,7 +196,7 @@ impl Estimate {
     }
 
     fn variance(&self) -> f64 {
-        self.shares.iter().map(Share::value).sum()
+        self.shares.iter().map(VarianceShare::value).sum()
     }
 
     /// Welch and Satterthwaite's degrees of freedom.
@@ -205,7 +208,7 @@ impl Estimate {
     }
 }
 
-impl Share {
+impl VarianceShare {
     fn of_replicates(side: &Replicates, pool: &PooledVariance) -> Option<Self> {
         let weight = 1.0 / side.count() as f64;
         Some(Self { variance: pool.moderate(side)?, weight, is_of_replicates: true })

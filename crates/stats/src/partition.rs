@@ -31,7 +31,7 @@ fn search(logs: &[f64], offset: usize, level: f64, places: &mut Vec<usize>) {
     if logs.len() < 2 * AT_AN_END {
         return;
     }
-    let scan = Scan::of(logs);
+    let scan = Scan::from_logs(logs);
     let (single, double) = (scan.single(), scan.double());
     let chances = [single.p(&scan) / (1.0 - SHARE_BETWEEN), double.p(&scan) / SHARE_BETWEEN];
     if chances[0].min(chances[1]) > level {
@@ -71,7 +71,7 @@ struct Stretch {
 }
 
 impl Scan {
-    fn of(logs: &[f64]) -> Self {
+    fn from_logs(logs: &[f64]) -> Self {
         let (length, centre) = (logs.len(), mean(logs).expect("six figures"));
         let mut sum = 0.0;
         let running = logs.iter().map(|log| {
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_stretch_that_differs_most_by_hand() {
         // Means 0 and 1, so 1.5 of the squares 1.54 explained, 0.04/4 left: t² = 150. The steps' squares sum to 1.31.
-        let scan = Scan::of(&[0.0, 0.1, -0.1, 1.0, 1.1, 0.9]);
+        let scan = Scan::from_logs(&[0.0, 0.1, -0.1, 1.0, 1.1, 0.9]);
         let single = scan.single();
         assert_eq!((single.end, single.looks), (3, 1));
         assert!((single.gain - 1.5).abs() < 1e-12);
@@ -155,7 +155,7 @@ mod tests {
     fn a_level_that_is_left_again() {
         let mut logs: Vec<_> = (0..30).map(|at| f64::from(at % 3) / 100.0).collect();
         logs[12..18].iter_mut().for_each(|log| *log += 0.2);
-        let scan = Scan::of(&logs);
+        let scan = Scan::from_logs(&logs);
         let double = scan.double();
         assert_eq!((double.start, double.end), (12, 18));
         // Starts 3 to 22, each with as many ends.

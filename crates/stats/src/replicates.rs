@@ -91,7 +91,7 @@ impl Replicates {
     /// The ratio to `baseline` of each pair of replicates of one number, without a unit; `None` where there is no pair.
     ///
     /// Divides, for two sides measured interleaved: what the machine does to both at the same time is not in the ratio.
-    /// [`Trend::of`](crate::Trend::of) it sees the drift that the two do not share, and no other.
+    /// [`Trend::fit`](crate::Trend::fit) it sees the drift that the two do not share, and no other.
     pub fn over(&self, baseline: &Self) -> Option<Self> {
         let of_baseline: BTreeMap<u32, f64> = baseline.by_number().collect();
         let ratio = |(number, log): (u32, f64)| Some((number, log - of_baseline.get(&number)?));

@@ -94,7 +94,8 @@ fn between_levels(logs: &[f64], starts: &[usize]) -> Vec<Shift> {
     let mut edges = vec![0];
     edges.extend(starts);
     edges.push(logs.len());
-    let levels: Vec<_> = edges.windows(2).filter_map(|edge| Level::of(&logs[edge[0]..edge[1]])).collect();
+    let levels: Vec<_> =
+        edges.windows(2).filter_map(|edge| Level::from_logs(&logs[edge[0]..edge[1]])).collect();
     let degrees = logs.len() as f64 - levels.len() as f64;
     let squares: f64 = levels.iter().map(|level| level.squares).sum();
     let variance = (squares / degrees).max(RESOLUTION * RESOLUTION);
@@ -116,7 +117,7 @@ struct Level {
 }
 
 impl Level {
-    fn of(logs: &[f64]) -> Option<Self> {
+    fn from_logs(logs: &[f64]) -> Option<Self> {
         let centre = mean(logs)?;
         let squares = logs.iter().map(|log| (log - centre).powi(2)).sum();
         Some(Self { runs: logs.len() as f64, centre, squares })

@@ -25,7 +25,7 @@ pub struct Summary {
 
 impl Summary {
     /// Summarises a series; `None` where it is empty.
-    pub fn of(series: &[f64]) -> Option<Self> {
+    pub fn from_series(series: &[f64]) -> Option<Self> {
         let mut sorted = series.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
         let (least, largest) = (*sorted.first()?, *sorted.last()?);
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_known_series() {
         // R: x <- c(4, 1, 3, 2, 10); mean(x); sd(x); quantile(x, c(.5, .9, .95, .99))
-        let summary = Summary::of(&[4.0, 1.0, 3.0, 2.0, 10.0]).unwrap();
+        let summary = Summary::from_series(&[4.0, 1.0, 3.0, 2.0, 10.0]).unwrap();
         assert_eq!((summary.count, summary.mean, summary.median), (5, 4.0, 3.0));
         assert!((summary.deviation - 3.535_533_906).abs() < 1e-9);
         for (found, expected) in [(summary.p90, 7.6), (summary.p95, 8.8), (summary.p99, 9.76)] {
@@ -74,15 +74,15 @@ mod tests {
 
     #[test]
     fn one_figure_and_none() {
-        let summary = Summary::of(&[2.5]).unwrap();
+        let summary = Summary::from_series(&[2.5]).unwrap();
         assert_eq!((summary.mean, summary.median, summary.deviation), (2.5, 2.5, 0.0));
-        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::from_series(&[]), None);
     }
 
     proptest::proptest! {
         #[test]
         fn quantiles_lie_in_order(series in proptest::collection::vec(1e-6f64..1e6, 1..50)) {
-            let s = Summary::of(&series).unwrap();
+            let s = Summary::from_series(&series).unwrap();
             let rising = [s.least, s.median, s.p90, s.p95, s.p99, s.largest];
             assert!(rising.is_sorted(), "{rising:?}");
             assert!(s.least <= s.mean * (1.0 + 1e-12) && s.mean <= s.largest * (1.0 + 1e-12));

@@ -20,7 +20,7 @@ impl Trend {
     ///
     /// One cell shows only a strong drift, or needs many replicates. [`Replicates::geometric_mean`] of all cells' replicates
     /// shows a small one: noise averages out in it, and the machine's drift does not.
-    pub fn of(side: &Replicates) -> Option<Self> {
+    pub fn fit(side: &Replicates) -> Option<Self> {
         let logs = side.logs();
         if logs.len() < 4 {
             return None;
@@ -49,14 +49,14 @@ mod tests {
     use super::*;
     use crate::replicates::tests::replicates;
 
-    fn of(medians: &[f64]) -> Option<Trend> {
-        Trend::of(&replicates(medians))
+    fn fit(medians: &[f64]) -> Option<Trend> {
+        Trend::fit(&replicates(medians))
     }
 
     #[test]
     fn a_line_on_logarithms() {
         // By hand: slope 0.6/10, residual sum of squares 0.016, t = 0.06 / √(0.016/3/10) with 3 degrees of freedom.
-        let trend = of(&[0.0_f64, 0.1, 0.1, 0.3, 0.2].map(f64::exp)).unwrap();
+        let trend = fit(&[0.0_f64, 0.1, 0.1, 0.3, 0.2].map(f64::exp)).unwrap();
         assert!((trend.ratio - 0.24_f64.exp()).abs() < 1e-12, "{trend:?}");
         assert!((trend.p - 0.080_509_573).abs() < 1e-9, "{trend:?}");
         assert!(!trend.is_drift(0.02));
@@ -64,10 +64,10 @@ mod tests {
 
     #[test]
     fn a_drift_is_more_than_chance_and_more_than_the_threshold() {
-        let trend = of(&[1.0, 1.011, 1.019, 1.031, 1.04, 1.049]).unwrap();
+        let trend = fit(&[1.0, 1.011, 1.019, 1.031, 1.04, 1.049]).unwrap();
         assert!(trend.is_drift(0.02) && !trend.is_drift(0.1), "{trend:?}");
-        assert!(!of(&[1.0; 6]).unwrap().is_drift(0.0));
-        assert_eq!(of(&[1.0, 1.1, 1.2]), None);
+        assert!(!fit(&[1.0; 6]).unwrap().is_drift(0.0));
+        assert_eq!(fit(&[1.0, 1.1, 1.2]), None);
     }
 
     #[test]
@@ -77,11 +77,11 @@ mod tests {
         let candidate: Vec<_> =
             drift.iter().zip(noise).map(|(level, noise)| 3.0 * level * (1.0 + noise)).collect();
         let (baseline, candidate) = (replicates(&drift), replicates(&candidate));
-        assert!([&baseline, &candidate].iter().all(|side| Trend::of(side).unwrap().is_drift(0.05)));
+        assert!([&baseline, &candidate].iter().all(|side| Trend::fit(side).unwrap().is_drift(0.05)));
         let shared = candidate.over(&baseline).unwrap();
-        assert!(!Trend::of(&shared).unwrap().is_drift(0.0), "{:?}", Trend::of(&shared));
+        assert!(!Trend::fit(&shared).unwrap().is_drift(0.0), "{:?}", Trend::fit(&shared));
         assert!((shared.centre() - 3.0).abs() < 0.01);
         let own = candidate.over(&replicates(&[1.0, 0.999, 1.001, 1.0, 1.001, 0.999])).unwrap();
-        assert!(Trend::of(&own).unwrap().is_drift(0.05), "the candidate's alone stays");
+        assert!(Trend::fit(&own).unwrap().is_drift(0.05), "the candidate's alone stays");
     }
 }

@@ -4,21 +4,21 @@ use std::sync::{Mutex, PoisonError};
 
 use protocol::{Gpu, LockedClock};
 
-use machine::gpu::{ClockError, Driver, Process, Sample};
+use machine::gpu::{ClockError, Driver, GpuProcess, Sample};
 
 /// One GPU with scripted answers.
 #[derive(Debug, Default)]
 pub struct FakeDriver {
-    script: Mutex<Script>,
+    script: Mutex<FakeDriverState>,
 }
 
 #[derive(Debug, Default)]
-struct Script {
+struct FakeDriverState {
     gpu: Gpu,
     samples: Vec<Sample>,
     energy: Vec<f64>,
     used: Vec<u64>,
-    processes: Vec<Process>,
+    processes: Vec<GpuProcess>,
     clocks: Vec<(u32, Option<LockedClock>)>,
     clock_error: Option<(u32, ClockError)>,
 }
@@ -45,7 +45,7 @@ impl FakeDriver {
     }
 
     /// What runs on it.
-    pub fn set_processes(&self, processes: Vec<Process>) {
+    pub fn set_processes(&self, processes: Vec<GpuProcess>) {
         self.change(|script| script.processes = processes);
     }
 
@@ -69,7 +69,7 @@ impl FakeDriver {
         })
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut FakeDriverState) -> T) -> T {
         change(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -104,7 +104,7 @@ impl Driver for FakeDriver {
         self.change(|script| next(&mut script.used))
     }
 
-    fn processes(&self, _: u32) -> Vec<Process> {
+    fn processes(&self, _: u32) -> Vec<GpuProcess> {
         self.change(|script| script.processes.clone())
     }
 

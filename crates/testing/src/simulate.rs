@@ -74,7 +74,7 @@ pub enum Between {
 
 /// A model of the noise of one cell and metric. Deviations are of logarithms, so 0.02 is about 2 %.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Noise {
+pub struct SimulatedNoise {
     /// How replicates differ.
     pub shape: Between,
     /// Standard deviation between replicates.
@@ -87,7 +87,7 @@ pub struct Noise {
     pub outliers: f64,
 }
 
-impl Noise {
+impl SimulatedNoise {
     /// Log-normal between and within replicates, nothing else.
     pub fn plain(between: f64, within: f64) -> Self {
         Self { shape: Between::Normal, between, within, correlation: 0.0, outliers: 0.0 }

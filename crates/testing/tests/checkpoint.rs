@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use protocol::{ModelSource, Precision};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, Input, check};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -147,7 +147,7 @@ fn endless_header() -> Vec<u8> {
 }
 
 /// An open checkpoint has every weight of its config, each whole and inside its file.
-fn holds(checkpoint: Checkpoint) -> Outcome {
+fn holds(checkpoint: Checkpoint) -> CaseResult {
     for spec in weight_specs(&checkpoint.config) {
         let stored = checkpoint.stored(&spec.name).unwrap();
         let end = stored.offset.checked_add(stored.len);

@@ -5,7 +5,7 @@ use llama::cost::{self, Footprint};
 use llama::{LlamaConfig, weight_specs};
 use proptest::prelude::*;
 use protocol::Precision;
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check, one_line, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -15,7 +15,7 @@ const WORDS: &str = r#""hidden_size" "head_dim" "num_key_value_heads" "rope_para
     {"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}
     "attention_bias" "quantization_config" true false null {} NaN -Infinity 3 64 4096 65536 1048576"#;
 
-fn costs(config: &LlamaConfig, size: u32) -> Outcome {
+fn costs(config: &LlamaConfig, size: u32) -> CaseResult {
     let size = u64::from(size);
     let specs = weight_specs(config);
     let parameters: u64 = specs.iter().map(|spec| spec.len() as u64).sum();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use protocol::{Environment, Measurement};
 use results::{RecordReader, Run, tables};
 use serde_json::json;
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -59,7 +59,7 @@ fn run(records: &[u8], environment: &[u8]) -> Option<Run> {
     })
 }
 
-fn shown(run: Run, other: &Run) -> Outcome {
+fn shown(run: Run, other: &Run) -> CaseResult {
     let compared = Subject::from_run(other).and_then(|other| {
         compare::compare(&other, &Subject::from_run(&run)?, &Criteria::new(Thresholds::default()))
     });

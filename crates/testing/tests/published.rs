@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use results::ResultTable;
 use results::hardware::Hardware;
 use results::published::{Document, ReadOptions, csv, json, markdown, parse_with};
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -33,7 +33,7 @@ fn texts(document: &Document) -> Vec<(String, Vec<[String; 11]>)> {
     document.tables().map(|table| (table.heading.clone(), rows(table))).collect()
 }
 
-fn round(document: &Document) -> Outcome {
+fn round(document: &Document) -> CaseResult {
     let again = [
         csv::parse(&csv::write(document), "a.csv").map_err(|error| error.to_string()),
         json::parse(&json::write(document), "a.json").map_err(|error| error.to_string()),

@@ -13,7 +13,7 @@ use results::{RecordReader, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, one_line, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, Input, check, one_line, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -84,7 +84,7 @@ fn inputs(sample: String) -> impl Strategy<Value = Input> {
 
 fn reads_what_it_writes<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(
     input: &Input,
-) -> Outcome {
+) -> CaseResult {
     if let Ok(value) = serde_json::from_slice::<T>(&input.0) {
         let text = serde_json::to_string_pretty(&value).unwrap();
         prop_assert_eq!(serde_json::from_str::<T>(&text).ok(), Some(value));
@@ -92,7 +92,7 @@ fn reads_what_it_writes<T: DeserializeOwned + Serialize + PartialEq + std::fmt::
     Ok(())
 }
 
-fn without_control_characters(text: &str) -> Outcome {
+fn without_control_characters(text: &str) -> CaseResult {
     let found = text.chars().find(|c| c.is_control() && *c != '\n');
     prop_assert_eq!(found, None);
     Ok(())
@@ -109,7 +109,7 @@ fn cells(line: &str) -> usize {
     bars.count() - 1
 }
 
-fn check_markdown(tables: &[Table]) -> Outcome {
+fn check_markdown(tables: &[Table]) -> CaseResult {
     let text = markdown::write(tables);
     without_control_characters(&text)?;
     let mut lines = text.split('\n');
@@ -146,7 +146,7 @@ fn check_markdown(tables: &[Table]) -> Outcome {
     Ok(())
 }
 
-fn check_csv(tables: &[Table]) -> Outcome {
+fn check_csv(tables: &[Table]) -> CaseResult {
     let text = csv::write(tables);
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     let mut rows = 0;
@@ -163,7 +163,7 @@ fn check_csv(tables: &[Table]) -> Outcome {
     Ok(())
 }
 
-fn check_outputs(tables: &[Table]) -> Outcome {
+fn check_outputs(tables: &[Table]) -> CaseResult {
     check_markdown(tables)?;
     check_csv(tables)?;
     let written: Value = serde_json::from_str(&json::write(tables)).unwrap();
@@ -183,7 +183,7 @@ fn the_samples_are_a_run() {
     check_outputs(&tables(records, &verifications, &[environment.clone(), environment])).unwrap();
 }
 
-fn read_and_written_back(input: &Input) -> Outcome {
+fn read_and_written_back(input: &Input) -> CaseResult {
     let path = Path::new("m.jsonl");
     let Ok(records) = parse_records(&input.0, path) else { return Ok(()) };
     let lines: String = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();

@@ -4,7 +4,7 @@ use harness::{Evidence, WorkerEnd, classify, parse_reply};
 use proptest::prelude::*;
 use protocol::{Phase, Reply, Request};
 use serde::Serialize;
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, one_line};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check, one_line};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -40,7 +40,7 @@ const WORDS: &str = r#""reply" "hello" "loaded" "measured" "generated" "failed" 
 fn read_again<T: Serialize + PartialEq + std::fmt::Debug>(
     value: &T,
     read: impl Fn(&[u8]) -> Result<T, String>,
-) -> Outcome {
+) -> CaseResult {
     let line = serde_json::to_vec(value).unwrap();
     prop_assert!(!line.contains(&b'\n'));
     let again = read(&line);
@@ -67,7 +67,7 @@ fn any_reply() {
     check(3000, Corpus::new(REPLIES.map(one_line), WORDS).inputs(), |input| match parse_reply(&input.0) {
         Ok(reply) => read_again::<Reply>(&reply, parse_reply),
         Err(what) => {
-            let error = classify(&Evidence::of(Phase::Load, WorkerEnd::Garbage(what))).error;
+            let error = classify(&Evidence::new(Phase::Load, WorkerEnd::Garbage(what))).error;
             prop_assert!(error.chars().count() <= 1000 && !error.contains('\n'), "{}", error);
             Ok(())
         }

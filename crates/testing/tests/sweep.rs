@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use harness::{DEFAULT_ENGINES, Engines, QUICK_SWEEP, Sweep, SweepKeys, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check, repository, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check, repository, sample};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -74,7 +74,7 @@ fn read(text: &str) -> Option<SweepKeys> {
 }
 
 /// A resolved sweep's own file is the same sweep, and its cells can be counted and costed.
-fn holds(sweep: &Sweep) -> Outcome {
+fn holds(sweep: &Sweep) -> CaseResult {
     let text = sweep.to_toml();
     let again = read(&text).and_then(|keys| resolve(&keys));
     prop_assert_eq!(again.as_ref(), Some(sweep), "{}", text);

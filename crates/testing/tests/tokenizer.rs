@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testing::fuzz::{BoundedAllocator, Corpus, Input, Outcome, check, check_share, one_line, sample};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, Input, check, check_share, one_line, sample};
 use tokenizer::{CheckedFiles, GiveUp};
 
 #[global_allocator]
@@ -120,7 +120,7 @@ fn write(dir: &Path, (damaged, input): &(usize, Input)) {
 }
 
 /// What is tokenized has neither padding nor truncation, and no prompt's caveat fails.
-fn holds(files: &CheckedFiles) -> Outcome {
+fn holds(files: &CheckedFiles) -> CaseResult {
     let tokenizer: Value = serde_json::from_str(&files.tokenizer).unwrap();
     prop_assert!(tokenizer["padding"].is_null() && tokenizer["truncation"].is_null());
     prop_assert!(files.caveat(PROMPT).is_none_or(|caveat| caveat.contains("not followed: ")));

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use harness::{format_bytes, parse_bytes};
 use proptest::prelude::*;
 use protocol::{Device, Precision};
-use testing::fuzz::{BoundedAllocator, Corpus, Outcome, check};
+use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, check};
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
 fn reads_what_it_prints<T: FromStr<Err: Debug + PartialEq> + Display + Debug + PartialEq>(
     text: &str,
-) -> Outcome {
+) -> CaseResult {
     if let Ok(value) = text.parse::<T>() {
         prop_assert_eq!(value.to_string().parse::<T>(), Ok(value));
     }

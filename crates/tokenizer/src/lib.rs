@@ -12,4 +12,4 @@ mod tests;
 
 pub use checked::CheckedFiles;
 pub use process::{GiveUp, decode, encode, process_if_asked};
-pub use prompt_tokenizer::Prompt;
+pub use prompt_tokenizer::TokenizedPrompt;

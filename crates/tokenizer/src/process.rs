@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::checked::TOKENIZER_FILE;
-use crate::prompt_tokenizer::{Prompt, PromptTokenizer};
+use crate::prompt_tokenizer::{PromptTokenizer, TokenizedPrompt};
 
 /// The first argument of a program that is to tokenize; then the id of the program that started it, and the checkpoint's folder.
 const TOKENIZE: &str = "__tokenize";
@@ -45,7 +45,7 @@ pub struct GiveUp {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Question {
+enum TokenizerRequest {
     Encode(String),
     Decode(Vec<Vec<u32>>),
 }
@@ -54,8 +54,8 @@ enum Question {
 ///
 /// # Errors
 /// Fails where its files can't be read or followed, or the tokenizer does not end as it should.
-pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<Prompt> {
-    ask(dir, &Question::Encode(text.into()), give_up)
+pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<TokenizedPrompt> {
+    ask(dir, &TokenizerRequest::Encode(text.into()), give_up)
 }
 
 /// The text of each row of tokens, without special ones.
@@ -63,10 +63,10 @@ pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<Prompt> {
 /// # Errors
 /// Fails as [`encode`] does.
 pub fn decode(dir: &Path, rows: &[Vec<u32>], give_up: GiveUp) -> Result<Vec<String>> {
-    ask(dir, &Question::Decode(rows.into()), give_up)
+    ask(dir, &TokenizerRequest::Decode(rows.into()), give_up)
 }
 
-fn ask<T: DeserializeOwned>(dir: &Path, question: &Question, give_up: GiveUp) -> Result<T> {
+fn ask<T: DeserializeOwned>(dir: &Path, question: &TokenizerRequest, give_up: GiveUp) -> Result<T> {
     let file = dir.join(TOKENIZER_FILE).display().to_string();
     let mut child = Command::new("/proc/self/exe")
         .args([TOKENIZE.into(), getpid().to_string().into(), dir.as_os_str().to_owned()])
@@ -93,7 +93,7 @@ fn ask<T: DeserializeOwned>(dir: &Path, question: &Question, give_up: GiveUp) ->
 ///
 /// # Errors
 /// Fails where the deadline passes, or the user asks to stop.
-fn answer(child: &mut Child, question: &Question, give_up: GiveUp) -> Result<Vec<u8>> {
+fn answer(child: &mut Child, question: &TokenizerRequest, give_up: GiveUp) -> Result<Vec<u8>> {
     let question = serde_json::to_vec(question)?;
     if let Some(mut pipe) = child.stdin.take() {
         // A process that does not read must not block this side; how it ends says why.
@@ -167,11 +167,11 @@ fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     restrain(&parent)?;
     // The hook's own words are several lines.
     std::panic::set_hook(Box::new(|panic| eprintln!("{}", panic.payload_as_str().unwrap_or("a panic"))));
-    let question: Question = serde_json::from_reader(std::io::stdin().lock())?;
+    let question: TokenizerRequest = serde_json::from_reader(std::io::stdin().lock())?;
     let tokenizer = PromptTokenizer::read(Path::new(&dir));
     let answer = tokenizer.and_then(|tokenizer| match &question {
-        Question::Encode(text) => Ok(serde_json::to_value(tokenizer.encode(text)?)?),
-        Question::Decode(rows) => {
+        TokenizerRequest::Encode(text) => Ok(serde_json::to_value(tokenizer.encode(text)?)?),
+        TokenizerRequest::Decode(rows) => {
             let texts: Vec<String> = rows.iter().map(|row| tokenizer.decode(row)).collect::<Result<_>>()?;
             Ok(serde_json::to_value(texts)?)
         }

@@ -10,7 +10,7 @@ use crate::checked::CheckedFiles;
 
 /// A prompt as a model takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prompt {
+pub struct TokenizedPrompt {
     /// Its token ids, with those that the checkpoint puts before and behind it.
     pub ids: Vec<u32>,
     /// Where transformers may have other ids.
@@ -33,9 +33,9 @@ impl PromptTokenizer {
         Ok(Self { tokenizer, files })
     }
 
-    pub(crate) fn encode(&self, text: &str) -> Result<Prompt> {
+    pub(crate) fn encode(&self, text: &str) -> Result<TokenizedPrompt> {
         let encoding = self.tokenizer.encode(text, true).map_err(|error| anyhow!("--prompt: {error}"))?;
-        Ok(Prompt { ids: encoding.get_ids().to_vec(), caveat: self.files.caveat(text) })
+        Ok(TokenizedPrompt { ids: encoding.get_ids().to_vec(), caveat: self.files.caveat(text) })
     }
 
     /// The text of tokens, without special ones.

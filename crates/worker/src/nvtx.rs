@@ -114,13 +114,13 @@ type GetExportTable = extern "C" fn(u32) -> *const c_void;
 type Initialize = unsafe extern "C" fn(GetExportTable) -> c_int;
 
 /// A place that a tool writes a function's address to.
-type Slot = AtomicPtr<c_void>;
+type FunctionSlot = AtomicPtr<c_void>;
 
 /// A module's slots by the functions' numbers. Behind the last stands a null, as in NVTX.
-struct Table(Vec<*mut Slot>);
+struct SlotTable(Vec<*mut FunctionSlot>);
 
 /// The tables of this process; a tool may write to them at any time.
-struct Tables([Table; MODULES.len()]);
+struct Tables([SlotTable; MODULES.len()]);
 
 // SAFETY: the pointers are to atomics that are never freed.
 unsafe impl Send for Tables {}
@@ -134,9 +134,9 @@ fn tables() -> &'static Tables {
             let slot = |number| match number {
                 0 => null_mut(),
                 _ if number == functions => null_mut(),
-                _ => Box::into_raw(Box::new(Slot::new(null_mut()))),
+                _ => Box::into_raw(Box::new(FunctionSlot::new(null_mut()))),
             };
-            Table((0..=functions).map(slot).collect())
+            SlotTable((0..=functions).map(slot).collect())
         }))
     })
 }
@@ -145,7 +145,7 @@ fn tables() -> &'static Tables {
 #[repr(C)]
 struct Callbacks {
     size: usize,
-    get_module_function_table: extern "C" fn(c_uint, *mut *const *mut Slot, *mut c_uint) -> c_int,
+    get_module_function_table: extern "C" fn(c_uint, *mut *const *mut FunctionSlot, *mut c_uint) -> c_int,
 }
 
 /// `NvtxExportTableVersionInfo`
@@ -170,7 +170,7 @@ extern "C" fn get_export_table(id: u32) -> *const c_void {
 
 extern "C" fn get_module_function_table(
     module: c_uint,
-    table: *mut *const *mut Slot,
+    table: *mut *const *mut FunctionSlot,
     size: *mut c_uint,
 ) -> c_int {
     let Some(found) = tables().0.get(module as usize).filter(|_| module != 0) else { return 0 };

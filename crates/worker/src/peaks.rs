@@ -42,7 +42,7 @@ pub struct FastestProduct {
 /// # Errors
 /// Fails where there is too little memory, or a thread can't be started.
 pub fn read_bytes_per_second(threads: Option<u32>) -> Result<f64> {
-    Ok(machine::Reader::new(threads)?.bytes_per_second(READ_FOR))
+    Ok(machine::MemoryReader::new(threads)?.bytes_per_second(READ_FOR))
 }
 
 /// Operations a second of the fastest product of two square matrices: [`fastest_product`] without its size.

@@ -14,24 +14,24 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 /// The progress of a request; dropping it ends the reporting.
 pub struct Reporter {
-    shared: Arc<Shared>,
+    shared: Arc<ReporterShared>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct ReporterShared {
+    state: Mutex<ReporterState>,
     wake: Condvar,
     write: Box<dyn Fn(&Progress) + Send + Sync>,
 }
 
-struct State {
+struct ReporterState {
     progress: Progress,
     /// What was written last: it is not written again.
     written: Progress,
     stopped: bool,
 }
 
-impl State {
+impl ReporterState {
     /// What is to be written, if it was not written yet.
     fn take_news(&mut self) -> Option<Progress> {
         (self.progress != self.written).then(|| {
@@ -41,8 +41,8 @@ impl State {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ReporterShared {
+    fn lock(&self) -> MutexGuard<'_, ReporterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,8 +64,8 @@ impl Reporter {
 
     fn new(phase: Phase, write: Box<dyn Fn(&Progress) + Send + Sync>) -> Self {
         let progress = Progress { phase, done: 0, of: 0, last_seconds: None };
-        let state = Mutex::new(State { written: progress.clone(), progress, stopped: false });
-        Self { shared: Arc::new(Shared { state, wake: Condvar::new(), write }), thread: None }
+        let state = Mutex::new(ReporterState { written: progress.clone(), progress, stopped: false });
+        Self { shared: Arc::new(ReporterShared { state, wake: Condvar::new(), write }), thread: None }
     }
 
     /// A phase of `of` steps begins: forwards, or weights of a model.
@@ -102,7 +102,7 @@ impl Reporter {
     }
 }
 
-fn report(shared: &Shared) {
+fn report(shared: &ReporterShared) {
     loop {
         let (mut state, _) = shared
             .wake

@@ -101,18 +101,22 @@ pub fn measure(
 }
 
 /// Seconds of one forward.
-struct Latency {
+struct ForwardSeconds {
     host: f64,
     /// Seconds by the device's own clock, where it has one.
     device: Option<f64>,
 }
 
 /// Forwards by the device's clock, where that is known of all of them.
-fn on_device(latencies: &[Latency]) -> Option<Vec<f64>> {
+fn on_device(latencies: &[ForwardSeconds]) -> Option<Vec<f64>> {
     latencies.iter().map(|latency| latency.device).collect()
 }
 
-fn time_prompts(stand: &mut Stand<'_>, procedure: Procedure, reporter: &Reporter) -> Result<Vec<Latency>> {
+fn time_prompts(
+    stand: &mut Stand<'_>,
+    procedure: Procedure,
+    reporter: &Reporter,
+) -> Result<Vec<ForwardSeconds>> {
     let (mut latencies, mut seconds) = (Vec::new(), Vec::new());
     for run in 0..procedure.warmup_runs + procedure.prompt_runs {
         if run == procedure.warmup_runs {
@@ -222,7 +226,10 @@ fn collective_shares(
 
 /// Seconds of one forward, the device idle before and after it, and all ranks there when it begins. The second mark is inside what the host times, for it
 /// must be in the queue before the host waits; placing it takes a microsecond in which the device works.
-fn time(stand: &mut Stand<'_>, forward: impl FnOnce(&mut dyn Engine) -> Result<()>) -> Result<Latency> {
+fn time(
+    stand: &mut Stand<'_>,
+    forward: impl FnOnce(&mut dyn Engine) -> Result<()>,
+) -> Result<ForwardSeconds> {
     let Stand { engine, clock, world } = stand;
     engine.synchronize()?;
     world.barrier()?;
@@ -232,7 +239,7 @@ fn time(stand: &mut Stand<'_>, forward: impl FnOnce(&mut dyn Engine) -> Result<(
     engine.mark()?;
     engine.synchronize()?;
     let host = seconds_since(start, *clock);
-    Ok(Latency { host, device: engine.device_seconds()?.map(to_the_nanosecond) })
+    Ok(ForwardSeconds { host, device: engine.device_seconds()?.map(to_the_nanosecond) })
 }
 
 /// The device's clock has no more digits: CUDA's events resolve half a microsecond.

@@ -57,7 +57,7 @@ pub(super) const HALVES: Rule = Rule {
 const FIRST_TOKENS: [(Column, u32); 2] = [(Column::First256Latency, 256), (Column::First128Latency, 128)];
 
 /// Prompt + G · token latency, in seconds.
-struct Parts {
+struct WallClockParts {
     /// 0 where it has no figure of its own.
     prompt: Figure,
     token: Figure,
@@ -71,7 +71,7 @@ struct Parts {
     growth: f64,
 }
 
-impl Parts {
+impl WallClockParts {
     fn new(row: &ResultRow<'_>) -> Option<Self> {
         let length = row.generation_length;
         let steps = length.range().map(f64::from);
@@ -119,7 +119,7 @@ impl Parts {
 }
 
 fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::new(row)?);
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, WallClockParts::new(row)?);
     // Many programs count the token that the prefill gives.
     let tokens = (parts.steps[0] - 1.0) * parts.token.least();
     let limit = parts.prompt.least() * (1.0 - NOISE) + tokens * (1.0 - TOKENS_SHORT);
@@ -138,7 +138,7 @@ fn wall_clock_short(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Fin
 }
 
 fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
-    let (wall, parts) = (seconds(row, Column::WallLatency)?, Parts::new(row)?);
+    let (wall, parts) = (seconds(row, Column::WallLatency)?, WallClockParts::new(row)?);
     seconds(row, Column::PromptLatency)?;
     let vocabulary = table.costs.as_ref().map_or(VOCABULARY, crate::costs::Costs::vocabulary);
     let logits = f64::from(row.size.batch_size) * vocabulary * 4.0 / LOGITS_BANDWIDTH;

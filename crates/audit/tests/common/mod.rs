@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
-use audit::{Report, audit};
+use audit::{AuditReport, audit};
 use llama::{LlamaConfig, cost};
 use protocol::Precision;
 use results::hardware::Hardware;
@@ -209,7 +209,7 @@ fn cells(
 static HARDWARE: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
 
 /// What an audit of `tables`, as if they were of one file, finds.
-pub(crate) fn audited(tables: &[PublishedTable]) -> Report {
+pub(crate) fn audited(tables: &[PublishedTable]) -> AuditReport {
     let tables: Vec<_> = tables.iter().map(|table| ResultTable::published("a.md", table)).collect();
     audit(&tables, &HARDWARE)
 }

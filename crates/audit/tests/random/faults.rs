@@ -5,7 +5,7 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use protocol::Precision;
-use results::published::{Cell, PublishedTable};
+use results::published::{PrintedFigure, PublishedTable};
 
 use crate::common::{DEVICES, Engine, Model, Print, Sweep, audited, models, read, table};
 use crate::strategies::{engines, noise, sweep};
@@ -33,12 +33,12 @@ impl Sound {
     }
 
     fn set(&mut self, row: usize, column: usize, value: f64) {
-        self.table.rows[row].cells[column] = Cell::parse(&self.sweep.print.text(value)).unwrap();
+        self.table.rows[row].cells[column] = PrintedFigure::parse(&self.sweep.print.text(value)).unwrap();
     }
 
     fn clear(&mut self, row: usize, columns: &[usize]) {
         for column in columns {
-            self.table.rows[row].cells[*column] = Cell::parse("N/A").unwrap();
+            self.table.rows[row].cells[*column] = PrintedFigure::parse("N/A").unwrap();
         }
     }
 

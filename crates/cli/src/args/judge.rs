@@ -38,12 +38,12 @@ pub(crate) struct JudgeArgs {
     ///
     /// The default is 3. pass: exit with 0 if nothing regressed, unless drift hides a regression. fail: exit with 1.
     #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
-    pub(crate) inconclusive: Option<Outcome>,
+    pub(crate) inconclusive: Option<InconclusiveExit>,
     /// Exit code for "provisional" [default: pass].
     ///
     /// pass: exit with 0 if nothing regressed. fail: exit with 1.
     #[arg(long, value_name = "pass|fail", hide_possible_values = true, help_heading = COMPARISON)]
-    pub(crate) provisional: Option<Outcome>,
+    pub(crate) provisional: Option<InconclusiveExit>,
     /// Format of the result.
     ///
     /// terminal, markdown, csv or json; a comparison also junit or github, and several formats, each with =FILE into a file. The default is
@@ -84,8 +84,8 @@ impl JudgeArgs {
             let share = format!("{}%", (share * 1e8).round() / 1e6);
             ["--threshold".into(), metric.map_or_else(|| share.clone(), |metric| format!("{metric}={share}"))]
         };
-        let outcome = |flag: &str, outcome: Option<Outcome>| {
-            let word = |outcome| if outcome == Outcome::Pass { "pass" } else { "fail" };
+        let outcome = |flag: &str, outcome: Option<InconclusiveExit>| {
+            let word = |outcome| if outcome == InconclusiveExit::Pass { "pass" } else { "fail" };
             outcome.map(|outcome| [flag.to_owned(), word(outcome).to_owned()])
         };
         let formats = self.outputs.iter().map(|Output { format, file }| {
@@ -120,7 +120,7 @@ impl JudgeArgs {
 
 /// The exit code of a verdict that is not definite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Outcome {
+pub(crate) enum InconclusiveExit {
     Pass,
     Fail,
 }

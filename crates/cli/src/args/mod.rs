@@ -22,7 +22,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 pub(crate) use check_worker::CheckWorkerArgs;
 pub(crate) use errors::message;
 pub(crate) use help::{command, parse};
-pub(crate) use judge::{JudgeArgs, Outcome, Output, OutputFormat};
+pub(crate) use judge::{InconclusiveExit, JudgeArgs, Output, OutputFormat};
 pub(crate) use lists::join_lists;
 pub(crate) use measure::{MeasureArgs, read_engines};
 pub(crate) use output::{ColorWhen, ResultArgs, ResultFormat};

@@ -14,7 +14,7 @@ use crate::args::DoctorArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{emphasize, wrap};
 use crate::printer;
-use crate::rendered::{Rendered, Sheet};
+use crate::rendered::{Rendered, TextTable};
 use crate::slow_steps::SlowSteps;
 
 type Greeting = (String, Result<Hello, String>);
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitStatus> {
 }
 
 /// A line per engine: whether it can use each device, and its libraries. A reason stands once, below; the table has its number.
-fn states(greetings: &[Greeting]) -> (Sheet, IndexSet<String>) {
+fn states(greetings: &[Greeting]) -> (TextTable, IndexSet<String>) {
     let devices: IndexSet<&str> = devices(greetings);
     let mut reasons = IndexSet::new();
     let mut state = |why: Option<&str>| match why {
@@ -55,7 +55,7 @@ fn states(greetings: &[Greeting]) -> (Sheet, IndexSet<String>) {
         Some(why) => format!("no [{}]", reasons.insert_full(one_line(why)).0 + 1),
     };
     let columns = ["engine"].into_iter().chain(devices.iter().copied()).chain(["libraries"]);
-    let mut table = Sheet::new(&columns.collect::<Vec<_>>());
+    let mut table = TextTable::new(&columns.collect::<Vec<_>>());
     for (engine, greeting) in greetings {
         let mut row = vec![engine.clone()];
         match greeting {
@@ -91,7 +91,7 @@ fn libraries(hello: &Hello) -> String {
     hello.libraries.iter().map(library_name).collect::<Vec<_>>().join(", ")
 }
 
-fn terminal(greetings: &[Greeting], table: &Sheet, reasons: &IndexSet<String>) -> String {
+fn terminal(greetings: &[Greeting], table: &TextTable, reasons: &IndexSet<String>) -> String {
     let mut text = emphasize(&table.to_terminal(), &["usable"], &["no ["]);
     let width = printer::screen_width().map_or(100, usize::from).clamp(40, 110);
     for (index, why) in reasons.iter().enumerate() {
@@ -115,7 +115,7 @@ fn terminal(greetings: &[Greeting], table: &Sheet, reasons: &IndexSet<String>) -
     text
 }
 
-fn markdown(table: &Sheet, reasons: &IndexSet<String>) -> String {
+fn markdown(table: &TextTable, reasons: &IndexSet<String>) -> String {
     let mut text = table.to_markdown();
     for (index, why) in reasons.iter().enumerate() {
         let _ = writeln!(
@@ -130,7 +130,7 @@ fn markdown(table: &Sheet, reasons: &IndexSet<String>) -> String {
 }
 
 fn csv(greetings: &[Greeting]) -> String {
-    let mut table = Sheet::new(&["engine", "device", "usable", "reason", "libraries"]);
+    let mut table = TextTable::new(&["engine", "device", "usable", "reason", "libraries"]);
     for (engine, greeting) in greetings {
         let mut push = |device: &str, why: Option<&str>, libraries: String| {
             let usable = why.is_none().to_string();

@@ -13,7 +13,7 @@ use crate::args::GenerateArgs;
 use crate::commands::worker_error;
 use crate::exit_status::ExitStatus;
 use crate::printer;
-use crate::rendered::{Rendered, Sheet, markdown_block};
+use crate::rendered::{Rendered, TextTable, markdown_block};
 use crate::sources::note;
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
         tokens.iter().map(|row| row.iter().map(u32::to_string).collect::<Vec<_>>().join(",")).collect();
     let texts = tokenizer.map(|dir| tokenizer::decode(dir, tokens, give_up)).transpose()?;
     let text = texts.as_ref().unwrap_or(&ids).join("\n") + "\n";
-    let mut table = Sheet::new(&["row", "tokens", "text"]);
+    let mut table = TextTable::new(&["row", "tokens", "text"]);
     for (row, ids) in ids.iter().enumerate() {
         let text = texts.as_ref().and_then(|texts| texts.get(row)).cloned().unwrap_or_default();
         table.rows.push(vec![row.to_string(), ids.replace(',', " "), text]);

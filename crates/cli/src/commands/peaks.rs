@@ -15,7 +15,7 @@ use crate::args::PeaksArgs;
 use crate::exit_status::ExitStatus;
 use crate::format::{at_clock, rate};
 use crate::printer;
-use crate::rendered::{Rendered, Sheet, markdown_list};
+use crate::rendered::{Rendered, TextTable, markdown_list};
 use crate::session::waiting_for_idle;
 use crate::slow_steps::SlowSteps;
 
@@ -24,7 +24,7 @@ const DEFAULT: [&str; 2] = ["onnxruntime", "pytorch-eager"];
 
 const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
 
-type Answer<'a> = (&'a str, Result<MeasuredReach, String>);
+type EngineReach<'a> = (&'a str, Result<MeasuredReach, String>);
 
 pub(crate) fn run(args: &PeaksArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;
@@ -94,11 +94,11 @@ struct Quantity {
     each: Vec<Option<f64>>,
 }
 
-fn reached<'a>(answers: &'a [Answer<'_>]) -> impl Iterator<Item = (&'a str, &'a Reached)> {
+fn reached<'a>(answers: &'a [EngineReach<'_>]) -> impl Iterator<Item = (&'a str, &'a Reached)> {
     answers.iter().filter_map(|(engine, answer)| Some((*engine, &answer.as_ref().ok()?.reached)))
 }
 
-fn quantities(best: &MeasuredPeaks, answers: &[Answer<'_>], precisions: &[Precision]) -> Vec<Quantity> {
+fn quantities(best: &MeasuredPeaks, answers: &[EngineReach<'_>], precisions: &[Precision]) -> Vec<Quantity> {
     let quantity = |name: String, unit, best, each: &dyn Fn(&Reached) -> Option<f64>| Quantity {
         name,
         unit,
@@ -123,12 +123,12 @@ fn quantities(best: &MeasuredPeaks, answers: &[Answer<'_>], precisions: &[Precis
 
 fn table(
     title: &str,
-    answers: &[Answer<'_>],
+    answers: &[EngineReach<'_>],
     quantities: &[Quantity],
     format: &dyn Fn(Option<f64>, &str) -> String,
-) -> Sheet {
+) -> TextTable {
     let engines = reached(answers).map(|(engine, _)| engine);
-    let mut table = Sheet::new(&[title, "best"].into_iter().chain(engines).collect::<Vec<_>>());
+    let mut table = TextTable::new(&[title, "best"].into_iter().chain(engines).collect::<Vec<_>>());
     for Quantity { name, unit, best, each } in quantities {
         let figures = std::iter::once(best).chain(each);
         let cells = figures.map(|value| format(*value, unit));
@@ -137,7 +137,7 @@ fn table(
     table
 }
 
-fn notes(best: &MeasuredPeaks, answers: &[Answer<'_>]) -> Vec<String> {
+fn notes(best: &MeasuredPeaks, answers: &[EngineReach<'_>]) -> Vec<String> {
     let mut all = Vec::new();
     for (engine, answer) in answers {
         match answer {

@@ -18,7 +18,7 @@ const COLUMNS: &str = "\
 pub(crate) fn run(args: &RatiosArgs) -> Result<ExitStatus> {
     folders::check(&[&args.run])?;
     let sources = sources::read(&[&args.run], &args.read)?;
-    let ratios = Ratios::of(&Subject::new(&sources[0])?, &args.engine, &args.others)?;
+    let ratios = Ratios::compare(&Subject::new(&sources[0])?, &args.engine, &args.others)?;
     let out = args.result.out.as_deref();
     let text = match table_format(args.result.format.given(), out) {
         ResultFormat::Terminal => ratios.to_terminal(screen_width()),

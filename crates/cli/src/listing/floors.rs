@@ -49,7 +49,7 @@ pub(super) fn of_ranks(sweep: &Sweep, width: Option<u16>) -> String {
     for cell in plan(sweep) {
         let Cell { model, batch_size, prompt_length, .. } = cell;
         let lengths = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
-        let work = |ranks| Work::of(&model.config, setup.precision, ranks, lengths);
+        let work = |ranks| Work::new(&model.config, setup.precision, ranks, lengths);
         let work_here = if is_alone {
             Work::of_first_rank(&model.config, setup.precision, ranks, lengths)
         } else {

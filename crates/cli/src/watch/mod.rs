@@ -10,21 +10,21 @@ use std::time::Instant;
 use harness::{Event, Session};
 
 use crate::printer;
-use crate::progress::Progress;
-use state::State;
+use crate::progress::ProgressDisplay;
+use state::WatchState;
 use terminal::Painter;
 
 /// Shows a sweep's events.
 pub(crate) enum Shown {
     /// Prints lines.
-    Lines(Box<Progress>),
+    Lines(Box<ProgressDisplay>),
     /// Draws the picture.
     Picture(Picture),
 }
 
 /// The picture, which a thread of its own draws.
 pub(crate) struct Picture {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<WatchState>>,
     started: Instant,
     painter: Option<Painter>,
 }
@@ -32,11 +32,11 @@ pub(crate) struct Picture {
 impl Shown {
     /// Chooses the picture if `--watch` is given and there is a terminal.
     pub(crate) fn new(session: &Session, watch: bool) -> Self {
-        let lines = || Self::Lines(Box::new(Progress::new(session)));
+        let lines = || Self::Lines(Box::new(ProgressDisplay::new(session)));
         if !watch || !terminal::is_there() {
             return lines();
         }
-        let state = Arc::new(Mutex::new(State::new(session.sweep(), session.folders().len())));
+        let state = Arc::new(Mutex::new(WatchState::new(session.sweep(), session.folders().len())));
         let started = Instant::now();
         match Painter::start(Arc::clone(&state), started, session.gpu().cloned()) {
             Ok(painter) => Self::Picture(Picture { state, started, painter: Some(painter) }),

@@ -33,7 +33,7 @@ pub(super) struct Slot {
 }
 
 /// Everything that the picture shows.
-pub(super) struct State {
+pub(super) struct WatchState {
     pub(super) dirs: String,
     pub(super) slots: Vec<Slot>,
     eta: Eta,
@@ -53,7 +53,7 @@ pub(super) struct State {
     sides: usize,
 }
 
-impl State {
+impl WatchState {
     pub(super) fn new(sweep: &Sweep, sides: usize) -> Self {
         let cells = interleaved(sweep, sides);
         let slots = cells.iter().map(|(side, cell)| Slot {

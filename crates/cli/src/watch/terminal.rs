@@ -16,7 +16,7 @@ use ratatui::crossterm::{cursor, execute};
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use super::state::State;
+use super::state::WatchState;
 use super::view;
 
 /// Time between two pictures.
@@ -47,7 +47,7 @@ pub(super) struct Painter {
 impl Painter {
     /// Starts to draw on the terminal.
     pub(super) fn start(
-        state: Arc<Mutex<State>>,
+        state: Arc<Mutex<WatchState>>,
         started: Instant,
         gpu: Option<GpuWatch>,
     ) -> io::Result<Self> {
@@ -79,13 +79,13 @@ impl Drop for Painter {
 }
 
 /// Locks the state, also after a panic of a thread that changed it.
-pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock(state: &Mutex<WatchState>) -> MutexGuard<'_, WatchState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn paint(
     mut terminal: Terminal<CrosstermBackend<Stderr>>,
-    state: &Mutex<State>,
+    state: &Mutex<WatchState>,
     started: Instant,
     gpu: Option<&GpuWatch>,
     stopped: &Receiver<()>,
@@ -137,7 +137,7 @@ fn asks_to_stop(key: &KeyEvent) -> bool {
         }
 }
 
-fn stop(state: &mut State) {
+fn stop(state: &mut WatchState) {
     if state.is_stopping {
         give_back();
         // Like a second Ctrl-C. Workers end with this process.

@@ -11,7 +11,7 @@ use protocol::{
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::state::State;
+use super::state::WatchState;
 use super::view;
 
 fn sweep(replicates: u32) -> Sweep {
@@ -24,7 +24,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn picture(state: &State, now: u64, width: u16, height: u16) -> String {
+fn picture(state: &WatchState, now: u64, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| view::draw(frame, state, seconds(now))).unwrap();
     terminal.backend().to_string()
@@ -71,7 +71,7 @@ fn ended(sweep: &Sweep, index: usize, failure: Option<FailureKind>) -> Measureme
     }
 }
 
-fn measure(state: &mut State, sweep: &Sweep, index: usize, failure: Option<FailureKind>, at: u64) {
+fn measure(state: &mut WatchState, sweep: &Sweep, index: usize, failure: Option<FailureKind>, at: u64) {
     let (side, cell) = interleaved(sweep, 1)[index];
     state.hear(&Event::CellStarted { cell, index, side }, seconds(at));
     let measurement = ended(sweep, index, failure);
@@ -81,7 +81,7 @@ fn measure(state: &mut State, sweep: &Sweep, index: usize, failure: Option<Failu
 #[test]
 fn a_sweep_in_its_middle() {
     let sweep = sweep(1);
-    let mut state = State::new(&sweep, 1);
+    let mut state = WatchState::new(&sweep, 1);
     let dirs = [Path::new("runs/quick")];
     state.hear(&Event::Opened { dirs: &dirs, cells: 18, done: 0 }, seconds(0));
     for index in 0..7 {
@@ -108,7 +108,7 @@ fn a_sweep_in_its_middle() {
 #[test]
 fn a_resumed_sweep_with_replicates_while_it_stops() {
     let sweep = sweep(3);
-    let mut state = State::new(&sweep, 1);
+    let mut state = WatchState::new(&sweep, 1);
     // The first 20 were measured earlier.
     measure(&mut state, &sweep, 20, None, 0);
     state.is_stopping = true;
@@ -119,7 +119,7 @@ fn a_resumed_sweep_with_replicates_while_it_stops() {
 #[test]
 fn the_smallest_terminal_is_drawn_on() {
     let sweep = sweep(1);
-    let mut state = State::new(&sweep, 1);
+    let mut state = WatchState::new(&sweep, 1);
     measure(&mut state, &sweep, 0, None, 0);
     for (width, height) in [(1, 1), (10, 3), (40, 8), (300, 100)] {
         picture(&state, 0, width, height);

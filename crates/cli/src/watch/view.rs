@@ -9,13 +9,13 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline};
 
-use super::state::{Slot, Standing, State};
+use super::state::{Slot, Standing, WatchState};
 use crate::eta::share;
 use crate::format::{clock, duration};
 use crate::words::fold;
 
 /// Draws the state, so long after the start.
-pub(super) fn draw(frame: &mut Frame<'_>, state: &State, now: Duration) {
+pub(super) fn draw(frame: &mut Frame<'_>, state: &WatchState, now: Duration) {
     let grid = grids(state, frame.area().width);
     let gpu_height = if state.gpu.is_empty() { 0 } else { 4 };
     let height = frame.area().height;
@@ -73,7 +73,7 @@ fn two_sides<'a>(left: &str, right: &str, width: u16) -> Line<'a> {
     ])
 }
 
-fn draw_current(frame: &mut Frame<'_>, state: &State, area: Rect) {
+fn draw_current(frame: &mut Frame<'_>, state: &WatchState, area: Rect) {
     let words = match &state.progress {
         None => state.current.clone(),
         Some(progress) if progress.phase == Phase::Load => format!("{}  loading", state.current),
@@ -97,7 +97,7 @@ fn draw_current(frame: &mut Frame<'_>, state: &State, area: Rect) {
     frame.render_widget(gauge, area);
 }
 
-fn draw_tokens(frame: &mut Frame<'_>, state: &State, area: Rect) {
+fn draw_tokens(frame: &mut Frame<'_>, state: &WatchState, area: Rect) {
     let all = || state.tokens.iter().copied();
     let (least, largest) =
         all().fold((f64::INFINITY, 0.0_f64), |(least, largest), one| (least.min(one), largest.max(one)));
@@ -127,7 +127,7 @@ fn binned(all: &[f64], room: usize) -> Vec<f64> {
     all.chunks(step).map(|some| some.iter().copied().fold(0.0, f64::max)).collect()
 }
 
-fn draw_gpu(frame: &mut Frame<'_>, state: &State, area: Rect) {
+fn draw_gpu(frame: &mut Frame<'_>, state: &WatchState, area: Rect) {
     let (power, clock) = state.gpu.back().copied().unwrap_or_default();
     let word = |number: Option<String>, unit: &str| {
         number.map_or_else(|| "N/A".into(), |number| format!("{number} {unit}"))
@@ -148,7 +148,7 @@ fn draw_gpu(frame: &mut Frame<'_>, state: &State, area: Rect) {
 }
 
 /// Draws a grid for each model, engine and side, next to each other as far as they fit.
-fn grids<'a>(state: &State, width: u16) -> Vec<Line<'a>> {
+fn grids<'a>(state: &WatchState, width: u16) -> Vec<Line<'a>> {
     let mut names: Vec<&str> = Vec::new();
     for slot in &state.slots {
         if !names.contains(&slot.grid.as_str()) {
@@ -175,10 +175,10 @@ fn grids<'a>(state: &State, width: u16) -> Vec<Line<'a>> {
     lines
 }
 
-fn one_grid<'a>(state: &State, name: &str) -> Vec<Line<'a>> {
-    let its: Vec<&Slot> = state.slots.iter().filter(|slot| slot.grid == name).collect();
+fn one_grid<'a>(state: &WatchState, name: &str) -> Vec<Line<'a>> {
+    let slots: Vec<&Slot> = state.slots.iter().filter(|slot| slot.grid == name).collect();
     let sizes = |of: fn(&Slot) -> u32| {
-        let mut sizes: Vec<u32> = its.iter().map(|slot| of(slot)).collect();
+        let mut sizes: Vec<u32> = slots.iter().map(|slot| of(slot)).collect();
         sizes.sort_unstable();
         sizes.dedup();
         sizes
@@ -190,7 +190,7 @@ fn one_grid<'a>(state: &State, name: &str) -> Vec<Line<'a>> {
     for batch in sizes(|slot| slot.batch_size) {
         let mut spans = vec![Span::raw(format!("{batch:>5} "))];
         for prompt in &prompts {
-            let cell: Vec<Standing> = its
+            let cell: Vec<Standing> = slots
                 .iter()
                 .filter(|slot| (slot.batch_size, slot.prompt_length) == (batch, *prompt))
                 .map(|slot| slot.standing)

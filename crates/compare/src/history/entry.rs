@@ -66,7 +66,7 @@ impl Entry {
     ///
     /// # Errors
     /// Where the subject is no run.
-    pub fn of(subject: &Subject<'_>, revision: Option<&str>) -> Result<Self, Refused> {
+    pub fn from_subject(subject: &Subject<'_>, revision: Option<&str>) -> Result<Self, Refused> {
         let Some(run) = &subject.run else {
             return Err(Refused(format!("{}: not a run's folder", subject.name)));
         };

@@ -8,14 +8,14 @@ use results::{Heading, Metric};
 use super::Entry;
 
 /// A metric of a cell: engine, metric, batch size and prompt length.
-type Measured<'a> = (&'a str, Metric, u32, u32);
+type CellMetric<'a> = (&'a str, Metric, u32, u32);
 
 /// Runs that make one series.
 pub(super) struct RunGroup<'a> {
     pub(super) heading: &'a str,
     pub(super) members: Vec<&'a Entry>,
     /// The cells that all of them measured; never empty.
-    shared: BTreeSet<Measured<'a>>,
+    shared: BTreeSet<CellMetric<'a>>,
 }
 
 /// Groups entries that are in the order of time; those that measured nothing are in none.
@@ -24,7 +24,7 @@ pub(super) fn groups(entries: &[Entry]) -> Vec<RunGroup<'_>> {
     for entry in entries {
         for table in entry.tables() {
             let heading = table.heading.as_str();
-            let measured: BTreeSet<Measured<'_>> = measured(entry, heading).collect();
+            let measured: BTreeSet<CellMetric<'_>> = measured(entry, heading).collect();
             let is_of = |group: &&mut RunGroup<'_>| {
                 let first = group.members[0];
                 group.heading == heading
@@ -42,7 +42,7 @@ pub(super) fn groups(entries: &[Entry]) -> Vec<RunGroup<'_>> {
     groups
 }
 
-fn measured<'a>(entry: &'a Entry, heading: &'a str) -> impl Iterator<Item = Measured<'a>> {
+fn measured<'a>(entry: &'a Entry, heading: &'a str) -> impl Iterator<Item = CellMetric<'a>> {
     let cells =
         entry.tables().iter().filter(move |table| table.heading == heading).flat_map(|table| &table.cells);
     cells.flat_map(|cell| {

@@ -60,15 +60,15 @@ pub struct History {
     differences: Vec<(String, Vec<String>)>,
 }
 
-type Size = (u32, u32);
+type BatchAndLength = (u32, u32);
 
 /// Each run's replicates by engine, metric and size; `None` for a run without the cell.
-type Cells<'a> = BTreeMap<(&'a str, Metric, Size), Vec<Option<Replicates>>>;
+type ReplicatesByCell<'a> = BTreeMap<(&'a str, Metric, BatchAndLength), Vec<Option<Replicates>>>;
 
 impl History {
     /// Makes series of entries in any order; runs of the same second keep theirs. A change of level counts from `threshold`, a share
     /// such as 0.05.
-    pub fn of(mut entries: Vec<Entry>, threshold: f64) -> Self {
+    pub fn from_entries(mut entries: Vec<Entry>, threshold: f64) -> Self {
         entries.sort_by(|a, b| a.started.cmp(&b.started));
         let groups = groups(&entries);
         let series =
@@ -213,7 +213,7 @@ fn runs(count: usize) -> String {
 
 fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series> {
     let RunGroup { heading, members, .. } = group;
-    let mut cells: Cells<'_> = BTreeMap::new();
+    let mut cells: ReplicatesByCell<'_> = BTreeMap::new();
     for (run, entry) in members.iter().enumerate() {
         let tables = entry.tables().iter().filter(|table| table.heading == *heading);
         for cell in tables.flat_map(|table| &table.cells) {
@@ -252,7 +252,10 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
 }
 
 /// The geometric mean of each engine over the cells that every run has.
-fn means<'a>(cells: &Cells<'a>, runs: usize) -> BTreeMap<(Metric, &'a str), Vec<(usize, Replicates)>> {
+fn means<'a>(
+    cells: &ReplicatesByCell<'a>,
+    runs: usize,
+) -> BTreeMap<(Metric, &'a str), Vec<(usize, Replicates)>> {
     let mut whole: BTreeMap<(Metric, &str), Vec<Vec<&Replicates>>> = BTreeMap::new();
     for (&(engine, metric, _), of_runs) in cells {
         if let Some(of_runs) = of_runs.iter().map(Option::as_ref).collect() {

@@ -49,7 +49,7 @@ impl RunSpread {
 
     /// The variance of the logarithm of a run's figure, within levels, and its degrees of freedom. The figure is that of a cell, or the mean of
     /// several, in means or medians over the replicates. `None` for fewer than five runs of one level.
-    pub(crate) fn of(
+    pub(crate) fn log_variance(
         &self,
         heading: &str,
         engine: &str,

@@ -8,7 +8,7 @@ use stats::Verdict;
 use crate::format;
 use crate::statement::{Statement, headings};
 use crate::{Counts, Report, Section};
-use page::{Block, LIMIT, Page};
+use page::{Block, LIMIT, MarkdownPage};
 
 /// The first line, by which a comment written before is found again.
 pub const MARKER: &str = "<!-- llama2-bench:compare -->";
@@ -22,7 +22,7 @@ const LONGEST: usize = 400;
 /// What changed, then what is not known, then every table; never longer than the 65,536 characters of GitHub's comments.
 pub fn write(report: &Report) -> String {
     let [baseline, candidate] = [&report.baseline, &report.candidate].map(|name| escape(name));
-    let mut page = Page::new(format!(
+    let mut page = MarkdownPage::new(format!(
         "{MARKER}\n## llama2-bench: {baseline} → {candidate}\n\n{}.\n",
         sentence(&report.counts())
     ));
@@ -81,7 +81,11 @@ fn sentence(counts: &Counts) -> String {
 fn summary(heading: &str, section: &Section) -> String {
     let verdicts = section.cells.iter().chain(&section.means).map(|line| line.verdict);
     let threshold = format::threshold(section.threshold);
-    format!("{heading}: {}, threshold {threshold}: {}", section.metric.title(), Counts::of(verdicts))
+    format!(
+        "{heading}: {}, threshold {threshold}: {}",
+        section.metric.title(),
+        Counts::from_verdicts(verdicts)
+    )
 }
 
 fn list(before: &str, texts: impl Iterator<Item = String>) -> Block {

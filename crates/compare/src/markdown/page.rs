@@ -21,13 +21,13 @@ pub(super) struct Block {
 }
 
 /// The text so far, and what it has no room for.
-pub(super) struct Page {
+pub(super) struct MarkdownPage {
     text: String,
     tables_left_out: usize,
     rows_left_out: usize,
 }
 
-impl Page {
+impl MarkdownPage {
     pub(super) fn new(text: String) -> Self {
         Self { text, tables_left_out: 0, rows_left_out: 0 }
     }

@@ -29,7 +29,7 @@ pub(crate) enum Moment {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
-    kind: Kind,
+    kind: FaultKind,
     phase: Moment,
     /// Only cells of at least this batch size.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub(crate) struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum FaultKind {
     /// The engine reports that memory ran out, in C++'s words.
     OutOfMemory,
     /// The same in CUDA's words.
@@ -103,59 +103,59 @@ impl Fault {
         pipe: &OwnedFd,
     ) -> Result<()> {
         let met = batch_size >= self.min_batch_size && prompt_length >= self.min_prompt_length;
-        if moment != self.phase || !met || self.rank.is_some_and(|its| its != rank) {
+        if moment != self.phase || !met || self.rank.is_some_and(|faulty_rank| faulty_rank != rank) {
             return Ok(());
         }
         let write = |bytes: &[u8]| -> Result<()> {
             Ok(File::from(pipe.as_fd().try_clone_to_owned()?).write_all(bytes)?)
         };
         match self.kind {
-            Kind::OutOfMemory => bail!("std::bad_alloc"),
-            Kind::CudaOutOfMemory => bail!("CUDA out of memory. Tried to allocate 2.00 GiB."),
-            Kind::Allocation => {
+            FaultKind::OutOfMemory => bail!("std::bad_alloc"),
+            FaultKind::CudaOutOfMemory => bail!("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            FaultKind::Allocation => {
                 let layout = std::alloc::Layout::from_size_align(1 << 46, 1)?;
                 std::alloc::handle_alloc_error(layout)
             }
-            Kind::Error => bail!("scripted error\nwith a second line\n   at a backtrace"),
-            Kind::Panic => panic!("scripted panic"),
-            Kind::Abort => std::process::abort(),
-            Kind::Segfault => {
+            FaultKind::Error => bail!("scripted error\nwith a second line\n   at a backtrace"),
+            FaultKind::Panic => panic!("scripted panic"),
+            FaultKind::Abort => std::process::abort(),
+            FaultKind::Segfault => {
                 let _ = io::stderr().write_all(b"about to touch address 0\n");
                 // SAFETY: none: this is the fault. Address 0 is never mapped.
                 unsafe { std::ptr::null_mut::<u8>().write_volatile(1) };
             }
-            Kind::Kill => {
+            FaultKind::Kill => {
                 // SAFETY: a plain call on this process.
                 unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             }
-            Kind::Exit => std::process::exit(3),
-            Kind::ExitZero => std::process::exit(0),
-            Kind::Hang => hang(),
-            Kind::HangDeaf => {
+            FaultKind::Exit => std::process::exit(3),
+            FaultKind::ExitZero => std::process::exit(0),
+            FaultKind::Hang => hang(),
+            FaultKind::HangDeaf => {
                 for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
                     // SAFETY: no handler is installed.
                     unsafe { libc::signal(signal, libc::SIG_IGN) };
                 }
                 hang();
             }
-            Kind::HangWithChildren => {
+            FaultKind::HangWithChildren => {
                 sleeper(false)?;
                 sleeper(true)?;
                 hang();
             }
-            Kind::Truncated => {
+            FaultKind::Truncated => {
                 write(b"{\"reply\":\"measured\",\"prompt_sec")?;
                 std::process::exit(0);
             }
-            Kind::WrongSchema => write(b"{\"reply\":\"measured\",\"latency_ms\":[1,2,3]}\n")?,
-            Kind::LongLine => write(&vec![b'1'; 100_000_000])?,
-            Kind::StrayText => write(b"Downloading: 100%\n")?,
-            Kind::Stdout => println!("a word on stdout"),
-            Kind::ClosedPipe => {
+            FaultKind::WrongSchema => write(b"{\"reply\":\"measured\",\"latency_ms\":[1,2,3]}\n")?,
+            FaultKind::LongLine => write(&vec![b'1'; 100_000_000])?,
+            FaultKind::StrayText => write(b"Downloading: 100%\n")?,
+            FaultKind::Stdout => println!("a word on stdout"),
+            FaultKind::ClosedPipe => {
                 close_all_like(pipe)?;
                 hang();
             }
-            Kind::Orphan => sleeper(true)?,
+            FaultKind::Orphan => sleeper(true)?,
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ fn close_all_like(pipe: &OwnedFd) -> Result<()> {
     let target = link(&pipe.as_raw_fd().to_string())?;
     for entry in fs::read_dir("/proc/self/fd")?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if link(&name).is_ok_and(|its| its == target) {
+        if link(&name).is_ok_and(|file| file == target) {
             // SAFETY: this is the fault: the descriptor's owner finds it closed.
             unsafe { libc::close(name.parse()?) };
         }

@@ -7,12 +7,12 @@ use llama::Weights;
 use protocol::{Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
 use worker::{Engine, Prompt, Reporter, unknown_options};
 
-use crate::model::{Cache, Model};
+use crate::model::{Cache, ReferenceModel};
 
-/// Runs [`Model`] over a batch, one row after the other.
+/// Runs [`ReferenceModel`] over a batch, one row after the other.
 #[derive(Default)]
 pub(crate) struct Reference {
-    model: Option<Model>,
+    model: Option<ReferenceModel>,
     prompt: Option<Prompt>,
     caches: Vec<Cache>,
     /// Each row's last logits.
@@ -22,7 +22,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    fn model(&self) -> Result<&Model> {
+    fn model(&self) -> Result<&ReferenceModel> {
         self.model.as_ref().context("no model is loaded")
     }
 
@@ -54,7 +54,7 @@ impl Engine for Reference {
         unknown_options(&request.options, &[])?;
         let weights = Weights::open(&request.model)?;
         let weights_bytes = llama::cost::weights_bytes(weights.config(), protocol::Precision::Fp32);
-        self.model = Some(Model::new(&weights, request.precision));
+        self.model = Some(ReferenceModel::new(&weights, request.precision));
         Ok(Loaded { weights_bytes, notes: vec!["plain Rust in double precision".into()] })
     }
 

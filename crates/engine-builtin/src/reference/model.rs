@@ -6,7 +6,7 @@ use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, Weights}
 use protocol::Precision;
 
 /// A model: HF's weights, widened from single precision.
-pub(crate) struct Model {
+pub(crate) struct ReferenceModel {
     pub(crate) config: LlamaConfig,
     /// Radians a position, for each pair of a head's elements.
     inv_freq: Vec<f32>,
@@ -31,7 +31,7 @@ impl Cache {
     }
 }
 
-impl Model {
+impl ReferenceModel {
     /// Takes the weights as `precision` rounds them.
     pub(crate) fn new(weights: &Weights, precision: Precision) -> Self {
         let specs = weights.specs().into_iter();

@@ -5,14 +5,14 @@
 //! then the number of attended tokens before it, as transformers' `generate` counts. The cache of a row has its attended tokens
 //! first, too: a later forward appends to them, whatever the columns of its mask.
 
-use super::{Graph, SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
+use super::{GraphBuilder, SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
 use crate::onnx::{AttributeProto, DataType, ONNX};
 
 const MASK: &str = "attention_mask";
 /// Where in its row a new token is computed, int64 `[batch, sequence]`.
 const PLACES: &str = "input_ids.places";
 
-impl Graph<'_> {
+impl GraphBuilder<'_> {
     /// Computes `seqlens_k` and `total_sequence_length` from the mask, and [`PLACES`] from its last columns, the new tokens'.
     pub(super) fn read_mask(&mut self) {
         let one = self.int64_vector("one", &[1]);
@@ -79,7 +79,7 @@ mod tests {
     use crate::fused::Fused;
     use crate::graph::{Interface, llama};
     use crate::initializers::{Initializers, Lifetime};
-    use crate::library::Library;
+    use crate::library::OnnxRuntimeLibrary;
 
     const LAYERS: usize = 2;
     const VOCAB_SIZE: usize = 32;
@@ -95,7 +95,7 @@ mod tests {
         let initializers = Initializers::new(&weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
         let mut model = llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
         initializers.place(&mut model);
-        let builder = Session::builder(&Library::load().unwrap().environment).unwrap();
+        let builder = Session::builder(&OnnxRuntimeLibrary::load().unwrap().environment).unwrap();
         // SAFETY: the session copies the weights, which are made, and is made before they go.
         let mut builder = unsafe { initializers.add_to(builder, Lifetime::Copied) }.unwrap();
         builder.commit_from_memory(&model.encode_to_vec()).unwrap()

@@ -8,29 +8,27 @@ use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 
 use crate::error::{Result, TorchError};
-use crate::shim::{c_string, check};
+use crate::shim::{CTensor, c_string, check};
 
-/// A C++ `at::Tensor`.
-type CTensor = c_void;
-/// A C++ `Graph`.
-type CGraph = c_void;
+/// A C++ `Graph` of `aoti_graph.cpp`.
+type CAotiGraph = c_void;
 
 unsafe extern "C" {
     fn aoti_open(
         path: *const c_char,
         name: *const c_char,
         device: c_int,
-        graph: *mut *mut CGraph,
+        graph: *mut *mut CAotiGraph,
     ) -> *mut c_char;
-    fn aoti_free(graph: *mut CGraph);
+    fn aoti_free(graph: *mut CAotiGraph);
     fn aoti_set_weights(
-        graph: *mut CGraph,
+        graph: *mut CAotiGraph,
         names: *const *const c_char,
         tensors: *const *const CTensor,
         count: usize,
     ) -> *mut c_char;
     fn aoti_run(
-        graph: *mut CGraph,
+        graph: *mut CAotiGraph,
         inputs: *const *const CTensor,
         count: usize,
         output: *mut *mut CTensor,
@@ -38,9 +36,9 @@ unsafe extern "C" {
 }
 
 /// One of the graphs of a package, with its weights.
-pub(crate) struct Graph(NonNull<CGraph>);
+pub(crate) struct AotiGraph(NonNull<CAotiGraph>);
 
-impl Graph {
+impl AotiGraph {
     /// Opens the graph `name` of the package at `path`. `weights` are used where they are.
     pub(crate) fn open(
         path: &Path,
@@ -81,7 +79,7 @@ impl Graph {
     }
 }
 
-impl Drop for Graph {
+impl Drop for AotiGraph {
     fn drop(&mut self) {
         // SAFETY: the graph is alive and owned here alone.
         unsafe { aoti_free(self.0.as_ptr()) }

@@ -14,18 +14,18 @@ use crate::model::CausalLm;
 use crate::onednn::PackedWeight;
 use crate::options::LinearKind;
 use crate::weights::WeightTensors;
-use graph::Graph;
+use graph::AotiGraph;
 
-pub(crate) use store::{Gpu, Package, Recipe, Store};
+pub(crate) use store::{Package, Recipe, Store, TargetGpu};
 
 /// A package's graphs, which share their weights.
 pub(crate) struct CompiledLlama {
     /// A prompt of several tokens.
-    prefill: Graph,
+    prefill: AotiGraph,
     /// One token of each of several sequences.
-    decode_many: Graph,
+    decode_many: AotiGraph,
     /// One token of one sequence.
-    decode_one: Graph,
+    decode_one: AotiGraph,
     /// 0, 1, 2… as far as the context goes.
     positions: Tensor,
     /// Those that oneDNN multiplies with: the graphs find them by the weights.
@@ -49,7 +49,7 @@ impl CompiledLlama {
             .collect::<Result<_>>()?;
         weights.insert("inv_freq".into(), Tensor::f_from_slice(&config.inv_freq())?.f_to_device(device)?);
         let graph = |name| {
-            Graph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
+            AotiGraph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
         };
         let context = config.max_position_embeddings as i64;
         Ok(Self {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use worker::Reporter;
 
 use super::cuda_environment::Search;
-use crate::options::{LinearKind, LogitsKept, Options};
+use crate::options::{LinearKind, LogitsKept, TorchOptions};
 use crate::runtime;
 
 const SCRIPT: &str = include_str!("export.py");
@@ -30,8 +30,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) config: &'a LlamaConfig,
     pub(crate) precision: Precision,
     /// None for the CPU.
-    pub(crate) gpu: Option<Gpu>,
-    pub(crate) options: Options,
+    pub(crate) gpu: Option<TargetGpu>,
+    pub(crate) options: TorchOptions,
     /// Compiled in: a kernel that asks how many there are starts all of them for whatever little it has to do.
     pub(crate) threads: u32,
     /// libtorch's version.
@@ -40,7 +40,7 @@ pub(crate) struct Recipe<'a> {
 
 /// A GPU to compile for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gpu {
+pub(crate) struct TargetGpu {
     pub(crate) index: usize,
     /// Its compute capability: (9, 0) is sm_90. Code for one runs on no other.
     pub(crate) capability: (i32, i32),
@@ -100,7 +100,7 @@ impl Recipe<'_> {
         let Self { config, precision, torch, .. } = self;
         let key = llama::sha256_hex(format!("{}\n{}\n{SCRIPT}", self.request(), processor()).as_bytes());
         let shape = format!("{}x{}", config.num_hidden_layers, config.hidden_size);
-        let gpu = self.gpu.map(|Gpu { capability: (major, minor), .. }| format!("-sm_{major}{minor}"));
+        let gpu = self.gpu.map(|TargetGpu { capability: (major, minor), .. }| format!("-sm_{major}{minor}"));
         format!("llama-{shape}-{precision}{}-torch-{torch}-{}.pt2", gpu.unwrap_or_default(), &key[..16])
     }
 }

@@ -11,7 +11,7 @@ use crate::error;
 fn flash_attention_is_for_half_precisions_on_gpus_that_have_it() {
     let chosen = |attention: &str, precision, head_dim, capability| {
         let words = protocol::Options::from([("attention".into(), attention.into())]);
-        let options = Options::read(TorchEngine::CudaGraph, &words).unwrap();
+        let options = TorchOptions::read(TorchEngine::CudaGraph, &words).unwrap();
         choose_exclusion(options, precision, head_dim, capability)
     };
     assert_eq!(chosen("sdpa", Precision::Fp16, 128, (8, 0)), Exclusion::CausalRow);
@@ -121,9 +121,9 @@ fn outputs_live_while_the_next_forward_computes_where_they_are_kept() {
         let model = Watched::default();
         let lived = Rc::clone(&model.lived);
         let mut torch = Torch::new(TorchEngine::Eager, World::alone());
-        torch.model = Some(Model {
+        torch.model = Some(LoadedModel {
             config: LlamaConfig::from_json(&config, "").unwrap(),
-            options: Options::read(TorchEngine::Eager, &words).unwrap(),
+            options: TorchOptions::read(TorchEngine::Eager, &words).unwrap(),
             numbers: (Kind::Float, Device::Cpu),
             exclusion: Exclusion::Mask,
             causal_lm: Box::new(model),

@@ -21,7 +21,7 @@ const LONGEST: u64 = 1 << 20;
 const LONGEST_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct KeptPeaksEntry {
     key: String,
     /// UTC.
     measured_at: String,
@@ -97,7 +97,8 @@ impl KeptPeaks {
     pub(crate) fn write(&self, peaks: &MeasuredPeaks) {
         let is_busy = peaks.machine_load.is_some_and(|load| !busy_machine_words(&load).is_empty());
         let Some(file) = self.file.as_ref().filter(|_| !is_busy) else { return };
-        let entry = Entry { key: self.key.clone(), measured_at: machine::utc_now(), peaks: peaks.clone() };
+        let entry =
+            KeptPeaksEntry { key: self.key.clone(), measured_at: machine::utc_now(), peaks: peaks.clone() };
         let Ok(entry) = serde_json::to_string(&entry) else { return };
         let text = with_hash(&entry);
         // The folder is a cache: without it, everything is measured anew.
@@ -128,7 +129,7 @@ pub fn latest_kept_peaks(setup: &Setup) -> Option<MeasuredPeaks> {
 }
 
 /// Reads a file of peaks; `None` where it is too old.
-fn read_entry(path: &Path) -> Result<Option<Entry>, String> {
+fn read_entry(path: &Path) -> Result<Option<KeptPeaksEntry>, String> {
     if !is_fresh(path) {
         return Ok(None);
     }

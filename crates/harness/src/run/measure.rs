@@ -49,7 +49,7 @@ impl From<StoreError> for Stop {
 
 /// A cell that is measured, with its side.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct SideCell<'a> {
     /// Its place in the sweep, from 0.
     index: usize,
     side: usize,
@@ -68,14 +68,14 @@ pub(crate) fn measure(
         return Ok(RunSummary::default());
     };
     let cells = interleaved(sweep, runs.len()).into_iter().enumerate();
-    let in_share = |&Place { index, side, cell }: &Place<'_>| {
+    let in_share = |&SideCell { index, side, cell }: &SideCell<'_>| {
         let Cell { engine, batch_size, prompt_length, .. } = cell;
         runs[side].folder.shard().is_none_or(|share| share.has(index))
             && sweep.selection.has(engine, batch_size, prompt_length)
     };
     let cells: Vec<_> =
-        cells.map(|(index, (side, cell))| Place { index, side, cell }).filter(in_share).collect();
-    let is_missing = |Place { side, cell, .. }: &Place<'_>| {
+        cells.map(|(index, (side, cell))| SideCell { index, side, cell }).filter(in_share).collect();
+    let is_missing = |SideCell { side, cell, .. }: &SideCell<'_>| {
         let VariantRun { variant, folder, .. } = &runs[*side];
         !folder.known().has(&cell.key(&variant.sweep), cell.replicate)
     };
@@ -126,14 +126,14 @@ fn follow(folder: &mut RunFolder, on_event: &mut dyn FnMut(Event<'_>)) -> Result
 /// Verifies the reference, and engines without missing cells. The others answer once they have loaded the model.
 fn verify_before(
     runs: &mut [VariantRun<'_>],
-    missing: &[Place<'_>],
+    missing: &[SideCell<'_>],
     time: &mut TimeBreakdown,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), Stop> {
     for (side, run) in runs.iter_mut().enumerate() {
         for (model, verifier) in &mut run.verifiers {
             let will_load = |engine: &str| {
-                let is_of = |place: &Place<'_>| {
+                let is_of = |place: &SideCell<'_>| {
                     place.side == side && place.cell.engine == engine && place.cell.model.name == *model
                 };
                 missing.iter().any(is_of)
@@ -171,7 +171,7 @@ fn verify_after(
 fn measure_missing<'a>(
     runs: &mut [VariantRun<'_>],
     sweep: &Sweep,
-    mut missing: Vec<Place<'a>>,
+    mut missing: Vec<SideCell<'a>>,
     time: &mut TimeBreakdown,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), Stop> {
@@ -179,15 +179,15 @@ fn measure_missing<'a>(
     runs.iter_mut().for_each(|run| run.workers.read_memory_with(reader.clone()));
     let asked: Vec<_> = missing.iter().map(|place| (place.side, place.cell)).collect();
     let mut groups = TurnGroups::new(runs, &asked);
-    let by_group = |groups: &TurnGroups, Place { side, cell, .. }: &Place<'a>| {
+    let by_group = |groups: &TurnGroups, SideCell { side, cell, .. }: &SideCell<'a>| {
         let model = sweep.models.iter().position(|model| model.name == cell.model.name);
-        (model, groups.of(*side, cell))
+        (model, groups.group_index(*side, cell))
     };
     missing.sort_by_key(|place| by_group(&groups, place));
     let mut told = HashSet::new();
     let mut next = 0;
     while let Some(&place) = missing.get(next) {
-        let Place { index, side, cell } = place;
+        let SideCell { index, side, cell } = place;
         stop_others(runs, &groups, place, on_event);
         let apart = groups.note(side, &cell);
         if let Some(note) = &apart
@@ -214,10 +214,10 @@ fn measure_missing<'a>(
 fn stop_others(
     runs: &mut [VariantRun<'_>],
     groups: &TurnGroups,
-    Place { side, cell, .. }: Place<'_>,
+    SideCell { side, cell, .. }: SideCell<'_>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) {
-    let group = groups.of(side, &cell);
+    let group = groups.group_index(side, &cell);
     for (other, run) in runs.iter_mut().enumerate() {
         let is_together = |engine: &str, model: &str| {
             model == cell.model.name && groups.of_engine(model, other, engine) == group
@@ -240,7 +240,7 @@ enum CellEnd {
 
 fn measure_cell(
     runs: &mut [VariantRun<'_>],
-    Place { side, cell, .. }: Place<'_>,
+    SideCell { side, cell, .. }: SideCell<'_>,
     apart: Option<String>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<CellEnd, Stop> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use machine::gpu::{GpuWatch, Gpus, Monitor};
-use machine::{LoadWatch, Reader};
+use machine::{LoadWatch, MemoryReader};
 use protocol::{
     Device, Environment, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Precision, Reached,
     Reply, Request,
@@ -15,7 +15,7 @@ use protocol::{
 use crate::run::kept_peaks::KeptPeaks;
 use crate::worker::process::PLAIN_REPLY;
 use crate::worker::requests::why;
-use crate::{Engines, Limits, Notice, Peaks, Setup, Sweep, Variant, Worker, WorkerError};
+use crate::{Engines, Limits, Notice, PeaksPolicy, Setup, Sweep, Variant, Worker, WorkerError};
 
 /// Far longer than a measurement takes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -27,17 +27,17 @@ const BESIDE_A_CELL: Duration = Duration::from_millis(320);
 const SUSTAINED_SECONDS: f64 = 3.0;
 
 /// The reader that measures memory bandwidth beside cells, if the sweep asks for it. It keeps its memory until the last cell.
-pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<Reader>> {
-    let is_asked = sweep.peaks == Peaks::Cell && sweep.setup.device == Device::Cpu;
+pub(crate) fn reader(sweep: &Sweep) -> Option<Rc<MemoryReader>> {
+    let is_asked = sweep.peaks == PeaksPolicy::Cell && sweep.setup.device == Device::Cpu;
     // Without memory for it, the run's peak counts.
-    is_asked.then(|| Reader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
+    is_asked.then(|| MemoryReader::new(sweep.setup.threads).ok().map(Rc::new)).flatten()
 }
 
 /// What an engine's start, its reads of memory and its matrix products take on two cores: 3 to 5 s.
 const SECONDS_OF_AN_ENGINE: f64 = 4.0;
 
 /// Bytes per second that the processor reads from memory now.
-pub(crate) fn read_beside_cell(reader: &Reader) -> f64 {
+pub(crate) fn read_beside_cell(reader: &MemoryReader) -> f64 {
     reader.bytes_per_second(BESIDE_A_CELL)
 }
 
@@ -74,7 +74,7 @@ pub fn measure_peaks<'a>(
 ) -> PeaksReport<'a> {
     let Variant { sweep, engines } = variant;
     let gpu = Gpus::find().ok().and_then(|gpus| gpus.watch(sweep.setup.device));
-    let plan = Plan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
+    let plan = PeaksPlan { setup: &sweep.setup, precisions, sustained_seconds, gpu };
     let asked = distinct(engines, sweep.selected_engines().map(String::as_str), hellos);
     let of_engine = SECONDS_OF_AN_ENGINE + plan.sustained_seconds.unwrap_or(0.0) * precisions.len() as f64;
     notify(Notice::PeaksBegin { about: Duration::from_secs_f64(of_engine * asked.len() as f64) });
@@ -108,7 +108,7 @@ pub(crate) fn peaks_of_run(
     let kept = KeptPeaks::new(variant, hellos, environment);
     let is_virtual = environment.processor.as_ref().and_then(|processor| processor.virtual_machine);
     let is_steady = is_virtual == Some(false) || is_scripted(&variant.sweep, hellos);
-    let may_reuse = may_reuse && is_steady && variant.sweep.peaks == Peaks::Run;
+    let may_reuse = may_reuse && is_steady && variant.sweep.peaks == PeaksPolicy::Run;
     if let Some(kept) = kept.as_ref().filter(|_| may_reuse) {
         match kept.read() {
             Ok(None) => {}
@@ -148,7 +148,7 @@ fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> Me
 }
 
 /// The measurement that each engine makes.
-struct Plan<'a> {
+struct PeaksPlan<'a> {
     setup: &'a Setup,
     precisions: &'a [Precision],
     sustained_seconds: Option<f64>,
@@ -174,7 +174,7 @@ fn distinct<'a>(
     first
 }
 
-fn ask(engines: &Engines, name: &str, plan: &Plan<'_>) -> Result<MeasuredReach, WorkerError> {
+fn ask(engines: &Engines, name: &str, plan: &PeaksPlan<'_>) -> Result<MeasuredReach, WorkerError> {
     let command = engines.get(name).expect("a known engine");
     let sustained = Duration::from_secs_f64(plan.sustained_seconds.unwrap_or(0.0));
     let request = DEADLINE.saturating_add(sustained).min(plan.setup.limits().request);

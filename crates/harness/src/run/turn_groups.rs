@@ -54,7 +54,7 @@ impl TurnGroups {
     }
 
     /// The group in which a cell is measured.
-    pub(crate) fn of(&self, side: usize, cell: &Cell<'_>) -> usize {
+    pub(crate) fn group_index(&self, side: usize, cell: &Cell<'_>) -> usize {
         self.of_engine(&cell.model.name, side, cell.engine)
     }
 
@@ -72,7 +72,7 @@ impl TurnGroups {
 
     /// The note on a cell whose engine does not take turns with all others.
     pub(crate) fn note(&self, side: usize, cell: &Cell<'_>) -> Option<String> {
-        let own = self.of(side, cell);
+        let own = self.group_index(side, cell);
         let is_apart = |((model, ..), group): &(&Member, &usize)| *model == cell.model.name && **group != own;
         let others: Vec<&Member> = self.groups.iter().filter(is_apart).map(|(member, _)| member).collect();
         let failed = |of: &Member| Some((of.2.clone(), self.failures.get(of)?));

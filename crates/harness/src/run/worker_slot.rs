@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use machine::gpu::{GpuWatch, Monitor};
-use machine::{LoadWatch, Reader};
+use machine::{LoadWatch, MemoryReader};
 use protocol::{CellFailure, CellSize, FailureKind, GpuSeries, Loaded, MachineLoad, MeasuredCell, Progress};
 
 use crate::run::idle::{Wait, wait_until_idle};
@@ -26,7 +26,7 @@ pub(crate) struct WorkerSlot {
     /// The watch over the GPU that computes.
     gpu: Option<GpuWatch>,
     /// The reader that measures memory bandwidth before and after a cell.
-    reader: Option<Rc<Reader>>,
+    reader: Option<Rc<MemoryReader>>,
     /// GPU memory in use before the worker was started.
     used_before: Option<u64>,
     /// The time breakdown of its cells.
@@ -76,7 +76,7 @@ pub(crate) struct SideMeasurements {
 
 impl WorkerSlot {
     /// Creates an empty slot for workers on this GPU, if any; `reader` measures memory bandwidth before and after each cell.
-    pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<Reader>>) -> Self {
+    pub(crate) fn new(gpu: Option<GpuWatch>, reader: Option<Rc<MemoryReader>>) -> Self {
         Self { gpu, reader, ..Self::default() }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use machine::Reader;
+use machine::MemoryReader;
 use machine::gpu::GpuWatch;
 
 use crate::run::time_breakdown::TimeBreakdown;
@@ -14,7 +14,7 @@ use crate::{Event, Isolation};
 pub(crate) struct Workers {
     isolation: Isolation,
     gpu: Option<GpuWatch>,
-    reader: Option<Rc<Reader>>,
+    reader: Option<Rc<MemoryReader>>,
     slots: BTreeMap<String, WorkerSlot>,
 }
 
@@ -25,7 +25,7 @@ impl Workers {
     }
 
     /// Sets the reader that measures memory bandwidth before and after each cell.
-    pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<Reader>>) {
+    pub(crate) fn read_memory_with(&mut self, reader: Option<Rc<MemoryReader>>) {
         self.reader = reader;
     }
 

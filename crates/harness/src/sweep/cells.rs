@@ -11,7 +11,7 @@ use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::SweepRow;
 
 /// The cells of a sweep, as its file and flags list them.
-pub(crate) struct Cells {
+pub(crate) struct SweepCells {
     pub(crate) engines: Vec<String>,
     pub(crate) batch_sizes: Vec<u32>,
     pub(crate) prompt_lengths: Vec<u32>,
@@ -21,7 +21,7 @@ pub(crate) struct Cells {
     pub(crate) lengths_origin: Origin,
 }
 
-impl Cells {
+impl SweepCells {
     /// Takes `rows`, of which flags choose some, or `engines`, `batch_sizes` and `prompt_lengths`.
     pub(crate) fn read(keys: &SweepKeys, engines: &Engines) -> Result<Self, SettingsError> {
         let Some(Setting { value: rows, origin }) = &keys.rows else { return Self::read_grid(keys, engines) };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use protocol::{EngineProgram, EnginesFile, LONGEST_NAME, Options};
 
-use crate::sweep::layer::{Entry, File, Key, Layer, Spec, layer};
+use crate::sweep::layer::{Key, Layer, Spec, TomlEntry, TomlFile, layer};
 use crate::sweep::ranks::find_on_path;
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::suggest::suggestion;
@@ -104,9 +104,9 @@ impl Engines {
     /// Reads an `engines.toml`. A program without a separator is searched beside this program, then on the PATH; one with a separator is
     /// relative to `base`.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self, SettingsError> {
-        let file = File::new(origin, text, base);
+        let file = TomlFile::new(origin, text, base);
         let engines = file.parse()?.entries().unwrap_or_default();
-        let command = |(engine, entry): (String, Entry<'_>)| {
+        let command = |(engine, entry): (String, TomlEntry<'_>)| {
             if engine.len() > LONGEST_NAME {
                 return Err(file
                     .origin(&entry)

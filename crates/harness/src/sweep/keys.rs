@@ -9,10 +9,11 @@ use protocol::{Device, LockedClock, Options, Precision};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::sweep::layer::{Entry, File, Key, Layer, Spec, describe_table, layer, one_text};
+use crate::sweep::layer::{Key, Layer, Spec, TomlEntry, TomlFile, describe_table, layer, one_text};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
-    Bytes, CellOrder, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SettingValue, SweepRow, Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Seconds, SettingValue, SweepRow,
+    Whole,
 };
 
 /// What is measured.
@@ -100,7 +101,7 @@ layer! {
         ///
         /// Peaks are memory bandwidth and FLOP/s. run: measure them once per run; on a CPU without a hypervisor, reuse those of the last 24 hours.
         /// again: measure them in any case. cell: also measure a CPU's memory bandwidth next to every cell.
-        pub peaks: Option<Setting<Peaks>> = Spec::flag(PROCEDURE, "peaks", "run|cell|again").default("\"run\""),
+        pub peaks: Option<Setting<PeaksPolicy>> = Spec::flag(PROCEDURE, "peaks", "run|cell|again").default("\"run\""),
         /// Measure the share of collectives.
         ///
         /// Runs one more, untimed generation of several ranks, and records which share of its time passes in collectives.
@@ -234,7 +235,7 @@ impl EngineOptions {
 }
 
 impl Layer for EngineOptions {
-    fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError> {
+    fn read(file: &TomlFile<'_>, entry: TomlEntry<'_>) -> Result<Self, SettingsError> {
         let mut engines = BTreeMap::new();
         for (engine, entry) in tables(file, entry)? {
             let mut options = BTreeMap::new();
@@ -284,7 +285,10 @@ impl Layer for EngineOptions {
     }
 }
 
-fn tables<'a>(file: &File<'_>, entry: Entry<'a>) -> Result<Vec<(String, Entry<'a>)>, SettingsError> {
+fn tables<'a>(
+    file: &TomlFile<'_>,
+    entry: TomlEntry<'a>,
+) -> Result<Vec<(String, TomlEntry<'a>)>, SettingsError> {
     let origin = file.origin(&entry);
     entry.entries().ok_or_else(|| origin.error("expected a table of an engine's options"))
 }

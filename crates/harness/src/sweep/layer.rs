@@ -83,7 +83,7 @@ impl Spec {
 }
 
 /// A file that is being read.
-pub(crate) struct File<'a> {
+pub(crate) struct TomlFile<'a> {
     pub(crate) name: &'a str,
     text: &'a str,
     /// The folder of its relative paths.
@@ -92,35 +92,35 @@ pub(crate) struct File<'a> {
     line_ends: Vec<usize>,
 }
 
-impl<'a> File<'a> {
+impl<'a> TomlFile<'a> {
     pub(crate) fn new(name: &'a str, text: &'a str, folder: &'a Path) -> Self {
         let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
         Self { name, text, folder, line_ends }
     }
 
     /// The whole file as an entry.
-    pub(crate) fn parse(&self) -> Result<Entry<'a>, SettingsError> {
+    pub(crate) fn parse(&self) -> Result<TomlEntry<'a>, SettingsError> {
         let table = DeTable::parse(self.text).map_err(|error| SettingsError {
             origin: format!("{}:{}", self.name, self.line(error.span().map_or(0, |span| span.start))),
             what: error.message().trim().replace('\n', ", "),
         })?;
         let span = table.span();
         let value = Spanned::new(span.clone(), DeValue::Table(table.into_inner()));
-        Ok(Entry { path: String::new(), offset: span.start, value })
+        Ok(TomlEntry { path: String::new(), offset: span.start, value })
     }
 
     fn line(&self, offset: usize) -> usize {
         1 + self.line_ends.partition_point(|&end| end < offset)
     }
 
-    pub(crate) fn origin(&self, entry: &Entry<'_>) -> Origin {
+    pub(crate) fn origin(&self, entry: &TomlEntry<'_>) -> Origin {
         let place = format!("{}:{}: {}", self.name, self.line(entry.offset), brief(&entry.path));
         Origin::file(place, self.folder)
     }
 }
 
 /// A key of a file and its value.
-pub(crate) struct Entry<'a> {
+pub(crate) struct TomlEntry<'a> {
     /// The key, with those of its tables.
     pub(crate) path: String,
     /// Offset of the key in the file's text.
@@ -128,9 +128,9 @@ pub(crate) struct Entry<'a> {
     value: Spanned<DeValue<'a>>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> TomlEntry<'a> {
     /// The entries of this table in the order of the file; `None` where it is no table.
-    pub(crate) fn entries(self) -> Option<Vec<(String, Entry<'a>)>> {
+    pub(crate) fn entries(self) -> Option<Vec<(String, TomlEntry<'a>)>> {
         let DeValue::Table(table) = self.value.into_inner() else { return None };
         let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
         let entry = |(key, value): (Spanned<DeString<'a>>, _)| {
@@ -138,7 +138,7 @@ impl<'a> Entry<'a> {
             let key = key.into_inner().into_owned();
             let path =
                 if key.contains('.') { format!("{prefix}\"{key}\"") } else { format!("{prefix}{key}") };
-            (key, Entry { path, offset, value })
+            (key, TomlEntry { path, offset, value })
         };
         Some(table.into_iter().map(entry).collect())
     }
@@ -146,9 +146,9 @@ impl<'a> Entry<'a> {
     /// The entries of a table. Refuses keys that are not `known`.
     pub(crate) fn known_entries(
         self,
-        file: &File<'_>,
+        file: &TomlFile<'_>,
         known: &[&str],
-    ) -> Result<Vec<(String, Entry<'a>)>, SettingsError> {
+    ) -> Result<Vec<(String, TomlEntry<'a>)>, SettingsError> {
         let origin = file.origin(&self);
         let Some(entries) = self.entries() else {
             return Err(origin.error(format!("expected a table of {}", known.join(", "))));
@@ -173,7 +173,7 @@ fn key_of_today(key: String, known: &[&str]) -> String {
 /// The settings that a file or flags give: of one key, or of a table of keys.
 pub(crate) trait Layer: Sized + Default {
     /// Reads a key's entry.
-    fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError>;
+    fn read(file: &TomlFile<'_>, entry: TomlEntry<'_>) -> Result<Self, SettingsError>;
 
     /// Sets what a flag says: `path` is below this layer, `""` is the layer itself.
     fn set(&mut self, path: &str, flag: &str, words: &[String]) -> Result<(), SettingsError>;
@@ -193,7 +193,7 @@ pub(crate) trait Layer: Sized + Default {
 }
 
 impl<T: SettingValue> Layer for Option<Setting<T>> {
-    fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError> {
+    fn read(file: &TomlFile<'_>, entry: TomlEntry<'_>) -> Result<Self, SettingsError> {
         let origin = file.origin(&entry);
         let value = Value::deserialize(ValueDeserializer::from(entry.value))
             .map_err(|error| origin.error(error.message()))?;
@@ -284,7 +284,7 @@ macro_rules! layer {
         }
 
         impl $crate::sweep::layer::Layer for $name {
-            fn read(file: &File<'_>, entry: Entry<'_>) -> Result<Self, SettingsError> {
+            fn read(file: &TomlFile<'_>, entry: TomlEntry<'_>) -> Result<Self, SettingsError> {
                 let mut layer = Self { file: Some(file.name.into()), ..Self::default() };
                 for (key, entry) in entry.known_entries(file, Self::KEYS)? {
                     match key.as_str() {

@@ -35,7 +35,7 @@ pub struct LimitOrigins {
 }
 
 impl LimitOrigins {
-    pub(crate) fn of(&self, phase: Phase) -> &str {
+    pub(crate) fn origin_for(&self, phase: Phase) -> &str {
         match phase {
             Phase::Load => &self.load,
             Phase::Prompt => &self.prompt,
@@ -68,7 +68,7 @@ pub struct PhaseLimits {
 }
 
 impl PhaseLimits {
-    pub(crate) fn of(&self, phase: Phase) -> Option<Duration> {
+    pub(crate) fn timeout_for(&self, phase: Phase) -> Option<Duration> {
         match phase {
             Phase::Load => self.load,
             Phase::Prompt => self.prompt,

@@ -5,17 +5,17 @@ use std::path::Path;
 use llama::TensorParallel;
 use protocol::{CellSize, Device, LockedClock, Procedure};
 
-use crate::sweep::cells::Cells;
+use crate::sweep::cells::SweepCells;
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::{EngineOptions, PhaseTimeoutKeys, ProcedureKeys, SweepKeys};
-use crate::sweep::layer::{File, Layer};
+use crate::sweep::layer::{Layer, TomlFile};
 use crate::sweep::models::Model;
 use crate::sweep::plan::{Cell, plan};
 use crate::sweep::selection::Selection;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
 use crate::sweep::values::{
-    Bytes, CellOrder, Isolation, PauseSeconds, Peaks, Percentage, Seconds, SweepRow, Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Seconds, SweepRow, Whole,
 };
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
@@ -48,7 +48,7 @@ pub struct Sweep {
     /// The order in which the cells of a replicate are measured.
     pub order: CellOrder,
     /// When the device's peaks are measured.
-    pub peaks: Peaks,
+    pub peaks: PeaksPolicy,
     /// Whether a separate generation measures the share of time that several ranks spend in collectives.
     pub collectives: bool,
     /// Skip cells that need at least as much memory as a cell that ran out of it.
@@ -73,7 +73,7 @@ impl Sweep {
     /// # Errors
     /// Where the text is no TOML, or has an unknown key or an invalid value.
     pub fn settings(text: &str, origin: &str, folder: &Path) -> Result<SweepKeys, SettingsError> {
-        let file = File::new(origin, text, folder);
+        let file = TomlFile::new(origin, text, folder);
         SweepKeys::read(&file, file.parse()?)
     }
 
@@ -96,7 +96,7 @@ impl Sweep {
         let keys = written.over_defaults();
         let seed = value_of(&keys.seed).0;
         let models = find_models(keys.needed("models", &keys.models)?, seed.into())?;
-        let cells = Cells::read(&keys, engines)?;
+        let cells = SweepCells::read(&keys, engines)?;
         let generation_length = value_of(&keys.generation_length).0;
         let flag = written.generation_length.as_ref().map(|length| &length.origin);
         let lengths_origin = flag.filter(|origin| origin.is_flag()).unwrap_or(&cells.lengths_origin);
@@ -219,7 +219,7 @@ impl Sweep {
             isolation: saved(self.isolation),
             order: saved(self.order),
             // `run` and `again` give the same cells, and a continued run has its peaks.
-            peaks: saved(self.peaks).filter(|peaks| peaks.value == Peaks::Cell),
+            peaks: saved(self.peaks).filter(|peaks| peaks.value == PeaksPolicy::Cell),
             collectives: unless_default(self.collectives, &defaults.collectives),
             prune_oom: saved(self.prune_oom),
             cool_down_seconds: unless_default(

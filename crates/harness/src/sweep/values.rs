@@ -203,7 +203,7 @@ pub enum CellOrder {
 /// When the device's peaks are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Peaks {
+pub enum PeaksPolicy {
     /// Once, before the first cell; or those that an earlier run measured on this machine within a day.
     Run,
     /// Once, before the first cell, whatever an earlier run measured.
@@ -397,7 +397,7 @@ setting_value!(
 );
 
 setting_value!(
-    Peaks,
+    PeaksPolicy,
     One,
     "\"run\", \"cell\" or \"again\"",
     json!({ "enum": ["run", "cell", "again"] }),

@@ -19,7 +19,7 @@ const ONE_PROCESS: Tolerance = Tolerance { explained: 0.8, seconds: 0.05 };
 const SEVERAL_RANKS: Tolerance = Tolerance { explained: 0.25, seconds: 0.25 };
 
 impl Tolerance {
-    fn of(world_size: u32) -> &'static Self {
+    fn for_world_size(world_size: u32) -> &'static Self {
         if world_size > 1 { &SEVERAL_RANKS } else { &ONE_PROCESS }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) struct CellTimes {
 
 /// A phase by both clocks, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Span {
+struct PhaseSpan {
     phase: Phase,
     /// Seconds by the harness's clock.
     passed: f64,
@@ -78,7 +78,7 @@ struct Span {
     resets: f64,
 }
 
-impl Span {
+impl PhaseSpan {
     fn per_reset(&self) -> f64 {
         if self.resets > 0.0 { (self.passed - self.claimed).max(0.0) / self.resets } else { 0.0 }
     }
@@ -86,7 +86,7 @@ impl Span {
 
 /// A phase that lasted longer than the worker's figures explain.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Unexplained(Span);
+pub(crate) struct Unexplained(PhaseSpan);
 
 impl Unexplained {
     /// The phase.
@@ -96,7 +96,7 @@ impl Unexplained {
 
     /// The claimed time, the phase, and how long it lasted.
     pub(crate) fn words(&self) -> String {
-        let Span { phase, passed, claimed, .. } = self.0;
+        let PhaseSpan { phase, passed, claimed, .. } = self.0;
         format!(
             "the worker's figures account for {claimed:.3} s of {phase}, which lasted {passed:.3} s by the harness's clock"
         )
@@ -176,8 +176,8 @@ impl CellTimes {
             [prompt, decode] => prompt.per_reset().min(decode.per_reset()),
             _ => 0.0,
         };
-        let tolerance = Tolerance::of(world_size);
-        let is_unexplained = |span: &Span| {
+        let tolerance = Tolerance::for_world_size(world_size);
+        let is_unexplained = |span: &PhaseSpan| {
             let explained = span.claimed + span.resets * per_reset;
             explained < span.passed * tolerance.explained && span.passed - explained > tolerance.seconds
         };
@@ -191,7 +191,7 @@ impl CellTimes {
         [spans.first(), spans.last()].map(|span| span.map_or(0.0, |span| span.passed))
     }
 
-    fn spans(&self, measured: &Measured) -> Vec<Span> {
+    fn spans(&self, measured: &Measured) -> Vec<PhaseSpan> {
         let begun = Marks::at(self.asked, 0);
         let prompt = self.prompt.as_ref().unwrap_or(&begun);
         let Some(decode) = &self.decode else {
@@ -199,13 +199,13 @@ impl CellTimes {
             let parts =
                 [self.prompt_span(prompt, self.answered, measured), self.decode_span(&begun, measured)];
             let [claimed, resets] = [parts[0].claimed + parts[1].claimed, parts[0].resets + parts[1].resets];
-            let whole = Span { claimed, resets, ..parts[0] };
+            let whole = PhaseSpan { claimed, resets, ..parts[0] };
             return if self.collectives { Vec::new() } else { vec![whole] };
         };
         vec![self.prompt_span(prompt, decode.begun, measured), self.decode_span(decode, measured)]
     }
 
-    fn prompt_span(&self, marks: &Marks, end: Instant, measured: &Measured) -> Span {
+    fn prompt_span(&self, marks: &Marks, end: Instant, measured: &Measured) -> PhaseSpan {
         let warmups = u64::from(self.procedure.warmup_runs);
         let timed = &measured.prompt_seconds;
         let (start, done) = marks.start(warmups, timed.len() as u64);
@@ -213,10 +213,10 @@ impl CellTimes {
         let rest = timed.get(done.saturating_sub(warmups) as usize..).unwrap_or_default();
         let claimed = rest.iter().sum::<f64>() + left as f64 * mean(timed);
         let resets = (rest.len() as u64 + left) as f64;
-        Span { phase: Phase::Prompt, passed: seconds(start, end), claimed, resets }
+        PhaseSpan { phase: Phase::Prompt, passed: seconds(start, end), claimed, resets }
     }
 
-    fn decode_span(&self, marks: &Marks, measured: &Measured) -> Span {
+    fn decode_span(&self, marks: &Marks, measured: &Measured) -> PhaseSpan {
         let generations = &measured.generations;
         let decodes = self.warmup_decodes();
         let length = 1 + u64::from(self.generation_length);
@@ -243,7 +243,7 @@ impl CellTimes {
         let end = if is_end_known { marks.last.0 } else { self.answered };
         // No figure includes the generation for the share of collectives.
         let passed = if self.collectives && !is_end_known { 0.0 } else { seconds(start, end) };
-        Span { phase: Phase::Decode, passed, claimed, resets }
+        PhaseSpan { phase: Phase::Decode, passed, claimed, resets }
     }
 
     /// The same cell with different numbers of forwards, to tell time in forwards from other time. A phase that took long gets fewer, if it

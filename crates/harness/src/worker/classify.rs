@@ -67,7 +67,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// Evidence of an end about which nothing else is known.
-    pub fn of(phase: Phase, end: WorkerEnd) -> Self {
+    pub fn new(phase: Phase, end: WorkerEnd) -> Self {
         Self {
             phase,
             end,
@@ -150,8 +150,8 @@ fn of_a_rank(evidence: &Evidence) -> Option<CellFailure> {
     let host = host.filter(|_| is_elsewhere).map_or_else(String::new, |place| format!(" on {}", place.host));
     let mut phase = evidence.phase;
     let (kind, error) = match end {
-        RankEnd::Reported { phase: its, message } => {
-            phase = its;
+        RankEnd::Reported { phase: reported_phase, message } => {
+            phase = reported_phase;
             let out_of_memory = is_out_of_memory(&message);
             (if out_of_memory { FailureKind::OutOfMemory } else { FailureKind::Failed }, first_line(&message))
         }

@@ -104,7 +104,7 @@ pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         ignore(signal);
     }
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let kept = Request::read(arguments).and_then(|request| match Nvml::load() {
+    let kept = ClockLockRequest::read(arguments).and_then(|request| match Nvml::load() {
         Ok(driver) => hold(&driver, &request, stdin, stdout),
         Err(absent) => Err(absent.to_string()),
     });
@@ -118,12 +118,12 @@ pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// The task of a keeper.
-struct Request {
+struct ClockLockRequest {
     clock: LockedClock,
     indices: Vec<u32>,
 }
 
-impl Request {
+impl ClockLockRequest {
     fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let unknown = || "only llama2-bench starts a keeper of clocks".to_owned();
         let mut words = arguments.map(|word| word.into_string().map_err(|_| unknown()));
@@ -136,11 +136,11 @@ impl Request {
 /// Locks the clocks, reports it, waits for the end of `until_end`, and resets the clocks.
 fn hold(
     driver: &dyn Driver,
-    request: &Request,
+    request: &ClockLockRequest,
     mut until_end: impl Read,
     mut said: impl Write,
 ) -> Result<(), String> {
-    let Request { clock, indices } = request;
+    let ClockLockRequest { clock, indices } = request;
     let reset = |indices: &[u32]| {
         for index in indices {
             if let Err(why) = driver.reset_clocks(*index) {
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn held(driver: &FakeDriver, clock: LockedClock, indices: &[u32]) -> (Result<(), String>, String) {
-        let request = Request { clock, indices: indices.to_vec() };
+        let request = ClockLockRequest { clock, indices: indices.to_vec() };
         let mut said = Vec::new();
         let result = hold(driver, &request, std::io::empty(), &mut said);
         (result, String::from_utf8(said).unwrap())

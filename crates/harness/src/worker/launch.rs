@@ -25,7 +25,7 @@ impl Launch {
     ///
     /// # Errors
     /// The text of the error, where there is no launcher.
-    pub(crate) fn of(worker: &EngineCommand, ranks: &WorkerProcesses) -> Result<Self, String> {
+    pub(crate) fn new(worker: &EngineCommand, ranks: &WorkerProcesses) -> Result<Self, String> {
         let words = worker.arguments.iter().map(OsString::from);
         if ranks.is_one() {
             let (program, arguments) = (worker.program.clone(), words.collect());
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn one_process_is_started_as_it_is() {
-        let launch = Launch::of(&worker(), &WorkerProcesses::ONE).unwrap();
+        let launch = Launch::new(&worker(), &WorkerProcesses::ONE).unwrap();
         assert_eq!((launch.program.as_path(), &*words(&launch)), (Path::new("/opt/worker"), "--engine a"));
         assert!(launch.environment.is_empty() && launch.scratch.is_none());
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn several_are_started_by_mpirun_or_it_is_said_what_to_install() {
         let ranks = WorkerProcesses { world_size: 4, hostfile: Some("hosts".into()) };
-        match Launch::of(&worker(), &ranks) {
+        match Launch::new(&worker(), &ranks) {
             Ok(launch) => {
                 assert!(launch.program.ends_with("mpirun"));
                 let words = words(&launch);

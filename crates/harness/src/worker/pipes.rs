@@ -13,7 +13,7 @@ use protocol::Reply;
 const STDERR_KEPT: usize = 64 << 10;
 
 /// A line that a worker wrote.
-pub(super) enum Line {
+pub(super) enum WorkerLine {
     /// An answer, or progress, and when it was read.
     Reply(Box<Reply>, Instant),
     /// A line that breaks the protocol; why.
@@ -32,7 +32,7 @@ pub(super) fn write_requests(mut pipe: ChildStdin, requests: &Receiver<Vec<u8>>)
 }
 
 /// Reads lines until the pipe ends or nobody listens.
-pub(super) fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<Line>) {
+pub(super) fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncSender<WorkerLine>) {
     let mut pipe = BufReader::new(pipe);
     loop {
         let line = match read_line(&mut pipe, longest) {
@@ -46,7 +46,7 @@ pub(super) fn read_replies(pipe: impl Read, longest: &AtomicUsize, lines: &SyncS
 }
 
 /// The next line; `None` at the pipe's end.
-fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<Line>> {
+fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<Option<WorkerLine>> {
     let mut line = Vec::new();
     // A request may raise the limit while this waits for the first byte.
     pipe.fill_buf()?;
@@ -56,14 +56,14 @@ fn read_line(pipe: &mut impl BufRead, longest: &AtomicUsize) -> std::io::Result<
     Ok(match line.last() {
         None => None,
         Some(b'\n') => Some(match parse_reply(&line) {
-            Ok(reply) => Line::Reply(Box::new(reply), read_at),
-            Err(what) => Line::Garbage(what),
+            Ok(reply) => WorkerLine::Reply(Box::new(reply), read_at),
+            Err(what) => WorkerLine::Garbage(what),
         }),
-        Some(_) if line.len() > longest => Some(Line::Garbage(format!(
+        Some(_) if line.len() > longest => Some(WorkerLine::Garbage(format!(
             "a line of more than {longest} bytes, longer than any answer to this request: {}",
             start_of(&line)
         ))),
-        Some(_) => Some(Line::Torn),
+        Some(_) => Some(WorkerLine::Torn),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::sweep::limits::HELLO_DEADLINE;
 use crate::worker::children::{adopt_orphans, sweep};
 use crate::worker::classify::{Deadline, Evidence, WorkerEnd};
 use crate::worker::launch::Launch;
-use crate::worker::pipes::{Line, keep_tail, read_replies, write_requests};
+use crate::worker::pipes::{WorkerLine, keep_tail, read_replies, write_requests};
 use crate::worker::{guard, ranks};
 use crate::{EngineCommand, Limits, WorkerProcesses, interrupted};
 use machine::OomKills;
@@ -57,7 +57,7 @@ pub struct Worker {
     child: Child,
     /// A separate thread writes the requests, so that a worker that does not read can't block this side.
     requests: Option<Sender<Vec<u8>>>,
-    lines: Receiver<Line>,
+    lines: Receiver<WorkerLine>,
     /// The longest next line in bytes.
     longest_line: Arc<AtomicUsize>,
     /// Its output on stderr since the last request.
@@ -96,8 +96,8 @@ impl Worker {
         ranks: &WorkerProcesses,
     ) -> Result<Self, WorkerError> {
         adopt_orphans();
-        let not_started = |why| WorkerError::evidence(Evidence::of(Phase::Load, WorkerEnd::NotStarted(why)));
-        let launch = Launch::of(command, ranks).map_err(not_started)?;
+        let not_started = |why| WorkerError::evidence(Evidence::new(Phase::Load, WorkerEnd::NotStarted(why)));
+        let launch = Launch::new(command, ranks).map_err(not_started)?;
         let mut child = guard::command(&launch, limits.memory_bytes)
             .spawn()
             .map_err(|error| not_started(error.to_string()))?;
@@ -205,7 +205,7 @@ impl Worker {
                     // The ranks may be at different places, so they can't be asked again.
                     self.kill();
                 }
-                Err(WorkerError::evidence(Evidence::of(failure.phase, WorkerEnd::Reported(failure.message))))
+                Err(WorkerError::evidence(Evidence::new(failure.phase, WorkerEnd::Reported(failure.message))))
             }
             answer => Ok(answer),
         }
@@ -215,10 +215,10 @@ impl Worker {
     fn check_silence(&mut self, phase: Phase) -> Result<(), WorkerError> {
         while let Ok(line) = self.lines.try_recv() {
             let end = match line {
-                Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => continue,
-                Line::Reply(reply, _) => Some(WorkerEnd::Garbage(unrequested(&reply))),
-                Line::Garbage(what) => Some(WorkerEnd::Garbage(what)),
-                Line::Torn => {
+                WorkerLine::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => continue,
+                WorkerLine::Reply(reply, _) => Some(WorkerEnd::Garbage(unrequested(&reply))),
+                WorkerLine::Garbage(what) => Some(WorkerEnd::Garbage(what)),
+                WorkerLine::Torn => {
                     self.torn_line = true;
                     None
                 }
@@ -232,14 +232,14 @@ impl Worker {
     pub(super) fn hear_unasked(&mut self) {
         for _ in 0..MOST_UNASKED {
             match self.lines.recv_timeout(UNASKED_PERIOD) {
-                Ok(Line::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
-                Ok(Line::Reply(reply, _)) => {
+                Ok(WorkerLine::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(WorkerLine::Reply(reply, _)) => {
                     self.unasked.get_or_insert(unrequested(&reply));
                 }
-                Ok(Line::Garbage(what)) => {
+                Ok(WorkerLine::Garbage(what)) => {
                     self.unasked.get_or_insert(what);
                 }
-                Ok(Line::Torn) => self.torn_line = true,
+                Ok(WorkerLine::Torn) => self.torn_line = true,
                 Err(_) => return,
             }
         }
@@ -269,7 +269,7 @@ impl Worker {
         let mut said = 0;
         let end = loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Line::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
+                Ok(WorkerLine::Reply(reply, _)) if matches!(*reply, Reply::Progress(_)) => {}
                 Ok(_) if said == MOST_UNASKED => break Some(WorkerEnd::Garbage(AFTER_SHUTDOWN.into())),
                 Ok(_) => said += 1,
                 Err(RecvTimeoutError::Disconnected) => break None,
@@ -283,7 +283,7 @@ impl Worker {
                 Err(evidence)
             }
             _ if said > 0 => {
-                Err(Box::new(Evidence::of(Phase::Decode, WorkerEnd::Garbage(AFTER_SHUTDOWN.into()))))
+                Err(Box::new(Evidence::new(Phase::Decode, WorkerEnd::Garbage(AFTER_SHUTDOWN.into()))))
             }
             _ => Ok(()),
         }
@@ -317,7 +317,7 @@ impl Worker {
                 return Err(WorkerError::Interrupted);
             }
             let elapsed = |start: Option<Instant>| start.map_or(Duration::ZERO, |start| start.elapsed());
-            let phase_limit = self.limits.phases.of(phase).filter(|_| phase_start.is_some());
+            let phase_limit = self.limits.phases.timeout_for(phase).filter(|_| phase_start.is_some());
             let bounds = [(Deadline::Phase, phase_limit, phase_start), (what, Some(limit), Some(start))];
             let mut wait = INTERRUPT_PERIOD;
             for (deadline, limit, start) in bounds {
@@ -331,7 +331,7 @@ impl Worker {
                 }
             }
             match self.lines.recv_timeout(wait) {
-                Ok(Line::Reply(reply, read_at)) => match *reply {
+                Ok(WorkerLine::Reply(reply, read_at)) => match *reply {
                     Reply::Progress(update) => {
                         self.is_heard = true;
                         if phase_start.is_none() || update.phase != phase {
@@ -342,8 +342,8 @@ impl Worker {
                     }
                     reply => return Ok((reply, read_at)),
                 },
-                Ok(Line::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
-                Ok(Line::Torn) => {
+                Ok(WorkerLine::Garbage(what)) => return Err(self.end(phase, Some(WorkerEnd::Garbage(what)))),
+                Ok(WorkerLine::Torn) => {
                     self.torn_line = true;
                     return Err(self.end(phase, None));
                 }
@@ -359,9 +359,9 @@ impl Worker {
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(wait).ok()? {
-                Line::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => {}
-                Line::Reply(reply, read_at) => return Some((*reply, read_at)),
-                Line::Garbage(_) | Line::Torn => return None,
+                WorkerLine::Reply(reply, _) if matches!(*reply, Reply::Progress(_)) => {}
+                WorkerLine::Reply(reply, read_at) => return Some((*reply, read_at)),
+                WorkerLine::Garbage(_) | WorkerLine::Torn => return None,
             }
         }
     }
@@ -397,7 +397,7 @@ impl Worker {
         });
         let origins = &self.limits.origins;
         let limit_origin = match &end {
-            WorkerEnd::TimedOut(Deadline::Phase, _) => origins.of(phase),
+            WorkerEnd::TimedOut(Deadline::Phase, _) => origins.origin_for(phase),
             WorkerEnd::TimedOut(_, limit) if *limit == self.limits.request => &origins.request,
             _ => "",
         };
@@ -416,7 +416,7 @@ impl Worker {
             world_size: self.world_size,
             ranks: self.hello.ranks.clone(),
             limit_origin,
-            ..Evidence::of(phase, end)
+            ..Evidence::new(phase, end)
         })
     }
 

@@ -14,14 +14,14 @@ static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 /// An object of a config.
 #[derive(Clone, Copy)]
-pub(crate) struct Keys<'a> {
+pub(crate) struct ConfigObject<'a> {
     object: &'a Map<String, Value>,
     origin: &'a str,
     /// The key that the object stands under, where it is inside the config.
     inside: Option<&'a str>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> ConfigObject<'a> {
     /// The keys of the whole config.
     pub(super) fn new(object: &'a Map<String, Value>, origin: &'a str) -> Self {
         Self { object, origin, inside: None }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::{RopeScaling, from_python_json};
-pub(crate) use keys::Keys;
+pub(crate) use keys::ConfigObject;
 use keys::brief;
 
 /// A `config.json` that is not supported.
@@ -98,7 +98,7 @@ impl LlamaConfig {
             let why = format!("found {}", brief(value));
             return Err(ConfigError::Json { origin: origin.into(), why });
         };
-        let keys = Keys::new(object, origin);
+        let keys = ConfigObject::new(object, origin);
 
         keys.only("model_type", "\"llama\" (no other family of models is supported)", |v| v == "llama")?;
         // Two names of one function in transformers.
@@ -224,7 +224,7 @@ impl LlamaConfig {
 
 /// Checks that every layer attends to the whole sequence: transformers' cache drops keys outside a window. Like the cache, looks
 /// at `layer_types` first, then at `sliding_window`, then at `attention_chunk_size`.
-fn check_full_attention(keys: &Keys<'_>, layers: usize, context: usize) -> Result<(), ConfigError> {
+fn check_full_attention(keys: &ConfigObject<'_>, layers: usize, context: usize) -> Result<(), ConfigError> {
     if let Some(types) = keys.get("layer_types") {
         // transformers reads its old name, too.
         let is_full = |kind: &Value| kind == "full_attention" || kind == "attention";

@@ -7,9 +7,9 @@ use std::ptr::null;
 use libloading::{Error, Library};
 
 /// What a function of the driver returns (`CUresult`): 0 is success.
-pub type Code = c_int;
+pub type CudaResultCode = c_int;
 /// `cuGetErrorString`
-pub type GetErrorString = unsafe extern "C" fn(Code, *mut *const c_char) -> Code;
+pub type GetErrorString = unsafe extern "C" fn(CudaResultCode, *mut *const c_char) -> CudaResultCode;
 
 /// The driver's library. It is never closed: the driver does not survive closing.
 pub struct CudaDriver(ManuallyDrop<Library>);
@@ -42,14 +42,14 @@ impl CudaDriver {
 #[error("the NVIDIA driver: {words} ({code})")]
 pub struct CudaError {
     words: String,
-    code: Code,
+    code: CudaResultCode,
 }
 
 /// Checks what a function of the driver returned.
 ///
 /// # Errors
 /// Turns a code into the driver's own message.
-pub fn check_cuda(get_error_string: GetErrorString, code: Code) -> Result<(), CudaError> {
+pub fn check_cuda(get_error_string: GetErrorString, code: CudaResultCode) -> Result<(), CudaError> {
     if code == 0 {
         return Ok(());
     }

@@ -17,7 +17,7 @@ pub trait Driver: Send + Sync {
     /// Memory in use, by any process.
     fn used_bytes(&self, index: u32) -> Option<u64>;
     /// Processes that compute or draw on it.
-    fn processes(&self, index: u32) -> Vec<Process>;
+    fn processes(&self, index: u32) -> Vec<GpuProcess>;
     /// Locks the clock of its multiprocessors, for every program, until it is reset or the driver is loaded anew.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ pub struct Sample {
 
 /// A process on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
+pub struct GpuProcess {
     /// Its id, which may be of another namespace.
     pub id: u32,
     /// Its program.
@@ -78,8 +78,8 @@ pub struct Process {
 }
 
 /// The GPU's processes that are not in `own`, each once.
-pub fn others(driver: &dyn Driver, index: u32, own: &[u32]) -> Vec<Process> {
-    let mut others: Vec<Process> = Vec::new();
+pub fn others(driver: &dyn Driver, index: u32, own: &[u32]) -> Vec<GpuProcess> {
+    let mut others: Vec<GpuProcess> = Vec::new();
     for process in driver.processes(index) {
         if !own.contains(&process.id) && others.iter().all(|other| other.id != process.id) {
             others.push(process);
@@ -89,8 +89,8 @@ pub fn others(driver: &dyn Driver, index: u32, own: &[u32]) -> Vec<Process> {
 }
 
 /// `python (process 123, 4.20 GiB), Xorg (process 9)`.
-pub fn words(processes: &[Process]) -> String {
-    let words = processes.iter().map(|Process { id, name, used_bytes }| {
+pub fn words(processes: &[GpuProcess]) -> String {
+    let words = processes.iter().map(|GpuProcess { id, name, used_bytes }| {
         let held = used_bytes.map(|bytes| format!(", {:.2} GiB", bytes as f64 / f64::from(1 << 30)));
         format!("{} (process {id}{})", name.as_deref().unwrap_or("a program"), held.unwrap_or_default())
     });

@@ -19,8 +19,8 @@ pub const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 /// Which GPUs CUDA shows.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
-pub use cuda::{Code, CudaDriver, CudaError, GetErrorString, check_cuda};
-pub use driver::{ClockError, Driver, Process, Sample, others, words};
+pub use cuda::{CudaDriver, CudaError, CudaResultCode, GetErrorString, check_cuda};
+pub use driver::{ClockError, Driver, GpuProcess, Sample, others, words};
 pub use gpus::{GpuWatch, Gpus};
 pub use memory::memory_left;
 pub use monitor::Monitor;

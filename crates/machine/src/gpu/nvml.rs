@@ -7,7 +7,7 @@ use nvml_wrapper::enums::device::{GpuLockedClocksSetting, UsedGpuMemory};
 use nvml_wrapper::error::NvmlError;
 use protocol::{Gpu, LockedClock, Throttle};
 
-use crate::gpu::{ClockError, Driver, Process, Sample};
+use crate::gpu::{ClockError, Driver, GpuProcess, Sample};
 
 /// Why the library can't be used, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,11 +116,11 @@ impl Driver for Nvml {
         Some(self.device(index)?.memory_info().ok()?.used)
     }
 
-    fn processes(&self, index: u32) -> Vec<Process> {
+    fn processes(&self, index: u32) -> Vec<GpuProcess> {
         let Some(device) = self.device(index) else { return Vec::new() };
         let computing = device.running_compute_processes().unwrap_or_default();
         let drawing = device.running_graphics_processes().unwrap_or_default();
-        let process = |info: nvml_wrapper::struct_wrappers::device::ProcessInfo| Process {
+        let process = |info: nvml_wrapper::struct_wrappers::device::ProcessInfo| GpuProcess {
             id: info.pid,
             name: self.0.sys_process_name(info.pid, 256).ok().map(|path| file_name(&path).to_owned()),
             used_bytes: match info.used_gpu_memory {

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::plot::text::escape;
-use crate::plot::{DataTable, Key, Plot, svg_of_panel};
+use crate::plot::{DataTable, LegendEntry, Plot, svg_of_panel};
 
 pub(super) fn figure(plot: &Plot) -> String {
     let (id, title, caption) = (escape(&plot.id), escape(&plot.title), escape(&plot.caption));
     let mut text =
         format!("<figure id=\"{id}\" class=\"plot\" data-marks=\"{}\">\n<h3>{title}</h3>\n", plot.marks());
     text.push_str("<ul class=\"legend\">\n");
-    for Key { sign, width, words } in &plot.legend.0 {
+    for LegendEntry { sign, width, words } in &plot.legend.0 {
         let _ = writeln!(
             text,
             "<li><svg class=\"sign\" width=\"{width}\" height=\"14\" viewBox=\"0 0 {width} 14\" aria-hidden=\"true\">{sign}</svg>\

@@ -22,7 +22,8 @@ pub(super) fn section(runs: &[AuditedRun]) -> String {
         "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward in nanoseconds, one line per cell and replicate.</p>\n",
     );
     for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
-        let Lines { text: lines, count } = Lines::read(run.records().collect(), MOST_BYTES / runs.len());
+        let RecordLines { text: lines, count } =
+            RecordLines::read(run.records().collect(), MOST_BYTES / runs.len());
         let all = run.records().count();
         let measured = run.records().filter(|record| record.series().is_some()).count();
         let records = if count == all {
@@ -56,12 +57,12 @@ fn csv_fields<'a>(records: impl Iterator<Item = &'a Measurement>) -> String {
 }
 
 /// Records as lines, as many as fit.
-struct Lines {
+struct RecordLines {
     text: String,
     count: usize,
 }
 
-impl Lines {
+impl RecordLines {
     /// Takes at most `most` bytes. Where not all records fit, the first replicates come first.
     fn read(mut records: Vec<&Measurement>, most: usize) -> Self {
         let all = Self::first(&records, most);
@@ -208,7 +209,7 @@ mod tests {
             record("c", 0, 10_000),
         ];
         let lines = |most: usize| {
-            let Lines { text, count } = Lines::read(records.iter().collect(), most);
+            let RecordLines { text, count } = RecordLines::read(records.iter().collect(), most);
             let read = |line: &str| {
                 let line: Value = serde_json::from_str(line).unwrap();
                 format!("{}{}", line["engine"].as_str().unwrap(), line["replicate"])

@@ -45,13 +45,15 @@ fn of_run(scene: &Scene<'_>, run: usize) -> String {
 /// Summarizes an engine in the table of a run.
 pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
-    let its: Vec<&MeasuredRow<'_>> =
+    let engine_cells: Vec<&MeasuredRow<'_>> =
         cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
     let ended: Vec<FailureKind> =
         rows.filter(|row| row.key.engine == engine).filter_map(|row| Some(row.failure()?.kind)).collect();
     let mut parts = Vec::new();
-    if let Some(cell) = its.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length)) {
+    if let Some(cell) =
+        engine_cells.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length))
+    {
         parts.push(format!(
             "takes {} ms per token (p50 {}, p90 {}, p99 {}; TPOT {} ms) at batch size {}, prompt length {}",
             milliseconds(cell.figures.token.mean),
@@ -65,11 +67,12 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     }
     let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.tpot.mean;
     let name = |cell: &MeasuredRow<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
-    if let Some(best) = its.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
+    if let Some(best) = engine_cells.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
         parts.push(format!("generates up to {} tokens/s ({})", number(decode(best)), name(best)));
     }
     let share = |of: fn(&MeasuredRow<'_>) -> Option<f64>| {
-        its.iter()
+        engine_cells
+            .iter()
             .filter_map(|cell| Some((of(cell)?, name(cell))))
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(share, cell)| format!("{:.0} % ({cell})", share * 100.0))
@@ -89,15 +92,21 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
         .collect();
     if !shares.is_empty() {
         parts.push(format!("reaches {}", shares.join(", ")));
-    } else if !its.is_empty() {
+    } else if !engine_cells.is_empty() {
         parts.push("efficiency unknown: no peaks were measured".into());
     }
     let out_of_memory = ended.iter().filter(|kind| **kind == FailureKind::OutOfMemory).count();
     if out_of_memory > 0 {
-        parts.push(format!("ran out of memory in {}", cells_of(out_of_memory, its.len() + ended.len())));
+        parts.push(format!(
+            "ran out of memory in {}",
+            cells_of(out_of_memory, engine_cells.len() + ended.len())
+        ));
     }
     if ended.len() > out_of_memory {
-        parts.push(format!("failed in {}", cells_of(ended.len() - out_of_memory, its.len() + ended.len())));
+        parts.push(format!(
+            "failed in {}",
+            cells_of(ended.len() - out_of_memory, engine_cells.len() + ended.len())
+        ));
     }
     parts.join("; ") + "."
 }

@@ -24,7 +24,7 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// An axis from 0 to beyond the largest of `values`; logarithmic where they differ too much.
-    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
         let (least, largest) = range(values);
         if largest > least * LOG_FROM { Self::log(least, largest) } else { Self::linear(0.0, largest) }
     }
@@ -218,11 +218,11 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(labels(&Axis::of([2.2, 15.5])), ["0", "5", "10", "15", "20"]);
-        assert_eq!(labels(&Axis::of([0.31, 0.44])), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
-        assert_eq!(labels(&Axis::of([13_000.0])), ["0", "5000", "10\u{a0}000", "15\u{a0}000"]);
-        assert_eq!(labels(&Axis::of([1.0, 90.0])), ["1", "2", "5", "10", "20", "50", "100"]);
-        assert_eq!(labels(&Axis::of([0.01, 900.0])), ["0.01", "0.1", "1", "10", "100", "1000"]);
+        assert_eq!(labels(&Axis::from_values([2.2, 15.5])), ["0", "5", "10", "15", "20"]);
+        assert_eq!(labels(&Axis::from_values([0.31, 0.44])), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
+        assert_eq!(labels(&Axis::from_values([13_000.0])), ["0", "5000", "10\u{a0}000", "15\u{a0}000"]);
+        assert_eq!(labels(&Axis::from_values([1.0, 90.0])), ["1", "2", "5", "10", "20", "50", "100"]);
+        assert_eq!(labels(&Axis::from_values([0.01, 900.0])), ["0.01", "0.1", "1", "10", "100", "1000"]);
     }
 
     #[test]
@@ -232,8 +232,8 @@ mod tests {
         let pairs = all.iter().flat_map(|one| all.iter().map(move |other| [*one, *other]));
         for values in pairs {
             let axes = [
-                Axis::of(values),
-                Axis::of([values[0]; 3]),
+                Axis::from_values(values),
+                Axis::from_values([values[0]; 3]),
                 Axis::linear(values[0], values[1]),
                 Axis::log(values[0], values[1]),
             ];
@@ -242,7 +242,7 @@ mod tests {
                 assert!((0..=100).contains(&axis.map(&3.0, (0, 100))));
             }
         }
-        assert!(!Axis::of([]).ticks.is_empty());
+        assert!(!Axis::from_values([]).ticks.is_empty());
     }
 
     #[test]

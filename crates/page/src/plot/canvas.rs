@@ -118,7 +118,7 @@ fn path(points: impl IntoIterator<Item = BackendCoord>, end: &str) -> String {
     format!(" d=\"{d}{end}\"")
 }
 
-type Drawn = Result<(), DrawingErrorKind<Infallible>>;
+type CanvasResult = Result<(), DrawingErrorKind<Infallible>>;
 
 impl DrawingBackend for Canvas {
     type ErrorType = Infallible;
@@ -127,19 +127,24 @@ impl DrawingBackend for Canvas {
         self.size
     }
 
-    fn ensure_prepared(&mut self) -> Drawn {
+    fn ensure_prepared(&mut self) -> CanvasResult {
         Ok(())
     }
 
-    fn present(&mut self) -> Drawn {
+    fn present(&mut self) -> CanvasResult {
         Ok(())
     }
 
-    fn draw_pixel(&mut self, (x, y): BackendCoord, color: BackendColor) -> Drawn {
+    fn draw_pixel(&mut self, (x, y): BackendCoord, color: BackendColor) -> CanvasResult {
         self.draw_rect((x, y), (x + PARTS, y + PARTS), &color, true)
     }
 
-    fn draw_line<S: BackendStyle>(&mut self, from: BackendCoord, to: BackendCoord, style: &S) -> Drawn {
+    fn draw_line<S: BackendStyle>(
+        &mut self,
+        from: BackendCoord,
+        to: BackendCoord,
+        style: &S,
+    ) -> CanvasResult {
         self.draw_path([from, to], style)
     }
 
@@ -149,7 +154,7 @@ impl DrawingBackend for Canvas {
         (right, bottom): BackendCoord,
         style: &S,
         _fill: bool,
-    ) -> Drawn {
+    ) -> CanvasResult {
         let (left, right) = (left.min(right), left.max(right));
         let (top, bottom) = (top.min(bottom), top.max(bottom));
         let [x, y, width, height] = [left, top, right - left, bottom - top].map(pixels);
@@ -162,7 +167,7 @@ impl DrawingBackend for Canvas {
         &mut self,
         points: I,
         style: &S,
-    ) -> Drawn {
+    ) -> CanvasResult {
         self.shape("path", style.color(), &path(points, ""));
         Ok(())
     }
@@ -173,7 +178,7 @@ impl DrawingBackend for Canvas {
         radius: u32,
         style: &S,
         _fill: bool,
-    ) -> Drawn {
+    ) -> CanvasResult {
         let [x, y, radius] = [x, y, radius as i32].map(pixels);
         self.shape("circle", style.color(), &format!(" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\""));
         Ok(())
@@ -183,12 +188,17 @@ impl DrawingBackend for Canvas {
         &mut self,
         points: I,
         style: &S,
-    ) -> Drawn {
+    ) -> CanvasResult {
         self.shape("path", style.color(), &path(points, "Z"));
         Ok(())
     }
 
-    fn draw_text<S: BackendTextStyle>(&mut self, words: &str, style: &S, (x, y): BackendCoord) -> Drawn {
+    fn draw_text<S: BackendTextStyle>(
+        &mut self,
+        words: &str,
+        style: &S,
+        (x, y): BackendCoord,
+    ) -> CanvasResult {
         let anchor = style.anchor();
         let place = match anchor.h_pos {
             HPos::Left => "",

@@ -9,7 +9,7 @@ use super::canvas::{AXIS, Canvas, GRID, LABEL, PARTS};
 use super::{Axis, Panel, Pen, text};
 
 pub(crate) type Area = DrawingArea<Canvas, Cartesian2d<Axis, Axis>>;
-pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<Infallible>>;
+pub(crate) type DrawingResult = Result<(), DrawingAreaErrorKind<Infallible>>;
 
 /// Sizes of text in pixels; `plot.css` has them, too.
 pub(crate) const NORMAL: f64 = 11.0;
@@ -39,7 +39,10 @@ pub(crate) struct Frame<'a> {
 
 impl Frame<'_> {
     /// Draws the frame, then what `marks` draws in it.
-    pub(crate) fn draw(mut self, marks: impl FnOnce(&Area, &Pen) -> Drawn) -> Result<Panel, crate::Error> {
+    pub(crate) fn draw(
+        mut self,
+        marks: impl FnOnce(&Area, &Pen) -> DrawingResult,
+    ) -> Result<Panel, crate::Error> {
         let pen = Pen::default();
         self.draw_on(&pen, marks)
             .map_err(|error| crate::Error::Drawing(format!("{}: {error}", self.title)))?;
@@ -47,7 +50,7 @@ impl Frame<'_> {
         Ok(Panel { description: self.description, title: self.title, body, size: self.size, marks })
     }
 
-    fn draw_on(&mut self, pen: &Pen, marks: impl FnOnce(&Area, &Pen) -> Drawn) -> Drawn {
+    fn draw_on(&mut self, pen: &Pen, marks: impl FnOnce(&Area, &Pen) -> DrawingResult) -> DrawingResult {
         let (width, height) = self.size;
         let root = Canvas::new(self.size, pen).into_drawing_area();
         let (top, bottom, right) = (40, 36, 14);
@@ -97,7 +100,7 @@ impl Frame<'_> {
 }
 
 /// Draws the mark of the engine with this slot at a place: a shape of its own, filled for the first run.
-pub(crate) fn mark(area: &Area, slot: usize, at: (f64, f64)) -> Drawn {
+pub(crate) fn mark(area: &Area, slot: usize, at: (f64, f64)) -> DrawingResult {
     let style = BLACK.filled();
     let size = 4 * PARTS;
     match slot % 5 {

@@ -5,7 +5,7 @@ use crate::scene::{Group, Scene};
 
 /// A sign and what it means.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Key {
+pub(crate) struct LegendEntry {
     /// Elements of SVG, 14 pixels high.
     pub(crate) sign: String,
     /// And so many wide.
@@ -13,7 +13,7 @@ pub(crate) struct Key {
     pub(crate) words: String,
 }
 
-impl Key {
+impl LegendEntry {
     /// A key of the usual width.
     pub(crate) fn new(sign: &str, words: &str) -> Self {
         Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned() }
@@ -22,14 +22,14 @@ impl Key {
 
 /// All signs of a plot.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Legend(pub(crate) Vec<Key>);
+pub(crate) struct Legend(pub(crate) Vec<LegendEntry>);
 
 impl Legend {
     /// The engines of a group, and of several runs which.
     pub(crate) fn of_series(scene: &Scene<'_>, group: &Group<'_>) -> Self {
         let key = |(run, engine): (usize, &str)| {
             let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine));
-            Key::new(&sign, &scene.series(engine, run))
+            LegendEntry::new(&sign, &scene.series(engine, run))
         };
         Self(group.series().into_iter().map(key).collect())
     }
@@ -37,7 +37,7 @@ impl Legend {
     /// Writes SVG in lines of at most `width` pixels; returns it with its height.
     pub(crate) fn svg(&self, width: f64) -> (String, f64) {
         let (mut body, mut x, mut y) = (String::new(), 0.0, 0.0);
-        for Key { sign, width: sign_width, words } in &self.0 {
+        for LegendEntry { sign, width: sign_width, words } in &self.0 {
             let begin = sign_width + 4.0;
             let words = text::fit(words, 11.0, width - begin);
             let long = begin + text::width(&words, 11.0) + 14.0;

@@ -10,9 +10,9 @@ pub(crate) mod text;
 
 pub(crate) use axis::{Axis, grouped};
 pub(crate) use canvas::Pen;
-pub(crate) use frame::{Area, Drawn, Frame, SMALL, mark, sign};
+pub(crate) use frame::{Area, DrawingResult, Frame, SMALL, mark, sign};
 pub(crate) use image::{HATCH, svg_of_panel};
-pub(crate) use legend::{Key, Legend};
+pub(crate) use legend::{Legend, LegendEntry};
 
 /// A plot of one or several panels.
 #[derive(Debug, Clone)]

@@ -6,14 +6,14 @@ use stats::Summary;
 
 use super::measure::number;
 use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, sign};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, sign};
 use crate::scene::{Group, MOST, Scene};
 
 /// About how many points a line has.
 const POINTS: f64 = 400.0;
 
 /// One cell on the axis of time.
-struct Span<'a> {
+struct CellSpan<'a> {
     record: &'a Measurement,
     gpu: &'a GpuSeries,
     /// Seconds of all cells before it.
@@ -36,7 +36,7 @@ const CURVES: [Curve; 2] = [
     },
 ];
 
-pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let (mut throttled, mut left_out) = (false, 0);
@@ -46,7 +46,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         left_out += table.records().count().saturating_sub(MOST);
         for record in table.records().take(MOST) {
             let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
-            spans.push(Span { record, gpu, begin });
+            spans.push(CellSpan { record, gpu, begin });
             begin += gpu.seconds;
         }
         for curve in &CURVES {
@@ -70,7 +70,7 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         key.sign = sign(Some(&format!("l {}", scene.colour(engine))), "none", 0);
     }
     if throttled {
-        keys.push(Key::new(
+        keys.push(LegendEntry::new(
             &sign(None, "throttle", 2),
             "a cell in which the GPU throttled, other than by its power limit",
         ));
@@ -112,12 +112,12 @@ fn panel(
     scene: &Scene<'_>,
     title: &str,
     curve: &Curve,
-    spans: &[Span<'_>],
+    spans: &[CellSpan<'_>],
     end: f64,
 ) -> Result<Panel, Error> {
     let all: Vec<f64> = spans.iter().flat_map(|span| (curve.of)(span.gpu)).collect();
     let top = all.iter().copied().fold(0.0, f64::max);
-    let summary = Summary::of(&all);
+    let summary = Summary::from_series(&all);
     let frame = Frame {
         title: title.to_owned(),
         description: format!(
@@ -187,9 +187,9 @@ fn binned(seconds: &[f64], figures: &[f64], bin: f64) -> Vec<(f64, f64)> {
     points
 }
 
-fn row(scene: &Scene<'_>, run: usize, span: &Span<'_>) -> Vec<String> {
-    let Span { record, gpu, .. } = span;
-    let power = Summary::of(&gpu.power_watts);
+fn row(scene: &Scene<'_>, run: usize, span: &CellSpan<'_>) -> Vec<String> {
+    let CellSpan { record, gpu, .. } = span;
+    let power = Summary::from_series(&gpu.power_watts);
     let none = || "N/A".to_owned();
     let whole = |number: Option<u32>| number.map_or_else(none, |number| number.to_string());
     let reasons: Vec<&str> = gpu.throttled().map(|(reason, _)| reason.words()).collect();

@@ -7,13 +7,15 @@ use results::{Row, counted};
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;
 use crate::plot::palette::HEATS;
-use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Key, Legend, Panel, Pen, Plot, SMALL, text};
+use crate::plot::{
+    Area, Axis, DataTable, DrawingResult, Frame, Legend, LegendEntry, Panel, Pen, Plot, SMALL, text,
+};
 use crate::scene::{Group, Scene};
 
 /// The width of a panel in pixels.
 const WIDTH: u32 = 350;
 
-pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
+pub(super) fn heat_plots(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
     [&TOKEN_LATENCY, &TOKEN_THROUGHPUT].into_iter().map(|measure| plot(scene, group, measure)).collect()
 }
 
@@ -44,14 +46,14 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
         let steps = (0..HEATS).map(|step| {
             format!("<rect class=\"h{step}\" x=\"{}\" y=\"1\" width=\"12\" height=\"12\"/>", step * 12)
         });
-        legend.push(Key {
+        legend.push(LegendEntry {
             sign: steps.collect(),
             width: 96.0,
             words: format!("{} to {} {}, logarithmic", number(least), number(largest), measure.short),
         });
     }
     if group.listed().any(|(_, row)| row.figures.is_none()) {
-        legend.push(Key::new(
+        legend.push(LegendEntry::new(
             "<rect class=\"oom\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
             "no figures: OOM (out of memory), or how the cell ended",
         ));
@@ -76,8 +78,8 @@ fn panel(
 ) -> Result<Panel, Error> {
     let batches = group.sizes(|row| row.key.batch_size);
     let prompts = group.sizes(|row| row.key.prompt_length);
-    let is_its = |(of_run, row): &(usize, &Row)| *of_run == run && row.key.engine == engine;
-    let rows: Vec<&Row> = group.listed().filter(is_its).map(|(_, row)| row).collect();
+    let is_of_series = |(of_run, row): &(usize, &Row)| *of_run == run && row.key.engine == engine;
+    let rows: Vec<&Row> = group.listed().filter(is_of_series).map(|(_, row)| row).collect();
     let without = rows.iter().filter(|row| row.figures.is_none()).count();
     let frame = Frame {
         title: scene.series(engine, run),
@@ -113,7 +115,7 @@ fn draw_cell(
     row: &Row,
     (column, line): (usize, usize),
     (columns, lines): (usize, usize),
-) -> Drawn {
+) -> DrawingResult {
     let (x, y) = (column as f64, line as f64);
     let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
     let (class, words, ink) = match value {
@@ -163,14 +165,14 @@ fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> DataTable {
     let mut rows = Vec::new();
     for (run, engine) in group.series() {
         for batch in group.sizes(|row| row.key.batch_size) {
-            let is_its = |(of_run, row): &(usize, &Row)| {
+            let is_in_batch = |(of_run, row): &(usize, &Row)| {
                 *of_run == run && row.key.engine == engine && row.key.batch_size == batch
             };
-            let its: Vec<&Row> = group.listed().filter(is_its).map(|(_, row)| row).collect();
-            if its.is_empty() {
+            let batch_rows: Vec<&Row> = group.listed().filter(is_in_batch).map(|(_, row)| row).collect();
+            if batch_rows.is_empty() {
                 continue;
             }
-            let cell = |prompt: &u32| match its.iter().find(|row| row.key.prompt_length == *prompt) {
+            let cell = |prompt: &u32| match batch_rows.iter().find(|row| row.key.prompt_length == *prompt) {
                 None => String::new(),
                 Some(row) => {
                     let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));

@@ -13,18 +13,17 @@ use crate::plot::Plot;
 use crate::scene::{Comparison, Group, Scene};
 
 pub(crate) use measure::{MILLISECONDS, number};
-pub(crate) use ratio::of as of_comparison;
 
 /// The most panels of a plot.
 const PANELS: usize = 6;
 
 /// Every plot of a group of tables.
 pub(crate) fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
-    let mut plots = sizes::of(scene, group)?;
-    plots.extend(heat::of(scene, group)?);
-    plots.extend(roofline::of(scene, group)?);
-    plots.extend(tokens::of(scene, group)?);
-    plots.extend(gpu::of(scene, group)?);
+    let mut plots = sizes::size_plots(scene, group)?;
+    plots.extend(heat::heat_plots(scene, group)?);
+    plots.extend(roofline::roofline_plot(scene, group)?);
+    plots.extend(tokens::token_plot(scene, group)?);
+    plots.extend(gpu::gpu_plot(scene, group)?);
     Ok(plots)
 }
 
@@ -40,5 +39,5 @@ pub(crate) fn named(mut plots: Vec<Plot>, prefix: Option<&str>) -> Vec<Plot> {
 
 /// The ratio plots of a comparison; none where there is none.
 pub(crate) fn of_comparisons(comparison: &Comparison) -> Result<Vec<Plot>, Error> {
-    comparison.result.as_ref().map_or(Ok(Vec::new()), of_comparison)
+    comparison.result.as_ref().map_or(Ok(Vec::new()), ratio::ratio_plots)
 }

@@ -7,7 +7,7 @@ use results::{Metric, format_short};
 use stats::Verdict;
 
 use crate::Error;
-use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Key, Legend, Panel, Pen, Plot, sign};
+use crate::plot::{Area, Axis, DataTable, DrawingResult, Frame, Legend, LegendEntry, Panel, Pen, Plot, sign};
 
 /// The most lines of a panel.
 const LINES: usize = 24;
@@ -22,7 +22,7 @@ const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
 ];
 
 /// A plot for each metric of each table that both runs have.
-pub(crate) fn of(report: &Report) -> Result<Vec<Plot>, Error> {
+pub(crate) fn ratio_plots(report: &Report) -> Result<Vec<Plot>, Error> {
     let mut plots = Vec::new();
     for (index, table) in report.tables.iter().enumerate() {
         for section in table.sections.iter().filter(|section| section.metric != Metric::First128) {
@@ -54,16 +54,16 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
     let reach = all().map(reach).fold((1.0 + section.threshold).ln() * 1.5, f64::max).min(5.0_f64.ln());
     let panels: Vec<Panel> =
         engines.iter().map(|engine| panel(engine, section, reach)).collect::<Result<_, _>>()?;
-    let mut legend: Vec<Key> = VERDICTS
+    let mut legend: Vec<LegendEntry> = VERDICTS
         .iter()
         .filter(|(verdict, ..)| all().any(|line| line.verdict == *verdict))
         .map(|(_, class, slot, words)| {
             let line = format!("<path class=\"ci {class}\" d=\"M1 7L21 7\"/>");
-            Key::new(&format!("{line}{}", sign(None, class, *slot)), words)
+            LegendEntry::new(&format!("{line}{}", sign(None, class, *slot)), words)
         })
         .collect();
     let percent = section.threshold * 100.0;
-    legend.push(Key::new(
+    legend.push(LegendEntry::new(
         "<rect class=\"zone\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
         &format!("changes smaller than {percent:.1} % are ignored"),
     ));
@@ -138,7 +138,7 @@ fn panel(engine: &str, section: &Section, reach: f64) -> Result<Panel, Error> {
     })
 }
 
-fn draw(area: &Area, pen: &Pen, line: &ComparedFigure, y: f64) -> Drawn {
+fn draw(area: &Area, pen: &Pen, line: &ComparedFigure, y: f64) -> DrawingResult {
     let (class, slot, words) = look(line.verdict);
     if let Some(interval) = line.interval {
         pen.class(&format!("ci {class}"));

@@ -4,15 +4,15 @@ use plotters::prelude::*;
 
 use super::measure::number;
 use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
-use crate::roofline_cost::{RooflineScale, Work};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, mark, sign};
+use crate::roofline_cost::{ForwardWork, RooflineScale};
 use crate::scene::{Group, MeasuredRow, Scene};
 
 /// A forward of a cell: what it is, how much it does, and in which time.
 struct Forward<'a> {
     cell: MeasuredRow<'a>,
     is_decode: bool,
-    work: Work,
+    work: ForwardWork,
     seconds: f64,
 }
 
@@ -26,7 +26,7 @@ impl Forward<'_> {
     }
 }
 
-pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let mut words = Vec::new();
@@ -56,19 +56,19 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         return Ok(None);
     }
     words.dedup();
-    let mut legend: Vec<Key> = Vec::new();
+    let mut legend: Vec<LegendEntry> = Vec::new();
     let mut engines: Vec<&str> = group.series().into_iter().map(|(_, engine)| engine).collect();
     engines.dedup();
     for engine in engines {
         for (class, what) in [("p full", "decode"), ("p", "prefill")] {
             let sign = sign(None, &format!("{class} {}", scene.colour(engine)), scene.slot(engine));
-            legend.push(Key::new(&sign, &format!("{}, {what}", results::one_line(engine))));
+            legend.push(LegendEntry::new(&sign, &format!("{}, {what}", results::one_line(engine))));
         }
     }
     let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
     let unknown = "No peaks were measured, so there is no roofline.";
     let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
-    legend.extend(words.iter().map(|peak| Key::new(line, &format!("measured peak: {peak}"))));
+    legend.extend(words.iter().map(|peak| LegendEntry::new(line, &format!("measured peak: {peak}"))));
     Ok(Some(Plot {
         id: "roofline".into(),
         title: "Roofline".into(),

@@ -6,7 +6,7 @@ use results::Row;
 use super::PANELS;
 use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
 use crate::Error;
-use crate::plot::{Area, Axis, DataTable, Drawn, Frame, Legend, Pen, Plot, mark};
+use crate::plot::{Area, Axis, DataTable, DrawingResult, Frame, Legend, Pen, Plot, mark};
 use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
 /// A size of a cell.
@@ -19,7 +19,7 @@ struct Size {
 const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.key.batch_size };
 const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.key.prompt_length };
 
-pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
+pub(super) fn size_plots(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
     let mut plots = Vec::new();
     for measure in [&TOKEN_LATENCY, &TOKEN_THROUGHPUT, &PROMPT_THROUGHPUT, &ENERGY] {
         for (x, other) in [(&BATCH, &PROMPT), (&PROMPT, &BATCH)] {
@@ -58,7 +58,7 @@ fn plot(
     if cells.iter().all(|cell| value(cell).is_none()) {
         return Ok(None);
     }
-    let y = Axis::of(tops.chain(lows));
+    let y = Axis::from_values(tops.chain(lows));
     let others: Vec<u32> = group
         .sizes(other.of)
         .into_iter()
@@ -147,7 +147,14 @@ fn in_words(scene: &Scene<'_>, engine: &str, run: usize, points: &[Point], measu
     format!("{}: {ends}", scene.series(engine, run))
 }
 
-fn draw_line(scene: &Scene<'_>, area: &Area, pen: &Pen, engine: &str, run: usize, points: &[Point]) -> Drawn {
+fn draw_line(
+    scene: &Scene<'_>,
+    area: &Area,
+    pen: &Pen,
+    engine: &str,
+    run: usize,
+    points: &[Point],
+) -> DrawingResult {
     for Point { x, spread, .. } in points {
         if let Some((low, high)) = *spread {
             pen.class(&format!("w {}", scene.colour(engine)));

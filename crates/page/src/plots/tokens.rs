@@ -7,7 +7,7 @@ use stats::Summary;
 
 use super::measure::{MILLISECONDS, number};
 use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Key, Legend, Panel, Plot, mark, sign};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, mark, sign};
 use crate::scene::{Group, MeasuredRow, Scene};
 
 /// The most panels.
@@ -31,7 +31,7 @@ impl Bin {
     }
 }
 
-pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
     let chosen = chosen(group);
     let mut panels = Vec::new();
     let mut rows = Vec::new();
@@ -63,9 +63,9 @@ pub(super) fn of(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, E
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
         let words =
             format!("{}: first token (point), median (line), range (band)", results::one_line(engine));
-        Key::new(&band, &words)
+        LegendEntry::new(&band, &words)
     };
-    let legend: Vec<Key> = engines.into_iter().map(key).collect();
+    let legend: Vec<LegendEntry> = engines.into_iter().map(key).collect();
     Ok(Some(Plot {
         id: "token-by-token".into(),
         title: "Latency of each generated token".into(),
@@ -101,11 +101,15 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<MeasuredRow<'a>> {
     let mut chosen: Vec<MeasuredRow<'a>> = Vec::new();
     let each = MOST / group.series().len().max(1);
     for (run, engine) in group.series() {
-        let its = || cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine);
+        let series_cells = || cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine);
         let work = |cell: &MeasuredRow<'_>| (cell.row.key.batch_size, cell.row.key.prompt_length);
-        let unsteady = its()
+        let unsteady = series_cells()
             .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
-        let three = [unsteady, its().min_by_key(|cell| work(cell)), its().max_by_key(|cell| work(cell))];
+        let three = [
+            unsteady,
+            series_cells().min_by_key(|cell| work(cell)),
+            series_cells().max_by_key(|cell| work(cell)),
+        ];
         let mut own: Vec<&MeasuredRow<'a>> = Vec::new();
         for cell in three.into_iter().flatten() {
             if !own.iter().any(|other| other.row.key == cell.row.key) {
@@ -131,7 +135,7 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
     let step = length.div_ceil(POINTS).max(1);
     let bin = |(begin, end): (usize, usize)| {
         let all: Vec<f64> = series.iter().flat_map(|tokens| &tokens[begin..end]).copied().collect();
-        let summary = Summary::of(&all)?;
+        let summary = Summary::from_series(&all)?;
         Some(Bin {
             tokens: (begin + 1, end),
             least: summary.least * MILLISECONDS,

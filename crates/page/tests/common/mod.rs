@@ -167,7 +167,7 @@ pub(crate) fn run(name: &str, records: Vec<Measurement>) -> AuditedRun {
         settings: vec![BTreeMap::new()],
         verifications: Vec::new(),
     };
-    AuditedRun { run, audit: audit::Report::default() }
+    AuditedRun { run, audit: audit::AuditReport::default() }
 }
 
 /// Two engines over 3 × 2 cells, of which the last ran out of memory.
@@ -221,7 +221,7 @@ pub(crate) fn large() -> AuditedRun {
 /// The run that is kept in the repository.
 pub(crate) fn kept() -> AuditedRun {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/llama2-15m-fp32-cpu");
-    AuditedRun { run: Run::read(&dir).unwrap(), audit: audit::Report::default() }
+    AuditedRun { run: Run::read(&dir).unwrap(), audit: audit::AuditReport::default() }
 }
 
 /// Compares the second of two runs with the first.

@@ -7,7 +7,7 @@ use crate::HeadingPrecision;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Device {
+pub(super) struct DatasheetDevice {
     pub(super) chip: String,
     #[serde(default)]
     pub(super) form: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Flops {
     pub(super) int4: Option<f64>,
 }
 
-impl Device {
+impl DatasheetDevice {
     /// `A100 80GB SXM`.
     pub(super) fn name(&self) -> String {
         let form = self.form.first().map(|form| format!(" {form}")).unwrap_or_default();

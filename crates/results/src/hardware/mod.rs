@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use crate::heading::short_gpu;
 use crate::{DeviceKind, Heading, HeadingPrecision};
-use device::{Device, Flops, words};
+use device::{DatasheetDevice, Flops, words};
 
 /// The peaks that come with the program.
 pub const DEFAULT_HARDWARE: &str = include_str!("../../../../configs/hardware.toml");
@@ -86,13 +86,13 @@ impl std::error::Error for HardwareError {}
 /// The devices whose peaks are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hardware {
-    devices: Vec<Device>,
+    devices: Vec<DatasheetDevice>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    device: Vec<Spanned<Device>>,
+struct DatasheetFile {
+    device: Vec<Spanned<DatasheetDevice>>,
 }
 
 impl Hardware {
@@ -103,7 +103,7 @@ impl Hardware {
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             HardwareError { origin: format!("{origin}:{line}"), what }
         };
-        let file: File = toml::from_str(text).map_err(|wrong| {
+        let file: DatasheetFile = toml::from_str(text).map_err(|wrong| {
             let start = wrong.span().map_or(0, |span| span.start);
             error(start, wrong.message().trim().replace('\n', ", "))
         })?;
@@ -128,7 +128,8 @@ impl Hardware {
             return Err(format!("no peaks of \"{}\": a processor's must be measured", heading.device));
         }
         let words = words(&heading.device);
-        let variants: Vec<&Device> = self.devices.iter().filter(|device| device.fits(&words)).collect();
+        let variants: Vec<&DatasheetDevice> =
+            self.devices.iter().filter(|device| device.fits(&words)).collect();
         if variants.is_empty() {
             return Err(format!("no peaks of \"{}\" in hardware.toml", heading.device));
         }
@@ -136,7 +137,8 @@ impl Hardware {
             0.0 => String::new(),
             _ => format!(" with {:.0} % for {what}", share * 100.0),
         };
-        let highest = |value: &dyn Fn(&Device) -> Option<f64>, note: &dyn Fn(&Device) -> String| {
+        let highest = |value: &dyn Fn(&DatasheetDevice) -> Option<f64>,
+                       note: &dyn Fn(&DatasheetDevice) -> String| {
             highest(&variants, value, note)
         };
         let flops = |value: &dyn Fn(&Flops) -> Option<f64>| {
@@ -175,7 +177,8 @@ impl Hardware {
         }
         let mut words = words(&gpu.name);
         words.extend(self::words(&short_gpu(&gpu.name, gpu.memory_bytes)));
-        let variants: Vec<&Device> = self.devices.iter().filter(|device| device.fits(&words)).collect();
+        let variants: Vec<&DatasheetDevice> =
+            self.devices.iter().filter(|device| device.fits(&words)).collect();
         Some(Datasheet {
             bandwidth_bytes_per_second: highest(
                 &variants,
@@ -189,9 +192,9 @@ impl Hardware {
 
 /// The highest figure among variants, and whose it is; `note` says more of a variant.
 fn highest(
-    variants: &[&Device],
-    value: &dyn Fn(&Device) -> Option<f64>,
-    note: &dyn Fn(&Device) -> String,
+    variants: &[&DatasheetDevice],
+    value: &dyn Fn(&DatasheetDevice) -> Option<f64>,
+    note: &dyn Fn(&DatasheetDevice) -> String,
 ) -> Option<Peak> {
     let values = variants
         .iter()

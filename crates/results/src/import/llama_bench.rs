@@ -11,11 +11,11 @@ use protocol::{CellSize, Precision};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record, Weights};
+use super::{Column, ImportError, Imported, ImportedRow, ImportedWeights, Importer, Record, RecordKeys};
 use crate::published::ReadOptions;
 use crate::{HeadingPrecision, format_g10};
 
-pub(super) struct LlamaBench;
+pub(super) struct LlamaBenchImporter;
 
 #[derive(Deserialize)]
 struct TestRecord {
@@ -85,12 +85,12 @@ const QUANTIZED: [&str; 5] = ["Q", "IQ", "TQ", "MXFP", "NVFP"];
 /// A mean in whole nanoseconds is cut off.
 const SAME_MEAN: f64 = 1e-6;
 
-impl Importer for LlamaBench {
+impl Importer for LlamaBenchImporter {
     fn name(&self) -> &'static str {
         "llama-bench"
     }
 
-    fn recognises(&self, keys: &Keys) -> bool {
+    fn recognises(&self, keys: &RecordKeys) -> bool {
         keys.has(&["n_prompt", "n_gen", "avg_ns"])
     }
 
@@ -101,7 +101,7 @@ impl Importer for LlamaBench {
         options: &ReadOptions,
     ) -> Result<Imported, ImportError> {
         let tests: Vec<TestRecord> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
-        let settings: Vec<Settings<'_>> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
+        let settings: Vec<TestSettings<'_>> = records.iter().map(Record::read).collect::<Result<_, _>>()?;
         let varying = varying(&settings);
         // A prefill, and first tokens, stand beside the longest generations of their model.
         let mut longest: HashMap<String, u32> = HashMap::new();
@@ -161,10 +161,10 @@ struct TestFigure {
 }
 
 /// What a test was run with, as JSON.
-type Settings<'a> = BTreeMap<String, &'a RawValue>;
+type TestSettings<'a> = BTreeMap<String, &'a RawValue>;
 
 /// The settings that are not the same in all tests.
-fn varying<'a>(settings: &'a [Settings<'_>]) -> BTreeSet<&'a str> {
+fn varying<'a>(settings: &'a [TestSettings<'_>]) -> BTreeSet<&'a str> {
     let Some(first) = settings.first() else { return BTreeSet::new() };
     let keys = settings.iter().flat_map(|one| one.keys()).map(String::as_str).collect::<BTreeSet<_>>();
     let differs = |key: &&str| {
@@ -200,11 +200,11 @@ impl TestRecord {
     }
 
     /// The weights, where the type says them: `llama 7B mostly Q4_0`.
-    fn weights(&self) -> Option<Weights> {
+    fn weights(&self) -> Option<ImportedWeights> {
         let words = || self.model_type.split_whitespace();
         let last = words().last().filter(|_| !self.model_type.contains("(guessed)"))?;
         if let Some((_, precision)) = PRECISIONS.iter().find(|(word, _)| *word == last) {
-            return Some(Weights::Of(*precision));
+            return Some(ImportedWeights::Of(*precision));
         }
         let is_quantized = |word: &&str| {
             let digit = QUANTIZED
@@ -213,11 +213,11 @@ impl TestRecord {
                 .and_then(|rest| rest.chars().next());
             digit.is_some_and(|c| c.is_ascii_digit())
         };
-        words().find(is_quantized).map(|word| Weights::Quantized(word.to_owned()))
+        words().find(is_quantized).map(|word| ImportedWeights::Quantized(word.to_owned()))
     }
 
     /// The engine, with the settings that make it one of several in the file.
-    fn engine(&self, settings: &Settings<'_>, varying: &BTreeSet<&str>, options: &ReadOptions) -> String {
+    fn engine(&self, settings: &TestSettings<'_>, varying: &BTreeSet<&str>, options: &ReadOptions) -> String {
         let name = self.engine.as_deref().or(options.engine.as_deref()).unwrap_or("llama-cpp");
         let words = varying.iter().filter_map(|key| {
             let value: String = settings.get(*key)?.get().trim_matches('"').chars().take(40).collect();

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::de::IgnoredAny;
 
 pub(crate) use record::{ImportError, Record};
-pub(crate) use rows::{ImportedRow, ImportedTable, Weights};
+pub(crate) use rows::{ImportedRow, ImportedTable, ImportedWeights};
 
 use crate::Column;
 use crate::published::ReadOptions;
@@ -26,7 +26,7 @@ trait Importer: Sync {
     fn name(&self) -> &'static str;
 
     /// Whether a record with these keys is one of the tool's.
-    fn recognises(&self, keys: &Keys) -> bool;
+    fn recognises(&self, keys: &RecordKeys) -> bool;
 
     /// The name of a file that the tool writes beside this one, with what this one does not say.
     fn beside(&self) -> Option<&'static str> {
@@ -46,16 +46,16 @@ trait Importer: Sync {
 }
 
 const IMPORTERS: [&dyn Importer; 4] = [
-    &llama_bench::LlamaBench,
+    &llama_bench::LlamaBenchImporter,
     &sglang::Sglang,
     &vllm_latency::VllmLatency,
     &optimum_benchmark::OptimumBenchmark,
 ];
 
 /// The keys of a record.
-struct Keys(HashSet<String>);
+struct RecordKeys(HashSet<String>);
 
-impl Keys {
+impl RecordKeys {
     fn has(&self, keys: &[&str]) -> bool {
         keys.iter().all(|key| self.0.contains(*key))
     }
@@ -107,7 +107,7 @@ fn importer(record: &Record<'_>) -> Option<&'static dyn Importer> {
 
 fn is_of(importer: &dyn Importer, record: &Record<'_>) -> bool {
     let keys = record.read::<BTreeMap<String, IgnoredAny>>();
-    keys.is_ok_and(|keys| importer.recognises(&Keys(keys.into_keys().collect())))
+    keys.is_ok_and(|keys| importer.recognises(&RecordKeys(keys.into_keys().collect())))
 }
 
 /// The tools that can be read.

@@ -9,20 +9,20 @@
 use protocol::{CellSize, Precision};
 use serde::Deserialize;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record, Weights};
+use super::{Column, ImportError, Imported, ImportedRow, ImportedWeights, Importer, Record, RecordKeys};
 use crate::published::ReadOptions;
 use crate::{HeadingPrecision, format_g10};
 
 pub(super) struct OptimumBenchmark;
 
 #[derive(Deserialize)]
-struct Benchmark {
+struct OptimumFile {
     config: Config,
-    report: Report,
+    report: OptimumReport,
 }
 
 #[derive(Deserialize)]
-struct Report {
+struct OptimumReport {
     prefill: Target,
     decode: Option<Target>,
     generate: Option<Target>,
@@ -30,13 +30,13 @@ struct Report {
 
 #[derive(Deserialize)]
 struct Target {
-    latency: Option<Latency>,
+    latency: Option<OptimumLatency>,
     throughput: Option<Throughput>,
-    memory: Option<Memory>,
+    memory: Option<OptimumMemory>,
 }
 
 #[derive(Deserialize)]
-struct Latency {
+struct OptimumLatency {
     unit: Option<String>,
     mean: f64,
     p50: Option<f64>,
@@ -50,7 +50,7 @@ struct Throughput {
 }
 
 #[derive(Deserialize)]
-struct Memory {
+struct OptimumMemory {
     unit: Option<String>,
     max_ram: Option<f64>,
 }
@@ -60,7 +60,7 @@ struct Memory {
 struct Config {
     backend: Backend,
     scenario: Scenario,
-    environment: Environment,
+    environment: OptimumEnvironment,
 }
 
 #[derive(Default, Deserialize)]
@@ -78,7 +78,7 @@ struct Backend {
 struct Scenario {
     input_shapes: InputShapes,
     new_tokens: Option<u32>,
-    generate_kwargs: GenerateArgs,
+    generate_kwargs: OptimumGenerateArgs,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,14 +90,14 @@ struct InputShapes {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct GenerateArgs {
+struct OptimumGenerateArgs {
     max_new_tokens: Option<u32>,
     num_beams: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Environment {
+struct OptimumEnvironment {
     cpu: Option<String>,
     gpu: Option<Vec<String>>,
 }
@@ -107,7 +107,7 @@ impl Importer for OptimumBenchmark {
         "optimum-benchmark"
     }
 
-    fn recognises(&self, keys: &Keys) -> bool {
+    fn recognises(&self, keys: &RecordKeys) -> bool {
         keys.has(&["config", "report"]) || keys.has(&["prefill", "decode"])
     }
 
@@ -124,7 +124,7 @@ impl Importer for OptimumBenchmark {
         let mut rows = Vec::new();
         for place in records {
             let (config, report) = if place.has("report") {
-                let Benchmark { config, report } = place.read()?;
+                let OptimumFile { config, report } = place.read()?;
                 (config, report)
             } else {
                 (beside.map(read_config).transpose()?.unwrap_or_default(), place.read()?)
@@ -145,7 +145,7 @@ fn read_config(text: &str) -> Result<Config, ImportError> {
 fn row(
     place: &Record<'_>,
     config: &Config,
-    report: &Report,
+    report: &OptimumReport,
     options: &ReadOptions,
 ) -> Result<ImportedRow, ImportError> {
     let Config { backend, scenario, .. } = config;
@@ -178,7 +178,7 @@ fn row(
     let mut figures = vec![(Column::PromptLatency, prefill.seconds(place, "prefill")?)];
     figures.extend(report.prefill.throughput(place, "prefill")?.map(|rate| (Column::PromptThroughput, rate)));
     let (mut more, mut decode_rate) = (Vec::new(), None);
-    let mut keep = |name, latency: &Latency, scale: f64| {
+    let mut keep = |name, latency: &OptimumLatency, scale: f64| {
         more.extend(latency.p50.map(|median| (name, format_g10(median * scale))));
     };
     keep("Prompt Latency Median (ms)", prefill, 1e3);
@@ -206,7 +206,7 @@ fn row(
     Ok(ImportedRow {
         line: place.line,
         title: config.title(),
-        weights: config.precision().map(Weights::Of),
+        weights: config.precision().map(ImportedWeights::Of),
         engine,
         size: CellSize { batch_size, prompt_length },
         generation_length: (steps > 0).then_some(steps),
@@ -224,7 +224,7 @@ impl Target {
     }
 }
 
-impl Latency {
+impl OptimumLatency {
     /// The mean, in seconds.
     fn seconds(&self, place: &Record<'_>, target: &str) -> Result<f64, ImportError> {
         match self.unit.as_deref() {

@@ -44,7 +44,7 @@ impl<'a> Record<'a> {
     /// # Errors
     /// Where the text is not JSON, or ends inside a record.
     pub(crate) fn all(text: &'a str) -> Result<Vec<Self>, ImportError> {
-        let whole = Whole::new(text);
+        let whole = FileText::new(text);
         let mut records = Vec::new();
         for value in serde_json::Deserializer::from_str(whole.text).into_iter::<&RawValue>() {
             let value = value.map_err(|error| whole.not_json(&error, whole.text))?;
@@ -59,14 +59,14 @@ impl<'a> Record<'a> {
                 return Err(ImportError::of_file(format!("more than {MOST_RECORDS} records")));
             }
         }
-        let mut lines = Lines { text: whole.text, at: 0, line: 1 };
-        let record = |value: &'a RawValue| Self { line: lines.of(value.get()), text: value.get() };
+        let mut lines = LineCounter { text: whole.text, at: 0, line: 1 };
+        let record = |value: &'a RawValue| Self { line: lines.line_number(value.get()), text: value.get() };
         Ok(records.into_iter().map(record).collect())
     }
 
     /// The first record of a text that may break off later.
     pub(crate) fn first(text: &'a str) -> Option<Self> {
-        let whole = Whole::new(text);
+        let whole = FileText::new(text);
         let start = whole.text.find('{')?;
         let before = &whole.text[..start];
         if !before.chars().all(|c| c.is_whitespace() || c == '[') {
@@ -113,11 +113,11 @@ impl<'a> Record<'a> {
 }
 
 /// A file's text without a byte order mark.
-struct Whole<'a> {
+struct FileText<'a> {
     text: &'a str,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> FileText<'a> {
     fn new(text: &'a str) -> Self {
         Self { text: text.strip_prefix('\u{feff}').unwrap_or(text) }
     }
@@ -135,14 +135,14 @@ fn offset(text: &str, part: &str) -> usize {
 }
 
 /// Tells the lines of parts of a text, in order.
-struct Lines<'a> {
+struct LineCounter<'a> {
     text: &'a str,
     at: usize,
     line: usize,
 }
 
-impl Lines<'_> {
-    fn of(&mut self, part: &str) -> usize {
+impl LineCounter<'_> {
+    fn line_number(&mut self, part: &str) -> usize {
         let start = offset(self.text, part).max(self.at);
         self.line += self.text[self.at..start].matches('\n').count();
         self.at = start;

@@ -12,14 +12,14 @@ use crate::{Heading, HeadingPrecision, format_g10};
 
 /// What a file says of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Weights {
+pub(crate) enum ImportedWeights {
     /// They have a precision that headings know.
     Of(HeadingPrecision),
     /// They are of few bits, by another name.
     Quantized(String),
 }
 
-impl Weights {
+impl ImportedWeights {
     fn may_be(&self, precision: HeadingPrecision) -> bool {
         match self {
             Self::Of(own) => *own == precision,
@@ -36,7 +36,7 @@ pub(crate) struct ImportedRow {
     /// What the file says of model, precision and device.
     pub(crate) title: String,
     /// The weights, where the file says what they are.
-    pub(crate) weights: Option<Weights>,
+    pub(crate) weights: Option<ImportedWeights>,
     pub(crate) engine: String,
     pub(crate) size: CellSize,
     /// Decode forwards of a generation, where the cell has any.
@@ -57,7 +57,7 @@ pub(crate) struct ImportedTable {
 }
 
 /// The rows of a table; of cells that are there several times the first, the second…
-type Cells = IndexMap<(String, CellSize, usize), ImportedRow>;
+type ImportedRowsByCell = IndexMap<(String, CellSize, usize), ImportedRow>;
 
 /// Puts rows into tables: one for each title and generation length. Parts of one cell become one row; a figure that is there again
 /// starts another row.
@@ -67,7 +67,7 @@ pub(super) fn tables(
 ) -> Result<Vec<ImportedTable>, ImportError> {
     check_heading(&rows, options)?;
     let mut seen: HashMap<(String, Option<u32>, String, CellSize, Column), usize> = HashMap::new();
-    let mut tables: IndexMap<(String, Option<u32>), Cells> = IndexMap::new();
+    let mut tables: IndexMap<(String, Option<u32>), ImportedRowsByCell> = IndexMap::new();
     for row in rows {
         let mut times = 0;
         for (column, _) in &row.figures {
@@ -108,10 +108,10 @@ fn check_heading(rows: &[ImportedRow], options: &ReadOptions) -> Result<(), Impo
     };
     let given = heading.precision;
     let what = match weights {
-        Weights::Of(own) => {
+        ImportedWeights::Of(own) => {
             format!("--heading says {given}, and this record is of {own} weights: write {own}")
         }
-        Weights::Quantized(own) => {
+        ImportedWeights::Quantized(own) => {
             let own = crate::one_line(own);
             format!(
                 "--heading says {given}, and this record is of {own} weights: write INT4, INT8 or FP8, the nearest below their bits"
@@ -121,7 +121,7 @@ fn check_heading(rows: &[ImportedRow], options: &ReadOptions) -> Result<(), Impo
     Err(ImportError { line: Some(line), what })
 }
 
-fn table(heading: &str, generation_length: Option<u32>, cells: &Cells) -> ImportedTable {
+fn table(heading: &str, generation_length: Option<u32>, cells: &ImportedRowsByCell) -> ImportedTable {
     let has =
         |column: &Column| cells.values().any(|row| row.figures.iter().any(|(other, _)| other == column));
     let figures: Vec<Column> = Column::ALL.into_iter().filter(has).collect();

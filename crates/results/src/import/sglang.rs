@@ -7,7 +7,7 @@
 use protocol::CellSize;
 use serde::Deserialize;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record};
+use super::{Column, ImportError, Imported, ImportedRow, Importer, Record, RecordKeys};
 use crate::format_g10;
 use crate::published::ReadOptions;
 
@@ -32,7 +32,7 @@ impl Importer for Sglang {
         "sglang bench_one_batch"
     }
 
-    fn recognises(&self, keys: &Keys) -> bool {
+    fn recognises(&self, keys: &RecordKeys) -> bool {
         keys.has(&["batch_size", "input_len", "output_len", "prefill_latency"])
     }
 

@@ -6,7 +6,7 @@
 use protocol::CellSize;
 use serde::Deserialize;
 
-use super::{Column, ImportError, Imported, ImportedRow, Importer, Keys, Record};
+use super::{Column, ImportError, Imported, ImportedRow, Importer, Record, RecordKeys};
 use crate::format_g10;
 use crate::published::ReadOptions;
 
@@ -26,7 +26,7 @@ impl Importer for VllmLatency {
         "vllm bench latency"
     }
 
-    fn recognises(&self, keys: &Keys) -> bool {
+    fn recognises(&self, keys: &RecordKeys) -> bool {
         keys.has(&["avg_latency", "latencies"])
     }
 

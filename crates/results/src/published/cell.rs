@@ -8,7 +8,7 @@ use crate::{Figure, Statistic, Value};
 
 /// A figure as printed, without decorations; always one that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cell {
+pub struct PrintedFigure {
     /// The text, in the unit of its header.
     text: String,
     /// The power of ten of the column's own unit that the header's is.
@@ -58,7 +58,7 @@ const NOT_AVAILABLE: [&str; 14] = [
     "NOT MEASURED",
 ];
 
-impl Cell {
+impl PrintedFigure {
     /// Takes a printed text without blanks around it. A number is digits with at most one decimal point and an exponent
     /// (`11.96`, `1e+10`), from 0 and finite: no sign, no separator of thousands, no unit. Words are read in either case.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -223,7 +223,7 @@ mod tests {
             ("016", 16.0, 0.5),
         ];
         for (text, value, half_width) in cases {
-            let number = Cell::parse(text).unwrap().figure().unwrap();
+            let number = PrintedFigure::parse(text).unwrap().figure().unwrap();
             assert_eq!(number.value, value);
             assert!((number.half_width / half_width - 1.0).abs() < 1e-12, "{text}");
         }
@@ -242,7 +242,11 @@ mod tests {
             ("1.5e-3", 3, "1.5"),
             ("0.000", 3, "0"),
         ] {
-            assert_eq!(Cell::from_number(number).unwrap().shifted(power).text(), shifted, "{number}");
+            assert_eq!(
+                PrintedFigure::from_number(number).unwrap().shifted(power).text(),
+                shifted,
+                "{number}"
+            );
             let [before, after] = [(number, power), (shifted, 0)]
                 .map(|(text, power)| read_figure(&shift(text, power)).unwrap());
             assert!((before.half_width / after.half_width - 1.0).abs() < 1e-9, "{number}");
@@ -251,7 +255,7 @@ mod tests {
 
     #[test]
     fn words_are_read() {
-        let value = |text| Cell::parse(text).unwrap().value();
+        let value = |text| PrintedFigure::parse(text).unwrap().value();
         assert_eq!(value("OOM"), Value::Ended(FailureKind::OutOfMemory));
         assert_eq!(value("oom"), Value::Ended(FailureKind::OutOfMemory));
         assert_eq!([value("N/A"), value("—")], [Value::NotAvailable; 2]);
@@ -289,9 +293,9 @@ mod tests {
             "OOMs",
             "no OOM",
         ] {
-            let error = Cell::parse(text).unwrap_err();
+            let error = PrintedFigure::parse(text).unwrap_err();
             assert!(error.ends_with(&format!("found \"{text}\"")), "{error}");
         }
-        assert!(Cell::parse(&"x".repeat(10_000)).unwrap_err().len() < 200);
+        assert!(PrintedFigure::parse(&"x".repeat(10_000)).unwrap_err().len() < 200);
     }
 }

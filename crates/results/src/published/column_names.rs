@@ -7,7 +7,7 @@ use crate::Column;
 
 /// What a column has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnKind {
     Engine,
     BatchSize,
     PromptLength,
@@ -23,53 +23,53 @@ pub(super) enum Kind {
 }
 
 /// Names of the columns that are no figures, in lower case.
-const NAMES: [(&str, Kind); 46] = [
-    ("engine", Kind::Engine),
-    ("backend", Kind::Engine),
-    ("framework", Kind::Engine),
-    ("config backend", Kind::Engine),
-    ("batch size", Kind::BatchSize),
-    ("batch", Kind::BatchSize),
-    ("batchsize", Kind::BatchSize),
-    ("bs", Kind::BatchSize),
-    ("config batch size", Kind::BatchSize),
-    ("prompt length", Kind::PromptLength),
-    ("prompt", Kind::PromptLength),
-    ("prompt len", Kind::PromptLength),
-    ("prompt size", Kind::PromptLength),
-    ("prompt tokens", Kind::PromptLength),
-    ("input length", Kind::PromptLength),
-    ("input tokens", Kind::PromptLength),
-    ("config prompt length", Kind::PromptLength),
-    ("tokens generated", Kind::GenerationLength),
-    ("generation length", Kind::GenerationLength),
-    ("generated tokens", Kind::GenerationLength),
-    ("output length", Kind::GenerationLength),
-    ("output tokens", Kind::GenerationLength),
-    ("new tokens", Kind::GenerationLength),
-    ("config tokens generated", Kind::GenerationLength),
-    ("", Kind::Index),
-    ("#", Kind::Index),
-    ("no", Kind::Index),
-    ("nr", Kind::Index),
-    ("index", Kind::Index),
-    ("idx", Kind::Index),
-    ("row", Kind::Index),
-    ("unnamed 0", Kind::Index),
-    ("№", Kind::Index),
-    ("model", Kind::OfHeading),
-    ("model name", Kind::OfHeading),
-    ("config model info full name", Kind::OfHeading),
-    ("precision", Kind::OfHeading),
-    ("config precision", Kind::OfHeading),
-    ("dtype", Kind::OfHeading),
-    ("data type", Kind::OfHeading),
-    ("quantization", Kind::OfHeading),
-    ("device", Kind::OfHeading),
-    ("metadata device", Kind::OfHeading),
-    ("gpu", Kind::OfHeading),
-    ("hardware", Kind::OfHeading),
-    ("world size", Kind::OfHeading),
+const NAMES: [(&str, ColumnKind); 46] = [
+    ("engine", ColumnKind::Engine),
+    ("backend", ColumnKind::Engine),
+    ("framework", ColumnKind::Engine),
+    ("config backend", ColumnKind::Engine),
+    ("batch size", ColumnKind::BatchSize),
+    ("batch", ColumnKind::BatchSize),
+    ("batchsize", ColumnKind::BatchSize),
+    ("bs", ColumnKind::BatchSize),
+    ("config batch size", ColumnKind::BatchSize),
+    ("prompt length", ColumnKind::PromptLength),
+    ("prompt", ColumnKind::PromptLength),
+    ("prompt len", ColumnKind::PromptLength),
+    ("prompt size", ColumnKind::PromptLength),
+    ("prompt tokens", ColumnKind::PromptLength),
+    ("input length", ColumnKind::PromptLength),
+    ("input tokens", ColumnKind::PromptLength),
+    ("config prompt length", ColumnKind::PromptLength),
+    ("tokens generated", ColumnKind::GenerationLength),
+    ("generation length", ColumnKind::GenerationLength),
+    ("generated tokens", ColumnKind::GenerationLength),
+    ("output length", ColumnKind::GenerationLength),
+    ("output tokens", ColumnKind::GenerationLength),
+    ("new tokens", ColumnKind::GenerationLength),
+    ("config tokens generated", ColumnKind::GenerationLength),
+    ("", ColumnKind::Index),
+    ("#", ColumnKind::Index),
+    ("no", ColumnKind::Index),
+    ("nr", ColumnKind::Index),
+    ("index", ColumnKind::Index),
+    ("idx", ColumnKind::Index),
+    ("row", ColumnKind::Index),
+    ("unnamed 0", ColumnKind::Index),
+    ("№", ColumnKind::Index),
+    ("model", ColumnKind::OfHeading),
+    ("model name", ColumnKind::OfHeading),
+    ("config model info full name", ColumnKind::OfHeading),
+    ("precision", ColumnKind::OfHeading),
+    ("config precision", ColumnKind::OfHeading),
+    ("dtype", ColumnKind::OfHeading),
+    ("data type", ColumnKind::OfHeading),
+    ("quantization", ColumnKind::OfHeading),
+    ("device", ColumnKind::OfHeading),
+    ("metadata device", ColumnKind::OfHeading),
+    ("gpu", ColumnKind::OfHeading),
+    ("hardware", ColumnKind::OfHeading),
+    ("world size", ColumnKind::OfHeading),
 ];
 
 /// What stands in place of a unit where a figure is compared with another.
@@ -106,8 +106,8 @@ const FIGURES: [(&[&str], Column); 8] = [
 ];
 
 /// What a header names; an error says why its unit can't be read.
-pub(super) fn kind(header: &str) -> Result<Kind, String> {
-    let Some(name) = Name::read(header) else { return Ok(Kind::Unread) };
+pub(super) fn kind(header: &str) -> Result<ColumnKind, String> {
+    let Some(name) = Name::read(header) else { return Ok(ColumnKind::Unread) };
     if let (None, Some((_, kind))) =
         (name.unit, NAMES.iter().find(|(known, _)| *known == name.words.join(" ")))
     {
@@ -121,7 +121,7 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
         return Ok(*kind);
     }
     let is_ratio = name.unit.is_some_and(|unit| RATIOS.contains(&unit.to_lowercase().as_str()));
-    let Some(column) = name.figure().filter(|_| !is_ratio) else { return Ok(Kind::Unread) };
+    let Some(column) = name.figure().filter(|_| !is_ratio) else { return Ok(ColumnKind::Unread) };
     if let Some(count) = column.first_tokens().filter(|_| column.is_latency() && !name.says_mean()) {
         let unit = name.unit.unwrap_or("ms");
         return Err(format!(
@@ -136,14 +136,14 @@ pub(super) fn kind(header: &str) -> Result<Kind, String> {
         None if column.is_latency() => HeaderUnit::None,
         None => HeaderUnit::Power(0),
     };
-    Ok(Kind::Figure(column, unit))
+    Ok(ColumnKind::Figure(column, unit))
 }
 
 /// Whether `header` names the same figure as a column that is read.
-pub(super) fn is_same_figure(read: &Result<Kind, String>, header: &str) -> bool {
+pub(super) fn is_same_figure(read: &Result<ColumnKind, String>, header: &str) -> bool {
     let figure = Name::read(header).and_then(|name| name.figure());
     match (read, figure) {
-        (Ok(Kind::Figure(column, _)), Some(figure)) => *column == figure,
+        (Ok(ColumnKind::Figure(column, _)), Some(figure)) => *column == figure,
         _ => false,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::column_names::{Kind, is_same_figure, kind};
+use super::column_names::{ColumnKind, is_same_figure, kind};
 use super::decorated::{self, Decorated, HeaderUnit};
 use super::error::brief;
 use super::lines::trim;
-use super::{Cell, PublishedRow};
+use super::{PrintedFigure, PublishedRow};
 use crate::{COLUMNS, Column, Value};
 
 /// More columns than a table has that a person or a script wrote.
@@ -22,7 +22,7 @@ pub struct Columns(Vec<TableColumn>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TableColumn {
     name: String,
-    kind: Kind,
+    kind: ColumnKind,
 }
 
 /// What the headers of a table are.
@@ -50,11 +50,12 @@ impl Columns {
         if headers.len() > MOST_COLUMNS || is_reproduction {
             return Header::Other(0);
         }
-        let read: Vec<Result<Kind, String>> = headers.iter().map(|header| kind(header)).collect();
-        let has = |wanted: Kind| read.contains(&Ok(wanted));
-        let keys = [Kind::Engine, Kind::BatchSize, Kind::PromptLength];
-        let is_figure = |kind: &Result<Kind, String>| matches!(kind, Err(_) | Ok(Kind::Figure(..)));
-        if !has(Kind::BatchSize) || !has(Kind::PromptLength) || !read.iter().any(is_figure) {
+        let read: Vec<Result<ColumnKind, String>> = headers.iter().map(|header| kind(header)).collect();
+        let has = |wanted: ColumnKind| read.contains(&Ok(wanted));
+        let keys = [ColumnKind::Engine, ColumnKind::BatchSize, ColumnKind::PromptLength];
+        let is_figure =
+            |kind: &Result<ColumnKind, String>| matches!(kind, Err(_) | Ok(ColumnKind::Figure(..)));
+        if !has(ColumnKind::BatchSize) || !has(ColumnKind::PromptLength) || !read.iter().any(is_figure) {
             return Header::Other(keys.into_iter().filter(|key| has(*key)).count());
         }
         let mut columns: Vec<TableColumn> = Vec::new();
@@ -63,15 +64,15 @@ impl Columns {
             let mut kind = match kind {
                 Ok(kind) => *kind,
                 // Beside a column that is read, one of the same name with another unit is something else: a change in per cent.
-                Err(_) if read.iter().any(|other| is_same_figure(other, header)) => Kind::Unread,
+                Err(_) if read.iter().any(|other| is_same_figure(other, header)) => ColumnKind::Unread,
                 Err(why) => return Header::Unreadable(index, why.clone()),
             };
             if let Some(first) = columns.iter_mut().find(|column| is_double(column.kind, kind)) {
                 match (kind, first.name.eq_ignore_ascii_case("engine")) {
                     // `Backend` beside `Engine`, `Prompt` beside `Prompt Length`.
-                    (Kind::Engine, true) => kind = Kind::Unread,
-                    (Kind::Engine, false) if header.eq_ignore_ascii_case("engine") => {
-                        first.kind = Kind::Unread;
+                    (ColumnKind::Engine, true) => kind = ColumnKind::Unread,
+                    (ColumnKind::Engine, false) if header.eq_ignore_ascii_case("engine") => {
+                        first.kind = ColumnKind::Unread;
                     }
                     _ => {
                         let what = format!(
@@ -85,7 +86,7 @@ impl Columns {
             }
             // Where cells say their units, what is written anew has them in the header.
             let unit = match kind {
-                Kind::Figure(column, HeaderUnit::None) => format!(" ({})", column.unit()),
+                ColumnKind::Figure(column, HeaderUnit::None) => format!(" ({})", column.unit()),
                 _ => String::new(),
             };
             let mut name = format!("{}{unit}", trim(&crate::one_line(header)));
@@ -104,7 +105,7 @@ impl Columns {
     }
 
     pub(super) fn has_engine(&self) -> bool {
-        self.0.iter().any(|column| column.kind == Kind::Engine)
+        self.0.iter().any(|column| column.kind == ColumnKind::Engine)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,9 +123,10 @@ impl Columns {
 
     /// The columns of a run's table: keys, then `figures`, by this program's names.
     pub(crate) fn of_figures(figures: &[Column]) -> Self {
-        let keys = [Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().zip(COLUMNS);
+        let keys =
+            [ColumnKind::Engine, ColumnKind::BatchSize, ColumnKind::PromptLength].into_iter().zip(COLUMNS);
         let figures =
-            figures.iter().map(|column| (Kind::Figure(*column, HeaderUnit::Power(0)), column.header()));
+            figures.iter().map(|column| (ColumnKind::Figure(*column, HeaderUnit::Power(0)), column.header()));
         Self(keys.chain(figures).map(|(kind, name)| TableColumn { name: name.into(), kind }).collect())
     }
 
@@ -132,47 +134,51 @@ impl Columns {
     pub(super) fn figures_of_run(&self) -> Option<Vec<Column>> {
         let kinds = self.0.iter().map(|column| column.kind);
         [256, 128, 1].map(Column::of_generation).into_iter().find(|figures| {
-            let figures = figures.iter().map(|column| Kind::Figure(*column, HeaderUnit::Power(0)));
-            kinds.clone().eq([Kind::Engine, Kind::BatchSize, Kind::PromptLength].into_iter().chain(figures))
+            let figures = figures.iter().map(|column| ColumnKind::Figure(*column, HeaderUnit::Power(0)));
+            kinds.clone().eq([ColumnKind::Engine, ColumnKind::BatchSize, ColumnKind::PromptLength]
+                .into_iter()
+                .chain(figures))
         })
     }
 
     /// The names of columns that are kept, but not read.
     pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
-        let unread = self.0.iter().filter(|column| matches!(column.kind, Kind::Unread | Kind::OfHeading));
+        let unread =
+            self.0.iter().filter(|column| matches!(column.kind, ColumnKind::Unread | ColumnKind::OfHeading));
         unread.map(|column| column.name.as_str())
     }
 
     pub(super) fn is_size(&self, index: usize) -> bool {
-        let sizes = [Kind::BatchSize, Kind::PromptLength, Kind::GenerationLength];
+        let sizes = [ColumnKind::BatchSize, ColumnKind::PromptLength, ColumnKind::GenerationLength];
         self.0.get(index).is_some_and(|column| sizes.contains(&column.kind))
     }
 
     pub(super) fn is_unread(&self, index: usize) -> bool {
-        self.0
-            .get(index)
-            .is_some_and(|column| matches!(column.kind, Kind::Unread | Kind::OfHeading | Kind::Index))
+        self.0.get(index).is_some_and(|column| {
+            matches!(column.kind, ColumnKind::Unread | ColumnKind::OfHeading | ColumnKind::Index)
+        })
     }
 
     /// The columns of what a heading says, which are the same in all rows of a table.
     pub(super) fn of_heading(&self) -> impl Iterator<Item = usize> {
         let columns = self.0.iter().enumerate();
-        columns.filter(|(_, column)| column.kind == Kind::OfHeading).map(|(index, _)| index)
+        columns.filter(|(_, column)| column.kind == ColumnKind::OfHeading).map(|(index, _)| index)
     }
 
     /// Whether cells may be a row: their sizes can be read.
     pub(super) fn look_like_row(&self, texts: &[String]) -> bool {
-        let is_size = |kind: Kind| {
+        let is_size = |kind: ColumnKind| {
             let index = self.0.iter().position(|column| column.kind == kind);
             let text = index.and_then(|index| texts.get(index));
             text.is_some_and(|text| decorated::read_prompt_length(text).is_ok())
         };
-        texts.len() <= self.len() && is_size(Kind::BatchSize) && is_size(Kind::PromptLength)
+        texts.len() <= self.len() && is_size(ColumnKind::BatchSize) && is_size(ColumnKind::PromptLength)
     }
 
     /// Whether a figure among the cells has a decimal point: then a comma separates thousands.
     pub(super) fn has_points(&self, texts: &[String]) -> bool {
-        let figures = self.0.iter().zip(texts).filter(|(column, _)| matches!(column.kind, Kind::Figure(..)));
+        let figures =
+            self.0.iter().zip(texts).filter(|(column, _)| matches!(column.kind, ColumnKind::Figure(..)));
         let mut figures = figures.map(|(_, text)| text.as_bytes());
         figures.any(|text| {
             text.windows(2).any(|pair| pair[0] == b'.' && pair[1].is_ascii_digit())
@@ -188,7 +194,7 @@ impl Columns {
             engine: String::new(),
             batch_size: 0,
             prompt_length: 0,
-            cells: std::array::from_fn(|_| Cell::not_available()),
+            cells: std::array::from_fn(|_| PrintedFigure::not_available()),
             more: Vec::new(),
             markdown: None,
         };
@@ -197,25 +203,27 @@ impl Columns {
             let text = texts.get(index).map_or("", String::as_str);
             let place = |what| (index, what);
             match column.kind {
-                Kind::Engine => row.engine = read_engine(text).map_err(place)?,
-                Kind::BatchSize => row.batch_size = decorated::read_size(text).map_err(place)?,
-                Kind::PromptLength => {
+                ColumnKind::Engine => row.engine = read_engine(text).map_err(place)?,
+                ColumnKind::BatchSize => row.batch_size = decorated::read_size(text).map_err(place)?,
+                ColumnKind::PromptLength => {
                     row.prompt_length = decorated::read_prompt_length(text).map_err(place)?;
                     prompt_index = index;
                 }
-                Kind::Figure(figure, unit) => {
+                ColumnKind::Figure(figure, unit) => {
                     let read = decorated::read(text, figure, unit, has_points).map_err(place)?;
                     has_spread |= read.has_spread;
                     row.cells[figure as usize] = read.cell;
                 }
                 // Where tables of several kinds stand in one csv, not all have it.
-                Kind::GenerationLength if text.is_empty() => row.more.push(String::new()),
-                Kind::GenerationLength => {
+                ColumnKind::GenerationLength if text.is_empty() => row.more.push(String::new()),
+                ColumnKind::GenerationLength => {
                     let length = decorated::read_size(text).map_err(place)?;
                     generation_length = Some((index, length));
                     row.more.push(length.to_string());
                 }
-                Kind::Index | Kind::OfHeading | Kind::Unread => row.more.push(text.to_owned()),
+                ColumnKind::Index | ColumnKind::OfHeading | ColumnKind::Unread => {
+                    row.more.push(text.to_owned());
+                }
             }
         }
         let of_prompt =
@@ -232,10 +240,10 @@ impl Columns {
     pub(super) fn texts(&self, row: &PublishedRow) -> Vec<String> {
         let mut more = row.more.iter();
         let text = |column: &TableColumn| match column.kind {
-            Kind::Engine => row.engine.clone(),
-            Kind::BatchSize => row.batch_size.to_string(),
-            Kind::PromptLength => row.prompt_length.to_string(),
-            Kind::Figure(figure, unit) => {
+            ColumnKind::Engine => row.engine.clone(),
+            ColumnKind::BatchSize => row.batch_size.to_string(),
+            ColumnKind::PromptLength => row.prompt_length.to_string(),
+            ColumnKind::Figure(figure, unit) => {
                 row.cells[figure as usize].in_power(header_power(unit)).text().to_owned()
             }
             _ => more.next().cloned().unwrap_or_default(),
@@ -247,17 +255,19 @@ impl Columns {
     pub(super) fn says(&self, index: usize, plain: &str, text: &str) -> bool {
         let Some(column) = self.0.get(index) else { return plain == text };
         match column.kind {
-            Kind::BatchSize | Kind::PromptLength | Kind::GenerationLength => {
+            ColumnKind::BatchSize | ColumnKind::PromptLength | ColumnKind::GenerationLength => {
                 decorated::read_prompt_length(plain).is_ok_and(|size| Ok(size) == text.parse())
             }
-            Kind::Figure(figure, unit) => is_same(plain, text, figure, unit),
-            Kind::Engine | Kind::Index | Kind::OfHeading | Kind::Unread => plain == text,
+            ColumnKind::Figure(figure, unit) => is_same(plain, text, figure, unit),
+            ColumnKind::Engine | ColumnKind::Index | ColumnKind::OfHeading | ColumnKind::Unread => {
+                plain == text
+            }
         }
     }
 
     /// Whether the cells of a column are read as names, whose marks of footnotes are no part of them.
     pub(super) fn is_engine(&self, index: usize) -> bool {
-        self.0.get(index).is_some_and(|column| column.kind == Kind::Engine)
+        self.0.get(index).is_some_and(|column| column.kind == ColumnKind::Engine)
     }
 
     /// The first edition's, with all other columns of several tables after them.
@@ -304,7 +314,7 @@ impl Columns {
     /// The unit that the header of a figure's column says; `None` where there is no such column.
     fn unit(&self, figure: Column) -> Option<HeaderUnit> {
         self.0.iter().find_map(|column| match column.kind {
-            Kind::Figure(column, unit) if column == figure => Some(unit),
+            ColumnKind::Figure(column, unit) if column == figure => Some(unit),
             _ => None,
         })
     }
@@ -319,14 +329,17 @@ impl TableColumn {
     /// Whether two columns are one in a csv of several tables: by name, or since a table has only one of them.
     fn is_same(&self, other: &Self) -> bool {
         match (self.kind, other.kind) {
-            (Kind::Figure(one, _), Kind::Figure(other, _)) => one == other,
-            (one, other) if !self.is_more() || one == Kind::GenerationLength => one == other,
+            (ColumnKind::Figure(one, _), ColumnKind::Figure(other, _)) => one == other,
+            (one, other) if !self.is_more() || one == ColumnKind::GenerationLength => one == other,
             _ => self.name == other.name,
         }
     }
 
     fn is_more(&self) -> bool {
-        !matches!(self.kind, Kind::Engine | Kind::BatchSize | Kind::PromptLength | Kind::Figure(..))
+        !matches!(
+            self.kind,
+            ColumnKind::Engine | ColumnKind::BatchSize | ColumnKind::PromptLength | ColumnKind::Figure(..)
+        )
     }
 }
 
@@ -341,7 +354,8 @@ pub(super) struct ReadRow {
 /// Whether a cell's plain text says the same figure, to the same digit, as a text without decorations.
 fn is_same(plain: &str, text: &str, column: Column, unit: HeaderUnit) -> bool {
     let Ok(Decorated { cell, .. }) = decorated::read(plain, column, unit, true) else { return false };
-    let figure = Cell::from_number(text).and_then(|other| other.with_power(header_power(unit)).figure());
+    let figure =
+        PrintedFigure::from_number(text).and_then(|other| other.with_power(header_power(unit)).figure());
     cell.text() == text || figure.is_some() && figure == cell.figure()
 }
 
@@ -365,10 +379,10 @@ fn read_engine(text: &str) -> Result<String, String> {
 }
 
 /// Whether two columns of a table can't both be there.
-fn is_double(one: Kind, other: Kind) -> bool {
+fn is_double(one: ColumnKind, other: ColumnKind) -> bool {
     match (one, other) {
-        (Kind::Figure(one, _), Kind::Figure(other, _)) => one == other,
-        (Kind::Index | Kind::OfHeading | Kind::Unread, _) => false,
+        (ColumnKind::Figure(one, _), ColumnKind::Figure(other, _)) => one == other,
+        (ColumnKind::Index | ColumnKind::OfHeading | ColumnKind::Unread, _) => false,
         (one, other) => one == other,
     }
 }

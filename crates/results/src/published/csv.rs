@@ -100,7 +100,7 @@ struct Layout {
 }
 
 /// A record: a row, or the markdown at the end.
-struct Record {
+struct CsvRecord {
     heading: String,
     raw: RawRow,
     before: String,
@@ -153,7 +153,7 @@ impl Layout {
         }
     }
 
-    fn record(&self, record: &StringRecord, options: &ReadOptions) -> Record {
+    fn record(&self, record: &StringRecord, options: &ReadOptions) -> CsvRecord {
         let get = |index: usize| remove_formula_mark(record.get(index).unwrap_or(""));
         let kept = |index: Option<usize>| index.map(get).unwrap_or_default().to_owned();
         let field = |field: &Option<usize>| match field {
@@ -162,7 +162,7 @@ impl Layout {
         };
         let is_empty = self.fields.iter().flatten().all(|index| get(*index).is_empty());
         let texts = if is_empty { Vec::new() } else { self.fields.iter().map(field).collect() };
-        Record {
+        CsvRecord {
             heading: clean_heading(&kept(self.table)),
             raw: RawRow { line: line(record), texts, markdown: None },
             before: kept(self.before),
@@ -171,10 +171,10 @@ impl Layout {
     }
 
     /// The document that the records make.
-    fn document(&self, records: Vec<Record>, file: &str) -> Result<Document, PublishedError> {
+    fn document(&self, records: Vec<CsvRecord>, file: &str) -> Result<Document, PublishedError> {
         let has_markdown = self.before.is_some() || self.row.is_some();
         let (mut tables, mut kept): (Vec<(String, Vec<RawRow>)>, _) = (Vec::new(), Vec::new());
-        for Record { heading, raw, before, row } in records {
+        for CsvRecord { heading, raw, before, row } in records {
             let is_row = !raw.texts.is_empty();
             match tables.last_mut() {
                 _ if !is_row => {}

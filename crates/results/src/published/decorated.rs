@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Cell;
+use super::PrintedFigure;
 use super::marks::{MAYBE_POWER, SUPERSCRIPTS, is_maybe_power, without_marks};
 use crate::Column;
 
@@ -17,7 +17,7 @@ pub(super) enum HeaderUnit {
 
 /// A figure that was read.
 pub(super) struct Decorated {
-    pub(super) cell: Cell,
+    pub(super) cell: PrintedFigure,
     /// Whether a spread stood behind it, which is not its rounding and not read.
     pub(super) has_spread: bool,
 }
@@ -96,14 +96,14 @@ pub(super) fn read(
         format!("expected a number from 0 such as 12.3, OOM, N/A or nothing, found {found}{why}")
     };
     let text = text.trim();
-    if let Some(cell) = Cell::from_word(text) {
+    if let Some(cell) = PrintedFigure::from_word(text) {
         return Ok(Decorated { cell, has_spread: false });
     }
     let marked = without_marks(text);
     if is_maybe_power(marked, &text[marked.len()..]) {
         return Err(expected(MAYBE_POWER));
     }
-    if let Some(cell) = Cell::from_word(marked) {
+    if let Some(cell) = PrintedFigure::from_word(marked) {
         return Ok(Decorated { cell, has_spread: false });
     }
     if marked.starts_with(['~', '≈', '∼', '≃', '<', '>', '≤', '≥', '≲', '≳']) {
@@ -111,7 +111,7 @@ pub(super) fn read(
     }
     let parts = split(marked).map_err(|why| expected(&why))?;
     let number = ungrouped(parts.number, has_points).map_err(|why| expected(&why))?;
-    let cell = Cell::from_number(&number).ok_or_else(|| expected(""))?;
+    let cell = PrintedFigure::from_number(&number).ok_or_else(|| expected(""))?;
     let own = parts.unit.map(|unit| {
         let wrong = || {
             expected(&format!("{} is no unit of this column ({})", super::error::brief(unit), column.unit()))
@@ -158,21 +158,21 @@ fn read_whole(text: &str, least: u32) -> Result<u32, String> {
     }
 }
 
-struct Parts<'a> {
+struct FigureParts<'a> {
     number: &'a str,
     unit: Option<&'a str>,
     has_spread: bool,
 }
 
 /// Splits `11.97 ms ± 0.03`, `11.97 ± 0.03 ms`, `11.97 (0.03)` or `11.97 (ms)`.
-fn split(text: &str) -> Result<Parts<'_>, String> {
+fn split(text: &str) -> Result<FigureParts<'_>, String> {
     match parenthesis(text).filter(|(_, inner)| unit_kind(inner).is_some()) {
         None => split_spread(text),
         Some((head, inner)) => {
             let parts = split_spread(head)?;
             match parts.unit {
                 Some(unit) if !unit.eq_ignore_ascii_case(inner) => Err("two units: which one counts?".into()),
-                _ => Ok(Parts { unit: Some(inner), ..parts }),
+                _ => Ok(FigureParts { unit: Some(inner), ..parts }),
             }
         }
     }
@@ -185,7 +185,7 @@ fn parenthesis(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Splits what has no unit in parentheses.
-fn split_spread(text: &str) -> Result<Parts<'_>, String> {
+fn split_spread(text: &str) -> Result<FigureParts<'_>, String> {
     let (head, spread) = match parenthesis(text) {
         Some((head, inner)) => (head, Some(without_plus_minus(inner).unwrap_or(inner))),
         None => {
@@ -197,16 +197,16 @@ fn split_spread(text: &str) -> Result<Parts<'_>, String> {
         }
     };
     let (number, unit) = number_and_unit(head.trim());
-    let Some(spread) = spread else { return Ok(Parts { number, unit, has_spread: false }) };
+    let Some(spread) = spread else { return Ok(FigureParts { number, unit, has_spread: false }) };
     let (width, spread_unit) = number_and_unit(spread.trim());
-    let is_number = ungrouped(width, true).is_ok_and(|width| Cell::from_number(&width).is_some());
+    let is_number = ungrouped(width, true).is_ok_and(|width| PrintedFigure::from_number(&width).is_some());
     let is_unit = spread_unit.is_none_or(|unit| unit == "%" || unit_kind(unit).is_some());
     if !is_number || !is_unit {
         return Err("the text after the figure is no spread: move it to a column of its own".into());
     }
     // `11.97 ± 0.03 ms`: the unit of both.
     let shared = spread_unit.filter(|unit| *unit != "%" && !text.ends_with(')'));
-    Ok(Parts { number, unit: unit.or(shared), has_spread: true })
+    Ok(FigureParts { number, unit: unit.or(shared), has_spread: true })
 }
 
 fn without_plus_minus(text: &str) -> Option<&str> {

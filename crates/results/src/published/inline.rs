@@ -17,7 +17,7 @@ const LONGEST: usize = 10_000;
 /// # Errors
 /// Where text is struck out, or an image stands for it: what it says is then not known.
 pub(super) fn plain_text(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
-    read(markdown, Place::Heading)
+    read(markdown, TextKind::Heading)
 }
 
 /// [`plain_text`] of a cell that may be a number, which keeps superscripts as marks.
@@ -25,18 +25,18 @@ pub(super) fn plain_text(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
 /// # Errors
 /// Where that is not known, where part of it may be hidden, or where it has a subscript or what may be a power.
 pub(super) fn plain_figure(markdown: &str) -> Result<Cow<'_, str>, &'static str> {
-    read(markdown, Place::Figure)
+    read(markdown, TextKind::Figure)
 }
 
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TextKind {
     Heading,
     Name,
     Figure,
 }
 
-fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
+fn read(markdown: &str, place: TextKind) -> Result<Cow<'_, str>, &'static str> {
     if !markdown.contains(['\\', '*', '_', '`', '~', '[', '<', '&', '!']) {
         return Ok(Cow::Borrowed(markdown));
     }
@@ -52,13 +52,13 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
     for event in Parser::new_ext(&paragraph, options) {
         match event {
             Event::InlineHtml(tag) | Event::Html(tag) => match tag_name(&tag).as_str() {
-                _ if place != Place::Heading && may_hide(&tag) => {
+                _ if place != TextKind::Heading && may_hide(&tag) => {
                     return Err("HTML that may hide text: write the text alone");
                 }
                 "br" | "br/" => text.push(' '),
                 "sup" => {
                     // A power of ten is part of the text: it stays, and is no number then.
-                    is_hidden = place == Place::Figure || !is_power_of_ten(&text);
+                    is_hidden = place == TextKind::Figure || !is_power_of_ten(&text);
                     superscripts += 1;
                     text.push_str(if is_hidden { "" } else { "^" });
                 }
@@ -69,14 +69,14 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
                         mark.push_to(&mut text)?;
                     }
                 }
-                "sub" if place == Place::Figure => {
+                "sub" if place == TextKind::Figure => {
                     return Err("a subscript: write the figure, and a footnote as [^1]");
                 }
                 "s" | "del" | "strike" => return Err("struck out: write the valid figure, or N/A"),
                 name if is_formatting(name) => {}
                 _ => text.push_str(&tag),
             },
-            Event::Text(part) | Event::Code(part) if is_hidden && place == Place::Figure => {
+            Event::Text(part) | Event::Code(part) if is_hidden && place == TextKind::Figure => {
                 mark.text.get_or_insert_default().push_str(&part);
             }
             Event::Start(Tag::Link { .. }) if is_hidden => mark.is_link = true,
@@ -91,7 +91,7 @@ fn read(markdown: &str, place: Place) -> Result<Cow<'_, str>, &'static str> {
         }
     }
     mark.push_to(&mut text)?;
-    if place != Place::Figure {
+    if place != TextKind::Figure {
         text.retain(|c| c != RENDERED_BREAK);
     }
     Ok(Cow::Owned(text.strip_prefix("x ").unwrap_or("").to_owned()))
@@ -181,7 +181,7 @@ fn is_formatting(name: &str) -> bool {
 
 /// A name in a cell, without the marks of footnotes after it. A mark that is escaped belongs to the name.
 pub(super) fn plain_name(markdown: &str) -> Result<String, &'static str> {
-    let text = read(markdown, Place::Name)?;
+    let text = read(markdown, TextKind::Name)?;
     let markdown = without_references(markdown);
     let (mut name, mut raw) = (trim(&text), trim(&markdown).trim_end_matches(['_', '`', ' ']));
     while let Some(mark) = name.chars().last().filter(|c| FOOTNOTE_MARKS.contains(c)) {

@@ -309,7 +309,7 @@ fn is_consistent(document: &Document) -> bool {
         return true;
     }
     // What is not its markdown's own text is written anew, without what would steer a terminal.
-    let same = |its: &str, again: &str| its == again || super::lines::trim(&crate::one_line(its)) == again;
+    let same = |text: &str, again: &str| text == again || super::lines::trim(&crate::one_line(text)) == again;
     let same_row = |(row, again): (&PublishedRow, &PublishedRow)| {
         let sizes = |row: &PublishedRow| [row.batch_size, row.prompt_length];
         let mut cells = row.cells.iter().zip(&again.cells);

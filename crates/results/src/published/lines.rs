@@ -7,12 +7,12 @@ pub(super) fn trim(text: &str) -> &str {
 }
 
 /// The cells of a line, each with where it starts; the empty one after the last pipe is none.
-pub(super) struct Cells<'a> {
+pub(super) struct LineCells<'a> {
     line: &'a str,
     at: Option<usize>,
 }
 
-impl<'a> Cells<'a> {
+impl<'a> LineCells<'a> {
     pub(super) fn new(line: &'a str) -> Self {
         let start = text_start(line).at;
         let blanks = line[start..].len() - line[start..].trim_start_matches(BLANKS).len();
@@ -46,7 +46,7 @@ pub(super) fn text_start(line: &str) -> TextStart {
     }
 }
 
-impl<'a> Iterator for Cells<'a> {
+impl<'a> Iterator for LineCells<'a> {
     type Item = (usize, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -98,7 +98,7 @@ pub(super) fn is_separator(line: &str) -> bool {
         let inner = inner.strip_suffix(':').unwrap_or(inner);
         !inner.is_empty() && inner.bytes().all(|byte| byte == b'-')
     };
-    let mut cells = Cells::new(line).map(|(_, raw)| trim(raw)).peekable();
+    let mut cells = LineCells::new(line).map(|(_, raw)| trim(raw)).peekable();
     line.contains('|') && cells.peek().is_some() && cells.all(is_dashes)
 }
 

@@ -10,7 +10,9 @@ use super::heading_above::HeadingAbove;
 use super::headings::{heading_lines, parse_heading};
 use super::html_table::HtmlTable;
 use super::inline::{escape_cell, plain_text};
-use super::lines::{BLANKS, Cells, is_code, is_separator, split_line_end, starts_block, text_start, trim};
+use super::lines::{
+    BLANKS, LineCells, is_code, is_separator, split_line_end, starts_block, text_start, trim,
+};
 use super::lines::{has_bar, update_comment, update_fence};
 use super::rows::{RawRow, read_rows, remarks};
 use super::write::plain_cell;
@@ -49,7 +51,7 @@ fn parse_all(
 ) -> Result<(Document, Option<(usize, String)>), PublishedError> {
     let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut reader =
-        Reader { text, file, options, at, line: 0, not_read: Vec::new(), quotes: 0, example: None };
+        MarkdownReader { text, file, options, at, line: 0, not_read: Vec::new(), quotes: 0, example: None };
     let mut document = Document::default();
     let (mut start, mut heading, mut fence, mut html) = (0, None, None, HtmlTable::default());
     let (mut last, mut is_comment): (Option<Columns>, bool) = (None, false);
@@ -134,7 +136,7 @@ fn push_text(document: &mut Document, text: &str) {
 /// A line of a table with a first cell before it, where there is one.
 fn with_engine<'a>(line: &'a str, cell: Option<Cow<'_, str>>) -> Cow<'a, str> {
     let Some(cell) = cell else { return Cow::Borrowed(line) };
-    let Some((at, _)) = Cells::new(line).next() else { return Cow::Borrowed(line) };
+    let Some((at, _)) = LineCells::new(line).next() else { return Cow::Borrowed(line) };
     let (before, after) = line.split_at(at);
     Cow::Owned(if before.ends_with('|') {
         format!("{before} {cell} |{after}")
@@ -144,7 +146,7 @@ fn with_engine<'a>(line: &'a str, cell: Option<Cow<'_, str>>) -> Cow<'a, str> {
 }
 
 /// The columns of a header that can be read.
-fn read_columns(reader: &Reader<'_>, header: &str, line: usize) -> Result<Columns, PublishedError> {
+fn read_columns(reader: &MarkdownReader<'_>, header: &str, line: usize) -> Result<Columns, PublishedError> {
     match Columns::read(&plain_headers(split_line_end(header).0)) {
         Header::Table(columns) => Ok(columns),
         Header::Unreadable(_, what) => Err(reader.error(line, what)),
@@ -153,7 +155,7 @@ fn read_columns(reader: &Reader<'_>, header: &str, line: usize) -> Result<Column
 }
 
 fn plain_headers(header: &str) -> Vec<String> {
-    let cells = Cells::new(header).take(MOST_COLUMNS + 1).map(|(_, raw)| trim(raw));
+    let cells = LineCells::new(header).take(MOST_COLUMNS + 1).map(|(_, raw)| trim(raw));
     cells.map(|raw| trim(&plain_text(raw).unwrap_or(Cow::Borrowed(raw))).to_owned()).collect()
 }
 
@@ -163,7 +165,7 @@ fn opens_with_pipe(line: &str) -> bool {
 
 /// A line of the text.
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct SourceLine<'a> {
     number: usize,
     start: usize,
     /// The line with its line end.
@@ -172,7 +174,7 @@ struct Line<'a> {
     content: &'a str,
 }
 
-struct Reader<'a> {
+struct MarkdownReader<'a> {
     text: &'a str,
     file: &'a str,
     options: &'a ReadOptions,
@@ -188,17 +190,17 @@ struct Reader<'a> {
     example: Option<(usize, String)>,
 }
 
-impl<'a> Reader<'a> {
-    fn line_at(&self, at: usize, number: usize) -> Option<Line<'a>> {
+impl<'a> MarkdownReader<'a> {
+    fn line_at(&self, at: usize, number: usize) -> Option<SourceLine<'a>> {
         let raw = self.text[at..].split_inclusive('\n').next()?;
-        Some(Line { number, start: at, raw, content: split_line_end(raw).0 })
+        Some(SourceLine { number, start: at, raw, content: split_line_end(raw).0 })
     }
 
-    fn peek(&self) -> Option<Line<'a>> {
+    fn peek(&self) -> Option<SourceLine<'a>> {
         self.line_at(self.at, self.line + 1)
     }
 
-    fn next(&mut self) -> Option<Line<'a>> {
+    fn next(&mut self) -> Option<SourceLine<'a>> {
         let line = self.peek()?;
         self.at += line.raw.len();
         self.line = line.number;
@@ -216,7 +218,7 @@ impl<'a> Reader<'a> {
 
     /// Where `line` is the header of a table of ours: its columns, and the separator below it, which is taken. Another table is
     /// skipped.
-    fn header(&mut self, line: &Line<'a>) -> Result<Option<(Columns, Line<'a>)>, PublishedError> {
+    fn header(&mut self, line: &SourceLine<'a>) -> Result<Option<(Columns, SourceLine<'a>)>, PublishedError> {
         if !line.content.contains('|') || is_separator(line.content) {
             return Ok(None);
         }
@@ -258,7 +260,7 @@ impl<'a> Reader<'a> {
                 if !columns.has_engine() && self.options.engine.is_none() {
                     return Err(ReadOptions::no_engine(self.file, Some(line.number)));
                 }
-                let found = Cells::new(below.content).take(MOST_COLUMNS + 1).count();
+                let found = LineCells::new(below.content).take(MOST_COLUMNS + 1).count();
                 if found != columns.len() {
                     let what = format!("expected {} columns as in the header, found {found}", columns.len());
                     return Err(self.error(below.number, what));
@@ -270,7 +272,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a table that is none of ours.
-    fn skip_other(&mut self, separator: &Line<'a>) {
+    fn skip_other(&mut self, separator: &SourceLine<'a>) {
         let quotes = text_start(separator.content).quotes;
         self.next();
         while let Some(line) = self.peek() {
@@ -283,7 +285,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Remembers the first table that is no part of the document, and why.
-    fn note_example(&mut self, line: &Line<'a>, why: &str) {
+    fn note_example(&mut self, line: &SourceLine<'a>, why: &str) {
         let is_header = self.example.is_none()
             && line.content.contains('|')
             && self.peek().is_some_and(|below| is_separator(below.content))
@@ -296,7 +298,7 @@ impl<'a> Reader<'a> {
     /// The rows below a header and its separator.
     fn rows(
         &mut self,
-        header: &Line<'a>,
+        header: &SourceLine<'a>,
         columns: &Columns,
         engine: Option<&str>,
     ) -> Result<Vec<RawRow>, PublishedError> {
@@ -307,7 +309,7 @@ impl<'a> Reader<'a> {
         while let Some(line) = self.peek() {
             let start = text_start(line.content);
             let own = &line.content[start.at..];
-            let cells = Cells::new(line.content).take(most + 1).count() + given;
+            let cells = LineCells::new(line.content).take(most + 1).count() + given;
             let opens = opens_with_pipe(line.content);
             // Without a pipe before it, a line is a row only when it has a row's cells: text may follow at once.
             if start.quotes != quotes || (!opens && (cells != most || starts_block(own))) {
@@ -338,7 +340,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a line right behind a table would be a row of it, as GitHub or its author sees it.
-    fn looks_like_rest(&self, line: &Line<'a>) -> bool {
+    fn looks_like_rest(&self, line: &SourceLine<'a>) -> bool {
         let start = text_start(line.content);
         let is_comment = trim(&line.content[start.at..]).starts_with("<!--");
         has_bar(line.content) && !is_comment && self.quotes == start.quotes
@@ -346,11 +348,11 @@ impl<'a> Reader<'a> {
 
     fn plain_cells(
         &self,
-        line: &Line<'a>,
+        line: &SourceLine<'a>,
         content: &str,
         columns: &Columns,
     ) -> Result<Vec<String>, PublishedError> {
-        let cells = Cells::new(content).enumerate().map(|(index, (_, raw))| {
+        let cells = LineCells::new(content).enumerate().map(|(index, (_, raw))| {
             plain_cell(columns, index, raw)
                 .map_err(|what| self.error(line.number, what).in_column(columns.name(index)))
         });
@@ -358,12 +360,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses a row of the table above that an empty line or text parts from it: nothing shows it as one.
-    fn refuse_stray_row(&self, line: &Line<'a>, columns: &Columns) -> Result<(), PublishedError> {
+    fn refuse_stray_row(&self, line: &SourceLine<'a>, columns: &Columns) -> Result<(), PublishedError> {
         if !opens_with_pipe(line.content) || is_code(line.content) {
             return Ok(());
         }
         let engines = usize::from(self.options.engine.is_some());
-        let cells = || Cells::new(line.content).take(MOST_COLUMNS + 1).map(|(_, raw)| raw);
+        let cells = || LineCells::new(line.content).take(MOST_COLUMNS + 1).map(|(_, raw)| raw);
         let is_row = |skipped: usize| {
             let texts = std::iter::repeat_n("", skipped).chain(cells()).enumerate();
             let texts: Vec<String> =

@@ -31,7 +31,7 @@ mod splice;
 mod table;
 mod write;
 
-pub use cell::Cell;
+pub use cell::PrintedFigure;
 pub use columns::Columns;
 pub use edition::Edition;
 pub use error::PublishedError;

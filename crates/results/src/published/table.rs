@@ -1,6 +1,6 @@
 //! A document with its tables.
 
-use super::{Cell, Columns};
+use super::{Columns, PrintedFigure};
 use crate::{Column, Row, Table};
 
 /// A file: tables and the text around them, in order.
@@ -65,7 +65,7 @@ pub struct PublishedRow {
     /// Tokens of the prompt; 0 where tokens were generated from an empty context.
     pub prompt_length: u32,
     /// The figures, in the order of [`Column::ALL`].
-    pub cells: [Cell; 12],
+    pub cells: [PrintedFigure; 12],
     /// The texts of the table's other columns, in order.
     pub more: Vec<String>,
     /// Its line in a markdown file, with the line end; `None` where it was in none.
@@ -106,8 +106,8 @@ impl From<&Table> for PublishedTable {
         let figures = table.columns();
         // A figure that is no number at all (an infinite throughput) is none.
         let cell = |row: &Row, column| match figures.contains(&column) {
-            true => Cell::parse(&row.text(column)).unwrap_or_default(),
-            false => Cell::not_available(),
+            true => PrintedFigure::parse(&row.text(column)).unwrap_or_default(),
+            false => PrintedFigure::not_available(),
         };
         let rows = table.rows.iter().map(|row| PublishedRow {
             line: 0,

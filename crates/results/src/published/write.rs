@@ -4,7 +4,7 @@ use super::heading_above::HeadingAbove;
 use super::headings::parse_heading;
 use super::inline::{escape_cell, plain_figure, plain_name};
 use super::layout::{row_of, separator_of};
-use super::lines::{BLANKS, Cells, split_line_end, trim};
+use super::lines::{BLANKS, LineCells, split_line_end, trim};
 use super::{Columns, Document, Piece, PublishedRow, PublishedTable};
 
 /// The document as markdown. What was read comes back byte for byte, but for cells and headings that were changed.
@@ -73,7 +73,7 @@ pub(super) fn write_row(columns: &Columns, row: &PublishedRow, text: &mut String
     let (content, end) = split_line_end(source);
     let texts = columns.texts(row);
     let (mut at, mut written) = (0, 0);
-    for (index, raw) in Cells::new(content).take(texts.len()) {
+    for (index, raw) in LineCells::new(content).take(texts.len()) {
         text.push_str(&content[at..index]);
         at = index + raw.len();
         push_cell(columns, raw, &texts[written], written, text);

@@ -14,7 +14,7 @@ use super::files::{
     sweep_file,
 };
 use super::provenance::{
-    Part, RowOrder, expected_records, in_order_of, lost_environment, read_parts, sweep_values,
+    RowOrder, RunPart, expected_records, in_order_of, lost_environment, read_parts, sweep_values,
 };
 use super::records::{Checker, KnownRecords, LONGEST, RecordReader};
 
@@ -28,7 +28,7 @@ pub struct RunFolder {
     pub(super) measurements: File,
     /// Bytes of whole records.
     pub(super) length: u64,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<RunPart>,
     verifications: Vec<Verification>,
     /// The part that is being measured, from 1.
     part: u32,
@@ -65,7 +65,7 @@ impl RunFolder {
     /// Creates the folder of a run that was measured already, in `parts`: whole, or not at all.
     pub(super) fn create_merged(
         dir: &Path,
-        parts: Vec<Part>,
+        parts: Vec<RunPart>,
         verifications: Vec<Verification>,
         records: &[Measurement],
     ) -> Result<Self, StoreError> {
@@ -121,7 +121,7 @@ impl RunFolder {
         if !self.verifications.is_empty() {
             self.write_json(VERIFICATION, &self.verifications)?;
         }
-        for (index, Part { sweep, environment }) in self.parts.iter().enumerate().rev() {
+        for (index, RunPart { sweep, environment }) in self.parts.iter().enumerate().rev() {
             let part = index as u32 + 1;
             self.write_readable(&sweep_file(part), sweep.as_bytes(), llama::LARGEST_SETTINGS)?;
             self.write_json(&environment_file(part), environment)?;
@@ -216,7 +216,7 @@ impl RunFolder {
         let environment = Environment { sweep_sha256: llama::sha256_hex(sweep.as_bytes()), ..environment };
         self.write_readable(&sweep_file(part), sweep.as_bytes(), llama::LARGEST_SETTINGS)?;
         self.write_json(&environment_file(part), &environment)?;
-        self.parts.push(Part { sweep: sweep.into(), environment });
+        self.parts.push(RunPart { sweep: sweep.into(), environment });
         self.part = part;
         Ok(())
     }

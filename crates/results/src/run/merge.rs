@@ -7,7 +7,7 @@ use protocol::{Environment, Measurement, Share, Verification};
 
 use super::files::{read_text, sweep_file};
 use super::folder::read_run;
-use super::provenance::{Part, differing, expected_records, sweep_values};
+use super::provenance::{RunPart, differing, expected_records, sweep_values};
 use crate::{RunFolder, StoreError};
 
 /// What may be otherwise in runs that are joined, beside the machine: it changes no figure.
@@ -68,7 +68,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged, StoreError> {
     }
     refuse_twice(&sources)?;
 
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<RunPart> = Vec::new();
     let (mut records, mut verifications) = (Vec::new(), Vec::<Verification>::new());
     let absent = absent_shares(&sources);
     for source in sources {
@@ -155,7 +155,7 @@ fn refuse_twice(sources: &[ShareRun]) -> Result<(), StoreError> {
 }
 
 /// The first run of a machine.
-fn new_part(parts: &[Part], source: &ShareRun) -> Part {
+fn new_part(parts: &[RunPart], source: &ShareRun) -> RunPart {
     let mut environment = Environment { shard: None, ..source.environment.clone() };
     if let Some(first) = parts.first() {
         let (then, now) = (machine(&first.environment), machine(&environment));
@@ -163,7 +163,7 @@ fn new_part(parts: &[Part], source: &ShareRun) -> Part {
         environment.differs_from_first_part =
             differences.map(|difference| difference.words("here")).collect();
     }
-    Part { sweep: source.sweep.clone(), environment }
+    RunPart { sweep: source.sweep.clone(), environment }
 }
 
 fn absent_shares(sources: &[ShareRun]) -> Vec<Share> {

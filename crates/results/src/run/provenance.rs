@@ -13,7 +13,7 @@ use super::files::{MEASUREMENTS, environment_file, read_json, read_text, sweep_f
 
 /// A part, as its files say.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct RunPart {
     /// Its `sweep.toml`.
     pub(super) sweep: String,
     /// Its `environment.json`.
@@ -21,8 +21,8 @@ pub(super) struct Part {
 }
 
 /// Reads the parts of the run in `dir`: the first, and those after it without a gap.
-pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
-    let mut parts: Vec<Part> = Vec::new();
+pub(super) fn read_parts(dir: &Path) -> Result<Vec<RunPart>, StoreError> {
+    let mut parts: Vec<RunPart> = Vec::new();
     loop {
         let number = parts.len() as u32 + 1;
         let sweep_path = dir.join(sweep_file(number));
@@ -49,7 +49,7 @@ pub(super) fn read_parts(dir: &Path) -> Result<Vec<Part>, StoreError> {
                 sweep_path.display()
             )));
         }
-        parts.push(Part { sweep, environment });
+        parts.push(RunPart { sweep, environment });
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn lost_environment(dir: &Path) -> StoreError {
     ))
 }
 
-impl Part {
+impl RunPart {
     /// What would be otherwise if this part went on with `sweep` in `environment`: a line each.
     pub(super) fn differences(&self, sweep: &str, environment: &Environment) -> Vec<String> {
         let values = |text: &str| {

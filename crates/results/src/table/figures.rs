@@ -37,7 +37,7 @@ impl Figures {
         let leading = |count: usize| {
             let long_enough = generations.iter().all(|one| one.token_seconds.len() >= count);
             let tokens = generations.iter().flat_map(|one| one.token_seconds.iter().take(count)).copied();
-            if long_enough { Summary::of(&tokens.collect::<Vec<_>>()) } else { None }
+            if long_enough { Summary::from_series(&tokens.collect::<Vec<_>>()) } else { None }
         };
         let tpots: Vec<f64> =
             generations.iter().filter_map(|one| Generation::seconds_per_token(one)).collect();
@@ -57,12 +57,12 @@ impl Figures {
             batch_size: batch_size.into(),
             prompt_length: prompt_length.into(),
             generation_length: generation_length.into(),
-            prompt: Summary::of(&prompt)?,
+            prompt: Summary::from_series(&prompt)?,
             first_128,
             first_256,
             token: token?,
-            tpot: Summary::of(&tpots)?,
-            wall: Summary::of(&walls)?,
+            tpot: Summary::from_series(&tpots)?,
+            wall: Summary::from_series(&walls)?,
             between_share: between.fold(f64::NEG_INFINITY, f64::max),
         })
     }

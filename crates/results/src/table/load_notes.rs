@@ -16,7 +16,7 @@ const WAITED_FOR_MEMORY: f64 = 0.05;
 const LEAST_SECONDS: f64 = 0.1;
 
 /// A share of the machine that is compared with a limit.
-struct Measure {
+struct MachineLoadLimit {
     /// What exceeded the limit.
     what: &'static str,
     limit: f64,
@@ -24,18 +24,18 @@ struct Measure {
 }
 
 /// The first is that of other processes. CPU pressure is not among them: a worker with as many threads as cores causes it by itself.
-const MEASURES: [Measure; 3] = [
-    Measure {
+const MEASURES: [MachineLoadLimit; 3] = [
+    MachineLoadLimit {
         what: "other processes used more than 10 % of CPU time",
         limit: BUSY,
         share: |load| load.other_share.filter(|share| share * processor_seconds(load) >= LEAST_SECONDS),
     },
-    Measure {
+    MachineLoadLimit {
         what: "the hypervisor took more than 1 % of CPU time (steal)",
         limit: STOLEN,
         share: |load| load.steal_share.filter(|share| share * processor_seconds(load) >= LEAST_SECONDS),
     },
-    Measure {
+    MachineLoadLimit {
         what: "processes waited for memory more than 5 % of the time",
         limit: WAITED_FOR_MEMORY,
         share: |load| load.memory_pressure.filter(|share| share * load.seconds >= LEAST_SECONDS),
@@ -48,7 +48,7 @@ fn processor_seconds(load: &MachineLoad) -> f64 {
 
 /// What else kept the machine busy, in words; empty where nothing did. The notes of a table use the same limits.
 pub fn busy_machine_words(load: &MachineLoad) -> Vec<String> {
-    let words = |measure: &Measure| {
+    let words = |measure: &MachineLoadLimit| {
         let share = (measure.share)(load).filter(|share| *share > measure.limit)?;
         Some(format!("{}: {:.0} %", measure.what, 100.0 * share))
     };
@@ -57,7 +57,7 @@ pub fn busy_machine_words(load: &MachineLoad) -> Vec<String> {
 
 /// The share of CPU time that other processes used, where it is above the limit.
 pub fn share_used_by_others(load: &MachineLoad) -> Option<f64> {
-    let [Measure { limit, share, .. }, ..] = &MEASURES;
+    let [MachineLoadLimit { limit, share, .. }, ..] = &MEASURES;
     share(load).filter(|share| share > limit)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn busy_machine(rows: &[Row], environments: &[Environment], heading_p
     let peaks = part.and_then(|environment| environment.peaks.as_ref()?.machine_load.as_ref());
     let measured = rows.iter().filter(|row| row.figures.is_some()).count();
     let mut notes = Vec::new();
-    for Measure { what, limit, share } in MEASURES {
+    for MachineLoadLimit { what, limit, share } in MEASURES {
         let worst_of = |row: &Row| {
             let loads = row.replicates.iter().filter_map(|record| record.machine_load.as_ref());
             loads.filter_map(share).filter(|share| *share > limit).reduce(f64::max)

@@ -51,7 +51,7 @@ pub fn tables(
     verifications: &[Verification],
     environments: &[Environment],
 ) -> Vec<Table> {
-    let mut groups: IndexMap<TableKey, Cells> = IndexMap::new();
+    let mut groups: IndexMap<TableKey, RecordsByCell> = IndexMap::new();
     for record in records {
         groups.entry(record.key.table()).or_default().push(record);
     }
@@ -60,13 +60,13 @@ pub fn tables(
 
 /// A table's records by cell.
 #[derive(Default)]
-struct Cells {
+struct RecordsByCell {
     replicates: IndexMap<CellKey, Vec<Measurement>>,
     /// Where each record went, in their order: its cell, and its place there.
     order: Vec<(usize, usize)>,
 }
 
-impl Cells {
+impl RecordsByCell {
     fn push(&mut self, record: Measurement) {
         let entry = self.replicates.entry(record.key.clone());
         let cell = entry.index();
@@ -79,7 +79,7 @@ impl Cells {
 impl Table {
     fn new(
         key: TableKey,
-        Cells { replicates, order }: Cells,
+        RecordsByCell { replicates, order }: RecordsByCell,
         verifications: &[Verification],
         environments: &[Environment],
     ) -> Self {

@@ -1,7 +1,7 @@
 //! Drift: how often it is seen where there is none, and where there is.
 
 use stats::{Change, Replicates, Trend, changes};
-use testing::simulate::{Noise, Rng};
+use testing::simulate::{Rng, SimulatedNoise};
 
 use crate::{USUAL, experiments, percent, replicates, tolerance};
 
@@ -16,7 +16,7 @@ fn a_level_that_stays_is_not_called_changed() {
     println!("| figures | correlation | 3 replicates | 10 replicates |\n|---|---|---|---|");
     for figures in [100, 256] {
         for correlation in [0.0, 0.3, 0.5, 0.7, 0.8, 0.9] {
-            let noise = Noise { correlation, ..USUAL };
+            let noise = SimulatedNoise { correlation, ..USUAL };
             let shown = [3, 10].map(|replicate_count| {
                 let mut rng = Rng::new(12);
                 let (mut any, mut large) = (0, 0);
@@ -48,7 +48,7 @@ fn a_level_that_changes_is_found() {
     );
     println!("|---|---|---|---|---|---|");
     for (within, correlation) in [(0.01, 0.5), (0.02, 0.5), (0.05, 0.0), (0.05, 0.5)] {
-        let noise = Noise { within, correlation, ..USUAL };
+        let noise = SimulatedNoise { within, correlation, ..USUAL };
         let shown = [(1.05, 128..256), (1.1, 128..256), (1.1, 64..256), (1.2, 32..256), (1.1, 96..160)].map(
             |(ratio, changed)| {
                 let mut rng = Rng::new(13);
@@ -90,7 +90,7 @@ fn drift_between_replicates() {
         let shown = [1.0, 1.05, 1.1].map(|drift| {
             let mut rng = Rng::new(14);
             let is_adrift =
-                |replicates: &Replicates| Trend::of(replicates).expect("four replicates").is_drift(0.02);
+                |replicates: &Replicates| Trend::fit(replicates).expect("four replicates").is_drift(0.02);
             let alone = (0..count).filter(|_| is_adrift(&adrift(&mut rng, replicate_count, drift))).count();
             let grids = count / 25;
             let whole = |_: &usize| {
@@ -121,7 +121,7 @@ fn drift_that_two_interleaved_sides_share() {
     let shown = [5, 10, 20].map(|replicate_count| {
         let mut rng = Rng::new(15);
         let is_adrift =
-            |replicates: &Replicates| Trend::of(replicates).expect("four replicates").is_drift(0.02);
+            |replicates: &Replicates| Trend::fit(replicates).expect("four replicates").is_drift(0.02);
         let (mut alone, mut over) = (0, 0);
         for _ in 0..count {
             let [baseline, candidate] = [0, 1].map(|_| adrift(&mut rng, replicate_count, 1.1));

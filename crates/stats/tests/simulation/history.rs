@@ -1,23 +1,23 @@
 //! Shifts in a history of runs: how often one is seen where there is none, and where there is.
 
 use stats::{Replicates, Shift, shifts};
-use testing::simulate::{Between, Noise, Rng};
+use testing::simulate::{Between, Rng, SimulatedNoise};
 
 use crate::{experiments, is_long, percent, tolerance};
 
 /// The noise of a history: between runs, and between the replicates of each.
 #[derive(Clone, Copy)]
 struct Machine {
-    runs: Noise,
-    replicates: Noise,
+    runs: SimulatedNoise,
+    replicates: SimulatedNoise,
     /// The correlation of a run's noise with that of the run before it.
     correlation: f64,
 }
 
 fn machine(shape: Between, between_runs: f64, between_replicates: f64) -> Machine {
     Machine {
-        runs: Noise { shape, ..Noise::plain(between_runs, 0.0) },
-        replicates: Noise::plain(between_replicates, 0.0),
+        runs: SimulatedNoise { shape, ..SimulatedNoise::plain(between_runs, 0.0) },
+        replicates: SimulatedNoise::plain(between_replicates, 0.0),
         correlation: 0.0,
     }
 }
@@ -156,7 +156,10 @@ fn a_lasting_shift_is_found_at_its_run() {
     println!(
         "| between runs | 5 of 10 | 10 of 20 | 25 of 50 | 45 of 50 | 47 of 50 | 195 of 200 |\n|---|---|---|---|---|---|---|"
     );
-    let wild = Machine { runs: Noise { shape: Between::Wild, ..Noise::plain(0.02, 0.0) }, ..usual(0.0) };
+    let wild = Machine {
+        runs: SimulatedNoise { shape: Between::Wild, ..SimulatedNoise::plain(0.02, 0.0) },
+        ..usual(0.0)
+    };
     for (name, machine) in
         [("0 %", usual(0.0)), ("2 %", usual(0.02)), ("2 %, wild", wild), ("5 %", usual(0.05))]
     {

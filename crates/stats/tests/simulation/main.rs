@@ -12,7 +12,7 @@ mod until;
 mod verdicts;
 
 use stats::Replicates;
-use testing::simulate::{Between, Noise};
+use testing::simulate::{Between, SimulatedNoise};
 
 /// A count of experiments: `quick` in a test, `long` for a table.
 fn experiments(quick: usize, long: usize) -> usize {
@@ -24,8 +24,8 @@ fn is_long() -> bool {
 }
 
 /// The noise that a run is expected to have: 2 % between replicates, 5 % within, every 50th figure an outlier, autocorrelated.
-const USUAL: Noise =
-    Noise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
+const USUAL: SimulatedNoise =
+    SimulatedNoise { shape: Between::Normal, between: 0.02, within: 0.05, correlation: 0.5, outliers: 0.02 };
 
 fn replicates(series: &[Vec<f64>]) -> Replicates {
     Replicates::medians((0..).zip(series.iter().map(Vec::as_slice))).expect("positive figures")

@@ -23,7 +23,7 @@ fn run(rng: &mut Rng, scenario: Scenario, runs: Runs, is_candidate: bool) -> Vec
     let count = scenario.replicates as f64;
     let cell = |cell: usize| {
         let level = all + runs.of_cells * rng.normal();
-        let factor = if is_candidate { scenario.slower.of(cell) } else { 1.0 };
+        let factor = if is_candidate { scenario.slower.factor(cell) } else { 1.0 };
         let figures = (0..scenario.replicates as u32).map(|number| {
             let drift = runs.drift * (f64::from(number) / (count - 1.0) - 0.5);
             (number, factor * (level + drift + scenario.own * rng.normal()).exp())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use stats::{Estimate, Judgement, Line, PooledVariance, Replicates, Trend, Verdict, judge, paired_estimates};
-use testing::simulate::{Between, Noise, Rng};
+use testing::simulate::{Between, Rng, SimulatedNoise};
 
 use crate::{experiments, percent, tolerance};
 
@@ -47,7 +47,7 @@ pub(crate) enum Slower {
 }
 
 impl Slower {
-    pub(crate) fn of(self, cell: usize) -> f64 {
+    pub(crate) fn factor(self, cell: usize) -> f64 {
         match self {
             Self::None => 1.0,
             Self::All(factor) => factor,
@@ -103,8 +103,8 @@ pub(crate) fn pair(rng: &mut Rng, scenario: Scenario) -> Vec<[Replicates; 2]> {
                 for size in 0..SIZES {
                     let cell = engine * SIZES + size;
                     let unequal = unequal.powf(2.0 * size as f64 / (SIZES - 1) as f64 - 1.0);
-                    let noise = Noise { shape, ..Noise::plain(own * unequal, 0.0) };
-                    let factor = if side == 1 { slower.of(cell).ln() } else { 0.0 };
+                    let noise = SimulatedNoise { shape, ..SimulatedNoise::plain(own * unequal, 0.0) };
+                    let factor = if side == 1 { slower.factor(cell).ln() } else { 0.0 };
                     let log = noise.replicate(rng) + worker + both + speed + drift * place / places + factor;
                     logs[cell][side].push((replicate as u32, log.exp()));
                     place += 1.0;
@@ -118,7 +118,7 @@ pub(crate) fn pair(rng: &mut Rng, scenario: Scenario) -> Vec<[Replicates; 2]> {
 
 /// What a drift widens the interval by.
 fn margin(side: &Replicates) -> f64 {
-    Trend::of(side).filter(|trend| trend.is_drift(THRESHOLD)).map_or(0.0, |trend| trend.ratio.ln().abs())
+    Trend::fit(side).filter(|trend| trend.is_drift(THRESHOLD)).map_or(0.0, |trend| trend.ratio.ln().abs())
 }
 
 /// The estimates of all cells, then of the engines' means, each with its true ratio; as `compare` makes them.
@@ -142,7 +142,7 @@ pub(crate) fn estimates(sides: &[[Replicates; 2]], slower: Slower, is_paired: bo
         });
         estimates.collect()
     };
-    let truth = (0..sides.len()).map(|cell| slower.of(cell));
+    let truth = (0..sides.len()).map(|cell| slower.factor(cell));
     let means: Vec<[Replicates; 2]> = sides
         .chunks(SIZES)
         .map(|cells| {
@@ -152,7 +152,7 @@ pub(crate) fn estimates(sides: &[[Replicates; 2]], slower: Slower, is_paired: bo
         })
         .collect();
     let of_engine = |engine: usize| {
-        let logs: f64 = (0..SIZES).map(|size| slower.of(engine * SIZES + size).ln()).sum();
+        let logs: f64 = (0..SIZES).map(|size| slower.factor(engine * SIZES + size).ln()).sum();
         (logs / SIZES as f64).exp()
     };
     let cells = group(sides).into_iter().zip(truth);

@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 
 use proptest::test_runner::TestCaseError;
 
-use crate::fuzz::Outcome;
+use crate::fuzz::CaseResult;
 
 /// The largest allocation of a case. Inputs have some ten thousand bytes.
 const LARGEST: usize = 16 << 20;
@@ -67,7 +67,7 @@ unsafe impl GlobalAlloc for BoundedAllocator {
 }
 
 /// Fails where `case` allocates more at once, or holds more, than its input can explain.
-pub fn bounded(case: impl FnOnce() -> Outcome) -> Outcome {
+pub fn bounded(case: impl FnOnce() -> CaseResult) -> CaseResult {
     LARGEST_SEEN.set(0);
     MOST_HELD.set(HELD.get());
     let before = HELD.get();
@@ -86,7 +86,7 @@ mod tests {
     #[global_allocator]
     static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 
-    fn allocating(count: usize, bytes: usize) -> Outcome {
+    fn allocating(count: usize, bytes: usize) -> CaseResult {
         bounded(|| {
             let held: Vec<Vec<u8>> = (0..count).map(|_| Vec::with_capacity(bytes)).collect();
             assert_eq!(held.len(), count);

@@ -30,13 +30,13 @@ pub use alloc::{BoundedAllocator, bounded};
 pub use corpus::{Corpus, Input};
 
 /// What a target says of a case.
-pub type Outcome = Result<(), TestCaseError>;
+pub type CaseResult = Result<(), TestCaseError>;
 
 /// Runs `target` on inputs of `strategy`: on as many as `PROPTEST_CASES` says, else on `short`.
 ///
 /// # Panics
 /// Panics with the input where the target fails, panics or allocates too much.
-pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
+pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> CaseResult) {
     check_share(short, 1, strategy, target);
 }
 
@@ -44,7 +44,12 @@ pub fn check<S: Strategy>(short: u32, strategy: S, target: impl Fn(S::Value) -> 
 ///
 /// # Panics
 /// Panics as [`check`] does.
-pub fn check_share<S: Strategy>(short: u32, share: u32, strategy: S, target: impl Fn(S::Value) -> Outcome) {
+pub fn check_share<S: Strategy>(
+    short: u32,
+    share: u32,
+    strategy: S,
+    target: impl Fn(S::Value) -> CaseResult,
+) {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let config = Config::default();
     let cases = if asked { config.cases.div_ceil(share) } else { short };

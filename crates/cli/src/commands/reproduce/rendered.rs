@@ -6,7 +6,7 @@ use results::plain;
 use serde_json::{Value, json};
 
 use crate::format::emphasize;
-use crate::rendered::{Rendered, Sheet, csv_of_json};
+use crate::rendered::{Rendered, TextTable, csv_of_json};
 
 /// The columns of its csv.
 const COLUMNS: &str = "\
@@ -27,7 +27,7 @@ pub(super) fn render(reproductions: &[Reproduction]) -> Result<Rendered> {
 
 fn to_terminal(reproduction: &Reproduction) -> String {
     let mut table =
-        Sheet::new(&["engine", "batch", "prompt", "prompt", "first 128", "first 256", "wall", "verdict"]);
+        TextTable::new(&["engine", "batch", "prompt", "prompt", "first 128", "first 256", "wall", "verdict"]);
     for ReproducedRow { engine, size, ratios, verdict } in &reproduction.rows {
         let ratio = |ratio: &Option<f64>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.3}"));
         let sizes = [engine.clone(), size.batch_size.to_string(), size.prompt_length.to_string()];

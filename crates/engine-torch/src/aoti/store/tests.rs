@@ -22,11 +22,11 @@ fn recipe(config: &LlamaConfig) -> Recipe<'_> {
     }
 }
 
-const H100: Gpu = Gpu { index: 0, capability: (9, 0) };
+const H100: TargetGpu = TargetGpu { index: 0, capability: (9, 0) };
 
-fn options(logits: &str) -> Options {
+fn options(logits: &str) -> TorchOptions {
     let options = protocol::Options::from([("logits".into(), logits.into())]);
-    Options::read(TorchEngine::Aoti, &options).unwrap()
+    TorchOptions::read(TorchEngine::Aoti, &options).unwrap()
 }
 
 /// A store whose Python is this shell script; `$package` is the file that it is to write.
@@ -52,13 +52,13 @@ fn what_kernels_depend_on_is_in_the_name_and_weights_are_not() {
         Recipe { precision: Precision::Fp16, ..recipe(&config) },
         Recipe { gpu: Some(H100), ..recipe(&config) },
         Recipe { options: options("all"), ..recipe(&config) },
-        Recipe { options: Options { linear: LinearKind::OneDnn, ..options("last") }, ..recipe(&config) },
+        Recipe { options: TorchOptions { linear: LinearKind::OneDnn, ..options("last") }, ..recipe(&config) },
         Recipe { threads: 1, ..recipe(&config) },
         Recipe { torch: "2.12.0", ..recipe(&config) },
     ];
     assert!(others.iter().all(|other| other.file_name() != name));
     assert_eq!(
-        Recipe { gpu: Some(Gpu { index: 1, ..H100 }), ..recipe(&config) }.file_name(),
+        Recipe { gpu: Some(TargetGpu { index: 1, ..H100 }), ..recipe(&config) }.file_name(),
         others[2].file_name()
     );
 }
@@ -67,7 +67,7 @@ fn what_kernels_depend_on_is_in_the_name_and_weights_are_not() {
 fn a_gpu_of_another_compute_capability_has_a_package_of_its_own() {
     let config = config();
     let name = |capability| {
-        let gpu = Some(Gpu { index: 0, capability });
+        let gpu = Some(TargetGpu { index: 0, capability });
         Recipe { gpu, ..recipe(&config) }.file_name()
     };
     let (hopper, ampere) = (name((9, 0)), name((8, 0)));
@@ -80,7 +80,7 @@ fn a_gpu_of_another_compute_capability_has_a_package_of_its_own() {
     fs::create_dir_all(&store.packages).unwrap();
     fs::write(store.packages.join(&hopper), "").unwrap();
     let taken = |capability| {
-        let gpu = Some(Gpu { index: 0, capability });
+        let gpu = Some(TargetGpu { index: 0, capability });
         store.package(&Recipe { gpu, ..recipe(&config) }, &Reporter::silent())
     };
     assert!(taken((9, 0)).is_ok());
@@ -118,7 +118,7 @@ fn python_is_told_of_the_gpu_of_cuda_and_of_threads() {
     let cpu = started(&store, None).unwrap();
     assert!(cpu.contains("TORCHINDUCTOR_COMPILE_THREADS=1\n") && cpu.ends_with("device cpu\n"), "{cpu}");
 
-    let gpu = Some(Gpu { index: 3, ..H100 });
+    let gpu = Some(TargetGpu { index: 3, ..H100 });
     let error = started(&store, gpu).unwrap_err().to_string();
     assert!(error.starts_with("no libcuda.so.1 is loaded"), "{error}");
     store.driver = Some("/lib/libcuda.so.580".into());

@@ -1,6 +1,6 @@
 //! The worker that is checked, started again where a check ended it.
 
-use crate::worker::check::rules::{self, Rule};
+use crate::worker::check::rules::{self, ProtocolRule};
 use crate::worker::process::PLAIN_REPLY;
 use crate::{
     Check, CheckError, CheckOutcome, EngineCommand, Evidence, Limits, Worker, WorkerEnd, WorkerError,
@@ -25,7 +25,7 @@ pub(super) enum Needs<'a> {
 }
 
 /// What a check found.
-pub(super) enum Verdict {
+pub(super) enum CheckResult {
     /// The worker does as the rule says.
     Ok,
     /// Something else came.
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 }
 
 /// What a check does with a worker.
-type Body<'a> = &'a mut dyn FnMut(&mut Worker) -> Result<Verdict, WorkerError>;
+type Body<'a> = &'a mut dyn FnMut(&mut Worker) -> Result<CheckResult, WorkerError>;
 
 /// Asks one worker after another, and keeps what came.
 pub(super) struct Examiner<'a> {
@@ -76,7 +76,7 @@ impl<'a> Examiner<'a> {
             Ok(worker) => {
                 let hello = worker.hello.clone();
                 self.worker = Some(worker);
-                self.conclude(&rules::HELLO, Ok(Verdict::Ok));
+                self.conclude(&rules::HELLO, Ok(CheckResult::Ok));
                 Ok(Some(hello))
             }
             Err(WorkerError::Interrupted) => Err(CheckError::Interrupted),
@@ -85,14 +85,19 @@ impl<'a> Examiner<'a> {
                 if is_not_started(&evidence) {
                     return Err(CheckError::NotStarted(why));
                 }
-                self.conclude(&rules::HELLO, Ok(Verdict::Wrong(why)));
+                self.conclude(&rules::HELLO, Ok(CheckResult::Wrong(why)));
                 Ok(None)
             }
         }
     }
 
     /// Asks a worker, and keeps what came of it. A worker that broke the protocol before it took the request up is asked again, as in a run.
-    pub(super) fn check(&mut self, rule: &Rule, needs: Needs<'_>, body: Body<'_>) -> Result<(), CheckError> {
+    pub(super) fn check(
+        &mut self,
+        rule: &ProtocolRule,
+        needs: Needs<'_>,
+        body: Body<'_>,
+    ) -> Result<(), CheckError> {
         let (first, unasked) = self.ask(needs, body);
         let is_out_of_step = |end: &WorkerEnd| unasked.is_some() && matches!(end, WorkerEnd::Garbage(_));
         let verdict = match first {
@@ -115,7 +120,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Keeps the first of what came without a request, before the check of a rule.
-    fn keep_unasked(&mut self, what: Option<String>, rule: &Rule) {
+    fn keep_unasked(&mut self, what: Option<String>, rule: &ProtocolRule) {
         let what = what.map(|what| format!("{what} (before \"{}\")", rule.name));
         self.unasked = self.unasked.take().or(what);
     }
@@ -140,12 +145,12 @@ impl<'a> Examiner<'a> {
             let unasked = worker.unasked.take();
             self.keep_unasked(unasked, &rules::SHUTDOWN);
         }
-        let silence = self.unasked.take().map_or(Verdict::Ok, Verdict::Wrong);
+        let silence = self.unasked.take().map_or(CheckResult::Ok, CheckResult::Wrong);
         self.conclude(&rules::SILENCE, Ok(silence));
         self.check_end(&rules::SHUTDOWN, true)
     }
 
-    fn check_end(&mut self, rule: &Rule, is_told: bool) -> Result<(), CheckError> {
+    fn check_end(&mut self, rule: &ProtocolRule, is_told: bool) -> Result<(), CheckError> {
         // Where the model was loaded, its worker is the one whose end matters.
         let needs = if self.load.is_some() { Needs::Model } else { Needs::FreshWorker };
         let verdict = match self.ready(needs) {
@@ -154,9 +159,9 @@ impl<'a> Examiner<'a> {
                 worker.hear_unasked();
                 self.keep_unasked(worker.unasked.take(), rule);
                 worker.allow_time_to_end();
-                worker.finish(is_told).map(|()| Verdict::Ok).map_err(WorkerError::Evidence)
+                worker.finish(is_told).map(|()| CheckResult::Ok).map_err(WorkerError::Evidence)
             }
-            Ok(Some(why)) => Ok(Verdict::Skipped(why)),
+            Ok(Some(why)) => Ok(CheckResult::Skipped(why)),
             Err(error) => Err(error),
         };
         let verdict = self.judge(verdict)?;
@@ -165,11 +170,11 @@ impl<'a> Examiner<'a> {
     }
 
     /// Keeps the verdict on a rule; an error is why it could not be checked.
-    pub(super) fn conclude(&mut self, rule: &Rule, verdict: Result<Verdict, &str>) {
+    pub(super) fn conclude(&mut self, rule: &ProtocolRule, verdict: Result<CheckResult, &str>) {
         let outcome = match verdict {
-            Ok(Verdict::Ok) => CheckOutcome::Ok,
-            Ok(Verdict::Wrong(found)) => CheckOutcome::Failed { expected: rule.expected.into(), found },
-            Ok(Verdict::Skipped(why)) => CheckOutcome::Skipped(why),
+            Ok(CheckResult::Ok) => CheckOutcome::Ok,
+            Ok(CheckResult::Wrong(found)) => CheckOutcome::Failed { expected: rule.expected.into(), found },
+            Ok(CheckResult::Skipped(why)) => CheckOutcome::Skipped(why),
             Err(why) => CheckOutcome::Skipped(why.into()),
         };
         let check = Check { name: rule.name, section: rule.section, outcome };
@@ -182,10 +187,14 @@ impl<'a> Examiner<'a> {
     }
 
     /// The verdict, and what came without a request.
-    fn ask(&mut self, needs: Needs<'_>, body: Body<'_>) -> (Result<Verdict, WorkerError>, Option<String>) {
+    fn ask(
+        &mut self,
+        needs: Needs<'_>,
+        body: Body<'_>,
+    ) -> (Result<CheckResult, WorkerError>, Option<String>) {
         match self.ready(needs) {
             Ok(None) => {}
-            Ok(Some(why)) => return (Ok(Verdict::Skipped(why)), None),
+            Ok(Some(why)) => return (Ok(CheckResult::Skipped(why)), None),
             Err(error) => return (Err(error), None),
         }
         let worker = self.worker.as_mut().expect("a worker is ready");
@@ -194,7 +203,7 @@ impl<'a> Examiner<'a> {
         let unasked = worker.unasked.take();
         let goes_on = match &verdict {
             // A wrong answer may belong to another question, and the right one still come.
-            Ok(verdict) => !matches!(verdict, Verdict::Wrong(_)),
+            Ok(verdict) => !matches!(verdict, CheckResult::Wrong(_)),
             Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => true,
             Err(_) => false,
         };
@@ -231,7 +240,7 @@ impl<'a> Examiner<'a> {
             worker => worker?,
         };
         if let (Needs::Model, Some(load)) = (needs, &self.load) {
-            if let Verdict::Wrong(found) = ask_to_load(&mut worker, load)? {
+            if let CheckResult::Wrong(found) = ask_to_load(&mut worker, load)? {
                 return Ok(Some(format!("a second load is answered by {found}")));
             }
             self.has_model = true;
@@ -250,14 +259,14 @@ impl<'a> Examiner<'a> {
     }
 
     /// The verdict where a worker may have ended instead of answering.
-    fn judge(&mut self, verdict: Result<Verdict, WorkerError>) -> Result<Verdict, CheckError> {
+    fn judge(&mut self, verdict: Result<CheckResult, WorkerError>) -> Result<CheckResult, CheckError> {
         match verdict {
             Ok(verdict) => Ok(verdict),
             Err(WorkerError::Interrupted) => Err(CheckError::Interrupted),
             Err(WorkerError::Evidence(evidence)) => {
                 self.timeouts += u32::from(matches!(evidence.end, WorkerEnd::TimedOut(..)));
                 let said = classify(&evidence).error;
-                Ok(Verdict::Wrong(match evidence.end {
+                Ok(CheckResult::Wrong(match evidence.end {
                     WorkerEnd::Reported(_) => format!("failed: {said}"),
                     _ => said,
                 }))
@@ -270,9 +279,9 @@ fn is_not_started(evidence: &Evidence) -> bool {
     matches!(evidence.end, WorkerEnd::NotStarted(_) | WorkerEnd::Exited { .. })
 }
 
-fn ask_to_load(worker: &mut Worker, load: &Request) -> Result<Verdict, WorkerError> {
+fn ask_to_load(worker: &mut Worker, load: &Request) -> Result<CheckResult, WorkerError> {
     match worker.ask(load, PLAIN_REPLY, &mut |_| ())? {
-        Reply::Loaded(_) => Ok(Verdict::Ok),
+        Reply::Loaded(_) => Ok(CheckResult::Ok),
         _ => Err(worker.protocol_error(Phase::Load, "expected loaded".into())),
     }
 }

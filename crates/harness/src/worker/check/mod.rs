@@ -15,10 +15,10 @@ use protocol::{
 
 use crate::sweep::setup::why_unusable;
 use crate::worker::check::answers::{
-    GENERATION_LENGTH, Lines, PROCEDURE, check_claims, check_lines, check_tokens, check_tokens_sha256,
-    check_warm_up_lines, measure_request, refused,
+    GENERATION_LENGTH, PROCEDURE, ProgressUpdates, check_claims, check_lines, check_tokens,
+    check_tokens_sha256, check_warm_up_lines, measure_request, refused,
 };
-use crate::worker::check::examiner::{Examiner, Needs, Verdict};
+use crate::worker::check::examiner::{CheckResult, Examiner, Needs};
 use crate::worker::check::model::TinyModel;
 use crate::worker::process::{PLAIN_REPLY, line_of};
 use crate::worker::requests::{generate_with, measure_with};
@@ -205,7 +205,7 @@ fn check_generate(examiner: &mut Examiner<'_>, model: &Model) -> Result<Option<G
     let mut kept = None;
     examiner.check(&rules::GENERATE, Needs::Model, &mut |worker| {
         kept = Some(generate_with(worker, model, &rows, GENERATION_LENGTH, true)?);
-        Ok(Verdict::Ok)
+        Ok(CheckResult::Ok)
     })?;
     let verdict = kept.as_ref().map_or(Err("generate failed"), |generated| Ok(check_tokens(generated)));
     examiner.conclude(&rules::TOKENS, verdict);
@@ -219,12 +219,12 @@ fn check_measure(
     generated: Option<&Generated>,
 ) -> Result<(), CheckError> {
     let request = measure_request(model.config.vocab_size);
-    let mut kept: Option<(Measured, Lines)> = None;
+    let mut kept: Option<(Measured, ProgressUpdates)> = None;
     examiner.check(&rules::MEASURE, Needs::Model, &mut |worker| {
         let mut updates = Vec::new();
         let (measured, times) = measure_with(worker, &request, &mut |update| updates.push(update.clone()))?;
-        kept = Some((measured, Lines { updates, passed: times.passed() }));
-        Ok(Verdict::Ok)
+        kept = Some((measured, ProgressUpdates { updates, passed: times.passed() }));
+        Ok(CheckResult::Ok)
     })?;
     const FAILED: &str = "measure failed";
     let lines = kept.as_ref().map(|(_, lines)| lines);
@@ -251,7 +251,7 @@ fn check_measure(
     let procedure = Procedure { until: Some(0.5), min_runs: 2, ..PROCEDURE };
     let until = MeasureRequest { procedure, ..request.clone() };
     examiner.check(&rules::UNTIL, Needs::Model, &mut |worker| {
-        measure_with(worker, &until, &mut |_| ()).map(|_| Verdict::Ok)
+        measure_with(worker, &until, &mut |_| ()).map(|_| CheckResult::Ok)
     })
 }
 
@@ -283,7 +283,7 @@ fn check_ranks(
         None => examiner.check(&rules::ONE_RANK, Needs::FreshWorker, &mut |worker| {
             worker.ask(&one_rank, PLAIN_REPLY, &mut |_| ())?;
             worker.hear_unasked();
-            measure_with(worker, &measure, &mut |_| ()).map(|_| Verdict::Ok)
+            measure_with(worker, &measure, &mut |_| ()).map(|_| CheckResult::Ok)
         })?,
     }
     match why_not(hello.tensor_parallel).or(no_launcher.as_deref()) {
@@ -294,8 +294,8 @@ fn check_ranks(
             let said = worker.hello.ranks.len();
             let (measured, _) = measure_with(worker, &measure, &mut |_| ())?;
             Ok(match [said, measured.ranks.len()] {
-                [2, 2] => Verdict::Ok,
-                [said, measured] => Verdict::Wrong(format!("{said} in hello and {measured} in measured")),
+                [2, 2] => CheckResult::Ok,
+                [said, measured] => CheckResult::Wrong(format!("{said} in hello and {measured} in measured")),
             })
         })?,
     }
@@ -303,11 +303,11 @@ fn check_ranks(
 }
 
 /// The verdict on a request that a worker may also answer by `failed`: then it is skipped, with the worker's reason.
-fn answered(answer: Result<Reply, WorkerError>) -> Result<Verdict, WorkerError> {
+fn answered(answer: Result<Reply, WorkerError>) -> Result<CheckResult, WorkerError> {
     match answer {
-        Ok(_) => Ok(Verdict::Ok),
+        Ok(_) => Ok(CheckResult::Ok),
         Err(WorkerError::Evidence(evidence)) if matches!(evidence.end, WorkerEnd::Reported(_)) => {
-            Ok(Verdict::Skipped(format!("the worker answers failed: {}", classify(&evidence).error)))
+            Ok(CheckResult::Skipped(format!("the worker answers failed: {}", classify(&evidence).error)))
         }
         Err(error) => Err(error),
     }

@@ -2,7 +2,7 @@
 
 /// What one check holds a worker to.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct ProtocolRule {
     /// What is checked.
     pub(super) name: &'static str,
     /// The heading in docs/reference/protocol.md.
@@ -19,10 +19,10 @@ const CLEAN_END: &str = "no further line, and exit code 0 within 10 s";
 /// Makes a constant of each rule, and a list of all for the tests.
 macro_rules! rules {
     ($($constant:ident = $name:literal, $section:literal, $expected:expr;)*) => {
-        $(pub(super) const $constant: Rule = Rule { name: $name, section: $section, expected: $expected };)*
+        $(pub(super) const $constant: ProtocolRule = ProtocolRule { name: $name, section: $section, expected: $expected };)*
 
         #[cfg(test)]
-        const ALL: &[Rule] = &[$($constant),*];
+        const ALL: &[ProtocolRule] = &[$($constant),*];
     };
 }
 

@@ -3,7 +3,7 @@ use protocol::Memory;
 use super::*;
 
 /// Where a worker says that it stands, in seconds after the request: phase, forwards done.
-type Lines<'a> = &'a [(f64, Phase, u32)];
+type ProgressLines<'a> = &'a [(f64, Phase, u32)];
 
 /// 3 warm-ups, 10 prefills of 10 ms; a warm-up of 1 + 3 forwards, one generation of 100 decode forwards of 4 ms.
 fn request() -> MeasureRequest {
@@ -29,7 +29,7 @@ fn figures(prompt: f64, generation: f64) -> Measured {
     }
 }
 
-fn times(request: &MeasureRequest, lines: Lines<'_>, answered: f64) -> CellTimes {
+fn times(request: &MeasureRequest, lines: ProgressLines<'_>, answered: f64) -> CellTimes {
     let mut times = CellTimes::start(request);
     let at = |seconds: f64, times: &CellTimes| times.asked + Duration::from_secs_f64(seconds);
     for &(seconds, phase, done) in lines {
@@ -40,7 +40,7 @@ fn times(request: &MeasureRequest, lines: Lines<'_>, answered: f64) -> CellTimes
     times
 }
 
-fn unexplained(lines: Lines<'_>, answered: f64, measured: &Measured) -> Vec<Phase> {
+fn unexplained(lines: ProgressLines<'_>, answered: f64, measured: &Measured) -> Vec<Phase> {
     let found = times(&request(), lines, answered).unexplained(measured, 1);
     found.iter().map(Unexplained::phase).collect()
 }
@@ -48,7 +48,7 @@ fn unexplained(lines: Lines<'_>, answered: f64, measured: &Measured) -> Vec<Phas
 use Phase::{Decode, Prompt};
 
 /// A worker that says only that a phase begins, and takes the time of honest figures: 0.13 s, then 0.022 + 0.411 s.
-const BEGINNINGS: Lines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0)];
+const BEGINNINGS: ProgressLines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0)];
 const END: f64 = 0.13 + 0.022 + 0.411;
 
 #[test]
@@ -67,14 +67,14 @@ fn a_fifth_and_short_phases_may_be_unexplained() {
     assert_eq!(unexplained(BEGINNINGS, END, &figures(0.85, 0.85)), []);
     assert_eq!(unexplained(BEGINNINGS, END, &figures(0.7, 0.7)), [Decode]);
     // 40 ms of 41: a thread that was kept from its core looks like that.
-    let lines: Lines<'_> = &[(0.0, Prompt, 0), (0.04, Decode, 0)];
+    let lines: ProgressLines<'_> = &[(0.0, Prompt, 0), (0.04, Decode, 0)];
     assert_eq!(unexplained(lines, 0.04 + END - 0.13, &figures(0.01, 1.0)), []);
 }
 
 #[test]
 fn a_cache_that_is_emptied_slowly_takes_as_long_in_both_phases() {
     // 100 ms before each of 13 prefills and each of 2 generations.
-    let lines: Lines<'_> = &[(0.0, Prompt, 0), (1.43, Decode, 0)];
+    let lines: ProgressLines<'_> = &[(0.0, Prompt, 0), (1.43, Decode, 0)];
     assert_eq!(unexplained(lines, 1.43 + 0.433 + 0.2, &figures(1.0, 1.0)), []);
     // As long in the prompt's phase alone.
     assert_eq!(unexplained(lines, 1.43 + 0.433, &figures(1.0, 1.0)), [Prompt]);
@@ -82,13 +82,13 @@ fn a_cache_that_is_emptied_slowly_takes_as_long_in_both_phases() {
 
 #[test]
 fn a_line_where_the_warm_ups_end_leaves_out_what_was_compiled_in_them() {
-    let compiled: Lines<'_> =
+    let compiled: ProgressLines<'_> =
         &[(0.0, Prompt, 0), (60.03, Prompt, 3), (60.13, Decode, 0), (90.0, Decode, 4), (90.411, Decode, 105)];
     assert_eq!(unexplained(compiled, 90.5, &figures(1.0, 1.0)), []);
     assert_eq!(unexplained(compiled, 90.5, &figures(0.1, 1.0)), [Prompt]);
     assert_eq!(unexplained(compiled, 90.5, &figures(1.0, 0.1)), [Decode]);
     // A line now and then does nearly as well: the first behind the warm-ups, where it leaves half of the timed forwards.
-    let sampled: Lines<'_> =
+    let sampled: ProgressLines<'_> =
         &[(0.0, Prompt, 0), (60.05, Prompt, 5), (60.13, Decode, 0), (90.1, Decode, 30), (90.3, Decode, 80)];
     assert_eq!(unexplained(sampled, 90.4, &figures(1.0, 1.0)), []);
     assert_eq!(unexplained(sampled, 90.4, &figures(0.1, 1.0)), [Prompt]);
@@ -102,7 +102,8 @@ fn a_line_where_the_warm_ups_end_leaves_out_what_was_compiled_in_them() {
 
 #[test]
 fn what_follows_the_timed_generations_does_not_count_where_their_end_was_told() {
-    let lines: Lines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0), (0.152, Decode, 4), (0.563, Decode, 105)];
+    let lines: ProgressLines<'_> =
+        &[(0.0, Prompt, 0), (0.13, Decode, 0), (0.152, Decode, 4), (0.563, Decode, 105)];
     assert_eq!(unexplained(lines, 30.0, &figures(1.0, 1.0)), []);
     // Nor, of several ranks, the generation for the share of collectives, whose end nobody told.
     let request = MeasureRequest { collectives: true, ..request() };
@@ -112,7 +113,7 @@ fn what_follows_the_timed_generations_does_not_count_where_their_end_was_told() 
 #[test]
 fn ranks_may_wait_for_each_other_but_not_most_of_the_time() {
     let found = |share: f64, world_size: u32| {
-        let lines: Lines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0)];
+        let lines: ProgressLines<'_> = &[(0.0, Prompt, 0), (0.13, Decode, 0)];
         times(&request(), lines, END).unexplained(&figures(1.0, share), world_size).len()
     };
     assert_eq!([found(0.5, 1), found(0.5, 2), found(0.1, 2)], [1, 0, 1]);
@@ -126,7 +127,7 @@ fn a_worker_that_says_nothing_is_held_to_all_of_its_time() {
 
 /// Whether a second measurement confirms what was found in a first, both with these seconds: (claimed, passed).
 fn is_confirmed(first: (f64, f64), second: (f64, f64)) -> bool {
-    let span = |(claimed, passed)| Unexplained(Span { phase: Decode, passed, claimed, resets: 1.0 });
+    let span = |(claimed, passed)| Unexplained(PhaseSpan { phase: Decode, passed, claimed, resets: 1.0 });
     span(first).is_confirmed_by(&span(second))
 }
 

@@ -113,7 +113,7 @@ fn every_end_has_its_outcome() {
         ),
     ];
     for (end, stderr, kind, error) in cases {
-        let evidence = Evidence { stderr: stderr.into(), ..Evidence::of(Phase::Decode, end) };
+        let evidence = Evidence { stderr: stderr.into(), ..Evidence::new(Phase::Decode, end) };
         let expected = CellFailure::new(kind, Phase::Decode, error.into());
         assert_eq!(classify(&evidence), expected);
     }
@@ -169,7 +169,7 @@ fn every_error_of_cuda_has_its_outcome() {
     ];
     for (outcome, message) in cases {
         let end = WorkerEnd::Reported(message.into());
-        let failure = classify(&Evidence::of(Phase::Prompt, end));
+        let failure = classify(&Evidence::new(Phase::Prompt, end));
         // The message names the bytes that were asked for, where the library does.
         assert_eq!((failure.kind, failure.phase, &*failure.error), (outcome, Some(Phase::Prompt), message));
     }
@@ -180,7 +180,7 @@ fn a_kill_is_out_of_memory_where_the_kernel_counted_one() {
     let end = WorkerEnd::Exited { code: None, signal: Some(libc::SIGKILL) };
     let end_of = |cgroup, machine| {
         let oom_kills = OomKills { cgroup, machine };
-        let failure = classify(&Evidence { oom_kills, ..Evidence::of(Phase::Load, end.clone()) });
+        let failure = classify(&Evidence { oom_kills, ..Evidence::new(Phase::Load, end.clone()) });
         (failure.kind, failure.error)
     };
     let by_kernel = "killed by the kernel: its cgroup, or the machine, was out of memory";
@@ -203,7 +203,7 @@ fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
     let exit = |code, stderr: &str, kills| {
         let end = WorkerEnd::Exited { code: Some(code), signal: None };
         let oom_kills = OomKills { cgroup: Some(kills), machine: None };
-        classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::of(Phase::Load, end) }).kind
+        classify(&Evidence { stderr: stderr.into(), oom_kills, ..Evidence::new(Phase::Load, end) }).kind
     };
     assert_eq!(exit(137, "Killed\n", 1), FailureKind::OutOfMemory);
     assert_eq!(exit(137, "Killed\n", 0), FailureKind::Failed);
@@ -211,7 +211,7 @@ fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
     assert_eq!(exit(1, "MemoryError\n", 0), FailureKind::OutOfMemory);
     let closed = |stderr: &str| {
         let stderr = stderr.into();
-        classify(&Evidence { stderr, ..Evidence::of(Phase::Load, WorkerEnd::ClosedPipe) }).kind
+        classify(&Evidence { stderr, ..Evidence::new(Phase::Load, WorkerEnd::ClosedPipe) }).kind
     };
     assert_eq!((closed("std::bad_alloc\n"), closed("")), (FailureKind::OutOfMemory, FailureKind::Failed));
 }
@@ -220,7 +220,7 @@ fn a_launcher_passes_a_kill_on_and_a_warning_is_no_end() {
 fn a_line_that_was_cut_off_is_told() {
     let torn = |code, signal| {
         let end = WorkerEnd::Exited { code, signal };
-        classify(&Evidence { torn_line: true, ..Evidence::of(Phase::Decode, end) })
+        classify(&Evidence { torn_line: true, ..Evidence::new(Phase::Decode, end) })
     };
     assert_eq!(torn(Some(0), None).error, "the worker exited with code 0 inside a line of its answer");
     assert_eq!(torn(None, Some(libc::SIGSEGV)).kind, FailureKind::Crashed);
@@ -230,7 +230,7 @@ fn a_line_that_was_cut_off_is_told() {
 fn every_deadline_has_its_words() {
     let error = |deadline| {
         let end = WorkerEnd::TimedOut(deadline, Duration::from_secs(3));
-        classify(&Evidence::of(Phase::Decode, end)).error
+        classify(&Evidence::new(Phase::Decode, end)).error
     };
     assert_eq!(error(Deadline::Hello), "no hello within 3 s");
     assert_eq!(error(Deadline::Request), "no answer within 3 s");
@@ -242,7 +242,7 @@ fn every_deadline_has_its_words() {
 fn an_error_is_one_line_of_bounded_length() {
     let long = "x".repeat(100_000);
     let exit = WorkerEnd::Exited { code: Some(1), signal: None };
-    let evidence = Evidence { stderr: long.clone(), ..Evidence::of(Phase::Load, exit) };
+    let evidence = Evidence { stderr: long.clone(), ..Evidence::new(Phase::Load, exit) };
     assert_eq!(classify(&evidence).error.len(), 1000);
-    assert_eq!(classify(&Evidence::of(Phase::Load, WorkerEnd::Reported(long))).error.len(), 1000);
+    assert_eq!(classify(&Evidence::new(Phase::Load, WorkerEnd::Reported(long))).error.len(), 1000);
 }
