@@ -20,7 +20,7 @@ const WORK: [ListColumn; 6] = [
     ("FLOP", 1, false),
     ("sent", 0, false),
 ];
-/// Of one rank alone: it sends nothing.
+/// The work of one rank alone, which sends nothing.
 const WORK_OF_ONE: [ListColumn; 6] = [
     ("prefill: read", 1, false),
     ("FLOP", 0, false),
