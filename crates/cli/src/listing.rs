@@ -9,19 +9,17 @@ use llama::cost::{DEVICE_ALLOWANCE, MemoryNeed};
 use machine::gpu::Gpus;
 use protocol::{CellSize, Device, FailureKind};
 use results::hardware::Hardware;
-use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
-use results::{Heading, PublishedFile, format_size, one_line};
+use results::screen::{ScreenTable, wrapped};
+use results::{Heading, PublishedFile, escape_markdown, format_size, one_line};
 use serde_json::{Value as Json, json};
 
 use crate::rendered::TextTable;
 use crate::words::{about, count};
+use floors::Floors;
 
 /// The columns that each table of a list begins with: header, rank, and whether it begins at the left.
-const SIZES: [ListColumn; 4] =
+const SIZES: [(&str, u8, bool); 4] =
     [("model", 0, true), ("engine", 0, true), ("batch", 0, false), ("prompt", 0, false)];
-
-/// A column on a screen: header, rank, and whether it begins at the left.
-type ListColumn = (&'static str, u8, bool);
 
 /// The memory that limits a cell.
 struct CellMemoryLimit {
@@ -120,19 +118,42 @@ impl<'a> Listing<'a> {
 
     /// Text for a terminal of this width.
     pub(crate) fn terminal(&self, width: Option<u16>) -> String {
+        let remarks = self.remarks().into_iter().map(|line| wrapped("", &line, width));
+        let floors = self.floors().into_iter().map(|Floors { title, table, note }| {
+            format!("\n{title}\n{}{}", table.to_screen(width), wrapped("", &note, width))
+        });
+        let head = self.head().into_iter().map(|line| line + "\n");
+        head.chain([self.table().to_screen(width)]).chain(remarks).chain(floors).collect()
+    }
+
+    /// Markdown tables with all columns, and the remarks below them.
+    pub(crate) fn markdown(&self) -> String {
+        let remarks = self.remarks().into_iter().map(|line| format!("- {}\n", escape_markdown(&line)));
+        let floors = self.floors().into_iter().map(|Floors { title, table, note }| {
+            format!("\n{title}:\n\n{}\n- {note}\n", table.to_markdown())
+        });
+        let head = self.head().into_iter().map(|line| escape_markdown(&line) + "\n\n");
+        head.chain([self.table().to_markdown(), "\n".into()]).chain(remarks).chain(floors).collect()
+    }
+
+    /// The model of all cells, and whose memory is listed.
+    fn head(&self) -> Vec<String> {
+        let Sweep { models, setup, .. } = self.sweep;
+        let model = match &models[..] {
+            [model] => Some(one_line(&model.name)),
+            _ => None,
+        };
+        let memory = match (setup.one_rank_of(), setup.ranks.world_size) {
+            (Some(ranks), _) => Some(format!("memory of rank 0 of {ranks} alone")),
+            (None, 1) => None,
+            (None, ranks) => Some(format!("memory of each of {ranks} ranks")),
+        };
+        model.into_iter().chain(memory).collect()
+    }
+
+    fn table(&self) -> ScreenTable {
         let sweep = self.sweep;
-        let ranks = sweep.setup.ranks.world_size;
-        let mut text = String::new();
-        if let [model] = &sweep.models[..] {
-            text.push_str(&format!("{}\n", one_line(&model.name)));
-        }
-        match sweep.setup.one_rank_of() {
-            Some(ranks) => text.push_str(&format!("memory of rank 0 of {ranks} alone\n")),
-            None if ranks == 1 => {}
-            None => text.push_str(&format!("memory of each of {ranks} ranks\n")),
-        }
         let row = |listed: &ListedCell<'_>| {
-            let Cell { engine, .. } = listed.cell;
             let need = &listed.need;
             let bytes = [need.weights, need.kv_cache, need.activations].map(format_bytes);
             let loading = listed.loading.map(format_bytes).unwrap_or_default();
@@ -141,7 +162,7 @@ impl<'a> Listing<'a> {
             let replicate =
                 if sweep.replicates > 1 { (listed.cell.replicate + 1).to_string() } else { String::new() };
             let end = [replicate].into_iter().chain(bytes).chain([loading, format_bytes(listed.total), mark]);
-            sizes(sweep, &listed.cell, Some(engine)).into_iter().chain(end).collect()
+            sizes(sweep, &listed.cell, Some(listed.cell.engine)).into_iter().chain(end).collect()
         };
         let columns = [
             ("replicate", 1, false),
@@ -152,15 +173,11 @@ impl<'a> Listing<'a> {
             ("total", 0, false),
             ("", 0, true),
         ];
-        let rows = self.cells.iter().map(row).collect();
-        text.push_str(&table([&SIZES[..], &columns].concat(), rows, width));
-        for line in self.remarks() {
-            text.push_str(&wrapped("", &line, width));
-        }
-        if !sweep.setup.ranks.is_one() {
-            text.push_str(&floors::of_ranks(sweep, width));
-        }
-        text
+        ScreenTable::new(&[&SIZES[..], &columns].concat(), self.cells.iter().map(row).collect())
+    }
+
+    fn floors(&self) -> Vec<Floors> {
+        if self.sweep.setup.ranks.is_one() { Vec::new() } else { floors::of_ranks(self.sweep) }
     }
 
     /// The mark of a cell: whether it fits into a GPU, or that it is over another limit.
@@ -198,29 +215,6 @@ impl<'a> Listing<'a> {
             None => format!("{cells}; no estimate of the time: this device's peaks are not known yet"),
         });
         lines
-    }
-
-    /// A markdown table, and the remarks below it.
-    pub(crate) fn markdown(&self) -> String {
-        let head = self.columns().map(|(name, _)| name);
-        let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-        for listed in &self.cells {
-            let need = &listed.need;
-            let bytes = [need.weights, need.kv_cache, need.activations].map(format_bytes);
-            let loading = listed.loading.map_or_else(|| "-".into(), format_bytes);
-            let mark = self.mark(listed).unwrap_or_default();
-            let Cell { model, engine, batch_size, prompt_length, replicate } = listed.cell;
-            let cells = [
-                results::escape_markdown(&model.name),
-                results::escape_markdown(engine),
-                batch_size.to_string(),
-                prompt_length.to_string(),
-                (replicate + 1).to_string(),
-            ];
-            let cells = cells.into_iter().chain(bytes).chain([loading, format_bytes(listed.total), mark]);
-            text.push_str(&format!("| {} |\n", cells.collect::<Vec<_>>().join(" | ")));
-        }
-        self.remarks().iter().fold(text + "\n", |text, line| text + &format!("- {line}\n"))
     }
 
     /// A JSON document; bytes and seconds.
@@ -310,20 +304,6 @@ fn sizes(sweep: &Sweep, cell: &Cell<'_>, engine: Option<&str>) -> [String; 4] {
     let model = if sweep.models.len() > 1 { one_line(&cell.model.name) } else { String::new() };
     let engine = engine.map(one_line).unwrap_or_default();
     [model, engine, cell.batch_size.to_string(), cell.prompt_length.to_string()]
-}
-
-/// A table that fits a screen, and what it leaves out.
-fn table(columns: Vec<ListColumn>, rows: Vec<Vec<String>>, width: Option<u16>) -> String {
-    let column = |(header, rank, is_left): ListColumn| ScreenColumn {
-        header: header.into(),
-        name: header.into(),
-        rank,
-        is_left,
-    };
-    let columns = columns.into_iter().map(column).collect();
-    let fitted = ScreenTable { columns, rows }.lines(width);
-    let note = left_out_note(&fitted.left_out, "all columns: --format markdown", width);
-    fitted.lines.iter().map(|line| format!("{line}\n")).chain([note]).collect()
 }
 
 #[cfg(test)]

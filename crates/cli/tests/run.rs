@@ -146,7 +146,7 @@ fn a_list_has_four_formats_and_says_what_loading_takes() {
     let csv = list("csv");
     assert!(csv.starts_with("model,engine,batch_size,prompt_length,replicate,weights_bytes,"), "{csv}");
     assert_eq!(csv.lines().count(), 13);
-    assert!(list("markdown").starts_with("| model | engine | batch_size |"));
+    assert!(list("markdown").starts_with("llama2-15m\n\n| engine | batch | prompt | weights |"));
     place
         .bench(&["run", "sweep.toml", "--list", "--format", "junit"])
         .assert()

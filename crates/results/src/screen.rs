@@ -62,23 +62,28 @@ impl ScreenTable {
         text + &left_out_note(&lines.left_out, "all columns: --format markdown", width)
     }
 
-    /// All columns as a markdown table.
+    /// A markdown table, as wide as it has to be.
     pub fn to_markdown(&self) -> String {
-        let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| escape_markdown(cell)).collect();
+        let chosen = self.columns_with_text();
+        let line = |text: &dyn Fn(usize) -> String| {
+            let cells: Vec<String> = chosen.iter().map(|index| escape_markdown(&text(*index))).collect();
             format!("| {} |\n", cells.join(" | "))
         };
-        let headers: Vec<String> = self.columns.iter().map(|column| column.header.clone()).collect();
-        let rules = self.columns.iter().map(|column| if column.is_left { " --- |" } else { " ---: |" });
-        let rows = self.rows.iter().map(|row| line(row));
-        [line(&headers), format!("|{}\n", rules.collect::<String>())].into_iter().chain(rows).collect()
+        let rule = |index: &usize| if self.columns[*index].is_left { " --- |" } else { " ---: |" };
+        let rules: String = chosen.iter().map(rule).collect();
+        let head = [line(&|index| self.columns[index].header.clone()), format!("|{rules}\n")];
+        head.into_iter().chain(self.rows.iter().map(|row| line(&|index| row[index].clone()))).collect()
+    }
+
+    fn columns_with_text(&self) -> Vec<usize> {
+        let has_text = |index: &usize| self.rows.iter().any(|row| !row[*index].is_empty());
+        (0..self.columns.len()).filter(has_text).collect()
     }
 
     /// The lines that fit a screen; without a width, all columns that have a text.
     pub fn lines(&self, width: Option<u16>) -> ScreenLines {
         let width = width.map_or(usize::MAX, usize::from);
-        let has_text = |index: &usize| self.rows.iter().any(|row| !row[*index].is_empty());
-        let mut chosen: Vec<usize> = (0..self.columns.len()).filter(has_text).collect();
+        let mut chosen = self.columns_with_text();
         let mut left_out = Vec::new();
         while self.width_of(&chosen) > width {
             let rank = chosen.iter().map(|index| self.columns[*index].rank).max().unwrap_or(0);

@@ -148,7 +148,7 @@ fn wall_clock_long(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Find
         return None;
     }
     let message = format!(
-        "{} s is {:.2} × the sum of its parts, {}: {} s are in no column, where at most {} s are expected",
+        "{} s is {:.2} × the sum of its parts, {}: {} s unaccounted for, at most {} s expected",
         short(wall.value),
         parts.times(wall),
         parts.words(),

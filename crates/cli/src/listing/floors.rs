@@ -4,42 +4,24 @@ use audit::Work;
 use harness::{Cell, Sweep, format_bytes, plan};
 use protocol::Device;
 use results::hardware::{Hardware, Peaks};
-use results::screen::wrapped;
+use results::screen::ScreenTable;
 use results::{DeviceKind, Heading, format_short};
 
-use super::{ListColumn, SIZES, sizes, table};
+use super::{SIZES, sizes};
 
 /// The devices for which floors are listed: those that hold a part of 70B.
 const DEVICES: [&str; 3] = ["A100 80GB", "H100 80GB", "H200 141GB"];
 
-const WORK: [ListColumn; 6] = [
-    ("prefill: read", 1, false),
-    ("FLOP", 0, false),
-    ("sent", 0, false),
-    ("decode: read", 0, false),
-    ("FLOP", 1, false),
-    ("sent", 0, false),
-];
-/// The work of one rank alone, which sends nothing.
-const WORK_OF_ONE: [ListColumn; 6] = [
-    ("prefill: read", 1, false),
-    ("FLOP", 0, false),
-    ("share", 0, false),
-    ("decode: read", 0, false),
-    ("FLOP", 1, false),
-    ("share", 0, false),
-];
-const FLOORS: [ListColumn; 6] = [
-    ("A100 80GB: prefill ms", 0, false),
-    ("decode ms", 0, false),
-    ("H100 80GB: prefill ms", 0, false),
-    ("decode ms", 0, false),
-    ("H200 141GB: prefill ms", 1, false),
-    ("decode ms", 1, false),
-];
+/// A table below the list.
+pub(super) struct Floors {
+    pub(super) title: String,
+    pub(super) table: ScreenTable,
+    /// What its columns are.
+    pub(super) note: String,
+}
 
 /// Two tables: the work of each rank, or of the single rank that is measured; and, for sweeps on GPUs, the floors.
-pub(super) fn of_ranks(sweep: &Sweep, width: Option<u16>) -> String {
+pub(super) fn of_ranks(sweep: &Sweep) -> Vec<Floors> {
     let setup = &sweep.setup;
     let (ranks, is_alone) = (setup.ranks.world_size, setup.one_rank);
     let (mut work_rows, mut floor_rows) = (Vec::new(), Vec::new());
@@ -79,31 +61,44 @@ pub(super) fn of_ranks(sweep: &Sweep, width: Option<u16>) -> String {
         });
         floor_rows.push(sizes(sweep, &cell, None).into_iter().chain(floors).collect());
     }
-    let (title, columns, note) = if is_alone {
-        (
-            format!("\nLeast work of rank 0 of {ranks} alone"),
-            WORK_OF_ONE,
-            "share: of the whole model's operations in a prefill, and of its bytes in a decode forward",
-        )
+    let (title, last, note) = if is_alone {
+        let share =
+            "share: of the whole model's operations in a prefill, and of its bytes in a decode forward";
+        (format!("Least work of rank 0 of {ranks} alone"), "share", share)
     } else {
-        (
-            format!("\nLeast work of each of {ranks} ranks"),
-            WORK,
-            "sent: bytes that the rank gives to all-reduces",
-        )
+        let sent = "sent: bytes that the rank gives to all-reduces";
+        (format!("Least work of each of {ranks} ranks"), "sent", sent)
     };
-    let lengths = format!("decode: a forward, as the mean of {}", sweep.generation_length);
-    let mut text = format!("{title}\n{}", table([&SIZES[..], &columns].concat(), work_rows, width));
-    text.push_str(&wrapped("", &format!("{lengths}; {note}"), width));
-    if setup.device != Device::Cpu {
-        let device = if is_alone { "one GPU".into() } else { format!("{ranks} GPUs") };
-        let sending = if is_alone { "" } else { ", and then sending over NVLink" };
-        text.push_str(&format!("\nFloors on {device}\n"));
-        text.push_str(&table([&SIZES[..], &FLOORS].concat(), floor_rows, width));
-        let note = format!("floor: the longer of reading and computing at the device's peaks{sending}");
-        text.push_str(&wrapped("", &note, width));
+    let columns = [
+        ("prefill: read", 1, false),
+        ("FLOP", 0, false),
+        (last, 0, false),
+        ("decode: read", 0, false),
+        ("FLOP", 1, false),
+        (last, 0, false),
+    ];
+    let work = Floors {
+        title,
+        table: ScreenTable::new(&[&SIZES[..], &columns].concat(), work_rows),
+        note: format!("decode: a forward, as the mean of {}; {note}", sweep.generation_length),
+    };
+    if setup.device == Device::Cpu {
+        return vec![work];
     }
-    text
+    let heads = DEVICES.map(|device| format!("{device}: prefill ms"));
+    // Narrow screens have the first two devices.
+    let columns = heads
+        .iter()
+        .zip([0, 0, 1])
+        .flat_map(|(head, rank)| [(&**head, rank, false), ("decode ms", rank, false)]);
+    let columns: Vec<_> = SIZES.into_iter().chain(columns).collect();
+    let sending = if is_alone { "" } else { ", and then sending over NVLink" };
+    let floors = Floors {
+        title: if is_alone { "Floors on one GPU".into() } else { format!("Floors on {ranks} GPUs") },
+        table: ScreenTable::new(&columns, floor_rows),
+        note: format!("floor: the longer of reading and computing at the device's peaks{sending}"),
+    };
+    vec![work, floors]
 }
 
 fn peaks(hardware: &Hardware, sweep: &Sweep, device: &str, count: u32) -> Option<Peaks> {
