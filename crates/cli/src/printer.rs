@@ -1,11 +1,12 @@
 //! The one place that writes to stdout and stderr.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use results::{one_line, plain};
+use results::{Terminal, one_line, plain};
 
 use crate::args::ColorWhen;
 use crate::words::fold;
@@ -117,6 +118,12 @@ pub(crate) fn is_screen() -> bool {
 /// Columns of the screen that stdout goes to, if it is one.
 pub(crate) fn screen_width() -> Option<u16> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns)
+}
+
+/// The screen that stdout goes to; a file has neither width nor colours.
+pub(crate) fn terminal(out: Option<&Path>) -> Terminal {
+    let is_screen = out.is_none();
+    Terminal { width: screen_width().filter(|_| is_screen), is_coloured: is_screen && is_coloured() }
 }
 
 /// Whether results have colours: as `--color` says, else on a screen unless `NO_COLOR` is set (<https://no-color.org>).

@@ -1,6 +1,6 @@
 //! A comparison as workflow commands of GitHub Actions, which it shows as annotations.
 
-use results::{Metric, one_line};
+use results::{Exported, Exporter, Metric, one_line};
 use stats::Verdict;
 
 use crate::statement::{Statement, headings};
@@ -10,14 +10,23 @@ use crate::{Report, format};
 const SHOWN: usize = 10;
 
 /// An error for each of what regressed, the worst first; a warning for all that is inconclusive, provisional or on one side alone; a notice with the counts.
-pub fn write(report: &Report) -> String {
-    let headings = headings(report);
-    let statements: Vec<Statement> = Statement::all(report, &headings).collect();
-    let mut commands = errors(&statements);
-    commands.extend(warning(report, &statements));
-    let sides = format!("{} → {}", report.baseline, report.candidate);
-    commands.push(command("notice", "llama2-bench", &format!("{sides}: {}", report.counts())));
-    commands.concat()
+#[derive(Debug, Clone, Copy)]
+pub struct Github;
+
+impl Exporter<Report> for Github {
+    fn name(&self) -> &'static str {
+        "github"
+    }
+
+    fn write(&self, report: &Report) -> Exported {
+        let headings = headings(report);
+        let statements: Vec<Statement> = Statement::all(report, &headings).collect();
+        let mut commands = errors(&statements);
+        commands.extend(warning(report, &statements));
+        let sides = format!("{} → {}", report.baseline, report.candidate);
+        commands.push(command("notice", "llama2-bench", &format!("{sides}: {}", report.counts())));
+        commands.concat().into()
+    }
 }
 
 fn errors(statements: &[Statement]) -> Vec<String> {

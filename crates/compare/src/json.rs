@@ -1,7 +1,7 @@
 //! A comparison for programs: seconds and bytes, and everything that is known of them.
 
 use protocol::CellSize;
-use results::Metric;
+use results::{Exported, Exporter, Json, Metric, escaped_json};
 use serde_json::{Value, json};
 
 use crate::format;
@@ -10,21 +10,26 @@ use crate::{
 };
 
 /// The version of this format: a reader that knows it finds every key that it knew.
-pub const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 2;
 
-/// One object.
-pub fn write(report: &Report) -> String {
-    let value = json!({
-        "schema": SCHEMA,
-        "baseline": report.baseline,
-        "candidate": report.candidate,
-        "counts": counts(&report.counts()),
-        "differences": array(&report.differences, difference),
-        "notes": report.notes,
-        "tables": array(&report.tables, table),
-        "missing": array(&report.missing, missing),
-    });
-    results::escaped_json(&format!("{value:#}\n"))
+impl Exporter<Report> for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn write(&self, report: &Report) -> Exported {
+        let value = json!({
+            "schema": SCHEMA,
+            "baseline": report.baseline,
+            "candidate": report.candidate,
+            "counts": counts(&report.counts()),
+            "differences": array(&report.differences, difference),
+            "notes": report.notes,
+            "tables": array(&report.tables, table),
+            "missing": array(&report.missing, missing),
+        });
+        escaped_json(&format!("{value:#}\n")).into()
+    }
 }
 
 fn array<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {

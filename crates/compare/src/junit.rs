@@ -3,7 +3,7 @@
 use std::slice;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
-use results::{Metric, one_line};
+use results::{Exported, Exporter, Metric, one_line};
 use stats::Verdict;
 
 use crate::statement::{Statement, headings};
@@ -11,33 +11,43 @@ use crate::{Report, format};
 
 /// A suite for each metric of each table, one for the cells of each table of which replicates failed, and one for what is on one side
 /// alone.
-pub fn write(report: &Report) -> String {
-    let headings = headings(report);
-    let several = headings.len() > 1;
-    let mut document = quick_junit::Report::new(text(&format!("{} → {}", report.baseline, report.candidate)));
-    for (table, heading) in report.tables.iter().zip(&headings) {
-        for section in &table.sections {
-            let lines = section.cells.iter().chain(&section.means);
-            let cases =
-                lines.map(|line| case(several, &Statement::from_figure(heading, section.metric, line)));
-            document.add_test_suite(suite(&format!("{heading}: {}", section.metric.title()), cases));
-        }
-        if !table.ends.is_empty() {
-            let cases = table.ends.iter().map(|end| case(several, &Statement::from_end(heading, end)));
-            document.add_test_suite(suite(&format!("{heading}: replicates that failed"), cases));
-        }
+#[derive(Debug, Clone, Copy)]
+pub struct Junit;
+
+impl Exporter<Report> for Junit {
+    fn name(&self) -> &'static str {
+        "junit"
     }
-    let missing = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
-    let mut missing = missing.flat_map(|one| format::missing(slice::from_ref(one))).peekable();
-    if missing.peek().is_some() {
-        let cases = missing.map(|what| {
-            let status =
-                if report.missing_counts { TestCaseStatus::skipped() } else { TestCaseStatus::success() };
-            with_message("missing", &what, status, &what)
-        });
-        document.add_test_suite(suite("on one side alone", cases));
+
+    fn write(&self, report: &Report) -> Exported {
+        let headings = headings(report);
+        let several = headings.len() > 1;
+        let mut document =
+            quick_junit::Report::new(text(&format!("{} → {}", report.baseline, report.candidate)));
+        for (table, heading) in report.tables.iter().zip(&headings) {
+            for section in &table.sections {
+                let lines = section.cells.iter().chain(&section.means);
+                let cases =
+                    lines.map(|line| case(several, &Statement::from_figure(heading, section.metric, line)));
+                document.add_test_suite(suite(&format!("{heading}: {}", section.metric.title()), cases));
+            }
+            if !table.ends.is_empty() {
+                let cases = table.ends.iter().map(|end| case(several, &Statement::from_end(heading, end)));
+                document.add_test_suite(suite(&format!("{heading}: replicates that failed"), cases));
+            }
+        }
+        let missing = report.tables.iter().flat_map(|table| &table.missing).chain(&report.missing);
+        let mut missing = missing.flat_map(|one| format::missing(slice::from_ref(one))).peekable();
+        if missing.peek().is_some() {
+            let cases = missing.map(|what| {
+                let status =
+                    if report.missing_counts { TestCaseStatus::skipped() } else { TestCaseStatus::success() };
+                with_message("missing", &what, status, &what)
+            });
+            document.add_test_suite(suite("on one side alone", cases));
+        }
+        document.to_string().expect("memory takes every document").into()
     }
-    document.to_string().expect("memory takes every document")
 }
 
 fn suite(name: &str, cases: impl Iterator<Item = TestCase>) -> TestSuite {

@@ -1,21 +1,23 @@
 //! Holds one run against another: a verdict for every cell and metric.
 //!
 //! A [`Subject`] is one side: a run, or a file of published tables. [`compare()`]
-//! makes a [`Report`] of two; [`terminal`], [`markdown`], [`json`], [`junit`] and [`github`] write it. [`history`] keeps runs
-//! and shows what became of each metric. [`Noise`] says what a machine's own noise lets a comparison say. [`Ratios`] hold an engine of a subject against its others.
+//! makes a [`Report`] of two, which [`Junit`], [`Github`], and `Terminal`, `Markdown`, `Csv` and `Json` of `results` write. [`history`]
+//! keeps runs and shows what became of each metric. [`Noise`] says what a machine's own noise lets a comparison say. [`Ratios`] hold an
+//! engine of a subject against its others.
 
 mod compare;
 mod criteria;
+mod csv;
 mod difference;
 mod drift;
 mod ends;
 mod format;
-pub mod github;
+mod github;
 pub mod history;
-pub mod json;
-pub mod junit;
+mod json;
+mod junit;
 mod lines;
-pub mod markdown;
+mod markdown;
 mod noise;
 mod notes;
 mod partners;
@@ -25,12 +27,14 @@ mod rounds;
 mod sides;
 mod statement;
 mod subject;
-pub mod terminal;
+mod terminal;
 mod thresholds;
 
 pub use compare::compare;
 pub use criteria::Criteria;
 pub use difference::Refused;
+pub use github::Github;
+pub use junit::Junit;
 pub use noise::Noise;
 pub use partners::{Lone, Missing};
 pub use ratios::{NoRatios, Ratios};

@@ -1,13 +1,14 @@
 //! Snapshots of every format, over a comparison with everything in it.
 
-use compare::Report;
+use compare::{Github, Junit, Report};
+use results::{Csv, Exporter as _, Json, Markdown, Terminal};
 use stats::Verdict;
 
 mod sample;
 
 #[test]
 fn terminal() {
-    let write = |width, colour| compare::terminal::write(&sample::report(), width, colour);
+    let write = |width, is_coloured| Terminal { width, is_coloured }.write(&sample::report()).text;
     insta::assert_snapshot!("terminal_80", write(Some(80), false));
     insta::assert_snapshot!("terminal_120", write(Some(120), false));
     insta::assert_snapshot!("terminal", write(None, false));
@@ -17,7 +18,7 @@ fn terminal() {
 #[test]
 fn a_grid_is_no_wider_than_the_screen() {
     for width in 80..150 {
-        let text = compare::terminal::write(&sample::report(), Some(width), false);
+        let text = Terminal { width: Some(width), is_coloured: false }.write(&sample::report()).text;
         let grids = text.lines().filter(|line| line.starts_with([' ', '─']));
         assert!(grids.map(|line| line.chars().count()).max().unwrap() <= usize::from(width), "{width}");
     }
@@ -25,18 +26,18 @@ fn a_grid_is_no_wider_than_the_screen() {
 
 #[test]
 fn a_terminal_of_20_columns_is_no_reason_to_panic() {
-    assert!(compare::terminal::write(&sample::report(), Some(20), true).contains("engine"));
+    assert!(Terminal { width: Some(20), is_coloured: true }.write(&sample::report()).text.contains("engine"));
 }
 
 #[test]
 fn without_colour_nothing_steers_a_terminal() {
-    let text = compare::terminal::write(&sample::report(), Some(120), false);
+    let text = Terminal { width: Some(120), is_coloured: false }.write(&sample::report()).text;
     assert_eq!(results::plain(&text), text);
 }
 
 #[test]
 fn markdown() {
-    insta::assert_snapshot!(compare::markdown::write(&sample::report()));
+    insta::assert_snapshot!(Markdown.write(&sample::report()).text);
 }
 
 /// A report whose first section has `lines` lines of `verdict`.
@@ -50,7 +51,7 @@ fn long(lines: usize, verdict: Verdict) -> Report {
 #[test]
 fn a_comment_is_never_too_long_for_github_and_says_what_it_leaves_out() {
     for verdict in [Verdict::Improved, Verdict::Regressed, Verdict::Unchanged, Verdict::Inconclusive] {
-        let text = compare::markdown::write(&long(10_000, verdict));
+        let text = Markdown.write(&long(10_000, verdict)).text;
         assert!((50_000..=65_280).contains(&text.len()), "{verdict:?} {}", text.len());
         assert!(
             text.contains("more are left out") && text.contains("Left out for lack of room: "),
@@ -68,14 +69,14 @@ fn nothing_long_drives_out_what_regressed() {
     report.notes = vec!["n".repeat(1000); 1000];
     report.differences = vec![report.differences[1].clone(); 1000];
     report.tables[0].missing = vec![report.tables[0].missing[0].clone(); 1000];
-    let text = compare::markdown::write(&report);
+    let text = Markdown.write(&report).text;
     assert!(text.len() <= 65_280 && text.contains("### Regressed and improved"), "{}", text.len());
     assert!(text.contains("onnxruntime | 16×256 | Wall-Clock Latency"));
 }
 
 #[test]
 fn json() {
-    let text = compare::json::write(&sample::report());
+    let text = Json.write(&sample::report()).text;
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["candidate"], sample::report().candidate);
     assert_eq!(value["tables"][0]["sections"][0]["cells"][0]["baseline"]["value"], 0.012_07);
@@ -84,8 +85,15 @@ fn json() {
 }
 
 #[test]
+fn csv_has_a_row_for_every_figure_and_end() {
+    let report = sample::report();
+    let ends: usize = report.tables.iter().map(|table| table.ends.len()).sum();
+    assert_eq!(Csv.write(&report).text.lines().count(), 1 + report.lines().count() + ends);
+}
+
+#[test]
 fn junit() {
-    let text = compare::junit::write(&sample::report());
+    let text = Junit.write(&sample::report()).text;
     let document = roxmltree::Document::parse(&text).unwrap();
     let hostile = results::one_line(sample::HOSTILE);
     let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
@@ -96,7 +104,7 @@ fn junit() {
 
 #[test]
 fn the_counts_of_suites_are_those_of_their_cases() {
-    let text = compare::junit::write(&sample::report());
+    let text = Junit.write(&sample::report()).text;
     let document = roxmltree::Document::parse(&text).unwrap();
     for suite in document.descendants().filter(|node| node.tag_name().name().starts_with("testsuite")) {
         for (attribute, tag) in [("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")] {
@@ -108,7 +116,7 @@ fn the_counts_of_suites_are_those_of_their_cases() {
 
 #[test]
 fn no_two_cases_have_the_same_class_and_name() {
-    let text = compare::junit::write(&sample::report());
+    let text = Junit.write(&sample::report()).text;
     let document = roxmltree::Document::parse(&text).unwrap();
     let cases: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testcase")).collect();
     let names = cases.iter().map(|case| (case.attribute("classname"), case.attribute("name")));
@@ -117,7 +125,7 @@ fn no_two_cases_have_the_same_class_and_name() {
 
 #[test]
 fn github() {
-    insta::assert_snapshot!(compare::github::write(&sample::report()));
+    insta::assert_snapshot!(Github.write(&sample::report()).text);
 }
 
 #[test]
@@ -127,7 +135,7 @@ fn github_shows_ten_errors_of_a_step() {
         report.tables.truncate(1);
         report.tables[0].ends.clear();
         report.tables[0].sections[0].means.clear();
-        let text = compare::github::write(&report);
+        let text = Github.write(&report).text;
         text.lines().filter(|line| line.starts_with("::error ")).map(str::to_owned).collect::<Vec<_>>()
     };
     let (ten, eleven) = (errors(10), errors(11));

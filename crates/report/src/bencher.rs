@@ -4,12 +4,12 @@
 //! Each metric of a cell is a benchmark of its own, because one measure, `latency`, is in nanoseconds by definition, and a measure of another
 //! name would have no unit. Throughputs are left out: they are the same figures turned around, and a change would alert twice.
 
-use results::{Metric, escaped_json};
+use results::{Exported, Exporter, Metric, escaped_json};
 use serde_json::{Map, Value, json};
 
+use crate::ExportInput;
 use crate::benchmarks::{Benchmark, benchmarks};
 use crate::cells::{CellFigure, FigureKind, scaled};
-use crate::{ExportInput, Exported, Exporter};
 
 /// The longest name of a benchmark that Bencher takes, in bytes (`bencher_valid`, `MAX_BENCHMARK_NAME_LEN`).
 const LONGEST_NAME: usize = 1024;
@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Bencher;
 
-impl Exporter for Bencher {
+impl Exporter<ExportInput<'_>> for Bencher {
     fn name(&self) -> &'static str {
         "bencher"
     }

@@ -1,8 +1,10 @@
 //! `summary.csv`: the published columns, then outcomes and statistics.
 
-use results::{COLUMNS, Efficiency, Figures, Row, Table, csv_field, format_g10, published};
+use results::{
+    COLUMNS, Csv, Efficiency, Exported, Exporter, Figures, Row, Table, csv_field, format_g10, published,
+};
 
-use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+use crate::export_input::{ExportInput, tables_of};
 
 /// The columns after the published ones. New columns come last, so that readers of a column by its place keep working.
 const MORE: [&str; 40] = [
@@ -49,10 +51,7 @@ const MORE: [&str; 40] = [
 ];
 
 /// `summary.csv`; of files their own columns.
-#[derive(Debug, Clone, Copy)]
-pub struct Csv;
-
-impl Exporter for Csv {
+impl Exporter<ExportInput<'_>> for Csv {
     fn name(&self) -> &'static str {
         "csv"
     }

@@ -1,12 +1,12 @@
 //! The files of github-action-benchmark's `customSmallerIsBetter` and `customBiggerIsBetter`
 //! (<https://github.com/benchmark-action/github-action-benchmark>).
 
-use results::{Metric, escaped_json, format_short};
+use results::{Exported, Exporter, Metric, escaped_json, format_short};
 use serde_json::{Map, Value, json};
 
+use crate::ExportInput;
 use crate::benchmarks::{Benchmark, benchmarks};
 use crate::cells::{CellFigure, FigureKind, scaled};
-use crate::{ExportInput, Exported, Exporter};
 
 /// A file of github-action-benchmark, by what is better in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum GithubActionBenchmark {
     BiggerIsBetter,
 }
 
-impl Exporter for GithubActionBenchmark {
+impl Exporter<ExportInput<'_>> for GithubActionBenchmark {
     fn name(&self) -> &'static str {
         match self {
             Self::SmallerIsBetter => "github-action-smaller",

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use protocol::CellSize;
-use results::{DeviceKind, Heading, Metric, one_line};
+use results::{DeviceKind, Exported, Exporter, Heading, Metric, one_line};
 
+use crate::ExportInput;
 use crate::cells::{CellTable, ExportedCell, FigureKind, cell_tables, percent_encoded, scaled};
-use crate::{ExportInput, Exported, Exporter};
 
 /// Keys of the configuration, which `benchstat` makes a table of each of.
 const KEYS: [&str; 4] = ["model", "precision", "device", "heading"];
@@ -15,7 +15,7 @@ const KEYS: [&str; 4] = ["model", "precision", "device", "heading"];
 #[derive(Debug, Clone, Copy)]
 pub struct GoBenchmark;
 
-impl Exporter for GoBenchmark {
+impl Exporter<ExportInput<'_>> for GoBenchmark {
     fn name(&self) -> &'static str {
         "go"
     }

@@ -2,17 +2,13 @@
 
 use protocol::CellSize;
 use results::published::json::SCHEMA;
-use results::{COLUMNS, Column, Row, Table, published};
+use results::{COLUMNS, Column, Exported, Exporter, Json, Row, Table, published};
 use serde_json::{Map, Value, json};
 use stats::Summary;
 
-use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+use crate::export_input::{ExportInput, tables_of};
 
-/// Tables for programs.
-#[derive(Debug, Clone, Copy)]
-pub struct Json;
-
-impl Exporter for Json {
+impl Exporter<ExportInput<'_>> for Json {
     fn name(&self) -> &'static str {
         "json"
     }

@@ -5,12 +5,12 @@
 //! `backends` is the engine, too: scripts/compare-llama-bench.py averages what does not differ in a key of its own.
 
 use protocol::{Device, Precision};
-use results::{DeviceKind, Metric, escaped_json};
+use results::{DeviceKind, Exported, Exporter, Metric, escaped_json};
 use serde_json::{Map, Value, json};
 use stats::Summary;
 
+use crate::ExportInput;
 use crate::cells::{CellFigure, CellTable, ExportedCell, FigureKind, cell_tables};
-use crate::{ExportInput, Exported, Exporter};
 
 /// Keys that compare-llama-bench.py asks for, and that are settings of llama.cpp alone. An empty text says so: its SQL finds no row
 /// with `null`, and any number would be made up.
@@ -44,7 +44,7 @@ pub enum LlamaBench {
     JsonLines,
 }
 
-impl Exporter for LlamaBench {
+impl Exporter<ExportInput<'_>> for LlamaBench {
     fn name(&self) -> &'static str {
         match self {
             Self::Json => "llama-bench",

@@ -4,15 +4,11 @@ use std::fmt::Write as _;
 
 use results::published::layout::{header_of, row_of, separator_of};
 use results::published::{self, escape_cell};
-use results::{Column, Grid, Row, Table, escape_markdown};
+use results::{Column, Exported, Exporter, Grid, Markdown, Row, Table, escape_markdown};
 
-use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+use crate::export_input::{ExportInput, tables_of};
 
-/// Markdown as the published tables have it.
-#[derive(Debug, Clone, Copy)]
-pub struct Markdown;
-
-impl Exporter for Markdown {
+impl Exporter<ExportInput<'_>> for Markdown {
     fn name(&self) -> &'static str {
         "markdown"
     }

@@ -2,18 +2,11 @@
 
 use results::published::{Document, PrintedFigure, PublishedRow};
 use results::screen::{ScreenColumn, ScreenTable, left_out_note, wrapped};
-use results::{Column, Figures, Grid, Row, Table, format_short, one_line};
+use results::{Column, Exported, Exporter, Figures, Grid, Row, Table, Terminal, format_short, one_line};
 
-use crate::exporter::{ExportInput, Exported, Exporter, tables_of};
+use crate::export_input::{ExportInput, tables_of};
 
-/// A table for a screen.
-#[derive(Debug, Clone, Copy)]
-pub struct Terminal {
-    /// Columns of the screen; every column of the table where that is not known.
-    pub width: Option<u16>,
-}
-
-impl Exporter for Terminal {
+impl Exporter<ExportInput<'_>> for Terminal {
     fn name(&self) -> &'static str {
         "terminal"
     }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use protocol::{Environment, FailureKind, Hello, Measurement, ProgramVersion};
-use report::{Bencher, ExportInput, Exported, Exporter, GithubActionBenchmark, GoBenchmark, LlamaBench};
+use report::{Bencher, ExportInput, GithubActionBenchmark, GoBenchmark, LlamaBench, TableExporter};
 use results::published::{self, Document};
-use results::{Column, Run, tables};
+use results::{Column, Exported, Exporter, Run, tables};
 use serde_json::Value;
 
 mod measured;
 use measured::{ended, environment, measured, with_cell};
 
-const FORMATS: [&dyn Exporter; 6] = [
+const FORMATS: [&TableExporter; 6] = [
     &LlamaBench::Json,
     &LlamaBench::JsonLines,
     &Bencher,
@@ -64,7 +64,7 @@ fn records() -> Vec<Measurement> {
     records
 }
 
-fn write(exporter: &dyn Exporter, records: Vec<Measurement>) -> Exported {
+fn write(exporter: &TableExporter, records: Vec<Measurement>) -> Exported {
     exporter.write(&ExportInput::Runs(&[run(records)]))
 }
 

@@ -2,9 +2,11 @@
 //!
 //! A [`RunFolder`] is written record by record; a [`Run`] is one that was read, its records grouped into one [`Table`] a model.
 //! [`published`] reads such tables back, whoever wrote them. A [`Source`] is either, and its [`ResultTable`]s are the one kind
-//! that comparisons and audits read.
+//! that comparisons and audits read. An [`Exporter`] is an output format.
 
 mod column;
+mod csv_of_json;
+mod exporter;
 mod figure;
 mod generation_length;
 pub mod hardware;
@@ -24,6 +26,8 @@ mod table;
 mod text;
 
 pub use column::{COLUMNS, Column};
+pub use csv_of_json::{csv_of_json, csv_of_rows};
+pub use exporter::{Csv, Exported, Exporter, Json, Markdown, Terminal};
 pub use figure::{Figure, Statistic, Value};
 pub use generation_length::{GenerationBasis, GenerationLength};
 pub use heading::{DeviceKind, Heading, Machine, UnreadableHeading};

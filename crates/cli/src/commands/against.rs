@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use harness::{Destination, Engines, Setting, SweepKeys, Variant, Whole};
-use results::RunFolder;
+use results::{Exporter as _, Markdown, RunFolder};
 
 use crate::args::{MeasureArgs, RunArgs, read_engines};
 use crate::commands::confirm;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitStatus> {
         (report, is_interrupted) = confirm::rounds(args, engines, &dir, &settings, budget, report)?;
     }
     let file = dir.join(COMPARISON);
-    llama::write_whole(&file, compare::markdown::write(&report).as_bytes())
+    llama::write_whole(&file, Markdown.write(&report).text.as_bytes())
         .with_context(|| file.display().to_string())?;
     let page = dir.join(html_report::PAGE);
     html_report::write_page(&[baseline.clone(), candidate.clone()], &page, llama::write_whole, None)?;

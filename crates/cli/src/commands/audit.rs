@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use results::hardware::Hardware;
-use results::{ResultTable, Source};
+use results::{ResultTable, Source, csv_of_json};
 
 use crate::args::AuditArgs;
 use crate::exit_status::ExitStatus;
 use crate::folders;
 use crate::format::emphasize;
-use crate::rendered::{Rendered, csv_of_json, markdown_list};
+use crate::rendered::{Rendered, markdown_list};
 use crate::sources;
 
 /// The columns of its csv.

@@ -7,14 +7,14 @@ use anyhow::{Result, anyhow};
 use harness::{
     Check, CheckError, CheckOutcome, CheckSetup, EngineCommand, Interrupt, Limits, Model, check_worker,
 };
-use results::plain;
+use results::{csv_of_json, plain};
 use serde_json::{Value, json};
 
 use crate::args::{CheckWorkerArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
 use crate::format::emphasize;
 use crate::printer;
-use crate::rendered::{Rendered, csv_of_json, markdown_list};
+use crate::rendered::{Rendered, markdown_list};
 
 /// The page that says what a worker must do.
 const PROTOCOL_PAGE: &str = "docs/reference/protocol.md";

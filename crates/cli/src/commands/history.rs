@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use compare::history::History;
+use results::csv_of_json;
 
 use crate::args::HistoryArgs;
 use crate::exit_status::ExitStatus;
-use crate::rendered::{Rendered, csv_of_json};
+use crate::rendered::Rendered;
 use crate::{history_folder, printer};
 
 /// The columns of its csv.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use compare::{Noise, Subject};
 use harness::Variant;
-use results::Source;
+use results::{Source, csv_of_json};
 
 use crate::args::{NoiseArgs, ResultFormat};
 use crate::commands::against::{SIDES, sides_of_new};
@@ -11,7 +11,7 @@ use crate::commands::run::list;
 use crate::exit_status::ExitStatus;
 use crate::folders;
 use crate::printer::screen_width;
-use crate::rendered::{Rendered, csv_of_json};
+use crate::rendered::Rendered;
 use crate::session::{begin, measure};
 use crate::sweep_file::{default_dir, read_settings};
 

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use compare::{Ratios, Subject};
+use results::csv_of_json;
 
 use crate::args::{RatiosArgs, ResultFormat};
 use crate::exit_status::ExitStatus;
 use crate::printer::screen_width;
-use crate::rendered::{csv_of_json, table_format, write};
+use crate::rendered::{table_format, write};
 use crate::{folders, sources};
 
 /// The columns of its csv.

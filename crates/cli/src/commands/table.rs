@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use report::{ExportInput, Exported, Exporter, Markdown};
+use report::ExportInput;
 use results::published::Document;
-use results::{PublishedFile, ResultTable, Run, Source};
+use results::{Exporter as _, Markdown, PublishedFile, ResultTable, Run, Source};
 
-use crate::args::{Format, ReadArgs, TableArgs};
+use crate::args::{ReadArgs, TableArgs};
 use crate::audited;
 use crate::collectives::left_for_collectives;
 use crate::exit_status::ExitStatus;
@@ -37,8 +37,8 @@ impl Printed {
 
 pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
     folders::check(&args.runs)?;
-    // A file is no screen.
-    let exporter = exporter(args.format.or(args.out.as_ref().map(|_| Format::Markdown)));
+    let out = args.out.as_deref();
+    let exporter = exporter(args.format, out);
     let is_for_people = ["markdown", "terminal"].contains(&exporter.name());
     let printed = read(&args.runs, &args.read)?;
     let left = match (&printed, &args.published) {
@@ -54,14 +54,13 @@ pub(crate) fn run(args: &TableArgs) -> Result<ExitStatus> {
         }
         _ => String::new(),
     };
-    let Exported { text, mut remarks } = exporter.write(&printed.input());
+    let mut exported = exporter.write(&printed.input());
+    exported.text += &left;
     if matches!(printed, Printed::Document { has_runs: true, .. }) && !is_for_people {
-        remarks.push("a run next to a file has only its printed figures: replicates are left out".into());
+        let remark = "a run next to a file has only its printed figures: replicates are left out";
+        exported.remarks.push(remark.into());
     }
-    rendered::write(&(text + &left), args.out.as_deref())?;
-    for remark in remarks {
-        sources::note(format!("{}: {remark}", exporter.name()));
-    }
+    rendered::write_exported(exporter.name(), &exported, out)?;
     Ok(ExitStatus::Done)
 }
 

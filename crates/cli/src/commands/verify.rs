@@ -4,14 +4,14 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use harness::{Event, Interrupt, MOCK, QUICK_SWEEP, Setting, Sweep, Variant, Whole};
-use results::plain;
+use results::{csv_of_json, plain};
 
 use crate::args::VerifyArgs;
 use crate::event_lines;
 use crate::exit_status::ExitStatus;
 use crate::format::{describe_verification, emphasize};
 use crate::printer;
-use crate::rendered::{Rendered, csv_of_json, markdown_list};
+use crate::rendered::{Rendered, markdown_list};
 use crate::slow_steps::SlowSteps;
 
 /// The columns of its csv.

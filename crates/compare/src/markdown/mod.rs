@@ -2,7 +2,7 @@
 
 mod page;
 
-use results::{Metric, escape_html_in_markdown, escape_markdown, one_line};
+use results::{Exported, Exporter, Markdown, Metric, escape_html_in_markdown, escape_markdown, one_line};
 use stats::Verdict;
 
 use crate::format;
@@ -11,7 +11,7 @@ use crate::{Counts, Report, Section};
 use page::{Block, LIMIT, MarkdownPage};
 
 /// The first line, by which a comment written before is found again.
-pub const MARKER: &str = "<!-- llama2-bench:compare -->";
+const MARKER: &str = "<!-- llama2-bench:compare -->";
 
 /// What the lists above the verdicts may take of the page, each.
 const LIST: usize = LIMIT / 8;
@@ -20,43 +20,53 @@ const LIST: usize = LIMIT / 8;
 const LONGEST: usize = 400;
 
 /// What changed, then what is not known, then every table; never longer than the 65,536 characters of GitHub's comments.
-pub fn write(report: &Report) -> String {
-    let [baseline, candidate] = [&report.baseline, &report.candidate].map(|name| escape(name));
-    let mut page = MarkdownPage::new(format!(
-        "{MARKER}\n## llama2-bench: {baseline} → {candidate}\n\n{}.\n",
-        sentence(&report.counts())
-    ));
-    let headings = headings(report);
-    let differences = report.differences.iter().map(format::difference);
-    page.push(list("\nDifferences besides the figures:\n\n", differences));
-    page.push(list("\nNotes:\n\n", report.notes.iter().cloned()));
-    let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
-        let texts = format::missing(&table.missing);
-        texts.into_iter().map(move |text| format!("{heading}: {text}"))
-    });
-    page.push(list("\nNot on both sides:\n\n", format::missing(&report.missing).into_iter().chain(only)));
-
-    let statements: Vec<Statement> = Statement::all(report, &headings).collect();
-    let of = |verdict| statements.iter().filter(move |statement| statement.verdict == Some(verdict));
-    let several = headings.len() > 1;
-    let changed = of(Verdict::Regressed).chain(of(Verdict::Improved));
-    page.push(table("\n### Regressed and improved\n\n", "", several, changed));
-    let inconclusive: Vec<&Statement> = of(Verdict::Inconclusive).collect();
-    let provisional: Vec<&Statement> = of(Verdict::Provisional).collect();
-    page.push(details(&format!("{} provisional", provisional.len()), several, provisional.into_iter()));
-    page.push(details(&format!("{} inconclusive", inconclusive.len()), several, inconclusive.into_iter()));
-    for (of_table, heading) in report.tables.iter().zip(&headings) {
-        for section in &of_table.sections {
-            let lines = section.cells.iter().chain(&section.means);
-            let statements: Vec<Statement> =
-                lines.map(|line| Statement::from_figure(heading, section.metric, line)).collect();
-            page.push(details(&summary(heading, section), false, statements.iter()));
-        }
-        let ends: Vec<Statement> =
-            of_table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
-        page.push(details(&format!("{heading}: replicates that failed"), false, ends.iter()));
+impl Exporter<Report> for Markdown {
+    fn name(&self) -> &'static str {
+        "markdown"
     }
-    page.finish()
+
+    fn write(&self, report: &Report) -> Exported {
+        let [baseline, candidate] = [&report.baseline, &report.candidate].map(|name| escape(name));
+        let mut page = MarkdownPage::new(format!(
+            "{MARKER}\n## llama2-bench: {baseline} → {candidate}\n\n{}.\n",
+            sentence(&report.counts())
+        ));
+        let headings = headings(report);
+        let differences = report.differences.iter().map(format::difference);
+        page.push(list("\nDifferences besides the figures:\n\n", differences));
+        page.push(list("\nNotes:\n\n", report.notes.iter().cloned()));
+        let only = report.tables.iter().zip(&headings).flat_map(|(table, heading)| {
+            let texts = format::missing(&table.missing);
+            texts.into_iter().map(move |text| format!("{heading}: {text}"))
+        });
+        page.push(list("\nNot on both sides:\n\n", format::missing(&report.missing).into_iter().chain(only)));
+
+        let statements: Vec<Statement> = Statement::all(report, &headings).collect();
+        let of = |verdict| statements.iter().filter(move |statement| statement.verdict == Some(verdict));
+        let several = headings.len() > 1;
+        let changed = of(Verdict::Regressed).chain(of(Verdict::Improved));
+        page.push(table("\n### Regressed and improved\n\n", "", several, changed));
+        let inconclusive: Vec<&Statement> = of(Verdict::Inconclusive).collect();
+        let provisional: Vec<&Statement> = of(Verdict::Provisional).collect();
+        page.push(details(&format!("{} provisional", provisional.len()), several, provisional.into_iter()));
+        page.push(details(
+            &format!("{} inconclusive", inconclusive.len()),
+            several,
+            inconclusive.into_iter(),
+        ));
+        for (of_table, heading) in report.tables.iter().zip(&headings) {
+            for section in &of_table.sections {
+                let lines = section.cells.iter().chain(&section.means);
+                let statements: Vec<Statement> =
+                    lines.map(|line| Statement::from_figure(heading, section.metric, line)).collect();
+                page.push(details(&summary(heading, section), false, statements.iter()));
+            }
+            let ends: Vec<Statement> =
+                of_table.ends.iter().map(|end| Statement::from_end(heading, end)).collect();
+            page.push(details(&format!("{heading}: replicates that failed"), false, ends.iter()));
+        }
+        page.finish().into()
+    }
 }
 
 fn escape(text: &str) -> String {

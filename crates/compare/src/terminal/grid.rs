@@ -1,5 +1,6 @@
 //! The columns of a comparison on a screen, and the colour of its verdicts.
 
+use results::Terminal;
 use results::screen::{LINES_ABOVE_ROWS, ScreenColumn, ScreenTable};
 
 /// The columns: header, name where it is left out, rank, and whether it begins at the left. The highest rank is left out first, 0 never:
@@ -30,8 +31,8 @@ pub(super) struct Paint {
     pub(super) escape: &'static str,
 }
 
-/// The grid with as many columns as fit, and the names of those that are left out; without a width, all that have a text.
-pub(super) fn write(rows: &[ScreenRow], width: Option<u16>, colour: bool) -> (String, Vec<String>) {
+/// The grid with as many columns as fit, and the names of those that are left out.
+pub(super) fn write(rows: &[ScreenRow], terminal: Terminal) -> (String, Vec<String>) {
     let column = |(header, name, rank, is_left): (&str, &str, u8, bool)| ScreenColumn {
         header: header.into(),
         name: name.into(),
@@ -40,8 +41,8 @@ pub(super) fn write(rows: &[ScreenRow], width: Option<u16>, colour: bool) -> (St
     };
     let texts = rows.iter().map(|row| row.texts.to_vec()).collect();
     let screen = ScreenTable { columns: COLUMNS.map(column).into(), rows: texts };
-    let mut fitted = screen.lines(width);
-    if colour {
+    let mut fitted = screen.lines(terminal.width);
+    if terminal.is_coloured {
         for (line, row) in fitted.lines[LINES_ABOVE_ROWS..].iter_mut().zip(rows) {
             paint(line, row.paint.as_ref());
         }

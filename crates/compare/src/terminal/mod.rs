@@ -6,58 +6,64 @@ use std::fmt::Write as _;
 
 use indexmap::{IndexMap, IndexSet};
 use results::screen::{left_out_note, wrapped};
-use results::{Metric, one_line};
+use results::{Exported, Exporter, Metric, Terminal, one_line};
 use stats::Verdict;
 
 use crate::format;
 use crate::{ComparedFigure, ComparedTable, EndLine, Report, Section};
 use grid::{Paint, ScreenRow};
 
-/// Differences and notes, then each table metric by metric, then how often each verdict was given. Without a width, every column; with
-/// `colour`, ANSI escapes for what regressed and what improved.
-pub fn write(report: &Report, width: Option<u16>, colour: bool) -> String {
-    let mut screen = Screen { text: String::new(), left_out: IndexSet::new(), width, colour };
-    screen.line(&format!("{} → {}", one_line(&report.baseline), one_line(&report.candidate)));
-    report.differences.iter().for_each(|difference| screen.line(&format::difference(difference)));
-    for note in &report.notes {
-        screen.text.push_str(&wrapped("! ", &one_line(note), width));
+/// Differences and notes, then each table metric by metric, then how often each verdict was given. What regressed and what improved is
+/// coloured.
+impl Exporter<Report> for Terminal {
+    fn name(&self) -> &'static str {
+        "terminal"
     }
-    report.tables.iter().for_each(|table| screen.table(table));
-    screen.text.push('\n');
-    format::missing(&report.missing).iter().for_each(|missing| screen.line(missing));
-    let has = |verdicts: &[Verdict]| report.lines().any(|(_, line)| verdicts.contains(&line.verdict));
-    let needs = |line: &ComparedFigure| line.replicates_needed.is_some();
-    let legend = [
-        (has(&[Verdict::Unchanged]), "~ unchanged"),
-        (has(&[Verdict::Inconclusive, Verdict::Provisional]), "? inconclusive or provisional"),
-        (
-            report.lines().any(|(_, line)| needs(line)),
-            "needs N: replicates per side for a verdict (estimate)",
-        ),
-    ];
-    let legend: Vec<&str> = legend.into_iter().filter(|(occurs, _)| *occurs).map(|(_, text)| text).collect();
-    screen.line(&legend.join(", "));
-    let left_out: Vec<String> = screen.left_out.iter().cloned().collect();
-    screen.text.push_str(&left_out_note(&left_out, "all columns: --format markdown", width));
-    screen.line(&report.counts().to_string());
-    screen.text
+
+    fn write(&self, report: &Report) -> Exported {
+        let mut screen = Screen { text: String::new(), left_out: IndexSet::new(), terminal: *self };
+        screen.line(&format!("{} → {}", one_line(&report.baseline), one_line(&report.candidate)));
+        report.differences.iter().for_each(|difference| screen.line(&format::difference(difference)));
+        for note in &report.notes {
+            screen.text.push_str(&wrapped("! ", &one_line(note), self.width));
+        }
+        report.tables.iter().for_each(|table| screen.table(table));
+        screen.text.push('\n');
+        format::missing(&report.missing).iter().for_each(|missing| screen.line(missing));
+        let has = |verdicts: &[Verdict]| report.lines().any(|(_, line)| verdicts.contains(&line.verdict));
+        let needs = |line: &ComparedFigure| line.replicates_needed.is_some();
+        let legend = [
+            (has(&[Verdict::Unchanged]), "~ unchanged"),
+            (has(&[Verdict::Inconclusive, Verdict::Provisional]), "? inconclusive or provisional"),
+            (
+                report.lines().any(|(_, line)| needs(line)),
+                "needs N: replicates per side for a verdict (estimate)",
+            ),
+        ];
+        let legend: Vec<&str> =
+            legend.into_iter().filter(|(occurs, _)| *occurs).map(|(_, text)| text).collect();
+        screen.line(&legend.join(", "));
+        let left_out: Vec<String> = screen.left_out.iter().cloned().collect();
+        screen.text.push_str(&left_out_note(&left_out, "all columns: --format markdown", self.width));
+        screen.line(&report.counts().to_string());
+        screen.text.into()
+    }
 }
 
 /// What is written so far, and the columns that the screen has no room for.
 struct Screen {
     text: String,
     left_out: IndexSet<String>,
-    width: Option<u16>,
-    colour: bool,
+    terminal: Terminal,
 }
 
 impl Screen {
     fn line(&mut self, text: &str) {
-        self.text.push_str(&wrapped("", text, self.width));
+        self.text.push_str(&wrapped("", text, self.terminal.width));
     }
 
     fn grid(&mut self, rows: &[ScreenRow]) {
-        let (grid, left_out) = grid::write(rows, self.width, self.colour);
+        let (grid, left_out) = grid::write(rows, self.terminal);
         self.text.push_str(&grid);
         self.left_out.extend(left_out);
     }

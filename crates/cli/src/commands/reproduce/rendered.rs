@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use report::reproduction::{ReproducedRow, Reproduction};
-use results::plain;
+use results::{csv_of_json, plain};
 use serde_json::{Value, json};
 
 use crate::format::emphasize;
-use crate::rendered::{Rendered, TextTable, csv_of_json};
+use crate::rendered::{Rendered, TextTable};
 
 /// The columns of its csv.
 const COLUMNS: &str = "\
