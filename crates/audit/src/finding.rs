@@ -157,6 +157,13 @@ impl Finding {
         format!("{}: {place}{}: {}", self.severity, self.rule, one_line(&self.message))
     }
 
+    /// Cell, column and message, below a heading that says rule and engine.
+    pub fn detail(&self) -> String {
+        let place = self.cell_and_column("");
+        let place = if place.is_empty() { place } else { format!("{place}: ") };
+        format!("{place}{}", one_line(&self.message))
+    }
+
     /// Engine, cell and column, as far as it is about one.
     fn place(&self) -> String {
         let engine = self.engine.as_deref().map(one_line);

@@ -91,15 +91,31 @@ impl FindingGroup<'_> {
         format!("{}: {engine}{}: {}", self.severity, self.rule, self.summary())
     }
 
+    /// The rule, and how many cells by how much: `wall-clock-long: 12 of 18 onnxruntime cells, 1.17–1.54 × the sum of its parts`.
+    pub fn lead(&self) -> String {
+        let engine = self.engine.map(|engine| format!("{} ", one_line(engine))).unwrap_or_default();
+        let cells = match self.cells_measured {
+            0 => String::new(),
+            measured => format!(": {} of {measured} {engine}cells", self.cells),
+        };
+        let range = self.range().map(|range| format!(", {range}")).unwrap_or_default();
+        format!("{}{cells}{range}", self.rule)
+    }
+
+    /// `1.17–1.54 × the sum of its parts`; `None` where the findings are no multiples.
+    fn range(&self) -> Option<String> {
+        let [least, most] = self.times.filter(|_| !self.measure.is_empty())?.map(multiple);
+        let range = if least == most { least } else { format!("{least}–{most}") };
+        Some(format!("{range} {}", self.measure))
+    }
+
     /// `12 of 18 cells, 1.17–1.54 × the sum of its parts; worst: 16×2048 (line 55), Wall-Clock Latency (s): 28.3 s is …`.
     fn summary(&self) -> String {
         let figures = self.findings.len();
         let figures = if figures > self.cells { format!("{figures} figures in ") } else { String::new() };
         let mut text = format!("{figures}{} of {} cells", self.cells, self.cells_measured);
-        if let Some([least, most]) = self.times.filter(|_| !self.measure.is_empty()) {
-            let [least, most] = [least, most].map(multiple);
-            let range = if least == most { least } else { format!("{least}–{most}") };
-            text.push_str(&format!(", {range} {}", self.measure));
+        if let Some(range) = self.range() {
+            text.push_str(&format!(", {range}"));
         }
         let farthest = self.findings.iter().max_by(|one, other| one.distance().total_cmp(&other.distance()));
         if let Some(farthest) = farthest {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use compare::{Criteria, Subject, Thresholds};
-use page::{AuditedRun, Comparison, Page};
-use results::{PublishedFile, Run};
+use page::{AuditedRun, Comparison, Html, Page};
+use results::{Exporter as _, PublishedFile, Run};
 
 use crate::{audited, folders, printer};
 
@@ -37,8 +37,8 @@ pub(crate) fn write_page(
     }
     let comparisons: Vec<Comparison> =
         runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
-    let page = Page::new(&runs, &comparisons)?;
-    write(out, page.html().as_bytes()).with_context(|| out.display().to_string())?;
+    let page = Page::new(&runs, &comparisons);
+    write(out, Html.write(&page).text.as_bytes()).with_context(|| out.display().to_string())?;
     printer::line(&format!("report: {}", out.display()));
     if let Some(dir) = plots {
         write_plots(&page, dir)?;
@@ -47,8 +47,8 @@ pub(crate) fn write_page(
 }
 
 /// The report of a single run.
-pub(crate) fn html(run: &AuditedRun) -> Result<String> {
-    Ok(Page::new(std::slice::from_ref(run), &[])?.html())
+pub(crate) fn html(run: &AuditedRun) -> String {
+    Html.write(&Page::new(std::slice::from_ref(run), &[])).text
 }
 
 fn compared(baseline: &Run, candidate: &Run) -> Comparison {
@@ -68,12 +68,20 @@ fn write_plots(page: &Page<'_>, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let mut count = 0;
     for plot in page.plots() {
-        for (ending, bytes) in [("svg", plot.svg().into_bytes()), ("png", plot.png()?)] {
+        let write = |ending: &str, bytes: &[u8]| {
             let path = dir.join(format!("{}.{ending}", plot.id));
-            llama::write_whole(&path, &bytes).with_context(|| path.display().to_string())?;
-        }
+            llama::write_whole(&path, bytes).with_context(|| path.display().to_string())
+        };
+        write("svg", plot.svg().as_bytes())?;
+        #[cfg(feature = "png")]
+        write("png", &plot.png()?)?;
         count += 1;
     }
-    printer::line(&format!("{count} plots, each as .svg and .png: {}", dir.display()));
+    let formats = if cfg!(feature = "png") {
+        "each as .svg and .png"
+    } else {
+        "each as .svg (.png: build with `--features png`)"
+    };
+    printer::line(&format!("{count} plots, {formats}: {}", dir.display()));
     Ok(())
 }

@@ -37,7 +37,7 @@ pub use github::Github;
 pub use junit::Junit;
 pub use noise::Noise;
 pub use partners::{Lone, Missing};
-pub use ratios::{NoRatios, Ratios};
+pub use ratios::{KnownRatio, NoRatios, Ratios};
 pub use report::{
     ComparedFigure, ComparedTable, Counts, Difference, EndLine, OtherMedian, Report, Section, SideFigure,
 };

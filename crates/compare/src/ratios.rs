@@ -67,6 +67,25 @@ pub struct Ratios {
     tables: Vec<RatioTable>,
 }
 
+/// One ratio that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KnownRatio<'a> {
+    /// The index of the table among those that have ratios.
+    pub table: usize,
+    /// That table's heading.
+    pub heading: &'a str,
+    /// `prefill`, `decode` or `TPOT`.
+    pub phase: &'static str,
+    /// The other engine.
+    pub other: &'a str,
+    /// The cell.
+    pub size: CellSize,
+    /// The other engine's latency over the engine's.
+    pub ratio: f64,
+    /// Its 95 % interval, where there are replicates.
+    pub interval: Option<Interval>,
+}
+
 /// The ratios of one table.
 #[derive(Debug)]
 struct RatioTable {
@@ -137,6 +156,27 @@ impl Ratios {
         }
         let unit = if subject.is_of_turns() { "turn" } else { "replicate" };
         Ok(Self { engine: engine_name(), unit, scripted: subject.scripted(), tables })
+    }
+
+    /// Every ratio that is known, table by table.
+    pub fn known(&self) -> impl Iterator<Item = KnownRatio<'_>> {
+        self.tables.iter().enumerate().flat_map(|(table, one)| {
+            one.cells.iter().flat_map(move |cell| {
+                let phases = [("prefill", &cell.prefill), ("decode", &cell.decode), ("TPOT", &cell.tpot)];
+                phases.into_iter().filter_map(move |(phase, ratio)| match *ratio {
+                    Ratio::Of { ratio, interval, .. } => Some(KnownRatio {
+                        table,
+                        heading: &one.heading,
+                        phase,
+                        other: &cell.other,
+                        size: cell.size,
+                        ratio,
+                        interval,
+                    }),
+                    Ratio::Missing(_) => None,
+                })
+            })
+        })
     }
 
     /// A markdown table for each of the subject's.

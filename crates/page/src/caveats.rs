@@ -1,11 +1,11 @@
 //! Caveats: reasons to doubt the figures of a run.
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use protocol::{Environment, Measured, Measurement};
-use results::{Note, NoteKind, NoteSeverity, Row, Run, counted, one_line};
+use results::{NoteKind, NoteSeverity, Row, Run, counted, one_line};
 use stats::{Replicates, Summary, Trend, changes};
 
-use crate::scene::{AuditedRun, is_noted, note};
+use crate::scene::{AuditedRun, is_noted};
 
 /// The largest variation of decode forwards without a caveat, as a share of their mean.
 const SPREAD: f64 = 0.10;
@@ -13,6 +13,8 @@ const SPREAD: f64 = 0.10;
 const DRIFT: f64 = 0.05;
 /// The largest ratio of the first token to the median without a caveat.
 const SLOW_FIRST: f64 = 2.0;
+/// The most characters of a note that stands unfolded.
+const LEAD: usize = 160;
 /// The largest load average at the start of a run without a caveat, as a share of the cores.
 const BUSY: f64 = 0.5;
 
@@ -20,7 +22,10 @@ const BUSY: f64 = 0.5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caveat {
     pub(crate) severity: NoteSeverity,
-    pub(crate) words: String,
+    /// What it is about, in one line.
+    pub(crate) lead: String,
+    /// Each case, where there are several or one takes more words.
+    pub(crate) details: Vec<String>,
 }
 
 impl Caveat {
@@ -44,13 +49,18 @@ impl Caveat {
 /// All caveats and notes of a run, the most serious first.
 pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     let mut caveats = Vec::new();
-    let mut say = |severity, words: String| caveats.push(Caveat { severity, words });
     let groups = audit.groups();
     let is_new =
         |group: &&audit::FindingGroup<'_>| !is_noted(group, run.tables.get(group.findings[0].table_index));
-    for Note { severity, text, .. } in groups.iter().filter(is_new).map(note) {
-        say(severity, text);
+    for group in groups.iter().filter(is_new) {
+        let severity = match group.severity {
+            audit::Severity::Impossible => NoteSeverity::Wrong,
+            audit::Severity::Remarkable => NoteSeverity::Caveat,
+        };
+        let details = group.findings.iter().map(|finding| finding.detail()).collect();
+        caveats.push(Caveat { severity, lead: group.lead(), details });
     }
+    let mut say = |severity, lead: String| caveats.push(Caveat { severity, lead, details: Vec::new() });
     verified(run, &mut say);
     let parts = run.environments.len();
     if parts > 1 {
@@ -62,17 +72,39 @@ pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     }
     run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
     cells(run, &mut say);
-    let notes = |is_shown: fn(NoteKind) -> bool| {
-        run.tables.iter().flat_map(|table| &table.notes).filter(move |note| is_shown(note.kind))
-    };
-    notes(|kind| !matches!(kind, NoteKind::Audit | NoteKind::Engine))
-        .chain(notes(|kind| kind == NoteKind::Engine))
-        .for_each(|note| say(note.severity, note.text.clone()));
-    for not_checked in &audit.not_checked {
-        say(NoteSeverity::Info, format!("audit: not checked: {}", one_line(&not_checked.what)));
-    }
+    caveats.extend(noted(run));
+    caveats.extend(audit.not_checked.iter().map(|not_checked| Caveat {
+        severity: NoteSeverity::Info,
+        lead: format!("audit: not checked: {}", one_line(&not_checked.what)),
+        details: Vec::new(),
+    }));
     caveats.sort_by_key(|caveat| caveat.severity);
     caveats
+}
+
+/// The notes under the tables, those of one kind together.
+fn noted(run: &Run) -> Vec<Caveat> {
+    let mut kinds: IndexMap<(NoteKind, NoteSeverity), IndexSet<&str>> = IndexMap::new();
+    let notes = run.tables.iter().flat_map(|table| &table.notes);
+    // The audit's own findings are grouped above.
+    for note in notes.filter(|note| note.kind != NoteKind::Audit) {
+        kinds.entry((note.kind, note.severity)).or_default().insert(&note.text);
+    }
+    let caveat = |((kind, severity), texts): ((NoteKind, NoteSeverity), IndexSet<&str>)| {
+        let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+        match &texts[..] {
+            [one] if one.chars().count() <= LEAD => {
+                Caveat { severity, lead: one.clone(), details: Vec::new() }
+            }
+            [_] => Caveat { severity, lead: kind.title().to_owned(), details: texts },
+            _ => Caveat {
+                severity,
+                lead: format!("{}: {}", kind.title(), counted(texts.len(), "note")),
+                details: texts,
+            },
+        }
+    };
+    kinds.into_iter().map(caveat).collect()
 }
 
 /// Engines that were not verified against another.

@@ -1,6 +1,6 @@
 //! A run as a page to look at: one HTML file with everything in it, and its plots as files of their own.
 //!
-//! [`Page::new`] draws the plots of one or several runs with plotters; [`Page::html`] puts them between what a reader wants
+//! [`Page::new`] draws the plots of one or several runs as SVG; [`Html`] puts them between what a reader wants
 //! first and the tables. Nothing in the page comes from elsewhere, and the same records make the same bytes.
 
 mod caveats;
@@ -10,17 +10,15 @@ mod plots;
 mod roofline_cost;
 mod scene;
 
-pub use html::Page;
+pub use html::{Html, Page};
 pub use plot::{DataTable, Plot};
 pub use scene::{AuditedRun, Comparison};
 
-/// A page, or a plot of it, could not be made.
+/// An image of a plot could not be made.
+#[cfg(feature = "png")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A panel could not be drawn.
-    #[error("drawing {0}")]
-    Drawing(String),
-    /// An image could not be made.
+    /// The plot, and why.
     #[error("image of {0}")]
     Image(String),
 }

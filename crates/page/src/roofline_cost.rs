@@ -4,6 +4,7 @@ use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredPeaks, Precision};
 use results::{Run, Table};
 
+use crate::plot::{Quantity, in_unit};
 use crate::scene::MeasuredRow;
 
 /// The peaks and costs that a table's cells are compared with.
@@ -59,6 +60,27 @@ impl<'a> RooflineScale<'a> {
     /// Operations a second that they were measured to do.
     pub(crate) fn flops(&self) -> Option<f64> {
         Some(self.peaks?.flops.get(&self.precision)?.per_second * self.devices)
+    }
+
+    /// Operations a second that they were measured to do for seconds on end.
+    pub(crate) fn sustained_flops(&self) -> Option<f64> {
+        Some(self.peaks?.sustained_flops.get(&self.precision)?.per_second * self.devices)
+    }
+
+    /// The measured peaks: `peak bandwidth 45.30 GB/s (onnxruntime)`, then those of compute.
+    pub(crate) fn peaks_in_words(&self) -> Vec<String> {
+        let words = |what: &str, quantity: Quantity, per_second: f64, by: &str| {
+            format!("{what} {} ({})", in_unit(quantity, per_second * self.devices), results::one_line(by))
+        };
+        let Some(peaks) = self.peaks else { return Vec::new() };
+        let read = peaks.read_bytes.as_ref();
+        let read = read.map(|peak| words("peak bandwidth", Quantity::ByteRate, peak.per_second, &peak.by));
+        let burst = peaks.flops.get(&self.precision);
+        let burst = burst.map(|peak| words("burst peak", Quantity::FlopRate, peak.per_second, &peak.by));
+        let sustained = peaks.sustained_flops.get(&self.precision);
+        let sustained =
+            sustained.map(|peak| words("sustained peak", Quantity::FlopRate, peak.per_second, &peak.by));
+        read.into_iter().chain(burst).chain(sustained).collect()
     }
 
     /// A decode forward in the middle of a generation.

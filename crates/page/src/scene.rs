@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::{IndexMap, IndexSet};
+use protocol::CellSize;
 use results::hardware::Hardware;
 use results::{Figures, Note, NoteKind, NoteSeverity, Row, Run, Table, one_line};
 
@@ -83,14 +84,32 @@ pub(crate) struct Group<'a> {
     pub(crate) id: String,
     /// Each with its run's index.
     pub(crate) tables: Vec<(usize, &'a Table)>,
+    /// The index of its first cell among all that the page lists.
+    first_cell: usize,
 }
 
-/// A measured cell.
+/// A cell that is drawn and listed.
+#[derive(Clone, Copy)]
+pub(crate) struct ListedRow<'a> {
+    /// Its index among all that the page lists.
+    pub(crate) index: usize,
+    pub(crate) run: usize,
+    pub(crate) row: &'a Row,
+}
+
+/// A measured cell that is drawn and listed.
 #[derive(Clone, Copy)]
 pub(crate) struct MeasuredRow<'a> {
+    pub(crate) index: usize,
     pub(crate) run: usize,
     pub(crate) row: &'a Row,
     pub(crate) figures: &'a Figures,
+}
+
+impl<'a> From<MeasuredRow<'a>> for ListedRow<'a> {
+    fn from(MeasuredRow { index, run, row, .. }: MeasuredRow<'a>) -> Self {
+        Self { index, run, row }
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -109,6 +128,11 @@ impl<'a> Scene<'a> {
     /// The class of an engine's colour.
     pub(crate) fn colour(&self, engine: &str) -> String {
         format!("e{}", self.slot(engine) % ENGINES)
+    }
+
+    /// The engines, in the order of their places.
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &'a str> {
+        self.engines.iter().copied()
     }
 
     /// The classes of a series' line.
@@ -143,11 +167,14 @@ impl<'a> Scene<'a> {
                 *count += 1;
             }
         }
+        let mut first_cell = 0;
         let group = |(tables, number): (Vec<(usize, &'a Table)>, usize)| {
             let mut headings: Vec<String> =
                 tables.iter().map(|(_, table)| table.heading.to_string()).collect();
             headings.dedup();
-            Group { title: headings.join(" · "), id: format!("g{number}"), tables }
+            let group = Group { title: headings.join(" · "), id: format!("g{number}"), tables, first_cell };
+            first_cell += group.listed().count();
+            group
         };
         groups.into_values().zip(1..).map(group).collect()
     }
@@ -159,27 +186,38 @@ pub(crate) fn listed(table: &Table) -> &[Row] {
 }
 
 impl<'a> Group<'a> {
-    /// Its cells that have figures.
-    pub(crate) fn measured(&self) -> Vec<MeasuredRow<'a>> {
-        let rows = self.tables.iter().flat_map(|(run, table)| table.rows.iter().map(move |row| (*run, row)));
-        rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
-    }
-
     /// The measured cells that are drawn.
-    pub(crate) fn drawn(&self) -> Vec<MeasuredRow<'a>> {
-        let rows = self.listed();
-        rows.filter_map(|(run, row)| Some(MeasuredRow { run, row, figures: row.figures.as_ref()? })).collect()
+    pub(crate) fn measured(&self) -> Vec<MeasuredRow<'a>> {
+        let measured = |ListedRow { index, run, row }| {
+            Some(MeasuredRow { index, run, row, figures: row.figures.as_ref()? })
+        };
+        self.listed().filter_map(measured).collect()
     }
 
-    /// The cells that are drawn and listed, each with its run's index.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = (usize, &'a Row)> {
-        self.tables.iter().flat_map(|(run, table)| listed(table).iter().map(move |row| (*run, row)))
+    /// The cells that are drawn and listed.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = ListedRow<'a>> {
+        let rows =
+            self.tables.iter().flat_map(|(run, table)| listed(table).iter().map(move |row| (*run, row)));
+        (self.first_cell..).zip(rows).map(|(index, (run, row))| ListedRow { index, run, row })
+    }
+
+    /// The index of a cell that is drawn and listed.
+    pub(crate) fn cell_index(&self, run: usize, engine: &str, size: CellSize) -> Option<usize> {
+        let is_it = |cell: &ListedRow<'_>| {
+            cell.run == run && cell.row.key.engine == engine && cell.row.key.size() == size
+        };
+        self.listed().find(is_it).map(|cell| cell.index)
+    }
+
+    /// All its cells, those that are not listed included, each with its run's index.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &'a Row)> {
+        self.tables.iter().flat_map(|(run, table)| table.rows.iter().map(move |row| (*run, row)))
     }
 
     /// Its series: engine and run, in the order of the runs.
     pub(crate) fn series(&self) -> Vec<(usize, &'a str)> {
         self.listed()
-            .map(|(run, row)| (run, row.key.engine.as_str()))
+            .map(|cell| (cell.run, cell.row.key.engine.as_str()))
             .collect::<IndexSet<_>>()
             .into_iter()
             .collect()
@@ -187,7 +225,7 @@ impl<'a> Group<'a> {
 
     /// Its batch sizes, or prompt lengths, rising.
     pub(crate) fn sizes(&self, size: fn(&Row) -> u32) -> Vec<u32> {
-        let mut sizes: Vec<u32> = self.listed().map(|(_, row)| size(row)).collect();
+        let mut sizes: Vec<u32> = self.listed().map(|cell| size(cell.row)).collect();
         sizes.sort_unstable();
         sizes.dedup();
         sizes

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use cdp::Browser;
 use common::{comparison, hostile, kept, large, measured, run, small};
-use page::{AuditedRun, Comparison, Page};
+use page::{AuditedRun, Comparison, Html, Page};
 use protocol::Measurement;
+use results::Exporter as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,7 +41,7 @@ struct Opened {
 fn write(runs: &[AuditedRun], comparisons: &[Comparison]) -> Opened {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("report.html");
-    std::fs::write(&file, Page::new(runs, comparisons).unwrap().html()).unwrap();
+    std::fs::write(&file, Html.write(&Page::new(runs, comparisons)).text).unwrap();
     Opened { _dir: dir, file }
 }
 

@@ -7,7 +7,7 @@ use results::{
 use crate::export_input::{ExportInput, tables_of};
 
 /// The columns after the published ones. New columns come last, so that readers of a column by its place keep working.
-const MORE: [&str; 40] = [
+const MORE: [&str; 42] = [
     "Outcome",
     "Phase",
     "Error",
@@ -48,6 +48,8 @@ const MORE: [&str; 40] = [
     "MBU",
     "MFU",
     "Scripted",
+    "Prefill Energy (J/token)",
+    "Total Energy (J/token)",
 ];
 
 /// `summary.csv`; of files their own columns.
@@ -117,6 +119,8 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
         mbu,
         mfu,
         joules_per_token,
+        joules_per_prompt_token,
+        total_joules_per_token,
         power_watts,
         lowest_sm_clock_mhz,
     } = row.efficiency;
@@ -137,6 +141,8 @@ fn record(heading: &str, row: &Row) -> Vec<String> {
     }
     record.extend([mbu, mfu].map(|share| share.map(format_g10).unwrap_or_default()));
     record.push(if row.is_scripted { "yes".into() } else { String::new() });
+    let energies = [joules_per_prompt_token, total_joules_per_token];
+    record.extend(energies.map(|joules| joules.map(format_g10).unwrap_or_default()));
     record
 }
 

@@ -88,6 +88,8 @@ fn measured(row: &Row) -> Value {
         "mbu": row.efficiency.mbu,
         "mfu": row.efficiency.mfu,
         "joules_per_token": row.efficiency.joules_per_token,
+        "joules_per_prompt_token": row.efficiency.joules_per_prompt_token,
+        "total_joules_per_token": row.efficiency.total_joules_per_token,
         "power_watts": row.efficiency.power_watts,
         "lowest_sm_clock_mhz": row.efficiency.lowest_sm_clock_mhz,
     })

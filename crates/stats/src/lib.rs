@@ -137,7 +137,7 @@ pub use estimate::{Estimate, Interval};
 pub use pooled_variance::PooledVariance;
 pub use replicates::Replicates;
 pub use shifts::{Shift, shifts};
-pub use summary::{Summary, mean};
+pub use summary::{Summary, mean, quantile};
 pub use trend::Trend;
 pub use until::{MeanInterval, Until};
 pub use verdict::{FAMILY_LEVEL, FEWEST, Judgement, Line, Verdict, judge};

@@ -49,7 +49,7 @@ pub fn mean(series: &[f64]) -> Option<f64> {
 
 /// The quantile `q` of a sorted, non-empty series: linear between its figures (type 7 of Hyndman and Fan, "Sample
 /// Quantiles in Statistical Packages", The American Statistician 50, 1996).
-pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let place = q * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

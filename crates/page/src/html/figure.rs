@@ -1,57 +1,86 @@
 //! A plot in the page: its panels, legend, caption and data.
 
-use std::fmt::Write as _;
+use maud::{Markup, PreEscaped, html};
 
-use crate::plot::text::escape;
-use crate::plot::{DataTable, LegendEntry, Plot, svg_of_panel};
+use crate::plot::{DataTable, Legend, Plot, svg_of_panel};
 
-pub(super) fn figure(plot: &Plot) -> String {
-    let (id, title, caption) = (escape(&plot.id), escape(&plot.title), escape(&plot.caption));
-    let mut text =
-        format!("<figure id=\"{id}\" class=\"plot\" data-marks=\"{}\">\n<h3>{title}</h3>\n", plot.marks());
-    text.push_str("<ul class=\"legend\">\n");
-    for LegendEntry { sign, width, words } in &plot.legend.0 {
-        let _ = writeln!(
-            text,
-            "<li><svg class=\"sign\" width=\"{width}\" height=\"14\" viewBox=\"0 0 {width} 14\" aria-hidden=\"true\">{sign}</svg>\
-             <span>{}</span></li>",
-            escape(words)
-        );
+/// Larger tables are plain text: a browser takes long to lay out that many cells.
+const MOST_ROWS: usize = 400;
+
+/// Plots one after the other. Those relative to other engines than the first are folded; data that is the last plot's is not repeated.
+pub(super) fn figures<'p>(plots: impl Iterator<Item = &'p Plot>) -> Markup {
+    let plots: Vec<&Plot> = plots.collect();
+    let runs = plots.chunk_by(|one, other| one.reference.is_some() && other.reference.is_some());
+    let mut last: Option<&Plot> = None;
+    html! {
+        @for run in runs {
+            (figure(run[0], last.replace(run[0])))
+            @if run.len() > 1 {
+                details class="references" {
+                    summary { "Speedup over other engines" }
+                    @for plot in &run[1..] { (figure(plot, None)) }
+                }
+            }
+        }
     }
-    text.push_str("</ul>\n<div class=\"panels\">\n");
-    for (index, panel) in plot.panels.iter().enumerate() {
-        text.push_str(&svg_of_panel(panel, &format!("{id}-{}", index + 1)));
+}
+
+/// A plot, after `last` whose data may be the same.
+pub(super) fn figure(plot: &Plot, last: Option<&Plot>) -> Markup {
+    let same = last.filter(|last| last.table == plot.table);
+    html! {
+        figure id=(plot.id) class="plot" data-marks=(plot.marks()) data-reference=[plot.reference] {
+            h3 { (plot.title) }
+            (legend(&plot.legend))
+            div class="panels" {
+                @for (index, panel) in plot.panels.iter().enumerate() {
+                    (PreEscaped(svg_of_panel(panel, &format!("{}-{}", plot.id, index + 1))))
+                }
+            }
+            figcaption { (plot.caption) }
+            @if let Some(same) = same {
+                p class="fine" { "Data: " a href=(format!("#{}", same.id)) { "the same as " (same.title) } "." }
+            } @else {
+                details class="data" {
+                    summary { "Data" }
+                    @if plot.table.rows.len() > MOST_ROWS { pre class="scroll" tabindex="0" { (plot.table.tsv()) } }
+                    @else { (table(&plot.table.columns, &plot.table.rows, &plot.title)) }
+                }
+            }
+        }
     }
-    let _ = write!(
-        text,
-        "</div>\n<figcaption>{caption}</figcaption>\n<details class=\"data\"><summary>Data</summary>\n{}</details>\n</figure>\n",
-        table(&plot.table.columns, &plot.table.rows, &title)
-    );
-    text
+}
+
+/// What the signs of a plot mean.
+pub(super) fn legend(legend: &Legend) -> Markup {
+    html! {
+        ul class="legend" {
+            @for entry in &legend.0 {
+                li data-e=[entry.engine] {
+                    svg class="sign" width=(entry.width) height="14" viewBox=(format!("0 0 {} 14", entry.width)) aria-hidden="true" {
+                        (PreEscaped(&entry.sign))
+                    }
+                    span { (entry.words) }
+                }
+            }
+        }
+    }
 }
 
 /// A table that can be sorted by each of its columns.
-pub(super) fn table<C: AsRef<str>>(columns: &[C], rows: &[Vec<String>], caption: &str) -> String {
-    let mut text = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table class=\"sortable\">\n<thead><tr>"
-    );
-    for column in columns {
-        let _ = write!(
-            text,
-            "<th scope=\"col\"><button type=\"button\">{}</button></th>",
-            escape(column.as_ref())
-        );
-    }
-    text.push_str("</tr></thead>\n<tbody>\n");
-    for row in rows {
-        text.push_str("<tr>");
-        for cell in row {
-            let class = if is_number(cell) { "<td>" } else { "<td class=\"x\">" };
-            let _ = write!(text, "{class}{}</td>", escape(cell));
+pub(super) fn table<C: AsRef<str>>(columns: &[C], rows: &[Vec<String>], caption: &str) -> Markup {
+    html! {
+        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
+            table class="sortable" {
+                thead { tr { @for column in columns { th scope="col" { button type="button" { (column.as_ref()) } } } } }
+                tbody {
+                    @for row in rows {
+                        tr { @for cell in row { td class=[(!is_number(cell)).then_some("x")] { (cell) } } }
+                    }
+                }
+            }
         }
-        text.push_str("</tr>\n");
     }
-    text + "</tbody>\n</table></div>\n"
 }
 
 fn is_number(text: &str) -> bool {

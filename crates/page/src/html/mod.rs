@@ -1,53 +1,61 @@
 //! The page: one self-contained file.
 
+mod cells;
+mod controls;
 mod facts;
 mod figure;
+mod headline;
 mod series;
 mod summary;
 mod tables;
 
-use std::fmt::Write as _;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use results::{Exported, Exporter};
 
-use crate::caveats::caveats;
-use crate::plot::palette;
-use crate::plot::text::escape;
+use crate::Plot;
+use crate::caveats::{Caveat, caveats};
+use crate::plot::{DEFS, palette};
 use crate::plots;
-use crate::scene::{AuditedRun, Comparison, MOST, Scene};
-use crate::{Error, Plot};
+use crate::scene::{AuditedRun, Comparison, Group, MOST, Scene};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// How many caveats are open at once.
+const OPEN: usize = 3;
 
 /// A page on one or several runs.
 pub struct Page<'a> {
     runs: &'a [AuditedRun],
     comparisons: &'a [Comparison],
-    /// The plots of each group of tables.
+    /// The plots of each group of tables; its overview comes first.
     groups: Vec<Vec<Plot>>,
-    /// The plots of each comparison.
+    /// The plots of each comparison; its overview comes first.
     ratios: Vec<Vec<Plot>>,
 }
 
 impl<'a> Page<'a> {
     /// Draws the plots of `runs` and of their comparisons.
-    ///
-    /// # Errors
-    /// Where a plot can't be drawn.
-    pub fn new(runs: &'a [AuditedRun], comparisons: &'a [Comparison]) -> Result<Self, Error> {
+    pub fn new(runs: &'a [AuditedRun], comparisons: &'a [Comparison]) -> Self {
         let scene = Scene::new(runs);
         let groups = scene.groups();
         let is_one = groups.len() == 1;
-        let mut of_groups: Vec<Vec<Plot>> = Vec::new();
-        for group in &groups {
-            of_groups
-                .push(plots::named(plots::of_group(&scene, group)?, (!is_one).then_some(group.id.as_str())));
+        let of_group = |group: &Group<'_>| {
+            let plots = plots::overview_plot(&scene, group).into_iter().chain(plots::of_group(&scene, group));
+            plots::named(plots.collect(), (!is_one).then_some(group.id.as_str()))
+        };
+        let of_comparison = |(index, comparison): (usize, &Comparison)| {
+            let overview = plots::overview_of_comparison(comparison);
+            let plots = overview.into_iter().chain(plots::of_comparison(comparison));
+            let prefix = if comparisons.len() > 1 { format!("c{}", index + 1) } else { "c".to_owned() };
+            plots::named(plots.collect(), Some(&prefix))
+        };
+        Self {
+            runs,
+            comparisons,
+            groups: groups.iter().map(of_group).collect(),
+            ratios: comparisons.iter().enumerate().map(of_comparison).collect(),
         }
-        let mut ratios: Vec<Vec<Plot>> = Vec::new();
-        for (index, comparison) in comparisons.iter().enumerate() {
-            let prefix = (comparisons.len() > 1).then(|| format!("c{}", index + 1));
-            ratios.push(plots::named(plots::of_comparisons(comparison)?, prefix.as_deref()));
-        }
-        Ok(Self { runs, comparisons, groups: of_groups, ratios })
     }
 
     /// Every plot, in the page's order.
@@ -56,112 +64,165 @@ impl<'a> Page<'a> {
     }
 
     /// The page as HTML.
-    pub fn html(&self) -> String {
+    fn html(&self) -> String {
         let scene = Scene::new(self.runs);
         let groups = scene.groups();
         let title = groups.first().map_or("No cells", |group| group.title.as_str());
-        let mut body = facts::header(&scene, &groups);
-        body.push_str(&summary::section(&scene, &groups));
-        body.push_str(&caveats_section(self.runs));
-        for (comparison, plots) in self.comparisons.iter().zip(&self.ratios) {
-            body.push_str(&compared(comparison, plots));
-        }
-        for (group, plots) in groups.iter().zip(&self.groups) {
-            let title = if groups.len() == 1 { "Plots" } else { &group.title };
-            let _ = writeln!(body, "<section id=\"{}\"><h2>{}</h2>", group.id, escape(title));
-            let cells = group.tables.iter().map(|(_, table)| table.rows.len()).max().unwrap_or(0);
-            if cells > MOST {
-                let _ = writeln!(
-                    body,
-                    "<p>Only the first {MOST} of {cells} cells are shown; table.md and summary.csv have all.</p>"
-                );
+        // The first screen has one plot: of the first comparison, or else of the first tables.
+        let first = self.plots().next();
+        let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
+        let body = html! {
+            (facts::header(&scene, &groups))
+            (headline::section(&scene, &groups, self.comparisons))
+            @if let Some(plot) = first { (figure::figure(plot, None)) }
+            (caveats_section(self.runs))
+            (controls::toolbar(&scene, &groups))
+            @for (comparison, plots) in self.comparisons.iter().zip(&self.ratios) {
+                (compared(comparison, plots, is_first))
             }
-            plots.iter().for_each(|plot| body.push_str(&figure::figure(plot)));
-            body.push_str("</section>\n");
-        }
-        body.push_str(&tables::section(&scene, &groups));
-        body.push_str(&series::section(self.runs));
-        body.push_str(&facts::details(&scene));
-        page(title, &body)
-    }
-}
-
-fn page(title: &str, body: &str) -> String {
-    let (light, dark) = (palette::variables(false), palette::variables(true));
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:\">\n\
-         <title>{}</title>\n<style>\n:root{{color-scheme:light dark;{light}}}\n\
-         @media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n@media print{{:root{{color-scheme:light;{light}}}}}\n\
-         {}{STYLE}</style>\n</head>\n<body>\n\
-         <svg width=\"0\" height=\"0\" aria-hidden=\"true\" class=\"defs\"><defs>{}</defs></svg>\n\
-         <main>\n{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        escape(title),
-        palette::sheet(),
-        crate::plot::HATCH
-    )
-}
-
-fn caveats_section(runs: &[AuditedRun]) -> String {
-    let mut text = String::from("<section id=\"caveats\"><h2>Caveats</h2>\n");
-    for audited in runs {
-        if runs.len() > 1 {
-            let _ = writeln!(text, "<h3>{}</h3>", escape(&audited.run.name));
-        }
-        let _ = writeln!(text, "<p class=\"fine\">Audit: {}.</p>", escape(&audited.audit.summary()));
-        let caveats = caveats(audited);
-        if caveats.is_empty() {
-            text.push_str("<p class=\"fine\">No caveats found.</p>\n");
-            continue;
-        }
-        text.push_str("<ul class=\"caveats\">\n");
-        for caveat in caveats {
-            let (class, word) = (caveat.class(), caveat.word());
-            let _ = writeln!(
-                text,
-                "<li class=\"{class}\"><b>{word}</b> <span>{}</span></li>",
-                escape(&caveat.words)
-            );
-        }
-        text.push_str("</ul>\n");
-    }
-    text + "</section>\n"
-}
-
-fn compared(comparison: &Comparison, plots: &[Plot]) -> String {
-    let Comparison { result, baseline, candidate } = comparison;
-    let mut text = format!(
-        "<section class=\"compared\"><h2><bdi>{}</bdi> compared with <bdi>{}</bdi></h2>\n",
-        escape(candidate),
-        escape(baseline)
-    );
-    match result {
-        Err(why) => {
-            let _ = writeln!(text, "<p class=\"refused\">Not compared: {}</p>", escape(why));
-        }
-        Ok(report) => {
-            let counts = report.counts();
-            let _ = writeln!(
-                text,
-                "<p>Verdicts over all cells, metrics and means: {}.</p>",
-                escape(&counts.to_string())
-            );
-            let differences = report.differences.iter().map(|one| {
-                let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".into());
-                format!("{}: {} → {}", one.what, side(&one.baseline), side(&one.candidate))
-            });
-            let lines: Vec<String> = differences.chain(report.notes.iter().cloned()).collect();
-            if !lines.is_empty() {
-                text.push_str("<details><summary>Differences and notes</summary><ul>\n");
-                for line in lines {
-                    let _ = writeln!(text, "<li>{}</li>", escape(&line));
+            @for (group, plots) in groups.iter().zip(&self.groups) {
+                section id=(group.id) {
+                    h2 { @if groups.len() == 1 { "Plots" } @else { (group.title) } }
+                    (too_many(group))
+                    (figure::figures(plots.iter().filter(|plot| !is_first(plot))))
                 }
-                text.push_str("</ul></details>\n");
             }
-            plots.iter().for_each(|plot| text.push_str(&figure::figure(plot)));
+            (summary::section(&scene, &groups))
+            (tables::section(&scene, &groups))
+            (series::section(self.runs))
+            (facts::details(&scene))
+            (cells::data(&scene, &groups))
+        };
+        document(title, &body, SCRIPT)
+    }
+}
+
+/// One HTML file with everything in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Html;
+
+impl Exporter<Page<'_>> for Html {
+    fn name(&self) -> &'static str {
+        "html"
+    }
+
+    fn write(&self, page: &Page<'_>) -> Exported {
+        page.html().into()
+    }
+}
+
+/// A document with the page's style; whatever steers its reading is taken out of all texts.
+pub(crate) fn document(title: &str, body: &Markup, script: &str) -> String {
+    let (light, dark) = (palette::variables(false), palette::variables(true));
+    let style = format!(
+        "\n:root{{color-scheme:light dark;{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n\
+         @media print{{:root{{color-scheme:light;{light}}}}}\n{}{STYLE}",
+        palette::sheet()
+    );
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'self'";
+    let document = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                title { (title) }
+                style { (PreEscaped(style)) }
+            }
+            body {
+                svg class="defs" width="0" height="0" aria-hidden="true" { defs { (PreEscaped(DEFS)) } }
+                main { (body) }
+                script { (PreEscaped(script)) }
+            }
+        }
+    };
+    results::plain(&document.into_string())
+}
+
+fn too_many(group: &Group<'_>) -> Markup {
+    let cells = group.tables.iter().map(|(_, table)| table.rows.len()).max().unwrap_or(0);
+    html! {
+        @if cells > MOST {
+            p { "Only the first " (MOST) " of " (cells) " cells are shown; table.md and summary.csv have all." }
         }
     }
-    text + "</section>\n"
+}
+
+fn caveats_section(runs: &[AuditedRun]) -> Markup {
+    html! {
+        section id="caveats" {
+            h2 { "Caveats" }
+            @for audited in runs {
+                @if runs.len() > 1 { h3 { bdi { (audited.run.name) } } }
+                p class="fine" { "Audit: " (audited.audit.summary()) "." }
+                (caveat_list(&caveats(audited)))
+            }
+        }
+    }
+}
+
+/// The most serious open, notes folded.
+fn caveat_list(caveats: &[Caveat]) -> Markup {
+    let (serious, notes): (Vec<_>, Vec<_>) =
+        caveats.iter().partition(|caveat| caveat.severity != results::NoteSeverity::Info);
+    html! {
+        @if serious.is_empty() { p class="fine" { "No caveats found." } }
+        @else { ul class="caveats" { @for (index, caveat) in serious.iter().enumerate() { (item(caveat, index < OPEN)) } } }
+        @if !notes.is_empty() {
+            details class="notes" {
+                summary { (results::counted(notes.len(), "note")) }
+                ul class="caveats" { @for note in &notes { (item(note, false)) } }
+            }
+        }
+    }
+}
+
+fn item(caveat: &Caveat, is_open: bool) -> Markup {
+    html! {
+        li class=(caveat.class()) {
+            b { (caveat.word()) }
+            @if caveat.details.is_empty() { span { (caveat.lead) } }
+            @else {
+                details open[is_open] {
+                    summary { (caveat.lead) }
+                    ul { @for detail in &caveat.details { li { (detail) } } }
+                }
+            }
+        }
+    }
+}
+
+fn compared(comparison: &Comparison, plots: &[Plot], is_first: impl Fn(&Plot) -> bool) -> Markup {
+    let Comparison { result, baseline, candidate } = comparison;
+    html! {
+        section class="compared" {
+            h2 { bdi { (candidate) } " compared with " bdi { (baseline) } }
+            @match result {
+                Err(why) => { p class="refused" { "Not compared: " (why) } }
+                Ok(report) => {
+                    p { "Verdicts over all cells, metrics and means: " (report.counts().to_string()) "." }
+                    (differences(report))
+                    (figure::figures(plots.iter().filter(|plot| !is_first(plot))))
+                }
+            }
+        }
+    }
+}
+
+fn differences(report: &compare::Report) -> Markup {
+    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "none".into());
+    let differences = report
+        .differences
+        .iter()
+        .map(|one| format!("{}: {} → {}", one.what, side(&one.baseline), side(&one.candidate)));
+    let lines: Vec<String> = differences.chain(report.notes.iter().cloned()).collect();
+    html! {
+        @if !lines.is_empty() {
+            details {
+                summary { "Differences and notes" }
+                ul { @for line in &lines { li { (line) } } }
+            }
+        }
+    }
 }

@@ -95,4 +95,179 @@
       });
     }
   }
+
+  // What a mark stands for, and what a reader chose to see.
+  const { names, cells } = JSON.parse(document.getElementById("cells").textContent);
+  const controls = document.getElementById("controls");
+  const panels = [...document.querySelectorAll(".plot svg.panel")];
+  const off = { engine: new Set(), batch: new Set(), prompt: new Set() };
+  const rules = document.head.appendChild(document.createElement("style"));
+  const live = document.body.appendChild(document.createElement("p"));
+  const tip = document.body.appendChild(document.createElement("div"));
+  tip.id = "tip";
+  tip.hidden = true;
+  live.className = "gone-but-read";
+  live.setAttribute("aria-live", "polite");
+
+  const isShown = ([slot, batch, prompt]) =>
+    !off.engine.has(slot) && !off.batch.has(batch) && !off.prompt.has(prompt);
+
+  // A line goes through the marks that are left.
+  const redraw = group => {
+    const line = group.querySelector(":scope > path.l:not(.m)");
+    if (!line) return;
+    const marks = [...group.querySelectorAll(":scope > use.m.p:not(.gone)")];
+    line.setAttribute("d", marks.map((mark, place) =>
+      `${place ? "L" : "M"}${mark.getAttribute("x")} ${mark.getAttribute("y")}`).join(""));
+  };
+
+  const show = () => {
+    const hidden = [...off.engine].map(slot => `.panel [data-e="${slot}"]{display:none}`);
+    for (const [letter, sizes] of [["b", off.batch], ["p", off.prompt]]) {
+      for (const size of sizes) hidden.push(`.panel[data-${letter}="${size}"]{display:none}`);
+    }
+    rules.textContent = hidden.join("");
+    const isGone = cells.map(([, batch, prompt]) => off.batch.has(batch) || off.prompt.has(prompt));
+    for (const panel of panels) {
+      for (const mark of panel.querySelectorAll("[data-c]")) mark.classList.toggle("gone", isGone[mark.dataset.c]);
+      panel.querySelectorAll("g.series").forEach(redraw);
+    }
+    for (const button of document.querySelectorAll(".legend button")) {
+      button.setAttribute("aria-pressed", !off.engine.has(Number(button.parentNode.dataset.e)));
+    }
+    for (const [name, values] of Object.entries(off)) {
+      for (const box of controls.querySelectorAll(`input[name="${name}"]`)) box.checked = !values.has(Number(box.value));
+    }
+    const left = cells.filter(isShown).length;
+    document.getElementById("chosen").textContent =
+      left === cells.length ? "all engines, all cells" : `${left} of ${cells.length} cells`;
+  };
+
+  for (const item of document.querySelectorAll(".legend li[data-e]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = "Show or hide this engine in all plots";
+    button.setAttribute("aria-pressed", "true");
+    button.append(...item.childNodes);
+    item.append(button);
+    button.addEventListener("click", () => {
+      const slot = Number(item.dataset.e);
+      if (!off.engine.delete(slot)) off.engine.add(slot);
+      show();
+    });
+  }
+
+  // Speedups are drawn for each reference; the chosen one's is shown.
+  const references = [...document.querySelectorAll("figure[data-reference]")];
+  const choose = slot => {
+    for (const figure of references) figure.classList.toggle("gone", figure.dataset.reference !== slot);
+  };
+  const select = controls.elements.reference;
+  if (select && references.length) {
+    for (const folded of document.querySelectorAll("details.references")) {
+      folded.before(...folded.querySelectorAll(":scope > figure"));
+      folded.remove();
+    }
+    for (const option of [...select.options]) {
+      if (!references.some(figure => figure.dataset.reference === option.value)) option.remove();
+    }
+    select.value = references[0].dataset.reference;
+    choose(select.value);
+    select.addEventListener("change", () => choose(select.value));
+  } else if (select) {
+    select.parentNode.remove();
+  }
+
+  controls.hidden = false;
+  controls.addEventListener("submit", event => event.preventDefault());
+  controls.addEventListener("change", ({ target: { name, value, checked } }) => {
+    if (!off[name]) return;
+    if (checked) off[name].delete(Number(value)); else off[name].add(Number(value));
+    show();
+  });
+  controls.addEventListener("reset", () => {
+    Object.values(off).forEach(values => values.clear());
+    setTimeout(() => {
+      if (select && references.length) choose(select.value = references[0].dataset.reference);
+      show();
+    });
+  });
+
+  // A reference engine's figure in the same cell of the same run.
+  const against = ([slot, batch, prompt, run, , seconds]) => {
+    const chosen = select && references.length ? Number(select.value) : slot;
+    if (chosen === slot || typeof seconds !== "number") return null;
+    const other = cells.find(cell =>
+      cell[0] === chosen && cell[1] === batch && cell[2] === prompt && cell[3] === run && typeof cell[5] === "number");
+    return other ? `${(other[5] / seconds).toPrecision(3)}× ${select.selectedOptions[0].textContent}` : null;
+  };
+
+  let current = null;
+  const leave = () => {
+    if (!current) return;
+    const { mark, title, words } = current;
+    mark.classList.remove("on");
+    title.textContent = words;
+    tip.hidden = true;
+    current = null;
+  };
+
+  const point = mark => {
+    if (current?.mark === mark) return;
+    leave();
+    const title = mark.querySelector("title");
+    const words = title.textContent;
+    // The browser would show its own box, too.
+    title.textContent = "";
+    mark.classList.add("on");
+    current = { mark, title, words };
+    const head = document.createElement("b");
+    head.textContent = words;
+    tip.replaceChildren(head);
+    const cell = cells[mark.dataset.c];
+    if (cell) {
+      const list = document.createElement("dl");
+      const rows = cell[6].map((text, place) => [names[place], text]).filter(([, text]) => text);
+      const figures = typeof cell[5] === "number" ? rows : [[cell[5], cell[6][0]]];
+      const ratio = against(cell);
+      if (ratio) figures.push(["Token latency", ratio]);
+      for (const [name, text] of figures) {
+        const [term, value] = [document.createElement("dt"), document.createElement("dd")];
+        term.textContent = name;
+        value.textContent = text;
+        list.append(term, value);
+      }
+      tip.append(list);
+    }
+    tip.hidden = false;
+    const place = mark.getBoundingClientRect();
+    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+    const left = Math.min(Math.max(place.left + place.width / 2 - width / 2, 4), document.documentElement.clientWidth - width - 4);
+    const above = place.top - height - 8;
+    tip.style.left = `${left + scrollX}px`;
+    tip.style.top = `${(above > 4 ? above : place.bottom + 8) + scrollY}px`;
+  };
+
+  document.addEventListener("pointerover", event => {
+    const mark = event.target.closest?.(".panel .m");
+    if (mark) point(mark); else leave();
+  });
+
+  for (const panel of panels) {
+    panel.setAttribute("tabindex", "0");
+    panel.addEventListener("blur", leave);
+    panel.addEventListener("keydown", event => {
+      const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: 0, End: 0 };
+      if (event.key === "Escape") leave();
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      const marks = [...panel.querySelectorAll(".m")].filter(mark => mark.getClientRects().length);
+      if (!marks.length) return;
+      const at = marks.indexOf(current?.mark);
+      const next = event.key === "Home" ? 0 : event.key === "End" ? marks.length - 1
+        : at < 0 ? 0 : (at + steps[event.key] + marks.length) % marks.length;
+      point(marks[next]);
+      live.textContent = tip.textContent;
+    });
+  }
 })();

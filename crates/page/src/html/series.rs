@@ -1,50 +1,67 @@
 //! The raw series in the page: compressed, for download.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder};
+use maud::{Markup, PreEscaped, html};
 use protocol::{Measured, Measurement};
-use results::{counted, csv_field, escaped_json};
+use results::{Run, counted, csv_field, escaped_json};
 use serde_json::{Value, json};
 
-use crate::plot::text::escape;
 use crate::scene::AuditedRun;
 
-/// The most bytes of series in a page, before compression: a page of some megabytes can still be sent and opened.
-const MOST_BYTES: usize = 6 << 20;
+/// The most bytes of series in a page, compressed and as text: a page of less than 10 MB can still be sent and opened.
+const MOST_BYTES: usize = 5 << 20;
+/// The most bytes before compression that are tried: digits that are noise shrink to a third.
+const MOST_TEXT: usize = 4 * MOST_BYTES;
 
-pub(super) fn section(runs: &[AuditedRun]) -> String {
-    let mut text = String::from(
-        "<section id=\"series\"><h2>Raw series</h2>\n<p>Every timed forward in nanoseconds, one line per cell and replicate.</p>\n",
-    );
-    for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
-        let RecordLines { text: lines, count } =
-            RecordLines::read(run.records().collect(), MOST_BYTES / runs.len());
-        let all = run.records().count();
-        let measured = run.records().filter(|record| record.series().is_some()).count();
-        let records = if count == all {
-            format!("{}.", counted(measured, "measured record"))
-        } else {
-            format!(
-                "{count} of {all} records fit into this page, the first replicates first; measurements.jsonl in the run's folder has all."
-            )
-        };
-        let name = escape(&results::one_line(&run.name));
-        let _ = write!(
-            text,
-            "<p class=\"download\" data-series=\"series-{index}\" data-name=\"{}\" data-fields=\"{}\"><bdi>{name}</bdi>: {records} \
-             <button type=\"button\" data-as=\"jsonl\">JSON lines</button> <button type=\"button\" data-as=\"csv\">CSV</button></p>\n\
-             <script type=\"application/gzip\" id=\"series-{index}\">{}</script>\n",
-            file_name(&run.name),
-            escape(&csv_fields(run.records())),
-            compressed(&lines)
-        );
+pub(super) fn section(runs: &[AuditedRun]) -> Markup {
+    html! {
+        section id="series" {
+            h2 { "Raw series" }
+            p { "Every timed forward in nanoseconds, one line per cell and replicate." }
+            @for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
+                @let (lines, compressed) = fitting(run, MOST_BYTES / runs.len());
+                @let id = format!("series-{index}");
+                p class="download" data-series=(id) data-name=(file_name(&run.name)) data-fields=(csv_fields(run.records())) {
+                    bdi { (results::one_line(&run.name)) } ": " (counts(run, lines.count)) " "
+                    button type="button" data-as="jsonl" { "JSON lines" } " "
+                    button type="button" data-as="csv" { "CSV" }
+                }
+                script type="application/gzip" id=(id) { (PreEscaped(compressed)) }
+            }
+        }
     }
-    text + "</section>\n"
+}
+
+/// The records of a run that fit into `most` bytes, and these bytes.
+fn fitting(run: &Run, most: usize) -> (RecordLines, String) {
+    let mut text_bytes = MOST_TEXT;
+    loop {
+        let lines = RecordLines::read(run.records().collect(), text_bytes);
+        let compressed = compressed(&lines.text);
+        if compressed.len() <= most {
+            return (lines, compressed);
+        }
+        // About as much text as fits, a little less each time.
+        let share = most as f64 / compressed.len() as f64;
+        text_bytes = (lines.text.len() as f64 * share * 0.98) as usize;
+    }
+}
+
+/// How many records there are, or how many of them are in the page.
+fn counts(run: &Run, count: usize) -> String {
+    let all = run.records().count();
+    if count == all {
+        let measured = run.records().filter(|record| record.series().is_some()).count();
+        return format!("{}.", counted(measured, "measured record"));
+    }
+    format!(
+        "{count} of {all} records fit into this page, the first replicates first; measurements.jsonl in the run's folder has all."
+    )
 }
 
 /// JSON pairs of texts that a spreadsheet would take for formulas, and the csv fields in place of them.

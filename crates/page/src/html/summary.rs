@@ -1,50 +1,42 @@
-//! The summary: a sentence for each engine.
+//! A sentence for each engine.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, PreEscaped, html};
 use protocol::FailureKind;
 use results::counted;
 
-use crate::plot::sign;
-use crate::plot::text::escape;
-use crate::plots::{MILLISECONDS, number};
+use crate::plot::{Quantity, in_unit, number, sign};
 use crate::scene::{Group, MeasuredRow, Scene};
 
-pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
-    let mut text = String::from("<section id=\"summary\"><h2>Summary</h2>\n");
-    for group in groups {
-        if groups.len() > 1 {
-            let _ = writeln!(text, "<h3>{}</h3>", escape(&group.title));
+pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
+    let sign = |(run, engine): (usize, &str)| {
+        PreEscaped(sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine)))
+    };
+    html! {
+        section id="engines" {
+            h2 { "Engines" }
+            @for group in groups {
+                @if groups.len() > 1 { h3 { (group.title) } }
+                ul class="engines" {
+                    @for (run, engine) in group.series() {
+                        li {
+                            svg class="sign" width="22" height="14" viewBox="0 0 22 14" aria-hidden="true" { (sign((run, engine))) }
+                            p {
+                                b { bdi { (results::one_line(engine)) } }
+                                @if scene.runs.len() > 1 { " (" bdi { (scene.runs[run].name) } ")" }
+                                " " (sentence(group, run, engine))
+                            }
+                        }
+                    }
+                }
+            }
         }
-        text.push_str("<ul class=\"engines\">\n");
-        for (run, engine) in group.series() {
-            let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine));
-            let _ = writeln!(
-                text,
-                "<li><svg class=\"sign\" width=\"22\" height=\"14\" viewBox=\"0 0 22 14\" aria-hidden=\"true\">{sign}</svg>\
-                 <p><b><bdi>{}</bdi></b>{} {}</p></li>",
-                escape(&results::one_line(engine)),
-                of_run(scene, run),
-                escape(&sentence(group, run, engine))
-            );
-        }
-        text.push_str("</ul>\n");
-    }
-    text + "</section>\n"
-}
-
-/// The name of the run, where there are several.
-fn of_run(scene: &Scene<'_>, run: usize) -> String {
-    if scene.runs.len() == 1 {
-        String::new()
-    } else {
-        format!(" (<bdi>{}</bdi>)", escape(&scene.runs[run].name))
     }
 }
 
 /// Summarizes an engine in the table of a run.
-pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
+fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
+    let time = |seconds: f64| in_unit(Quantity::Time, seconds);
     let engine_cells: Vec<&MeasuredRow<'_>> =
         cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);
@@ -55,12 +47,12 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
         engine_cells.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length))
     {
         parts.push(format!(
-            "takes {} ms per token (p50 {}, p90 {}, p99 {}; TPOT {} ms) at batch size {}, prompt length {}",
-            milliseconds(cell.figures.token.mean),
-            milliseconds(cell.figures.token.median),
-            milliseconds(cell.figures.token.p90),
-            milliseconds(cell.figures.token.p99),
-            milliseconds(cell.figures.tpot.mean),
+            "takes {} per token (p50 {}, p90 {}, p99 {}; TPOT {}) at batch size {}, prompt length {}",
+            time(cell.figures.token.mean),
+            time(cell.figures.token.median),
+            time(cell.figures.token.p90),
+            time(cell.figures.token.p99),
+            time(cell.figures.tpot.mean),
             cell.row.key.batch_size,
             cell.row.key.prompt_length
         ));
@@ -109,10 +101,6 @@ pub(super) fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
         ));
     }
     parts.join("; ") + "."
-}
-
-fn milliseconds(seconds: f64) -> String {
-    number(seconds * MILLISECONDS)
 }
 
 fn cells_of(count: usize, all: usize) -> String {

@@ -1,27 +1,27 @@
 //! Tables to sort and copy: the published columns, percentiles, efficiency.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use report::markdown;
 use results::{COLUMNS, Grid, Table};
 
 use super::figure::table;
-use crate::plot::text::escape;
 use crate::scene::{Group, MOST, Scene, listed};
 
-pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> String {
-    let mut text = String::from("<section id=\"tables\"><h2>Tables</h2>\n");
-    for group in groups {
-        for (run, table) in &group.tables {
-            let run_name =
-                if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[*run].name) };
-            text.push_str(&one(table, &format!("{}{run_name}", table.heading)));
+pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
+    let run_name = |run: usize| {
+        if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[run].name) }
+    };
+    html! {
+        section id="tables" {
+            h2 { "Tables" }
+            @for (run, table) in groups.iter().flat_map(|group| &group.tables) {
+                (one(table, &format!("{}{}", table.heading, run_name(*run))))
+            }
         }
     }
-    text + "</section>\n"
 }
 
-fn one(of: &Table, title: &str) -> String {
+fn one(of: &Table, title: &str) -> Markup {
     let columns = of.columns();
     let headers: Vec<&str> =
         COLUMNS[..3].iter().copied().chain(columns.iter().map(|column| column.header())).collect();
@@ -36,27 +36,28 @@ fn one(of: &Table, title: &str) -> String {
             head.into_iter().chain(columns.iter().map(|column| row.text(*column))).collect()
         })
         .collect();
-    let title = escape(title);
-    let mut text = format!("<h3>{title}</h3>\n{}", copy(&markdown::rows(listed(of), &columns)));
-    text.push_str(&table(&headers, &rows, &title));
-    for mut grid in [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten() {
+    let grids = [Grid::percentiles(of), Grid::efficiency(of)].into_iter().flatten().map(|mut grid| {
         grid.rows.truncate(MOST);
-        let caption = escape(&grid.caption);
-        let _ = write!(
-            text,
-            "<h3>{caption}</h3>\n{}{}",
-            copy(&markdown::grid(&grid)),
-            table(&grid.names(), &grid.rows, &caption)
-        );
+        grid
+    });
+    html! {
+        h3 { (title) }
+        (copy(&markdown::rows(listed(of), &columns)))
+        (table(&headers, &rows, title))
+        @for grid in grids {
+            h3 { (grid.caption) }
+            (copy(&markdown::grid(&grid)))
+            (table(&grid.names(), &grid.rows, &grid.caption))
+        }
     }
-    text
 }
 
 /// A button that copies `markdown`.
-fn copy(markdown: &str) -> String {
-    format!(
-        "<p class=\"copy\"><button type=\"button\" class=\"copier\">Copy as markdown</button><textarea readonly hidden \
-         aria-label=\"the table as markdown\">{}</textarea></p>\n",
-        escape(markdown.trim())
-    )
+fn copy(markdown: &str) -> Markup {
+    html! {
+        p class="copy" {
+            button type="button" class="copier" { "Copy as markdown" }
+            textarea readonly hidden aria-label="the table as markdown" { (markdown.trim()) }
+        }
+    }
 }

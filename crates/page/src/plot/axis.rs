@@ -1,17 +1,26 @@
 //! Axes: where a value stands, and which values are labelled.
 
-use std::ops::Range;
-
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
 use super::text;
 
-/// Values that differ by more than this factor are shown on a logarithmic scale.
-const LOG_FROM: f64 = 20.0;
+/// Values that differ by more than this factor are shown on a logarithmic scale: the fastest of two engines would be a flat line at the
+/// bottom of a linear one.
+const LOG_FROM: f64 = 5.0;
+
+/// The most rows of labels below an axis.
+const LABEL_ROWS: usize = 4;
 
 /// What an axis shows lies between these: beyond them are no measurements, and differences and logarithms have an end.
 const SMALLEST: f64 = 1e-30;
 const LARGEST: f64 = 1e30;
+
+/// A labelled value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: String,
+    /// The row of its label, from 0: labels that would touch stand below one another.
+    pub(crate) row: usize,
+}
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +28,9 @@ pub(crate) struct Axis {
     low: f64,
     high: f64,
     pub(crate) is_log: bool,
-    ticks: Vec<(f64, String)>,
+    ticks: Vec<Tick>,
+    /// Whether the ticks are what was measured: then none is left out as long as its label has room in any row.
+    is_measured: bool,
 }
 
 impl Axis {
@@ -44,7 +55,7 @@ impl Axis {
             let value = low + step * index as f64;
             (value, grouped(&format!("{value:.decimals$}")))
         };
-        Self { low, high, is_log: false, ticks: (0..=count).map(tick).collect() }
+        Self::with_ticks(low, high, false, (0..=count).map(tick))
     }
 
     /// Logarithmic, with ticks at 1, 2 and 5 of each decade, or fewer.
@@ -72,51 +83,88 @@ impl Axis {
             ticks = [least, largest].map(|value| (value, results::format_short(value))).to_vec();
             ticks.dedup_by(|one, other| one.1 == other.1);
         }
-        Self { low, high, is_log: true, ticks }
+        Self::with_ticks(low, high, true, ticks)
     }
 
     /// Sizes, evenly where each is twice the last; all of them are ticks.
     pub(crate) fn sizes(sizes: &[u32]) -> Self {
         let (least, largest) = range(sizes.iter().map(|&size| f64::from(size)));
         let margin = (largest / least).powf(0.06).max(1.15);
-        let ticks = sizes.iter().map(|&size| (f64::from(size), size.to_string())).collect();
-        Self { low: least / margin, high: largest * margin, is_log: true, ticks }
+        let ticks = sizes.iter().map(|&size| (f64::from(size), size.to_string()));
+        Self { is_measured: true, ..Self::with_ticks(least / margin, largest * margin, true, ticks) }
+    }
+
+    /// Categories at 0.5, 1.5, …, in the order of `names`.
+    pub(crate) fn categories(names: impl IntoIterator<Item = String>) -> Self {
+        let ticks: Vec<(f64, String)> =
+            names.into_iter().enumerate().map(|(index, name)| (index as f64 + 0.5, name)).collect();
+        let high = ticks.len().max(1) as f64;
+        Self { is_measured: true, ..Self::with_ticks(0.0, high, false, ticks) }
     }
 
     /// An axis from `low` to `high` with these ticks.
-    pub(crate) fn with_ticks(low: f64, high: f64, is_log: bool, ticks: Vec<(f64, String)>) -> Self {
-        Self { low, high, is_log, ticks }
+    pub(crate) fn with_ticks(
+        low: f64,
+        high: f64,
+        is_log: bool,
+        ticks: impl IntoIterator<Item = (f64, String)>,
+    ) -> Self {
+        let ticks = ticks.into_iter().map(|(value, label)| Tick { value, label, row: 0 }).collect();
+        Self { low, high, is_log, ticks, is_measured: false }
     }
 
-    /// Leaves out ticks whose labels would touch on an axis that is `length` long.
-    pub(crate) fn thin(&mut self, length: f64, size: f64) {
-        self.keep(length, size * 0.5, |label| text::width(label, size));
+    /// Gives every label a row in which it touches no other, on an axis that is `length` long; leaves out those without room. Returns
+    /// the number of rows.
+    pub(crate) fn place_labels(&mut self, length: f64, size: f64) -> usize {
+        let rows = if self.is_measured { LABEL_ROWS } else { 1 };
+        self.place(length, size * 0.5, rows, |label| text::width(label, size))
     }
 
-    /// The same for labels one above the other.
+    /// Leaves out labels that would touch where they stand one above the other.
     pub(crate) fn thin_rows(&mut self, length: f64, size: f64) {
-        self.keep(length, size * 0.1, |_| size);
+        self.place(length, size * 0.1, 1, |_| size);
     }
 
-    fn keep(&mut self, length: f64, gap: f64, extent: impl Fn(&str) -> f64) {
-        self.ticks.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-        let place = |value: f64| self.share(value) * length;
-        let mut end = f64::NEG_INFINITY;
+    fn place(&mut self, length: f64, gap: f64, rows: usize, extent: impl Fn(&str) -> f64) -> usize {
+        self.ticks.sort_by(|one, other| one.value.total_cmp(&other.value));
+        let all = std::mem::take(&mut self.ticks);
+        // The ends of what was measured come first, so that they stay.
+        let count = all.len();
+        let is_end = |index: usize| self.is_measured && (index == 0 || index + 1 == count);
+        let (ends, rest): (Vec<_>, Vec<_>) =
+            all.into_iter().enumerate().partition(|(index, _)| is_end(*index));
+        let mut taken: Vec<Vec<(f64, f64)>> = Vec::new();
         let mut kept = Vec::new();
-        for (value, label) in &self.ticks {
-            let half = extent(label) / 2.0;
-            let at = place(*value);
-            if at - half > end + gap {
-                end = at + half;
-                kept.push((*value, label.clone()));
-            }
+        for (_, tick) in ends.into_iter().rev().chain(rest) {
+            let half = extent(&tick.label) / 2.0;
+            let at = self.share(tick.value) * length;
+            let (begin, end) = (at - half - gap, at + half);
+            let is_free =
+                |row: &Vec<(f64, f64)>| row.iter().all(|(left, right)| begin >= *right || end + gap <= *left);
+            let row = match taken.iter().position(is_free) {
+                Some(row) => row,
+                None if taken.len() < rows => {
+                    taken.push(Vec::new());
+                    taken.len() - 1
+                }
+                None => continue,
+            };
+            taken[row].push((at - half, end));
+            kept.push(Tick { row, ..tick });
         }
+        kept.sort_by(|one, other| one.value.total_cmp(&other.value));
         self.ticks = kept;
+        taken.len()
+    }
+
+    /// What is labelled.
+    pub(crate) fn ticks(&self) -> &[Tick] {
+        &self.ticks
     }
 
     /// The widest label.
     pub(crate) fn label_width(&self, size: f64) -> f64 {
-        self.ticks.iter().map(|(_, label)| text::width(label, size)).fold(0.0, f64::max)
+        self.ticks.iter().map(|tick| text::width(&tick.label, size)).fold(0.0, f64::max)
     }
 
     /// The end of it.
@@ -130,7 +178,7 @@ impl Axis {
     }
 
     /// Where a value stands, from 0 to 1; what is outside stands at the end.
-    fn share(&self, value: f64) -> f64 {
+    pub(crate) fn share(&self, value: f64) -> f64 {
         let share = if self.is_log {
             (value / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -181,44 +229,18 @@ pub(crate) fn grouped(number: &str) -> String {
     text + rest
 }
 
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (begin, end): (i32, i32)) -> i32 {
-        begin + (self.share(*value) * f64::from(end - begin)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Labels and lines of the grid are bold points; lines between them there are none.
-        if hint.weight().allow_light_points() {
-            return Vec::new();
-        }
-        self.ticks.iter().map(|(value, _)| *value).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.low..self.high
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        self.ticks.iter().find(|(tick, _)| tick == value).map(|(_, label)| label.clone()).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
+        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
     }
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(labels(&Axis::from_values([2.2, 15.5])), ["0", "5", "10", "15", "20"]);
+        assert_eq!(labels(&Axis::from_values([3.2, 15.5])), ["0", "5", "10", "15", "20"]);
+        assert!(!Axis::from_values([2.0, 10.0]).is_log && Axis::from_values([2.0, 10.1]).is_log);
         assert_eq!(labels(&Axis::from_values([0.31, 0.44])), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
         assert_eq!(labels(&Axis::from_values([13_000.0])), ["0", "5000", "10\u{a0}000", "15\u{a0}000"]);
         assert_eq!(labels(&Axis::from_values([1.0, 90.0])), ["1", "2", "5", "10", "20", "50", "100"]);
@@ -239,18 +261,45 @@ mod tests {
             ];
             for axis in axes {
                 assert!((1..=20).contains(&axis.ticks.len()) && axis.low < axis.high, "{values:?}: {axis:?}");
-                assert!((0..=100).contains(&axis.map(&3.0, (0, 100))));
+                assert!((0.0..=1.0).contains(&axis.share(3.0)));
             }
         }
         assert!(!Axis::from_values([]).ticks.is_empty());
     }
 
     #[test]
-    fn labels_that_would_touch_are_left_out() {
-        let mut axis = Axis::sizes(&[1, 2, 3, 4, 5, 6, 7, 8, 1024]);
-        axis.thin(200.0, 11.0);
-        assert!(labels(&axis).len() < 9 && labels(&axis).contains(&"1024"), "{axis:?}");
-        let places: Vec<f64> = axis.ticks.iter().map(|(value, _)| axis.share(*value) * 200.0).collect();
-        assert!(places.windows(2).all(|pair| pair[1] - pair[0] > 11.0), "{places:?}");
+    fn every_measured_size_keeps_its_label_in_a_row_of_its_own() {
+        // The published prompt lengths on the width of a panel: 3840 has its label.
+        let mut axis = Axis::sizes(&[16, 64, 256, 1024, 2048, 3840]);
+        axis.place_labels(300.0, 11.0);
+        assert_eq!(labels(&axis), ["16", "64", "256", "1024", "2048", "3840"]);
+        let mut dense = Axis::sizes(&[1, 16, 32, 64, 128, 256, 512, 1024, 1536, 2048, 3072, 3840]);
+        assert!(dense.place_labels(300.0, 11.0) > 1);
+        assert_eq!(dense.ticks.len(), 12);
+        let spans: Vec<(usize, f64, f64)> = dense
+            .ticks
+            .iter()
+            .map(|tick| {
+                let half = text::width(&tick.label, 11.0) / 2.0;
+                let at = dense.share(tick.value) * 300.0;
+                (tick.row, at - half, at + half)
+            })
+            .collect();
+        for (index, one) in spans.iter().enumerate() {
+            assert!(spans[..index].iter().all(|other| other.0 != one.0 || other.2 < one.1), "{spans:?}");
+        }
+    }
+
+    #[test]
+    fn labels_without_room_in_any_row_are_left_out_but_not_the_ends() {
+        let sizes: Vec<u32> = (100..400).collect();
+        let mut axis = Axis::sizes(&sizes);
+        assert_eq!(axis.place_labels(200.0, 11.0), LABEL_ROWS);
+        let labels = labels(&axis);
+        assert!(labels.len() < 100, "{labels:?}");
+        assert_eq!((labels.first(), labels.last()), (Some(&"100"), Some(&"399")));
+        let mut other =
+            Axis::with_ticks(0.0, 9.0, false, (0..9).map(|tick| (f64::from(tick), "label".into())));
+        assert_eq!(other.place_labels(100.0, 11.0), 1);
     }
 }

@@ -1,21 +1,19 @@
 //! What every panel has: a title, the unit of its values, axes with ticks, a name below them.
 
-use std::convert::Infallible;
-
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-use super::canvas::{AXIS, Canvas, GRID, LABEL, PARTS};
-use super::{Axis, Panel, Pen, text};
-
-pub(crate) type Area = DrawingArea<Canvas, Cartesian2d<Axis, Axis>>;
-pub(crate) type DrawingResult = Result<(), DrawingAreaErrorKind<Infallible>>;
+use super::svg::{Anchor, MarkLabel, SvgBody};
+use super::{Axis, Panel, text};
 
 /// Sizes of text in pixels; `plot.css` has them, too.
 pub(crate) const NORMAL: f64 = 11.0;
 /// The size of text in a cell.
 pub(crate) const SMALL: f64 = 9.5;
 const TITLE: f64 = 12.0;
+
+/// The height of a line of a title, of a unit, and of a row of labels.
+const TITLE_LINE: f64 = 16.0;
+const UNIT_LINE: f64 = 14.0;
+const LABEL_LINE: f64 = 13.0;
+const RIGHT: f64 = 14.0;
 
 /// A panel to be drawn.
 pub(crate) struct Frame<'a> {
@@ -29,7 +27,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) below: &'a str,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
-    /// Pixels.
+    /// Pixels: the width of the panel, and the height of the area between its axes.
     pub(crate) size: (u32, u32),
     /// Lines at the ticks of the x axis.
     pub(crate) has_columns: bool,
@@ -37,118 +35,197 @@ pub(crate) struct Frame<'a> {
     pub(crate) has_rows: bool,
 }
 
+/// The area between the axes, in which figures have their places.
+pub(crate) struct PlotArea {
+    body: SvgBody,
+    x: Axis,
+    y: Axis,
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
 impl Frame<'_> {
     /// Draws the frame, then what `marks` draws in it.
-    pub(crate) fn draw(
-        mut self,
-        marks: impl FnOnce(&Area, &Pen) -> DrawingResult,
-    ) -> Result<Panel, crate::Error> {
-        let pen = Pen::default();
-        self.draw_on(&pen, marks)
-            .map_err(|error| crate::Error::Drawing(format!("{}: {error}", self.title)))?;
-        let (body, marks) = pen.finish();
-        Ok(Panel { description: self.description, title: self.title, body, size: self.size, marks })
-    }
+    pub(crate) fn draw(mut self, marks: impl FnOnce(&mut PlotArea)) -> Panel {
+        let (width, height) = (f64::from(self.size.0), f64::from(self.size.1));
+        self.y.thin_rows(height, NORMAL);
+        let left = (self.y.label_width(NORMAL) + 12.0).max(24.0);
+        let inner = (width - left - RIGHT).max(1.0);
+        let label_rows = self.x.place_labels(inner, NORMAL).max(1);
 
-    fn draw_on(&mut self, pen: &Pen, marks: impl FnOnce(&Area, &Pen) -> DrawingResult) -> DrawingResult {
-        let (width, height) = self.size;
-        let root = Canvas::new(self.size, pen).into_drawing_area();
-        let (top, bottom, right) = (40, 36, 14);
-        let left = (self.y.label_width(NORMAL) as u32 + 12).max(24);
-        self.x.thin(f64::from(width - left - right), NORMAL);
-        self.y.thin_rows(f64::from(height - top - bottom), NORMAL);
-
-        let label = |class: &str, words: &str, size: f64, (x, y): (u32, u32), anchor: HPos| {
-            pen.class(class);
-            let style = TextStyle::from(("sans-serif", size * f64::from(PARTS)).into_font())
-                .pos(Pos::new(anchor, VPos::Top));
-            root.draw(&Text::new(words.to_owned(), (x as i32 * PARTS, y as i32 * PARTS), style))
-        };
-        let room = f64::from(width) - 6.0;
-        label("h", &text::fit(&self.title, TITLE, room), TITLE, (2, 2), HPos::Left)?;
-        label("u", &text::fit(self.unit, NORMAL, room), NORMAL, (2, 19), HPos::Left)?;
-        let centre = left + (width - left - right) / 2;
-        label("u", self.below, NORMAL, (centre, height - 14), HPos::Center)?;
-        pen.reset();
-
-        let parts = |pixels: u32| pixels as i32 * PARTS;
-        let mut chart = ChartBuilder::on(&root)
-            .margin_top(parts(top))
-            .margin_right(parts(right))
-            .margin_bottom(parts(16))
-            .set_label_area_size(LabelAreaPosition::Left, parts(left))
-            .set_label_area_size(LabelAreaPosition::Bottom, parts(bottom - 16))
-            .build_cartesian_2d(self.x.clone(), self.y.clone())?;
-        let mut mesh = chart.configure_mesh();
-        let style = TextStyle::from(("sans-serif", NORMAL * f64::from(PARTS)).into_font()).color(&LABEL);
-        mesh.axis_style(AXIS)
-            .bold_line_style(GRID)
-            .label_style(style)
-            .max_light_lines(0)
-            .set_all_tick_mark_size(parts(4))
-            .x_labels(100)
-            .y_labels(100);
-        if !self.has_columns {
-            mesh.disable_x_mesh();
+        let mut body = SvgBody::default();
+        let room = width - 6.0;
+        let mut y = 0.0;
+        for line in text::wrapped(&self.title, TITLE, room) {
+            body.text("h", &line, (2.0, y + 12.0), Anchor::Start);
+            y += TITLE_LINE;
         }
-        if !self.has_rows {
-            mesh.disable_y_mesh();
+        for line in text::wrapped(self.unit, NORMAL, room) {
+            body.text("u", &line, (2.0, y + 11.0), Anchor::Start);
+            y += UNIT_LINE;
         }
-        mesh.draw()?;
-        marks(chart.plotting_area(), pen)
-    }
-}
-
-/// Draws the mark of the engine with this slot at a place: a shape of its own, filled for the first run.
-pub(crate) fn mark(area: &Area, slot: usize, at: (f64, f64)) -> DrawingResult {
-    let style = BLACK.filled();
-    let size = 4 * PARTS;
-    match slot % 5 {
-        0 => area.draw(&Circle::new(at, size * 9 / 10, style)),
-        1 => {
-            let half = size * 8 / 10;
-            let square = [(-half, -half), (half, -half), (half, half), (-half, half)];
-            area.draw(&(EmptyElement::at(at) + Polygon::new(square.to_vec(), style)))
-        }
-        2 => area.draw(&TriangleMarker::new(at, size * 12 / 10, style)),
-        3 => {
-            let half = size * 11 / 10;
-            let diamond = [(0, -half), (half, 0), (0, half), (-half, 0)];
-            area.draw(&(EmptyElement::at(at) + Polygon::new(diamond.to_vec(), style)))
-        }
-        _ => {
-            let (long, short) = (size * 11 / 10, size * 4 / 10);
-            let cross = [
-                (-short, -long),
-                (short, -long),
-                (short, -short),
-                (long, -short),
-                (long, short),
-                (short, short),
-                (short, long),
-                (-short, long),
-                (-short, short),
-                (-long, short),
-                (-long, -short),
-                (-short, -short),
-            ];
-            area.draw(&(EmptyElement::at(at) + Polygon::new(cross.to_vec(), style)))
+        let (top, bottom) = (y + 10.0, y + 10.0 + height);
+        let mut area = PlotArea { body, x: self.x, y: self.y, left, top, width: inner, height };
+        area.draw_axes(self.has_columns, self.has_rows);
+        let below = bottom + 10.0 + LABEL_LINE * label_rows as f64;
+        area.body.text("u", self.below, (left + inner / 2.0, below + 8.0), Anchor::Middle);
+        marks(&mut area);
+        let (body, marks) = area.body.into_parts();
+        let size = (self.size.0, (below + 14.0).ceil() as u32);
+        Panel {
+            description: self.description,
+            title: self.title,
+            body,
+            size,
+            marks,
+            batch_size: None,
+            prompt_length: None,
         }
     }
 }
 
-/// The same mark alone, in the middle of 22 × 14 pixels, on a line.
-pub(crate) fn sign(line: Option<&str>, class: &str, slot: usize) -> String {
-    let pen = Pen::default();
-    let area = Canvas::new((22, 14), &pen).into_drawing_area();
-    let axis = || Axis::with_ticks(0.0, 1.0, false, Vec::new());
-    let area = area.apply_coord_spec(Cartesian2d::new(axis(), axis(), (0..22 * PARTS, 0..14 * PARTS)));
-    let drawn = line.map_or(Ok(()), |line| {
-        pen.class(line);
-        area.draw(&PathElement::new([(0.0, 0.5), (1.0, 0.5)], BLACK))
-    });
-    pen.class(class);
-    let drawn = drawn.and_then(|()| mark(&area, slot, (0.5, 0.5)));
-    debug_assert!(drawn.is_ok(), "{drawn:?}");
-    pen.finish().0
+impl PlotArea {
+    fn draw_axes(&mut self, has_columns: bool, has_rows: bool) {
+        let (left, top) = (self.left, self.top);
+        let (right, bottom) = (left + self.width, top + self.height);
+        let (x_ticks, y_ticks) = (self.x.ticks().to_vec(), self.y.ticks().to_vec());
+        for tick in &y_ticks {
+            let y = self.place((0.0, tick.value)).1;
+            if has_rows {
+                self.body.line("grid", &[(left, y), (right, y)]);
+            }
+            self.body.text("t", &tick.label, (left - 7.0, y + NORMAL * 0.35), Anchor::End);
+        }
+        for tick in &x_ticks {
+            let x = self.place((tick.value, 0.0)).0;
+            if has_columns {
+                self.body.line("grid", &[(x, top), (x, bottom)]);
+            }
+            let row = LABEL_LINE * tick.row as f64;
+            self.body.line("axis", &[(x, bottom), (x, bottom + 4.0 + row)]);
+            self.body.text("t", &tick.label, (x, bottom + 15.0 + row), Anchor::Middle);
+        }
+        self.body.line("axis", &[(left, top), (left, bottom), (right, bottom)]);
+    }
+
+    /// Where a point of the axes is, in pixels.
+    pub(crate) fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        (self.left + self.x.share(x) * self.width, self.top + (1.0 - self.y.share(y)) * self.height)
+    }
+
+    fn places(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+        points.iter().map(|point| self.place(*point)).collect()
+    }
+
+    /// The ends of the axes: the lower left corner, and the upper right one.
+    pub(crate) fn ends(&self) -> [(f64, f64); 2] {
+        [(self.x.low(), self.y.low()), (self.x.high(), self.y.high())]
+    }
+
+    /// Puts what `draw` draws into a group that belongs to the engine with this slot.
+    pub(crate) fn series(&mut self, slot: usize, draw: impl FnOnce(&mut Self)) {
+        let mut body = std::mem::take(&mut self.body);
+        body.series(slot, |body| {
+            std::mem::swap(body, &mut self.body);
+            draw(self);
+            std::mem::swap(body, &mut self.body);
+        });
+        self.body = body;
+    }
+
+    /// A line through points.
+    pub(crate) fn line(&mut self, class: &str, points: &[(f64, f64)]) {
+        self.body.line(class, &self.places(points));
+    }
+
+    /// A line that belongs to a cell, such as a whisker.
+    pub(crate) fn cell_line(&mut self, class: &str, cell: usize, points: &[(f64, f64)]) {
+        self.body.cell_line(class, cell, &self.places(points));
+    }
+
+    /// Short lines that belong to a cell.
+    pub(crate) fn cell_ticks(&mut self, class: &str, cell: usize, ticks: &[[(f64, f64); 2]]) {
+        let ticks: Vec<[(f64, f64); 2]> =
+            ticks.iter().map(|tick| tick.map(|point| self.place(point))).collect();
+        self.body.cell_ticks(class, cell, &ticks);
+    }
+
+    /// A line that is a mark.
+    pub(crate) fn line_mark(&mut self, label: &MarkLabel<'_>, points: &[(f64, f64)]) {
+        self.body.line_mark(label, &self.places(points));
+    }
+
+    /// A filled polygon that is a mark.
+    pub(crate) fn polygon_mark(&mut self, label: &MarkLabel<'_>, points: &[(f64, f64)]) {
+        self.body.polygon_mark(label, &self.places(points));
+    }
+
+    /// A rectangle between two corners.
+    pub(crate) fn rect(&mut self, class: &str, one: (f64, f64), other: (f64, f64)) {
+        let (one, other) = (self.place(one), self.place(other));
+        self.body.rect(class, one, other);
+    }
+
+    /// A rectangle that is a mark.
+    pub(crate) fn rect_mark(&mut self, label: &MarkLabel<'_>, one: (f64, f64), other: (f64, f64)) {
+        let (one, other) = (self.place(one), self.place(other));
+        self.body.rect_mark(label, one, other);
+    }
+
+    /// A bar between two values, `thickness` pixels thick and moved down by `shift`, at the middle `y`.
+    pub(crate) fn bar_mark(
+        &mut self,
+        label: &MarkLabel<'_>,
+        [from, to]: [f64; 2],
+        y: f64,
+        shift: f64,
+        thickness: f64,
+    ) {
+        let ((left, middle), (right, _)) = (self.place((from, y)), self.place((to, y)));
+        let (top, bottom) = (middle + shift - thickness / 2.0, middle + shift + thickness / 2.0);
+        self.body.rect_mark(label, (left, top), (right, bottom));
+    }
+
+    /// A mark of the engine with this slot: a shape of its own.
+    pub(crate) fn shape_mark(&mut self, label: &MarkLabel<'_>, slot: usize, at: (f64, f64)) {
+        let at = self.place(at);
+        self.body.shape_mark(label, slot, at);
+    }
+
+    /// A cross: a cell without figures.
+    pub(crate) fn cross_mark(&mut self, label: &MarkLabel<'_>, at: (f64, f64)) {
+        let at = self.place(at);
+        self.body.cross_mark(label, at);
+    }
+
+    /// The shape of a slot that stands for no figure.
+    pub(crate) fn shape(&mut self, class: &str, slot: usize, at: (f64, f64)) {
+        let at = self.place(at);
+        self.body.shape(class, slot, at);
+    }
+
+    /// A word in the middle of a place, on a plate of the ground's colour if `has_plate`.
+    pub(crate) fn label(&mut self, class: &str, words: &str, at: (f64, f64), has_plate: bool) {
+        let (x, y) = self.place(at);
+        if has_plate {
+            let half = text::width(words, SMALL) / 2.0 + 1.0;
+            self.body.rect("plate", (x - half, y - 6.5), (x + half, y + 6.5));
+        }
+        self.body.text(class, words, (x, y + SMALL * 0.35), Anchor::Middle);
+    }
+
+    /// Words beside a place, moved by so many pixels.
+    pub(crate) fn note(
+        &mut self,
+        class: &str,
+        words: &str,
+        at: (f64, f64),
+        moved: (f64, f64),
+        anchor: Anchor,
+    ) {
+        let (x, y) = self.place(at);
+        self.body.text(class, words, (x + moved.0, y + moved.1), anchor);
+    }
 }

@@ -11,12 +11,19 @@ pub(crate) struct LegendEntry {
     /// And so many wide.
     pub(crate) width: f64,
     pub(crate) words: String,
+    /// The slot of the engine that it belongs to.
+    pub(crate) engine: Option<usize>,
 }
 
 impl LegendEntry {
-    /// A key of the usual width.
-    pub(crate) fn new(sign: &str, words: &str) -> Self {
-        Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned() }
+    /// A key of the usual width that belongs to the engine with this slot.
+    pub(crate) fn of_engine(slot: usize, sign: &str, words: &str) -> Self {
+        Self { engine: Some(slot), ..Self::plain(sign, words) }
+    }
+
+    /// A key of the usual width that belongs to no engine.
+    pub(crate) fn plain(sign: &str, words: &str) -> Self {
+        Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned(), engine: None }
     }
 }
 
@@ -28,8 +35,9 @@ impl Legend {
     /// The engines of a group, and of several runs which.
     pub(crate) fn of_series(scene: &Scene<'_>, group: &Group<'_>) -> Self {
         let key = |(run, engine): (usize, &str)| {
-            let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine));
-            LegendEntry::new(&sign, &scene.series(engine, run))
+            let slot = scene.slot(engine);
+            let sign = sign(Some(&scene.line(engine, run)), &scene.point(engine, run), slot);
+            LegendEntry::of_engine(slot, &sign, &scene.series(engine, run))
         };
         Self(group.series().into_iter().map(key).collect())
     }
@@ -37,7 +45,7 @@ impl Legend {
     /// Writes SVG in lines of at most `width` pixels; returns it with its height.
     pub(crate) fn svg(&self, width: f64) -> (String, f64) {
         let (mut body, mut x, mut y) = (String::new(), 0.0, 0.0);
-        for LegendEntry { sign, width: sign_width, words } in &self.0 {
+        for LegendEntry { sign, width: sign_width, words, .. } in &self.0 {
             let begin = sign_width + 4.0;
             let words = text::fit(words, 11.0, width - begin);
             let long = begin + text::width(&words, 11.0) + 14.0;

@@ -1,18 +1,22 @@
-//! A plot: panels drawn by plotters, a legend, the figures as a table.
+//! A plot: panels of SVG, a legend, the figures as a table.
 
 mod axis;
-mod canvas;
 mod frame;
 mod image;
 mod legend;
 pub(crate) mod palette;
+#[cfg(feature = "png")]
+mod png;
+pub(crate) mod svg;
 pub(crate) mod text;
+mod unit;
 
 pub(crate) use axis::{Axis, grouped};
-pub(crate) use canvas::Pen;
-pub(crate) use frame::{Area, DrawingResult, Frame, SMALL, mark, sign};
-pub(crate) use image::{HATCH, svg_of_panel};
+pub(crate) use frame::{Frame, PlotArea, SMALL};
+pub(crate) use image::svg_of_panel;
 pub(crate) use legend::{Legend, LegendEntry};
+pub(crate) use svg::{Anchor, DEFS, MarkLabel, sign};
+pub(crate) use unit::{ChosenUnit, Quantity, in_unit, number};
 
 /// A plot of one or several panels.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub struct Plot {
     pub(crate) panels: Vec<Panel>,
     /// The figures that it shows.
     pub table: DataTable,
+    /// The engine, by its slot, that the figures are relative to, where one can choose it.
+    pub(crate) reference: Option<usize>,
 }
 
 /// One coordinate system of a plot.
@@ -40,6 +46,10 @@ pub(crate) struct Panel {
     /// Pixels.
     pub(crate) size: (u32, u32),
     pub(crate) marks: usize,
+    /// The batch size of all its cells, where they share it.
+    pub(crate) batch_size: Option<u32>,
+    /// The prompt length of all its cells, where they share it.
+    pub(crate) prompt_length: Option<u32>,
 }
 
 /// Figures with their column names and units.

@@ -24,6 +24,22 @@ pub(crate) fn fit(text: &str, size: f64, room: f64) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// The text in lines of at most `room`, broken at spaces; a word that is longer than that is shortened.
+pub(crate) fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in results::one_line(text).split(' ').filter(|word| !word.is_empty()) {
+        let word = fit(word, size, room);
+        match lines.last_mut() {
+            Some(line) if width(&format!("{line} {word}"), size) <= room => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
 /// Text as content or attribute of XML and HTML, without what would steer its reading.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -58,5 +74,12 @@ mod tests {
             assert!(short.ends_with('…') && width(&short, 10.0) <= 60.0, "{short}");
         }
         assert_eq!(fit("abc", 10.0, 0.0), "…");
+    }
+
+    #[test]
+    fn long_text_is_wrapped_at_spaces() {
+        let lines = wrapped("ms per decode forward, mean of all tokens, logarithmic", 10.0, 150.0);
+        assert_eq!(lines, ["ms per decode forward,", "mean of all tokens,", "logarithmic"]);
+        assert_eq!(wrapped("", 10.0, 150.0), Vec::<String>::new());
     }
 }

@@ -1,12 +1,9 @@
 //! Power and clock of the GPU while the cells were measured, one after the other.
 
-use plotters::prelude::*;
 use protocol::{CellKey, GpuSeries, Measurement};
 use stats::Summary;
 
-use super::measure::number;
-use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, sign};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number, sign};
 use crate::scene::{Group, MOST, Scene};
 
 /// About how many points a line has.
@@ -36,7 +33,7 @@ const CURVES: [Curve; 2] = [
     },
 ];
 
-pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let (mut throttled, mut left_out) = (false, 0);
@@ -56,26 +53,26 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Pl
                 } else {
                     format!(", {}", scene.runs[*run].name)
                 };
-                panels.push(panel(scene, &format!("{}{run_name}", curve.title), curve, &spans, begin)?);
+                panels.push(panel(scene, &format!("{}{run_name}", curve.title), curve, &spans, begin));
             }
         }
         throttled |= spans.iter().any(|span| is_throttled(span.gpu));
         rows.extend(spans.iter().map(|span| row(scene, *run, span)));
     }
     if panels.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut keys = Legend::of_series(scene, group).0;
     for (key, (_, engine)) in keys.iter_mut().zip(group.series()) {
         key.sign = sign(Some(&format!("l {}", scene.colour(engine))), "none", 0);
     }
     if throttled {
-        keys.push(LegendEntry::new(
+        keys.push(LegendEntry::plain(
             &sign(None, "throttle", 2),
             "a cell in which the GPU throttled, other than by its power limit",
         ));
     }
-    Ok(Some(Plot {
+    Some(Plot {
         id: "gpu".into(),
         title: "GPU power and clock".into(),
         caption: format!(
@@ -101,20 +98,15 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Pl
             .to_vec(),
             rows,
         },
-    }))
+        reference: None,
+    })
 }
 
 fn is_throttled(gpu: &GpuSeries) -> bool {
     gpu.throttled_samples.iter().any(|(reason, count)| !reason.is_usual() && *count > 0)
 }
 
-fn panel(
-    scene: &Scene<'_>,
-    title: &str,
-    curve: &Curve,
-    spans: &[CellSpan<'_>],
-    end: f64,
-) -> Result<Panel, Error> {
+fn panel(scene: &Scene<'_>, title: &str, curve: &Curve, spans: &[CellSpan<'_>], end: f64) -> Panel {
     let all: Vec<f64> = spans.iter().flat_map(|span| (curve.of)(span.gpu)).collect();
     let top = all.iter().copied().fold(0.0, f64::max);
     let summary = Summary::from_series(&all);
@@ -135,12 +127,12 @@ fn panel(
         below: "seconds of measurement",
         x: Axis::linear(0.0, end),
         y: Axis::linear(0.0, top),
-        size: (540, 220),
+        size: (540, 145),
         has_columns: false,
         has_rows: true,
     };
     let bin = end / POINTS;
-    frame.draw(|area, pen| {
+    frame.draw(|area| {
         for span in spans {
             let points = binned(&span.gpu.sample_seconds, &(curve.of)(span.gpu), bin);
             let points: Vec<(f64, f64)> = points.into_iter().map(|(x, y)| (x + span.begin, y)).collect();
@@ -148,21 +140,14 @@ fn panel(
                 continue;
             }
             let CellKey { engine, batch_size, prompt_length, .. } = &span.record.key;
-            pen.mark(
-                &format!("l {}", scene.colour(engine)),
-                &format!("{engine} {batch_size}×{prompt_length}"),
-            );
-            area.draw(&PathElement::new(points, BLACK))?;
+            let class = format!("l {}", scene.colour(engine));
+            let title = format!("{engine} {batch_size}×{prompt_length}");
+            let label = MarkLabel { class: &class, title: &title, cell: None };
+            area.series(scene.slot(engine), |area| area.line_mark(&label, &points));
             if is_throttled(span.gpu) {
-                pen.class("throttle");
-                area.draw(&TriangleMarker::new(
-                    (span.begin + span.gpu.seconds / 2.0, 0.0),
-                    50,
-                    BLACK.filled(),
-                ))?;
+                area.shape("throttle", 2, (span.begin + span.gpu.seconds / 2.0, 0.0));
             }
         }
-        Ok(())
     })
 }
 

@@ -1,21 +1,18 @@
 //! Heat maps of all cells of an engine: batch size × prompt length, darker for larger figures, hatched where there is none.
 
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use results::{Row, counted};
 
-use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
-use crate::Error;
+use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT};
 use crate::plot::palette::HEATS;
 use crate::plot::{
-    Area, Axis, DataTable, DrawingResult, Frame, Legend, LegendEntry, Panel, Pen, Plot, SMALL, text,
+    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, SMALL, text,
 };
-use crate::scene::{Group, Scene};
+use crate::scene::{Group, ListedRow, Scene};
 
 /// The width of a panel in pixels.
 const WIDTH: u32 = 350;
 
-pub(super) fn heat_plots(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
+pub(super) fn heat_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
     [&TOKEN_LATENCY, &TOKEN_THROUGHPUT].into_iter().map(|measure| plot(scene, group, measure)).collect()
 }
 
@@ -31,16 +28,31 @@ impl ColourScale {
     }
 }
 
-fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot, Error> {
+/// What is the same in all panels of a map.
+struct HeatMap<'a> {
+    scene: &'a Scene<'a>,
+    measure: &'a Measure,
+    unit: ChosenUnit,
+    colours: ColourScale,
+    batches: Vec<u32>,
+    prompts: Vec<u32>,
+}
+
+fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Plot {
     let values: Vec<f64> =
-        group.drawn().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
+        group.measured().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = values.iter().copied().fold(0.0, f64::max);
-    let scale = ColourScale(least, largest);
-    let mut panels = Vec::new();
-    for (run, engine) in group.series() {
-        panels.push(panel(scene, group, measure, &scale, run, engine)?);
-    }
+    let unit = measure.quantity.unit(values.iter().copied());
+    let map = HeatMap {
+        scene,
+        measure,
+        unit,
+        colours: ColourScale(least, largest),
+        batches: group.sizes(|row| row.key.batch_size),
+        prompts: group.sizes(|row| row.key.prompt_length),
+    };
+    let panels = group.series().into_iter().map(|(run, engine)| map.panel(group, run, engine)).collect();
     let mut legend = Vec::new();
     if !values.is_empty() {
         let steps = (0..HEATS).map(|step| {
@@ -49,126 +61,101 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Result<Plot,
         legend.push(LegendEntry {
             sign: steps.collect(),
             width: 96.0,
-            words: format!("{} to {} {}, logarithmic", number(least), number(largest), measure.short),
+            words: format!("{} to {}, logarithmic", unit.number(least), unit.text(largest)),
+            engine: None,
         });
     }
-    if group.listed().any(|(_, row)| row.figures.is_none()) {
-        legend.push(LegendEntry::new(
+    if group.listed().any(|cell| cell.row.figures.is_none()) {
+        legend.push(LegendEntry::plain(
             "<rect class=\"oom\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
             "no figures: OOM (out of memory), or how the cell ended",
         ));
     }
-    Ok(Plot {
+    Plot {
         id: format!("{}-map", measure.id),
         title: format!("{} of every cell", measure.title),
         caption: format!("One cell per batch size × prompt length. {}", measure.note),
         legend: Legend(legend),
         panels,
-        table: table(scene, group, measure),
-    })
+        table: table(scene, group, measure, unit),
+        reference: None,
+    }
 }
 
-fn panel(
-    scene: &Scene<'_>,
-    group: &Group<'_>,
-    measure: &Measure,
-    scale: &ColourScale,
-    run: usize,
-    engine: &str,
-) -> Result<Panel, Error> {
-    let batches = group.sizes(|row| row.key.batch_size);
-    let prompts = group.sizes(|row| row.key.prompt_length);
-    let is_of_series = |(of_run, row): &(usize, &Row)| *of_run == run && row.key.engine == engine;
-    let rows: Vec<&Row> = group.listed().filter(is_of_series).map(|(_, row)| row).collect();
-    let without = rows.iter().filter(|row| row.figures.is_none()).count();
-    let frame = Frame {
-        title: scene.series(engine, run),
-        description: format!(
-            "{} of {}: {}, {without} of them without figures",
-            measure.title,
-            scene.series(engine, run),
-            counted(rows.len(), "cell")
-        ),
-        unit: &format!("{}; batch size on the vertical axis", measure.short),
-        below: "prompt length",
-        x: categories(&prompts),
-        y: categories(&batches),
-        size: (WIDTH, 80 + 28 * batches.len().clamp(2, 12) as u32),
-        has_columns: false,
-        has_rows: false,
-    };
-    frame.draw(|area, pen| {
-        for row in &rows {
-            let place = |sizes: &[u32], size: u32| sizes.iter().position(|other| *other == size).unwrap_or(0);
-            let at = (place(&prompts, row.key.prompt_length), place(&batches, row.key.batch_size));
-            draw_cell(area, pen, measure, scale, row, at, (prompts.len(), batches.len()))?;
-        }
-        Ok(())
-    })
-}
+impl HeatMap<'_> {
+    fn panel(&self, group: &Group<'_>, run: usize, engine: &str) -> Panel {
+        let Self { scene, measure, unit, batches, prompts, .. } = self;
+        let is_of_series = |cell: &ListedRow<'_>| cell.run == run && cell.row.key.engine == engine;
+        let cells: Vec<ListedRow<'_>> = group.listed().filter(is_of_series).collect();
+        let without = cells.iter().filter(|cell| cell.row.figures.is_none()).count();
+        let names = |sizes: &[u32]| Axis::categories(sizes.iter().map(u32::to_string));
+        let frame = Frame {
+            title: scene.series(engine, run),
+            description: format!(
+                "{} of {}: {}, {without} of them without figures",
+                measure.title,
+                scene.series(engine, run),
+                counted(cells.len(), "cell")
+            ),
+            unit: &format!("{} {}; batch size on the vertical axis", unit.name, measure.of),
+            below: "prompt length",
+            x: names(prompts),
+            y: names(batches),
+            size: (WIDTH, self.height()),
+            has_columns: false,
+            has_rows: false,
+        };
+        let slot = scene.slot(engine);
+        frame.draw(|area| area.series(slot, |area| cells.iter().for_each(|cell| self.draw_cell(area, cell))))
+    }
 
-fn draw_cell(
-    area: &Area,
-    pen: &Pen,
-    measure: &Measure,
-    scale: &ColourScale,
-    row: &Row,
-    (column, line): (usize, usize),
-    (columns, lines): (usize, usize),
-) -> DrawingResult {
-    let (x, y) = (column as f64, line as f64);
-    let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
-    let (class, words, ink) = match value {
-        Some(value) => {
-            let step = scale.step(value);
-            (format!("cell h{step}"), number(value), if step < 5 { "on0" } else { "on1" })
+    fn height(&self) -> u32 {
+        let rows = self.batches.len().max(2) as u32;
+        rows * if rows <= 12 { 28 } else { 15 }
+    }
+
+    fn draw_cell(&self, area: &mut PlotArea, cell: &ListedRow<'_>) {
+        let Self { measure, unit, colours, batches, prompts, .. } = self;
+        let ListedRow { index, row, .. } = *cell;
+        let place =
+            |sizes: &[u32], size: u32| sizes.iter().position(|other| *other == size).unwrap_or(0) as f64;
+        let (x, y) = (place(prompts, row.key.prompt_length), place(batches, row.key.batch_size));
+        let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
+        let (class, words, ink) = match value {
+            Some(value) => {
+                let step = colours.step(value);
+                (format!("cell h{step}"), unit.number(value), if step < 5 { "on0" } else { "on1" })
+            }
+            None => ("oom".to_owned(), ended(row).to_owned(), "on0"),
+        };
+        let (batch, prompt) = (row.key.batch_size, row.key.prompt_length);
+        let name = value.map_or("", |_| unit.name);
+        let title = format!("{} {batch}×{prompt}: {words} {name}", row.key.engine);
+        let label = MarkLabel { class: &class, title: title.trim(), cell: Some(index) };
+        area.rect_mark(&label, (x, y + 1.0), (x + 1.0, y));
+        let room = f64::from(WIDTH - 60) / prompts.len() as f64;
+        let is_high = f64::from(self.height()) / batches.len() as f64 >= SMALL + 2.0;
+        if text::width(&words, SMALL) + 4.0 <= room && is_high {
+            area.label(&format!("s {ink}"), &words, (x + 0.5, y + 0.5), value.is_none());
         }
-        None => ("oom".to_owned(), ended(row).to_owned(), "on0"),
-    };
-    let unit = if value.is_some() { measure.short } else { "" };
-    pen.mark(
-        &class,
-        format!("{} {}×{}: {words} {unit}", row.key.engine, row.key.batch_size, row.key.prompt_length).trim(),
-    );
-    area.draw(&Rectangle::new([(x, y + 1.0), (x + 1.0, y)], BLACK.filled()))?;
-    let room = f64::from(WIDTH - 60) / columns as f64;
-    let is_high = 28.0 * lines.clamp(2, 12) as f64 / lines as f64 >= SMALL + 2.0;
-    let wide = text::width(&words, SMALL);
-    if wide + 4.0 > room || !is_high {
-        return Ok(());
     }
-    let centre = (x + 0.5, y + 0.5);
-    if value.is_none() {
-        pen.class("plate");
-        let half = (wide * 5.0) as i32 + 10;
-        area.draw(&(EmptyElement::at(centre) + Rectangle::new([(-half, -65), (half, 65)], BLACK.filled())))?;
-    }
-    pen.class(&format!("s {ink}"));
-    let style =
-        TextStyle::from(("sans-serif", SMALL * 10.0).into_font()).pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw(&Text::new(words, centre, style))
 }
 
 fn ended(row: &Row) -> &'static str {
     row.failure().map_or("parts", |failure| failure.kind.table_word())
 }
 
-fn categories(sizes: &[u32]) -> Axis {
-    let ticks = sizes.iter().enumerate().map(|(index, size)| (index as f64 + 0.5, size.to_string()));
-    Axis::with_ticks(0.0, sizes.len().max(1) as f64, false, ticks.collect())
-}
-
-fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> DataTable {
+fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, unit: ChosenUnit) -> DataTable {
     let prompts = group.sizes(|row| row.key.prompt_length);
     let mut columns = vec!["Engine".to_owned(), "Batch Size".to_owned()];
-    columns.extend(prompts.iter().map(|prompt| format!("Prompt {prompt} ({})", measure.short)));
+    columns.extend(prompts.iter().map(|prompt| format!("Prompt {prompt} ({})", unit.name)));
     let mut rows = Vec::new();
     for (run, engine) in group.series() {
         for batch in group.sizes(|row| row.key.batch_size) {
-            let is_in_batch = |(of_run, row): &(usize, &Row)| {
-                *of_run == run && row.key.engine == engine && row.key.batch_size == batch
+            let is_in_batch = |cell: &ListedRow<'_>| {
+                cell.run == run && cell.row.key.engine == engine && cell.row.key.batch_size == batch
             };
-            let batch_rows: Vec<&Row> = group.listed().filter(is_in_batch).map(|(_, row)| row).collect();
+            let batch_rows: Vec<&Row> = group.listed().filter(is_in_batch).map(|cell| cell.row).collect();
             if batch_rows.is_empty() {
                 continue;
             }
@@ -176,7 +163,7 @@ fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> DataTable {
                 None => String::new(),
                 Some(row) => {
                     let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
-                    value.map_or_else(|| ended(row).to_owned(), number)
+                    value.map_or_else(|| ended(row).to_owned(), |value| unit.number(value))
                 }
             };
             let mut line = vec![scene.series(engine, run), batch.to_string()];

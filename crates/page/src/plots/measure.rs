@@ -1,8 +1,8 @@
-//! The figures of a cell that plots show, with their units.
+//! The figures of a cell that plots show.
 
-use results::{Figures, Row, format_short};
+use results::{Figures, Row};
 
-use crate::plot::grouped;
+use crate::plot::Quantity;
 
 /// The least of a series, and its 95th percentile.
 type Spread = fn(&Figures) -> (f64, f64);
@@ -12,40 +12,64 @@ pub(crate) struct Measure {
     /// Its name in links and file names.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// The figure and its unit, for an axis.
-    pub(crate) unit: &'static str,
-    /// The unit alone.
-    pub(crate) short: &'static str,
-    /// The value in that unit.
+    /// What one figure is of, after its unit on an axis.
+    pub(crate) of: &'static str,
+    pub(crate) quantity: Quantity,
+    /// The value in seconds, bytes, …
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
     /// The least of the series, and its 95th percentile.
     pub(crate) spread: Option<Spread>,
+    /// Whether the device's memory limits it: then the limit is drawn, and the cells that ran into it.
+    pub(crate) is_memory: bool,
     /// How the figure is computed, and which way is better.
     pub(crate) note: &'static str,
 }
 
-/// Milliseconds in a second.
-pub(crate) const MILLISECONDS: f64 = 1e3;
+/// Mean of the timed prefills.
+pub(crate) const PROMPT_LATENCY: Measure = Measure {
+    id: "prompt-latency",
+    title: "Prompt latency (time to first token)",
+    of: "per prefill",
+    quantity: Quantity::Time,
+    value: |_, figures| Some(figures.prompt.mean),
+    spread: Some(|figures| (figures.prompt.least, figures.prompt.p95)),
+    is_memory: false,
+    note: "The mean of all timed prefills. Lower is better.",
+};
 
 /// Mean of all decode forwards.
 pub(crate) const TOKEN_LATENCY: Measure = Measure {
     id: "token-latency",
     title: "Token latency",
-    unit: "ms per decode forward, mean of all tokens",
-    short: "ms",
-    value: |_, figures| Some(figures.token.mean * MILLISECONDS),
-    spread: Some(|figures| (figures.token.least * MILLISECONDS, figures.token.p95 * MILLISECONDS)),
+    of: "per decode forward",
+    quantity: Quantity::Time,
+    value: |_, figures| Some(figures.token.mean),
+    spread: Some(|figures| (figures.token.least, figures.token.p95)),
+    is_memory: false,
     note: "The mean of all generated tokens. Lower is better.",
+};
+
+/// Mean of the generations' wall clocks.
+pub(crate) const WALL_CLOCK: Measure = Measure {
+    id: "wall-clock",
+    title: "Wall-clock latency",
+    of: "per generation",
+    quantity: Quantity::Time,
+    value: |_, figures| Some(figures.wall.mean),
+    spread: Some(|figures| (figures.wall.least, figures.wall.p95)),
+    is_memory: false,
+    note: "The mean of whole generations: prefill, all decode forwards, and choosing the tokens. Lower is better.",
 };
 
 /// Batch size over the mean of all decode forwards.
 pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
     title: "Throughput of decode forwards",
-    unit: "generated tokens per second",
-    short: "tokens/s",
+    of: "generated",
+    quantity: Quantity::TokenRate,
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
     spread: None,
+    is_memory: false,
     note: "Batch size over the mean latency of a decode forward. Higher is better.",
 };
 
@@ -53,27 +77,60 @@ pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
 pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
     id: "prompt-throughput",
     title: "Prompt throughput",
-    unit: "prompt tokens per second",
-    short: "tokens/s",
+    of: "of the prompt",
+    quantity: Quantity::TokenRate,
     value: |row, figures| {
         Some(f64::from(row.key.batch_size) * f64::from(row.key.prompt_length) / figures.prompt.mean)
     },
     spread: None,
+    is_memory: false,
     note: "Batch size × prompt length over the mean latency of a prefill. Higher is better.",
 };
 
+/// The most memory that a replicate held.
+pub(crate) const PEAK_MEMORY: Measure = Measure {
+    id: "peak-memory",
+    title: "Peak memory",
+    of: "per device, the most of any replicate",
+    quantity: Quantity::Memory,
+    value: |row, _| row.peak_bytes().map(|bytes| bytes as f64),
+    spread: None,
+    is_memory: true,
+    note: "The most memory that the worker held during the cell, weights and KV cache included.",
+};
+
+/// Energy of a token of the prompt.
+pub(crate) const PREFILL_ENERGY: Measure = Measure {
+    id: "prefill-energy",
+    title: "Energy per prompt token (prefill)",
+    of: "per prompt token",
+    quantity: Quantity::Energy,
+    value: |row, _| row.efficiency.joules_per_prompt_token,
+    spread: None,
+    is_memory: false,
+    note: "Mean GPU power during prefill, times the mean latency of a prefill, over batch size × prompt length. Lower is better.",
+};
+
 /// Energy of a generated token.
-pub(crate) const ENERGY: Measure = Measure {
+pub(crate) const DECODE_ENERGY: Measure = Measure {
     id: "energy",
-    title: "Energy per generated token",
-    unit: "J per generated token",
-    short: "J",
+    title: "Energy per generated token (decode)",
+    of: "per generated token",
+    quantity: Quantity::Energy,
     value: |row, _| row.efficiency.joules_per_token,
     spread: None,
+    is_memory: false,
     note: "Mean GPU power during decode, times the mean latency of a decode forward, over the batch size. Lower is better.",
 };
 
-/// Formats a number with four digits.
-pub(crate) fn number(value: f64) -> String {
-    grouped(&format_short(value))
-}
+/// Energy of a generated token, its share of the prefill included.
+pub(crate) const TOTAL_ENERGY: Measure = Measure {
+    id: "total-energy",
+    title: "Energy per generated token (total)",
+    of: "per generated token, prefill included",
+    quantity: Quantity::Energy,
+    value: |row, _| row.efficiency.total_joules_per_token,
+    spread: None,
+    is_memory: false,
+    note: "Energy of the prefill and of all decode forwards, over the generated tokens. Lower is better.",
+};

@@ -1,33 +1,40 @@
 //! What is plotted of runs.
 
+mod distribution;
 mod gpu;
 mod heat;
+mod interactivity;
 mod measure;
+mod overview;
 mod ratio;
 mod roofline;
 mod sizes;
+mod speedup;
 mod tokens;
 
-use crate::Error;
 use crate::plot::Plot;
 use crate::scene::{Comparison, Group, Scene};
 
-pub(crate) use measure::{MILLISECONDS, number};
+pub(crate) use overview::{overview_of_comparison, overview_plot};
 
 /// The most panels of a plot.
 const PANELS: usize = 6;
 
 /// Every plot of a group of tables.
-pub(crate) fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
-    let mut plots = sizes::size_plots(scene, group)?;
-    plots.extend(heat::heat_plots(scene, group)?);
-    plots.extend(roofline::roofline_plot(scene, group)?);
-    plots.extend(tokens::token_plot(scene, group)?);
-    plots.extend(gpu::gpu_plot(scene, group)?);
-    Ok(plots)
+pub(crate) fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    let mut plots = sizes::time_plots(scene, group);
+    plots.extend(interactivity::interactivity_plot(scene, group));
+    plots.extend(speedup::speedup_plots(scene, group));
+    plots.extend(distribution::distribution_plot(scene, group));
+    plots.extend(sizes::resource_plots(scene, group));
+    plots.extend(heat::heat_plots(scene, group));
+    plots.extend(roofline::roofline_plot(scene, group));
+    plots.extend(tokens::token_plot(scene, group));
+    plots.extend(gpu::gpu_plot(scene, group));
+    plots
 }
 
-/// Every plot of a page, with names that are each its own.
+/// Gives the plots of a page names that are each its own.
 pub(crate) fn named(mut plots: Vec<Plot>, prefix: Option<&str>) -> Vec<Plot> {
     if let Some(prefix) = prefix {
         for plot in &mut plots {
@@ -38,6 +45,6 @@ pub(crate) fn named(mut plots: Vec<Plot>, prefix: Option<&str>) -> Vec<Plot> {
 }
 
 /// The ratio plots of a comparison; none where there is none.
-pub(crate) fn of_comparisons(comparison: &Comparison) -> Result<Vec<Plot>, Error> {
-    comparison.result.as_ref().map_or(Ok(Vec::new()), ratio::ratio_plots)
+pub(crate) fn of_comparison(comparison: &Comparison) -> Vec<Plot> {
+    comparison.result.as_ref().map_or_else(|_| Vec::new(), ratio::ratio_plots)
 }

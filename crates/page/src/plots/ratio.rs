@@ -2,12 +2,10 @@
 
 use compare::{ComparedFigure, Report, Section};
 use indexmap::IndexSet;
-use plotters::prelude::*;
 use results::{Metric, format_short};
 use stats::Verdict;
 
-use crate::Error;
-use crate::plot::{Area, Axis, DataTable, DrawingResult, Frame, Legend, LegendEntry, Panel, Pen, Plot, sign};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, sign};
 
 /// The most lines of a panel.
 const LINES: usize = 24;
@@ -22,26 +20,77 @@ const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
 ];
 
 /// A plot for each metric of each table that both runs have.
-pub(crate) fn ratio_plots(report: &Report) -> Result<Vec<Plot>, Error> {
+pub(crate) fn ratio_plots(report: &Report) -> Vec<Plot> {
     let mut plots = Vec::new();
     for (index, table) in report.tables.iter().enumerate() {
         for section in table.sections.iter().filter(|section| section.metric != Metric::First128) {
-            plots.push(plot(report, index, section)?);
+            plots.push(plot(report, index, section));
         }
     }
-    Ok(plots)
+    plots
 }
 
-fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
-    let (_, class, slot, words) =
-        VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[4]);
-    (class, slot, words)
+/// The mean of each engine in every metric, a panel each table; the cells of engines that have one alone.
+pub(super) fn overview(report: &Report) -> Option<Plot> {
+    let mut panels = Vec::new();
+    let mut rows = Vec::new();
+    let mut verdicts = Vec::new();
+    for table in &report.tables {
+        let lines: Vec<(String, &ComparedFigure)> = table
+            .sections
+            .iter()
+            .filter(|section| section.metric != Metric::First128)
+            .flat_map(|section| {
+                let alone =
+                    |line: &&ComparedFigure| section.means.iter().all(|mean| mean.engine != line.engine);
+                let lines = section.means.iter().chain(section.cells.iter().filter(alone));
+                lines.map(|line| {
+                    (format!("{} {}", results::one_line(&line.engine), section.metric.name()), line)
+                })
+            })
+            .take(LINES)
+            .collect();
+        let threshold = table.sections.iter().map(|section| section.threshold).fold(0.0, f64::max);
+        if lines.is_empty() {
+            continue;
+        }
+        let reach = reach(lines.iter().map(|(_, line)| *line), threshold);
+        rows.extend(lines.iter().map(|(name, line)| {
+            vec![name.clone(), format_short(line.ratio), interval(line), verdict_word(line.verdict)]
+        }));
+        verdicts.extend(lines.iter().map(|(_, line)| line.verdict));
+        panels.push(ratio_panel(
+            results::one_line(&table.candidate),
+            "mean of each engine",
+            &lines,
+            threshold,
+            reach,
+            540,
+        ));
+    }
+    if panels.is_empty() {
+        return None;
+    }
+    Some(Plot {
+        id: "overview".into(),
+        title: format!("{} over {}", results::one_line(&report.candidate), results::one_line(&report.baseline)),
+        caption: "Geometric means over the cells. Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is \
+                  known."
+            .into(),
+        legend: Legend(verdict_legend(&verdicts)),
+        panels,
+        table: DataTable {
+            columns: ["Engine and metric", "Ratio", "95 % interval", "Verdict"].map(str::to_owned).to_vec(),
+            rows,
+        },
+        reference: None,
+    })
 }
 
-fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error> {
-    let engines: IndexSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
-    let all = || section.cells.iter().chain(&section.means);
-    let reach = |line: &ComparedFigure| {
+/// How far the axis reaches either way, as a logarithm. An interval of three replicates can be without end: what is beyond five times as
+/// much stands at the edge.
+fn reach<'l>(lines: impl Iterator<Item = &'l ComparedFigure>, threshold: f64) -> f64 {
+    let of_line = |line: &ComparedFigure| {
         let interval = line.interval.map_or([line.ratio; 2], |interval| [interval.low, interval.high]);
         interval
             .into_iter()
@@ -50,24 +99,47 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
             .filter(|log| log.is_finite())
             .fold(0.0, f64::max)
     };
-    // An interval of three replicates can be without end: what is beyond five times as much stands at the edge.
-    let reach = all().map(reach).fold((1.0 + section.threshold).ln() * 1.5, f64::max).min(5.0_f64.ln());
-    let panels: Vec<Panel> =
-        engines.iter().map(|engine| panel(engine, section, reach)).collect::<Result<_, _>>()?;
-    let mut legend: Vec<LegendEntry> = VERDICTS
-        .iter()
-        .filter(|(verdict, ..)| all().any(|line| line.verdict == *verdict))
-        .map(|(_, class, slot, words)| {
-            let line = format!("<path class=\"ci {class}\" d=\"M1 7L21 7\"/>");
-            LegendEntry::new(&format!("{line}{}", sign(None, class, *slot)), words)
-        })
-        .collect();
+    lines.map(of_line).fold((1.0 + threshold).ln() * 1.5, f64::max).min(5.0_f64.ln())
+}
+
+fn verdict_legend(verdicts: &[Verdict]) -> Vec<LegendEntry> {
+    let entry = |(_, class, slot, words): &(Verdict, &str, usize, &str)| {
+        let line = format!("<path class=\"ci {class}\" d=\"M1 7L21 7\"/>");
+        LegendEntry::plain(&format!("{line}{}", sign(None, class, *slot)), words)
+    };
+    VERDICTS.iter().filter(|(verdict, ..)| verdicts.contains(verdict)).map(entry).collect()
+}
+
+fn verdict_word(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Provisional => "provisional".to_owned(),
+        verdict => look(verdict).0.to_owned(),
+    }
+}
+
+fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
+    let (_, class, slot, words) =
+        VERDICTS.into_iter().find(|(one, ..)| *one == verdict).unwrap_or(VERDICTS[4]);
+    (class, slot, words)
+}
+
+fn plot(report: &Report, index: usize, section: &Section) -> Plot {
+    let engines: IndexSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
+    let all = || section.cells.iter().chain(&section.means);
+    let reach = reach(all(), section.threshold);
+    let panel = |engine: &&str| {
+        let lines: Vec<(String, &ComparedFigure)> =
+            lines(engine, section).into_iter().map(|line| (name(line), line)).collect();
+        ratio_panel(results::one_line(engine), "batch × prompt", &lines, section.threshold, reach, 350)
+    };
+    let panels: Vec<Panel> = engines.iter().map(panel).collect();
+    let mut legend = verdict_legend(&all().map(|line| line.verdict).collect::<Vec<_>>());
     let percent = section.threshold * 100.0;
-    legend.push(LegendEntry::new(
+    legend.push(LegendEntry::plain(
         "<rect class=\"zone\" x=\"1\" y=\"1\" width=\"20\" height=\"12\"/>",
         &format!("changes smaller than {percent:.1} % are ignored"),
     ));
-    Ok(Plot {
+    Plot {
         id: format!("ratio-{}-{}", index + 1, section.metric),
         title: format!(
             "{}: {} over {}",
@@ -82,7 +154,8 @@ fn plot(report: &Report, index: usize, section: &Section) -> Result<Plot, Error>
         legend: Legend(legend),
         panels,
         table: table(section),
-    })
+        reference: None,
+    }
 }
 
 /// An engine's mean, then its most changed cells in the order of the table.
@@ -106,53 +179,54 @@ fn interval(line: &ComparedFigure) -> String {
     })
 }
 
-fn panel(engine: &str, section: &Section, reach: f64) -> Result<Panel, Error> {
-    let lines = lines(engine, section);
+fn ratio_panel(
+    title: String,
+    unit: &str,
+    lines: &[(String, &ComparedFigure)],
+    threshold: f64,
+    reach: f64,
+    width: u32,
+) -> Panel {
     let count = lines.len();
     let place = |index: usize| (count - index) as f64 - 0.5;
-    let ticks = lines.iter().enumerate().map(|(index, line)| (place(index), name(line))).collect();
+    let ticks: Vec<(f64, String)> =
+        lines.iter().enumerate().map(|(index, (name, _))| (place(index), name.clone())).collect();
     let edge = (reach * 1.08).exp();
     let description: Vec<String> = lines
         .iter()
         .take(3)
-        .map(|line| format!("{} {} ({})", name(line), format_short(line.ratio), look(line.verdict).2))
+        .map(|(name, line)| format!("{name} {} ({})", format_short(line.ratio), look(line.verdict).2))
         .collect();
     let frame = Frame {
-        title: results::one_line(engine),
-        description: format!("Ratios of {}: {}", results::one_line(engine), description.join(", ")),
-        unit: "batch × prompt",
+        description: format!("Ratios of {title}: {}", description.join(", ")),
+        title,
+        unit,
         below: "candidate / baseline, logarithmic",
         x: ratio_axis(edge),
         y: Axis::with_ticks(0.0, count.max(1) as f64, false, ticks),
-        size: (350, 82 + 17 * count as u32),
+        size: (width, 6 + 17 * count as u32),
         has_columns: true,
         has_rows: false,
     };
-    frame.draw(|area, pen| {
-        let zone = 1.0 + section.threshold;
-        pen.class("zone");
-        area.draw(&Rectangle::new([(1.0 / zone, count as f64), (zone, 0.0)], BLACK.filled()))?;
-        pen.class("one");
-        area.draw(&PathElement::new([(1.0, 0.0), (1.0, count as f64)], BLACK))?;
-        lines.iter().enumerate().try_for_each(|(index, line)| draw(area, pen, line, place(index)))
+    frame.draw(|area| {
+        let zone = 1.0 + threshold;
+        area.rect("zone", (1.0 / zone, count as f64), (zone, 0.0));
+        area.line("one", &[(1.0, 0.0), (1.0, count as f64)]);
+        lines.iter().enumerate().for_each(|(index, (name, line))| draw(area, name, line, place(index)));
     })
 }
 
-fn draw(area: &Area, pen: &Pen, line: &ComparedFigure, y: f64) -> DrawingResult {
+fn draw(area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
     let (class, slot, words) = look(line.verdict);
     if let Some(interval) = line.interval {
-        pen.class(&format!("ci {class}"));
-        area.draw(&PathElement::new([(interval.low, y), (interval.high, y)], BLACK))?;
+        area.line(&format!("ci {class}"), &[(interval.low, y), (interval.high, y)]);
     }
-    pen.mark(
-        class,
-        &format!("{} {}: {} {} {words}", line.engine, name(line), format_short(line.ratio), interval(line)),
-    );
-    crate::plot::mark(area, slot, (line.ratio, y))
+    let title = format!("{} {name}: {} {} {words}", line.engine, format_short(line.ratio), interval(line));
+    area.shape_mark(&MarkLabel { class, title: &title, cell: None }, slot, (line.ratio, y));
 }
 
 /// Around 1, as far in either direction.
-fn ratio_axis(edge: f64) -> Axis {
+pub(super) fn ratio_axis(edge: f64) -> Axis {
     let steps = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0];
     let step = steps.into_iter().find(|step| edge - 1.0 <= step * 3.2).unwrap_or(3.0);
     let above = (0..=3).map(|count| 1.0 + step * f64::from(count)).filter(|ratio| *ratio <= edge);
@@ -160,7 +234,7 @@ fn ratio_axis(edge: f64) -> Axis {
     ratios.sort_by(f64::total_cmp);
     ratios.dedup();
     let digits = if step < 0.01 { 3 } else { 2 };
-    let ticks = ratios.into_iter().map(|ratio| (ratio, format!("{ratio:.digits$}"))).collect();
+    let ticks = ratios.into_iter().map(|ratio| (ratio, format!("{ratio:.digits$}")));
     Axis::with_ticks(1.0 / edge, edge, true, ticks)
 }
 
@@ -174,10 +248,7 @@ fn table(section: &Section) -> DataTable {
             metric.format(line.candidate.value),
             format_short(line.ratio),
             interval(line),
-            match line.verdict {
-                Verdict::Provisional => "provisional".to_owned(),
-                verdict => look(verdict).0.to_owned(),
-            },
+            verdict_word(line.verdict),
         ]
     };
     DataTable {

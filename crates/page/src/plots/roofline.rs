@@ -1,10 +1,9 @@
 //! Every cell under what the device was measured to do at most (Williams, Waterman and Patterson, "Roofline", 2009).
 
-use plotters::prelude::*;
-
-use super::measure::number;
-use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, mark, sign};
+use crate::plot::{
+    Anchor, Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, Quantity,
+    in_unit, number, sign,
+};
 use crate::roofline_cost::{ForwardWork, RooflineScale};
 use crate::scene::{Group, MeasuredRow, Scene};
 
@@ -17,8 +16,9 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
+    /// Operations a second.
     fn speed(&self) -> f64 {
-        self.work.flops / self.seconds / 1e9
+        self.work.flops / self.seconds
     }
 
     fn name(&self) -> &'static str {
@@ -26,13 +26,14 @@ impl Forward<'_> {
     }
 }
 
-pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let mut words = Vec::new();
+    let mut has_sustained = false;
     for (run, table) in &group.tables {
         let Some(scale) = RooflineScale::new(scene.runs[*run], table) else { continue };
-        let cells = group.drawn().into_iter().filter(|cell| cell.run == *run);
+        let cells = group.measured().into_iter().filter(|cell| cell.run == *run);
         let forwards: Vec<Forward<'_>> = cells
             .flat_map(|cell| {
                 let decode = scale.decode(&cell, table.key.generation_length);
@@ -48,136 +49,150 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Opti
         }
         let title =
             if scene.runs.len() == 1 { "All cells".to_owned() } else { scene.runs[*run].name.clone() };
-        words.extend(peaks_in_words(&scale));
-        panels.push(panel(scene, title, &scale, &forwards)?);
-        rows.extend(forwards.iter().map(|forward| row(scene, forward)));
+        words.extend(scale.peaks_in_words());
+        has_sustained |= scale.sustained_flops().is_some();
+        panels.push(panel(scene, title, &scale, &forwards));
+        let unit = Quantity::FlopRate.unit(forwards.iter().map(Forward::speed));
+        rows.extend(forwards.iter().map(|forward| row(scene, forward, unit)));
     }
     if panels.is_empty() {
-        return Ok(None);
+        return None;
     }
     words.dedup();
     let mut legend: Vec<LegendEntry> = Vec::new();
     let mut engines: Vec<&str> = group.series().into_iter().map(|(_, engine)| engine).collect();
     engines.dedup();
     for engine in engines {
+        let slot = scene.slot(engine);
         for (class, what) in [("p full", "decode"), ("p", "prefill")] {
-            let sign = sign(None, &format!("{class} {}", scene.colour(engine)), scene.slot(engine));
-            legend.push(LegendEntry::new(&sign, &format!("{}, {what}", results::one_line(engine))));
+            let sign = sign(None, &format!("{class} {}", scene.colour(engine)), slot);
+            legend.push(LegendEntry::of_engine(
+                slot,
+                &sign,
+                &format!("{}, {what}", results::one_line(engine)),
+            ));
         }
     }
-    let line = "<path class=\"roof\" d=\"M1 12L10 3L21 3\"/>";
-    let unknown = "No peaks were measured, so there is no roofline.";
-    let why = if words.is_empty() { format!(" {unknown}") } else { String::new() };
-    legend.extend(words.iter().map(|peak| LegendEntry::new(line, &format!("measured peak: {peak}"))));
-    Ok(Some(Plot {
+    let roofs = match (words.is_empty(), has_sustained) {
+        (true, _) => "No peak was measured, so there is no roof.",
+        (false, true) => "The solid roof is the burst peak, the dashed one the sustained peak.",
+        (false, false) => "The roof is the burst peak; no sustained peak was measured.",
+    };
+    for peak in &words {
+        let dash = if peak.starts_with("sustained") { " d1" } else { "" };
+        let line = format!("<path class=\"roof{dash}\" d=\"M1 12L10 3L21 3\"/>");
+        legend.push(LegendEntry::plain(&line, &format!("measured {peak}")));
+    }
+    Some(Plot {
         id: "roofline".into(),
         title: "Roofline".into(),
         caption: format!(
             "Speed of each cell by its arithmetic intensity: operations per byte that it must move. Memory bandwidth limits cells under the \
-             slope, compute those under the flat part. A cell whose weights fit in a cache can lie above the slope.{why}"
+             slope, compute those under the flat part. A cell whose weights fit in a cache can lie above the slope. {roofs}"
         ),
         legend: Legend(legend),
         panels,
         table: DataTable {
-            columns: ["Engine", "Batch Size", "Prompt Length", "Forward", "FLOP/byte", "GFLOP/s", "GB/s"]
-                .map(str::to_owned)
-                .to_vec(),
+            columns: [
+                "Engine",
+                "Batch Size",
+                "Prompt Length",
+                "Forward",
+                "Arithmetic Intensity (FLOP/byte)",
+                "Speed",
+                "Bandwidth",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             rows,
         },
-    }))
+        reference: None,
+    })
 }
 
-fn peaks_in_words(scale: &RooflineScale<'_>) -> Vec<String> {
-    let Some(peaks) = scale.peaks else { return Vec::new() };
-    let by = |peak: &protocol::MeasuredPeak, unit: &str| {
-        format!("{} G{unit} ({})", number(peak.per_second * scale.devices / 1e9), results::one_line(&peak.by))
-    };
-    let read = peaks.read_bytes.as_ref().map(|read| by(read, "B/s"));
-    let flops = peaks.flops.get(&scale.precision).map(|flops| by(flops, "FLOP/s"));
-    read.into_iter().chain(flops).collect()
-}
-
-fn panel(
-    scene: &Scene<'_>,
-    title: String,
-    scale: &RooflineScale<'_>,
-    forwards: &[Forward<'_>],
-) -> Result<Panel, Error> {
-    let (bandwidth, most) =
-        (scale.bandwidth().map(|read| read / 1e9), scale.flops().map(|flops| flops / 1e9));
-    let ridge = most.zip(bandwidth).map(|(most, bandwidth)| most / bandwidth);
-    let x = forwards.iter().map(|forward| forward.work.intensity());
-    let (least, largest) = x
-        .chain(ridge)
-        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
+fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: &[Forward<'_>]) -> Panel {
+    let (bandwidth, burst, sustained) = (scale.bandwidth(), scale.flops(), scale.sustained_flops());
+    let ridge = burst.zip(bandwidth).map(|(most, bandwidth)| most / bandwidth);
+    let (least, largest) = ends(forwards.iter().map(|forward| forward.work.intensity()).chain(ridge));
     let x = Axis::log(least / 1.5, largest * 2.0);
     let lowest_roof = bandwidth.map(|bandwidth| bandwidth * x.low());
-    let speeds = forwards.iter().map(Forward::speed).chain(most).chain(lowest_roof);
-    let (slowest, fastest) = speeds
-        .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
-    let y = Axis::log(slowest, fastest);
-    let roof = |x: f64| {
-        let slope = bandwidth.map(|bandwidth| bandwidth * x);
-        slope
-            .into_iter()
-            .chain(most)
-            .fold(None, |least: Option<f64>, one| Some(least.map_or(one, |least| least.min(one))))
-    };
-    let corners: Vec<(f64, f64)> = [Some(x.low()), ridge, Some(x.high())]
-        .into_iter()
-        .flatten()
-        .filter_map(|x| Some((x, roof(x)?)))
-        .collect();
-    let decodes = forwards.iter().filter(|forward| forward.is_decode).count();
-    let peaks = peaks_in_words(scale);
+    let speeds = || forwards.iter().map(Forward::speed).chain(burst).chain(sustained).chain(lowest_roof);
+    let unit = Quantity::FlopRate.unit(speeds());
+    let (slowest, fastest) = ends(speeds().map(|speed| unit.scale(speed)));
+    let peaks = scale.peaks_in_words();
+    let (slowest_cell, fastest_cell) = ends(forwards.iter().map(Forward::speed));
     let frame = Frame {
         description: format!(
-            "Roofline of {}, decode and prefill: from {} to {} GFLOP/s; {}",
-            results::counted(decodes, "cell"),
-            number(forwards.iter().map(Forward::speed).fold(f64::INFINITY, f64::min)),
-            number(forwards.iter().map(Forward::speed).fold(0.0, f64::max)),
+            "Roofline of {}, decode and prefill: from {} to {}; {}",
+            results::counted(forwards.len() / 2, "cell"),
+            in_unit(Quantity::FlopRate, slowest_cell),
+            in_unit(Quantity::FlopRate, fastest_cell),
             if peaks.is_empty() { "no peaks were measured".into() } else { peaks.join(", ") }
         ),
         title,
-        unit: "GFLOP/s, logarithmic",
-        below: "FLOP/byte, logarithmic",
+        unit: &format!("{}, logarithmic", unit.name),
+        below: "arithmetic intensity in FLOP/byte, logarithmic",
+        y: Axis::log(slowest, fastest),
         x,
-        y,
-        size: (440, 320),
+        size: (540, 300),
         has_columns: true,
         has_rows: true,
     };
-    frame.draw(|area, pen| {
-        if corners.len() > 1 {
-            pen.class("roof");
-            area.draw(&PathElement::new(corners.clone(), BLACK))?;
+    frame.draw(|area| {
+        let [(left, _), (right, _)] = area.ends();
+        let roof = |most: Option<f64>| -> Vec<(f64, f64)> {
+            let ridge = most.zip(bandwidth).map(|(most, bandwidth)| most / bandwidth);
+            let at = |x: f64| {
+                let slope = bandwidth.map(|bandwidth| bandwidth * x);
+                slope.into_iter().chain(most).reduce(f64::min).map(|speed| (x, unit.scale(speed)))
+            };
+            [Some(left), ridge, Some(right)].into_iter().flatten().filter_map(at).collect()
+        };
+        // The sustained roof is drawn where it is not the burst roof: from where the slope reaches it.
+        if let Some(most) = sustained {
+            let from = bandwidth.map_or(left, |bandwidth| (most / bandwidth).clamp(left, right));
+            area.line("roof d1", &[(from, unit.scale(most)), (right, unit.scale(most))]);
         }
-        forwards.iter().try_for_each(|forward| {
+        let corners = roof(burst);
+        if corners.len() > 1 {
+            area.line("roof", &corners);
+            let (_, top) = corners[corners.len() - 1];
+            let words = if burst.is_some() { "burst peak" } else { "peak bandwidth" };
+            area.note("u", words, (right, top), (-2.0, -4.0), Anchor::End);
+        }
+        for forward in forwards {
             let engine = forward.cell.row.key.engine.as_str();
+            let slot = scene.slot(engine);
             let class = if forward.is_decode { "p full" } else { "p" };
+            let class = format!("{class} {}", scene.colour(engine));
             let words = format!(
-                "{} {}×{} {}: {} GFLOP/s at {} FLOP/byte",
+                "{} {}×{} {}: {} at {} FLOP/byte",
                 scene.series(engine, forward.cell.run),
                 forward.cell.row.key.batch_size,
                 forward.cell.row.key.prompt_length,
                 forward.name(),
-                number(forward.speed()),
+                in_unit(Quantity::FlopRate, forward.speed()),
                 number(forward.work.intensity())
             );
-            pen.mark(&format!("{class} {}", scene.colour(engine)), &words);
-            mark(area, scene.slot(engine), (forward.work.intensity(), forward.speed()))
-        })
+            let label = MarkLabel { class: &class, title: &words, cell: Some(forward.cell.index) };
+            let at = (forward.work.intensity(), unit.scale(forward.speed()));
+            area.series(slot, |area| area.shape_mark(&label, slot, at));
+        }
     })
 }
 
-fn row(scene: &Scene<'_>, forward: &Forward<'_>) -> Vec<String> {
+fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)))
+}
+
+fn row(scene: &Scene<'_>, forward: &Forward<'_>, unit: ChosenUnit) -> Vec<String> {
     vec![
         scene.series(&forward.cell.row.key.engine, forward.cell.run),
         forward.cell.row.key.batch_size.to_string(),
         forward.cell.row.key.prompt_length.to_string(),
         forward.name().to_owned(),
         number(forward.work.intensity()),
-        number(forward.speed()),
-        number(forward.work.bytes / forward.seconds / 1e9),
+        unit.text(forward.speed()),
+        in_unit(Quantity::ByteRate, forward.work.bytes / forward.seconds),
     ]
 }

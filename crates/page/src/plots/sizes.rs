@@ -1,13 +1,17 @@
 //! A figure against batch size and against prompt length: a panel for each of the other size, a line an engine.
 
-use plotters::prelude::*;
+use protocol::{Device, FailureKind};
 use results::Row;
 
 use super::PANELS;
-use super::measure::{ENERGY, Measure, PROMPT_THROUGHPUT, TOKEN_LATENCY, TOKEN_THROUGHPUT, number};
-use crate::Error;
-use crate::plot::{Area, Axis, DataTable, DrawingResult, Frame, Legend, Pen, Plot, mark};
-use crate::scene::{Group, MeasuredRow, Scene, thinned};
+use super::measure::{
+    DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_LATENCY, PROMPT_THROUGHPUT, TOKEN_LATENCY,
+    TOKEN_THROUGHPUT, TOTAL_ENERGY, WALL_CLOCK,
+};
+use crate::plot::{
+    Anchor, Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Plot, PlotArea,
+};
+use crate::scene::{Group, ListedRow, MeasuredRow, Scene, thinned};
 
 /// A size of a cell.
 struct Size {
@@ -19,86 +23,185 @@ struct Size {
 const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.key.batch_size };
 const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.key.prompt_length };
 
-pub(super) fn size_plots(scene: &Scene<'_>, group: &Group<'_>) -> Result<Vec<Plot>, Error> {
+/// Latencies and throughputs.
+pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    plots(
+        scene,
+        group,
+        &[&PROMPT_LATENCY, &TOKEN_LATENCY, &WALL_CLOCK, &TOKEN_THROUGHPUT, &PROMPT_THROUGHPUT],
+    )
+}
+
+/// Memory, and on a GPU energy.
+pub(super) fn resource_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    plots(scene, group, &[&PEAK_MEMORY, &PREFILL_ENERGY, &DECODE_ENERGY, &TOTAL_ENERGY])
+}
+
+fn plots(scene: &Scene<'_>, group: &Group<'_>, measures: &[&Measure]) -> Vec<Plot> {
     let mut plots = Vec::new();
-    for measure in [&TOKEN_LATENCY, &TOKEN_THROUGHPUT, &PROMPT_THROUGHPUT, &ENERGY] {
+    for measure in measures {
         for (x, other) in [(&BATCH, &PROMPT), (&PROMPT, &BATCH)] {
             let is_line = group.sizes(x.of).len() > 1;
             let is_alone = group.sizes(other.of).len() == 1 && x.id == BATCH.id;
             if is_line || is_alone {
-                plots.extend(plot(scene, group, measure, x, other)?);
+                plots.extend(plot(scene, group, measure, x, other));
             }
         }
     }
-    Ok(plots)
+    plots
+}
+
+/// A line of a panel: what one engine of one run reaches at each size.
+struct SizeSeries<'a> {
+    run: usize,
+    engine: &'a str,
+    points: Vec<Point>,
+    /// Cells without figures.
+    ended: Vec<ListedRow<'a>>,
 }
 
 /// A point of a line: where, what, and how far it spreads.
 struct Point {
+    cell: usize,
     x: f64,
     y: f64,
     spread: Option<(f64, f64)>,
     words: String,
 }
 
-fn plot(
-    scene: &Scene<'_>,
-    group: &Group<'_>,
-    measure: &Measure,
-    x: &Size,
-    other: &Size,
-) -> Result<Option<Plot>, Error> {
-    let cells = group.drawn();
+/// What is the same in all panels of a plot.
+struct SizePlot<'a> {
+    scene: &'a Scene<'a>,
+    measure: &'a Measure,
+    x: &'a Size,
+    other: &'a Size,
+    cells: Vec<MeasuredRow<'a>>,
+    ended: Vec<ListedRow<'a>>,
+    limit: Option<f64>,
+    unit: ChosenUnit,
+    y: Axis,
+}
+
+fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other: &Size) -> Option<Plot> {
+    let cells = group.measured();
     let value = |cell: &MeasuredRow<'_>| (measure.value)(cell.row, cell.figures);
     let spread = |cell: &MeasuredRow<'_>| measure.spread.map(|spread| spread(cell.figures));
-    let tops = cells.iter().filter_map(|cell| {
-        Some(spread(cell).map_or(value(cell)?, |(_, high)| high.max(value(cell).unwrap_or(high))))
-    });
-    let lows = cells.iter().filter_map(value);
-    if cells.iter().all(|cell| value(cell).is_none()) {
-        return Ok(None);
+    let values: Vec<f64> = cells.iter().filter_map(value).collect();
+    if values.is_empty() {
+        return None;
     }
-    let y = Axis::from_values(tops.chain(lows));
+    let is_out = |cell: &ListedRow<'_>| {
+        cell.row.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory)
+    };
+    let ended: Vec<ListedRow<'_>> = group.listed().filter(|cell| measure.is_memory && is_out(cell)).collect();
+    let limit = if measure.is_memory { memory_limit(scene, group) } else { None };
+    // A limit far above all cells would flatten them; it stands in the caption.
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let drawn_limit = limit.filter(|limit| !ended.is_empty() || *limit <= 4.0 * most);
+    let unit = measure.quantity.unit(values.iter().copied().chain(drawn_limit));
+    let ends = cells.iter().filter_map(spread).flat_map(|(low, high)| [low, high]);
+    let y = Axis::from_values(
+        values.iter().copied().chain(ends).chain(drawn_limit).map(|value| unit.scale(value)),
+    );
     let others: Vec<u32> = group
         .sizes(other.of)
         .into_iter()
-        .filter(|size| cells.iter().any(|cell| (other.of)(cell.row) == *size && value(cell).is_some()))
+        .filter(|size| {
+            let is_measured = cells.iter().any(|cell| (other.of)(cell.row) == *size && value(cell).is_some());
+            is_measured || ended.iter().any(|cell| (other.of)(cell.row) == *size)
+        })
         .collect();
     let shown = thinned(&others, PANELS);
-    let scale = if y.is_log { ", logarithmic" } else { "" };
-    let unit = format!("{}{scale}", measure.unit);
-    let mut panels = Vec::new();
-    for &size in &shown {
-        let series: Vec<(usize, &str, Vec<Point>)> = group
-            .series()
-            .into_iter()
-            .map(|(run, engine)| {
-                let mut points: Vec<Point> = cells
-                    .iter()
-                    .filter(|cell| {
-                        cell.run == run && cell.row.key.engine == engine && (other.of)(cell.row) == size
+    let common = SizePlot { scene, measure, x, other, cells, ended, limit: drawn_limit, unit, y };
+    let panels = shown.iter().map(|size| common.panel(group, *size)).collect();
+    let left_out = if shown.len() < others.len() {
+        format!(
+            " Only {} of {} {}s are drawn; the data below has all.",
+            shown.len(),
+            others.len(),
+            other.name
+        )
+    } else {
+        String::new()
+    };
+    let whiskers = measure.spread.map_or("", |_| " Whiskers reach from the minimum to the 95th percentile.");
+    let limit_words = match limit {
+        Some(limit) => format!(" The device has {}.", measure.quantity.unit([limit]).text(limit)),
+        None => String::new(),
+    };
+    let mut legend = Legend::of_series(scene, group);
+    if common.limit.is_some() {
+        legend.0.push(LegendEntry::plain("<path class=\"limit\" d=\"M0 7L22 7\"/>", "memory limit"));
+    }
+    if !common.ended.is_empty() {
+        legend.0.push(LegendEntry::plain(
+            "<use class=\"x\" href=\"#kx\" x=\"11\" y=\"7\"/>",
+            "out of memory (OOM)",
+        ));
+    }
+    Some(Plot {
+        id: format!("{}-by-{}", measure.id, x.id),
+        title: format!("{} by {}", measure.title, x.name),
+        caption: format!("{}{whiskers}{limit_words}{left_out}", measure.note),
+        legend,
+        panels,
+        table: common.table(),
+        reference: None,
+    })
+}
+
+/// The memory of one device, or the limit that was set; `None` where runs differ or it is not known. Bytes.
+fn memory_limit(scene: &Scene<'_>, group: &Group<'_>) -> Option<f64> {
+    let mut limits = group.tables.iter().map(|(run, table)| {
+        let environment = scene.runs[*run].environments.first()?;
+        let device = match table.key.device {
+            Device::Cpu => environment.memory_bytes,
+            Device::Cuda(index) => environment.gpus.get(index as usize)?.memory_bytes,
+        };
+        let set = table.records().filter_map(|record| record.device_memory_limit_bytes).min();
+        Some(set.map_or(device, |set| set.min(device))).filter(|bytes| *bytes > 0)
+    });
+    let first = limits.next()??;
+    limits.all(|limit| limit == Some(first)).then_some(first as f64)
+}
+
+impl<'a> SizePlot<'a> {
+    fn series(&self, group: &Group<'a>, size: u32) -> Vec<SizeSeries<'a>> {
+        let Self { scene, measure, x, other, cells, ended, unit, .. } = self;
+        let series = group.series().into_iter().map(|(run, engine)| {
+            let is_here = |of_run: usize, row: &Row| {
+                of_run == run && row.key.engine == engine && (other.of)(row) == size
+            };
+            let mut points: Vec<Point> = cells
+                .iter()
+                .filter(|cell| is_here(cell.run, cell.row))
+                .filter_map(|cell| {
+                    let y = (measure.value)(cell.row, cell.figures)?;
+                    let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
+                    let words = format!("{} {batch}×{prompt}: {}", scene.series(engine, run), unit.text(y));
+                    let spread = measure.spread.map(|spread| spread(cell.figures));
+                    let spread = spread.map(|(low, high)| (unit.scale(low), unit.scale(high)));
+                    Some(Point {
+                        cell: cell.index,
+                        x: (x.of)(cell.row).into(),
+                        y: unit.scale(y),
+                        spread,
+                        words,
                     })
-                    .filter_map(|cell| {
-                        let y = value(cell)?;
-                        let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
-                        let words = format!(
-                            "{} {batch}×{prompt}: {} {}",
-                            scene.series(engine, run),
-                            number(y),
-                            measure.short
-                        );
-                        Some(Point { x: (x.of)(cell.row).into(), y, spread: spread(cell), words })
-                    })
-                    .collect();
-                points.sort_by(|one, other| one.x.total_cmp(&other.x));
-                (run, engine, points)
-            })
-            .filter(|(_, _, points)| !points.is_empty())
-            .collect();
-        let names: Vec<String> = series
-            .iter()
-            .map(|(run, engine, points)| in_words(scene, engine, *run, points, measure))
-            .collect();
+                })
+                .collect();
+            points.sort_by(|one, other| one.x.total_cmp(&other.x));
+            let ended = ended.iter().filter(|cell| is_here(cell.run, cell.row)).copied().collect();
+            SizeSeries { run, engine, points, ended }
+        });
+        series.filter(|series| !series.points.is_empty() || !series.ended.is_empty()).collect()
+    }
+
+    fn panel(&self, group: &Group<'a>, size: u32) -> crate::plot::Panel {
+        let Self { measure, x, other, unit, y, .. } = self;
+        let series = self.series(group, size);
+        let names: Vec<String> = series.iter().map(|series| self.in_words(series)).collect();
+        let scale = if y.is_log { ", logarithmic" } else { "" };
         let frame = Frame {
             title: format!("{} {size}", other.name),
             description: format!(
@@ -108,91 +211,96 @@ fn plot(
                 other.name,
                 names.join("; ")
             ),
-            unit: &unit,
+            unit: &format!("{} {}{scale}", unit.name, measure.of),
             below: x.name,
             x: Axis::sizes(&group.sizes(x.of)),
             y: y.clone(),
-            size: (350, 240),
+            size: (350, 165),
             has_columns: false,
             has_rows: true,
         };
-        panels.push(frame.draw(|area, pen| {
-            series
-                .iter()
-                .try_for_each(|(run, engine, points)| draw_line(scene, area, pen, engine, *run, points))
-        })?);
-    }
-    let left_out = if shown.len() < others.len() {
-        format!(" Only {} of {} {}s are drawn; the table has all.", shown.len(), others.len(), other.name)
-    } else {
-        String::new()
-    };
-    let whiskers = measure.spread.map_or("", |_| " Whiskers reach from the minimum to the 95th percentile.");
-    Ok(Some(Plot {
-        id: format!("{}-by-{}", measure.id, x.id),
-        title: format!("{} by {}", measure.title, x.name),
-        caption: format!("{}{whiskers}{left_out}", measure.note),
-        legend: Legend::of_series(scene, group),
-        panels,
-        table: table(scene, &cells, measure),
-    }))
-}
-
-fn in_words(scene: &Scene<'_>, engine: &str, run: usize, points: &[Point], measure: &Measure) -> String {
-    let ends = match points {
-        [] => String::new(),
-        [one] => format!("{} {}", number(one.y), measure.short),
-        [first, .., last] => format!("from {} to {} {}", number(first.y), number(last.y), measure.short),
-    };
-    format!("{}: {ends}", scene.series(engine, run))
-}
-
-fn draw_line(
-    scene: &Scene<'_>,
-    area: &Area,
-    pen: &Pen,
-    engine: &str,
-    run: usize,
-    points: &[Point],
-) -> DrawingResult {
-    for Point { x, spread, .. } in points {
-        if let Some((low, high)) = *spread {
-            pen.class(&format!("w {}", scene.colour(engine)));
-            area.draw(&PathElement::new([(*x, low), (*x, high)], BLACK))?;
+        let mut panel = frame.draw(|area| {
+            if let Some(limit) = self.limit.map(|limit| unit.scale(limit)) {
+                let [(left, _), (right, _)] = area.ends();
+                area.line("limit", &[(left, limit), (right, limit)]);
+                area.note("u", "limit", (right, limit), (-2.0, -4.0), Anchor::End);
+            }
+            series.iter().for_each(|series| self.draw_line(area, series));
+        });
+        if x.id == BATCH.id {
+            panel.prompt_length = Some(size);
+        } else {
+            panel.batch_size = Some(size);
         }
+        panel
     }
-    if points.len() > 1 {
-        pen.class(&scene.line(engine, run));
-        let places: Vec<(f64, f64)> = points.iter().map(|point| (point.x, point.y)).collect();
-        area.draw(&PathElement::new(places, BLACK))?;
-    }
-    for Point { x, y, words, .. } in points {
-        pen.mark(&scene.point(engine, run), words);
-        mark(area, scene.slot(engine), (*x, *y))?;
-    }
-    Ok(())
-}
 
-fn table(scene: &Scene<'_>, cells: &[MeasuredRow<'_>], measure: &Measure) -> DataTable {
-    let mut columns: Vec<String> =
-        ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).into_iter().collect();
-    columns.push(format!("{} ({})", measure.title, measure.short));
-    if measure.spread.is_some() {
-        columns
-            .extend([format!("Minimum ({})", measure.short), format!("95th percentile ({})", measure.short)]);
+    fn in_words(&self, series: &SizeSeries<'_>) -> String {
+        let number = |y: f64| crate::plot::number(y);
+        let unit = self.unit.name;
+        let ends = match &series.points[..] {
+            [] => "no figures".to_owned(),
+            [one] => format!("{} {unit}", number(one.y)),
+            [first, .., last] => format!("from {} to {} {unit}", number(first.y), number(last.y)),
+        };
+        format!("{}: {ends}", self.scene.series(series.engine, series.run))
     }
-    let row = |cell: &MeasuredRow<'_>| {
-        let value = (measure.value)(cell.row, cell.figures)?;
-        let mut row = vec![
-            scene.series(&cell.row.key.engine, cell.run),
-            cell.row.key.batch_size.to_string(),
-            cell.row.key.prompt_length.to_string(),
-            number(value),
-        ];
-        if let Some((least, p95)) = measure.spread.map(|spread| spread(cell.figures)) {
-            row.extend([number(least), number(p95)]);
+
+    fn draw_line(&self, area: &mut PlotArea, SizeSeries { run, engine, points, ended }: &SizeSeries<'_>) {
+        let (scene, run) = (self.scene, *run);
+        let slot = scene.slot(engine);
+        let whisker = format!("w {}", scene.colour(engine));
+        let top = area.ends()[1].1;
+        area.series(slot, |area| {
+            for Point { cell, x, spread, .. } in points {
+                if let Some((low, high)) = *spread {
+                    area.cell_line(&whisker, *cell, &[(*x, low), (*x, high)]);
+                }
+            }
+            if points.len() > 1 {
+                let places: Vec<(f64, f64)> = points.iter().map(|point| (point.x, point.y)).collect();
+                area.line(&scene.line(engine, run), &places);
+            }
+            for Point { cell, x, y, words, .. } in points {
+                let label = MarkLabel { class: &scene.point(engine, run), title: words, cell: Some(*cell) };
+                area.shape_mark(&label, slot, (*x, *y));
+            }
+            for cell in ended {
+                let at = self.limit.map_or(top, |limit| self.unit.scale(limit));
+                let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
+                let title = format!("{} {batch}×{prompt}: out of memory", scene.series(engine, run));
+                let class = format!("x {}", scene.colour(engine));
+                let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
+                area.cross_mark(&label, ((self.x.of)(cell.row).into(), at));
+            }
+        });
+    }
+
+    fn table(&self) -> DataTable {
+        let Self { scene, measure, cells, ended, unit, .. } = self;
+        let mut columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).to_vec();
+        columns.push(format!("{} ({})", measure.title, unit.name));
+        if measure.spread.is_some() {
+            columns.extend([format!("Minimum ({})", unit.name), format!("95th percentile ({})", unit.name)]);
         }
-        Some(row)
-    };
-    DataTable { columns, rows: cells.iter().filter_map(row).collect() }
+        let head = |run: usize, row: &Row| {
+            let [batch, prompt] = [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
+            vec![scene.series(&row.key.engine, run), batch, prompt]
+        };
+        let row = |cell: &MeasuredRow<'_>| {
+            let value = (measure.value)(cell.row, cell.figures)?;
+            let mut row = head(cell.run, cell.row);
+            row.push(unit.number(value));
+            if let Some((least, p95)) = measure.spread.map(|spread| spread(cell.figures)) {
+                row.extend([unit.number(least), unit.number(p95)]);
+            }
+            Some(row)
+        };
+        let out = ended.iter().map(|cell| {
+            let mut row = head(cell.run, cell.row);
+            row.push(cell.row.outcome_text().to_owned());
+            row
+        });
+        DataTable { columns, rows: cells.iter().filter_map(row).chain(out).collect() }
+    }
 }

@@ -1,13 +1,12 @@
 //! The latency of each generated token: shows drift, throttling and a slow first token.
 
 use indexmap::IndexSet;
-use plotters::prelude::*;
 use protocol::Measurement;
 use stats::Summary;
 
-use super::measure::{MILLISECONDS, number};
-use crate::Error;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, Panel, Plot, mark, sign};
+use crate::plot::{
+    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, Quantity, number, sign,
+};
 use crate::scene::{Group, MeasuredRow, Scene};
 
 /// The most panels.
@@ -16,7 +15,7 @@ const MOST: usize = 12;
 /// The most points of a line; neighbouring tokens share one.
 const POINTS: usize = 64;
 
-/// Neighbouring tokens of all generations of a cell. Milliseconds.
+/// Neighbouring tokens of all generations of a cell, in the plot's unit.
 struct Bin {
     /// The first and the last token, from 1.
     tokens: (usize, usize),
@@ -31,16 +30,17 @@ impl Bin {
     }
 }
 
-pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<Plot>, Error> {
+pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     let chosen = chosen(group);
+    let unit = Quantity::Time.unit(chosen.iter().map(|cell| cell.figures.token.median));
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     for cell in &chosen {
-        let bins = bins(&series(cell));
+        let bins = bins(&series(cell), unit);
         if bins.len() < 2 {
             continue;
         }
-        panels.push(panel(scene, cell, &bins)?);
+        panels.push(panel(scene, cell, &bins, unit));
         rows.extend(bins.iter().map(|bin| {
             vec![
                 scene.series(&cell.row.key.engine, cell.run),
@@ -54,7 +54,7 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<
         }));
     }
     if panels.is_empty() {
-        return Ok(None);
+        return None;
     }
     let engines: IndexSet<&str> = chosen.iter().map(|cell| cell.row.key.engine.as_str()).collect();
     let key = |engine: &str| {
@@ -63,10 +63,10 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<
         let band = format!("<rect class=\"b {colour}\" x=\"0\" y=\"1\" width=\"22\" height=\"12\"/>{line}");
         let words =
             format!("{}: first token (point), median (line), range (band)", results::one_line(engine));
-        LegendEntry::new(&band, &words)
+        LegendEntry::of_engine(scene.slot(engine), &band, &words)
     };
     let legend: Vec<LegendEntry> = engines.into_iter().map(key).collect();
-    Ok(Some(Plot {
+    Some(Plot {
         id: "token-by-token".into(),
         title: "Latency of each generated token".into(),
         caption: format!(
@@ -80,19 +80,19 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Result<Option<
         panels,
         table: DataTable {
             columns: [
-                "Engine",
-                "Batch Size",
-                "Prompt Length",
-                "Tokens",
-                "Minimum (ms)",
-                "Median (ms)",
-                "Maximum (ms)",
+                "Engine".to_owned(),
+                "Batch Size".to_owned(),
+                "Prompt Length".to_owned(),
+                "Tokens".to_owned(),
+                format!("Minimum ({})", unit.name),
+                format!("Median ({})", unit.name),
+                format!("Maximum ({})", unit.name),
             ]
-            .map(str::to_owned)
             .to_vec(),
             rows,
         },
-    }))
+        reference: None,
+    })
 }
 
 /// Chooses the smallest, the largest and the least steady cell of each series.
@@ -130,7 +130,7 @@ fn series<'a>(cell: &MeasuredRow<'a>) -> Vec<&'a [f64]> {
     series.flat_map(|series| &series.generations).map(|one| one.token_seconds.as_slice()).collect()
 }
 
-fn bins(series: &[&[f64]]) -> Vec<Bin> {
+fn bins(series: &[&[f64]], unit: ChosenUnit) -> Vec<Bin> {
     let length = series.iter().map(|tokens| tokens.len()).min().unwrap_or(0);
     let step = length.div_ceil(POINTS).max(1);
     let bin = |(begin, end): (usize, usize)| {
@@ -138,9 +138,9 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
         let summary = Summary::from_series(&all)?;
         Some(Bin {
             tokens: (begin + 1, end),
-            least: summary.least * MILLISECONDS,
-            median: summary.median * MILLISECONDS,
-            largest: summary.largest * MILLISECONDS,
+            least: unit.scale(summary.least),
+            median: unit.scale(summary.median),
+            largest: unit.scale(summary.largest),
         })
     };
     // The first token has a bin of its own: its kernels may differ, and be cold.
@@ -149,7 +149,7 @@ fn bins(series: &[&[f64]]) -> Vec<Bin> {
     first.into_iter().chain(rest).filter_map(bin).collect()
 }
 
-fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Panel, Error> {
+fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin], unit: ChosenUnit) -> Panel {
     let slot = scene.slot(&cell.row.key.engine);
     let colour = scene.colour(&cell.row.key.engine);
     let largest = bins.iter().map(|bin| bin.largest).fold(0.0, f64::max);
@@ -160,24 +160,25 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Pane
     let top = largest.min(usual * 3.0);
     let y = Axis::linear(0.0, top);
     let cut = if largest > y.high() {
-        format!(", cut off: the largest is {} ms", number(largest))
+        format!(", cut off: the largest is {} {}", number(largest), unit.name)
     } else {
         String::new()
     };
     let series = scene.series(&cell.row.key.engine, cell.run);
     let size = format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
+    let name = unit.name;
     let last = bins.last().map_or(1, |bin| bin.tokens.1);
     let frame = Frame {
         title: format!("{size} {series}"),
         description: format!(
-            "Latency of each token of {series} at {size}: from {} to {} ms, first token {} ms, median of the last tokens {} ms",
+            "Latency of each token of {series} at {size}: from {} to {} {name}, first token {} {name}, median of the last tokens {} {name}",
             number(least),
             number(largest),
             number(bins[0].median),
             number(bins[bins.len() - 1].median)
         ),
-        unit: &format!("ms per token{cut}"),
+        unit: &format!("{name} per token{cut}"),
         below: "generated token",
         x: Axis::with_ticks(
             0.0,
@@ -186,25 +187,29 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin]) -> Result<Pane
             [1, last / 4, last / 2, last * 3 / 4, last]
                 .into_iter()
                 .filter(|tick| *tick > 0)
-                .map(|tick| (tick as f64, tick.to_string()))
-                .collect(),
+                .map(|tick| (tick as f64, tick.to_string())),
         ),
         y,
-        size: (350, 200),
+        size: (350, 125),
         has_columns: false,
         has_rows: true,
     };
-    frame.draw(|area, pen| {
-        let upper = bins.iter().map(|bin| (bin.middle(), bin.largest));
-        let lower = bins.iter().rev().map(|bin| (bin.middle(), bin.least));
-        let band: Vec<(f64, f64)> = upper.chain(lower).collect();
-        pen.mark(&format!("b {colour}"), &format!("{series} {size}: range"));
-        area.draw(&Polygon::new(band, BLACK.filled()))?;
-        pen.mark(&format!("l {colour}"), &format!("{series} {size}: median"));
-        let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.middle(), bin.median)).collect();
-        area.draw(&PathElement::new(line, BLACK))?;
-        let first = bins[0].median;
-        pen.mark(&format!("p full {colour}"), &format!("{series} {size}: first token {} ms", number(first)));
-        mark(area, slot, (1.0, first))
+    frame.draw(|area| {
+        let title = |what: &str| format!("{series} {size}: {what}");
+        area.series(slot, |area| {
+            let cell = Some(cell.index);
+            let upper = bins.iter().map(|bin| (bin.middle(), bin.largest));
+            let lower = bins.iter().rev().map(|bin| (bin.middle(), bin.least));
+            let band: Vec<(f64, f64)> = upper.chain(lower).collect();
+            let (class, words) = (format!("b {colour}"), title("range"));
+            area.polygon_mark(&MarkLabel { class: &class, title: &words, cell }, &band);
+            let line: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.middle(), bin.median)).collect();
+            let (class, words) = (format!("l {colour}"), title("median"));
+            area.line_mark(&MarkLabel { class: &class, title: &words, cell }, &line);
+            let first = bins[0].median;
+            let (class, words) =
+                (format!("p full {colour}"), title(&format!("first token {} {name}", number(first))));
+            area.shape_mark(&MarkLabel { class: &class, title: &words, cell }, slot, (1.0, first));
+        });
     })
 }

@@ -109,6 +109,11 @@ pub struct Efficiency {
     /// Energy of a generated token: the GPU's mean power while it decoded, for as long as a decode forward takes, over the
     /// batch.
     pub joules_per_token: Option<f64>,
+    /// Energy of a token of the prompt: the GPU's mean power during prefills, for as long as one takes, over batch size × prompt
+    /// length.
+    pub joules_per_prompt_token: Option<f64>,
+    /// Energy of a generated token with its share of the prefill.
+    pub total_joules_per_token: Option<f64>,
     /// That power.
     pub power_watts: Option<f64>,
     /// The lowest clock of the GPU's multiprocessors in prefill or decode.
@@ -121,8 +126,15 @@ impl Efficiency {
         let beside: Option<Vec<f64>> = replicates.iter().map(|record| record.read_bytes_per_second).collect();
         let read_bytes_per_second = beside.and_then(|beside| stats::mean(&beside));
         let gpus: Vec<&GpuSeries> = replicates.iter().filter_map(|record| record.gpu.as_ref()).collect();
-        let powers: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.power_watts_in(Phase::Decode)).collect();
-        let power_watts = stats::mean(&powers);
+        let power_in = |phase| {
+            let powers: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.power_watts_in(phase)).collect();
+            stats::mean(&powers)
+        };
+        let power_watts = power_in(Phase::Decode);
+        let [batch, prompt, tokens] =
+            [key.batch_size, key.prompt_length, key.generation_length].map(f64::from);
+        let joules_per_token = power_watts.map(|watts| watts * figures.token.mean / batch);
+        let prefill_joules = power_in(Phase::Prompt).map(|watts| watts * figures.prompt.mean);
         let clocks = |gpu: &&GpuSeries| {
             [Phase::Prompt, Phase::Decode]
                 .into_iter()
@@ -131,7 +143,11 @@ impl Efficiency {
         };
         let mut efficiency = Self {
             read_bytes_per_second,
-            joules_per_token: power_watts.map(|watts| watts * figures.token.mean / f64::from(key.batch_size)),
+            joules_per_token,
+            joules_per_prompt_token: prefill_joules.map(|joules| joules / (batch * prompt)),
+            total_joules_per_token: joules_per_token
+                .zip(prefill_joules)
+                .map(|(decode, prefill)| decode + prefill / (batch * tokens)),
             power_watts,
             lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
             ..Self::default()

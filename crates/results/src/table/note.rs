@@ -66,6 +66,39 @@ pub enum NoteKind {
     Audit,
 }
 
+impl NoteKind {
+    /// What several notes of this kind are about, in a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Scripted => "scripted latencies",
+            Self::OneRank => "only one rank was measured",
+            Self::DeviceMemoryLimit => "device memory was limited",
+            Self::GenerationLength => "generation length differs from the published tables",
+            Self::PromptRuns => "prompt latencies of another number of forwards than the published tables",
+            Self::StoppedEarly => "replicates stopped early",
+            Self::Turns => "engines took turns",
+            Self::NotConverged => "means that are not known well enough",
+            Self::Disagreement => "engines disagree",
+            Self::DifferentTokens => "greedy tokens differ",
+            Self::Failure => "cells that failed",
+            Self::Inferred => "cells that were not tried",
+            Self::Collectives => "time in collectives",
+            Self::AbovePeak => "faster than the measured peak",
+            Self::Throttled => "the GPU throttled its clocks",
+            Self::MeasuredAgain => "measured again after throttling",
+            Self::ClocksDisagree => "the clocks of host and GPU disagree",
+            Self::MemoryLeft => "memory that was not freed",
+            Self::KeptPeaks => "peaks of an earlier run",
+            Self::BusyMachine => "busy machine",
+            Self::LockedClocks => "locked GPU clocks",
+            Self::MixedReplicates => "replicates of different parts of the run",
+            Self::Provenance => "cells measured under other conditions",
+            Self::Engine => "how the engines built the model",
+            Self::Audit => "audit",
+        }
+    }
+}
+
 /// One line under a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Note {

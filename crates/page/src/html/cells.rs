@@ -1,0 +1,65 @@
+//! The figures of every cell that is drawn, for the box that a mark shows when it is pointed at.
+
+use maud::{Markup, PreEscaped, html};
+use results::escaped_json;
+use serde_json::{Value, json};
+
+use crate::plot::{Quantity, in_unit};
+use crate::scene::{Group, ListedRow, Scene};
+
+/// The names of a cell's figures.
+const FIGURES: [&str; 10] = [
+    "Prompt latency (TTFT)",
+    "Token latency",
+    "p50, p90, p99",
+    "TPOT",
+    "Wall clock",
+    "Throughput",
+    "Peak memory",
+    "Decode bandwidth of peak",
+    "Prefill FLOP/s of peak",
+    "Energy per token",
+];
+
+/// An element of JSON that only the page's script reads.
+pub(super) fn data(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
+    let cells: Vec<Value> = groups.iter().flat_map(Group::listed).map(|cell| value(scene, &cell)).collect();
+    let json = escaped_json(&json!({ "names": FIGURES, "cells": cells }).to_string());
+    // No text in it can end the element.
+    html! { script type="application/json" id="cells" { (PreEscaped(json.replace('<', "\\u003c"))) } }
+}
+
+/// Engine's slot, batch size, prompt length, name, seconds a token or how it ended, and the figures as text.
+fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value {
+    let key = &row.key;
+    let time = |seconds| in_unit(Quantity::Time, seconds);
+    let name = format!("{} {}", scene.series(&key.engine, *run), key.size());
+    let (seconds, texts): (Value, Vec<String>) = match &row.figures {
+        None => {
+            let why = row.failure().map(|failure| results::one_line(&failure.error)).unwrap_or_default();
+            let why: String = why.chars().take(200).collect();
+            (json!(row.outcome_text()), vec![why])
+        }
+        Some(figures) => {
+            let share = |share: Option<f64>| {
+                share.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0))
+            };
+            let energy = row.efficiency.total_joules_per_token.or(row.efficiency.joules_per_token);
+            let token = figures.token;
+            let texts = vec![
+                time(figures.prompt.mean),
+                time(token.mean),
+                [token.median, token.p90, token.p99].map(time).join(", "),
+                time(figures.tpot.mean),
+                time(figures.wall.mean),
+                in_unit(Quantity::TokenRate, f64::from(key.batch_size) / token.mean),
+                row.peak_bytes().map_or_else(String::new, |bytes| in_unit(Quantity::Memory, bytes as f64)),
+                share(row.efficiency.decode_bandwidth),
+                share(row.efficiency.prefill_flops),
+                energy.map_or_else(String::new, |joules| in_unit(Quantity::Energy, joules)),
+            ];
+            (json!(token.mean), texts)
+        }
+    };
+    json!([scene.slot(&key.engine), key.batch_size, key.prompt_length, run, name, seconds, texts])
+}

@@ -1,0 +1,103 @@
+//! Quantities and the units that fit their figures.
+
+use super::grouped;
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quantity {
+    /// Seconds.
+    Time,
+    /// Bytes.
+    Memory,
+    /// Tokens a second.
+    TokenRate,
+    /// Joules.
+    Energy,
+    /// Floating-point operations a second.
+    FlopRate,
+    /// Bytes a second.
+    ByteRate,
+}
+
+/// A unit: its name, and its size in the quantity's own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ChosenUnit {
+    /// `ms`.
+    pub(crate) name: &'static str,
+    size: f64,
+}
+
+/// Units of each quantity, rising.
+const TIMES: [(f64, &str); 3] = [(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
+const MEMORIES: [(f64, &str); 3] = [(1024.0, "KiB"), (1_048_576.0, "MiB"), (1_073_741_824.0, "GiB")];
+const ENERGIES: [(f64, &str); 2] = [(1e-3, "mJ"), (1.0, "J")];
+const FLOP_RATES: [(f64, &str); 4] =
+    [(1e6, "MFLOP/s"), (1e9, "GFLOP/s"), (1e12, "TFLOP/s"), (1e15, "PFLOP/s")];
+const BYTE_RATES: [(f64, &str); 3] = [(1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")];
+const TOKEN_RATES: [(f64, &str); 1] = [(1.0, "tokens/s")];
+
+impl Quantity {
+    /// The unit in which figures around the geometric middle of `values` are at least 1.
+    pub(crate) fn unit(self, values: impl IntoIterator<Item = f64>) -> ChosenUnit {
+        let units: &[(f64, &'static str)] = match self {
+            Self::Time => &TIMES,
+            Self::Memory => &MEMORIES,
+            Self::TokenRate => &TOKEN_RATES,
+            Self::Energy => &ENERGIES,
+            Self::FlopRate => &FLOP_RATES,
+            Self::ByteRate => &BYTE_RATES,
+        };
+        let fits = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
+        let (least, largest) = fits
+            .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
+        let middle = if largest > 0.0 { (least.ln() / 2.0 + largest.ln() / 2.0).exp() } else { 1.0 };
+        let (size, name) = units.iter().rev().find(|(size, _)| middle >= *size).unwrap_or(&units[0]);
+        ChosenUnit { name, size: *size }
+    }
+}
+
+impl ChosenUnit {
+    /// A figure in this unit.
+    pub(crate) fn scale(self, value: f64) -> f64 {
+        value / self.size
+    }
+
+    /// The number, with four digits.
+    pub(crate) fn number(self, value: f64) -> String {
+        number(self.scale(value))
+    }
+
+    /// The number and its unit: `7.019 ms`.
+    pub(crate) fn text(self, value: f64) -> String {
+        format!("{} {}", self.number(value), self.name)
+    }
+}
+
+/// Formats a number with four digits.
+pub(crate) fn number(value: f64) -> String {
+    grouped(&results::format_short(value))
+}
+
+/// A single figure in the unit that fits it: `312.0 TFLOP/s`.
+pub(crate) fn in_unit(quantity: Quantity, value: f64) -> String {
+    quantity.unit([value]).text(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_fit() {
+        let words = |quantity: Quantity, value: f64| in_unit(quantity, value);
+        assert_eq!(words(Quantity::Time, 0.007_019), "7.019 ms");
+        assert_eq!(words(Quantity::Time, 2.865), "2.865 s");
+        assert_eq!(words(Quantity::Time, 31e-9), "0.03100 µs");
+        assert_eq!(words(Quantity::FlopRate, 300e12), "300.0 TFLOP/s");
+        assert_eq!(words(Quantity::Memory, 80.0 * 1_073_741_824.0), "80.00 GiB");
+        assert_eq!(words(Quantity::TokenRate, 12_345.0), "12\u{a0}345 tokens/s");
+        // From 1.3 ms to 1.5 s: the middle is of some tens of milliseconds.
+        assert_eq!(Quantity::Time.unit([0.0013, 1.5]).name, "ms");
+        assert_eq!(Quantity::Time.unit([f64::NAN, 0.0]).name, "s");
+    }
+}

@@ -1,0 +1,141 @@
+//! The first plot of a page: every engine in the headline figures.
+
+use protocol::CellSize;
+
+use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK};
+use super::ratio;
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
+use crate::scene::{Comparison, Group, ListedRow, Scene, thinned};
+
+/// The most cells that are drawn.
+const CELLS: usize = 12;
+/// The height of a cell, in pixels.
+const ROW: u32 = 17;
+
+/// The headline latencies of every engine, cell by cell; `None` where nothing was measured.
+pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
+    let cells: Vec<ListedRow<'_>> = group.listed().collect();
+    let mut sizes: Vec<CellSize> = cells.iter().map(|cell| cell.row.key.size()).collect();
+    sizes.sort_unstable_by_key(|size| (size.batch_size, size.prompt_length));
+    sizes.dedup();
+    if cells.iter().all(|cell| cell.row.figures.is_none()) {
+        return None;
+    }
+    let shown = thinned(&sizes, CELLS);
+    let measures = [&PROMPT_LATENCY, &TOKEN_LATENCY, &WALL_CLOCK];
+    let panels = measures.iter().map(|measure| panel(scene, &cells, &shown, measure)).collect();
+    let left_out = if shown.len() < sizes.len() {
+        format!(
+            " {} of {} cells of each engine are drawn; the plots below have all.",
+            shown.len(),
+            sizes.len()
+        )
+    } else {
+        String::new()
+    };
+    let mut legend = Legend::of_series(scene, group);
+    if cells.iter().any(|cell| cell.row.figures.is_none()) {
+        legend.0.push(LegendEntry::plain(
+            "<use class=\"x\" href=\"#kx\" x=\"11\" y=\"7\"/>",
+            "no figures: out of memory (OOM), or how the cell ended",
+        ));
+    }
+    Some(Plot {
+        id: "overview".into(),
+        title: "All engines, cell by cell".into(),
+        caption: format!("Means. Further left is better.{left_out}"),
+        legend,
+        panels,
+        table: table(scene, &cells, &measures),
+        reference: None,
+    })
+}
+
+/// The mean ratios of a comparison.
+pub(crate) fn overview_of_comparison(comparison: &Comparison) -> Option<Plot> {
+    ratio::overview(comparison.result.as_ref().ok()?)
+}
+
+fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure: &Measure) -> Panel {
+    let value = |cell: &ListedRow<'_>| {
+        cell.row.figures.as_ref().and_then(|figures| (measure.value)(cell.row, figures))
+    };
+    let own: Vec<&ListedRow<'_>> = cells.iter().filter(|cell| sizes.contains(&cell.row.key.size())).collect();
+    let values: Vec<f64> = own.iter().filter_map(|cell| value(cell)).collect();
+    let unit = measure.quantity.unit(values.iter().copied());
+    let x = Axis::from_values(values.iter().map(|value| unit.scale(*value)));
+    let scale = if x.is_log { ", logarithmic" } else { "" };
+    let high = sizes.len().max(1) as f64;
+    let place =
+        |size: CellSize| high - 0.5 - sizes.iter().position(|other| *other == size).unwrap_or(0) as f64;
+    let names = sizes.iter().map(|size| (place(*size), size.to_string()));
+    let fastest = own
+        .iter()
+        .filter_map(|cell| Some((value(cell)?, cell)))
+        .min_by(|one, other| one.0.total_cmp(&other.0));
+    let fastest = fastest.map_or_else(String::new, |(value, cell)| {
+        format!("least: {} {}, {}", cell.row.key.engine, cell.row.key.size(), unit.text(value))
+    });
+    let frame = Frame {
+        title: measure.title.to_owned(),
+        description: format!(
+            "{} of each engine in {}; {fastest}",
+            measure.title,
+            results::counted(sizes.len(), "cell")
+        ),
+        unit: "batch × prompt",
+        below: &format!("{} {}{scale}", unit.name, measure.of),
+        x,
+        y: Axis::with_ticks(0.0, high, false, names),
+        size: (350, (ROW * sizes.len() as u32).max(40)),
+        has_columns: true,
+        has_rows: true,
+    };
+    frame.draw(|area| {
+        let right = area.ends()[1].0;
+        for cell in own {
+            let key = &cell.row.key;
+            let (slot, name) = (scene.slot(&key.engine), scene.series(&key.engine, cell.run));
+            let y = place(key.size());
+            match value(cell) {
+                Some(value) => {
+                    let title = format!("{name} {}: {}", key.size(), unit.text(value));
+                    let class = scene.point(&key.engine, cell.run);
+                    let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
+                    area.series(slot, |area| area.shape_mark(&label, slot, (unit.scale(value), y)));
+                }
+                None => {
+                    let title = format!("{name} {}: {}", key.size(), cell.row.outcome_text());
+                    let class = format!("x {}", scene.colour(&key.engine));
+                    let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
+                    area.series(slot, |area| area.cross_mark(&label, (right, y)));
+                }
+            }
+        }
+    })
+}
+
+fn table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> DataTable {
+    let units: Vec<_> = measures
+        .iter()
+        .map(|measure| {
+            let figures = cells.iter().filter_map(|cell| Some((cell, cell.row.figures.as_ref()?)));
+            measure.quantity.unit(figures.filter_map(|(cell, figures)| (measure.value)(cell.row, figures)))
+        })
+        .collect();
+    let mut columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).to_vec();
+    columns.extend(
+        measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name)),
+    );
+    let row = |cell: &ListedRow<'_>| {
+        let key = &cell.row.key;
+        let head =
+            [scene.series(&key.engine, cell.run), key.batch_size.to_string(), key.prompt_length.to_string()];
+        let figure = |(measure, unit): (&&Measure, &crate::plot::ChosenUnit)| {
+            let value = cell.row.figures.as_ref().and_then(|figures| (measure.value)(cell.row, figures));
+            value.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
+        };
+        head.into_iter().chain(measures.iter().zip(&units).map(figure)).collect()
+    };
+    DataTable { columns, rows: cells.iter().map(row).collect() }
+}

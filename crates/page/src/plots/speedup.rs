@@ -1,0 +1,225 @@
+//! How many times as fast each engine is as a reference engine: a bar a cell, with its interval.
+
+use compare::{KnownRatio, Ratios, Subject};
+use indexmap::IndexSet;
+use protocol::CellSize;
+use results::format_short;
+use stats::Interval;
+
+use super::ratio::ratio_axis;
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
+use crate::scene::{Group, Scene, thinned};
+
+/// The most bars of a panel.
+const BARS: usize = 54;
+/// The height of a bar with its gap, in pixels.
+const ROW: f64 = 10.0;
+/// The gap between two cells, in bars.
+const GAP: f64 = 0.8;
+/// The engine that others are compared with where the run has it: the one that everybody has.
+const USUAL: &str = "pytorch-eager";
+
+/// The reference's latency over the engine's: above 1 the engine is faster.
+struct Speedup<'a> {
+    engine: &'a str,
+    phase: &'static str,
+    size: CellSize,
+    ratio: f64,
+    interval: Option<Interval>,
+}
+
+/// The speedups of one run.
+struct RunSpeedups<'a> {
+    run: usize,
+    speedups: Vec<Speedup<'a>>,
+}
+
+/// A plot for each engine as the reference; the usual one first.
+pub(super) fn speedup_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    let mut engines: Vec<&str> =
+        group.series().into_iter().map(|(_, engine)| engine).collect::<IndexSet<_>>().into_iter().collect();
+    engines.sort_by_key(|engine| *engine != USUAL);
+    engines.iter().filter_map(|engine| plot(scene, group, engine)).collect()
+}
+
+fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
+    let ratios: Vec<(usize, Ratios, String)> = group
+        .tables
+        .iter()
+        .filter_map(|(run, table)| {
+            let subject = Subject::from_run(scene.runs[*run]).ok()?;
+            Some((*run, Ratios::compare(&subject, reference, &[]).ok()?, table.heading.to_string()))
+        })
+        .collect();
+    let runs: Vec<RunSpeedups<'_>> = ratios
+        .iter()
+        .map(|(run, ratios, heading)| RunSpeedups {
+            run: *run,
+            speedups: ratios.known().filter(|known| known.heading == heading).map(speedup).collect(),
+        })
+        .filter(|run| !run.speedups.is_empty())
+        .collect();
+    let slot = scene.slot(reference);
+    let name = results::one_line(reference);
+    let mut panels = Vec::new();
+    let mut left_out = 0;
+    for run in &runs {
+        for phase in ["prefill", "decode", "TPOT"] {
+            let of_phase: Vec<&Speedup<'_>> = run.speedups.iter().filter(|one| one.phase == phase).collect();
+            if of_phase.is_empty() {
+                continue;
+            }
+            let (panel, left) = panel(scene, group, run.run, phase, &of_phase, &name);
+            left_out = left_out.max(left);
+            panels.push(panel);
+        }
+    }
+    if panels.is_empty() {
+        return None;
+    }
+    let mut legend = Legend::of_series(scene, group);
+    legend.0.retain(|entry| entry.engine != Some(slot));
+    for entry in &mut legend.0 {
+        let colour =
+            entry.engine.and_then(|slot| scene.engines().nth(slot)).map(|engine| scene.colour(engine));
+        let class = colour.unwrap_or_default();
+        entry.sign = format!("<rect class=\"bar {class}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>");
+    }
+    legend.0.push(LegendEntry::plain(
+        "<path class=\"ci unchanged\" d=\"M1 7L21 7\"/>",
+        "95 % confidence interval",
+    ));
+    let left_out =
+        if left_out > 0 { format!(" {left_out} more cells are in the data below.") } else { String::new() };
+    let row = |run: usize, one: &Speedup<'_>| {
+        let interval = one.interval.map_or_else(String::new, |interval| {
+            format!("{} to {}", format_short(interval.low), format_short(interval.high))
+        });
+        let CellSize { batch_size, prompt_length } = one.size;
+        vec![
+            scene.series(one.engine, run),
+            batch_size.to_string(),
+            prompt_length.to_string(),
+            one.phase.to_owned(),
+            format_short(one.ratio),
+            interval,
+        ]
+    };
+    let rows = runs.iter().flat_map(|run| run.speedups.iter().map(|one| row(run.run, one))).collect();
+    Some(Plot {
+        id: if reference == USUAL || slot == 0 { "speedup".into() } else { format!("speedup-{}", slot + 1) },
+        title: format!("Speedup over {name}"),
+        caption: format!(
+            "The latency of {name} over the engine's, in the same cell: above 1 the engine is faster. Ratios are taken replicate by \
+             replicate. One replicate has no interval.{left_out}"
+        ),
+        legend,
+        panels,
+        table: DataTable {
+            columns: ["Engine", "Batch Size", "Prompt Length", "Phase", "Speedup", "95 % interval"]
+                .map(str::to_owned)
+                .to_vec(),
+            rows,
+        },
+        reference: Some(slot),
+    })
+}
+
+/// [`Ratios`] say how fast the reference is; here it is the other way around.
+fn speedup(known: KnownRatio<'_>) -> Speedup<'_> {
+    let inverse = |interval: Interval| Interval { low: 1.0 / interval.high, high: 1.0 / interval.low };
+    Speedup {
+        engine: known.other,
+        phase: known.phase,
+        size: known.size,
+        ratio: 1.0 / known.ratio,
+        interval: known.interval.map(inverse),
+    }
+}
+
+/// A panel, and how many cells are left out.
+fn panel(
+    scene: &Scene<'_>,
+    group: &Group<'_>,
+    run: usize,
+    phase: &str,
+    speedups: &[&Speedup<'_>],
+    reference: &str,
+) -> (Panel, usize) {
+    let others = speedups.iter().map(|one| one.engine).collect::<IndexSet<_>>().len();
+    let sizes: Vec<CellSize> =
+        speedups.iter().map(|one| one.size).collect::<IndexSet<_>>().into_iter().collect();
+    let shown = thinned(&sizes, (BARS / others.max(1)).max(4));
+    let mut bars: Vec<(f64, &Speedup<'_>)> = Vec::new();
+    let mut ticks = Vec::new();
+    let mut at = GAP / 2.0;
+    for size in &shown {
+        let own: Vec<&&Speedup<'_>> = speedups.iter().filter(|one| one.size == *size).collect();
+        ticks.push((at + own.len() as f64 / 2.0, size.to_string()));
+        for one in own {
+            bars.push((at + 0.5, *one));
+            at += 1.0;
+        }
+        at += GAP;
+    }
+    let high = at - GAP / 2.0;
+    // An interval of few replicates can be without end: it is cut off at the edge.
+    let reach =
+        bars.iter().map(|(_, one)| one.ratio.ln().abs()).filter(|log| log.is_finite()).fold(0.1, f64::max);
+    let run_name = if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[run].name) };
+    let best = bars.iter().max_by(|one, other| one.1.ratio.total_cmp(&other.1.ratio));
+    let best = best.map_or_else(String::new, |(_, best)| {
+        format!("most: {} {}, {} times", best.engine, best.size, format_short(best.ratio))
+    });
+    let frame = Frame {
+        title: format!("{phase}{run_name}"),
+        description: format!("Speedup over {reference} in {phase}; {best}"),
+        unit: "batch × prompt",
+        below: "times as fast, logarithmic",
+        x: speedup_axis((reach * 1.1).exp()),
+        y: Axis::with_ticks(0.0, high, false, ticks.into_iter().map(|(place, label)| (high - place, label))),
+        size: (350, (high * ROW).ceil().max(40.0) as u32),
+        has_columns: true,
+        has_rows: false,
+    };
+    let panel = frame.draw(|area| {
+        area.line("one", &[(1.0, 0.0), (1.0, high)]);
+        for (place, one) in &bars {
+            let y = high - place;
+            let colour = scene.colour(one.engine);
+            let interval = one.interval.map_or_else(String::new, |interval| {
+                format!(" ({}–{})", format_short(interval.low), format_short(interval.high))
+            });
+            let title = format!(
+                "{} {}: {}×{interval}",
+                scene.series(one.engine, run),
+                one.size,
+                format_short(one.ratio)
+            );
+            let class = format!("bar {colour}");
+            let cell = group.cell_index(run, one.engine, one.size);
+            area.series(scene.slot(one.engine), |area| {
+                area.bar_mark(
+                    &MarkLabel { class: &class, title: &title, cell },
+                    [1.0, one.ratio],
+                    y,
+                    0.0,
+                    ROW - 2.5,
+                );
+                if let Some(interval) = one.interval {
+                    let points = [(interval.low, y), (interval.high, y)];
+                    match cell {
+                        Some(cell) => area.cell_line("ci over", cell, &points),
+                        None => area.line("ci over", &points),
+                    }
+                }
+            });
+        }
+    });
+    (panel, sizes.len() - shown.len())
+}
+
+/// Ratios of up to `edge` either way; far ones at decades.
+fn speedup_axis(edge: f64) -> Axis {
+    if edge < 4.2 { ratio_axis(edge) } else { Axis::log(1.0 / edge, edge) }
+}
