@@ -25,6 +25,15 @@ pub(super) fn figures<'p>(plots: impl Iterator<Item = &'p Plot>) -> Markup {
     }
 }
 
+/// Links to plots; of those that differ in their reference, to the first.
+pub(super) fn contents<'p>(plots: impl Iterator<Item = &'p Plot>) -> Markup {
+    let plots: Vec<&Plot> = plots.collect();
+    let runs = plots.chunk_by(|one, other| one.reference.is_some() && other.reference.is_some());
+    html! {
+        ul class="contents" { @for run in runs { li { a href=(format!("#{}", run[0].id)) { (run[0].title) } } } }
+    }
+}
+
 /// A plot, after `last` whose data may be the same.
 pub(super) fn figure(plot: &Plot, last: Option<&Plot>) -> Markup {
     let same = last.filter(|last| last.table == plot.table);

@@ -64,17 +64,23 @@ fn fastest(cells: &[MeasuredRow<'_>]) -> Option<String> {
         .collect();
     let least = leads.iter().copied().fold(f64::INFINITY, f64::min);
     let most = leads.iter().copied().fold(0.0, f64::max);
+    let range =
+        if format!("{least:.2}") == format!("{most:.2}") { String::new() } else { format!("–{most:.2}") };
+    let cells = match shared.len() {
+        1 => String::new(),
+        all => format!(" in {count} of {all} cells"),
+    };
     Some(format!(
-        "{} has the lowest token latency in {count} of {}: {least:.2}–{most:.2} times as fast as the next engine.",
-        one_line(engine),
-        counted(shared.len(), "cell")
+        "{} has the lowest token latency{cells}: {least:.2}{range} times as fast as the next engine.",
+        one_line(engine)
     ))
 }
 
 fn highest_throughput(cells: &[MeasuredRow<'_>]) -> Option<String> {
     let speed = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.tpot.mean;
     let best = cells.iter().max_by(|one, other| speed(one).total_cmp(&speed(other)))?;
-    let share = best.row.efficiency.decode_bandwidth;
+    // Above 1 a caveat explains it.
+    let share = best.row.efficiency.decode_bandwidth.filter(|share| *share <= 1.0);
     let share =
         share.map(|share| format!(", at {:.0} % of peak bandwidth", share * 100.0)).unwrap_or_default();
     Some(format!(

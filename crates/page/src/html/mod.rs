@@ -84,6 +84,7 @@ impl<'a> Page<'a> {
                 section id=(group.id) {
                     h2 { @if groups.len() == 1 { "Plots" } @else { (group.title) } }
                     (too_many(group))
+                    (figure::contents(plots.iter().filter(|plot| !is_first(plot))))
                     (figure::figures(plots.iter().filter(|plot| !is_first(plot))))
                 }
             }

@@ -37,7 +37,8 @@ const BYTE_RATES: [(f64, &str); 3] = [(1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s
 const TOKEN_RATES: [(f64, &str); 1] = [(1.0, "tokens/s")];
 
 impl Quantity {
-    /// The unit in which figures around the geometric middle of `values` are at least 1.
+    /// The largest unit in which the largest of `values` is at least 1 and the least at least 0.1; where they are farther apart, the one
+    /// that fits their geometric middle.
     pub(crate) fn unit(self, values: impl IntoIterator<Item = f64>) -> ChosenUnit {
         let units: &[(f64, &'static str)] = match self {
             Self::Time => &TIMES,
@@ -50,8 +51,11 @@ impl Quantity {
         let fits = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
         let (least, largest) = fits
             .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
-        let middle = if largest > 0.0 { (least.ln() / 2.0 + largest.ln() / 2.0).exp() } else { 1.0 };
-        let (size, name) = units.iter().rev().find(|(size, _)| middle >= *size).unwrap_or(&units[0]);
+        let (least, largest) = if largest > 0.0 { (least, largest) } else { (1.0, 1.0) };
+        let middle = (least.ln() / 2.0 + largest.ln() / 2.0).exp();
+        let close = units.iter().rev().find(|(size, _)| largest >= *size && least >= 0.1 * size);
+        let far = || units.iter().rev().find(|(size, _)| middle >= *size);
+        let (size, name) = close.or_else(far).unwrap_or(&units[0]);
         ChosenUnit { name, size: *size }
     }
 }
@@ -96,6 +100,8 @@ mod tests {
         assert_eq!(words(Quantity::FlopRate, 300e12), "300.0 TFLOP/s");
         assert_eq!(words(Quantity::Memory, 80.0 * 1_073_741_824.0), "80.00 GiB");
         assert_eq!(words(Quantity::TokenRate, 12_345.0), "12\u{a0}345 tokens/s");
+        assert_eq!(Quantity::Energy.unit([0.165, 5.6]).name, "J");
+        assert_eq!(Quantity::Time.unit([0.007, 0.059]).name, "ms");
         // From 1.3 ms to 1.5 s: the middle is of some tens of milliseconds.
         assert_eq!(Quantity::Time.unit([0.0013, 1.5]).name, "ms");
         assert_eq!(Quantity::Time.unit([f64::NAN, 0.0]).name, "s");

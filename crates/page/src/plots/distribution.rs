@@ -11,7 +11,7 @@ use crate::scene::{Group, MeasuredRow, Scene};
 /// The most boxes of a panel.
 const BOXES: usize = 48;
 /// The height of a box with its gap, in pixels.
-const ROW: f64 = 9.0;
+const ROW: f64 = 11.0;
 /// The gap between the boxes of two prompt lengths, in boxes.
 const GAP: f64 = 0.9;
 

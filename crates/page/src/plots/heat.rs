@@ -2,6 +2,7 @@
 
 use results::{Row, counted};
 
+use super::engines::is_single_cell;
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT};
 use crate::plot::palette::HEATS;
 use crate::plot::{
@@ -13,6 +14,9 @@ use crate::scene::{Group, ListedRow, Scene};
 const WIDTH: u32 = 350;
 
 pub(super) fn heat_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    if is_single_cell(group) {
+        return Vec::new();
+    }
     [&TOKEN_LATENCY, &TOKEN_THROUGHPUT].into_iter().map(|measure| plot(scene, group, measure)).collect()
 }
 
@@ -74,7 +78,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Plot {
     Plot {
         id: format!("{}-map", measure.id),
         title: format!("{} of every cell", measure.title),
-        caption: format!("One cell per batch size × prompt length. {}", measure.note),
+        caption: format!("Batch size upwards, prompt length to the right. {}", measure.note),
         legend: Legend(legend),
         panels,
         table: table(scene, group, measure, unit),
@@ -97,7 +101,7 @@ impl HeatMap<'_> {
                 scene.series(engine, run),
                 counted(cells.len(), "cell")
             ),
-            unit: &format!("{} {}; batch size on the vertical axis", unit.name, measure.of),
+            unit: &measure.axis_words(*unit, false),
             below: "prompt length",
             x: names(prompts),
             y: names(batches),

@@ -4,7 +4,7 @@
 use protocol::Device;
 
 use super::PANELS;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, Quantity, number};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number};
 use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
 /// A cell: how fast each user gets tokens, and how many a device generates.
@@ -115,13 +115,16 @@ fn panel(
             best.cell.row.key.engine, best.cell.row.key.batch_size
         )
     });
+    let x = Axis::from_values(operations.iter().map(|one| one.per_user));
+    let y = Axis::from_values(operations.iter().map(|one| one.per_device));
+    let scale = |axis: &Axis| if axis.is_log { ", logarithmic" } else { "" };
     let frame = Frame {
         title: format!("prompt length {prompt}"),
         description: format!("Throughput per {device} against tokens per second per user; {best}"),
-        unit: &format!("{} per {device}", Quantity::TokenRate.unit([1.0]).name),
-        below: "tokens/s per user",
-        x: Axis::from_values(operations.iter().map(|one| one.per_user)),
-        y: Axis::from_values(operations.iter().map(|one| one.per_device)),
+        unit: &format!("tokens/s per {device}{}", scale(&y)),
+        below: &format!("tokens/s per user{}", scale(&x)),
+        x,
+        y,
         size: (350, 190),
         has_columns: true,
         has_rows: true,

@@ -2,7 +2,7 @@
 
 use results::{Figures, Row};
 
-use crate::plot::Quantity;
+use crate::plot::{ChosenUnit, Quantity};
 
 /// The least of a series, and its 95th percentile.
 type Spread = fn(&Figures) -> (f64, f64);
@@ -12,8 +12,8 @@ pub(crate) struct Measure {
     /// Its name in links and file names.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// What one figure is of, after its unit on an axis.
-    pub(crate) of: &'static str,
+    /// What an axis says; `{}` is the unit.
+    pub(crate) axis: &'static str,
     pub(crate) quantity: Quantity,
     /// The value in seconds, bytes, …
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
@@ -25,11 +25,19 @@ pub(crate) struct Measure {
     pub(crate) note: &'static str,
 }
 
+impl Measure {
+    /// What an axis in this unit says.
+    pub(crate) fn axis_words(&self, unit: ChosenUnit, is_log: bool) -> String {
+        let scale = if is_log { ", logarithmic" } else { "" };
+        format!("{}{scale}", self.axis.replace("{}", unit.name))
+    }
+}
+
 /// Mean of the timed prefills.
 pub(crate) const PROMPT_LATENCY: Measure = Measure {
     id: "prompt-latency",
     title: "Prompt latency (time to first token)",
-    of: "per prefill",
+    axis: "{} per prefill",
     quantity: Quantity::Time,
     value: |_, figures| Some(figures.prompt.mean),
     spread: Some(|figures| (figures.prompt.least, figures.prompt.p95)),
@@ -41,7 +49,7 @@ pub(crate) const PROMPT_LATENCY: Measure = Measure {
 pub(crate) const TOKEN_LATENCY: Measure = Measure {
     id: "token-latency",
     title: "Token latency",
-    of: "per decode forward",
+    axis: "{} per decode forward",
     quantity: Quantity::Time,
     value: |_, figures| Some(figures.token.mean),
     spread: Some(|figures| (figures.token.least, figures.token.p95)),
@@ -53,7 +61,7 @@ pub(crate) const TOKEN_LATENCY: Measure = Measure {
 pub(crate) const WALL_CLOCK: Measure = Measure {
     id: "wall-clock",
     title: "Wall-clock latency",
-    of: "per generation",
+    axis: "{} per generation",
     quantity: Quantity::Time,
     value: |_, figures| Some(figures.wall.mean),
     spread: Some(|figures| (figures.wall.least, figures.wall.p95)),
@@ -65,7 +73,7 @@ pub(crate) const WALL_CLOCK: Measure = Measure {
 pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
     title: "Throughput of decode forwards",
-    of: "generated",
+    axis: "generated {}",
     quantity: Quantity::TokenRate,
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
     spread: None,
@@ -77,7 +85,7 @@ pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
 pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
     id: "prompt-throughput",
     title: "Prompt throughput",
-    of: "of the prompt",
+    axis: "prompt {}",
     quantity: Quantity::TokenRate,
     value: |row, figures| {
         Some(f64::from(row.key.batch_size) * f64::from(row.key.prompt_length) / figures.prompt.mean)
@@ -91,31 +99,32 @@ pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
 pub(crate) const PEAK_MEMORY: Measure = Measure {
     id: "peak-memory",
     title: "Peak memory",
-    of: "per device, the most of any replicate",
+    axis: "{} per device",
     quantity: Quantity::Memory,
     value: |row, _| row.peak_bytes().map(|bytes| bytes as f64),
     spread: None,
     is_memory: true,
-    note: "The most memory that the worker held during the cell, weights and KV cache included.",
+    note: "The most memory that the worker held during the cell, of any replicate: weights and KV cache included.",
 };
 
 /// Energy of a token of the prompt.
 pub(crate) const PREFILL_ENERGY: Measure = Measure {
     id: "prefill-energy",
     title: "Energy per prompt token (prefill)",
-    of: "per prompt token",
+    axis: "{} per prompt token",
     quantity: Quantity::Energy,
     value: |row, _| row.efficiency.joules_per_prompt_token,
     spread: None,
     is_memory: false,
-    note: "Mean GPU power during prefill, times the mean latency of a prefill, over batch size × prompt length. Lower is better.",
+    note: "Mean GPU power during prefill, times the mean latency of a prefill, over batch size × prompt length. A cell whose \
+           prefills are too short for a power reading has no figure. Lower is better.",
 };
 
 /// Energy of a generated token.
 pub(crate) const DECODE_ENERGY: Measure = Measure {
     id: "energy",
     title: "Energy per generated token (decode)",
-    of: "per generated token",
+    axis: "{} per generated token",
     quantity: Quantity::Energy,
     value: |row, _| row.efficiency.joules_per_token,
     spread: None,
@@ -127,7 +136,7 @@ pub(crate) const DECODE_ENERGY: Measure = Measure {
 pub(crate) const TOTAL_ENERGY: Measure = Measure {
     id: "total-energy",
     title: "Energy per generated token (total)",
-    of: "per generated token, prefill included",
+    axis: "{} per generated token",
     quantity: Quantity::Energy,
     value: |row, _| row.efficiency.total_joules_per_token,
     spread: None,

@@ -1,6 +1,7 @@
 //! What is plotted of runs.
 
 mod distribution;
+mod engines;
 mod gpu;
 mod heat;
 mod interactivity;

@@ -2,6 +2,7 @@
 
 use protocol::CellSize;
 
+use super::engines::{engine_plot, is_single_cell};
 use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK};
 use super::ratio;
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
@@ -21,8 +22,11 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
     if cells.iter().all(|cell| cell.row.figures.is_none()) {
         return None;
     }
-    let shown = thinned(&sizes, CELLS);
     let measures = [&PROMPT_LATENCY, &TOKEN_LATENCY, &WALL_CLOCK];
+    if is_single_cell(group) {
+        return engine_plot(scene, group, ("overview", "All engines"), &measures);
+    }
+    let shown = thinned(&sizes, CELLS);
     let panels = measures.iter().map(|measure| panel(scene, &cells, &shown, measure)).collect();
     let left_out = if shown.len() < sizes.len() {
         format!(
@@ -64,7 +68,6 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
     let values: Vec<f64> = own.iter().filter_map(|cell| value(cell)).collect();
     let unit = measure.quantity.unit(values.iter().copied());
     let x = Axis::from_values(values.iter().map(|value| unit.scale(*value)));
-    let scale = if x.is_log { ", logarithmic" } else { "" };
     let high = sizes.len().max(1) as f64;
     let place =
         |size: CellSize| high - 0.5 - sizes.iter().position(|other| *other == size).unwrap_or(0) as f64;
@@ -84,7 +87,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
             results::counted(sizes.len(), "cell")
         ),
         unit: "batch × prompt",
-        below: &format!("{} {}{scale}", unit.name, measure.of),
+        below: &measure.axis_words(unit, x.is_log),
         x,
         y: Axis::with_ticks(0.0, high, false, names),
         size: (350, (ROW * sizes.len() as u32).max(40)),

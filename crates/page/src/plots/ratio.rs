@@ -30,61 +30,63 @@ pub(crate) fn ratio_plots(report: &Report) -> Vec<Plot> {
     plots
 }
 
-/// The mean of each engine in every metric, a panel each table; the cells of engines that have one alone.
+/// The mean of each engine, a panel for each metric of each table; of an engine with a single cell that cell.
 pub(super) fn overview(report: &Report) -> Option<Plot> {
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let mut verdicts = Vec::new();
     for table in &report.tables {
-        let lines: Vec<(String, &ComparedFigure)> = table
-            .sections
-            .iter()
-            .filter(|section| section.metric != Metric::First128)
-            .flat_map(|section| {
-                let alone =
-                    |line: &&ComparedFigure| section.means.iter().all(|mean| mean.engine != line.engine);
-                let lines = section.means.iter().chain(section.cells.iter().filter(alone));
-                lines.map(|line| {
-                    (format!("{} {}", results::one_line(&line.engine), section.metric.name()), line)
-                })
-            })
-            .take(LINES)
-            .collect();
-        let threshold = table.sections.iter().map(|section| section.threshold).fold(0.0, f64::max);
-        if lines.is_empty() {
-            continue;
+        let heading = if report.tables.len() == 1 { String::new() } else { format!("{}: ", table.candidate) };
+        for section in table.sections.iter().filter(|section| section.metric != Metric::First128) {
+            let alone = |line: &&ComparedFigure| section.means.iter().all(|mean| mean.engine != line.engine);
+            let lines: Vec<(String, &ComparedFigure)> = section
+                .means
+                .iter()
+                .chain(section.cells.iter().filter(alone))
+                .map(|line| (short(&line.engine), line))
+                .collect();
+            if lines.is_empty() {
+                continue;
+            }
+            let title = format!("{heading}{}", section.metric.title());
+            rows.extend(lines.iter().map(|(_, line)| {
+                let engine = results::one_line(&line.engine);
+                let (ratio, verdict) = (format_short(line.ratio), verdict_word(line.verdict));
+                vec![title.clone(), engine, ratio, interval(line), verdict]
+            }));
+            verdicts.extend(lines.iter().map(|(_, line)| line.verdict));
+            let reach = reach(lines.iter().map(|(_, line)| *line), section.threshold);
+            panels.push(ratio_panel(title, "", &lines, section.threshold, reach));
         }
-        let reach = reach(lines.iter().map(|(_, line)| *line), threshold);
-        rows.extend(lines.iter().map(|(name, line)| {
-            vec![name.clone(), format_short(line.ratio), interval(line), verdict_word(line.verdict)]
-        }));
-        verdicts.extend(lines.iter().map(|(_, line)| line.verdict));
-        panels.push(ratio_panel(
-            results::one_line(&table.candidate),
-            "mean of each engine",
-            &lines,
-            threshold,
-            reach,
-            540,
-        ));
     }
     if panels.is_empty() {
         return None;
     }
+    let has_means = report.tables.iter().flat_map(|table| &table.sections).any(|one| !one.means.is_empty());
+    let means = if has_means { "Geometric means over the cells. " } else { "" };
     Some(Plot {
         id: "overview".into(),
-        title: format!("{} over {}", results::one_line(&report.candidate), results::one_line(&report.baseline)),
-        caption: "Geometric means over the cells. Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is \
-                  known."
-            .into(),
+        title: format!(
+            "{} over {}",
+            results::one_line(&report.candidate),
+            results::one_line(&report.baseline)
+        ),
+        caption: format!(
+            "{means}Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is known."
+        ),
         legend: Legend(verdict_legend(&verdicts)),
         panels,
         table: DataTable {
-            columns: ["Engine and metric", "Ratio", "95 % interval", "Verdict"].map(str::to_owned).to_vec(),
+            columns: ["Metric", "Engine", "Ratio", "95 % interval", "Verdict"].map(str::to_owned).to_vec(),
             rows,
         },
         reference: None,
     })
+}
+
+/// An engine's name where there is little room.
+fn short(engine: &str) -> String {
+    crate::plot::text::fit(engine, 11.0, 150.0)
 }
 
 /// How far the axis reaches either way, as a logarithm. An interval of three replicates can be without end: what is beyond five times as
@@ -130,9 +132,17 @@ fn plot(report: &Report, index: usize, section: &Section) -> Plot {
     let panel = |engine: &&str| {
         let lines: Vec<(String, &ComparedFigure)> =
             lines(engine, section).into_iter().map(|line| (name(line), line)).collect();
-        ratio_panel(results::one_line(engine), "batch × prompt", &lines, section.threshold, reach, 350)
+        ratio_panel(results::one_line(engine), "batch × prompt", &lines, section.threshold, reach)
     };
-    let panels: Vec<Panel> = engines.iter().map(panel).collect();
+    let panels: Vec<Panel> = if section.cells.len() == engines.len() {
+        // Of a cell each, engines stand in one panel.
+        let lines: Vec<(String, &ComparedFigure)> =
+            section.cells.iter().map(|line| (short(&line.engine), line)).collect();
+        let sizes = section.cells.first().map(name).unwrap_or_default();
+        vec![ratio_panel(sizes, "", &lines, section.threshold, reach)]
+    } else {
+        engines.iter().map(panel).collect()
+    };
     let mut legend = verdict_legend(&all().map(|line| line.verdict).collect::<Vec<_>>());
     let percent = section.threshold * 100.0;
     legend.push(LegendEntry::plain(
@@ -185,7 +195,6 @@ fn ratio_panel(
     lines: &[(String, &ComparedFigure)],
     threshold: f64,
     reach: f64,
-    width: u32,
 ) -> Panel {
     let count = lines.len();
     let place = |index: usize| (count - index) as f64 - 0.5;
@@ -204,7 +213,7 @@ fn ratio_panel(
         below: "candidate / baseline, logarithmic",
         x: ratio_axis(edge),
         y: Axis::with_ticks(0.0, count.max(1) as f64, false, ticks),
-        size: (width, 6 + 17 * count as u32),
+        size: (350, 6 + 17 * count as u32),
         has_columns: true,
         has_rows: false,
     };
@@ -226,7 +235,7 @@ fn draw(area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
 }
 
 /// Around 1, as far in either direction.
-pub(super) fn ratio_axis(edge: f64) -> Axis {
+fn ratio_axis(edge: f64) -> Axis {
     let steps = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0];
     let step = steps.into_iter().find(|step| edge - 1.0 <= step * 3.2).unwrap_or(3.0);
     let above = (0..=3).map(|count| 1.0 + step * f64::from(count)).filter(|ratio| *ratio <= edge);

@@ -4,6 +4,7 @@ use protocol::{Device, FailureKind};
 use results::Row;
 
 use super::PANELS;
+use super::engines::{engine_plot, is_single_cell};
 use super::measure::{
     DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_LATENCY, PROMPT_THROUGHPUT, TOKEN_LATENCY,
     TOKEN_THROUGHPUT, TOTAL_ENERGY, WALL_CLOCK,
@@ -23,8 +24,21 @@ struct Size {
 const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.key.batch_size };
 const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.key.prompt_length };
 
-/// Latencies and throughputs.
+/// Latencies and throughputs. Of a single cell the overview has the latencies.
 pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    if is_single_cell(group) {
+        let measures = [
+            &TOKEN_THROUGHPUT,
+            &PROMPT_THROUGHPUT,
+            &PEAK_MEMORY,
+            &PREFILL_ENERGY,
+            &DECODE_ENERGY,
+            &TOTAL_ENERGY,
+        ];
+        return engine_plot(scene, group, ("engines", "Throughput, memory and energy"), &measures)
+            .into_iter()
+            .collect();
+    }
     plots(
         scene,
         group,
@@ -34,6 +48,9 @@ pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
 
 /// Memory, and on a GPU energy.
 pub(super) fn resource_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
+    if is_single_cell(group) {
+        return Vec::new();
+    }
     plots(scene, group, &[&PEAK_MEMORY, &PREFILL_ENERGY, &DECODE_ENERGY, &TOTAL_ENERGY])
 }
 
@@ -201,7 +218,6 @@ impl<'a> SizePlot<'a> {
         let Self { measure, x, other, unit, y, .. } = self;
         let series = self.series(group, size);
         let names: Vec<String> = series.iter().map(|series| self.in_words(series)).collect();
-        let scale = if y.is_log { ", logarithmic" } else { "" };
         let frame = Frame {
             title: format!("{} {size}", other.name),
             description: format!(
@@ -211,7 +227,7 @@ impl<'a> SizePlot<'a> {
                 other.name,
                 names.join("; ")
             ),
-            unit: &format!("{} {}{scale}", unit.name, measure.of),
+            unit: &measure.axis_words(*unit, y.is_log),
             below: x.name,
             x: Axis::sizes(&group.sizes(x.of)),
             y: y.clone(),

@@ -6,7 +6,6 @@ use protocol::CellSize;
 use results::format_short;
 use stats::Interval;
 
-use super::ratio::ratio_axis;
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
 use crate::scene::{Group, Scene, thinned};
 
@@ -163,9 +162,6 @@ fn panel(
         at += GAP;
     }
     let high = at - GAP / 2.0;
-    // An interval of few replicates can be without end: it is cut off at the edge.
-    let reach =
-        bars.iter().map(|(_, one)| one.ratio.ln().abs()).filter(|log| log.is_finite()).fold(0.1, f64::max);
     let run_name = if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[run].name) };
     let best = bars.iter().max_by(|one, other| one.1.ratio.total_cmp(&other.1.ratio));
     let best = best.map_or_else(String::new, |(_, best)| {
@@ -176,7 +172,8 @@ fn panel(
         description: format!("Speedup over {reference} in {phase}; {best}"),
         unit: "batch × prompt",
         below: "times as fast, logarithmic",
-        x: speedup_axis((reach * 1.1).exp()),
+        // An interval of few replicates can be without end: it is cut off at the edge.
+        x: speedup_axis(bars.iter().map(|(_, one)| one.ratio)),
         y: Axis::with_ticks(0.0, high, false, ticks.into_iter().map(|(place, label)| (high - place, label))),
         size: (350, (high * ROW).ceil().max(40.0) as u32),
         has_columns: true,
@@ -219,7 +216,42 @@ fn panel(
     (panel, sizes.len() - shown.len())
 }
 
-/// Ratios of up to `edge` either way; far ones at decades.
-fn speedup_axis(edge: f64) -> Axis {
-    if edge < 4.2 { ratio_axis(edge) } else { Axis::log(1.0 / edge, edge) }
+/// A logarithmic axis from the least ratio, or 1, to the largest, with ticks at ratios that one says.
+fn speedup_axis(ratios: impl Iterator<Item = f64>) -> Axis {
+    let fits = ratios.filter(|ratio| (1e-6..1e6).contains(ratio));
+    let (least, largest) =
+        fits.fold((1.0_f64, 1.0_f64), |(least, largest), one| (least.min(one), largest.max(one)));
+    let (low, high) = (least.min(0.98) / 1.05, largest.max(1.02) * 1.05);
+    let ticks: Vec<f64> = match high / low {
+        span if span < 1.6 => (50..200)
+            .map(|percent| f64::from(percent) / 100.0)
+            .filter(|tick| (tick * 100.0).round() % 5.0 == 0.0)
+            .collect(),
+        span if span < 8.0 => vec![0.25, 0.33, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0],
+        _ => (-6..=6).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(decade))).collect(),
+    };
+    let ticks = ticks.into_iter().filter(|tick| (low..=high).contains(tick));
+    Axis::with_ticks(low, high, true, ticks.map(|tick| (tick, number_of_times(tick))))
+}
+
+/// `0.75`, `1.5`, `3`.
+fn number_of_times(ratio: f64) -> String {
+    let text = format!("{ratio:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_axis_reaches_from_the_slowest_to_the_fastest_and_has_a_tick_at_1() {
+        let labels = |ratios: &[f64]| -> Vec<String> {
+            speedup_axis(ratios.iter().copied()).ticks().iter().map(|tick| tick.label.clone()).collect()
+        };
+        assert_eq!(labels(&[0.8, 2.9]), ["1", "1.5", "2", "3"]);
+        assert_eq!(labels(&[1.01, 1.2]), ["0.95", "1", "1.05", "1.1", "1.15", "1.2", "1.25"]);
+        assert_eq!(labels(&[0.02, 30.0]), ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "20"]);
+        assert_eq!(labels(&[f64::NAN, f64::INFINITY, 0.0]), ["0.95", "1", "1.05"]);
+    }
 }

@@ -1,0 +1,136 @@
+//! The engines one above the other, where they were measured in a single cell: a panel for each figure.
+
+use results::Row;
+
+use super::measure::Measure;
+use crate::plot::{Axis, DataTable, Frame, Legend, MarkLabel, Panel, Plot};
+use crate::scene::{Group, ListedRow, Scene};
+
+/// The height of an engine, in pixels.
+const ROW: u32 = 19;
+
+/// Whether every engine was measured in one cell alone: no line can be drawn of it.
+pub(super) fn is_single_cell(group: &Group<'_>) -> bool {
+    group.sizes(|row| row.key.batch_size).len() == 1 && group.sizes(|row| row.key.prompt_length).len() == 1
+}
+
+/// A plot of those of `measures` that any engine has; `None` where there is none.
+pub(super) fn engine_plot(
+    scene: &Scene<'_>,
+    group: &Group<'_>,
+    (id, title): (&str, &str),
+    measures: &[&Measure],
+) -> Option<Plot> {
+    let cells: Vec<ListedRow<'_>> = group.listed().collect();
+    let size = cells.first()?.row.key.size();
+    let measures: Vec<&Measure> = measures
+        .iter()
+        .copied()
+        .filter(|measure| cells.iter().any(|cell| value(measure, cell.row).is_some()))
+        .collect();
+    if measures.is_empty() {
+        return None;
+    }
+    let has_spread = measures.iter().any(|measure| measure.spread.is_some());
+    let caption = if has_spread {
+        "Means. Shorter is better. Whiskers reach from the minimum to the 95th percentile.".to_owned()
+    } else {
+        let notes = measures.iter().map(|measure| format!("{}: {}", measure.title, measure.note));
+        notes.collect::<Vec<_>>().join(" ")
+    };
+    Some(Plot {
+        id: id.into(),
+        title: format!("{title} at batch size {}, prompt length {}", size.batch_size, size.prompt_length),
+        caption,
+        legend: Legend::of_series(scene, group),
+        panels: measures.iter().map(|measure| panel(scene, &cells, measure)).collect(),
+        table: table(scene, &cells, &measures),
+        reference: None,
+    })
+}
+
+fn value(measure: &Measure, row: &Row) -> Option<f64> {
+    row.figures.as_ref().and_then(|figures| (measure.value)(row, figures))
+}
+
+fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure) -> Panel {
+    let values: Vec<f64> = cells.iter().filter_map(|cell| value(measure, cell.row)).collect();
+    let spread = |cell: &ListedRow<'_>| {
+        let spread = measure.spread?;
+        cell.row.figures.as_ref().map(spread)
+    };
+    let unit = measure.quantity.unit(values.iter().copied());
+    let ends = cells.iter().filter_map(spread).map(|(_, high)| high);
+    // Bars begin at 0.
+    let most = values.iter().copied().chain(ends).fold(0.0, f64::max);
+    let high = cells.len() as f64;
+    let place = |index: usize| high - 0.5 - index as f64;
+    let names = cells
+        .iter()
+        .enumerate()
+        .map(|(index, cell)| (place(index), scene.series(&cell.row.key.engine, cell.run)));
+    let names: Vec<(f64, String)> =
+        names.map(|(place, name)| (place, crate::plot::text::fit(&name, 11.0, 190.0))).collect();
+    let described: Vec<String> = cells
+        .iter()
+        .map(|cell| {
+            let figure = value(measure, cell.row);
+            let figure = figure.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.text(value));
+            format!("{} {figure}", scene.series(&cell.row.key.engine, cell.run))
+        })
+        .collect();
+    let frame = Frame {
+        title: measure.title.to_owned(),
+        description: described.join(", "),
+        unit: "",
+        below: &measure.axis_words(unit, false),
+        x: Axis::linear(0.0, unit.scale(most)),
+        y: Axis::with_ticks(0.0, high.max(1.0), false, names),
+        size: (400, (ROW * cells.len() as u32).max(30)),
+        has_columns: true,
+        has_rows: false,
+    };
+    frame.draw(|area| {
+        for (index, cell) in cells.iter().enumerate() {
+            let (engine, y) = (cell.row.key.engine.as_str(), place(index));
+            let (slot, colour) = (scene.slot(engine), scene.colour(engine));
+            let name = scene.series(engine, cell.run);
+            area.series(slot, |area| match value(measure, cell.row) {
+                Some(value) => {
+                    let title = format!("{name}: {}", unit.text(value));
+                    let class = format!("bar {colour}");
+                    let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
+                    area.bar_mark(&label, [0.0, unit.scale(value)], y, 0.0, f64::from(ROW) - 8.0);
+                    if let Some((low, high)) = spread(cell) {
+                        let whisker = [(unit.scale(low), y), (unit.scale(high), y)];
+                        area.cell_line("ci over", cell.index, &whisker);
+                    }
+                }
+                None => {
+                    let title = format!("{name}: {}", cell.row.outcome_text());
+                    let class = format!("x {colour}");
+                    let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
+                    area.cross_mark(&label, (0.0, y));
+                }
+            });
+        }
+    })
+}
+
+fn table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> DataTable {
+    let units: Vec<_> = measures
+        .iter()
+        .map(|measure| measure.quantity.unit(cells.iter().filter_map(|cell| value(measure, cell.row))))
+        .collect();
+    let figures =
+        measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name));
+    let columns = std::iter::once("Engine".to_owned()).chain(figures).collect();
+    let row = |cell: &ListedRow<'_>| {
+        let figures = measures.iter().zip(&units).map(|(measure, unit)| {
+            let value = value(measure, cell.row);
+            value.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
+        });
+        std::iter::once(scene.series(&cell.row.key.engine, cell.run)).chain(figures).collect()
+    };
+    DataTable { columns, rows: cells.iter().map(row).collect() }
+}
