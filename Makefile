@@ -9,7 +9,7 @@ endif
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
 
-.PHONY: setup build bench peers test lint doc docs docs-check clean
+.PHONY: setup build release bench peers test lint doc docs docs-check clean
 
 setup:
 	@python3 scripts/setup.py
@@ -17,6 +17,11 @@ setup:
 build: setup
 	cargo build --profile $(PROFILE) --workspace --lib --bins
 	@scripts/build_mpi.sh --profile $(PROFILE)
+
+# What is given to others: also writes plots as .png, for which a renderer of SVG and of fonts is built.
+release: setup
+	cargo build --release --workspace --lib --bins --features llama2-bench/png
+	@scripts/build_mpi.sh --profile release
 
 bench: build
 	./target/release/llama2-bench run

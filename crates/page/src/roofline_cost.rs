@@ -4,7 +4,7 @@ use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{MeasuredPeaks, Precision};
 use results::{Run, Table};
 
-use crate::plot::{Quantity, in_unit};
+use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::MeasuredRow;
 
 /// The peaks and costs that a table's cells are compared with.
@@ -69,17 +69,19 @@ impl<'a> RooflineScale<'a> {
 
     /// The measured peaks: `peak bandwidth 45.30 GB/s (onnxruntime)`, then those of compute.
     pub(crate) fn peaks_in_words(&self) -> Vec<String> {
-        let words = |what: &str, quantity: Quantity, per_second: f64, by: &str| {
+        let words = |what: &str, quantity: FigureQuantity, per_second: f64, by: &str| {
             format!("{what} {} ({})", in_unit(quantity, per_second * self.devices), results::one_line(by))
         };
         let Some(peaks) = self.peaks else { return Vec::new() };
         let read = peaks.read_bytes.as_ref();
-        let read = read.map(|peak| words("peak bandwidth", Quantity::ByteRate, peak.per_second, &peak.by));
+        let read =
+            read.map(|peak| words("peak bandwidth", FigureQuantity::ByteRate, peak.per_second, &peak.by));
         let burst = peaks.flops.get(&self.precision);
-        let burst = burst.map(|peak| words("burst peak", Quantity::FlopRate, peak.per_second, &peak.by));
+        let burst =
+            burst.map(|peak| words("burst peak", FigureQuantity::FlopRate, peak.per_second, &peak.by));
         let sustained = peaks.sustained_flops.get(&self.precision);
-        let sustained =
-            sustained.map(|peak| words("sustained peak", Quantity::FlopRate, peak.per_second, &peak.by));
+        let sustained = sustained
+            .map(|peak| words("sustained peak", FigureQuantity::FlopRate, peak.per_second, &peak.by));
         read.into_iter().chain(burst).chain(sustained).collect()
     }
 

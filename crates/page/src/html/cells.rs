@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 use results::escaped_json;
 use serde_json::{Value, json};
 
-use crate::plot::{Quantity, in_unit};
+use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::{Group, ListedRow, Scene};
 
 /// The names of a cell's figures.
@@ -32,7 +32,7 @@ pub(super) fn data(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
 /// Engine's slot, batch size, prompt length, name, seconds a token or how it ended, and the figures as text.
 fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value {
     let key = &row.key;
-    let time = |seconds| in_unit(Quantity::Time, seconds);
+    let time = |seconds| in_unit(FigureQuantity::Time, seconds);
     let name = format!("{} {}", scene.series(&key.engine, *run), key.size());
     let (seconds, texts): (Value, Vec<String>) = match &row.figures {
         None => {
@@ -52,11 +52,12 @@ fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value
                 [token.median, token.p90, token.p99].map(time).join(", "),
                 time(figures.tpot.mean),
                 time(figures.wall.mean),
-                in_unit(Quantity::TokenRate, f64::from(key.batch_size) / token.mean),
-                row.peak_bytes().map_or_else(String::new, |bytes| in_unit(Quantity::Memory, bytes as f64)),
+                in_unit(FigureQuantity::TokenRate, f64::from(key.batch_size) / token.mean),
+                row.peak_bytes()
+                    .map_or_else(String::new, |bytes| in_unit(FigureQuantity::Memory, bytes as f64)),
                 share(row.efficiency.decode_bandwidth),
                 share(row.efficiency.prefill_flops),
-                energy.map_or_else(String::new, |joules| in_unit(Quantity::Energy, joules)),
+                energy.map_or_else(String::new, |joules| in_unit(FigureQuantity::Energy, joules)),
             ];
             (json!(token.mean), texts)
         }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use protocol::{CellSize, FailureKind};
 use results::{counted, one_line};
 
-use crate::plot::{Quantity, in_unit};
+use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::{Comparison, Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: &[Comparison]) -> Markup {
@@ -41,7 +41,7 @@ fn fastest(cells: &[MeasuredRow<'_>]) -> Option<String> {
         return Some(format!(
             "{} takes {} per token at {}.",
             one_line(&first.row.key.engine),
-            in_unit(Quantity::Time, first.figures.token.mean),
+            in_unit(FigureQuantity::Time, first.figures.token.mean),
             first.row.key.size()
         ));
     }
@@ -85,7 +85,7 @@ fn highest_throughput(cells: &[MeasuredRow<'_>]) -> Option<String> {
         share.map(|share| format!(", at {:.0} % of peak bandwidth", share * 100.0)).unwrap_or_default();
     Some(format!(
         "Highest throughput: {} by {} at {}{share}.",
-        in_unit(Quantity::TokenRate, speed(best)),
+        in_unit(FigureQuantity::TokenRate, speed(best)),
         one_line(&best.row.key.engine),
         best.row.key.size()
     ))

@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 use protocol::FailureKind;
 use results::counted;
 
-use crate::plot::{Quantity, in_unit, number, sign};
+use crate::plot::{FigureQuantity, in_unit, number, sign};
 use crate::scene::{Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
@@ -36,7 +36,7 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
 /// Summarizes an engine in the table of a run.
 fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let cells = group.measured();
-    let time = |seconds: f64| in_unit(Quantity::Time, seconds);
+    let time = |seconds: f64| in_unit(FigureQuantity::Time, seconds);
     let engine_cells: Vec<&MeasuredRow<'_>> =
         cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine).collect();
     let rows = group.tables.iter().filter(|(other, _)| *other == run).flat_map(|(_, table)| &table.rows);

@@ -16,7 +16,7 @@ pub(crate) use frame::{Frame, PlotArea, SMALL};
 pub(crate) use image::svg_of_panel;
 pub(crate) use legend::{Legend, LegendEntry};
 pub(crate) use svg::{Anchor, DEFS, MarkLabel, sign};
-pub(crate) use unit::{ChosenUnit, Quantity, in_unit, number};
+pub(crate) use unit::{ChosenUnit, FigureQuantity, in_unit, number};
 
 /// A plot of one or several panels.
 #[derive(Debug, Clone)]

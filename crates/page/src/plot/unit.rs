@@ -4,7 +4,7 @@ use super::grouped;
 
 /// What a figure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Quantity {
+pub(crate) enum FigureQuantity {
     /// Seconds.
     Time,
     /// Bytes.
@@ -36,7 +36,7 @@ const FLOP_RATES: [(f64, &str); 4] =
 const BYTE_RATES: [(f64, &str); 3] = [(1e6, "MB/s"), (1e9, "GB/s"), (1e12, "TB/s")];
 const TOKEN_RATES: [(f64, &str); 1] = [(1.0, "tokens/s")];
 
-impl Quantity {
+impl FigureQuantity {
     /// The largest unit in which the largest of `values` is at least 1 and the least at least 0.1; where they are farther apart, the one
     /// that fits their geometric middle.
     pub(crate) fn unit(self, values: impl IntoIterator<Item = f64>) -> ChosenUnit {
@@ -83,7 +83,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// A single figure in the unit that fits it: `312.0 TFLOP/s`.
-pub(crate) fn in_unit(quantity: Quantity, value: f64) -> String {
+pub(crate) fn in_unit(quantity: FigureQuantity, value: f64) -> String {
     quantity.unit([value]).text(value)
 }
 
@@ -93,17 +93,17 @@ mod tests {
 
     #[test]
     fn units_fit() {
-        let words = |quantity: Quantity, value: f64| in_unit(quantity, value);
-        assert_eq!(words(Quantity::Time, 0.007_019), "7.019 ms");
-        assert_eq!(words(Quantity::Time, 2.865), "2.865 s");
-        assert_eq!(words(Quantity::Time, 31e-9), "0.03100 µs");
-        assert_eq!(words(Quantity::FlopRate, 300e12), "300.0 TFLOP/s");
-        assert_eq!(words(Quantity::Memory, 80.0 * 1_073_741_824.0), "80.00 GiB");
-        assert_eq!(words(Quantity::TokenRate, 12_345.0), "12\u{a0}345 tokens/s");
-        assert_eq!(Quantity::Energy.unit([0.165, 5.6]).name, "J");
-        assert_eq!(Quantity::Time.unit([0.007, 0.059]).name, "ms");
+        let words = |quantity: FigureQuantity, value: f64| in_unit(quantity, value);
+        assert_eq!(words(FigureQuantity::Time, 0.007_019), "7.019 ms");
+        assert_eq!(words(FigureQuantity::Time, 2.865), "2.865 s");
+        assert_eq!(words(FigureQuantity::Time, 31e-9), "0.03100 µs");
+        assert_eq!(words(FigureQuantity::FlopRate, 300e12), "300.0 TFLOP/s");
+        assert_eq!(words(FigureQuantity::Memory, 80.0 * 1_073_741_824.0), "80.00 GiB");
+        assert_eq!(words(FigureQuantity::TokenRate, 12_345.0), "12\u{a0}345 tokens/s");
+        assert_eq!(FigureQuantity::Energy.unit([0.165, 5.6]).name, "J");
+        assert_eq!(FigureQuantity::Time.unit([0.007, 0.059]).name, "ms");
         // From 1.3 ms to 1.5 s: the middle is of some tens of milliseconds.
-        assert_eq!(Quantity::Time.unit([0.0013, 1.5]).name, "ms");
-        assert_eq!(Quantity::Time.unit([f64::NAN, 0.0]).name, "s");
+        assert_eq!(FigureQuantity::Time.unit([0.0013, 1.5]).name, "ms");
+        assert_eq!(FigureQuantity::Time.unit([f64::NAN, 0.0]).name, "s");
     }
 }

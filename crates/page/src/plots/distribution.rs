@@ -4,7 +4,7 @@ use protocol::Measurement;
 use stats::quantile;
 
 use crate::plot::{
-    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, Quantity,
+    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea,
 };
 use crate::scene::{Group, MeasuredRow, Scene};
 
@@ -30,7 +30,7 @@ pub(super) fn distribution_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<
     if boxes.is_empty() {
         return None;
     }
-    let unit = Quantity::Time.unit(boxes.iter().map(|one| one.median));
+    let unit = FigureQuantity::Time.unit(boxes.iter().map(|one| one.median));
     let ends = boxes.iter().flat_map(|one| [one.least, one.p99]).map(|seconds| unit.scale(seconds));
     let x = Axis::from_values(ends);
     let mut panels = Vec::new();

@@ -2,7 +2,7 @@
 
 use results::{Figures, Row};
 
-use crate::plot::{ChosenUnit, Quantity};
+use crate::plot::{ChosenUnit, FigureQuantity};
 
 /// The least of a series, and its 95th percentile.
 type Spread = fn(&Figures) -> (f64, f64);
@@ -14,7 +14,7 @@ pub(crate) struct Measure {
     pub(crate) title: &'static str,
     /// What an axis says; `{}` is the unit.
     pub(crate) axis: &'static str,
-    pub(crate) quantity: Quantity,
+    pub(crate) quantity: FigureQuantity,
     /// The value in seconds, bytes, …
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
     /// The least of the series, and its 95th percentile.
@@ -38,7 +38,7 @@ pub(crate) const PROMPT_LATENCY: Measure = Measure {
     id: "prompt-latency",
     title: "Prompt latency (time to first token)",
     axis: "{} per prefill",
-    quantity: Quantity::Time,
+    quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.prompt.mean),
     spread: Some(|figures| (figures.prompt.least, figures.prompt.p95)),
     is_memory: false,
@@ -50,7 +50,7 @@ pub(crate) const TOKEN_LATENCY: Measure = Measure {
     id: "token-latency",
     title: "Token latency",
     axis: "{} per decode forward",
-    quantity: Quantity::Time,
+    quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.token.mean),
     spread: Some(|figures| (figures.token.least, figures.token.p95)),
     is_memory: false,
@@ -62,7 +62,7 @@ pub(crate) const WALL_CLOCK: Measure = Measure {
     id: "wall-clock",
     title: "Wall-clock latency",
     axis: "{} per generation",
-    quantity: Quantity::Time,
+    quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.wall.mean),
     spread: Some(|figures| (figures.wall.least, figures.wall.p95)),
     is_memory: false,
@@ -74,7 +74,7 @@ pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
     title: "Throughput of decode forwards",
     axis: "generated {}",
-    quantity: Quantity::TokenRate,
+    quantity: FigureQuantity::TokenRate,
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
     spread: None,
     is_memory: false,
@@ -86,7 +86,7 @@ pub(crate) const PROMPT_THROUGHPUT: Measure = Measure {
     id: "prompt-throughput",
     title: "Prompt throughput",
     axis: "prompt {}",
-    quantity: Quantity::TokenRate,
+    quantity: FigureQuantity::TokenRate,
     value: |row, figures| {
         Some(f64::from(row.key.batch_size) * f64::from(row.key.prompt_length) / figures.prompt.mean)
     },
@@ -100,7 +100,7 @@ pub(crate) const PEAK_MEMORY: Measure = Measure {
     id: "peak-memory",
     title: "Peak memory",
     axis: "{} per device",
-    quantity: Quantity::Memory,
+    quantity: FigureQuantity::Memory,
     value: |row, _| row.peak_bytes().map(|bytes| bytes as f64),
     spread: None,
     is_memory: true,
@@ -112,7 +112,7 @@ pub(crate) const PREFILL_ENERGY: Measure = Measure {
     id: "prefill-energy",
     title: "Energy per prompt token (prefill)",
     axis: "{} per prompt token",
-    quantity: Quantity::Energy,
+    quantity: FigureQuantity::Energy,
     value: |row, _| row.efficiency.joules_per_prompt_token,
     spread: None,
     is_memory: false,
@@ -125,7 +125,7 @@ pub(crate) const DECODE_ENERGY: Measure = Measure {
     id: "energy",
     title: "Energy per generated token (decode)",
     axis: "{} per generated token",
-    quantity: Quantity::Energy,
+    quantity: FigureQuantity::Energy,
     value: |row, _| row.efficiency.joules_per_token,
     spread: None,
     is_memory: false,
@@ -137,7 +137,7 @@ pub(crate) const TOTAL_ENERGY: Measure = Measure {
     id: "total-energy",
     title: "Energy per generated token (total)",
     axis: "{} per generated token",
-    quantity: Quantity::Energy,
+    quantity: FigureQuantity::Energy,
     value: |row, _| row.efficiency.total_joules_per_token,
     spread: None,
     is_memory: false,

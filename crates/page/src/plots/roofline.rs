@@ -1,7 +1,7 @@
 //! Every cell under what the device was measured to do at most (Williams, Waterman and Patterson, "Roofline", 2009).
 
 use crate::plot::{
-    Anchor, Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, Quantity,
+    Anchor, Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot,
     in_unit, number, sign,
 };
 use crate::roofline_cost::{ForwardWork, RooflineScale};
@@ -52,7 +52,7 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         words.extend(scale.peaks_in_words());
         has_sustained |= scale.sustained_flops().is_some();
         panels.push(panel(scene, title, &scale, &forwards));
-        let unit = Quantity::FlopRate.unit(forwards.iter().map(Forward::speed));
+        let unit = FigureQuantity::FlopRate.unit(forwards.iter().map(Forward::speed));
         rows.extend(forwards.iter().map(|forward| row(scene, forward, unit)));
     }
     if panels.is_empty() {
@@ -117,7 +117,7 @@ fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: 
     let x = Axis::log(least / 1.5, largest * 2.0);
     let lowest_roof = bandwidth.map(|bandwidth| bandwidth * x.low());
     let speeds = || forwards.iter().map(Forward::speed).chain(burst).chain(sustained).chain(lowest_roof);
-    let unit = Quantity::FlopRate.unit(speeds());
+    let unit = FigureQuantity::FlopRate.unit(speeds());
     let (slowest, fastest) = ends(speeds().map(|speed| unit.scale(speed)));
     let peaks = scale.peaks_in_words();
     let (slowest_cell, fastest_cell) = ends(forwards.iter().map(Forward::speed));
@@ -125,8 +125,8 @@ fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: 
         description: format!(
             "Roofline of {}, decode and prefill: from {} to {}; {}",
             results::counted(forwards.len() / 2, "cell"),
-            in_unit(Quantity::FlopRate, slowest_cell),
-            in_unit(Quantity::FlopRate, fastest_cell),
+            in_unit(FigureQuantity::FlopRate, slowest_cell),
+            in_unit(FigureQuantity::FlopRate, fastest_cell),
             if peaks.is_empty() { "no peaks were measured".into() } else { peaks.join(", ") }
         ),
         title,
@@ -171,7 +171,7 @@ fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: 
                 forward.cell.row.key.batch_size,
                 forward.cell.row.key.prompt_length,
                 forward.name(),
-                in_unit(Quantity::FlopRate, forward.speed()),
+                in_unit(FigureQuantity::FlopRate, forward.speed()),
                 number(forward.work.intensity())
             );
             let label = MarkLabel { class: &class, title: &words, cell: Some(forward.cell.index) };
@@ -193,6 +193,6 @@ fn row(scene: &Scene<'_>, forward: &Forward<'_>, unit: ChosenUnit) -> Vec<String
         forward.name().to_owned(),
         number(forward.work.intensity()),
         unit.text(forward.speed()),
-        in_unit(Quantity::ByteRate, forward.work.bytes / forward.seconds),
+        in_unit(FigureQuantity::ByteRate, forward.work.bytes / forward.seconds),
     ]
 }

@@ -38,7 +38,11 @@ pub(super) fn speedup_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
     let mut engines: Vec<&str> =
         group.series().into_iter().map(|(_, engine)| engine).collect::<IndexSet<_>>().into_iter().collect();
     engines.sort_by_key(|engine| *engine != USUAL);
-    engines.iter().filter_map(|engine| plot(scene, group, engine)).collect()
+    let mut plots: Vec<Plot> = engines.iter().filter_map(|engine| plot(scene, group, engine)).collect();
+    if let Some(first) = plots.first_mut() {
+        first.id = "speedup".into();
+    }
+    plots
 }
 
 fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
@@ -106,7 +110,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
     };
     let rows = runs.iter().flat_map(|run| run.speedups.iter().map(|one| row(run.run, one))).collect();
     Some(Plot {
-        id: if reference == USUAL || slot == 0 { "speedup".into() } else { format!("speedup-{}", slot + 1) },
+        id: format!("speedup-{}", slot + 1),
         title: format!("Speedup over {name}"),
         caption: format!(
             "The latency of {name} over the engine's, in the same cell: above 1 the engine is faster. Ratios are taken replicate by \

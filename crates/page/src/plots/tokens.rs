@@ -5,7 +5,8 @@ use protocol::Measurement;
 use stats::Summary;
 
 use crate::plot::{
-    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, Quantity, number, sign,
+    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number,
+    sign,
 };
 use crate::scene::{Group, MeasuredRow, Scene};
 
@@ -32,7 +33,7 @@ impl Bin {
 
 pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     let chosen = chosen(group);
-    let unit = Quantity::Time.unit(chosen.iter().map(|cell| cell.figures.token.median));
+    let unit = FigureQuantity::Time.unit(chosen.iter().map(|cell| cell.figures.token.median));
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     for cell in &chosen {
