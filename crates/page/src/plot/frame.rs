@@ -194,10 +194,10 @@ impl PlotArea {
         self.body.shape_mark(label, slot, at);
     }
 
-    /// A cross: a cell without figures.
-    pub(crate) fn cross_mark(&mut self, label: &MarkLabel<'_>, at: (f64, f64)) {
-        let at = self.place(at);
-        self.body.cross_mark(label, at);
+    /// A cross: a cell without figures. Those of several engines at one place stand side by side, by their slots.
+    pub(crate) fn cross_mark(&mut self, label: &MarkLabel<'_>, slot: usize, at: (f64, f64)) {
+        let (x, y) = self.place(at);
+        self.body.cross_mark(label, (x - 8.0 * (slot % 6) as f64, y));
     }
 
     /// The shape of a slot that stands for no figure.

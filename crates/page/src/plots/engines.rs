@@ -110,7 +110,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure) -> Panel
                     let title = format!("{name}: {}", cell.row.outcome_text());
                     let class = format!("x {colour}");
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
-                    area.cross_mark(&label, (0.0, y));
+                    area.cross_mark(&label, 0, (0.0, y));
                 }
             });
         }

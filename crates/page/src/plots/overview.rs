@@ -111,7 +111,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
                     let title = format!("{name} {}: {}", key.size(), cell.row.outcome_text());
                     let class = format!("x {}", scene.colour(&key.engine));
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
-                    area.series(slot, |area| area.cross_mark(&label, (right, y)));
+                    area.series(slot, |area| area.cross_mark(&label, slot, (right, y)));
                 }
             }
         }

@@ -287,7 +287,7 @@ impl<'a> SizePlot<'a> {
                 let title = format!("{} {batch}×{prompt}: out of memory", scene.series(engine, run));
                 let class = format!("x {}", scene.colour(engine));
                 let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
-                area.cross_mark(&label, ((self.x.of)(cell.row).into(), at));
+                area.cross_mark(&label, slot, ((self.x.of)(cell.row).into(), at));
             }
         });
     }

@@ -88,10 +88,12 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
         let class = colour.unwrap_or_default();
         entry.sign = format!("<rect class=\"bar {class}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>");
     }
-    legend.0.push(LegendEntry::plain(
-        "<path class=\"ci unchanged\" d=\"M1 7L21 7\"/>",
-        "95 % confidence interval",
-    ));
+    if runs.iter().flat_map(|run| &run.speedups).any(|one| one.interval.is_some()) {
+        legend.0.push(LegendEntry::plain(
+            "<path class=\"ci unchanged\" d=\"M1 7L21 7\"/>",
+            "95 % confidence interval",
+        ));
+    }
     let left_out =
         if left_out > 0 { format!(" {left_out} more cells are in the data below.") } else { String::new() };
     let row = |run: usize, one: &Speedup<'_>| {
