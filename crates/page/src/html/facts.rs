@@ -9,7 +9,7 @@ use crate::plot::grouped;
 use crate::roofline_cost::RooflineScale;
 use crate::scene::{Group, Scene};
 
-pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
+pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize) -> Markup {
     let title = match groups {
         [] => "No cells".to_owned(),
         [one] => one.title.clone(),
@@ -25,6 +25,9 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
             }
             nav {
                 a href="#caveats" { "Caveats" } " "
+                @for number in 1..=comparisons {
+                    a href=(format!("#compared-{number}")) { "Comparison" @if comparisons > 1 { " " (number) } } " "
+                }
                 @for group in groups {
                     a href=(format!("#{}", group.id)) { @if groups.len() == 1 { "Plots" } @else { (group.title) } } " "
                 }

@@ -20,7 +20,7 @@ fn of_comparison(Comparison { result, baseline, candidate }: &Comparison) -> Str
     let (baseline, candidate) = (one_line(baseline), one_line(candidate));
     match result {
         Ok(report) => format!("{candidate} over {baseline}: {}.", report.counts()),
-        Err(why) => format!("{candidate} and {baseline} are not compared: {}", one_line(why)),
+        Err(_) => format!("{candidate} could not be compared with {baseline}: the reason is below."),
     }
 }
 

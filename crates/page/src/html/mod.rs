@@ -72,13 +72,13 @@ impl<'a> Page<'a> {
         let first = self.plots().next();
         let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
         let body = html! {
-            (facts::header(&scene, &groups))
+            (facts::header(&scene, &groups, self.comparisons.len()))
             (headline::section(&scene, &groups, self.comparisons))
             @if let Some(plot) = first { (figure::figure(plot, None)) }
             (caveats_section(self.runs))
             (controls::toolbar(&scene, &groups))
-            @for (comparison, plots) in self.comparisons.iter().zip(&self.ratios) {
-                (compared(comparison, plots, is_first))
+            @for (index, (comparison, plots)) in self.comparisons.iter().zip(&self.ratios).enumerate() {
+                (compared(index, comparison, plots, is_first))
             }
             @for (group, plots) in groups.iter().zip(&self.groups) {
                 section id=(group.id) {
@@ -194,10 +194,15 @@ fn item(caveat: &Caveat, is_open: bool) -> Markup {
     }
 }
 
-fn compared(comparison: &Comparison, plots: &[Plot], is_first: impl Fn(&Plot) -> bool) -> Markup {
+fn compared(
+    index: usize,
+    comparison: &Comparison,
+    plots: &[Plot],
+    is_first: impl Fn(&Plot) -> bool,
+) -> Markup {
     let Comparison { result, baseline, candidate } = comparison;
     html! {
-        section class="compared" {
+        section class="compared" id=(format!("compared-{}", index + 1)) {
             h2 { bdi { (candidate) } " compared with " bdi { (baseline) } }
             @match result {
                 Err(why) => { p class="refused" { "Not compared: " (why) } }
