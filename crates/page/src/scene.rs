@@ -125,9 +125,11 @@ impl<'a> Scene<'a> {
         self.engines.get_index_of(engine).unwrap_or_default()
     }
 
-    /// The class of an engine's colour.
+    /// The class of an engine's colour; of engines that share it, the later ones have bars and boxes without a filling.
     pub(crate) fn colour(&self, engine: &str) -> String {
-        format!("e{}", self.slot(engine) % ENGINES)
+        let slot = self.slot(engine);
+        let again = if slot >= ENGINES { " again" } else { "" };
+        format!("e{}{again}", slot % ENGINES)
     }
 
     /// The engines, in the order of their places.
@@ -147,10 +149,10 @@ impl<'a> Scene<'a> {
         format!("p {full}{}", self.colour(engine))
     }
 
-    /// A series' name: the engine, and of several runs which.
+    /// A series' name: the engine, and of several runs which, by its letter.
     pub(crate) fn series(&self, engine: &str, run: usize) -> String {
         let engine = one_line(engine);
-        if self.runs.len() == 1 { engine } else { format!("{engine}, {}", one_line(&self.runs[run].name)) }
+        if self.runs.len() == 1 { engine } else { format!("{engine} ({})", letter(run)) }
     }
 
     /// The tables, those of one model side by side.
@@ -178,6 +180,14 @@ impl<'a> Scene<'a> {
         };
         groups.into_values().zip(1..).map(group).collect()
     }
+}
+
+/// What a run is called in a page of several: A, B, …; from the 27th on its number.
+pub(crate) fn letter(run: usize) -> String {
+    u8::try_from(run)
+        .ok()
+        .filter(|run| *run < 26)
+        .map_or_else(|| (run + 1).to_string(), |run| char::from(b'A' + run).to_string())
 }
 
 /// The cells of a table that are drawn and listed.

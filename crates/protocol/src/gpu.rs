@@ -166,20 +166,29 @@ pub struct GpuPhase {
 }
 
 impl GpuSeries {
-    /// Mean power from where `phase` began to where the next one did: by the energy counter where that phase is long enough for
-    /// it, which moves a few times a second; else the mean of the samples.
+    /// Mean power from where `phase` began to where the next one did, by the energy counter; without one, by the samples. `None` where
+    /// the phase is too short to tell.
     pub fn power_watts_in(&self, phase: Phase) -> Option<f64> {
-        /// Twenty steps of the counter.
-        const LONG_SECONDS: f64 = 2.0;
+        /// Ten steps of the counter, which moves about ten times a second.
+        const LONG_FOR_COUNTER: f64 = 1.0;
+        /// A sample of power is a mean of about the second before it (measured on an H100: 124 W rise to 392 W over 1.6 s of constant
+        /// work).
+        const SAMPLE_LAG: f64 = 1.0;
         let (start, end) = self.span(phase)?;
         let seconds = end.seconds - start.seconds;
-        if let (Some(before), Some(after)) = (start.energy_joules, end.energy_joules)
-            && seconds >= LONG_SECONDS
-        {
-            return Some((after - before) / seconds);
+        if let (Some(before), Some(after)) = (start.energy_joules, end.energy_joules) {
+            return (seconds >= LONG_FOR_COUNTER).then(|| (after - before) / seconds);
         }
-        let samples: Vec<f64> = self.samples_in(phase, &self.power_watts).collect();
+        let settled = start.seconds + SAMPLE_LAG..=end.seconds;
+        let samples =
+            self.sample_seconds.iter().zip(&self.power_watts).filter(|(at, _)| settled.contains(at));
+        let samples: Vec<f64> = samples.map(|(_, watts)| *watts).collect();
         (!samples.is_empty()).then(|| samples.iter().sum::<f64>() / samples.len() as f64)
+    }
+
+    /// How long a phase took. Seconds.
+    pub fn seconds_in(&self, phase: Phase) -> Option<f64> {
+        self.span(phase).map(|(start, end)| end.seconds - start.seconds)
     }
 
     /// The lowest clock of the multiprocessors in a phase.
@@ -272,7 +281,11 @@ mod tests {
     fn power_and_clocks_of_a_phase() {
         let series = series();
         assert_eq!(series.power_watts_in(Phase::Decode), Some(400.0), "1600 J in 4 s");
-        assert_eq!(series.power_watts_in(Phase::Prompt), Some(200.0), "too short for the counter");
+        assert_eq!(series.power_watts_in(Phase::Prompt), Some(200.0), "300 J in 1.5 s");
+        let mut short = series.clone();
+        short.phases[0].seconds = 1.1;
+        assert_eq!(short.power_watts_in(Phase::Prompt), None, "too short for the counter");
+        assert_eq!(series.seconds_in(Phase::Prompt), Some(1.5));
         assert_eq!(series.lowest_sm_clock_mhz_in(Phase::Decode), Some(1500));
         assert_eq!(series.lowest_sm_clock_mhz_in(Phase::Prompt), Some(1700));
         assert_eq!((series.lowest_sm_clock_mhz_in(Phase::Load), series.hottest_celsius()), (None, Some(60)));
@@ -307,6 +320,12 @@ mod tests {
         let mut series = series();
         series.phases[1].energy_joules = None;
         assert_eq!(series.power_watts_in(Phase::Decode), Some(400.0), "of 350 and 450");
+        series.sample_seconds[2] = 2.5;
+        assert_eq!(
+            series.power_watts_in(Phase::Decode),
+            Some(450.0),
+            "the first second is of what was before"
+        );
         series.power_watts.clear();
         assert_eq!(series.power_watts_in(Phase::Decode), None);
     }

@@ -243,11 +243,10 @@ fn energy_is_of_the_tokens_that_were_decoded() {
     // 3200 J in 8 s; a forward of 2.1275 ms makes four tokens.
     assert_eq!(row.efficiency.power_watts, Some(400.0));
     assert!((row.efficiency.joules_per_token.unwrap() - 400.0 * 0.002_127_5 / 4.0).abs() < 1e-12);
-    // 300 J in the first 2 s, for a prefill of 4 × 16 tokens.
-    let prefill = 150.0 * row.figures.as_ref().unwrap().prompt.mean;
-    assert!((row.efficiency.joules_per_prompt_token.unwrap() - prefill / 64.0).abs() < 1e-12);
-    let total = 400.0 * 0.002_127_5 / 4.0 + prefill / (4.0 * 256.0);
-    assert!((row.efficiency.total_joules_per_token.unwrap() - total).abs() < 1e-12);
+    // Timed prefills take little of the first 2 s: their power is not known.
+    assert_eq!(row.efficiency.joules_per_prompt_token, None);
+    let wall = row.figures.as_ref().unwrap().wall.mean;
+    assert!((row.efficiency.total_joules_per_token.unwrap() - 400.0 * wall / (4.0 * 256.0)).abs() < 1e-12);
     assert_eq!(row.efficiency.lowest_sm_clock_mhz, Some(1410));
     let markdown = report::markdown::write(&tables);
     let header = "| Batch Size | Prompt Length | Engine | Peak Memory (MiB) | Energy (J/token) | Power (W) | Lowest SM Clock (MHz) | Prompt ± (%) | Token ± (%) |";
@@ -256,6 +255,15 @@ fn energy_is_of_the_tokens_that_were_decoded() {
         markdown.contains("| 4 | 16 | onnxruntime | 100.0 | 0.2128 | 400 | 1410 | 10.0 | 3.5 |"),
         "{markdown}"
     );
+}
+
+#[test]
+fn energy_of_a_prompt_token_is_of_prefills_that_fill_their_phase() {
+    let record = with_cell(on_gpu(watched()), |cell| cell.series.prompt_seconds = vec![0.2; 9]);
+    let tables = tables(vec![record], &[], &[environment()]);
+    // 300 J in 2 s; a prefill of 0.2 s is of 4 × 16 tokens.
+    let joules = tables[0].rows[0].efficiency.joules_per_prompt_token.unwrap();
+    assert!((joules - 150.0 * 0.2 / 64.0).abs() < 1e-12, "{joules}");
 }
 
 #[test]

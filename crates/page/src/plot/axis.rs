@@ -58,7 +58,7 @@ impl Axis {
         Self::with_ticks(low, high, false, (0..=count).map(tick))
     }
 
-    /// Logarithmic, with ticks at 1, 2 and 5 of each decade, or fewer.
+    /// Logarithmic, with ticks at 1, 2 and 5 of each decade; more of them in less than a decade, fewer in many.
     pub(crate) fn log(least: f64, largest: f64) -> Self {
         let positive = |value: f64| if value.is_nan() { 1.0 } else { value.clamp(SMALLEST, LARGEST) };
         let (least, largest) = (positive(least.min(largest)), positive(least.max(largest)));
@@ -72,9 +72,12 @@ impl Axis {
                 .map(|value| (value, plain_number(value)))
                 .collect()
         };
-        let choices = [of(&[1.0, 2.0, 5.0]), of(&[1.0, 3.0]), of(&[1.0])];
-        let fitting = choices.iter().find(|ticks| (2..=7).contains(&ticks.len()));
-        let mut ticks = fitting.unwrap_or(&choices[2]).clone();
+        let many = [of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]), of(&[1.0, 2.0, 3.0, 5.0, 7.0])];
+        let few = [of(&[1.0, 2.0, 5.0]), of(&[1.0, 3.0]), of(&[1.0])];
+        let enough = |ticks: &&Vec<(f64, String)>| (4..=7).contains(&ticks.len());
+        let fitting = few.iter().chain(&many).find(enough);
+        let fitting = fitting.or_else(|| few.iter().find(|ticks| (2..=7).contains(&ticks.len())));
+        let mut ticks = fitting.unwrap_or(&few[2]).clone();
         if ticks.len() > 7 {
             let every = ticks.len().div_ceil(7);
             ticks = ticks.into_iter().step_by(every).collect();
@@ -84,6 +87,27 @@ impl Axis {
             ticks.dedup_by(|one, other| one.1 == other.1);
         }
         Self::with_ticks(low, high, true, ticks)
+    }
+
+    /// Logarithmic, of ratios around 1 from `low` to `high`, with ticks at ratios that one says.
+    pub(crate) fn ratios(low: f64, high: f64) -> Self {
+        let ticks: Vec<f64> = match high / low {
+            span if span < 1.8 => {
+                let steps = [0.005, 0.01, 0.02, 0.05, 0.1];
+                let step = steps.into_iter().find(|step| (high - low) / step <= 8.0).unwrap_or(0.1);
+                (-20..=20).map(|count| 1.0 + step * f64::from(count)).collect()
+            }
+            span if span < 8.0 => vec![0.25, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0],
+            _ => {
+                (-6..=6).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(decade))).collect()
+            }
+        };
+        let label = |ratio: f64| {
+            let text = format!("{ratio:.6}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        let ticks = ticks.into_iter().filter(|tick| (low..=high).contains(tick));
+        Self::with_ticks(low, high, true, ticks.map(|tick| (tick, label(tick))))
     }
 
     /// Sizes, evenly where each is twice the last; all of them are ticks.
@@ -245,6 +269,17 @@ mod tests {
         assert_eq!(labels(&Axis::from_values([13_000.0])), ["0", "5000", "10\u{a0}000", "15\u{a0}000"]);
         assert_eq!(labels(&Axis::from_values([1.0, 90.0])), ["1", "2", "5", "10", "20", "50", "100"]);
         assert_eq!(labels(&Axis::from_values([0.01, 900.0])), ["0.01", "0.1", "1", "10", "100", "1000"]);
+    }
+
+    #[test]
+    fn ratios_have_ticks_that_one_says() {
+        assert_eq!(labels(&Axis::ratios(0.76, 3.0)), ["0.8", "1", "1.25", "1.5", "2", "3"]);
+        assert_eq!(labels(&Axis::ratios(0.93, 1.26)), ["0.95", "1", "1.05", "1.1", "1.15", "1.2", "1.25"]);
+        assert_eq!(labels(&Axis::ratios(0.995, 1.005)), ["0.995", "1", "1.005"]);
+        assert_eq!(
+            labels(&Axis::ratios(0.019, 32.0)),
+            ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "20"]
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ const TITLE_LINE: f64 = 16.0;
 const UNIT_LINE: f64 = 14.0;
 const LABEL_LINE: f64 = 13.0;
 const RIGHT: f64 = 14.0;
+/// The least length of a bar.
+const THINNEST: f64 = 1.5;
 
 /// A panel to be drawn.
 pub(crate) struct Frame<'a> {
@@ -140,6 +142,12 @@ impl PlotArea {
         self.body.line(class, &self.places(points));
     }
 
+    /// A line with gaps.
+    pub(crate) fn segments(&mut self, class: &str, segments: &[Vec<(f64, f64)>]) {
+        let places: Vec<Vec<(f64, f64)>> = segments.iter().map(|segment| self.places(segment)).collect();
+        self.body.segments(class, &places);
+    }
+
     /// A line that belongs to a cell, such as a whisker.
     pub(crate) fn cell_line(&mut self, class: &str, cell: usize, points: &[(f64, f64)]) {
         self.body.cell_line(class, cell, &self.places(points));
@@ -184,6 +192,9 @@ impl PlotArea {
         thickness: f64,
     ) {
         let ((left, middle), (right, _)) = (self.place((from, y)), self.place((to, y)));
+        // A bar of nothing would look like a missing one.
+        let right =
+            if (right - left).abs() < THINNEST { left + THINNEST.copysign(right - left) } else { right };
         let (top, bottom) = (middle + shift - thickness / 2.0, middle + shift + thickness / 2.0);
         self.body.rect_mark(label, (left, top), (right, bottom));
     }

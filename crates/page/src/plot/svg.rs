@@ -78,6 +78,12 @@ impl SvgBody {
         self.plain(class, &format!("path d=\"{}\"", path(points)));
     }
 
+    /// A line with gaps: through the points of each segment.
+    pub(crate) fn segments(&mut self, class: &str, segments: &[Vec<(f64, f64)>]) {
+        let d: String = segments.iter().map(|segment| path(segment)).collect();
+        self.plain(class, &format!("path d=\"{d}\""));
+    }
+
     /// A line that belongs to a cell, such as a whisker.
     pub(crate) fn cell_line(&mut self, class: &str, cell: usize, points: &[(f64, f64)]) {
         self.plain(class, &format!("path data-c=\"{cell}\" d=\"{}\"", path(points)));

@@ -1,5 +1,6 @@
-//! The engines one above the other, where they were measured in a single cell: a panel for each figure.
+//! The cells one above the other, where no line can be drawn through them: a panel for each figure, a bar a cell.
 
+use indexmap::IndexSet;
 use results::Row;
 
 use super::measure::Measure;
@@ -9,9 +10,17 @@ use crate::scene::{Group, ListedRow, Scene};
 /// The height of an engine, in pixels.
 const ROW: u32 = 19;
 
-/// Whether every engine was measured in one cell alone: no line can be drawn of it.
-pub(super) fn is_single_cell(group: &Group<'_>) -> bool {
-    group.sizes(|row| row.key.batch_size).len() == 1 && group.sizes(|row| row.key.prompt_length).len() == 1
+/// The most bars of a panel.
+const BARS: usize = 40;
+
+/// Whether no two cells of an engine share a batch size or a prompt length, so that no line can be drawn through them; and there are few.
+pub(super) fn has_no_lines(group: &Group<'_>) -> bool {
+    let cells: Vec<ListedRow<'_>> = group.listed().collect();
+    let share = |of: fn(&Row) -> u32| {
+        let mut met = IndexSet::new();
+        cells.iter().any(|cell| !met.insert((cell.run, &cell.row.key.engine, of(cell.row))))
+    };
+    cells.len() <= BARS && !share(|row| row.key.batch_size) && !share(|row| row.key.prompt_length)
 }
 
 /// A plot of those of `measures` that any engine has; `None` where there is none.
@@ -21,8 +30,12 @@ pub(super) fn engine_plot(
     (id, title): (&str, &str),
     measures: &[&Measure],
 ) -> Option<Plot> {
-    let cells: Vec<ListedRow<'_>> = group.listed().collect();
+    let mut cells: Vec<ListedRow<'_>> = group.listed().collect();
+    cells.sort_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length));
     let size = cells.first()?.row.key.size();
+    let is_single = cells.iter().all(|cell| cell.row.key.size() == size);
+    let place = format!(" at batch size {}, prompt length {}", size.batch_size, size.prompt_length);
+    let place = if is_single { place } else { String::new() };
     let measures: Vec<&Measure> = measures
         .iter()
         .copied()
@@ -33,17 +46,17 @@ pub(super) fn engine_plot(
     }
     let has_spread = measures.iter().any(|measure| measure.spread.is_some());
     let caption = if has_spread {
-        "Means. Shorter is better. Whiskers reach from the minimum to the 95th percentile.".to_owned()
+        "Means. Shorter is better. Whiskers reach from the minimum to the 99th percentile.".to_owned()
     } else {
         let notes = measures.iter().map(|measure| format!("{}: {}", measure.title, measure.note));
         notes.collect::<Vec<_>>().join(" ")
     };
     Some(Plot {
         id: id.into(),
-        title: format!("{title} at batch size {}, prompt length {}", size.batch_size, size.prompt_length),
+        title: format!("{title}{place}"),
         caption,
         legend: Legend::of_series(scene, group),
-        panels: measures.iter().map(|measure| panel(scene, &cells, measure)).collect(),
+        panels: measures.iter().map(|measure| panel(scene, &cells, measure, is_single)).collect(),
         table: table(scene, &cells, &measures),
         reference: None,
     })
@@ -53,7 +66,11 @@ fn value(measure: &Measure, row: &Row) -> Option<f64> {
     row.figures.as_ref().and_then(|figures| (measure.value)(row, figures))
 }
 
-fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure) -> Panel {
+fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_single: bool) -> Panel {
+    let name_of = |cell: &ListedRow<'_>| {
+        let name = scene.series(&cell.row.key.engine, cell.run);
+        if is_single { name } else { format!("{} {name}", cell.row.key.size()) }
+    };
     let values: Vec<f64> = cells.iter().filter_map(|cell| value(measure, cell.row)).collect();
     let spread = |cell: &ListedRow<'_>| {
         let spread = measure.spread?;
@@ -65,18 +82,17 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure) -> Panel
     let most = values.iter().copied().chain(ends).fold(0.0, f64::max);
     let high = cells.len() as f64;
     let place = |index: usize| high - 0.5 - index as f64;
-    let names = cells
+    let names: Vec<(f64, String)> = cells
         .iter()
         .enumerate()
-        .map(|(index, cell)| (place(index), scene.series(&cell.row.key.engine, cell.run)));
-    let names: Vec<(f64, String)> =
-        names.map(|(place, name)| (place, crate::plot::text::fit(&name, 11.0, 190.0))).collect();
+        .map(|(index, cell)| (place(index), crate::plot::text::fit(&name_of(cell), 11.0, 190.0)))
+        .collect();
     let described: Vec<String> = cells
         .iter()
         .map(|cell| {
             let figure = value(measure, cell.row);
             let figure = figure.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.text(value));
-            format!("{} {figure}", scene.series(&cell.row.key.engine, cell.run))
+            format!("{} {figure}", name_of(cell))
         })
         .collect();
     let frame = Frame {
@@ -94,11 +110,12 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure) -> Panel
         for (index, cell) in cells.iter().enumerate() {
             let (engine, y) = (cell.row.key.engine.as_str(), place(index));
             let (slot, colour) = (scene.slot(engine), scene.colour(engine));
-            let name = scene.series(engine, cell.run);
+            let name = name_of(cell);
             area.series(slot, |area| match value(measure, cell.row) {
                 Some(value) => {
                     let title = format!("{name}: {}", unit.text(value));
-                    let class = format!("bar {colour}");
+                    let other = if cell.run == 0 { "" } else { " hollow" };
+                    let class = format!("bar {colour}{other}");
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.bar_mark(&label, [0.0, unit.scale(value)], y, 0.0, f64::from(ROW) - 8.0);
                     if let Some((low, high)) = spread(cell) {
@@ -124,13 +141,16 @@ fn table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> D
         .collect();
     let figures =
         measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name));
-    let columns = std::iter::once("Engine".to_owned()).chain(figures).collect();
+    let columns =
+        ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).into_iter().chain(figures).collect();
     let row = |cell: &ListedRow<'_>| {
         let figures = measures.iter().zip(&units).map(|(measure, unit)| {
             let value = value(measure, cell.row);
             value.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
         });
-        std::iter::once(scene.series(&cell.row.key.engine, cell.run)).chain(figures).collect()
+        let key = &cell.row.key;
+        let sizes = [key.batch_size, key.prompt_length].map(|size| size.to_string());
+        std::iter::once(scene.series(&key.engine, cell.run)).chain(sizes).chain(figures).collect()
     };
     DataTable { columns, rows: cells.iter().map(row).collect() }
 }

@@ -4,7 +4,7 @@
 use protocol::Device;
 
 use super::PANELS;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number};
+use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number};
 use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
 /// A cell: how fast each user gets tokens, and how many a device generates.
@@ -60,7 +60,7 @@ pub(super) fn interactivity_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option
         title: "Throughput against interactivity".into(),
         caption: format!(
             "Each point is a batch size. Tokens/s per user is 1 over the time per output token (TPOT); tokens/s per {device} is the batch \
-             size times that, over the number of devices. No other point has more of both than one on the Pareto front.{left_out}"
+             size times that, over the number of devices. A point is on the Pareto front if no other has both higher throughput and higher interactivity; its batch size stands beside it.{left_out}"
         ),
         legend,
         panels,
@@ -131,6 +131,10 @@ fn panel(
     };
     let mut panel = frame.draw(|area| {
         area.line("front", &front);
+        for one in here.iter().filter(|one| front.contains(&(one.per_user, one.per_device))) {
+            let batch = one.cell.row.key.batch_size.to_string();
+            area.note("u", &batch, (one.per_user, one.per_device), (7.0, -4.0), Anchor::Start);
+        }
         for (run, engine) in group.series() {
             let slot = scene.slot(engine);
             let mut own: Vec<&&Operation<'_>> =

@@ -4,7 +4,7 @@ use results::{Figures, Row};
 
 use crate::plot::{ChosenUnit, FigureQuantity};
 
-/// The least of a series, and its 95th percentile.
+/// The least of a series, and its 99th percentile.
 type Spread = fn(&Figures) -> (f64, f64);
 
 /// A figure of a cell.
@@ -17,7 +17,7 @@ pub(crate) struct Measure {
     pub(crate) quantity: FigureQuantity,
     /// The value in seconds, bytes, …
     pub(crate) value: fn(&Row, &Figures) -> Option<f64>,
-    /// The least of the series, and its 95th percentile.
+    /// The least of the series, and its 99th percentile.
     pub(crate) spread: Option<Spread>,
     /// Whether the device's memory limits it: then the limit is drawn, and the cells that ran into it.
     pub(crate) is_memory: bool,
@@ -26,6 +26,14 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
+    /// Whether a cell has one sample alone.
+    pub(crate) fn is_alone(&self, figures: &Figures) -> bool {
+        self.spread.is_some_and(|spread| {
+            let (least, most) = spread(figures);
+            least == most
+        })
+    }
+
     /// What an axis in this unit says.
     pub(crate) fn axis_words(&self, unit: ChosenUnit, is_log: bool) -> String {
         let scale = if is_log { ", logarithmic" } else { "" };
@@ -40,7 +48,7 @@ pub(crate) const PROMPT_LATENCY: Measure = Measure {
     axis: "{} per prefill",
     quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.prompt.mean),
-    spread: Some(|figures| (figures.prompt.least, figures.prompt.p95)),
+    spread: Some(|figures| (figures.prompt.least, figures.prompt.p99)),
     is_memory: false,
     note: "The mean of all timed prefills. Lower is better.",
 };
@@ -52,7 +60,7 @@ pub(crate) const TOKEN_LATENCY: Measure = Measure {
     axis: "{} per decode forward",
     quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.token.mean),
-    spread: Some(|figures| (figures.token.least, figures.token.p95)),
+    spread: Some(|figures| (figures.token.least, figures.token.p99)),
     is_memory: false,
     note: "The mean of all generated tokens. Lower is better.",
 };
@@ -64,7 +72,7 @@ pub(crate) const WALL_CLOCK: Measure = Measure {
     axis: "{} per generation",
     quantity: FigureQuantity::Time,
     value: |_, figures| Some(figures.wall.mean),
-    spread: Some(|figures| (figures.wall.least, figures.wall.p95)),
+    spread: Some(|figures| (figures.wall.least, figures.wall.p99)),
     is_memory: false,
     note: "The mean of whole generations: prefill, all decode forwards, and choosing the tokens. Lower is better.",
 };
@@ -72,7 +80,7 @@ pub(crate) const WALL_CLOCK: Measure = Measure {
 /// Batch size over the mean of all decode forwards.
 pub(crate) const TOKEN_THROUGHPUT: Measure = Measure {
     id: "token-throughput",
-    title: "Throughput of decode forwards",
+    title: "Decode throughput",
     axis: "generated {}",
     quantity: FigureQuantity::TokenRate,
     value: |row, figures| Some(f64::from(row.key.batch_size) / figures.token.mean),
@@ -116,8 +124,8 @@ pub(crate) const PREFILL_ENERGY: Measure = Measure {
     value: |row, _| row.efficiency.joules_per_prompt_token,
     spread: None,
     is_memory: false,
-    note: "Mean GPU power during prefill, times the mean latency of a prefill, over batch size × prompt length. A cell whose \
-           prefills are too short for a power reading has no figure. Lower is better.",
+    note: "Mean GPU power during the timed prefills, times their mean latency, over batch size × prompt length. Without a figure: cells \
+           whose prefills took less than a second in all, or mostly warmed up. Lower is better.",
 };
 
 /// Energy of a generated token.
@@ -141,5 +149,6 @@ pub(crate) const TOTAL_ENERGY: Measure = Measure {
     value: |row, _| row.efficiency.total_joules_per_token,
     spread: None,
     is_memory: false,
-    note: "Energy of the prefill and of all decode forwards, over the generated tokens. Lower is better.",
+    note: "Mean GPU power while generating, times the mean wall clock of a generation, over its tokens: the prefill and the time \
+           between forwards are included. Lower is better.",
 };

@@ -1,11 +1,12 @@
 //! The first plot of a page: every engine in the headline figures.
 
+use indexmap::IndexSet;
 use protocol::CellSize;
 
-use super::engines::{engine_plot, is_single_cell};
+use super::engines::{engine_plot, has_no_lines};
 use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK};
 use super::ratio;
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
+use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
 use crate::scene::{Comparison, Group, ListedRow, Scene, thinned};
 
 /// The most cells that are drawn.
@@ -23,7 +24,7 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         return None;
     }
     let measures = [&PROMPT_LATENCY, &TOKEN_LATENCY, &WALL_CLOCK];
-    if is_single_cell(group) {
+    if has_no_lines(group) {
         return engine_plot(scene, group, ("overview", "All engines"), &measures);
     }
     let shown = thinned(&sizes, CELLS);
@@ -96,7 +97,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
     };
     frame.draw(|area| {
         let right = area.ends()[1].0;
-        for cell in own {
+        for cell in &own {
             let key = &cell.row.key;
             let (slot, name) = (scene.slot(&key.engine), scene.series(&key.engine, cell.run));
             let y = place(key.size());
@@ -113,6 +114,15 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.series(slot, |area| area.cross_mark(&label, slot, (right, y)));
                 }
+            }
+        }
+        // What the crosses mean stands beside them: they have no place on the axis.
+        for size in sizes {
+            let ended = own.iter().filter(|cell| cell.row.key.size() == *size && value(cell).is_none());
+            let words: IndexSet<&str> = ended.clone().map(|cell| cell.row.outcome_text()).collect();
+            if let Some(slot) = ended.map(|cell| scene.slot(&cell.row.key.engine) % 6).max() {
+                let words = words.into_iter().collect::<Vec<_>>().join(", ");
+                area.note("u", &words, (right, place(*size)), (-8.0 * slot as f64 - 8.0, 4.0), Anchor::End);
             }
         }
     })

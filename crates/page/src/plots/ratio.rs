@@ -2,7 +2,7 @@
 
 use compare::{ComparedFigure, Report, Section};
 use indexmap::IndexSet;
-use results::{Metric, format_short};
+use results::format_short;
 use stats::Verdict;
 
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, sign};
@@ -12,10 +12,10 @@ const LINES: usize = 24;
 
 /// Verdicts: class, slot of the shape, in words.
 const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
-    (Verdict::Regressed, "regressed", 2, "slower or larger"),
-    (Verdict::Improved, "improved", 3, "faster or smaller"),
+    (Verdict::Regressed, "regressed", 2, "regressed (slower or larger)"),
+    (Verdict::Improved, "improved", 3, "improved (faster or smaller)"),
     (Verdict::Unchanged, "unchanged", 0, "unchanged"),
-    (Verdict::Provisional, "inconclusive", 0, "provisional"),
+    (Verdict::Provisional, "inconclusive", 1, "provisional"),
     (Verdict::Inconclusive, "inconclusive", 0, "inconclusive"),
 ];
 
@@ -23,7 +23,7 @@ const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
 pub(crate) fn ratio_plots(report: &Report) -> Vec<Plot> {
     let mut plots = Vec::new();
     for (index, table) in report.tables.iter().enumerate() {
-        for section in table.sections.iter().filter(|section| section.metric != Metric::First128) {
+        for section in table.sections.iter() {
             plots.push(plot(report, index, section));
         }
     }
@@ -37,7 +37,7 @@ pub(super) fn overview(report: &Report) -> Option<Plot> {
     let mut verdicts = Vec::new();
     for table in &report.tables {
         let heading = if report.tables.len() == 1 { String::new() } else { format!("{}: ", table.candidate) };
-        for section in table.sections.iter().filter(|section| section.metric != Metric::First128) {
+        for section in table.sections.iter() {
             let alone = |line: &&ComparedFigure| section.means.iter().all(|mean| mean.engine != line.engine);
             let lines: Vec<(String, &ComparedFigure)> = section
                 .means
@@ -62,6 +62,7 @@ pub(super) fn overview(report: &Report) -> Option<Plot> {
     if panels.is_empty() {
         return None;
     }
+    let intervals = interval_words(report.lines().map(|(_, line)| line));
     let has_means = report.tables.iter().flat_map(|table| &table.sections).any(|one| !one.means.is_empty());
     let means = if has_means { "Geometric means over the cells. " } else { "" };
     Some(Plot {
@@ -71,9 +72,7 @@ pub(super) fn overview(report: &Report) -> Option<Plot> {
             results::one_line(&report.candidate),
             results::one_line(&report.baseline)
         ),
-        caption: format!(
-            "{means}Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is known."
-        ),
+        caption: format!("{means}Below 1 the candidate is better. {intervals}"),
         legend: Legend(verdict_legend(&verdicts)),
         panels,
         table: DataTable {
@@ -87,6 +86,15 @@ pub(super) fn overview(report: &Report) -> Option<Plot> {
 /// An engine's name where there is little room.
 fn short(engine: &str) -> String {
     crate::plot::text::fit(engine, 11.0, 150.0)
+}
+
+/// What the bars are, or why there are none.
+fn interval_words<'l>(mut lines: impl Iterator<Item = &'l ComparedFigure>) -> &'static str {
+    if lines.any(|line| line.interval.is_some()) {
+        "Bars are 95 % confidence intervals, where the noise is known."
+    } else {
+        "No intervals: it is not known how much separate runs differ without a change."
+    }
 }
 
 /// How far the axis reaches either way, as a logarithm. An interval of three replicates can be without end: what is beyond five times as
@@ -158,8 +166,9 @@ fn plot(report: &Report, index: usize, section: &Section) -> Plot {
             results::one_line(&report.baseline)
         ),
         caption: format!(
-            "Below 1 the candidate is better. Bars are 95 % confidence intervals, where the noise is known. At most {LINES} cells of each \
-             engine are drawn, those that changed most; the table has all."
+            "Below 1 the candidate is better. Figures are geometric means of the replicates. {} At most {LINES} cells of each engine are \
+             drawn, those that changed most; the data below has all.",
+            interval_words(all())
         ),
         legend: Legend(legend),
         panels,
@@ -211,7 +220,7 @@ fn ratio_panel(
         title,
         unit,
         below: "candidate / baseline, logarithmic",
-        x: ratio_axis(edge),
+        x: Axis::ratios(1.0 / edge, edge),
         y: Axis::with_ticks(0.0, count.max(1) as f64, false, ticks),
         size: (350, 6 + 17 * count as u32),
         has_columns: true,
@@ -230,21 +239,9 @@ fn draw(area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
     if let Some(interval) = line.interval {
         area.line(&format!("ci {class}"), &[(interval.low, y), (interval.high, y)]);
     }
-    let title = format!("{} {name}: {} {} {words}", line.engine, format_short(line.ratio), interval(line));
+    let interval = if line.interval.is_some() { format!(" ({})", interval(line)) } else { String::new() };
+    let title = format!("{} {name}: {}{interval}, {words}", line.engine, format_short(line.ratio));
     area.shape_mark(&MarkLabel { class, title: &title, cell: None }, slot, (line.ratio, y));
-}
-
-/// Around 1, as far in either direction.
-fn ratio_axis(edge: f64) -> Axis {
-    let steps = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0];
-    let step = steps.into_iter().find(|step| edge - 1.0 <= step * 3.2).unwrap_or(3.0);
-    let above = (0..=3).map(|count| 1.0 + step * f64::from(count)).filter(|ratio| *ratio <= edge);
-    let mut ratios: Vec<f64> = above.flat_map(|ratio| [ratio, 1.0 / ratio]).collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios.dedup();
-    let digits = if step < 0.01 { 3 } else { 2 };
-    let ticks = ratios.into_iter().map(|ratio| (ratio, format!("{ratio:.digits$}")));
-    Axis::with_ticks(1.0 / edge, edge, true, ticks)
 }
 
 fn table(section: &Section) -> DataTable {

@@ -1,5 +1,7 @@
 //! Every cell under what the device was measured to do at most (Williams, Waterman and Patterson, "Roofline", 2009).
 
+use indexmap::IndexSet;
+
 use crate::plot::{
     Anchor, Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot,
     in_unit, number, sign,
@@ -60,8 +62,7 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
     }
     words.dedup();
     let mut legend: Vec<LegendEntry> = Vec::new();
-    let mut engines: Vec<&str> = group.series().into_iter().map(|(_, engine)| engine).collect();
-    engines.dedup();
+    let engines: IndexSet<&str> = group.series().into_iter().map(|(_, engine)| engine).collect();
     for engine in engines {
         let slot = scene.slot(engine);
         for (class, what) in [("p full", "decode"), ("p", "prefill")] {
@@ -78,6 +79,12 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         (false, true) => "The solid roof is the burst peak, the dashed one the sustained peak.",
         (false, false) => "The roof is the burst peak; no sustained peak was measured.",
     };
+    let is_beside = group.measured().iter().any(|cell| cell.row.efficiency.read_bytes_per_second.is_some());
+    let beside = if is_beside {
+        " The slope is the highest bandwidth of the run; the tables' shares are of the bandwidth measured with each cell."
+    } else {
+        ""
+    };
     for peak in &words {
         let dash = if peak.starts_with("sustained") { " d1" } else { "" };
         let line = format!("<path class=\"roof{dash}\" d=\"M1 12L10 3L21 3\"/>");
@@ -87,8 +94,8 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         id: "roofline".into(),
         title: "Roofline".into(),
         caption: format!(
-            "Speed of each cell by its arithmetic intensity: operations per byte that it must move. Memory bandwidth limits cells under the \
-             slope, compute those under the flat part. A cell whose weights fit in a cache can lie above the slope. {roofs}"
+            "Speed of each cell by its arithmetic intensity: operations per byte that it must move. Left of the knee memory bandwidth is the \
+             limit, right of it compute. A cell whose weights fit in a cache can lie above the slope. {roofs}{beside}"
         ),
         legend: Legend(legend),
         panels,

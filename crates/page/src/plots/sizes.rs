@@ -4,7 +4,7 @@ use protocol::{Device, FailureKind};
 use results::Row;
 
 use super::PANELS;
-use super::engines::{engine_plot, is_single_cell};
+use super::engines::{engine_plot, has_no_lines};
 use super::measure::{
     DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_LATENCY, PROMPT_THROUGHPUT, TOKEN_LATENCY,
     TOKEN_THROUGHPUT, TOTAL_ENERGY, WALL_CLOCK,
@@ -26,7 +26,7 @@ const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row
 
 /// Latencies and throughputs. Of a single cell the overview has the latencies.
 pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    if is_single_cell(group) {
+    if has_no_lines(group) {
         let measures = [
             &TOKEN_THROUGHPUT,
             &PROMPT_THROUGHPUT,
@@ -35,7 +35,7 @@ pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
             &DECODE_ENERGY,
             &TOTAL_ENERGY,
         ];
-        return engine_plot(scene, group, ("engines", "Throughput, memory and energy"), &measures)
+        return engine_plot(scene, group, ("engines", "Throughput and resources"), &measures)
             .into_iter()
             .collect();
     }
@@ -48,7 +48,7 @@ pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
 
 /// Memory, and on a GPU energy.
 pub(super) fn resource_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    if is_single_cell(group) {
+    if has_no_lines(group) {
         return Vec::new();
     }
     plots(scene, group, &[&PEAK_MEMORY, &PREFILL_ENERGY, &DECODE_ENERGY, &TOTAL_ENERGY])
@@ -84,6 +84,8 @@ struct Point {
     y: f64,
     spread: Option<(f64, f64)>,
     words: String,
+    /// Whether a size before it has no figure.
+    is_after_gap: bool,
 }
 
 /// What is the same in all panels of a plot.
@@ -110,7 +112,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
     let is_out = |cell: &ListedRow<'_>| {
         cell.row.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory)
     };
-    let ended: Vec<ListedRow<'_>> = group.listed().filter(|cell| measure.is_memory && is_out(cell)).collect();
+    let ended: Vec<ListedRow<'_>> = group.listed().filter(is_out).collect();
     let limit = if measure.is_memory { memory_limit(scene, group) } else { None };
     // A limit far above all cells would flatten them; it stands in the caption.
     let most = values.iter().copied().fold(0.0, f64::max);
@@ -141,7 +143,13 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
     } else {
         String::new()
     };
-    let whiskers = measure.spread.map_or("", |_| " Whiskers reach from the minimum to the 95th percentile.");
+    let whiskers = match measure.spread {
+        None => "",
+        Some(_) if common.cells.iter().all(|cell| measure.is_alone(cell.figures)) => {
+            " Each cell has one generation, and so no spread."
+        }
+        Some(_) => " Whiskers reach from the minimum to the 99th percentile.",
+    };
     let limit_words = match limit {
         Some(limit) => format!(" The device has {}.", measure.quantity.unit([limit]).text(limit)),
         None => String::new(),
@@ -185,6 +193,7 @@ fn memory_limit(scene: &Scene<'_>, group: &Group<'_>) -> Option<f64> {
 impl<'a> SizePlot<'a> {
     fn series(&self, group: &Group<'a>, size: u32) -> Vec<SizeSeries<'a>> {
         let Self { scene, measure, x, other, cells, ended, unit, .. } = self;
+        let sizes: Vec<f64> = group.sizes(x.of).into_iter().map(f64::from).collect();
         let series = group.series().into_iter().map(|(run, engine)| {
             let is_here = |of_run: usize, row: &Row| {
                 of_run == run && row.key.engine == engine && (other.of)(row) == size
@@ -204,10 +213,16 @@ impl<'a> SizePlot<'a> {
                         y: unit.scale(y),
                         spread,
                         words,
+                        is_after_gap: false,
                     })
                 })
                 .collect();
             points.sort_by(|one, other| one.x.total_cmp(&other.x));
+            for index in 1..points.len() {
+                let between = points[index - 1].x..points[index].x;
+                points[index].is_after_gap =
+                    sizes.iter().any(|size| *size > between.start && between.contains(size));
+            }
             let ended = ended.iter().filter(|cell| is_here(cell.run, cell.row)).copied().collect();
             SizeSeries { run, engine, points, ended }
         });
@@ -239,7 +254,7 @@ impl<'a> SizePlot<'a> {
             if let Some(limit) = self.limit.map(|limit| unit.scale(limit)) {
                 let [(left, _), (right, _)] = area.ends();
                 area.line("limit", &[(left, limit), (right, limit)]);
-                area.note("u", "limit", (right, limit), (-2.0, -4.0), Anchor::End);
+                area.note("u", "limit", (left, limit), (2.0, -4.0), Anchor::Start);
             }
             series.iter().for_each(|series| self.draw_line(area, series));
         });
@@ -273,13 +288,22 @@ impl<'a> SizePlot<'a> {
                     area.cell_line(&whisker, *cell, &[(*x, low), (*x, high)]);
                 }
             }
-            if points.len() > 1 {
-                let places: Vec<(f64, f64)> = points.iter().map(|point| (point.x, point.y)).collect();
-                area.line(&scene.line(engine, run), &places);
+            let segments: Vec<Vec<(f64, f64)>> = points
+                .chunk_by(|_, next| !next.is_after_gap)
+                .map(|points| points.iter().map(|point| (point.x, point.y)).collect())
+                .collect();
+            if segments.iter().any(|segment| segment.len() > 1) {
+                area.segments(&scene.line(engine, run), &segments);
             }
-            for Point { cell, x, y, words, .. } in points {
-                let label = MarkLabel { class: &scene.point(engine, run), title: words, cell: Some(*cell) };
-                area.shape_mark(&label, slot, (*x, *y));
+            for Point { cell, x, y, words, is_after_gap, .. } in points {
+                // The page's script draws the line anew, with its gaps, where points are hidden.
+                let gap = if *is_after_gap { " gap" } else { "" };
+                let class = format!("{}{gap}", scene.point(engine, run));
+                area.shape_mark(
+                    &MarkLabel { class: &class, title: words, cell: Some(*cell) },
+                    slot,
+                    (*x, *y),
+                );
             }
             for cell in ended {
                 let at = self.limit.map_or(top, |limit| self.unit.scale(limit));
@@ -297,7 +321,7 @@ impl<'a> SizePlot<'a> {
         let mut columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).to_vec();
         columns.push(format!("{} ({})", measure.title, unit.name));
         if measure.spread.is_some() {
-            columns.extend([format!("Minimum ({})", unit.name), format!("95th percentile ({})", unit.name)]);
+            columns.extend([format!("Minimum ({})", unit.name), format!("99th percentile ({})", unit.name)]);
         }
         let head = |run: usize, row: &Row| {
             let [batch, prompt] = [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
@@ -307,8 +331,8 @@ impl<'a> SizePlot<'a> {
             let value = (measure.value)(cell.row, cell.figures)?;
             let mut row = head(cell.run, cell.row);
             row.push(unit.number(value));
-            if let Some((least, p95)) = measure.spread.map(|spread| spread(cell.figures)) {
-                row.extend([unit.number(least), unit.number(p95)]);
+            if let Some((least, p99)) = measure.spread.map(|spread| spread(cell.figures)) {
+                row.extend([unit.number(least), unit.number(p99)]);
             }
             Some(row)
         };

@@ -72,10 +72,8 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         title: "Latency of each generated token".into(),
         caption: format!(
             "The line is the median of neighbouring tokens, the band their range over all generations and replicates, and the point the \
-             first token. A level line means a steady cell. {} of {} are drawn: for each engine the smallest, the largest and the \
-             least steady; the raw series has all.",
-            panels.len(),
-            results::counted(group.measured().len(), "cell")
+             first token. A level line means a steady cell.{}",
+            drawn(panels.len(), group.measured().len())
         ),
         legend: Legend(legend),
         panels,
@@ -94,6 +92,17 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         },
         reference: None,
     })
+}
+
+/// Which cells are drawn, where not all are.
+fn drawn(count: usize, all: usize) -> String {
+    if count == all {
+        return String::new();
+    }
+    format!(
+        " {count} of {} are drawn: for each engine the smallest, the largest and the least steady; the raw series has all.",
+        results::counted(all, "cell")
+    )
 }
 
 /// Chooses the smallest, the largest and the least steady cell of each series.

@@ -85,6 +85,9 @@ fn rate(per_second: f64, unit: &str) -> String {
     format!("{} {prefix}{unit}", format_short(value))
 }
 
+/// The least share of the prefill phase that timed prefills take where its power is theirs.
+const PREFILL_SHARE: f64 = 0.5;
+
 /// The datasheets, parsed once.
 static BUILT_IN: LazyLock<Hardware> = LazyLock::new(Hardware::built_in);
 
@@ -109,10 +112,11 @@ pub struct Efficiency {
     /// Energy of a generated token: the GPU's mean power while it decoded, for as long as a decode forward takes, over the
     /// batch.
     pub joules_per_token: Option<f64>,
-    /// Energy of a token of the prompt: the GPU's mean power during prefills, for as long as one takes, over batch size × prompt
-    /// length.
+    /// Energy of a token of the prompt: the GPU's mean power during the timed prefills, for as long as one takes, over batch size ×
+    /// prompt length.
     pub joules_per_prompt_token: Option<f64>,
-    /// Energy of a generated token with its share of the prefill.
+    /// Energy of a whole generation over its tokens: the GPU's mean power while it generated, for as long as a generation takes on the
+    /// wall clock, prefill and the time between forwards included.
     pub total_joules_per_token: Option<f64>,
     /// That power.
     pub power_watts: Option<f64>,
@@ -134,7 +138,13 @@ impl Efficiency {
         let [batch, prompt, tokens] =
             [key.batch_size, key.prompt_length, key.generation_length].map(f64::from);
         let joules_per_token = power_watts.map(|watts| watts * figures.token.mean / batch);
-        let prefill_joules = power_in(Phase::Prompt).map(|watts| watts * figures.prompt.mean);
+        // Where warm-ups took most of the phase, as compiling does, its power is not that of a prefill.
+        let is_prefill = replicates.iter().all(|record| {
+            let phase = record.gpu.as_ref().and_then(|gpu| gpu.seconds_in(Phase::Prompt));
+            let timed = record.series().map(|series| series.prompt_seconds.iter().sum::<f64>());
+            timed.zip(phase).is_some_and(|(timed, phase)| timed >= PREFILL_SHARE * phase)
+        });
+        let prefill_watts = power_in(Phase::Prompt).filter(|_| is_prefill);
         let clocks = |gpu: &&GpuSeries| {
             [Phase::Prompt, Phase::Decode]
                 .into_iter()
@@ -144,10 +154,9 @@ impl Efficiency {
         let mut efficiency = Self {
             read_bytes_per_second,
             joules_per_token,
-            joules_per_prompt_token: prefill_joules.map(|joules| joules / (batch * prompt)),
-            total_joules_per_token: joules_per_token
-                .zip(prefill_joules)
-                .map(|(decode, prefill)| decode + prefill / (batch * tokens)),
+            joules_per_prompt_token: prefill_watts
+                .map(|watts| watts * figures.prompt.mean / (batch * prompt)),
+            total_joules_per_token: power_watts.map(|watts| watts * figures.wall.mean / (batch * tokens)),
             power_watts,
             lowest_sm_clock_mhz: gpus.iter().filter_map(clocks).min(),
             ..Self::default()
