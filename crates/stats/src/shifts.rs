@@ -13,6 +13,8 @@ const REACH: f64 = 3.0;
 pub struct Shift {
     /// The index of the first run of the new level.
     pub run: usize,
+    /// The old level, in the unit of the figures.
+    pub before: f64,
     /// The new level over the old one.
     pub ratio: f64,
     /// The two-sided p-value of no difference between the two levels, times the runs at which there could have been one; at
@@ -103,7 +105,7 @@ fn between_levels(logs: &[f64], starts: &[usize]) -> Vec<Shift> {
         let step = level[1].centre - level[0].centre;
         let error = (variance * (1.0 / level[0].runs + 1.0 / level[1].runs)).sqrt();
         let p = student::two_sided(step.abs() / error, degrees) * logs.len() as f64;
-        Shift { run: *run, ratio: step.exp(), p }
+        Shift { run: *run, before: level[0].centre.exp(), ratio: step.exp(), p }
     });
     shifts.collect()
 }

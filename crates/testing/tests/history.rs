@@ -36,7 +36,7 @@ fn any_entry() {
         prop_assert_eq!(again.as_ref(), Some(&entry));
         let name = entry.file_stem(1);
         prop_assert!(name.len() < 200 && !name.contains('/'), "{}", name);
-        let history = History::from_entries(others.iter().cloned().chain([entry]).collect(), 0.05);
+        let history = History::from_entries(&others.iter().cloned().chain([entry]).collect::<Vec<_>>(), 0.05);
         for text in
             [history.to_terminal(true, None), history.to_terminal(false, Some(40)), history.to_markdown(true)]
         {

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<ExitStatus> {
         let file = history_folder::add(&args.dir, run, args.revision.as_deref())?;
         printer::line(&format!("kept in {}", file.display()));
     }
-    let history = History::from_entries(history_folder::read(&args.dir)?, args.threshold);
+    let history = History::from_entries(&history_folder::read(&args.dir)?, args.threshold);
     let json = history.to_json();
     Rendered {
         markdown: history.to_markdown(args.cells),

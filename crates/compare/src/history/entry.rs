@@ -109,6 +109,11 @@ impl Entry {
         serde_json::to_string(self).expect("plain JSON") + "\n"
     }
 
+    /// What tells runs apart: the run's id, or what was measured where the run is from before there were ids.
+    pub fn identity(&self) -> String {
+        self.run.clone().unwrap_or_else(|| Self { revision: String::new(), ..self.clone() }.to_json())
+    }
+
     /// The beginning of its file's name: time, place among the runs of that second, from 0, revision and machine. Names are in the order
     /// of time.
     pub fn file_stem(&self, place: usize) -> String {

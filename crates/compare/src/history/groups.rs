@@ -13,29 +13,30 @@ type CellMetric<'a> = (&'a str, Metric, u32, u32);
 /// Runs that make one series.
 pub(super) struct RunGroup<'a> {
     pub(super) heading: &'a str,
-    pub(super) members: Vec<&'a Entry>,
+    /// Each with its place among the entries.
+    pub(super) members: Vec<(usize, &'a Entry)>,
     /// The cells that all of them measured; never empty.
     shared: BTreeSet<CellMetric<'a>>,
 }
 
-/// Groups entries that are in the order of time; those that measured nothing are in none.
-pub(super) fn groups(entries: &[Entry]) -> Vec<RunGroup<'_>> {
+/// Groups entries in the order of `places`, that of time; those that measured nothing are in none.
+pub(super) fn groups<'a>(entries: &'a [Entry], places: &[usize]) -> Vec<RunGroup<'a>> {
     let mut groups: Vec<RunGroup<'_>> = Vec::new();
-    for entry in entries {
+    for (place, entry) in places.iter().map(|place| (*place, &entries[*place])) {
         for table in entry.tables() {
             let heading = table.heading.as_str();
             let measured: BTreeSet<CellMetric<'_>> = measured(entry, heading).collect();
             let is_of = |group: &&mut RunGroup<'_>| {
-                let first = group.members[0];
+                let first = group.members[0].1;
                 group.heading == heading
                     && (&first.machine, &first.procedure) == (&entry.machine, &entry.procedure)
                     && !group.shared.is_disjoint(&measured)
             };
             if let Some(group) = groups.iter_mut().find(is_of) {
                 group.shared.retain(|cell| measured.contains(cell));
-                group.members.push(entry);
+                group.members.push((place, entry));
             } else if !measured.is_empty() {
-                groups.push(RunGroup { heading, members: vec![entry], shared: measured });
+                groups.push(RunGroup { heading, members: vec![(place, entry)], shared: measured });
             }
         }
     }
@@ -60,7 +61,7 @@ pub(super) fn differences(groups: &[RunGroup<'_>]) -> Vec<(String, Vec<String>)>
         let mut set = |key: &str, value: String| {
             keys.entry(key.to_owned()).or_insert_with(|| vec![None; groups.len()])[at] = Some(value);
         };
-        let first = group.members[0];
+        let first = group.members[0].1;
         match Heading::parse(group.heading) {
             Ok(heading) => {
                 set("model", heading.model);

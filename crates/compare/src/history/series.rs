@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use results::screen::{ScreenTable, wrapped};
 use results::{Metric, escape_markdown, one_line};
 use serde_json::{Value, json};
-use stats::{Replicates, shifts};
+use stats::{Replicates, Shift, shifts};
 
 use super::Entry;
 use super::groups::{RunGroup, differences, groups};
@@ -44,10 +44,34 @@ pub struct Series {
     pub engine: String,
     /// Batch size and prompt length; `None` for the geometric mean of the cells that all runs have.
     pub size: Option<(u32, u32)>,
-    /// Each run: its start, its revision, and its figure in seconds or bytes.
-    pub runs: Vec<(String, String, f64)>,
-    /// Changes of level: the first run of the new level, and the ratio of the new to the old level.
-    pub shifts: Vec<(usize, f64)>,
+    /// Each run, in the order of time.
+    pub runs: Vec<HistoryRun>,
+    /// Changes of level, in the order of time.
+    pub shifts: Vec<LevelChange>,
+}
+
+/// A run of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryRun {
+    /// The place of its entry among those that the history was made of.
+    pub entry: usize,
+    /// When it began.
+    pub started: String,
+    /// The measured revision.
+    pub revision: String,
+    /// Its figure in seconds or bytes.
+    pub value: f64,
+}
+
+/// A change of a series' level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LevelChange {
+    /// The first run of the new level.
+    pub run: usize,
+    /// The old level in seconds or bytes.
+    pub before: f64,
+    /// The ratio of the new level to the old one.
+    pub ratio: f64,
 }
 
 /// The runs of a folder.
@@ -68,9 +92,10 @@ type ReplicatesByCell<'a> = BTreeMap<(&'a str, Metric, BatchAndLength), Vec<Opti
 impl History {
     /// Makes series of entries in any order; runs of the same second keep theirs. A change of level counts from `threshold`, a share
     /// such as 0.05.
-    pub fn from_entries(mut entries: Vec<Entry>, threshold: f64) -> Self {
-        entries.sort_by(|a, b| a.started.cmp(&b.started));
-        let groups = groups(&entries);
+    pub fn from_entries(entries: &[Entry], threshold: f64) -> Self {
+        let mut places: Vec<usize> = (0..entries.len()).collect();
+        places.sort_by(|a, b| entries[*a].started.cmp(&entries[*b].started));
+        let groups = groups(entries, &places);
         let series =
             (1..).zip(&groups).flat_map(|(number, group)| series_of(number, group, threshold)).collect();
         Self { series, runs: entries.len(), differences: differences(&groups) }
@@ -120,6 +145,11 @@ impl History {
         tables
     }
 
+    /// What keeps the groups of runs apart, a line per key; empty for a single group.
+    pub fn difference_lines(&self) -> Vec<String> {
+        self.notes().1
+    }
+
     fn has_groups(&self) -> bool {
         self.series.iter().any(|series| series.group > 1)
     }
@@ -147,10 +177,10 @@ impl History {
     /// The history as JSON.
     pub fn to_json(&self) -> String {
         let series = self.series.iter().map(|series| {
-            let run = |(started, revision, value): &(String, String, f64)| {
-                json!({"started": started, "revision": revision, "value": value})
+            let run = |run: &HistoryRun| {
+                json!({"started": run.started, "revision": run.revision, "value": run.value})
             };
-            let shift = |(run, ratio): &(usize, f64)| json!({"run": run, "ratio": ratio});
+            let shift = |shift: &LevelChange| json!({"run": shift.run, "ratio": shift.ratio});
             json!({
                 "group": series.group,
                 "heading": series.heading,
@@ -169,23 +199,34 @@ impl History {
     }
 }
 
+impl LevelChange {
+    /// The change in words, such as `+12.0%`.
+    pub fn percent(&self) -> String {
+        percent(self.ratio)
+    }
+}
+
 impl Series {
-    /// A text for each of [`COLUMNS`].
-    fn to_row(&self) -> Vec<String> {
-        let figures: Vec<f64> = self.runs.iter().map(|run| run.2).collect();
-        let (first, last) = (figures[0], figures[figures.len() - 1]);
-        let name = match self.size {
+    /// The engine, with the size of a single cell: `onnxruntime 1×256`.
+    pub fn name(&self) -> String {
+        match self.size {
             Some((batch, prompt)) => format!("{} {batch}×{prompt}", one_line(&self.engine)),
             None => one_line(&self.engine),
-        };
-        let shifts = self.shifts.iter().map(|(run, ratio)| {
-            let (started, revision, _) = &self.runs[*run];
+        }
+    }
+
+    /// A text for each of [`COLUMNS`].
+    fn to_row(&self) -> Vec<String> {
+        let figures: Vec<f64> = self.runs.iter().map(|run| run.value).collect();
+        let (first, last) = (figures[0], figures[figures.len() - 1]);
+        let shifts = self.shifts.iter().map(|shift| {
+            let HistoryRun { started, revision, .. } = &self.runs[shift.run];
             let day = started.get(..10).unwrap_or(started);
-            format!("{} at {} ({day})", percent(*ratio), one_line(revision))
+            format!("{} at {} ({day})", shift.percent(), one_line(revision))
         });
         vec![
             self.metric.name().into(),
-            name,
+            self.name(),
             self.metric.format(first),
             self.metric.format(last),
             percent(last / first),
@@ -214,7 +255,7 @@ fn runs(count: usize) -> String {
 fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series> {
     let RunGroup { heading, members, .. } = group;
     let mut cells: ReplicatesByCell<'_> = BTreeMap::new();
-    for (run, entry) in members.iter().enumerate() {
+    for (run, (_, entry)) in members.iter().enumerate() {
         let tables = entry.tables().iter().filter(|table| table.heading == *heading);
         for cell in tables.flat_map(|table| &table.cells) {
             for (metric, medians) in &cell.replicates {
@@ -228,17 +269,20 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
     let series = |engine: &str, metric, size, runs: Vec<(usize, Replicates)>| {
         let replicates: Vec<Replicates> = runs.iter().map(|(_, replicates)| replicates.clone()).collect();
         let run = |(run, replicates): &(usize, Replicates)| {
-            (members[*run].started.clone(), members[*run].revision.clone(), replicates.centre())
+            let (entry, member) = members[*run];
+            let (started, revision) = (member.started.clone(), member.revision.clone());
+            HistoryRun { entry, started, revision, value: replicates.centre() }
         };
+        let change = |shift: &Shift| LevelChange { run: shift.run, before: shift.before, ratio: shift.ratio };
         Series {
             group: number,
             heading: (*heading).to_owned(),
-            machine: members[0].machine.clone(),
+            machine: members[0].1.machine.clone(),
             metric,
             engine: engine.to_owned(),
             size,
             runs: runs.iter().map(run).collect(),
-            shifts: shifts(&replicates, threshold).iter().map(|shift| (shift.run, shift.ratio)).collect(),
+            shifts: shifts(&replicates, threshold).iter().map(change).collect(),
         }
     };
     let means = means(&cells, members.len());
