@@ -10,7 +10,7 @@ mod plots;
 mod roofline_cost;
 mod scene;
 
-pub use html::{Html, Page};
+pub use html::{HistoryPage, Html, ListedRun, Page, UnreadableFolder, message_page, runs_page};
 pub use plot::{DataTable, Plot};
 pub use scene::{AuditedRun, Comparison};
 

@@ -5,9 +5,14 @@ mod controls;
 mod facts;
 mod figure;
 mod headline;
+mod history;
+mod runs;
 mod series;
 mod summary;
 mod tables;
+
+pub use history::HistoryPage;
+pub use runs::{ListedRun, UnreadableFolder, message_page, runs_page};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use results::{Exported, Exporter};
