@@ -28,6 +28,8 @@ PREPARED = "run --batch-size 1 --prompt-length 16,64 --generation-length 128 --r
 NOT_RUN = [
     (r"^make ", "takes minutes and a network"),
     (r"^(export|git|nsys|ncu|bencher|benchstat|go|llama-bench) ", "another program"),
+    (r"^ssh ", "needs another machine"),
+    (r"^llama2-bench serve ", "runs until Ctrl-C"),
     (r"--engines-file configs/peers|run .*pytorch-aoti", "needs peers"),
     (r"^scripts/(gpu-bundle|run-gpu-checks)|^(?!.*--list).*cuda", "needs a GPU"),
     (r"^(?!.*--list).*(--world-size|--hostfile|--one-rank)", "needs MPI"),

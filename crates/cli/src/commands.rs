@@ -19,6 +19,7 @@ pub(crate) mod ratios;
 pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod synth;
 pub(crate) mod table;
 pub(crate) mod verify;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::commands::against::SIDES;
 
@@ -70,7 +70,20 @@ pub(crate) fn check_history(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_run(dir: &Path) -> bool {
+/// Refuses what is not a folder of runs.
+pub(crate) fn check_runs(dir: &Path) -> Result<()> {
+    std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+    if is_run(dir) {
+        let dir = dir.display();
+        bail!(
+            "{dir}: a run, not a folder of runs: give the folder above, or write its report with `llama2-bench report {dir}`"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a folder is that of a run.
+pub(crate) fn is_run(dir: &Path) -> bool {
     dir.join(RECORDS).exists()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use compare::Subject;
 use compare::history::Entry;
 use indexmap::IndexMap;
@@ -54,17 +54,35 @@ pub(crate) fn prepare(history: &Path) -> Result<()> {
 /// have left an empty one.
 pub(crate) fn read(dir: &Path) -> Result<Vec<Entry>> {
     folders::check_history(dir)?;
+    let HistoryFiles { entries, skipped } = read_files(dir)?;
+    for (path, error) in skipped {
+        printer::line(&format!("warning: {}: skipped: {error:#}", path.display()));
+    }
+    Ok(entries)
+}
+
+/// What a folder of `run --history` holds.
+pub(crate) struct HistoryFiles {
+    /// Each run once.
+    pub(crate) entries: Vec<Entry>,
+    /// Files that are no entries, each with the reason.
+    pub(crate) skipped: Vec<(PathBuf, Error)>,
+}
+
+/// Reads `dir` like [`read`], without a warning.
+pub(crate) fn read_files(dir: &Path) -> Result<HistoryFiles> {
     let mut entries: IndexMap<String, Entry> = IndexMap::new();
+    let mut skipped = Vec::new();
     for path in paths(dir)? {
         match parse(&path) {
             // Earlier versions kept a run that was resumed once more, and named the file of a run differently.
             Ok(entry) => {
                 entries.insert(entry.run.clone().unwrap_or_else(|| entry.to_json()), entry);
             }
-            Err(error) => printer::line(&format!("warning: {}: skipped: {error:#}", path.display())),
+            Err(error) => skipped.push((path, error)),
         }
     }
-    Ok(entries.into_values().collect())
+    Ok(HistoryFiles { entries: entries.into_values().collect(), skipped })
 }
 
 fn parse(path: &Path) -> Result<Entry> {

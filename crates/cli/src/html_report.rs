@@ -31,12 +31,8 @@ pub(crate) fn write_page(
         );
         runs.push(audited::read(dir)?);
     }
-    let names: BTreeSet<&str> = runs.iter().map(|audited| audited.run.name.as_str()).collect();
-    if names.len() < runs.len() {
-        runs.iter_mut().for_each(|audited| audited.run.name.clone_from(&audited.run.dir));
-    }
-    let comparisons: Vec<Comparison> =
-        runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect();
+    name_apart(&mut runs);
+    let comparisons = comparisons(&runs);
     let page = Page::new(&runs, &comparisons);
     write(out, Html.write(&page).text.as_bytes()).with_context(|| out.display().to_string())?;
     printer::line(&format!("report: {}", out.display()));
@@ -44,6 +40,24 @@ pub(crate) fn write_page(
         write_plots(&page, dir)?;
     }
     Ok(())
+}
+
+/// The report of several runs; the others are compared with the first.
+pub(crate) fn html_of_runs(mut runs: Vec<AuditedRun>) -> String {
+    name_apart(&mut runs);
+    Html.write(&Page::new(&runs, &comparisons(&runs))).text
+}
+
+/// Names runs by their paths, where folders have the same name.
+fn name_apart(runs: &mut [AuditedRun]) {
+    let names: BTreeSet<&str> = runs.iter().map(|audited| audited.run.name.as_str()).collect();
+    if names.len() < runs.len() {
+        runs.iter_mut().for_each(|audited| audited.run.name.clone_from(&audited.run.dir));
+    }
+}
+
+fn comparisons(runs: &[AuditedRun]) -> Vec<Comparison> {
+    runs.iter().skip(1).map(|candidate| compared(&runs[0].run, &candidate.run)).collect()
 }
 
 /// The report of a single run.

@@ -17,6 +17,7 @@ mod listing;
 mod printer;
 mod progress;
 mod rendered;
+mod serve;
 mod session;
 mod slow_steps;
 mod sources;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Ratios(args) => commands::ratios::run(&args),
         Command::History(args) => commands::history::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Synth(args) => commands::synth::run(&args),

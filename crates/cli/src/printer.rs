@@ -99,7 +99,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 }
 
 /// Replaces the operating system's words, and drops its numbers.
-fn in_our_words(text: &str) -> String {
+pub(crate) fn in_our_words(text: &str) -> String {
     let mut text =
         OF_THE_SYSTEM.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
     while let Some(start) = text.find(" (os error ")

@@ -133,7 +133,7 @@ fn a_damaged_run_names_its_line() {
     refused(&place, &["table", "run"], "run/measurements.jsonl:2: schema: expected 1 or 2, found 3");
 }
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "reproduce",
     "peaks",
@@ -142,6 +142,7 @@ const COMMANDS: [&str; 19] = [
     "table",
     "report",
     "history",
+    "serve",
     "compare",
     "ratios",
     "audit",

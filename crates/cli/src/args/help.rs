@@ -13,7 +13,7 @@ use super::headings::{CHECKED, ENGINES, INPUT, WHAT};
 /// Commands by what people want.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Measure", &["run", "reproduce", "peaks", "noise", "merge"]),
-    ("Read results", &["table", "report", "history"]),
+    ("Read results", &["table", "report", "history", "serve"]),
     ("Compare", &["compare", "ratios"]),
     ("Check", &["audit", "verify", "check-worker", "doctor"]),
     ("Tools", &["generate", "synth", "export", "completions", "man"]),
@@ -87,7 +87,7 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Args, Error> {
 /// The heading of a command's flags that several commands have as "What to measure".
 fn heading_of_input(command: &str) -> &'static str {
     match command {
-        "generate" | "synth" | "export" | "history" | "audit" => INPUT,
+        "generate" | "synth" | "export" | "history" | "serve" | "audit" => INPUT,
         "verify" | "check-worker" => CHECKED,
         "doctor" => ENGINES,
         _ => WHAT,

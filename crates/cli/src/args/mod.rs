@@ -27,7 +27,9 @@ pub(crate) use lists::join_lists;
 pub(crate) use measure::{MeasureArgs, read_engines};
 pub(crate) use output::{ColorWhen, ResultArgs, ResultFormat};
 pub(crate) use read::{ReadArgs, check_heading};
-pub(crate) use results::{AuditArgs, CompareArgs, Format, HistoryArgs, RatiosArgs, ReportArgs, TableArgs};
+pub(crate) use results::{
+    AuditArgs, CompareArgs, Format, HistoryArgs, RatiosArgs, ReportArgs, ServeArgs, TableArgs,
+};
 pub(crate) use run::{HistoryFlags, MergeArgs, NoiseArgs, PeaksArgs, ReproduceArgs, RunArgs};
 pub(crate) use tools::{
     CompletionsArgs, DoctorArgs, ExportArgs, GenerateArgs, ManArgs, SynthArgs, VerifyArgs,
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Show how results changed over revisions.
     History(HistoryArgs),
+    /// Show a folder of runs in the browser.
+    Serve(ServeArgs),
     /// Compare a run with another run or a published table.
     Compare(CompareArgs),
     /// Show how many times as fast an engine is as others.

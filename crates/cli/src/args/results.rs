@@ -250,3 +250,35 @@ pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub(crate) result: ResultArgs,
 }
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  Show the runs in runs/ at http://127.0.0.1:8000/:
+    llama2-bench serve runs
+  Use any free port, and add the runs that `run --history kept` kept:
+    llama2-bench serve runs --port 0 --history kept
+  Look from another machine, through SSH:
+    ssh -t -L 8000:127.0.0.1:8000 HOST llama2-bench serve runs";
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = SERVE_EXAMPLES)]
+pub(crate) struct ServeArgs {
+    /// Folder of runs.
+    ///
+    /// Nothing is written to it, and it is read again for each page.
+    pub(crate) dir: PathBuf,
+    /// Folder that `run --history` writes to.
+    ///
+    /// Adds the runs that were kept there to the history.
+    #[arg(long, value_name = "DIR", help_heading = WHAT)]
+    pub(crate) history: Option<PathBuf>,
+    /// Port on 127.0.0.1; 0 for any free port.
+    ///
+    /// Other machines cannot connect.
+    #[arg(long, value_name = "PORT", default_value_t = 8000, value_parser = parse_port, help_heading = OUTPUT)]
+    pub(crate) port: u16,
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("expected a port from 0 to 65535, found \"{text}\""))
+}

@@ -1,4 +1,6 @@
-//! A headless Chromium, driven by the DevTools protocol over a pair of pipes.
+//! A headless Chromium, driven by the DevTools protocol over a pair of pipes. Tests of several crates include this file.
+
+#![allow(dead_code)]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -103,6 +105,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.ask(&format!("{domain}.enable"), json!({}));
         }
+        browser.ask("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
         browser
     }
 
@@ -150,11 +153,34 @@ impl Browser {
 
     /// Opens a file, in a window of this width, in light or dark.
     pub(crate) fn open(&mut self, file: &Path, width: u32, is_dark: bool) {
+        self.open_url(&format!("file://{}", file.display()), width, is_dark);
+    }
+
+    /// Opens an address, in a window of this width, in light or dark.
+    pub(crate) fn open_url(&mut self, url: &str, width: u32, is_dark: bool) {
         let metrics = json!({"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false});
         self.ask("Emulation.setDeviceMetricsOverride", metrics);
         self.media("screen", is_dark);
-        self.ask("Page.navigate", json!({"url": format!("file://{}", file.display())}));
-        self.wait(|event| event["method"] == "Page.loadEventFired");
+        let loader = self.ask("Page.navigate", json!({"url": url}))["loaderId"].take();
+        self.wait_for_load(&loader);
+    }
+
+    /// Waits until a page that begins with this address, and that a click leads to, is loaded.
+    pub(crate) fn wait_for_page(&mut self, start: &str) {
+        let is_it = |event: &Value| {
+            let url = event["params"]["frame"]["url"].as_str().unwrap_or_default();
+            event["method"] == "Page.frameNavigated" && url.starts_with(start)
+        };
+        let loader = self.wait(is_it)["params"]["frame"]["loaderId"].take();
+        self.wait_for_load(&loader);
+    }
+
+    fn wait_for_load(&mut self, loader: &Value) {
+        self.wait(|event| {
+            let params = &event["params"];
+            let is_load = event["method"] == "Page.lifecycleEvent" && params["name"] == "load";
+            is_load && params["loaderId"] == *loader
+        });
     }
 
     pub(crate) fn media(&mut self, media: &str, is_dark: bool) {
