@@ -168,7 +168,7 @@ fn the_folder_is_read_anew_for_each_page() {
     let reason = "<bdi>before</bdi></b>: measurements.jsonl:2: schema: expected 1 or 2, found 9";
     assert!(list.contains(reason), "{list}");
     assert!(list.contains("<bdi>notes</bdi></b>: not a run's folder (no measurements.jsonl)"), "{list}");
-    assert!(list.contains("incomplete") && list.contains("1 of 2 records missing"), "{list}");
+    assert!(list.contains("incomplete: 1 of 2 records missing"), "{list}");
     assert_eq!(server.ask("GET", "/run/after").status, 404);
     let broken = server.ask("GET", "/run/before");
     assert_eq!(broken.status, 500);
@@ -197,6 +197,32 @@ fn a_history_counts_each_run_once_and_keeps_the_names_of_revisions() {
     assert!(
         list.contains("<bdi>v1</bdi>") && list.contains("<bdi>v2</bdi>") && !list.contains("<bdi>v0</bdi>")
     );
+}
+
+#[test]
+fn a_history_marks_where_a_level_changed() {
+    let place = Place::new();
+    for run in 0..8 {
+        let slowdown = format!("mock.slowdown={}", if run < 4 { 1.0 } else { 1.3 });
+        let revision = format!("v{run}");
+        let more = ["--batch-size", "1", "--prompt-length", "16", "--option", &slowdown];
+        let kept = ["--no-verify", "--no-peaks", "--history", "runs", "--revision", &revision];
+        assert_eq!(place.run(MOCK, &[&more[..], &kept].concat()).0, 0);
+        std::fs::rename(place.path("run"), place.path(&format!("runs/{run}"))).unwrap();
+    }
+    let server = Server::start(&place, &[]);
+    for target in ["/history", "/history?cells=1"] {
+        let history = server.page(target);
+        let size = if target.ends_with('1') { " 1×16" } else { "" };
+        let change = "+30.0%, from 256.3 ms to 333.2 ms";
+        assert!(history.contains(&format!("Wall-Clock Latency{size}: {change}")), "{target}: {history}");
+        // Four latencies and the wall clock; the memory is not scripted.
+        assert!(history.matches("class=\"change worse\"").count() >= 5, "{target}");
+        let words = "since <a href=\"/run/4\"><code><bdi>v4</bdi></code></a>";
+        assert!(history.contains(words), "{target}: {history}");
+        assert_eq!(history.matches("class=\"panel\"").count(), 6, "{target}");
+        assert_eq!(history.matches("<a href=\"/run/4\">\n<use class=\"m p full e0\"").count(), 6, "{target}");
+    }
 }
 
 #[test]

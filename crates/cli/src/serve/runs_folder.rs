@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use compare::Subject;
 use compare::history::Entry;
+use indexmap::IndexMap;
 use page::{ListedRun, UnreadableFolder};
 use results::{Run, one_line};
 
@@ -118,20 +119,25 @@ impl RunsFolder {
     pub(super) fn history(&self) -> Result<KeptHistory> {
         let found = self.find()?;
         let mut unreadable = Vec::new();
-        let mut entries: BTreeMap<String, (Entry, Option<String>)> = BTreeMap::new();
+        // Runs of the same second stay in the order of their files.
+        let mut entries: IndexMap<String, (Entry, Option<String>)> = IndexMap::new();
         for entry in self.kept(&mut unreadable)? {
             entries.insert(entry.identity(), (entry, None));
         }
         for (run, facts) in self.read(&found.runs) {
-            let entry = facts.and_then(|facts| facts.entry.clone());
-            match entry {
+            match facts.and_then(|facts| facts.entry.clone()) {
                 Ok(mut entry) => {
-                    let kept = entries.entry(entry.identity());
-                    // The run's folder has the records, and what was kept may have the name of a revision.
-                    if let std::collections::btree_map::Entry::Occupied(kept) = &kept {
-                        entry.revision.clone_from(&kept.get().0.revision);
+                    let name = Some(run.name.clone());
+                    match entries.entry(entry.identity()) {
+                        // The run's folder has the records, and what was kept may have the name of a revision.
+                        indexmap::map::Entry::Occupied(mut kept) => {
+                            entry.revision.clone_from(&kept.get().0.revision);
+                            kept.insert((entry, name));
+                        }
+                        indexmap::map::Entry::Vacant(place) => {
+                            place.insert((entry, name));
+                        }
                     }
-                    kept.insert_entry((entry, Some(run.name.clone())));
                 }
                 Err(reason) => unreadable.push(UnreadableFolder { name: run.name.clone(), reason }),
             }

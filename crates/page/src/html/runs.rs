@@ -110,8 +110,7 @@ pub fn runs_page(folder: &str, runs: &[ListedRun], unreadable: &[UnreadableFolde
                         th scope="col" { "Machine" }
                         th scope="col" { "Models" }
                         th scope="col" { "Engines" }
-                        th.n scope="col" { "Cells" }
-                        th scope="col" { "State" }
+                        th scope="col" { "Cells" }
                     } }
                     tbody { @for run in runs { (row(run)) } }
                 }
@@ -129,10 +128,6 @@ pub fn runs_page(folder: &str, runs: &[ListedRun], unreadable: &[UnreadableFolde
 }
 
 fn row(run: &ListedRun) -> Markup {
-    let state = match (run.missing, run.expected) {
-        (0, _) => None,
-        (missing, expected) => Some(format!("{missing} of {} missing", counted(expected, "record"))),
-    };
     html! {
         tr {
             @for (name, word) in [("baseline", "Baseline"), ("candidate", "Candidate")] {
@@ -143,27 +138,24 @@ fn row(run: &ListedRun) -> Markup {
                 } }
             }
             td.name { a href=(link(&run.name)) { bdi { (one_line(&run.name)) } } }
-            td.half data-name="Started" { time datetime=(run.started) { (minute(&run.started)) } }
-            td.half data-name="Revision" { code { bdi { (short_revision(&run.revision)) } } }
+            td data-name="Started" { time datetime=(run.started) { (minute(&run.started)) } }
+            td data-name="Revision" { code { bdi { (short_revision(&run.revision)) } } }
             td data-name="Machine" {
                 bdi { (one_line(&run.devices.join(", "))) }
                 @if let Some(machine) = &run.machine { small { code { (short_machine(machine)) } } }
             }
             td data-name="Models" { bdi { (one_line(&run.models.join(", "))) } }
-            td data-name="Engines" {
+            td.engines data-name="Engines" {
                 bdi { (one_line(&run.engines.join(", "))) }
                 @if run.is_scripted { small.caveat { "scripted, not measured" } }
             }
-            td.n.half data-name="Cells" {
+            td.cells data-name="Cells" {
                 (run.cells)
                 @if run.out_of_memory > 0 { small { (run.out_of_memory) " OOM" } }
                 @if run.failed > 0 { small.bad { (run.failed) " failed" } }
-            }
-            td.half.state data-name="State" {
-                @match state {
-                    None => "complete",
-                    Some(missing) => { span.caveat { "incomplete" } small { (missing) } }
-                }
+                @if run.missing > 0 {
+                    small.caveat { "incomplete: " (run.missing) " of " (counted(run.expected, "record")) " missing" }
+                } @else { small { "complete" } }
             }
         }
     }

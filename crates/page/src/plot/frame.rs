@@ -137,6 +137,17 @@ impl PlotArea {
         self.body = body;
     }
 
+    /// Puts what `draw` draws into a link.
+    pub(crate) fn link(&mut self, address: &str, draw: impl FnOnce(&mut Self)) {
+        let mut body = std::mem::take(&mut self.body);
+        body.link(address, |body| {
+            std::mem::swap(body, &mut self.body);
+            draw(self);
+            std::mem::swap(body, &mut self.body);
+        });
+        self.body = body;
+    }
+
     /// A line through points.
     pub(crate) fn line(&mut self, class: &str, points: &[(f64, f64)]) {
         self.body.line(class, &self.places(points));

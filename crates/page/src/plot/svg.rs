@@ -73,6 +73,13 @@ impl SvgBody {
         self.text.push_str("</g>\n");
     }
 
+    /// Puts what `draw` draws into a link.
+    pub(crate) fn link(&mut self, address: &str, draw: impl FnOnce(&mut Self)) {
+        let _ = writeln!(self.text, "<a href=\"{}\">", text::escape(address));
+        draw(self);
+        self.text.push_str("</a>\n");
+    }
+
     /// A line through points.
     pub(crate) fn line(&mut self, class: &str, points: &[(f64, f64)]) {
         self.plain(class, &format!("path d=\"{}\"", path(points)));

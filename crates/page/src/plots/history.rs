@@ -1,0 +1,173 @@
+//! A metric of an engine or of a cell from run to run, with the levels between which it changed.
+
+use compare::history::{HistoryRun, Series};
+use results::{Metric, one_line};
+
+use crate::plot::palette::ENGINES;
+use crate::plot::{Anchor, Axis, ChosenUnit, FigureQuantity, Frame, MarkLabel, Panel, PlotArea};
+
+/// The most runs of a panel: the last ones.
+pub(crate) const RUNS: usize = 200;
+
+/// Characters of a revision below the axis.
+const REVISION: usize = 7;
+/// The share of the axis that such a label needs.
+const LABEL_SHARE: f64 = 0.19;
+/// An axis shows at least this share of the largest figure, so that noise does not look like a change.
+const LEAST_RANGE: f64 = 0.2;
+
+/// The unit in which the figures of these series are shown.
+pub(crate) fn history_unit(metric: Metric, series: &[&Series]) -> ChosenUnit {
+    let quantity = if metric == Metric::Memory { FigureQuantity::Memory } else { FigureQuantity::Time };
+    quantity.unit(series.iter().flat_map(|one| &one.runs).map(|run| run.value))
+}
+
+/// The panel of a series, whose engine has this slot. `link` is the address of a run's report.
+pub(crate) fn history_panel(
+    series: &Series,
+    slot: usize,
+    unit: ChosenUnit,
+    link: impl Fn(&HistoryRun) -> Option<String>,
+) -> Panel {
+    let first = series.runs.len().saturating_sub(RUNS);
+    let runs = &series.runs[first..];
+    let levels = levels(series);
+    let values = runs.iter().map(|run| run.value).chain(levels.iter().map(|level| level.value));
+    let name = series.name();
+    let points: Vec<(f64, f64)> =
+        (0..).zip(runs).map(|(place, run)| (middle(place), unit.scale(run.value))).collect();
+    let last = runs.last().map_or(0.0, |run| run.value);
+    let frame = Frame {
+        title: name.clone(),
+        description: format!(
+            "{} of {name} over {}, last {}; {}",
+            series.metric.title(),
+            results::counted(runs.len(), "run"),
+            unit.text(last),
+            results::counted(series.shifts.len(), "level change")
+        ),
+        unit: unit.name,
+        below: "revision",
+        x: revisions(series, first),
+        y: zoomed(values.map(|value| unit.scale(value))),
+        size: (350, 130),
+        has_columns: false,
+        has_rows: true,
+    };
+    let colour = format!("e{}", slot % ENGINES);
+    frame.draw(|area| {
+        for level in levels.iter().filter(|level| level.end > first) {
+            let [from, to] = [level.begin.max(first), level.end].map(|run| (run - first) as f64);
+            let value = unit.scale(level.value);
+            area.line("one d1", &[(from + 0.1, value), (to - 0.1, value)]);
+        }
+        area.line(&format!("l thin {colour}"), &points);
+        for (run, point) in runs.iter().zip(&points) {
+            draw_run(area, run, *point, link(run), &format!("p full {colour}"), slot, unit);
+        }
+        for change in series.shifts.iter().filter(|change| change.run > first) {
+            let at = (change.run - first) as f64;
+            let class = if change.ratio < 1.0 { "better" } else { "worse" };
+            let [(_, low), (_, high)] = area.ends();
+            area.line(&format!("change {class}"), &[(at, low), (at, high)]);
+            let is_left = at > runs.len() as f64 * 0.8;
+            let (moved, anchor) =
+                if is_left { ((-4.0, 4.0), Anchor::End) } else { ((4.0, 4.0), Anchor::Start) };
+            area.note(&format!("change-words {class}"), &change.percent(), (at, high), moved, anchor);
+        }
+    })
+}
+
+fn draw_run(
+    area: &mut PlotArea,
+    run: &HistoryRun,
+    point: (f64, f64),
+    link: Option<String>,
+    class: &str,
+    slot: usize,
+    unit: ChosenUnit,
+) {
+    let title = format!("{}, {}: {}", one_line(&run.revision), one_line(&run.started), unit.text(run.value));
+    let label = MarkLabel { class, title: &title, cell: None };
+    match link {
+        Some(link) => area.link(&link, |area| area.shape_mark(&label, slot, point)),
+        None => area.shape_mark(&label, slot, point),
+    }
+}
+
+/// Runs between two changes.
+struct HistoryLevel {
+    begin: usize,
+    end: usize,
+    value: f64,
+}
+
+/// The levels of a series; none if it has one only.
+fn levels(series: &Series) -> Vec<HistoryLevel> {
+    let ends = series.shifts.iter().map(|change| (change.run, change.before));
+    let last = series.shifts.last().map(|change| (series.runs.len(), change.before * change.ratio));
+    let mut begin = 0;
+    let level = |(end, value)| HistoryLevel { begin: std::mem::replace(&mut begin, end), end, value };
+    ends.chain(last).map(level).collect()
+}
+
+fn middle(place: usize) -> f64 {
+    place as f64 + 0.5
+}
+
+/// An axis of runs. The first, the last and those of changes have their revisions below, then as many others as have room.
+fn revisions(series: &Series, first: usize) -> Axis {
+    let count = series.runs.len() - first;
+    let changes = series.shifts.iter().filter(|change| change.run > first).map(|change| change.run - first);
+    let mut chosen: Vec<usize> = Vec::new();
+    for place in [0, count - 1].into_iter().chain(changes).chain(0..count) {
+        let share = |other: &usize| place.abs_diff(*other) as f64 / count as f64;
+        if chosen.iter().all(|other| share(other) >= LABEL_SHARE) {
+            chosen.push(place);
+        }
+    }
+    let revision = |place: usize| {
+        one_line(&series.runs[first + place].revision.chars().take(REVISION).collect::<String>())
+    };
+    let ticks = chosen.into_iter().map(|place| (middle(place), revision(place)));
+    Axis::with_ticks(0.0, count as f64, false, ticks)
+}
+
+/// An axis around the values, which need not begin at 0; logarithmic where they differ by much.
+fn zoomed(values: impl Iterator<Item = f64>) -> Axis {
+    let fits = values.filter(|value| value.is_finite() && *value > 0.0);
+    let (least, largest) =
+        fits.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    if largest == 0.0 || largest > 5.0 * least {
+        return Axis::from_values([least, largest]);
+    }
+    let range = (largest - least).max(LEAST_RANGE * largest);
+    let middle = f64::midpoint(least, largest);
+    let [low, high] = [middle - 0.65 * range, middle + 0.65 * range];
+    let rough = (high - low) / 6.0;
+    let decade = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * decade).find(|step| *step >= rough);
+    let step = step.unwrap_or(rough);
+    let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
+    let ticks = ((low / step).ceil() as i64)..=((high / step).floor() as i64);
+    let ticks = ticks.map(|tick| (tick as f64 * step, format!("{:.decimals$}", tick as f64 * step)));
+    Axis::with_ticks(low, high, false, ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_is_around_its_values_and_never_empty() {
+        let labels = |values: &[f64]| -> Vec<String> {
+            zoomed(values.iter().copied()).ticks().iter().map(|tick| tick.label.clone()).collect()
+        };
+        assert_eq!(labels(&[2.5, 3.3]), ["2.4", "2.6", "2.8", "3.0", "3.2", "3.4"]);
+        // Noise of a hundredth is no change.
+        assert_eq!(labels(&[1.0, 1.01]), ["0.90", "0.95", "1.00", "1.05", "1.10"]);
+        for values in [&[][..], &[0.0], &[f64::NAN], &[1e-30], &[1e18], &[1.0, 1e9]] {
+            assert!((1..=20).contains(&labels(values).len()), "{values:?}: {:?}", labels(values));
+        }
+    }
+}
