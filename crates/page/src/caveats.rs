@@ -5,6 +5,7 @@ use protocol::{Environment, Measured, Measurement};
 use results::{NoteKind, NoteSeverity, Row, Run, counted, one_line};
 use stats::{Replicates, Summary, Trend, changes};
 
+use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::{AuditedRun, is_noted};
 
 /// The largest variation of decode forwards without a caveat, as a share of their mean.
@@ -13,6 +14,8 @@ const SPREAD: f64 = 0.10;
 const DRIFT: f64 = 0.05;
 /// The largest ratio of the first token to the median without a caveat.
 const SLOW_FIRST: f64 = 2.0;
+/// The largest ratio of memory bandwidths that were measured with cells without a caveat.
+const BANDWIDTH_SPREAD: f64 = 1.25;
 /// The most characters of a note that stands unfolded.
 const LEAD: usize = 160;
 /// The largest load average at the start of a run without a caveat, as a share of the cores.
@@ -49,6 +52,18 @@ impl Caveat {
 /// All caveats and notes of a run, the most serious first.
 pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
     let mut caveats = Vec::new();
+    let mut say = |severity, lead: String| caveats.push(Caveat { severity, lead, details: Vec::new() });
+    if run.missing() > 0 {
+        let (expected, there) = (run.expected, run.expected - run.missing());
+        say(NoteSeverity::Caveat, format!("the run is incomplete: {there} of {expected} records"));
+    }
+    verified(run, &mut say);
+    let parts = run.environments.len();
+    if parts > 1 {
+        say(NoteSeverity::Caveat, format!("the run has {parts} parts, measured under different conditions"));
+    }
+    run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
+    cells(run, &mut say);
     let groups = audit.groups();
     let is_new =
         |group: &&audit::FindingGroup<'_>| !is_noted(group, run.tables.get(group.findings[0].table_index));
@@ -60,18 +75,6 @@ pub(crate) fn caveats(AuditedRun { run, audit }: &AuditedRun) -> Vec<Caveat> {
         let details = group.findings.iter().map(|finding| finding.detail()).collect();
         caveats.push(Caveat { severity, lead: group.lead(), details });
     }
-    let mut say = |severity, lead: String| caveats.push(Caveat { severity, lead, details: Vec::new() });
-    verified(run, &mut say);
-    let parts = run.environments.len();
-    if parts > 1 {
-        say(NoteSeverity::Caveat, format!("the run has {parts} parts, measured under different conditions"));
-    }
-    if run.missing() > 0 {
-        let (expected, there) = (run.expected, run.expected - run.missing());
-        say(NoteSeverity::Caveat, format!("the run is incomplete: {there} of {expected} records"));
-    }
-    run.environments.iter().take(1).for_each(|environment| machine(environment, &mut say));
-    cells(run, &mut say);
     caveats.extend(noted(run));
     caveats.extend(audit.not_checked.iter().map(|not_checked| Caveat {
         severity: NoteSeverity::Info,
@@ -163,6 +166,23 @@ fn cells(run: &Run, say: &mut impl FnMut(NoteSeverity, String)) {
                 SPREAD * 100.0,
                 counted(measured, "cell"),
                 worst * 100.0
+            ),
+        );
+    }
+
+    let beside: Vec<f64> = rows
+        .iter()
+        .flat_map(|row| &row.replicates)
+        .filter_map(|record| record.read_bytes_per_second)
+        .collect();
+    if let Some(all) = Summary::from_series(&beside).filter(|all| all.largest > BANDWIDTH_SPREAD * all.least)
+    {
+        say(
+            NoteSeverity::Caveat,
+            format!(
+                "the bandwidth measured with each cell is between {} and {}: shares of it differ as much",
+                in_unit(FigureQuantity::ByteRate, all.least),
+                in_unit(FigureQuantity::ByteRate, all.largest)
             ),
         );
     }

@@ -8,17 +8,19 @@ use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::{Group, ListedRow, Scene};
 
 /// The names of a cell's figures.
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 12] = [
     "Prompt latency (TTFT)",
     "Token latency",
     "p50, p90, p99",
     "TPOT",
     "Wall clock",
-    "Throughput",
+    "Decode throughput",
     "Peak memory",
     "Decode bandwidth of peak",
     "Prefill FLOP/s of peak",
-    "Energy per token",
+    "Prefill energy per prompt token",
+    "Decode energy per token",
+    "Total energy per token",
 ];
 
 /// An element of JSON that only the page's script reads.
@@ -44,7 +46,9 @@ fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value
             let share = |share: Option<f64>| {
                 share.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0))
             };
-            let energy = row.efficiency.total_joules_per_token.or(row.efficiency.joules_per_token);
+            let energy = |joules: Option<f64>| {
+                joules.map_or_else(String::new, |joules| in_unit(FigureQuantity::Energy, joules))
+            };
             let token = figures.token;
             let texts = vec![
                 time(figures.prompt.mean),
@@ -57,7 +61,9 @@ fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value
                     .map_or_else(String::new, |bytes| in_unit(FigureQuantity::Memory, bytes as f64)),
                 share(row.efficiency.decode_bandwidth),
                 share(row.efficiency.prefill_flops),
-                energy.map_or_else(String::new, |joules| in_unit(FigureQuantity::Energy, joules)),
+                energy(row.efficiency.joules_per_prompt_token),
+                energy(row.efficiency.joules_per_token),
+                energy(row.efficiency.total_joules_per_token),
             ];
             (json!(token.mean), texts)
         }

@@ -1,9 +1,10 @@
 //! The result in at most three lines.
 
+use compare::{Ratios, Subject};
 use indexmap::IndexMap;
 use maud::{Markup, html};
 use protocol::{CellSize, FailureKind};
-use results::{counted, one_line};
+use results::{NoteKind, counted, one_line};
 
 use crate::plot::{FigureQuantity, in_unit};
 use crate::scene::{Comparison, Group, MeasuredRow, Scene};
@@ -26,65 +27,98 @@ fn of_comparison(Comparison { result, baseline, candidate }: &Comparison) -> Str
 
 fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<String> {
     let cells = group.measured();
-    [fastest(&cells), highest_throughput(&cells), ends(scene, group)].into_iter().flatten().collect()
+    [fastest(scene, &cells), highest_throughput(&cells), ends(scene, group)].into_iter().flatten().collect()
 }
 
-/// Which engine has the least token latency in how many cells, or the only engine's.
-fn fastest(cells: &[MeasuredRow<'_>]) -> Option<String> {
+/// Which engine has the lowest time per output token in how many cells, or the only engine's.
+fn fastest(scene: &Scene<'_>, cells: &[MeasuredRow<'_>]) -> Option<String> {
     let mut by_size: IndexMap<CellSize, Vec<&MeasuredRow<'_>>> = IndexMap::new();
     for cell in cells {
         by_size.entry(cell.row.key.size()).or_default().push(cell);
     }
-    let shared: Vec<Vec<&MeasuredRow<'_>>> = by_size.into_values().filter(|cells| cells.len() > 1).collect();
+    let shared: Vec<&Vec<&MeasuredRow<'_>>> = by_size.values().filter(|cells| cells.len() > 1).collect();
     if shared.is_empty() {
         let first = cells.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length))?;
         return Some(format!(
-            "{} takes {} per token at {}.",
+            "{}: {} per output token (TPOT) at {}.",
             one_line(&first.row.key.engine),
-            in_unit(FigureQuantity::Time, first.figures.token.mean),
+            in_unit(FigureQuantity::Time, first.figures.tpot.mean),
             first.row.key.size()
         ));
     }
     let mut wins: IndexMap<&str, usize> = IndexMap::new();
     for cells in &shared {
-        let best =
-            cells.iter().min_by(|one, other| one.figures.token.mean.total_cmp(&other.figures.token.mean))?;
+        let best = cells.iter().min_by(|one, other| tpot(one).total_cmp(&tpot(other)))?;
         *wins.entry(&best.row.key.engine).or_default() += 1;
     }
     let (engine, count) = wins.into_iter().max_by_key(|(_, count)| *count)?;
-    // How much faster than the next: both in the same cells.
-    let leads: Vec<f64> = shared
+    // The engine and the next one, in the cells that both have.
+    let pairs: Vec<[&MeasuredRow<'_>; 2]> = shared
         .iter()
         .filter_map(|cells| {
             let own = cells.iter().find(|cell| cell.row.key.engine == engine)?;
             let others = cells.iter().filter(|cell| cell.row.key.engine != engine);
-            let next = others.map(|cell| cell.figures.token.mean).reduce(f64::min)?;
-            Some(next / own.figures.token.mean)
+            Some([*own, *others.min_by(|one, other| tpot(one).total_cmp(&tpot(other)))?])
         })
         .collect();
-    let least = leads.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = leads.iter().copied().fold(0.0, f64::max);
-    let range =
-        if format!("{least:.2}") == format!("{most:.2}") { String::new() } else { format!("–{most:.2}") };
-    let cells = match shared.len() {
+    let lead = |of: fn(&MeasuredRow<'_>) -> f64| range(pairs.iter().map(|[own, next]| of(next) / of(own)));
+    let place = match shared.len() {
         1 => String::new(),
         all => format!(" in {count} of {all} cells"),
     };
     Some(format!(
-        "{} has the lowest token latency{cells}: {least:.2}{range} times as fast as the next engine.",
-        one_line(engine)
+        "{} has the lowest time per output token (TPOT){place}: {} times as fast as the next engine; decode forwards alone {}.{}",
+        one_line(engine),
+        lead(tpot),
+        lead(|cell| cell.figures.token.mean),
+        certainty(scene, engine, &pairs)
     ))
 }
 
+fn tpot(cell: &MeasuredRow<'_>) -> f64 {
+    cell.figures.tpot.mean
+}
+
+/// `1.17–2.11`.
+fn range(figures: impl Iterator<Item = f64> + Clone) -> String {
+    let least = figures.clone().fold(f64::INFINITY, f64::min);
+    let most = figures.fold(0.0, f64::max);
+    let [least, most] = [least, most].map(|figure| format!("{figure:.2}"));
+    if least == most { least } else { format!("{least}–{most}") }
+}
+
+/// In how many of the pairs the engine may be no faster than the next.
+fn certainty(scene: &Scene<'_>, engine: &str, pairs: &[[&MeasuredRow<'_>; 2]]) -> String {
+    let Some(ratios) = scene.runs.first().filter(|_| scene.runs.len() == 1).and_then(|run| {
+        let subject = Subject::from_run(run).ok()?;
+        Ratios::compare(&subject, engine, &[]).ok()
+    }) else {
+        return String::new();
+    };
+    let known: Vec<_> = ratios.known().filter(|known| known.phase == "TPOT").collect();
+    let intervals: Vec<_> = pairs
+        .iter()
+        .filter_map(|[own, next]| {
+            let is_pair = |known: &&compare::KnownRatio<'_>| {
+                known.other == next.row.key.engine && known.size == own.row.key.size()
+            };
+            known.iter().find(is_pair)?.interval
+        })
+        .collect();
+    let open = intervals.iter().filter(|interval| interval.low <= 1.0 && 1.0 <= interval.high).count();
+    match (intervals.len(), open) {
+        (0, _) => " There are no replicates, so no intervals.".to_owned(),
+        (_, 0) => String::new(),
+        (1, _) => " The 95 % interval includes 1: the difference is not certain.".to_owned(),
+        (all, open) => format!(" In {open} of {all} cells the 95 % interval includes 1."),
+    }
+}
+
 fn highest_throughput(cells: &[MeasuredRow<'_>]) -> Option<String> {
-    let speed = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.tpot.mean;
+    let speed = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / tpot(cell);
     let best = cells.iter().max_by(|one, other| speed(one).total_cmp(&speed(other)))?;
-    // Above 1 a caveat explains it.
-    let share = best.row.efficiency.decode_bandwidth.filter(|share| *share <= 1.0);
-    let share =
-        share.map(|share| format!(", at {:.0} % of peak bandwidth", share * 100.0)).unwrap_or_default();
     Some(format!(
-        "Highest throughput: {} by {} at {}{share}.",
+        "Highest throughput: {} (batch size / TPOT) by {} at {}.",
         in_unit(FigureQuantity::TokenRate, speed(best)),
         one_line(&best.row.key.engine),
         best.row.key.size()
@@ -98,22 +132,24 @@ fn ends(scene: &Scene<'_>, group: &Group<'_>) -> Option<String> {
     let is_out =
         |row: &results::Row| row.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory);
     let out = group.all().filter(|(_, row)| is_out(row)).count();
-    let mut text = format!("{measured} of {} measured", counted(all, "cell"));
+    let missing: usize = scene.runs.iter().map(|run| run.missing()).sum();
+    let mut text = match missing {
+        0 => format!("{measured} of {} measured", counted(all, "cell")),
+        _ => format!("{} measured, {} missing", counted(measured, "cell"), counted(missing, "record")),
+    };
     if out > 0 {
         text.push_str(&format!(", {out} ran out of memory"));
     }
     if all > measured + out {
         text.push_str(&format!(", {} failed or are incomplete", all - measured - out));
     }
-    let missing: usize = scene.runs.iter().map(|run| run.missing()).sum();
-    if missing > 0 {
-        text.push_str(&format!(", {} missing", counted(missing, "record")));
-    }
+    let mut notes = group.tables.iter().flat_map(|(_, table)| &table.notes);
     let verified = scene.runs.iter().all(|run| !run.verifications.is_empty());
-    text.push_str(if verified {
-        "; engines were verified before timing."
-    } else {
-        "; engines were not verified."
+    let tokens = notes.any(|note| note.kind == NoteKind::DifferentTokens);
+    text.push_str(match (verified, tokens) {
+        (false, _) => "; engines were not verified.",
+        (true, false) => "; engines were verified before timing.",
+        (true, true) => "; engines were verified before timing, but their greedy tokens differ (see notes).",
     });
     Some(text)
 }
