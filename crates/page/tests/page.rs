@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{HOSTILE, comparison, hostile, kept, large, measured, on_gpu, run, series, small};
+use common::{HOSTILE, comparison, hostile, kept, large, measured, on_gpu, run, series, small, two_thousand};
 use page::{AuditedRun, Html, Page};
 use results::Exporter as _;
 
@@ -80,8 +80,8 @@ fn names_stay_text() {
     let runs = [hostile(HOSTILE, 1.0), hostile("other", 1.1)];
     let comparisons = [comparison(&runs[0], &runs[1])];
     let html = Html.write(&Page::new(&runs, &comparisons)).text;
-    // The page's own, and a series a run.
-    assert_eq!(html.matches("<script").count(), 1 + runs.len());
+    // The page's own, the cells, and the series of each run.
+    assert_eq!(html.matches("<script").count(), 2 + runs.len());
     assert_eq!(html.matches("<img").count(), 0);
     assert!(!html.contains('\u{202e}'), "nothing turns the reading around");
     assert!(html.contains("&lt;script&gt;"));
@@ -108,10 +108,16 @@ fn a_run_without_a_cell_has_a_page() {
 
 #[test]
 fn large_runs_fit() {
-    let html = html(&[large()]);
-    assert_eq!(large().run.records().count(), 540);
-    assert!(html.len() < 5_000_000, "{} bytes", html.len());
-    eprintln!("540 cells: {} bytes", html.len());
+    for (run, count, most) in [(large(), 540, 5_000_000), (two_thousand(), 2000, 10_000_000)] {
+        let measured = run.run.records().filter(|record| record.series().is_some()).count();
+        assert_eq!(run.run.records().count(), count);
+        let html = html(&[run]);
+        assert!(html.len() < most, "{count} cells: {} bytes", html.len());
+        // No record and no cell is left out.
+        assert!(html.contains(&format!(": {measured} measured records. ")), "{count} cells");
+        assert!(!html.contains("Only the first"), "{count} cells");
+        eprintln!("{count} cells: {} bytes", html.len());
+    }
 }
 
 #[test]
@@ -133,11 +139,11 @@ fn caveats_of_a_run_are_shown() {
     let mut run = kept();
     run.run.expected = 60;
     run.run.environments[0].load_average = 3.5;
-    let html = html(&[run]);
+    let kept = html(&[run]);
     for words in
         ["the run is incomplete: 54 of 60 records", "load average 3.50 on 2 cores", "vary by more than 10 %"]
     {
-        assert!(html.contains(words), "{words}");
+        assert!(kept.contains(words), "{words}");
     }
     let gpu = html(&[hostile("gpu", 1.0)]);
     assert!(gpu.contains("GPU clocks throttled: temperature (driver)"));
@@ -162,7 +168,7 @@ fn percentiles_and_tpot_stand_under_the_table_and_in_the_summary() {
         let cells = table.split(tag).skip(1).map(|cell| cell.split('<').next().unwrap().to_owned());
         cells.collect()
     };
-    let names = cells("<button type=\"button\">");
+    let names = cells("<th scope=\"col\">");
     let texts: Vec<String> = cells("<td>");
     // The engine's own cell is of text.
     let of = |name: &str| texts[names.iter().position(|one| one == name).unwrap() - 1].as_str();
@@ -179,7 +185,7 @@ fn percentiles_and_tpot_stand_under_the_table_and_in_the_summary() {
         assert_eq!(of(name), text, "{name}: {names:?} {texts:?}");
     }
     assert!(html.contains(
-        "takes 128.5 ms per token (p50 128.5, p90 230.5, p99 253.5; TPOT 132.5 ms) at batch size 1, prompt length 16"
+        "takes 128.5 ms per token (p50 128.5 ms, p90 230.5 ms, p99 253.5 ms; TPOT 132.5 ms) at batch size 1, prompt length 16"
     ));
 }
 
@@ -206,17 +212,32 @@ fn audit_findings_come_first() {
     let mut run = small();
     run.audit = audit::audit(&tables, &results::hardware::Hardware::built_in());
     let groups = run.audit.groups();
-    let impossible = groups.iter().filter(|group| group.severity == audit::Severity::Impossible).count();
-    let count = groups.len();
-    assert_eq!((impossible, count), (4, 10));
+    let of_severity = |severity| -> Vec<String> {
+        groups.iter().filter(|group| group.severity == severity).map(|group| group.lead()).collect()
+    };
+    let impossible = of_severity(audit::Severity::Impossible);
+    let remarkable = of_severity(audit::Severity::Remarkable);
+    let details: usize = groups.iter().map(|group| group.findings.len()).sum();
+    assert_eq!((impossible.len(), remarkable.len()), (4, 6));
     let html = html(&[run]);
-    let items: Vec<&str> = html.split("<li class=\"").skip(1).collect();
-    let wrong = items
-        .iter()
-        .take_while(|item| item.starts_with("wrong\"><b>Wrong</b> <span>audit: impossible: "))
-        .count();
-    assert_eq!(wrong, impossible, "of {count}");
-    assert_eq!(html.matches("audit: remarkable: ").count(), count - impossible);
+    // Class, and the line that is folded.
+    let items: Vec<(&str, &str)> = html
+        .split("<li class=\"")
+        .skip(1)
+        .map(|item| {
+            let summary = item.split_once("<summary>").unwrap_or_default().1;
+            (item.split('"').next().unwrap(), summary.split("</summary>").next().unwrap())
+        })
+        .collect();
+    let of_class = |class: &str| -> Vec<String> {
+        items.iter().filter(|item| item.0 == class).map(|item| item.1.to_owned()).collect()
+    };
+    assert_eq!(of_class("wrong"), impossible);
+    assert!(items.iter().take(impossible.len()).all(|(class, _)| *class == "wrong"));
+    let caveats = of_class("caveat");
+    assert!(remarkable.iter().all(|lead| caveats.contains(lead)), "{caveats:?}");
+    let lists = html.split("</summary><ul>").skip(1).map(|rest| rest.split("</ul>").next().unwrap());
+    assert_eq!(lists.map(|list| list.matches("<li>").count()).sum::<usize>(), details);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn toolbar(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
     ];
     let engines: Vec<&str> = scene.engines().collect();
     html! {
-        form id="controls" hidden aria-label="Choose what the plots show" {
+        form id="controls" hidden autocomplete="off" aria-label="Choose what the plots show" {
             details {
                 summary { "Filter plots: " span id="chosen" { "all engines, all cells" } }
                 fieldset {

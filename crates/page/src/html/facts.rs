@@ -31,7 +31,7 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize
                 @for group in groups {
                     a href=(format!("#{}", group.id)) { @if groups.len() == 1 { "Plots" } @else { (group.title) } } " "
                 }
-                a href="#engines" { "Engines" } " " a href="#tables" { "Tables" } " "
+                a href="#engine-summary" { "Engines" } " " a href="#tables" { "Tables" } " "
                 a href="#series" { "Raw series" } " " a href="#environment" { "Environment" }
             }
         }

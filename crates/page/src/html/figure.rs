@@ -1,11 +1,15 @@
 //! A plot in the page: its panels, legend, caption and data.
 
 use maud::{Markup, PreEscaped, html};
+use unicode_width::UnicodeWidthStr;
 
 use crate::plot::{DataTable, Legend, Plot, svg_of_panel};
 
-/// Larger tables are plain text: a browser takes long to lay out that many cells.
-const MOST_ROWS: usize = 400;
+/// Larger tables are plain text, which the script makes a table of when asked to: a browser takes seconds to lay out that many cells.
+pub(super) const MOST_ROWS: usize = 400;
+
+/// The widest column of such a text, in characters.
+const WIDEST: usize = 32;
 
 /// Plots one after the other. Those relative to other engines than the first are folded; data that is the last plot's is not repeated.
 pub(super) fn figures<'p>(plots: impl Iterator<Item = &'p Plot>) -> Markup {
@@ -42,9 +46,7 @@ pub(super) fn figure(plot: &Plot, last: Option<&Plot>) -> Markup {
             h3 { (plot.title) }
             (legend(&plot.legend))
             div class="panels" {
-                @for (index, panel) in plot.panels.iter().enumerate() {
-                    (PreEscaped(svg_of_panel(panel, &format!("{}-{}", plot.id, index + 1))))
-                }
+                @for panel in &plot.panels { (PreEscaped(svg_of_panel(panel))) }
             }
             figcaption { (plot.caption) }
             @if let Some(same) = same {
@@ -52,8 +54,7 @@ pub(super) fn figure(plot: &Plot, last: Option<&Plot>) -> Markup {
             } @else {
                 details class="data" {
                     summary { "Data" }
-                    @if plot.table.rows.len() > MOST_ROWS { pre class="scroll" tabindex="0" { (plot.table.tsv()) } }
-                    @else { (table(&plot.table.columns, &plot.table.rows, &plot.title)) }
+                    (table(&plot.table.columns, &plot.table.rows, &plot.title))
                 }
             }
         }
@@ -76,18 +77,33 @@ pub(super) fn legend(legend: &Legend) -> Markup {
     }
 }
 
-/// A table that can be sorted by each of its columns.
+/// A table that the script can sort by each of its columns.
 pub(super) fn table<C: AsRef<str>>(columns: &[C], rows: &[Vec<String>], caption: &str) -> Markup {
+    if rows.len() > MOST_ROWS {
+        let columns = columns.iter().map(|column| column.as_ref().to_owned()).collect();
+        return text(&DataTable { columns, rows: rows.to_vec() }, caption);
+    }
     html! {
         div class="scroll" tabindex="0" role="region" aria-label=(caption) {
             table class="sortable" {
-                thead { tr { @for column in columns { th scope="col" { button type="button" { (column.as_ref()) } } } } }
+                thead { tr { @for column in columns { th scope="col" { (column.as_ref()) } } } }
                 tbody {
                     @for row in rows {
                         tr { @for cell in row { td class=[(!is_number(cell)).then_some("x")] { (cell) } } }
                     }
                 }
             }
+        }
+    }
+}
+
+/// A table as tab-separated text.
+fn text(table: &DataTable, caption: &str) -> Markup {
+    let widths = table.rows.iter().flatten().chain(&table.columns).map(|cell| cell.width());
+    let widest = widths.max().unwrap_or(0).min(WIDEST);
+    html! {
+        pre class="scroll" tabindex="0" role="region" aria-label=(caption) style=(format!("tab-size:{}", widest + 2)) {
+            (table.tsv())
         }
     }
 }

@@ -220,10 +220,10 @@ impl HistoryPage<'_> {
             figure.plot.single[series.len() == 1] id=(id) {
                 h3 { (metric.title()) }
                 div.panels {
-                    @for (index, one) in series.iter().filter(is_drawn).enumerate() {
+                    @for one in series.iter().filter(is_drawn) {
                         @let slot = engines.get_index_of(one.engine.as_str()).unwrap_or_default();
                         @let panel = history_panel(one, slot, unit, |run| self.link(run));
-                        (PreEscaped(svg_of_panel(&panel, &format!("{id}-{}", index + 1))))
+                        (PreEscaped(svg_of_panel(&panel)))
                     }
                 }
                 @if longest > RUNS { p.fine { "Only the last " (RUNS) " of " (longest) " runs are drawn." } }

@@ -26,6 +26,9 @@ use crate::scene::{AuditedRun, Comparison, Group, MOST, Scene};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// The most bytes of a page with its raw series, without its style and script: one of less than 10 MB can still be sent and opened.
+const MOST_BYTES: usize = 9_900_000;
+
 /// How many caveats are open at once.
 const OPEN: usize = 3;
 
@@ -76,7 +79,7 @@ impl<'a> Page<'a> {
         // The first screen has one plot: of the first comparison, or else of the first tables.
         let first = self.plots().next();
         let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
-        let body = html! {
+        let results = html! {
             (facts::header(&scene, &groups, self.comparisons.len()))
             (headline::section(&scene, &groups, self.comparisons))
             @if let Some(plot) = first { (figure::figure(plot, None)) }
@@ -95,10 +98,13 @@ impl<'a> Page<'a> {
             }
             (summary::section(&scene, &groups))
             (tables::section(&scene, &groups))
-            (series::section(self.runs))
+        };
+        let facts = html! {
             (facts::details(&scene))
             (cells::data(&scene, &groups))
         };
+        let most = MOST_BYTES.saturating_sub(results.0.len() + facts.0.len());
+        let body = html! { (results) (series::section(self.runs, most)) (facts) };
         document(title, &body, SCRIPT)
     }
 }
@@ -143,7 +149,8 @@ pub(crate) fn document(title: &str, body: &Markup, script: &str) -> String {
             }
         }
     };
-    results::plain(&document.into_string())
+    // Tabs steer nothing: they are between the columns of large tables.
+    document.into_string().split('\t').map(results::plain).collect::<Vec<_>>().join("\t")
 }
 
 fn too_many(group: &Group<'_>) -> Markup {
@@ -187,7 +194,7 @@ fn caveat_list(caveats: &[Caveat]) -> Markup {
 fn item(caveat: &Caveat, is_open: bool) -> Markup {
     html! {
         li class=(caveat.class()) {
-            b { (caveat.word()) }
+            b { (caveat.word()) } " "
             @if caveat.details.is_empty() { span { (caveat.lead) } }
             @else {
                 details open[is_open] {

@@ -5,26 +5,44 @@
     return Number.isNaN(value) ? null : value;
   };
 
-  for (const table of document.querySelectorAll("table.sortable")) {
+  const element = (tag, words = "") => {
+    const made = document.createElement(tag);
+    made.textContent = words;
+    return made;
+  };
+
+  const button = (words, press) => {
+    const made = element("button", words);
+    made.type = "button";
+    made.addEventListener("click", () => press(made));
+    return made;
+  };
+
+  const sort = (table, column) => {
     const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => head.firstChild.addEventListener("click", () => {
-      const descends = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", descends ? "descending" : "ascending");
-      const rows = [...table.tBodies[0].rows].map(row => {
-        const text = row.cells[column].textContent;
-        return { row, text, value: number(text) };
-      });
-      // Cells without a number (OOM, N/A) stay at the end.
-      const isNumbers = rows.some(one => one.value !== null && !/[a-z]/i.test(one.text));
-      rows.sort((one, other) => {
-        if (!isNumbers) return (descends ? -1 : 1) * one.text.localeCompare(other.text);
-        if (one.value === null || other.value === null) return (one.value === null) - (other.value === null);
-        return (descends ? -1 : 1) * (one.value - other.value);
-      });
-      table.tBodies[0].append(...rows.map(one => one.row));
-    }));
-  }
+    const descends = heads[column].getAttribute("aria-sort") === "ascending";
+    heads.forEach(other => other.removeAttribute("aria-sort"));
+    heads[column].setAttribute("aria-sort", descends ? "descending" : "ascending");
+    const rows = [...table.tBodies[0].rows].map(row => {
+      const text = row.cells[column].textContent;
+      return { row, text, value: number(text) };
+    });
+    // Cells without a number (OOM, N/A) stay at the end.
+    const isNumbers = rows.some(one => one.value !== null && !/[a-z]/i.test(one.text));
+    rows.sort((one, other) => {
+      if (!isNumbers) return (descends ? -1 : 1) * one.text.localeCompare(other.text);
+      if (one.value === null || other.value === null) return (one.value === null) - (other.value === null);
+      return (descends ? -1 : 1) * (one.value - other.value);
+    });
+    table.tBodies[0].append(...rows.map(one => one.row));
+  };
+
+  const makeSortable = table => {
+    [...table.tHead.rows[0].cells].forEach((head, column) =>
+      head.replaceChildren(button(head.textContent, () => sort(table, column))));
+  };
+
+  document.querySelectorAll("table.sortable").forEach(makeSortable);
 
   const tell = (button, words) => {
     const before = button.textContent;
@@ -32,20 +50,56 @@
     setTimeout(() => { button.textContent = before; }, 1500);
   };
 
-  for (const button of document.querySelectorAll("button.copier")) {
-    button.addEventListener("click", async () => {
-      const area = button.nextElementSibling;
+  for (const copier of document.querySelectorAll("button.copier")) {
+    const place = copier.parentNode;
+    const large = place.nextElementSibling;
+    place.hidden = false;
+    copier.addEventListener("click", async () => {
+      let area = copier.nextElementSibling;
+      const text = area ? area.value : large.textContent;
       try {
-        await navigator.clipboard.writeText(area.value);
-        tell(button, "Copied");
+        await navigator.clipboard.writeText(text);
+        tell(copier, "Copied");
       } catch {
         // Some browsers give a page from disk no clipboard: show the text, selected.
+        if (!area) {
+          area = element("textarea", text);
+          area.readOnly = true;
+          copier.after(area);
+        }
         area.hidden = false;
         area.focus();
         area.select();
-        tell(button, document.execCommand("copy") ? "Copied" : "Copy the text below");
+        tell(copier, document.execCommand("copy") ? "Copied" : "Copy the text below");
       }
     });
+  }
+
+  // Large tables are text until somebody wants to sort one.
+  for (const text of document.querySelectorAll("pre.scroll")) {
+    const sorter = button("Show as a table to sort", () => {
+      const [columns, ...rows] = text.textContent.trimEnd().split("\n").map(line => line.split("\t"));
+      const [frame, table] = [element("div"), element("table")];
+      const head = table.createTHead().insertRow();
+      head.append(...columns.map(words => element("th", words)));
+      const body = table.createTBody();
+      for (const cells of rows) {
+        body.insertRow().append(...cells.map(words => {
+          const cell = element("td", words);
+          if (!/^[-\d][^a-df-z]*$/i.test(words)) cell.className = "x";
+          return cell;
+        }));
+      }
+      for (const name of ["class", "tabindex", "role", "aria-label"]) frame.setAttribute(name, text.getAttribute(name));
+      table.className = "sortable";
+      makeSortable(table);
+      frame.append(table);
+      text.replaceWith(frame);
+      sorter.remove();
+      frame.focus();
+    });
+    sorter.className = "sorter";
+    text.before(sorter);
   }
 
   const save = (name, parts, type) => {
@@ -83,6 +137,7 @@
   for (const place of document.querySelectorAll(".download")) {
     const { series, name, fields } = place.dataset;
     for (const button of place.querySelectorAll("button")) {
+      button.hidden = false;
       button.addEventListener("click", async () => {
         const bytes = packed(series);
         if (typeof DecompressionStream === "undefined") {
@@ -102,8 +157,8 @@
   const panels = [...document.querySelectorAll(".plot svg.panel")];
   const off = { engine: new Set(), batch: new Set(), prompt: new Set() };
   const rules = document.head.appendChild(document.createElement("style"));
-  const live = document.body.appendChild(document.createElement("p"));
-  const tip = document.body.appendChild(document.createElement("div"));
+  const live = document.body.appendChild(element("p"));
+  const tip = document.body.appendChild(element("div"));
   tip.id = "tip";
   tip.hidden = true;
   live.className = "gone-but-read";
@@ -121,16 +176,31 @@
       `${place ? "L" : "M"}${mark.getAttribute("x")} ${mark.getAttribute("y")}`).join(""));
   };
 
+  const isDrawn = mark =>
+    !mark.classList.contains("gone") && !off.engine.has(Number(mark.closest("[data-e]")?.dataset.e));
+
+  // The Pareto front is that of the marks that are left: right and above is better.
+  const redrawFront = panel => {
+    const line = panel.querySelector(":scope > path.front");
+    if (!line) return;
+    const places = [...panel.querySelectorAll("use.m")].filter(isDrawn)
+      .map(mark => ["x", "y"].map(name => Number(mark.getAttribute(name))));
+    places.sort((one, other) => other[0] - one[0] || one[1] - other[1]);
+    let highest = Infinity;
+    const front = places.filter(([, y]) => y < highest && ((highest = y), true)).reverse();
+    line.setAttribute("d", front.map(([x, y], place) => `${place ? "L" : "M"}${x} ${y}`).join(""));
+  };
+
   const show = () => {
+    leave();
     const hidden = [...off.engine].map(slot => `.panel [data-e="${slot}"]{display:none}`);
-    for (const [letter, sizes] of [["b", off.batch], ["p", off.prompt]]) {
-      for (const size of sizes) hidden.push(`.panel[data-${letter}="${size}"]{display:none}`);
-    }
     rules.textContent = hidden.join("");
     const isGone = cells.map(([, batch, prompt]) => off.batch.has(batch) || off.prompt.has(prompt));
     for (const panel of panels) {
       for (const mark of panel.querySelectorAll("[data-c]")) mark.classList.toggle("gone", isGone[mark.dataset.c]);
       panel.querySelectorAll("g.series").forEach(redraw);
+      redrawFront(panel);
+      panel.classList.toggle("gone", ![...panel.querySelectorAll(".m")].some(isDrawn));
     }
     for (const button of document.querySelectorAll(".legend button")) {
       button.setAttribute("aria-pressed", !off.engine.has(Number(button.parentNode.dataset.e)));
@@ -139,22 +209,21 @@
       for (const box of controls.querySelectorAll(`input[name="${name}"]`)) box.checked = !values.has(Number(box.value));
     }
     const left = cells.filter(isShown).length;
-    document.getElementById("chosen").textContent =
-      left === cells.length ? "all engines, all cells" : `${left} of ${cells.length} cells`;
+    const words = left === cells.length ? "all engines, all cells" : `${left} of ${cells.length} cells`;
+    document.getElementById("chosen").textContent = words;
+    live.textContent = `Plots show ${words}.`;
   };
 
   for (const item of document.querySelectorAll(".legend li[data-e]")) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.title = "Show or hide this engine in all plots";
-    button.setAttribute("aria-pressed", "true");
-    button.append(...item.childNodes);
-    item.append(button);
-    button.addEventListener("click", () => {
+    const toggle = button("", () => {
       const slot = Number(item.dataset.e);
       if (!off.engine.delete(slot)) off.engine.add(slot);
       show();
     });
+    toggle.title = "Show or hide this engine in all plots";
+    toggle.setAttribute("aria-pressed", "true");
+    toggle.append(...item.childNodes);
+    item.append(toggle);
   }
 
   // Speedups are drawn for each reference; the chosen one's is shown.
@@ -173,7 +242,10 @@
     }
     select.value = references[0].dataset.reference;
     choose(select.value);
-    select.addEventListener("change", () => choose(select.value));
+    select.addEventListener("change", () => {
+      leave();
+      choose(select.value);
+    });
   } else if (select) {
     select.parentNode.remove();
   }
@@ -202,6 +274,16 @@
     return other ? `${(other[5] / seconds).toPrecision(3)}× ${select.selectedOptions[0].textContent}` : null;
   };
 
+  // Names and texts: a cell's figures, or how it ended.
+  const figuresOf = cell => {
+    if (!cell) return [];
+    const [, , , , , seconds, texts] = cell;
+    if (typeof seconds !== "number") return [[seconds, texts[0]]];
+    const ratio = against(cell);
+    const figures = texts.map((text, place) => [names[place], text]);
+    return [...figures, ["Token latency", ratio ?? ""]].filter(([, text]) => text);
+  };
+
   let current = null;
   const leave = () => {
     if (!current) return;
@@ -221,22 +303,11 @@
     title.textContent = "";
     mark.classList.add("on");
     current = { mark, title, words };
-    const head = document.createElement("b");
-    head.textContent = words;
-    tip.replaceChildren(head);
-    const cell = cells[mark.dataset.c];
-    if (cell) {
-      const list = document.createElement("dl");
-      const rows = cell[6].map((text, place) => [names[place], text]).filter(([, text]) => text);
-      const figures = typeof cell[5] === "number" ? rows : [[cell[5], cell[6][0]]];
-      const ratio = against(cell);
-      if (ratio) figures.push(["Token latency", ratio]);
-      for (const [name, text] of figures) {
-        const [term, value] = [document.createElement("dt"), document.createElement("dd")];
-        term.textContent = name;
-        value.textContent = text;
-        list.append(term, value);
-      }
+    tip.replaceChildren(element("b", words));
+    const figures = figuresOf(cells[mark.dataset.c]);
+    if (figures.length) {
+      const list = element("dl");
+      for (const [name, text] of figures) list.append(element("dt", name), element("dd", text));
       tip.append(list);
     }
     tip.hidden = false;
@@ -255,6 +326,7 @@
 
   for (const panel of panels) {
     panel.setAttribute("tabindex", "0");
+    panel.setAttribute("aria-description", "Arrow keys show the figures of each mark.");
     panel.addEventListener("blur", leave);
     panel.addEventListener("keydown", event => {
       const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: 0, End: 0 };
@@ -267,7 +339,7 @@
       const next = event.key === "Home" ? 0 : event.key === "End" ? marks.length - 1
         : at < 0 ? 0 : (at + steps[event.key] + marks.length) % marks.length;
       point(marks[next]);
-      live.textContent = tip.textContent;
+      live.textContent = [current.words, ...figuresOf(cells[marks[next].dataset.c]).map(([name, text]) => `${name} ${text}`)].join("; ");
     });
   }
 })();

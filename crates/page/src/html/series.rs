@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 
 use crate::scene::AuditedRun;
 
-/// The most bytes of series in a page, compressed and as text: a page of less than 10 MB can still be sent and opened.
-const MOST_BYTES: usize = 5 << 20;
-/// The most bytes before compression that are tried: digits that are noise shrink to a third.
-const MOST_TEXT: usize = 4 * MOST_BYTES;
+/// How much larger text can be than its compressed bytes: digits that are noise shrink to a third.
+const MOST_SHRUNK: usize = 4;
 
-pub(super) fn section(runs: &[AuditedRun]) -> Markup {
+/// The series of all runs in about `most` bytes.
+pub(super) fn section(runs: &[AuditedRun], most: usize) -> Markup {
     html! {
         section id="series" {
             h2 { "Raw series" }
             p { "Every timed forward in nanoseconds, one line per cell and replicate." }
             @for (index, AuditedRun { run, .. }) in runs.iter().enumerate() {
-                @let (lines, compressed) = fitting(run, MOST_BYTES / runs.len());
+                @let (lines, compressed) = fitting(run, most / runs.len());
                 @let id = format!("series-{index}");
                 p class="download" data-series=(id) data-name=(file_name(&run.name)) data-fields=(csv_fields(run.records())) {
                     bdi { (results::one_line(&run.name)) } ": " (counts(run, lines.count)) " "
-                    button type="button" data-as="jsonl" { "JSON lines" } " "
-                    button type="button" data-as="csv" { "CSV" }
+                    button type="button" data-as="jsonl" hidden { "JSON lines" } " "
+                    button type="button" data-as="csv" hidden { "CSV" }
+                    noscript { "The download needs JavaScript; measurements.jsonl in the run's folder has the same records." }
                 }
                 script type="application/gzip" id=(id) { (PreEscaped(compressed)) }
             }
@@ -39,7 +39,7 @@ pub(super) fn section(runs: &[AuditedRun]) -> Markup {
 
 /// The records of a run that fit into `most` bytes, and these bytes.
 fn fitting(run: &Run, most: usize) -> (RecordLines, String) {
-    let mut text_bytes = MOST_TEXT;
+    let mut text_bytes = MOST_SHRUNK * most;
     loop {
         let lines = RecordLines::read(run.records().collect(), text_bytes);
         let compressed = compressed(&lines.text);

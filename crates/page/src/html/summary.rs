@@ -12,7 +12,7 @@ pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
         PreEscaped(sign(Some(&scene.line(engine, run)), &scene.point(engine, run), scene.slot(engine)))
     };
     html! {
-        section id="engines" {
+        section id="engine-summary" {
             h2 { "Engines" }
             @for group in groups {
                 @if groups.len() > 1 { h3 { (group.title) } }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use report::markdown;
 use results::{COLUMNS, Grid, Table};
 
-use super::figure::table;
+use super::figure::{MOST_ROWS, table};
 use crate::scene::{Group, MOST, Scene, listed};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
@@ -42,22 +42,26 @@ fn one(of: &Table, title: &str) -> Markup {
     });
     html! {
         h3 { (title) }
-        (copy(&markdown::rows(listed(of), &columns)))
+        (copy(listed(of).len(), || markdown::rows(listed(of), &columns)))
         (table(&headers, &rows, title))
         @for grid in grids {
             h3 { (grid.caption) }
-            (copy(&markdown::grid(&grid)))
+            (copy(grid.rows.len(), || markdown::grid(&grid)))
             (table(&grid.names(), &grid.rows, &grid.caption))
         }
     }
 }
 
-/// A button that copies `markdown`.
-fn copy(markdown: &str) -> Markup {
+/// A button that copies the table below it: as markdown, or the text that a large one is.
+fn copy(rows: usize, markdown: impl FnOnce() -> String) -> Markup {
     html! {
-        p class="copy" {
-            button type="button" class="copier" { "Copy as markdown" }
-            textarea readonly hidden aria-label="the table as markdown" { (markdown.trim()) }
+        p class="copy" hidden {
+            @if rows > MOST_ROWS {
+                button type="button" class="copier" { "Copy as tab-separated values" }
+            } @else {
+                button type="button" class="copier" { "Copy as markdown" }
+                textarea readonly hidden aria-label="the table as markdown" { (markdown().trim()) }
+            }
         }
     }
 }

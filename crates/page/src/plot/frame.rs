@@ -1,5 +1,6 @@
 //! What every panel has: a title, the unit of its values, axes with ticks, a name below them.
 
+use super::axis::Tick;
 use super::svg::{Anchor, MarkLabel, SvgBody};
 use super::{Axis, Panel, text};
 
@@ -55,6 +56,10 @@ impl Frame<'_> {
         self.y.thin_rows(height, NORMAL);
         let left = (self.y.label_width(NORMAL) + 12.0).max(24.0);
         let inner = (width - left - RIGHT).max(1.0);
+        let reach = |tick: &Tick| self.x.share(tick.value) * inner + text::width(&tick.label, NORMAL) / 2.0;
+        let farthest = self.x.ticks().iter().map(reach).fold(0.0, f64::max);
+        // The last label may need more room than there is beside the axis.
+        let inner = (inner - (farthest - inner - RIGHT).max(0.0)).max(1.0);
         let label_rows = self.x.place_labels(inner, NORMAL).max(1);
 
         let mut body = SvgBody::default();

@@ -8,20 +8,21 @@ use super::{DEFS, Panel, Plot, palette, text};
 const GAP: u32 = 16;
 
 /// A panel as an element of HTML.
-pub(crate) fn svg_of_panel(panel: &Panel, id: &str) -> String {
+pub(crate) fn svg_of_panel(panel: &Panel) -> String {
     let (width, height) = panel.size;
     let wide = if width > 400 { " wide" } else { "" };
     let [title, description] = [&panel.title, &panel.description].map(|words| text::escape(words));
+    // A line break between elements is a node of its own in a browser.
+    let body: String = panel.body.lines().collect();
     let attribute = |name: &str, size: Option<u32>| {
         size.map(|size| format!(" data-{name}=\"{size}\"")).unwrap_or_default()
     };
     format!(
         "<svg class=\"panel{wide}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-         aria-label=\"{title}: {description}\" id=\"{id}\" data-marks=\"{}\"{}{}>\n{}</svg>\n",
+         aria-label=\"{title}: {description}\" data-marks=\"{}\"{}{}>{body}</svg>\n",
         panel.marks,
         attribute("b", panel.batch_size),
-        attribute("p", panel.prompt_length),
-        panel.body
+        attribute("p", panel.prompt_length)
     )
 }
 

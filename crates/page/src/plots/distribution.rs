@@ -157,7 +157,7 @@ fn panel(
     let mut panel = frame.draw(|area| {
         for (one, place) in boxes.iter().zip(&places) {
             area.series(scene.slot(&one.cell.row.key.engine), |area| {
-                draw(scene, area, one, high - place, unit)
+                draw(scene, area, one, high - place, unit);
             });
         }
     });

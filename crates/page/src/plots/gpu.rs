@@ -12,6 +12,8 @@ const POINTS: f64 = 400.0;
 /// One cell on the axis of time.
 struct CellSpan<'a> {
     record: &'a Measurement,
+    /// Its index among the cells that the page lists.
+    cell: Option<usize>,
     gpu: &'a GpuSeries,
     /// Seconds of all cells before it.
     begin: f64,
@@ -43,7 +45,8 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         left_out += table.records().count().saturating_sub(MOST);
         for record in table.records().take(MOST) {
             let Some(gpu) = record.gpu.as_ref().filter(|gpu| gpu.seconds > 0.0) else { continue };
-            spans.push(CellSpan { record, gpu, begin });
+            let cell = group.cell_index(*run, &record.key.engine, record.key.size());
+            spans.push(CellSpan { record, cell, gpu, begin });
             begin += gpu.seconds;
         }
         for curve in &CURVES {
@@ -142,7 +145,7 @@ fn panel(scene: &Scene<'_>, title: &str, curve: &Curve, spans: &[CellSpan<'_>], 
             let CellKey { engine, batch_size, prompt_length, .. } = &span.record.key;
             let class = format!("l {}", scene.colour(engine));
             let title = format!("{engine} {batch_size}×{prompt_length}");
-            let label = MarkLabel { class: &class, title: &title, cell: None };
+            let label = MarkLabel { class: &class, title: &title, cell: span.cell };
             area.series(scene.slot(engine), |area| area.line_mark(&label, &points));
             if is_throttled(span.gpu) {
                 area.shape("throttle", 2, (span.begin + span.gpu.seconds / 2.0, 0.0));
