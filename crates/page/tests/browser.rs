@@ -3,16 +3,20 @@
 #[path = "browser/cdp.rs"]
 mod cdp;
 mod common;
+#[path = "browser/expected.rs"]
+mod expected;
+#[path = "browser/interaction.rs"]
+mod interaction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use cdp::Browser;
-use common::{comparison, hostile, kept, large, measured, run, small};
+use common::{comparison, hostile, kept, large, measured, run, small, two_thousand};
 use page::{AuditedRun, Comparison, Html, Page};
 use protocol::Measurement;
-use results::Exporter as _;
+use results::{Exporter as _, Row};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -78,6 +82,7 @@ fn assert_quiet(browser: &mut Browser, place: &str) {
             "Runtime.exceptionThrown" => panic!("{place}: {params:#}"),
             "Log.entryAdded" => panic!("{place}: {params:#}"),
             "Runtime.consoleAPICalled" => panic!("{place}: {params:#}"),
+            "Page.javascriptDialogOpening" => panic!("{place}: {params:#}"),
             "Network.requestWillBeSent" => {
                 let url = params["request"]["url"].as_str().unwrap_or_default();
                 let is_own = ["file:", "about:", "blob:"].iter().any(|scheme| url.starts_with(scheme));
@@ -88,51 +93,38 @@ fn assert_quiet(browser: &mut Browser, place: &str) {
     }
 }
 
-/// Marks, counted from the records: cells with figures `measured`, with any end `all`.
-fn expected(measured: u64, all: u64) -> BTreeMap<&'static str, u64> {
-    BTreeMap::from([
-        ("token-latency-by-batch-size", measured),
-        ("token-latency-by-prompt-length", measured),
-        ("token-throughput-by-batch-size", measured),
-        ("token-throughput-by-prompt-length", measured),
-        ("prompt-throughput-by-batch-size", measured),
-        ("prompt-throughput-by-prompt-length", measured),
-        ("token-latency-map", all),
-        ("token-throughput-map", all),
-        ("roofline", 2 * measured),
-    ])
-}
-
-fn assert_marks(marks: &BTreeMap<String, u64>, expected: &BTreeMap<&'static str, u64>) {
-    for (plot, count) in expected {
-        assert_eq!(marks.get(*plot), Some(count), "{plot}: {marks:?}");
-    }
+fn all_of(_: &Row) -> bool {
+    true
 }
 
 #[test]
 fn a_run_with_a_cell_that_ran_out_of_memory() {
     let Some(mut browser) = browser() else { return };
-    let run = small();
-    let rows = || run.run.tables.iter().flat_map(|table| &table.rows);
-    let measured = rows().filter(|row| row.figures.is_some()).count() as u64;
-    let all = rows().count() as u64;
-    assert_eq!((measured, all), (11, 12));
-    let page = write(std::slice::from_ref(&run), &[]);
+    let runs = [small()];
+    let page = write(&runs, &[]);
     let marks = look(&mut browser, "small", &page.file);
-    assert_marks(&marks, &expected(measured, all));
-    // Band, line and first token of each engine's smallest, largest and least steady cell.
-    assert!(marks["token-by-token"] >= 3 * 2 * 2 && marks["token-by-token"] <= 3 * 2 * 3, "{marks:?}");
+    assert_eq!(marks, expected::marks(&runs, &[], all_of));
+    // Eleven cells are measured, and one is a cross.
+    assert_eq!((marks["token-latency-by-batch-size"], marks["peak-memory-by-batch-size"]), (11, 12));
 }
 
 #[test]
 fn the_run_that_is_kept() {
     let Some(mut browser) = browser() else { return };
-    let page = write(&[kept()], &[]);
+    let runs = [kept()];
+    let page = write(&runs, &[]);
     let marks = look(&mut browser, "kept", &page.file);
-    let mut expected = expected(18, 18);
-    // It is of before models were recorded.
-    expected.remove("roofline");
-    assert_marks(&marks, &expected);
+    assert_eq!(marks, expected::marks(&runs, &[], all_of));
+}
+
+#[test]
+fn a_run_of_one_cell() {
+    let Some(mut browser) = browser() else { return };
+    let records = ["onnxruntime", "pytorch-eager"].map(|engine| measured(engine, 1, 16, 0, 0.002));
+    let page = write(&[run("single", records.to_vec())], &[]);
+    let marks = look(&mut browser, "single", &page.file);
+    // A bar for each engine: three latencies; two throughputs and the memory.
+    assert_eq!((marks["overview"], marks["engines"]), (3 * 2, 3 * 2), "{marks:?}");
 }
 
 #[test]
@@ -142,38 +134,58 @@ fn two_runs_with_names_that_are_none_on_a_gpu() {
     let comparisons = [comparison(&runs[0], &runs[1])];
     let page = write(&runs, &comparisons);
     let marks = look(&mut browser, "hostile", &page.file);
-    // Of each run 12 cells are measured, and one failed.
-    assert_marks(&marks, &expected(24, 26));
-    assert_marks(&marks, &BTreeMap::from([("energy-by-batch-size", 24)]));
-    // A line for each of 60 records in two panels of both runs.
-    assert_marks(&marks, &BTreeMap::from([("gpu", 2 * 2 * 60)]));
-    // 12 cells and 3 means.
-    assert_marks(
-        &marks,
-        &BTreeMap::from([("ratio-1-prompt", 15), ("ratio-1-first-256", 15), ("ratio-1-wall", 15)]),
-    );
-    assert_eq!(browser.value("document.querySelectorAll('main script:not([type]), main img').length"), 0);
+    assert_eq!(marks, expected::marks(&runs, &comparisons, all_of));
+    // Of each run 12 cells are measured in 5 replicates, and one failed; a comparison has 12 cells and 3 means.
+    let count = |id: &str| marks[id];
+    assert_eq!((count("energy-by-batch-size"), count("token-latency-map"), count("gpu")), (24, 26, 240));
+    assert_eq!(count("c-ratio-1-prompt"), 15);
 }
 
 #[test]
 fn a_large_run() {
     let Some(mut browser) = browser() else { return };
-    let page = write(&[large()], &[]);
-    browser.open(&page.file, 1600, false);
-    // Told, and not asserted.
-    let opened = browser.value("performance.getEntriesByType('navigation')[0].loadEventStart");
-    let painted =
-        browser.value("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null");
-    eprintln!("540 cells: loaded after {opened} ms, first painted after {painted} ms");
+    let runs = [large()];
+    let page = write(&runs, &[]);
     let marks = look(&mut browser, "large", &page.file);
-    let drawn = BTreeMap::from([
-        // Six of twelve prompt lengths, and of fifteen batch sizes.
-        ("token-latency-by-batch-size", 3 * 15 * 6),
-        ("token-latency-by-prompt-length", 3 * 12 * 6),
-        ("token-latency-map", 540),
-        ("roofline", 1080),
-    ]);
-    assert_marks(&marks, &drawn);
+    assert_eq!(marks, expected::marks(&runs, &[], all_of));
+    // Six of twelve prompt lengths, and of fifteen batch sizes.
+    assert_eq!(marks["token-latency-by-batch-size"], 3 * 15 * 6);
+    assert_eq!(marks["token-latency-by-prompt-length"], 3 * 12 * 6);
+}
+
+#[test]
+fn large_tables_are_text_until_they_are_to_be_sorted() {
+    let Some(mut browser) = browser() else { return };
+    let runs = [two_thousand()];
+    let page = write(&runs, &[]);
+    browser.open(&page.file, 1600, false);
+    let marks = "Object.fromEntries([...document.querySelectorAll('figure.plot')]
+      .map(figure => [figure.id, figure.querySelectorAll('.m').length]))";
+    let marks: BTreeMap<String, u64> = serde_json::from_value(browser.value(marks)).unwrap();
+    assert_eq!(marks, expected::marks(&runs, &[], all_of));
+    let table = &runs[0].run.tables[0];
+    assert_eq!(browser.value("document.querySelectorAll('#tables table').length"), 0);
+    let text = browser.value("document.querySelector('#tables pre').textContent");
+    assert_eq!(text.as_str().unwrap().lines().count(), 1 + table.rows.len());
+
+    browser.value("document.querySelector('#tables .sorter').click()");
+    let sort = "document.querySelector('#tables th:nth-child(4) button').click()";
+    browser.value(sort);
+    let columns = table.columns();
+    let mut texts: Vec<String> = table.rows.iter().map(|row| row.text(columns[0])).collect();
+    let number = |text: &String| text.parse().unwrap_or(f64::INFINITY);
+    texts.sort_by(|one, other| number(one).total_cmp(&number(other)));
+    let cells =
+        "[...document.querySelector('#tables table').tBodies[0].rows].map(row => row.cells[3].textContent)";
+    assert_eq!(browser.value(cells), json!(texts));
+    let engine = "document.querySelector('#tables tbody td').className";
+    assert_eq!(browser.value(engine), "x", "names stand to the left");
+    assert_eq!(browser.value("document.querySelector('#tables td:nth-child(2)').className"), "");
+
+    // Every record is in the download.
+    let lines = download(&mut browser, "jsonl", "two-thousand.jsonl");
+    assert_eq!(lines.lines().count(), 2000);
+    assert_quiet(&mut browser, "large tables");
 }
 
 #[test]
