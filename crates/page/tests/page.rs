@@ -213,7 +213,7 @@ fn audit_findings_come_first() {
     run.audit = audit::audit(&tables, &results::hardware::Hardware::built_in());
     let groups = run.audit.groups();
     let of_severity = |severity| -> Vec<String> {
-        groups.iter().filter(|group| group.severity == severity).map(|group| group.lead()).collect()
+        groups.iter().filter(|group| group.severity == severity).map(audit::FindingGroup::lead).collect()
     };
     let impossible = of_severity(audit::Severity::Impossible);
     let remarkable = of_severity(audit::Severity::Remarkable);
