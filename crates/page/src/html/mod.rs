@@ -53,8 +53,8 @@ impl<'a> Page<'a> {
             plots::named(plots.collect(), (!is_one).then_some(group.id.as_str()))
         };
         let of_comparison = |(index, comparison): (usize, &Comparison)| {
-            let overview = plots::overview_of_comparison(comparison);
-            let plots = overview.into_iter().chain(plots::of_comparison(comparison));
+            let overview = plots::overview_of_comparison(&scene, comparison);
+            let plots = overview.into_iter().chain(plots::of_comparison(&scene, comparison));
             let prefix = if comparisons.len() > 1 { format!("c{}", index + 1) } else { "c".to_owned() };
             plots::named(plots.collect(), Some(&prefix))
         };

@@ -48,6 +48,6 @@ pub(crate) fn named(mut plots: Vec<Plot>, prefix: Option<&str>) -> Vec<Plot> {
 }
 
 /// The ratio plots of a comparison; none where there is none.
-pub(crate) fn of_comparison(comparison: &Comparison) -> Vec<Plot> {
-    comparison.result.as_ref().map_or_else(|_| Vec::new(), ratio::ratio_plots)
+pub(crate) fn of_comparison(scene: &Scene<'_>, comparison: &Comparison) -> Vec<Plot> {
+    ratio::ratio_plots(scene, comparison)
 }

@@ -57,8 +57,8 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
 }
 
 /// The mean ratios of a comparison.
-pub(crate) fn overview_of_comparison(comparison: &Comparison) -> Option<Plot> {
-    ratio::overview(comparison.result.as_ref().ok()?)
+pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plot> {
+    ratio::overview(scene, comparison)
 }
 
 fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure: &Measure) -> Panel {

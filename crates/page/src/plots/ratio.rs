@@ -1,11 +1,12 @@
 //! A candidate over its baseline, cell by cell, with the ratio's interval.
 
-use compare::{ComparedFigure, Report, Section};
+use compare::{ComparedFigure, ComparedTable, Report, Section};
 use indexmap::IndexSet;
 use results::format_short;
 use stats::Verdict;
 
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, sign};
+use crate::scene::{Comparison, Group, Scene};
 
 /// The most lines of a panel.
 const LINES: usize = 24;
@@ -19,25 +20,53 @@ const VERDICTS: [(Verdict, &str, usize, &str); 5] = [
     (Verdict::Inconclusive, "inconclusive", 0, "inconclusive"),
 ];
 
+/// The run and the table whose cells the marks belong to.
+struct CandidateCells<'a> {
+    scene: &'a Scene<'a>,
+    run: usize,
+    group: Option<Group<'a>>,
+}
+
+impl<'a> CandidateCells<'a> {
+    fn new(scene: &'a Scene<'a>, comparison: &Comparison, table: &ComparedTable) -> Self {
+        let last = scene.runs.len().saturating_sub(1);
+        let run = scene.runs.iter().rposition(|run| run.name == comparison.candidate).unwrap_or(last);
+        let is_table = |group: &Group<'_>| {
+            let mut tables = group.tables.iter();
+            tables.any(|(of, own)| *of == run && own.heading.to_string() == table.candidate)
+        };
+        Self { scene, run, group: scene.groups().into_iter().find(is_table) }
+    }
+
+    /// The index of a line's cell; `None` for a mean.
+    fn index(&self, line: &ComparedFigure) -> Option<usize> {
+        self.group.as_ref()?.cell_index(self.run, &line.engine, line.size?)
+    }
+}
+
 /// A plot for each metric of each table that both runs have.
-pub(crate) fn ratio_plots(report: &Report) -> Vec<Plot> {
+pub(crate) fn ratio_plots(scene: &Scene<'_>, comparison: &Comparison) -> Vec<Plot> {
+    let Ok(report) = &comparison.result else { return Vec::new() };
     let mut plots = Vec::new();
     for (index, table) in report.tables.iter().enumerate() {
-        for section in table.sections.iter() {
-            plots.push(plot(report, index, section));
+        let cells = CandidateCells::new(scene, comparison, table);
+        for section in &table.sections {
+            plots.push(plot(&cells, report, index, section));
         }
     }
     plots
 }
 
 /// The mean of each engine, a panel for each metric of each table; of an engine with a single cell that cell.
-pub(super) fn overview(report: &Report) -> Option<Plot> {
+pub(super) fn overview(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plot> {
+    let report = comparison.result.as_ref().ok()?;
     let mut panels = Vec::new();
     let mut rows = Vec::new();
     let mut verdicts = Vec::new();
     for table in &report.tables {
+        let cells = CandidateCells::new(scene, comparison, table);
         let heading = if report.tables.len() == 1 { String::new() } else { format!("{}: ", table.candidate) };
-        for section in table.sections.iter() {
+        for section in &table.sections {
             let alone = |line: &&ComparedFigure| section.means.iter().all(|mean| mean.engine != line.engine);
             let lines: Vec<(String, &ComparedFigure)> = section
                 .means
@@ -56,7 +85,7 @@ pub(super) fn overview(report: &Report) -> Option<Plot> {
             }));
             verdicts.extend(lines.iter().map(|(_, line)| line.verdict));
             let reach = reach(lines.iter().map(|(_, line)| *line), section.threshold);
-            panels.push(ratio_panel(title, "", &lines, section.threshold, reach));
+            panels.push(ratio_panel(&cells, title, "", &lines, section.threshold, reach));
         }
     }
     if panels.is_empty() {
@@ -133,21 +162,21 @@ fn look(verdict: Verdict) -> (&'static str, usize, &'static str) {
     (class, slot, words)
 }
 
-fn plot(report: &Report, index: usize, section: &Section) -> Plot {
+fn plot(cells: &CandidateCells<'_>, report: &Report, index: usize, section: &Section) -> Plot {
     let engines: IndexSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
     let all = || section.cells.iter().chain(&section.means);
     let reach = reach(all(), section.threshold);
     let panel = |engine: &&str| {
         let lines: Vec<(String, &ComparedFigure)> =
             lines(engine, section).into_iter().map(|line| (name(line), line)).collect();
-        ratio_panel(results::one_line(engine), "batch × prompt", &lines, section.threshold, reach)
+        ratio_panel(cells, results::one_line(engine), "batch × prompt", &lines, section.threshold, reach)
     };
     let panels: Vec<Panel> = if section.cells.len() == engines.len() {
         // Of a cell each, engines stand in one panel.
         let lines: Vec<(String, &ComparedFigure)> =
             section.cells.iter().map(|line| (short(&line.engine), line)).collect();
         let sizes = section.cells.first().map(name).unwrap_or_default();
-        vec![ratio_panel(sizes, "", &lines, section.threshold, reach)]
+        vec![ratio_panel(cells, sizes, "", &lines, section.threshold, reach)]
     } else {
         engines.iter().map(panel).collect()
     };
@@ -199,6 +228,7 @@ fn interval(line: &ComparedFigure) -> String {
 }
 
 fn ratio_panel(
+    cells: &CandidateCells<'_>,
     title: String,
     unit: &str,
     lines: &[(String, &ComparedFigure)],
@@ -230,18 +260,28 @@ fn ratio_panel(
         let zone = 1.0 + threshold;
         area.rect("zone", (1.0 / zone, count as f64), (zone, 0.0));
         area.line("one", &[(1.0, 0.0), (1.0, count as f64)]);
-        lines.iter().enumerate().for_each(|(index, (name, line))| draw(area, name, line, place(index)));
+        lines
+            .iter()
+            .enumerate()
+            .for_each(|(index, (name, line))| draw(cells, area, name, line, place(index)));
     })
 }
 
-fn draw(area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
-    let (class, slot, words) = look(line.verdict);
-    if let Some(interval) = line.interval {
-        area.line(&format!("ci {class}"), &[(interval.low, y), (interval.high, y)]);
-    }
+fn draw(cells: &CandidateCells<'_>, area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
+    let (class, shape, words) = look(line.verdict);
+    let cell = cells.index(line);
     let interval = if line.interval.is_some() { format!(" ({})", interval(line)) } else { String::new() };
     let title = format!("{} {name}: {}{interval}, {words}", line.engine, format_short(line.ratio));
-    area.shape_mark(&MarkLabel { class, title: &title, cell: None }, slot, (line.ratio, y));
+    area.series(cells.scene.slot(&line.engine), |area| {
+        if let Some(interval) = line.interval {
+            let (class, points) = (format!("ci {class}"), [(interval.low, y), (interval.high, y)]);
+            match cell {
+                Some(cell) => area.cell_line(&class, cell, &points),
+                None => area.line(&class, &points),
+            }
+        }
+        area.shape_mark(&MarkLabel { class, title: &title, cell }, shape, (line.ratio, y));
+    });
 }
 
 fn table(section: &Section) -> DataTable {

@@ -82,19 +82,26 @@ pub(crate) fn marks(
         let id = if slot == usual { "speedup".to_owned() } else { format!("speedup-{}", slot + 1) };
         put(&id, (0..runs.len()).map(|run| bars(&all, run, reference, &is_kept)).sum());
     }
+    // A mean stays as long as any cell of its engine.
+    let has_cell = |engine: &str, size: Option<CellSize>| {
+        let is_it = |row: &Row| row.key.engine == engine && size.is_none_or(|size| row.key.size() == size);
+        kept.iter().any(|(_, row)| is_it(row))
+    };
     for (index, comparison) in comparisons.iter().enumerate() {
         let Ok(report) = &comparison.result else { continue };
         let prefix = if comparisons.len() == 1 { "c".to_owned() } else { format!("c{}", index + 1) };
         let mut overview = 0;
         for (table, compared) in report.tables.iter().enumerate() {
             for section in compared.sections.iter().filter(|section| section.metric != Metric::First128) {
-                let of_engine =
-                    |engine: &str| section.cells.iter().filter(|line| line.engine == engine).count();
-                let compared: BTreeSet<&str> =
-                    section.cells.iter().map(|line| line.engine.as_str()).collect();
-                let cells: usize = compared.iter().map(|engine| of_engine(engine).min(LINES)).sum();
-                put(&format!("{prefix}-ratio-{}-{}", table + 1, section.metric), cells + section.means.len());
-                overview += compared.len();
+                let engines: BTreeSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
+                let of_engine = |engine: &str| {
+                    let lines = section.cells.iter().filter(|line| line.engine == engine);
+                    lines.filter(|line| has_cell(engine, line.size)).count().min(LINES)
+                };
+                let cells: usize = engines.iter().map(|engine| of_engine(engine)).sum();
+                let means = section.means.iter().filter(|line| has_cell(&line.engine, None)).count();
+                put(&format!("{prefix}-ratio-{}-{}", table + 1, section.metric), cells + means);
+                overview += engines.iter().filter(|engine| has_cell(engine, None)).count();
             }
         }
         put(&format!("{prefix}-overview"), overview);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use page::AuditedRun;
+use page::{AuditedRun, Comparison};
 use results::Row;
 use serde_json::{Value, json};
 
@@ -70,8 +70,12 @@ const TIP: &str = "(() => {
 const LIVE: &str = "document.querySelector('[aria-live]').textContent";
 
 /// The marks to be seen of cells that `is_kept`, with the speedups over the first reference alone.
-fn seen(runs: &[AuditedRun], is_kept: impl Fn(&Row) -> bool) -> BTreeMap<String, u64> {
-    let mut marks = expected::marks(runs, &[], is_kept);
+fn seen(
+    runs: &[AuditedRun],
+    comparisons: &[Comparison],
+    is_kept: impl Fn(&Row) -> bool,
+) -> BTreeMap<String, u64> {
+    let mut marks = expected::marks(runs, comparisons, is_kept);
     marks.retain(|id, _| !id.starts_with("speedup-"));
     marks
 }
@@ -81,7 +85,7 @@ fn read_seen(browser: &mut Browser) -> BTreeMap<String, u64> {
 }
 
 fn assert_seen(browser: &mut Browser, runs: &[AuditedRun], is_kept: impl Fn(&Row) -> bool, what: &str) {
-    assert_eq!(read_seen(browser), seen(runs, is_kept), "{what}");
+    assert_eq!(read_seen(browser), seen(runs, &[], is_kept), "{what}");
     let lines = browser.value(LINES);
     assert_eq!(lines["wrong"], json!([]), "{what}");
     assert!(lines["count"].as_u64().unwrap() > 0, "{what}");
@@ -173,7 +177,7 @@ fn engines_and_sizes_are_hidden_everywhere_and_shown_again() {
     assert_eq!(browser.value(left), 4 + 4);
     click(&mut browser, "[name=engine][value='1']");
     let is_kept = |row: &Row| is_kept(row) && row.key.engine != "pytorch-eager";
-    assert_eq!(read_seen(&mut browser), seen(&runs, is_kept));
+    assert_eq!(read_seen(&mut browser), seen(&runs, &[], is_kept));
 
     click(&mut browser, "#controls [type=reset]");
     browser.value("new Promise(done => setTimeout(done))");
@@ -182,6 +186,26 @@ fn engines_and_sizes_are_hidden_everywhere_and_shown_again() {
     assert_eq!(browser.value(CHOSEN), "all engines, all cells");
     assert_eq!(browser.value("document.querySelectorAll('#controls input:not(:checked)').length"), 0);
     assert_quiet(&mut browser, "filters");
+}
+
+#[test]
+fn a_comparison_and_the_gpu_follow_the_filters() {
+    let Some(mut browser) = browser() else { return };
+    let runs = [hostile("before", 1.0), hostile("after", 1.2)];
+    let comparisons = [comparison(&runs[0], &runs[1])];
+    let page = write(&runs, &comparisons);
+    browser.open(&page.file, 1600, false);
+    assert_eq!(read_seen(&mut browser), seen(&runs, &comparisons, all_of));
+    click(&mut browser, "[name=engine][value='1']");
+    assert_eq!(read_seen(&mut browser), seen(&runs, &comparisons, |row| row.key.engine != LONG));
+    click(&mut browser, "[name=batch][value='8']");
+    let is_kept = |row: &Row| row.key.engine != LONG && row.key.batch_size != 8;
+    assert_eq!(read_seen(&mut browser), seen(&runs, &comparisons, is_kept));
+    // The box of a ratio has the figures of the candidate's cell.
+    point(&mut browser, "#c-ratio-1-prompt .m[data-c]:not(.gone)");
+    let tip = browser.value(TIP);
+    assert!(tip["rows"]["Wall clock"].is_array(), "{tip}");
+    assert_quiet(&mut browser, "a comparison");
 }
 
 #[test]
