@@ -294,6 +294,19 @@
     current = null;
   };
 
+  // Above the mark, or below it where there is no room.
+  const placeTip = () => {
+    if (!current) return;
+    const place = current.mark.getBoundingClientRect();
+    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+    const left = Math.min(Math.max(place.left + place.width / 2 - width / 2, 4), document.documentElement.clientWidth - width - 4);
+    const above = place.top - height - 8;
+    tip.style.left = `${left + scrollX}px`;
+    tip.style.top = `${(above > 4 ? above : place.bottom + 8) + scrollY}px`;
+  };
+  // Figures get their height when they come into view, and move what is below.
+  new ResizeObserver(placeTip).observe(document.querySelector("main"));
+
   const point = mark => {
     if (current?.mark === mark) return;
     leave();
@@ -311,12 +324,7 @@
       tip.append(list);
     }
     tip.hidden = false;
-    const place = mark.getBoundingClientRect();
-    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-    const left = Math.min(Math.max(place.left + place.width / 2 - width / 2, 4), document.documentElement.clientWidth - width - 4);
-    const above = place.top - height - 8;
-    tip.style.left = `${left + scrollX}px`;
-    tip.style.top = `${(above > 4 ? above : place.bottom + 8) + scrollY}px`;
+    placeTip();
   };
 
   document.addEventListener("pointerover", event => {
@@ -338,6 +346,7 @@
       const at = marks.indexOf(current?.mark);
       const next = event.key === "Home" ? 0 : event.key === "End" ? marks.length - 1
         : at < 0 ? 0 : (at + steps[event.key] + marks.length) % marks.length;
+      marks[next].scrollIntoView({ block: "nearest", inline: "nearest" });
       point(marks[next]);
       live.textContent = [current.words, ...figuresOf(cells[marks[next].dataset.c]).map(([name, text]) => `${name} ${text}`)].join("; ");
     });

@@ -319,6 +319,34 @@ fn every_control_is_reached_by_keyboard() {
 }
 
 #[test]
+fn links_lead_to_their_plots() {
+    let Some(mut browser) = browser() else { return };
+    let runs = [small()];
+    let page = write(&runs, &[]);
+    browser.open(&page.file, 1000, false);
+    let links = "document.querySelectorAll('.contents a, nav a').length";
+    let count = browser.value(links).as_u64().unwrap();
+    assert!(count > 15, "{count}");
+    for index in 0..count {
+        // From the top each time, where no plot below was drawn yet.
+        browser.open(&page.file, 1000, false);
+        let gone = browser.value(&format!(
+            "new Promise(done => {{
+              const link = document.querySelectorAll('.contents a, nav a')[{index}];
+              const target = document.querySelector(link.getAttribute('href'));
+              link.click();
+              const told = () => done([link.textContent, target.getBoundingClientRect().top, innerHeight + scrollY >= document.documentElement.scrollHeight - 1]);
+              requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(told)));
+            }})"
+        ));
+        let top = gone[1].as_f64().unwrap();
+        // At the end of the page the last sections stand lower.
+        assert!((0.0..100.0).contains(&top) || top > 0.0 && gone[2] == true, "{gone}");
+    }
+    assert_quiet(&mut browser, "links");
+}
+
+#[test]
 fn keys_do_what_a_pointer_does() {
     let Some(mut browser) = browser() else { return };
     let runs = [small()];
