@@ -251,6 +251,10 @@
   }
 
   controls.hidden = false;
+  // It covers the top of the window.
+  new ResizeObserver(() => {
+    document.documentElement.style.scrollPaddingTop = `${controls.offsetHeight + 8}px`;
+  }).observe(controls);
   controls.addEventListener("submit", event => event.preventDefault());
   controls.addEventListener("change", ({ target: { name, value, checked } }) => {
     if (!off[name]) return;
@@ -271,7 +275,7 @@
     if (chosen === slot || typeof seconds !== "number") return null;
     const other = cells.find(cell =>
       cell[0] === chosen && cell[1] === batch && cell[2] === prompt && cell[3] === run && typeof cell[5] === "number");
-    return other ? `${(other[5] / seconds).toPrecision(3)}× ${select.selectedOptions[0].textContent}` : null;
+    return other ? `${(other[5] / seconds).toPrecision(3)}× over ${select.selectedOptions[0].textContent}` : null;
   };
 
   // Names and texts: a cell's figures, or how it ended.
@@ -281,7 +285,7 @@
     if (typeof seconds !== "number") return [[seconds, texts[0]]];
     const ratio = against(cell);
     const figures = texts.map((text, place) => [names[place], text]);
-    return [...figures, ["Token latency", ratio ?? ""]].filter(([, text]) => text);
+    return [...figures, ["Speedup (decode)", ratio ?? ""]].filter(([, text]) => text);
   };
 
   let current = null;

@@ -43,7 +43,8 @@ fn fitting(run: &Run, most: usize) -> (RecordLines, String) {
     loop {
         let lines = RecordLines::read(run.records().collect(), text_bytes);
         let compressed = compressed(&lines.text);
-        if compressed.len() <= most {
+        // Even no text at all has some compressed bytes.
+        if compressed.len() <= most || lines.count == 0 {
             return (lines, compressed);
         }
         // About as much text as fits, a little less each time.
@@ -240,6 +241,21 @@ mod tests {
         assert_eq!(lines(5 * one), "a0 b0 a1 b1");
         assert_eq!(lines(3 * one), "a0 b0 a1");
         assert_eq!(lines(one - 1), "");
+    }
+
+    #[test]
+    fn a_page_without_room_has_no_series() {
+        let run = Run {
+            dir: "run".into(),
+            name: "run".into(),
+            expected: 1,
+            tables: results::tables(vec![record("a", 0, 10)], &[], &[]),
+            environments: Vec::new(),
+            settings: Vec::new(),
+            verifications: Vec::new(),
+        };
+        assert_eq!(fitting(&run, 0).0.count, 0);
+        assert_eq!(fitting(&run, 10_000).0.count, 1);
     }
 
     #[test]

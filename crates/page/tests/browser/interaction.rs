@@ -237,13 +237,13 @@ fn a_reference_is_chosen_and_the_box_has_the_ratio_to_it() {
         point(browser, &format!("#token-latency-map [data-c='{}']", cell(engine)));
         let tip = browser.value(TIP);
         assert_eq!(tip["rows"]["Prompt latency (TTFT)"].as_array().unwrap().len(), 1, "{tip}");
-        let latencies = tip["rows"]["Token latency"].as_array().unwrap();
-        near(latencies[0].as_str().unwrap(), seconds(engine) * 1e3);
+        near(tip["rows"]["Token latency"][0].as_str().unwrap(), seconds(engine) * 1e3);
+        let speedup = &tip["rows"]["Speedup (decode)"];
         if engine == reference {
-            assert_eq!(latencies.len(), 1, "{tip}");
+            assert_eq!(*speedup, Value::Null, "{tip}");
         } else {
-            let ratio = latencies[1].as_str().unwrap();
-            assert!(ratio.ends_with(&format!("× {reference}")), "{ratio}");
+            let ratio = speedup[0].as_str().unwrap();
+            assert!(ratio.ends_with(&format!("× over {reference}")), "{ratio}");
             near(ratio, seconds(reference) / seconds(engine));
         }
     };
@@ -343,6 +343,15 @@ fn links_lead_to_their_plots() {
         // At the end of the page the last sections stand lower.
         assert!((0.0..100.0).contains(&top) || top > 0.0 && gone[2] == true, "{gone}");
     }
+    // An open toolbar covers no heading.
+    browser.value("document.querySelector('#controls details').open = true");
+    let covers = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+      document.querySelector('.contents a').click();
+      const target = document.querySelector(document.querySelector('.contents a').getAttribute('href'));
+      requestAnimationFrame(() => done(document.getElementById('controls').getBoundingClientRect().bottom
+        - target.getBoundingClientRect().top));
+    })))";
+    assert!(browser.value(covers).as_f64().unwrap() <= 0.0);
     assert_quiet(&mut browser, "links");
 }
 
@@ -480,8 +489,8 @@ fn hostile_names_and_notes_stay_text() {
         }
         // The ratio in the box names the reference.
         point(&mut browser, "#token-latency-map [data-e='1'] .m");
-        let ratio = browser.value(TIP)["rows"]["Token latency"][1].clone();
-        assert!(ratio.as_str().unwrap().ends_with(&format!("× {}", names[0])), "{ratio}");
+        let ratio = browser.value(TIP)["rows"]["Speedup (decode)"][0].clone();
+        assert!(ratio.as_str().unwrap().ends_with(&format!("× over {}", names[0])), "{ratio}");
         // How the failed cell ended is a text of the run, too.
         point(&mut browser, "#token-latency-map .m.oom");
         assert_eq!(
