@@ -167,13 +167,18 @@
   const isShown = ([slot, batch, prompt]) =>
     !off.engine.has(slot) && !off.batch.has(batch) && !off.prompt.has(prompt);
 
-  // A line goes through the marks that are left.
+  // A line goes through the marks that are left, and has a gap where a size has no figure.
   const redraw = group => {
     const line = group.querySelector(":scope > path.l:not(.m)");
     if (!line) return;
-    const marks = [...group.querySelectorAll(":scope > use.m.p:not(.gone)")];
-    line.setAttribute("d", marks.map((mark, place) =>
-      `${place ? "L" : "M"}${mark.getAttribute("x")} ${mark.getAttribute("y")}`).join(""));
+    let [path, isNew] = ["", true];
+    for (const mark of group.querySelectorAll(":scope > use.m.p")) {
+      isNew ||= mark.classList.contains("gap");
+      if (mark.classList.contains("gone")) continue;
+      path += `${isNew ? "M" : "L"}${mark.getAttribute("x")} ${mark.getAttribute("y")}`;
+      isNew = false;
+    }
+    line.setAttribute("d", path);
   };
 
   const isDrawn = mark =>
@@ -183,12 +188,28 @@
   const redrawFront = panel => {
     const line = panel.querySelector(":scope > path.front");
     if (!line) return;
-    const places = [...panel.querySelectorAll("use.m")].filter(isDrawn)
-      .map(mark => ["x", "y"].map(name => Number(mark.getAttribute(name))));
-    places.sort((one, other) => other[0] - one[0] || one[1] - other[1]);
+    const marks = [...panel.querySelectorAll("use.m")].filter(isDrawn).map(mark => {
+      const [x, y] = ["x", "y"].map(name => Number(mark.getAttribute(name)));
+      return { x, y, batch: cells[mark.dataset.c][1] };
+    });
+    marks.sort((one, other) => other.x - one.x || one.y - other.y);
     let highest = Infinity;
-    const front = places.filter(([, y]) => y < highest && ((highest = y), true)).reverse();
-    line.setAttribute("d", front.map(([x, y], place) => `${place ? "L" : "M"}${x} ${y}`).join(""));
+    const front = marks.filter(({ y }) => y < highest && ((highest = y), true)).reverse();
+    line.setAttribute("d", front.map(({ x, y }, place) => `${place ? "L" : "M"}${x} ${y}`).join(""));
+    // The batch sizes beside it.
+    const labels = [...panel.querySelectorAll(":scope > text.batch")];
+    const labelled = [];
+    for (const one of front) {
+      if (labelled.every(({ x, y }) => Math.abs(x - one.x) >= 30 || Math.abs(y - one.y) >= 14)) labelled.push(one);
+    }
+    const made = labelled.map(({ x, y, batch }) => {
+      const label = document.createElementNS(line.namespaceURI, "text");
+      for (const [name, value] of [["class", "u batch"], ["x", x + 7], ["y", y - 4]]) label.setAttribute(name, value);
+      label.textContent = batch;
+      return label;
+    });
+    panel.append(...made);
+    labels.forEach(label => label.remove());
   };
 
   const show = () => {

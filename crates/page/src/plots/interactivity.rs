@@ -7,6 +7,9 @@ use super::PANELS;
 use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number};
 use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
+/// The room of a batch size beside the front, in pixels.
+const LABEL: (f64, f64) = (30.0, 14.0);
+
 /// A cell: how fast each user gets tokens, and how many a device generates.
 struct Operation<'a> {
     cell: MeasuredRow<'a>,
@@ -131,9 +134,17 @@ fn panel(
     };
     let mut panel = frame.draw(|area| {
         area.line("front", &front);
+        // A label that would touch another is left out, here as in the page's script.
+        let mut labelled: Vec<(f64, f64)> = Vec::new();
         for one in here.iter().filter(|one| front.contains(&(one.per_user, one.per_device))) {
             let batch = one.cell.row.key.batch_size.to_string();
-            area.note("u", &batch, (one.per_user, one.per_device), (7.0, -4.0), Anchor::Start);
+            let (x, y) = area.place((one.per_user, one.per_device));
+            let is_free =
+                |other: &(f64, f64)| (other.0 - x).abs() >= LABEL.0 || (other.1 - y).abs() >= LABEL.1;
+            if labelled.iter().all(is_free) {
+                labelled.push((x, y));
+                area.note("u batch", &batch, (one.per_user, one.per_device), (7.0, -4.0), Anchor::Start);
+            }
         }
         for (run, engine) in group.series() {
             let slot = scene.slot(engine);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use page::{AuditedRun, Comparison};
 use protocol::{CellSize, FailureKind};
-use results::{Metric, Row};
+use results::Row;
 
 /// The most panels of a plot by size, cells of an overview, bars of a speedup's panel, panels of a token-by-token plot, and lines of an
 /// engine in a ratio plot.
@@ -46,6 +46,11 @@ pub(crate) fn marks(
     let prompts = sizes(&all, |row| row.key.prompt_length);
     let (drawn_batches, drawn_prompts) = (thinned(&batches, PANELS), thinned(&prompts, PANELS));
     let by = |put: &mut dyn FnMut(&str, usize), id: &str, is: &dyn Fn(&Row) -> bool| {
+        // Of a plot, cells that ran out of memory are crosses.
+        if !all.iter().any(|(_, row)| is(row)) {
+            return;
+        }
+        let is = |row: &Row| is(row) || is_out(row);
         let of_prompts = count(&|row| is(row) && drawn_prompts.contains(&row.key.prompt_length));
         let of_batches = count(&|row| is(row) && drawn_batches.contains(&row.key.batch_size));
         put(&format!("{id}-by-batch-size"), of_prompts);
@@ -54,7 +59,7 @@ pub(crate) fn marks(
     for id in ["prompt-latency", "token-latency", "wall-clock", "token-throughput", "prompt-throughput"] {
         by(&mut put, id, &is_measured);
     }
-    by(&mut put, "peak-memory", &|row| is_out(row) || is_measured(row) && row.peak_bytes().is_some());
+    by(&mut put, "peak-memory", &|row| is_measured(row) && row.peak_bytes().is_some());
     by(&mut put, "prefill-energy", &|row| row.efficiency.joules_per_prompt_token.is_some());
     by(&mut put, "energy", &|row| row.efficiency.joules_per_token.is_some());
     by(&mut put, "total-energy", &|row| row.efficiency.total_joules_per_token.is_some());
@@ -92,7 +97,7 @@ pub(crate) fn marks(
         let prefix = if comparisons.len() == 1 { "c".to_owned() } else { format!("c{}", index + 1) };
         let mut overview = 0;
         for (table, compared) in report.tables.iter().enumerate() {
-            for section in compared.sections.iter().filter(|section| section.metric != Metric::First128) {
+            for section in &compared.sections {
                 let engines: BTreeSet<&str> = section.cells.iter().map(|line| line.engine.as_str()).collect();
                 let of_engine = |engine: &str| {
                     let lines = section.cells.iter().filter(|line| line.engine == engine);

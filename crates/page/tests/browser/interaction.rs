@@ -43,6 +43,10 @@ const LINES: &str = "(() => {
     }));
     if (new Set(front.map(place)).size !== new Set(places(line)).size) wrong.push(line.outerHTML);
     if (!front.every(mark => places(line).includes(place(mark)))) wrong.push(line.outerHTML);
+    const labels = [...line.closest('.panel').querySelectorAll('text.batch')].filter(isSeen);
+    const labelled = label => [['x', -7], ['y', 4]].map(([name, by]) => Math.round((Number(label.getAttribute(name)) + by) * 10) / 10).join(' ');
+    if (isSeen(line) && !labels.length) wrong.push('no batch size beside the front');
+    if (!labels.every(label => places(line).includes(labelled(label)))) wrong.push('a batch size that is not at the front');
   }
   return { count, wrong };
 })()";
@@ -478,7 +482,7 @@ fn hostile_names_and_notes_stay_text() {
             );
             let legend =
                 format!("document.querySelector('#overview .legend li[data-e=\"{slot}\"] span').textContent");
-            assert_eq!(browser.value(&legend), format!("{name}, {}", results::one_line(HOSTILE)));
+            assert_eq!(browser.value(&legend), format!("{name} (A)"));
             let toolbar =
                 format!("document.querySelector('[name=engine][value=\"{slot}\"]').parentNode.textContent");
             assert_eq!(browser.value(&toolbar), name.as_str());
