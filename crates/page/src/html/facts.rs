@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use maud::{Markup, html};
-use results::{Machine, Run};
+use results::{Machine, Run, counted};
 
 use crate::plot::grouped;
 use crate::roofline_cost::RooflineScale;
-use crate::scene::{Group, Scene};
+use crate::scene::{Group, Scene, letter};
 
 pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize) -> Markup {
     let title = match groups {
@@ -18,9 +18,9 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize
     html! {
         header {
             h1 { (title) }
-            @for run in &scene.runs {
+            @for (index, run) in scene.runs.iter().enumerate() {
                 dl class="facts" {
-                    @for (name, fact) in of_run(run) { div { dt { (name) } dd { bdi { (fact) } } } }
+                    @for (name, fact) in of_run(run, &run_title(scene.runs.len(), index, comparisons)) { div { dt { (name) } dd { bdi { (fact) } } } }
                 }
             }
             nav {
@@ -38,8 +38,32 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize
     }
 }
 
-fn of_run(run: &Run) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("Run", run.name.clone())];
+/// `Run`; of several with its letter, and which is compared with which.
+fn run_title(count: usize, index: usize, comparisons: usize) -> String {
+    let role = match (index, comparisons) {
+        (_, 0) => "",
+        (0, _) => " (baseline)",
+        _ => " (candidate)",
+    };
+    if count == 1 { "Run".to_owned() } else { format!("Run {}{role}", letter(index)) }
+}
+
+/// How many samples each measured cell has: `1 replicate, 6 prefills, 1 generation of 256 tokens`.
+fn samples(run: &Run) -> Option<String> {
+    let rows = run.tables.iter().flat_map(|table| &table.rows);
+    let row = rows.filter(|row| row.figures.is_some()).max_by_key(|row| row.replicates.len())?;
+    let series = row.replicates.first()?.series()?;
+    Some(format!(
+        "{}, each {}, {} of {} tokens",
+        counted(row.replicates.len(), "replicate"),
+        counted(series.prompt_seconds.len(), "prefill"),
+        counted(series.generations.len(), "generation"),
+        row.key.generation_length
+    ))
+}
+
+fn of_run<'t>(run: &Run, title: &'t str) -> Vec<(&'t str, String)> {
+    let mut facts = vec![(title, run.name.clone())];
     let environment = run.environments.first();
     let machine = environment.map(Machine::from).unwrap_or_default();
     let on_gpu = run.tables.iter().any(|table| table.key.device != protocol::Device::Cpu);
@@ -63,10 +87,10 @@ fn of_run(run: &Run) -> Vec<(&'static str, String)> {
         run.tables.iter().map(|table| table.key.precision.to_string().to_uppercase()).collect();
     facts.push(("Precision", precisions.into_iter().collect::<Vec<_>>().join(", ")));
     let rows: usize = run.tables.iter().map(|table| table.rows.len()).sum();
-    let replicates =
-        run.tables.iter().flat_map(|table| &table.rows).map(|row| row.replicates.len()).max().unwrap_or(0);
-    let many = if replicates > 1 { format!(", {replicates} replicates") } else { String::new() };
-    facts.push(("Cells", format!("{rows}{many}")));
+    facts.push(("Cells", rows.to_string()));
+    if let Some(samples) = samples(run) {
+        facts.push(("Samples of a cell", samples));
+    }
     if let Some(environment) = environment {
         facts.push(("Started", environment.started.clone()));
     }

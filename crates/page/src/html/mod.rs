@@ -31,6 +31,8 @@ const MOST_BYTES: usize = 9_900_000;
 
 /// How many caveats are open at once.
 const OPEN: usize = 3;
+/// The most cases of a caveat that are listed.
+const DETAILS: usize = 20;
 
 /// A page on one or several runs.
 pub struct Page<'a> {
@@ -199,7 +201,12 @@ fn item(caveat: &Caveat, is_open: bool) -> Markup {
             @else {
                 details open[is_open] {
                     summary { (caveat.lead) }
-                    ul { @for detail in &caveat.details { li { (detail) } } }
+                    ul {
+                        @for detail in caveat.details.iter().take(DETAILS) { li { (detail) } }
+                        @if caveat.details.len() > DETAILS {
+                            li { "and " (caveat.details.len() - DETAILS) " more; `llama2-bench audit --details` lists every finding" }
+                        }
+                    }
                 }
             }
         }

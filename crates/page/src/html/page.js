@@ -251,6 +251,14 @@
   const references = [...document.querySelectorAll("figure[data-reference]")];
   const choose = slot => {
     for (const figure of references) figure.classList.toggle("gone", figure.dataset.reference !== slot);
+    for (const link of document.querySelectorAll(".contents a")) {
+      const target = references.find(figure => figure.id === link.hash.slice(1));
+      const isSame = figure => figure.dataset.reference === slot && figure.closest("section") === target.closest("section");
+      const chosen = target && references.find(isSame);
+      if (!chosen) continue;
+      link.href = `#${chosen.id}`;
+      link.textContent = chosen.querySelector("h3").textContent;
+    }
   };
   const select = controls.elements.reference;
   if (select && references.length) {

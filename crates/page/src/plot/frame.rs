@@ -81,15 +81,7 @@ impl Frame<'_> {
         marks(&mut area);
         let (body, marks) = area.body.into_parts();
         let size = (self.size.0, (below + 14.0).ceil() as u32);
-        Panel {
-            description: self.description,
-            title: self.title,
-            body,
-            size,
-            marks,
-            batch_size: None,
-            prompt_length: None,
-        }
+        Panel { description: self.description, title: self.title, body, size, marks }
     }
 }
 

@@ -14,15 +14,10 @@ pub(crate) fn svg_of_panel(panel: &Panel) -> String {
     let [title, description] = [&panel.title, &panel.description].map(|words| text::escape(words));
     // A line break between elements is a node of its own in a browser.
     let body: String = panel.body.lines().collect();
-    let attribute = |name: &str, size: Option<u32>| {
-        size.map(|size| format!(" data-{name}=\"{size}\"")).unwrap_or_default()
-    };
     format!(
         "<svg class=\"panel{wide}\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-         aria-label=\"{title}: {description}\" data-marks=\"{}\"{}{}>{body}</svg>\n",
-        panel.marks,
-        attribute("b", panel.batch_size),
-        attribute("p", panel.prompt_length)
+         aria-label=\"{title}: {description}\" data-marks=\"{}\">{body}</svg>\n",
+        panel.marks
     )
 }
 

@@ -46,10 +46,6 @@ pub(crate) struct Panel {
     /// Pixels.
     pub(crate) size: (u32, u32),
     pub(crate) marks: usize,
-    /// The batch size of all its cells, where they share it.
-    pub(crate) batch_size: Option<u32>,
-    /// The prompt length of all its cells, where they share it.
-    pub(crate) prompt_length: Option<u32>,
 }
 
 /// Figures with their column names and units.

@@ -44,7 +44,7 @@ pub(super) fn distribution_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<
         let count = own.len().div_ceil(BOXES);
         for (index, part) in own.chunks(BOXES).enumerate() {
             let part_name = if count > 1 { format!(" ({} of {count})", index + 1) } else { String::new() };
-            panels.push(panel(scene, part, &format!("batch size {batch}{part_name}"), batch, unit, &x));
+            panels.push(panel(scene, part, &format!("batch size {batch}{part_name}"), unit, &x));
         }
     }
     let mut legend = Legend::of_series(scene, group);
@@ -98,14 +98,7 @@ fn token_box(cell: MeasuredRow<'_>) -> Option<TokenBox<'_>> {
     Some(TokenBox { cell, least, quartiles: [first, third], median, p90, p99 })
 }
 
-fn panel(
-    scene: &Scene<'_>,
-    boxes: &[&TokenBox<'_>],
-    title: &str,
-    batch: u32,
-    unit: ChosenUnit,
-    x: &Axis,
-) -> Panel {
+fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUnit, x: &Axis) -> Panel {
     // From above: boxes of one prompt length, a gap, those of the next.
     let mut at = GAP / 2.0;
     let mut places = Vec::new();
@@ -154,15 +147,13 @@ fn panel(
         has_columns: true,
         has_rows: false,
     };
-    let mut panel = frame.draw(|area| {
+    frame.draw(|area| {
         for (one, place) in boxes.iter().zip(&places) {
             area.series(scene.slot(&one.cell.row.key.engine), |area| {
                 draw(scene, area, one, high - place, unit);
             });
         }
-    });
-    panel.batch_size = Some(batch);
-    panel
+    })
 }
 
 fn draw(scene: &Scene<'_>, area: &mut PlotArea, one: &TokenBox<'_>, y: f64, unit: ChosenUnit) {

@@ -132,7 +132,7 @@ fn panel(
         has_columns: true,
         has_rows: true,
     };
-    let mut panel = frame.draw(|area| {
+    frame.draw(|area| {
         area.line("front", &front);
         // A label that would touch another is left out, here as in the page's script.
         let mut labelled: Vec<(f64, f64)> = Vec::new();
@@ -173,9 +173,7 @@ fn panel(
                 }
             });
         }
-    });
-    panel.prompt_length = Some(prompt);
-    panel
+    })
 }
 
 #[cfg(test)]

@@ -250,20 +250,14 @@ impl<'a> SizePlot<'a> {
             has_columns: false,
             has_rows: true,
         };
-        let mut panel = frame.draw(|area| {
+        frame.draw(|area| {
             if let Some(limit) = self.limit.map(|limit| unit.scale(limit)) {
                 let [(left, _), (right, _)] = area.ends();
                 area.line("limit", &[(left, limit), (right, limit)]);
                 area.note("u", "limit", (left, limit), (2.0, -4.0), Anchor::Start);
             }
             series.iter().for_each(|series| self.draw_line(area, series));
-        });
-        if x.id == BATCH.id {
-            panel.prompt_length = Some(size);
-        } else {
-            panel.batch_size = Some(size);
-        }
-        panel
+        })
     }
 
     fn in_words(&self, series: &SizeSeries<'_>) -> String {
