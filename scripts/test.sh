@@ -33,7 +33,7 @@ python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --features page/png --no-fail-fast
+    cargo nextest run --workspace --features llama2-bench/png --no-fail-fast
 else
     cargo test --workspace --no-fail-fast
 fi

@@ -138,7 +138,7 @@ fn two_runs_with_names_that_are_none_on_a_gpu() {
     // Of each run 12 cells are measured in 5 replicates, and one failed; a comparison has 12 cells and 3 means.
     let count = |id: &str| marks[id];
     assert_eq!((count("energy-by-batch-size"), count("token-latency-map"), count("gpu")), (24, 26, 240));
-    assert_eq!(count("c-ratio-1-prompt"), 15);
+    assert_eq!(count("ratio-1-prompt"), 15);
 }
 
 #[test]

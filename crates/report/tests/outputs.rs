@@ -114,12 +114,14 @@ fn scripted_latencies_are_said_in_every_format() {
         let severity = tables[0].notes.first().filter(|note| note.kind == NoteKind::Scripted);
         let is_wrong = severity.is_some_and(|note| note.severity == results::NoteSeverity::Wrong);
         let csv = report::csv::write(&tables);
-        let in_csv: Vec<bool> = csv.lines().map(|line| line.ends_with(",yes")).collect();
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let column = reader.headers().unwrap().iter().position(|name| name == "Scripted").unwrap();
+        let in_csv: Vec<bool> = reader.records().map(|record| &record.unwrap()[column] == "yes").collect();
         let texts = [&markdown, &json, &terminal].map(|text| text.contains(words));
         (texts, is_wrong, in_csv, json.matches("\"scripted\": true").count())
     };
-    assert_eq!(said(&engines), ([true; 3], true, vec![false, true, false], 1));
-    assert_eq!(said(&engines[1..]), ([false; 3], false, vec![false; 3], 0));
+    assert_eq!(said(&engines), ([true; 3], true, vec![true, false], 1));
+    assert_eq!(said(&engines[1..]), ([false; 3], false, vec![false; 2], 0));
 }
 
 #[test]

@@ -57,8 +57,8 @@ impl<'a> Page<'a> {
         let of_comparison = |(index, comparison): (usize, &Comparison)| {
             let overview = plots::overview_of_comparison(&scene, comparison);
             let plots = overview.into_iter().chain(plots::of_comparison(&scene, comparison));
-            let prefix = if comparisons.len() > 1 { format!("c{}", index + 1) } else { "c".to_owned() };
-            plots::named(plots.collect(), Some(&prefix))
+            let prefix = (comparisons.len() > 1).then(|| format!("c{}", index + 1));
+            plots::named(plots.collect(), prefix.as_deref())
         };
         Self {
             runs,

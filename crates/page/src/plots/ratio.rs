@@ -95,7 +95,7 @@ pub(super) fn overview(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plo
     let has_means = report.tables.iter().flat_map(|table| &table.sections).any(|one| !one.means.is_empty());
     let means = if has_means { "Geometric means over the cells. " } else { "" };
     Some(Plot {
-        id: "overview".into(),
+        id: "ratio-overview".into(),
         title: format!(
             "{} over {}",
             results::one_line(&report.candidate),

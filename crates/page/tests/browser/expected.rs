@@ -94,7 +94,7 @@ pub(crate) fn marks(
     };
     for (index, comparison) in comparisons.iter().enumerate() {
         let Ok(report) = &comparison.result else { continue };
-        let prefix = if comparisons.len() == 1 { "c".to_owned() } else { format!("c{}", index + 1) };
+        let prefix = if comparisons.len() == 1 { String::new() } else { format!("c{}-", index + 1) };
         let mut overview = 0;
         for (table, compared) in report.tables.iter().enumerate() {
             for section in &compared.sections {
@@ -105,11 +105,11 @@ pub(crate) fn marks(
                 };
                 let cells: usize = engines.iter().map(|engine| of_engine(engine)).sum();
                 let means = section.means.iter().filter(|line| has_cell(&line.engine, None)).count();
-                put(&format!("{prefix}-ratio-{}-{}", table + 1, section.metric), cells + means);
+                put(&format!("{prefix}ratio-{}-{}", table + 1, section.metric), cells + means);
                 overview += engines.iter().filter(|engine| has_cell(engine, None)).count();
             }
         }
-        put(&format!("{prefix}-overview"), overview);
+        put(&format!("{prefix}ratio-overview"), overview);
     }
     marks
 }

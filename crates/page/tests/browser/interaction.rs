@@ -206,7 +206,7 @@ fn a_comparison_and_the_gpu_follow_the_filters() {
     let is_kept = |row: &Row| row.key.engine != LONG && row.key.batch_size != 8;
     assert_eq!(read_seen(&mut browser), seen(&runs, &comparisons, is_kept));
     // The box of a ratio has the figures of the candidate's cell.
-    point(&mut browser, "#c-ratio-1-prompt .m[data-c]:not(.gone)");
+    point(&mut browser, "#ratio-1-prompt .m[data-c]:not(.gone)");
     let tip = browser.value(TIP);
     assert!(tip["rows"]["Wall clock"].is_array(), "{tip}");
     assert_quiet(&mut browser, "a comparison");
