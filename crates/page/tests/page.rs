@@ -13,6 +13,8 @@ fn html(runs: &[AuditedRun]) -> String {
 /// Every plot's marks and data, of which at most so many lines.
 fn data(page: &Page<'_>, most: usize) -> String {
     let plot = |plot: &page::Plot| {
+        let is_whole = |row: &Vec<String>| row.len() == plot.table.columns.len();
+        assert!(plot.table.rows.iter().all(is_whole), "{}: {:?}", plot.id, plot.table);
         let lines: Vec<String> = plot.table.tsv().lines().take(most).map(str::to_owned).collect();
         format!(
             "{} ({} marks)\n{}\n{}\n{}\n",

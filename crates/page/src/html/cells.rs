@@ -25,14 +25,18 @@ const FIGURES: [&str; 12] = [
 
 /// An element of JSON that only the page's script reads.
 pub(super) fn data(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
-    let cells: Vec<Value> = groups.iter().flat_map(Group::listed).map(|cell| value(scene, &cell)).collect();
+    let cells: Vec<Value> = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(table, group)| group.listed().map(move |cell| value(scene, table, &cell)))
+        .collect();
     let json = escaped_json(&json!({ "names": FIGURES, "cells": cells }).to_string());
     // No text in it can end the element.
     html! { script type="application/json" id="cells" { (PreEscaped(json.replace('<', "\\u003c"))) } }
 }
 
-/// Engine's slot, batch size, prompt length, name, seconds a token or how it ended, and the figures as text.
-fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value {
+/// Engine's slot, batch size, prompt length, run, name, seconds a token or how it ended, the figures as text, and the group of tables.
+fn value(scene: &Scene<'_>, table: usize, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value {
     let key = &row.key;
     let time = |seconds| in_unit(FigureQuantity::Time, seconds);
     let name = format!("{} {}", scene.series(&key.engine, *run), key.size());
@@ -68,5 +72,5 @@ fn value(scene: &Scene<'_>, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value
             (json!(token.mean), texts)
         }
     };
-    json!([scene.slot(&key.engine), key.batch_size, key.prompt_length, run, name, seconds, texts])
+    json!([scene.slot(&key.engine), key.batch_size, key.prompt_length, run, name, seconds, texts, table])
 }

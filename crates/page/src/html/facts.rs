@@ -31,7 +31,9 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize
                 @for group in groups {
                     a href=(format!("#{}", group.id)) { @if groups.len() == 1 { "Plots" } @else { (group.title) } } " "
                 }
-                a href="#engine-summary" { "Engines" } " " a href="#tables" { "Tables" } " "
+                @if !groups.is_empty() {
+                    a href="#engine-summary" { "Engines" } " " a href="#tables" { "Tables" } " "
+                }
                 a href="#series" { "Raw series" } " " a href="#environment" { "Environment" }
             }
         }
@@ -94,6 +96,7 @@ fn of_run<'t>(run: &Run, title: &'t str) -> Vec<(&'t str, String)> {
     if let Some(environment) = environment {
         facts.push(("Started", environment.started.clone()));
     }
+    facts.retain(|(_, fact)| !fact.is_empty());
     facts
 }
 

@@ -77,7 +77,9 @@ impl<'a> Page<'a> {
     fn html(&self) -> String {
         let scene = Scene::new(self.runs);
         let groups = scene.groups();
-        let title = groups.first().map_or("No cells", |group| group.title.as_str());
+        let names: Vec<&str> = scene.runs.iter().map(|run| run.name.as_str()).collect();
+        let heading = groups.first().map_or("No cells", |group| group.title.as_str());
+        let title = results::one_line(&format!("{}: {heading}", names.join(", ")));
         // The first screen has one plot: of the first comparison, or else of the first tables.
         let first = self.plots().next();
         let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
@@ -98,8 +100,10 @@ impl<'a> Page<'a> {
                     (figure::figures(plots.iter().filter(|plot| !is_first(plot))))
                 }
             }
-            (summary::section(&scene, &groups))
-            (tables::section(&scene, &groups))
+            @if !groups.is_empty() {
+                (summary::section(&scene, &groups))
+                (tables::section(&scene, &groups))
+            }
         };
         let facts = html! {
             (facts::details(&scene))
@@ -107,7 +111,7 @@ impl<'a> Page<'a> {
         };
         let most = MOST_BYTES.saturating_sub(results.0.len() + facts.0.len());
         let body = html! { (results) (series::section(self.runs, most)) (facts) };
-        document(title, &body, SCRIPT)
+        document(&title, &body, SCRIPT)
     }
 }
 

@@ -24,7 +24,7 @@
     heads.forEach(other => other.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", descends ? "descending" : "ascending");
     const rows = [...table.tBodies[0].rows].map(row => {
-      const text = row.cells[column].textContent;
+      const text = row.cells[column]?.textContent ?? "";
       return { row, text, value: number(text) };
     });
     // Cells without a number (OOM, N/A) stay at the end.
@@ -232,6 +232,7 @@
     const left = cells.filter(isShown).length;
     const words = left === cells.length ? "all engines, all cells" : `${left} of ${cells.length} cells`;
     document.getElementById("chosen").textContent = words;
+    controls.classList.toggle("whole", left === cells.length);
     live.textContent = `Plots show ${words}.`;
   };
 
@@ -249,15 +250,21 @@
 
   // Speedups are drawn for each reference; the chosen one's is shown.
   const references = [...document.querySelectorAll("figure[data-reference]")];
+  const sections = new Map();
+  for (const figure of references) {
+    const section = figure.closest("section");
+    sections.set(section, [...sections.get(section) ?? [], figure]);
+  }
   const choose = slot => {
-    for (const figure of references) figure.classList.toggle("gone", figure.dataset.reference !== slot);
-    for (const link of document.querySelectorAll(".contents a")) {
-      const target = references.find(figure => figure.id === link.hash.slice(1));
-      const isSame = figure => figure.dataset.reference === slot && figure.closest("section") === target.closest("section");
-      const chosen = target && references.find(isSame);
-      if (!chosen) continue;
-      link.href = `#${chosen.id}`;
-      link.textContent = chosen.querySelector("h3").textContent;
+    for (const [section, figures] of sections) {
+      // Tables without that engine keep their own reference.
+      const chosen = figures.find(figure => figure.dataset.reference === slot) ?? figures[0];
+      for (const figure of figures) figure.classList.toggle("gone", figure !== chosen);
+      for (const link of section.querySelectorAll(".contents a")) {
+        if (!figures.some(figure => figure.id === link.hash.slice(1))) continue;
+        link.href = `#${chosen.id}`;
+        link.textContent = chosen.querySelector("h3").textContent;
+      }
     }
   };
   const select = controls.elements.reference;
@@ -279,7 +286,7 @@
     select.parentNode.remove();
   }
 
-  controls.hidden = false;
+  controls.hidden = cells.length < 2;
   // It covers the top of the window.
   new ResizeObserver(() => {
     document.documentElement.style.scrollPaddingTop = `${controls.offsetHeight + 8}px`;
@@ -298,12 +305,12 @@
     });
   });
 
-  // A reference engine's figure in the same cell of the same run.
-  const against = ([slot, batch, prompt, run, , seconds]) => {
+  // A reference engine's figure in the same cell of the same table and run.
+  const against = ([slot, batch, prompt, run, , seconds, , table]) => {
     const chosen = select && references.length ? Number(select.value) : slot;
     if (chosen === slot || typeof seconds !== "number") return null;
     const other = cells.find(cell =>
-      cell[0] === chosen && cell[1] === batch && cell[2] === prompt && cell[3] === run && typeof cell[5] === "number");
+      cell[0] === chosen && cell[1] === batch && cell[2] === prompt && cell[3] === run && cell[7] === table && typeof cell[5] === "number");
     return other ? `${(other[5] / seconds).toPrecision(3)}× over ${select.selectedOptions[0].textContent}` : null;
   };
 
@@ -360,6 +367,8 @@
     placeTip();
   };
 
+  document.addEventListener("keydown", ({ key }) => { if (key === "Escape") leave(); });
+
   document.addEventListener("pointerover", event => {
     const mark = event.target.closest?.(".panel .m");
     if (mark) point(mark); else leave();
@@ -371,7 +380,6 @@
     panel.addEventListener("blur", leave);
     panel.addEventListener("keydown", event => {
       const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: 0, End: 0 };
-      if (event.key === "Escape") leave();
       if (!(event.key in steps)) return;
       event.preventDefault();
       const marks = [...panel.querySelectorAll(".m")].filter(mark => mark.getClientRects().length);

@@ -4,7 +4,8 @@ use protocol::Measurement;
 use stats::quantile;
 
 use crate::plot::{
-    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea,
+    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot,
+    PlotArea, text,
 };
 use crate::scene::{Group, MeasuredRow, Scene};
 
@@ -12,6 +13,8 @@ use crate::scene::{Group, MeasuredRow, Scene};
 const BOXES: usize = 48;
 /// The height of a box with its gap, in pixels.
 const ROW: f64 = 11.0;
+/// The same where each box has its engine's name.
+const NAMED_ROW: f64 = 15.0;
 /// The gap between the boxes of two prompt lengths, in boxes.
 const GAP: f64 = 0.9;
 
@@ -118,7 +121,20 @@ fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUn
         at += 1.0;
     }
     let high = at + GAP / 2.0;
-    let ticks = prompts.iter().map(|(prompt, begin, end)| (high - (begin + end) / 2.0, prompt.to_string()));
+    // Of a single cell there is room for the engines' names.
+    let is_single = prompts.len() == 1;
+    let row = if is_single { NAMED_ROW } else { ROW };
+    let ticks: Vec<(f64, String)> = if is_single {
+        let name = |one: &&TokenBox<'_>| scene.series(&one.cell.row.key.engine, one.cell.run);
+        let names = boxes.iter().map(|one| text::fit(&name(one), 11.0, 150.0));
+        places.iter().map(|place| high - place).zip(names).collect()
+    } else {
+        prompts.iter().map(|(prompt, begin, end)| (high - (begin + end) / 2.0, prompt.to_string())).collect()
+    };
+    let title = match prompts[..] {
+        [(prompt, ..)] => format!("{title}, prompt length {prompt}"),
+        _ => title.to_owned(),
+    };
     let worst =
         boxes.iter().max_by(|one, other| (one.p99 / one.median).total_cmp(&(other.p99 / other.median)));
     let worst = worst.map_or_else(String::new, |worst| {
@@ -134,29 +150,29 @@ fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUn
     });
     let scale = if x.is_log { ", logarithmic" } else { "" };
     let frame = Frame {
-        title: title.to_owned(),
+        title: title.clone(),
         description: format!(
             "Token latencies of {} at {title}; {worst}",
             results::counted(boxes.len(), "cell")
         ),
-        unit: "prompt length on the vertical axis",
+        unit: if is_single { "" } else { "prompt length on the vertical axis" },
         below: &format!("{} per decode forward{scale}", unit.name),
         x: x.clone(),
         y: Axis::with_ticks(0.0, high, false, ticks),
-        size: (350, (high * ROW).ceil().max(40.0) as u32),
+        size: (350, (high * row).ceil().max(40.0) as u32),
         has_columns: true,
         has_rows: false,
     };
     frame.draw(|area| {
         for (one, place) in boxes.iter().zip(&places) {
             area.series(scene.slot(&one.cell.row.key.engine), |area| {
-                draw(scene, area, one, high - place, unit);
+                draw(scene, area, one, high - place, row, unit);
             });
         }
     })
 }
 
-fn draw(scene: &Scene<'_>, area: &mut PlotArea, one: &TokenBox<'_>, y: f64, unit: ChosenUnit) {
+fn draw(scene: &Scene<'_>, area: &mut PlotArea, one: &TokenBox<'_>, y: f64, row: f64, unit: ChosenUnit) {
     let key = &one.cell.row.key;
     let colour = scene.colour(&key.engine);
     let [least, first, median, third, p90, p99] =
@@ -176,7 +192,7 @@ fn draw(scene: &Scene<'_>, area: &mut PlotArea, one: &TokenBox<'_>, y: f64, unit
     let hollow = if one.cell.run == 0 { "" } else { " hollow" };
     let class = format!("box {colour}{hollow}");
     let label = MarkLabel { class: &class, title: &title, cell: Some(cell) };
-    area.bar_mark(&label, [first, third], y, 0.0, ROW - 3.0);
+    area.bar_mark(&label, [first, third], y, 0.0, row - 3.0);
     let ticks = [(median, 0.46), (p90, 0.3), (p99, 0.3)];
     area.cell_ticks(&format!("q {colour}"), cell, &ticks.map(|(x, half)| [(x, y - half), (x, y + half)]));
 }

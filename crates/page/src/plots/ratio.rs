@@ -206,19 +206,18 @@ fn plot(cells: &CandidateCells<'_>, report: &Report, index: usize, section: &Sec
     }
 }
 
-/// An engine's mean, then its most changed cells in the order of the table.
+/// An engine's mean, then its most changed cells by size.
 fn lines<'a>(engine: &str, section: &'a Section) -> Vec<&'a ComparedFigure> {
-    let mut cells: Vec<(usize, &ComparedFigure)> =
-        section.cells.iter().filter(|line| line.engine == engine).enumerate().collect();
-    cells.sort_by(|(_, one), (_, other)| other.ratio.ln().abs().total_cmp(&one.ratio.ln().abs()));
+    let mut cells: Vec<&ComparedFigure> = section.cells.iter().filter(|line| line.engine == engine).collect();
+    cells.sort_by(|one, other| other.ratio.ln().abs().total_cmp(&one.ratio.ln().abs()));
     cells.truncate(LINES);
-    cells.sort_by_key(|(place, _)| *place);
+    cells.sort_by_key(|line| line.size.map(|size| (size.batch_size, size.prompt_length)));
     let mean = section.means.iter().filter(|line| line.engine == engine);
-    mean.chain(cells.into_iter().map(|(_, line)| line)).collect()
+    mean.chain(cells).collect()
 }
 
 fn name(line: &ComparedFigure) -> String {
-    line.size.map_or_else(|| "mean".into(), |size| format!("{}×{}", size.batch_size, size.prompt_length))
+    line.size.map_or_else(|| "all cells".into(), |size| format!("{}×{}", size.batch_size, size.prompt_length))
 }
 
 fn interval(line: &ComparedFigure) -> String {

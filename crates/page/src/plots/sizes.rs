@@ -330,11 +330,12 @@ impl<'a> SizePlot<'a> {
             }
             Some(row)
         };
-        let out = ended.iter().map(|cell| {
+        let out = |cell: &ListedRow<'_>| {
             let mut row = head(cell.run, cell.row);
-            row.push(cell.row.outcome_text().to_owned());
+            row.resize(columns.len(), cell.row.outcome_text().to_owned());
             row
-        });
-        DataTable { columns, rows: cells.iter().filter_map(row).chain(out).collect() }
+        };
+        let rows = cells.iter().filter_map(row).chain(ended.iter().map(out)).collect();
+        DataTable { columns, rows }
     }
 }

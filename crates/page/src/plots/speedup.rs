@@ -6,13 +6,15 @@ use protocol::CellSize;
 use results::format_short;
 use stats::Interval;
 
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, text};
 use crate::scene::{Group, Scene, thinned};
 
 /// The most bars of a panel.
 const BARS: usize = 54;
 /// The height of a bar with its gap, in pixels.
 const ROW: f64 = 10.0;
+/// The same where each bar has its engine's name.
+const NAMED_ROW: f64 = 15.0;
 /// The gap between two cells, in bars.
 const GAP: f64 = 0.8;
 /// The engine that others are compared with where the run has it: the one that everybody has.
@@ -159,10 +161,18 @@ fn panel(
     let mut bars: Vec<(f64, &Speedup<'_>)> = Vec::new();
     let mut ticks = Vec::new();
     let mut at = GAP / 2.0;
+    // Of a single cell there is room for the engines' names.
+    let is_single = sizes.len() == 1;
+    let row = if is_single { NAMED_ROW } else { ROW };
     for size in &shown {
         let own: Vec<&&Speedup<'_>> = speedups.iter().filter(|one| one.size == *size).collect();
-        ticks.push((at + own.len() as f64 / 2.0, size.to_string()));
+        if !is_single {
+            ticks.push((at + own.len() as f64 / 2.0, size.to_string()));
+        }
         for one in own {
+            if is_single {
+                ticks.push((at + 0.5, text::fit(one.engine, 11.0, 150.0)));
+            }
             bars.push((at + 0.5, *one));
             at += 1.0;
         }
@@ -177,11 +187,11 @@ fn panel(
     let frame = Frame {
         title: format!("{phase}{run_name}"),
         description: format!("Speedup over {reference} in {phase}; {best}"),
-        unit: "batch × prompt",
+        unit: if is_single { "" } else { "batch × prompt" },
         below: "times as fast, logarithmic",
         x: speedup_axis(&bars),
         y: Axis::with_ticks(0.0, high, false, ticks.into_iter().map(|(place, label)| (high - place, label))),
-        size: (350, (high * ROW).ceil().max(40.0) as u32),
+        size: (350, (high * row).ceil().max(40.0) as u32),
         has_columns: true,
         has_rows: false,
     };
@@ -207,7 +217,7 @@ fn panel(
                     [1.0, one.ratio],
                     y,
                     0.0,
-                    ROW - 2.5,
+                    row - 2.5,
                 );
                 if let Some(interval) = one.interval {
                     let points = [(interval.low, y), (interval.high, y)];
