@@ -7,7 +7,7 @@ use results::Row;
 use serde_json::{Value, json};
 
 use super::cdp::Browser;
-use super::common::{HOSTILE, LONG, RIGHT_TO_LEFT, comparison, hostile, small};
+use super::common::{HOSTILE, LONG, RIGHT_TO_LEFT, comparison, hostile, measured, run, small};
 use super::{all_of, assert_quiet, browser, expected, write};
 
 /// The marks of each plot that are to be seen, of plots that have any.
@@ -268,6 +268,55 @@ fn a_reference_is_chosen_and_the_box_has_the_ratio_to_it() {
     point(&mut browser, "h1");
     assert_eq!(browser.value(TIP), Value::Null);
     assert_quiet(&mut browser, "reference");
+}
+
+#[test]
+fn tables_of_two_models_have_references_of_their_own() {
+    let Some(mut browser) = browser() else { return };
+    // The eager engine takes twice as long in one model, and five times in the other; a third model has other engines.
+    let models = [
+        ("llama2-15m", [("mock", 0.002), ("pytorch-eager", 0.004)]),
+        ("llama2-42m", [("mock", 0.002), ("pytorch-eager", 0.010)]),
+        ("llama2-110m", [("one", 0.002), ("other", 0.006)]),
+    ];
+    let mut records = Vec::new();
+    for (model, engines) in models {
+        for (engine, seconds) in engines {
+            for batch in [1, 4] {
+                let mut record = measured(engine, batch, 16, 0, seconds);
+                record.key.model = model.into();
+                records.push(record);
+            }
+        }
+    }
+    let page = write(&[run("models", records)], &[]);
+    browser.open(&page.file, 1000, false);
+    for (group, least, most) in [("g1", 1.9, 2.1), ("g2", 4.8, 5.2)] {
+        point(&mut browser, &format!("#{group}-token-latency-by-batch-size .m.e0"));
+        let tip = browser.value(TIP);
+        let ratio = tip["rows"]["Speedup (decode)"][0].as_str().unwrap().to_owned();
+        let number: f64 = ratio.split('×').next().unwrap().parse().unwrap();
+        assert!((least..most).contains(&number), "{group}: {ratio}");
+    }
+    let shown = "[...document.querySelectorAll('figure[data-reference]')].filter(one => one.checkVisibility()).map(one => one.id)";
+    assert_eq!(browser.value(shown), json!(["g1-speedup", "g2-speedup", "g3-speedup"]));
+    let links = "[...document.querySelectorAll('.contents a')].every(link => document.querySelector(link.hash).checkVisibility())";
+    assert_eq!(browser.value(links), json!(true));
+    assert_quiet(&mut browser, "models");
+}
+
+#[test]
+fn every_table_is_sorted_by_every_column() {
+    let Some(mut browser) = browser() else { return };
+    let page = write(&[small()], &[]);
+    browser.open(&page.file, 1000, false);
+    let sort = "(() => {
+      const heads = [...document.querySelectorAll('table.sortable th')];
+      heads.forEach(head => head.firstChild.click());
+      return heads.length;
+    })()";
+    assert!(browser.value(sort).as_u64().unwrap() > 100, "every plot has data");
+    assert_quiet(&mut browser, "sorted");
 }
 
 #[test]
