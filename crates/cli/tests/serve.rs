@@ -200,6 +200,32 @@ fn a_history_counts_each_run_once_and_keeps_the_names_of_revisions() {
 }
 
 #[test]
+fn a_run_in_progress_leaves_the_means_as_they_are() {
+    let place = Place::new();
+    for run in 0..7 {
+        let slowdown = format!("mock.slowdown={}", if run < 3 { 1.0 } else { 1.3 });
+        let more = ["--no-verify", "--no-peaks", "--batch-size", "1", "--option", &slowdown];
+        let history = ["--history", "runs"];
+        assert_eq!(place.run(MOCK, &[&more[..], &history].concat()).0, 0);
+        std::fs::rename(place.path("run"), place.path(&format!("runs/{run}"))).unwrap();
+    }
+    let records = place.path("runs/6/measurements.jsonl");
+    let text = std::fs::read_to_string(&records).unwrap();
+    std::fs::write(&records, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+    std::fs::create_dir(place.path("runs/notes")).unwrap();
+
+    let server = Server::start(&place, &[]);
+    let history = server.page("/history");
+    assert!(history.contains("Wall-Clock Latency: +30.0%"), "{history}");
+    assert!(history.contains(">mock, 3 cells<"), "{history}");
+    let reason =
+        "<bdi>6</bdi></b>: incomplete: 2 of 3 records missing; its cells are among those of every cell";
+    assert!(history.contains(reason) && !history.contains("href=\"/run/6\""), "{history}");
+    assert!(history.contains("<bdi>notes</bdi></b>: not a run's folder"), "{history}");
+    assert!(server.page("/history?cells=1").contains("href=\"/run/6\""));
+}
+
+#[test]
 fn a_history_marks_where_a_level_changed() {
     let place = Place::new();
     for run in 0..8 {

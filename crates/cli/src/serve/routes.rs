@@ -97,7 +97,7 @@ impl Site {
 
     fn history(&self, query: &QueryPairs) -> Result<HttpResponse> {
         let shows_cells = query.iter().any(|(key, value)| key == "cells" && value == "1");
-        let kept = self.folder.history()?;
+        let kept = self.folder.history(shows_cells)?;
         let history = History::from_entries(&kept.entries, THRESHOLD);
         let page = HistoryPage {
             folder: &self.folder.title(),

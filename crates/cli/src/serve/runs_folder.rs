@@ -115,18 +115,25 @@ impl RunsFolder {
         Ok((summaries, unreadable))
     }
 
-    /// The entries of its runs, and those that `run --history` kept; each run once.
-    pub(super) fn history(&self) -> Result<KeptHistory> {
+    /// The entries of its runs, and those that `run --history` kept; each run once. An incomplete run has no mean, and without
+    /// `single_cells` is not among them.
+    pub(super) fn history(&self, single_cells: bool) -> Result<KeptHistory> {
         let found = self.find()?;
-        let mut unreadable = Vec::new();
+        let mut unreadable = found.unreadable;
         // Runs of the same second stay in the order of their files.
         let mut entries: IndexMap<String, (Entry, Option<String>)> = IndexMap::new();
         for entry in self.kept(&mut unreadable)? {
             entries.insert(entry.identity(), (entry, None));
         }
         for (run, facts) in self.read(&found.runs) {
-            match facts.and_then(|facts| facts.entry.clone()) {
-                Ok(mut entry) => {
+            let entry = facts.and_then(|facts| Ok((facts.entry.clone()?, facts.summary.incomplete())));
+            match entry {
+                Ok((entry, Some(incomplete))) if !single_cells => {
+                    entries.shift_remove(&entry.identity());
+                    let reason = format!("{incomplete}; its cells are among those of every cell");
+                    unreadable.push(UnreadableFolder { name: run.name.clone(), reason });
+                }
+                Ok((mut entry, _)) => {
                     let name = Some(run.name.clone());
                     match entries.entry(entry.identity()) {
                         // The run's folder has the records, and what was kept may have the name of a revision.
@@ -142,6 +149,7 @@ impl RunsFolder {
                 Err(reason) => unreadable.push(UnreadableFolder { name: run.name.clone(), reason }),
             }
         }
+        unreadable.sort_by(|one, other| one.name.cmp(&other.name));
         let (entries, names) = entries.into_values().unzip();
         Ok(KeptHistory { entries, names, unreadable })
     }

@@ -44,6 +44,10 @@ pub struct Series {
     pub engine: String,
     /// Batch size and prompt length; `None` for the geometric mean of the cells that all runs have.
     pub size: Option<(u32, u32)>,
+    /// How many cells the mean is over: those that all runs have.
+    pub cells: usize,
+    /// How many cells any run has.
+    pub all_cells: usize,
     /// Each run, in the order of time.
     pub runs: Vec<HistoryRun>,
     /// Changes of level, in the order of time.
@@ -88,6 +92,9 @@ type BatchAndLength = (u32, u32);
 
 /// Each run's replicates by engine, metric and size; `None` for a run without the cell.
 type ReplicatesByCell<'a> = BTreeMap<(&'a str, Metric, BatchAndLength), Vec<Option<Replicates>>>;
+
+/// The number of cells that a mean is over, and each run that has it.
+type MeanOfCells = (usize, Vec<(usize, Replicates)>);
 
 impl History {
     /// Makes series of entries in any order; runs of the same second keep theirs. A change of level counts from `threshold`, a share
@@ -266,40 +273,45 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
             }
         }
     }
-    let series = |engine: &str, metric, size, runs: Vec<(usize, Replicates)>| {
-        let replicates: Vec<Replicates> = runs.iter().map(|(_, replicates)| replicates.clone()).collect();
-        let run = |(run, replicates): &(usize, Replicates)| {
-            let (entry, member) = members[*run];
-            let (started, revision) = (member.started.clone(), member.revision.clone());
-            HistoryRun { entry, started, revision, value: replicates.centre() }
+    let series =
+        |engine: &str, metric, size, [cells, all_cells]: [usize; 2], runs: Vec<(usize, Replicates)>| {
+            let replicates: Vec<Replicates> = runs.iter().map(|(_, replicates)| replicates.clone()).collect();
+            let run = |(run, replicates): &(usize, Replicates)| {
+                let (entry, member) = members[*run];
+                let (started, revision) = (member.started.clone(), member.revision.clone());
+                HistoryRun { entry, started, revision, value: replicates.centre() }
+            };
+            let change =
+                |shift: &Shift| LevelChange { run: shift.run, before: shift.before, ratio: shift.ratio };
+            Series {
+                group: number,
+                heading: (*heading).to_owned(),
+                machine: members[0].1.machine.clone(),
+                metric,
+                engine: engine.to_owned(),
+                size,
+                cells,
+                all_cells,
+                runs: runs.iter().map(run).collect(),
+                shifts: shifts(&replicates, threshold).iter().map(change).collect(),
+            }
         };
-        let change = |shift: &Shift| LevelChange { run: shift.run, before: shift.before, ratio: shift.ratio };
-        Series {
-            group: number,
-            heading: (*heading).to_owned(),
-            machine: members[0].1.machine.clone(),
-            metric,
-            engine: engine.to_owned(),
-            size,
-            runs: runs.iter().map(run).collect(),
-            shifts: shifts(&replicates, threshold).iter().map(change).collect(),
-        }
-    };
+    let cells_of_runs = &cells;
     let means = means(&cells, members.len());
-    let means = means.into_iter().map(|((metric, engine), runs)| series(engine, metric, None, runs));
+    let means = means.into_iter().map(|((metric, engine), (cells, runs))| {
+        let is_of = |key: &&(&str, Metric, BatchAndLength)| (key.0, key.1) == (engine, metric);
+        series(engine, metric, None, [cells, cells_of_runs.keys().filter(is_of).count()], runs)
+    });
     let of_cells = cells.iter().map(|(&(engine, metric, size), replicates)| {
         let runs =
             replicates.iter().enumerate().filter_map(|(run, replicates)| Some((run, replicates.clone()?)));
-        series(engine, metric, Some(size), runs.collect())
+        series(engine, metric, Some(size), [1, 1], runs.collect())
     });
     means.chain(of_cells).filter(|series| !series.runs.is_empty()).collect()
 }
 
-/// The geometric mean of each engine over the cells that every run has.
-fn means<'a>(
-    cells: &ReplicatesByCell<'a>,
-    runs: usize,
-) -> BTreeMap<(Metric, &'a str), Vec<(usize, Replicates)>> {
+/// The geometric mean of each engine over the cells that every run has, and their number.
+fn means<'a>(cells: &ReplicatesByCell<'a>, runs: usize) -> BTreeMap<(Metric, &'a str), MeanOfCells> {
     let mut whole: BTreeMap<(Metric, &str), Vec<Vec<&Replicates>>> = BTreeMap::new();
     for (&(engine, metric, _), of_runs) in cells {
         if let Some(of_runs) = of_runs.iter().map(Option::as_ref).collect() {
@@ -311,7 +323,7 @@ fn means<'a>(
             let of_cells: Vec<&Replicates> = cells.iter().map(|cell| cell[run]).collect();
             Some((run, Replicates::geometric_mean(&of_cells)?))
         };
-        (0..runs).filter_map(of_run).collect()
+        (cells.len(), (0..runs).filter_map(of_run).collect())
     };
     whole.into_iter().map(|(key, cells)| (key, mean(cells))).collect()
 }

@@ -9,7 +9,7 @@ use super::runs::{
     UnreadableFolder, link, minute, navigation, not_shown, short_machine, short_revision, site_page,
 };
 use crate::plot::svg_of_panel;
-use crate::plots::{RUNS, history_panel, history_unit};
+use crate::plots::{RUNS, history_panel, history_unit, series_name};
 
 /// The most panels of a page: a browser takes long to lay out more.
 const MOST_PANELS: usize = 400;
@@ -84,8 +84,8 @@ impl HistoryPage<'_> {
                 "Show the mean of each engine",
             ),
             false => (
-                "Each point is one run: the geometric mean over the cells that all of the engine's runs have, of the medians \
-                 of their replicates.",
+                "Each point is one run: the geometric mean over the cells that all complete runs of the engine have, of the \
+                 medians of their replicates.",
                 "/history?cells=1",
                 "Show every cell",
             ),
@@ -242,7 +242,7 @@ impl HistoryPage<'_> {
                 table {
                     thead { tr {
                         @for head in ["Run", "Started (UTC)", "Revision"] { th scope="col" { (head) } }
-                        @for one in series { th scope="col" { bdi { (one.name()) } } }
+                        @for one in series { th scope="col" { bdi { (series_name(one)) } } }
                     } }
                     tbody {
                         @for entry in entries(series).into_iter().rev() {

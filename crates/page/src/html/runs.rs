@@ -59,6 +59,12 @@ pub struct UnreadableFolder {
 }
 
 impl ListedRun {
+    /// How many of its records are missing; `None` for a complete run.
+    pub fn incomplete(&self) -> Option<String> {
+        let expected = counted(self.expected, "record");
+        (self.missing > 0).then(|| format!("incomplete: {} of {expected} missing", self.missing))
+    }
+
     /// Summarizes a run.
     pub fn new(name: &str, run: &Run) -> Self {
         let rows = || run.tables.iter().flat_map(|table| &table.rows);
@@ -153,9 +159,8 @@ fn row(run: &ListedRun) -> Markup {
                 (run.cells)
                 @if run.out_of_memory > 0 { small { (run.out_of_memory) " OOM" } }
                 @if run.failed > 0 { small.bad { (run.failed) " failed" } }
-                @if run.missing > 0 {
-                    small.caveat { "incomplete: " (run.missing) " of " (counted(run.expected, "record")) " missing" }
-                } @else { small { "complete" } }
+                @if let Some(incomplete) = run.incomplete() { small.caveat { (incomplete) } }
+                @else { small { "complete" } }
             }
         }
     }

@@ -22,6 +22,16 @@ pub(crate) fn history_unit(metric: Metric, series: &[&Series]) -> ChosenUnit {
     quantity.unit(series.iter().flat_map(|one| &one.runs).map(|run| run.value))
 }
 
+/// The engine with the size of its cell, or over how many cells its mean is.
+pub(crate) fn series_name(series: &Series) -> String {
+    let name = series.name();
+    match (series.size, series.cells, series.all_cells) {
+        (Some(_), ..) => name,
+        (None, cells, all) if cells == all => format!("{name}, {}", results::counted(cells, "cell")),
+        (None, cells, all) => format!("{name}, {cells} of {}", results::counted(all, "cell")),
+    }
+}
+
 /// The panel of a series, whose engine has this slot. `link` is the address of a run's report.
 pub(crate) fn history_panel(
     series: &Series,
@@ -33,7 +43,7 @@ pub(crate) fn history_panel(
     let runs = &series.runs[first..];
     let levels = levels(series);
     let values = runs.iter().map(|run| run.value).chain(levels.iter().map(|level| level.value));
-    let name = series.name();
+    let name = series_name(series);
     let points: Vec<(f64, f64)> =
         (0..).zip(runs).map(|(place, run)| (middle(place), unit.scale(run.value))).collect();
     let last = runs.last().map_or(0.0, |run| run.value);

@@ -17,7 +17,7 @@ mod tokens;
 use crate::plot::Plot;
 use crate::scene::{Comparison, Group, Scene};
 
-pub(crate) use history::{RUNS, history_panel, history_unit};
+pub(crate) use history::{RUNS, history_panel, history_unit, series_name};
 pub(crate) use overview::{overview_of_comparison, overview_plot};
 
 /// The most panels of a plot.
