@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 const LONGEST_HEAD: usize = 16 << 10;
 /// No browser sends as many headers.
 const MOST_HEADERS: usize = 64;
-/// A request must be complete after this time. Browsers open connections ahead and leave them idle.
+/// Browsers open connections ahead and leave them idle: one without a request is closed after this time.
+const IDLE_TIME: Duration = Duration::from_secs(2);
+/// A request that began must be complete after this time.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// A client that takes no byte for this long is gone.
 const WRITE_TIME: Duration = Duration::from_secs(10);
@@ -35,6 +37,19 @@ pub(super) struct HttpRequest {
     pub(super) target: String,
     /// The values of all `Host` headers.
     pub(super) hosts: Vec<String>,
+}
+
+/// A request that can't be read.
+#[derive(Debug)]
+pub(super) struct BadRequest {
+    pub(super) status: HttpStatus,
+    pub(super) is_head: bool,
+}
+
+impl BadRequest {
+    fn new(status: HttpStatus, head: &[u8]) -> Self {
+        Self { status, is_head: head.starts_with(b"HEAD ") }
+    }
 }
 
 /// The status of a response.
@@ -76,23 +91,26 @@ impl HttpStatus {
 /// Reads the head of a request.
 ///
 /// # Errors
-/// The status to answer with; `None` if the client is gone or sent nothing.
-pub(super) fn read_request(stream: &TcpStream) -> Result<HttpRequest, Option<HttpStatus>> {
-    let deadline = Instant::now() + REQUEST_TIME;
+/// What to answer; `None` if the client is gone or sent nothing.
+pub(super) fn read_request(stream: &TcpStream) -> Result<HttpRequest, Option<BadRequest>> {
+    let start = Instant::now();
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
     loop {
+        let deadline = start + if head.is_empty() { IDLE_TIME } else { REQUEST_TIME };
         let count = match read_until(stream, &mut chunk, deadline) {
             Ok(0) => return Err(None),
             Ok(count) => count,
             Err(error) if is_timeout(&error) && !head.is_empty() => {
-                return Err(Some(HttpStatus::RequestTimeout));
+                return Err(Some(BadRequest::new(HttpStatus::RequestTimeout, &head)));
             }
             Err(_) => return Err(None),
         };
         head.extend_from_slice(&chunk[..count]);
-        if let Some(request) = parse(&head).map_err(Some)? {
-            return Ok(request);
+        match parse(&head) {
+            Ok(Some(request)) => return Ok(request),
+            Ok(None) => {}
+            Err(status) => return Err(Some(BadRequest::new(status, &head))),
         }
     }
 }
@@ -172,13 +190,33 @@ fn read_until(mut stream: &TcpStream, chunk: &mut [u8], deadline: Instant) -> io
     }
 }
 
+/// Whether the client closed the connection: nobody waits for the answer.
+pub(super) fn is_closed(stream: &TcpStream) -> bool {
+    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let is_closed = peeked.map_or_else(|error| !is_timeout(&error), |count| count == 0);
+    stream.set_nonblocking(false).is_err() || is_closed
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
+
+    #[test]
+    fn a_client_that_left_is_noticed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        assert!(!is_closed(&stream));
+        drop(client);
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 0);
+        assert!(is_closed(&stream));
+    }
 
     #[test]
     fn a_head_is_parsed_when_it_is_complete() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) use runs_folder::RunsFolder;
 
-use http::{HttpResponse, read_request, respond};
+use http::{HttpResponse, is_closed, read_request, respond};
 use routes::Site;
 
 /// The most open connections; more wait until one is closed.
@@ -43,10 +43,16 @@ pub(crate) fn start(listener: TcpListener, folder: RunsFolder) -> io::Result<()>
                 let _slot = slot;
                 let (response, is_head) = match read_request(&stream) {
                     Ok(request) => {
-                        let _page = Slots::take(&pages);
-                        (site.answer(&request), request.method == "HEAD")
+                        let response = site.route(&request).map_or_else(Some, |page| {
+                            let _page = Slots::take(&pages);
+                            (!is_closed(&stream)).then(|| site.answer(&page))
+                        });
+                        let Some(response) = response else { return };
+                        (response, request.method == "HEAD")
                     }
-                    Err(Some(status)) => (HttpResponse::message(status, "The request is malformed."), false),
+                    Err(Some(bad)) => {
+                        (HttpResponse::message(bad.status, "The request is malformed."), bad.is_head)
+                    }
                     Err(None) => return,
                 };
                 // A client that is gone needs no answer.
