@@ -226,6 +226,63 @@ fn a_run_in_progress_leaves_the_means_as_they_are() {
 }
 
 #[test]
+fn a_folder_that_is_there_twice_counts_once() {
+    let place = place();
+    std::os::unix::fs::symlink(".", place.path("runs/again")).unwrap();
+    std::os::unix::fs::symlink("pair/baseline", place.path("runs/base")).unwrap();
+    std::os::unix::fs::symlink("../before", place.path("runs/pair/a")).unwrap();
+    // A copy that lacks a record, first in the order of names.
+    std::fs::create_dir(place.path("runs/a-copy")).unwrap();
+    for file in std::fs::read_dir(place.path("runs/before")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, place.path("runs/a-copy").join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let records = place.path("runs/a-copy/measurements.jsonl");
+    let text = std::fs::read_to_string(&records).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    std::fs::write(&records, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+
+    let server = Server::start(&place, &[]);
+    let list = server.page("/");
+    assert_eq!(list.matches("datetime=").count(), 7, "{list}");
+    assert!(list.contains("href=\"/run/base\"") && !list.contains("href=\"/run/pair/baseline\""), "{list}");
+    for link in ["before", "a-copy", "pair/candidate"] {
+        assert!(list.contains(&format!("href=\"/run/{link}\"")), "{link}: {list}");
+    }
+    let history = server.page("/history");
+    assert!(history.contains("<bdi>a-copy</bdi></b>: the same run as before"), "{history}");
+    assert!(history.contains("href=\"/run/before\"") && !history.contains("href=\"/run/a-copy\""));
+}
+
+#[test]
+fn a_list_needs_no_history_folder() {
+    let place = place();
+    std::fs::create_dir(place.path("kept")).unwrap();
+    let server = Server::start(&place, &["--history", "kept"]);
+    std::fs::remove_dir(place.path("kept")).unwrap();
+    for target in ["/", "/history"] {
+        let page = server.page(target);
+        assert!(page.contains("href=\"/run/before\""), "{target}: {page}");
+        assert!(page.contains("<bdi>kept</bdi></b>: no such file or folder"), "{target}: {page}");
+    }
+}
+
+#[test]
+fn a_file_of_the_same_size_and_time_is_read_anew() {
+    let place = place();
+    let server = Server::start(&place, &[]);
+    assert!(server.page("/").contains("href=\"/run/before\""));
+    let path = place.path("runs/before/measurements.jsonl");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"schema\":2", "\"schema\":9", 1)).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    assert!(!server.page("/").contains("href=\"/run/before\""));
+}
+
+#[test]
 fn a_history_marks_where_a_level_changed() {
     let place = Place::new();
     for run in 0..8 {

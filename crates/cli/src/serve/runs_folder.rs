@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use compare::Subject;
@@ -42,6 +43,14 @@ pub(super) struct FoundFolders {
     pub(super) unreadable: Vec<UnreadableFolder>,
 }
 
+/// What `run --history` kept.
+#[derive(Default)]
+struct KeptEntries {
+    entries: Vec<Entry>,
+    unreadable_files: Vec<UnreadableFolder>,
+    unreadable_folders: Vec<UnreadableFolder>,
+}
+
 /// The entries of a history.
 pub(super) struct KeptHistory {
     pub(super) entries: Vec<Entry>,
@@ -50,12 +59,14 @@ pub(super) struct KeptHistory {
     pub(super) unreadable: Vec<UnreadableFolder>,
 }
 
-/// The size and the time of the last change of each file of a run.
-type FileStamps = BTreeMap<OsString, (u64, Option<SystemTime>)>;
+/// The size, the inode and the time of the last status change of each file of a run. Programs such as `rsync` set the modification time
+/// back.
+type FileStamps = BTreeMap<OsString, (u64, u64, (i64, i64))>;
 
 /// What the list and the history need of a run.
 struct KnownRun {
     summary: ListedRun,
+    records: usize,
     /// Or why it is not in the history.
     entry: Result<Entry, String>,
 }
@@ -83,16 +94,16 @@ impl RunsFolder {
 
     /// Finds its runs, in the order of their names.
     pub(super) fn find(&self) -> Result<FoundFolders> {
-        let mut found = FoundFolders::default();
-        find_in(&self.dir, "", DEPTH, &mut found).with_context(|| self.dir.display().to_string())?;
-        Ok(found)
+        find_runs(&self.dir).with_context(|| self.dir.display().to_string())
     }
 
     /// Its runs, newest first, and the folders that can't be read.
     pub(super) fn list(&self) -> Result<(Vec<ListedRun>, Vec<UnreadableFolder>)> {
         let FoundFolders { runs, mut unreadable } = self.find()?;
-        let revisions = self.kept(&mut Vec::new())?;
-        let revisions: BTreeMap<&str, &str> = revisions
+        let kept = self.kept();
+        unreadable.extend(kept.unreadable_folders);
+        let revisions: BTreeMap<&str, &str> = kept
+            .entries
             .iter()
             .filter_map(|entry| Some((entry.run.as_deref()?, entry.revision.as_str())))
             .collect();
@@ -120,13 +131,34 @@ impl RunsFolder {
     pub(super) fn history(&self, single_cells: bool) -> Result<KeptHistory> {
         let found = self.find()?;
         let mut unreadable = found.unreadable;
+        let kept = self.kept();
+        unreadable.extend(kept.unreadable_folders.into_iter().chain(kept.unreadable_files));
         // Runs of the same second stay in the order of their files.
         let mut entries: IndexMap<String, (Entry, Option<String>)> = IndexMap::new();
-        for entry in self.kept(&mut unreadable)? {
+        for entry in kept.entries {
             entries.insert(entry.identity(), (entry, None));
         }
-        for (run, facts) in self.read(&found.runs) {
-            let entry = facts.and_then(|facts| Ok((facts.entry.clone()?, facts.summary.incomplete())));
+        let runs = self.read(&found.runs);
+        // The folder with the most records stands for a run that is in several.
+        let mut fullest: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+        for (run, facts) in &runs {
+            if let Ok(facts) = facts
+                && let Ok(entry) = &facts.entry
+            {
+                let one = fullest.entry(entry.identity()).or_default();
+                if one.1.is_empty() || facts.records > one.0 {
+                    *one = (facts.records, &run.name);
+                }
+            }
+        }
+        for (run, facts) in runs {
+            let entry = facts.and_then(|facts| {
+                let entry = facts.entry.clone()?;
+                match fullest.get(&entry.identity()) {
+                    Some((_, name)) if *name != run.name => Err(format!("the same run as {name}")),
+                    _ => Ok((entry, facts.summary.incomplete())),
+                }
+            });
             match entry {
                 Ok((entry, Some(incomplete))) if !single_cells => {
                     entries.shift_remove(&entry.identity());
@@ -154,18 +186,27 @@ impl RunsFolder {
         Ok(KeptHistory { entries, names, unreadable })
     }
 
-    /// The entries that `run --history` kept. Files that are none go to `unreadable`.
-    fn kept(&self, unreadable: &mut Vec<UnreadableFolder>) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+    /// The entries that `run --history` kept.
+    fn kept(&self) -> KeptEntries {
+        let mut kept = KeptEntries::default();
         for dir in [Some(&self.dir), self.history.as_ref()].into_iter().flatten() {
-            let files = history_folder::read_files(dir)?;
-            entries.extend(files.entries);
-            unreadable.extend(files.skipped.into_iter().map(|(path, error)| UnreadableFolder {
-                name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                reason: in_our_words(&format!("{error:#}")),
-            }));
+            match history_folder::read_files(dir) {
+                Ok(files) => {
+                    kept.entries.extend(files.entries);
+                    kept.unreadable_files.extend(files.skipped.into_iter().map(|(path, error)| {
+                        UnreadableFolder {
+                            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                            reason: in_our_words(&format!("{error:#}")),
+                        }
+                    }));
+                }
+                Err(error) => kept.unreadable_folders.push(UnreadableFolder {
+                    name: dir.display().to_string(),
+                    reason: without_path(&error, dir),
+                }),
+            }
         }
-        Ok(entries)
+        kept
     }
 
     /// The facts of each run, or why it can't be read.
@@ -207,49 +248,70 @@ impl KnownRun {
         let run = Run::read(&found.path)?;
         let entry = Subject::from_run(&run).and_then(|subject| Entry::from_subject(&subject, None));
         let entry = entry.map_err(|refused| without_path(&refused.into(), &found.path));
-        Ok(Self { summary: ListedRun::new(&found.name, &run), entry })
+        Ok(Self { summary: ListedRun::new(&found.name, &run), records: run.records().count(), entry })
     }
 }
 
-/// Adds the runs below `dir`, whose names begin with `prefix`; whether there is one.
-fn find_in(dir: &Path, prefix: &str, depth: usize, found: &mut FoundFolders) -> std::io::Result<bool> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        paths.push(entry?.path());
-    }
-    paths.sort();
-    let mut has_run = false;
-    for path in paths.into_iter().filter(|path| path.is_dir()) {
-        let own = path.file_name().unwrap_or_default();
-        let name = format!("{prefix}{}", own.to_string_lossy());
-        let unreadable = |reason: String| UnreadableFolder { name: name.clone(), reason };
-        if own.to_str().is_none_or(|own| one_line(own) != own) {
-            found.unreadable.push(unreadable("its name has characters that are not text: rename it".into()));
-        } else if folders::is_run(&path) {
-            has_run = true;
-            found.runs.push(FoundRun { name, path });
-        } else {
-            let mut inner = FoundFolders::default();
-            let has_inner = match depth {
-                1 => Ok(false),
-                _ => find_in(&path, &format!("{name}/"), depth - 1, &mut inner),
-            };
-            match has_inner {
-                Ok(true) => {
-                    has_run = true;
-                    found.runs.append(&mut inner.runs);
-                    found.unreadable.append(&mut inner.unreadable);
-                }
-                Ok(false) => {
-                    let reason = folders::check(&[&path]).err();
-                    let reason = reason.map_or_else(String::new, |error| without_path(&error, &path));
-                    found.unreadable.push(unreadable(reason));
-                }
-                Err(error) => found.unreadable.push(unreadable(in_our_words(&error.to_string()))),
+/// Finds the runs below `dir`: each folder once, however many links lead to it, by the name with the fewest folders.
+fn find_runs(dir: &Path) -> std::io::Result<FoundFolders> {
+    let mut found = FoundFolders::default();
+    // Folders that are no runs, each with the reason where it can't be searched.
+    let mut others: Vec<(FoundRun, Option<String>)> = Vec::new();
+    let mut repeated: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::from([folder_identity(&std::fs::metadata(dir)?)]);
+    let mut level = vec![(String::new(), folders_in(dir)?)];
+    for depth in (0..DEPTH).rev() {
+        let mut next = Vec::new();
+        for (prefix, path) in level
+            .into_iter()
+            .flat_map(|(prefix, paths)| paths.into_iter().map(move |path| (prefix.clone(), path)))
+        {
+            let own = path.file_name().unwrap_or_default();
+            let folder = FoundRun { name: format!("{prefix}{}", own.to_string_lossy()), path: path.clone() };
+            if !std::fs::metadata(&path).is_ok_and(|metadata| seen.insert(folder_identity(&metadata))) {
+                repeated.push(folder.name);
+            } else if own.to_str().is_none_or(|own| one_line(own) != own) {
+                others.push((folder, Some("its name has characters that are not text: rename it".into())));
+            } else if folders::is_run(&path) {
+                found.runs.push(folder);
+            } else {
+                let inner = if depth > 0 { folders_in(&path) } else { Ok(Vec::new()) };
+                let inner = inner.map(|inner| next.push((format!("{}/", folder.name), inner)));
+                others.push((folder, inner.err().map(|error| in_our_words(&error.to_string()))));
             }
         }
+        level = next;
     }
-    Ok(has_run)
+    found.runs.sort_by(|one, other| one.name.cmp(&other.name));
+    let has_runs = |name: &str| {
+        let names = found.runs.iter().map(|run| &run.name).chain(&repeated);
+        names.into_iter().any(|one| one.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
+    };
+    for (FoundRun { name, path }, reason) in others {
+        // A folder without runs stands for all below it.
+        if has_runs(&name) || name.rsplit_once('/').is_some_and(|(above, _)| !has_runs(above)) {
+            continue;
+        }
+        let why = || folders::check(&[&path]).err().map(|error| without_path(&error, &path));
+        let reason = reason.or_else(why).unwrap_or_default();
+        found.unreadable.push(UnreadableFolder { name, reason });
+    }
+    Ok(found)
+}
+
+/// The folders in `dir` in the order of their names, links last.
+fn folders_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = std::fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.path()))
+        .filter(|path| path.as_ref().is_ok_and(|path| path.is_dir()) || path.is_err())
+        .collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort_by_cached_key(|path| (path.is_symlink(), path.clone()));
+    Ok(paths)
+}
+
+/// Device and inode, the same for all names of a folder.
+fn folder_identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The error's text, which begins with the path that the list shows anyway.
@@ -264,8 +326,9 @@ fn without_path(error: &anyhow::Error, path: &Path) -> String {
 fn stamps(dir: &Path) -> Option<FileStamps> {
     let stamp = |file: std::io::Result<std::fs::DirEntry>| {
         let file = file.ok()?;
-        let metadata = file.metadata().ok()?;
-        Some((file.file_name(), (metadata.len(), metadata.modified().ok())))
+        let metadata = std::fs::metadata(file.path()).ok()?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some((file.file_name(), (metadata.len(), metadata.ino(), changed)))
     };
     std::fs::read_dir(dir).ok()?.map(stamp).collect()
 }
