@@ -1,6 +1,6 @@
 //! A metric of an engine or of a cell from run to run, with the levels between which it changed.
 
-use compare::history::{HistoryRun, Series};
+use compare::history::{HistoryRun, LevelChange, Series};
 use results::{Metric, one_line};
 
 use crate::plot::palette::ENGINES;
@@ -11,8 +11,11 @@ pub(crate) const RUNS: usize = 200;
 
 /// Characters of a revision below the axis.
 const REVISION: usize = 7;
-/// The share of the axis that such a label needs.
+/// The share of the axis that such a label needs, or one of a change.
 const LABEL_SHARE: f64 = 0.19;
+/// Rows of labels of changes, and their height in pixels.
+const LABEL_ROWS: usize = 3;
+const LABEL_LINE: f64 = 13.0;
 /// An axis shows at least this share of the largest figure, so that noise does not look like a change.
 const LEAST_RANGE: f64 = 0.2;
 
@@ -75,17 +78,41 @@ pub(crate) fn history_panel(
         for (run, point) in runs.iter().zip(&points) {
             draw_run(area, run, *point, link(run), &format!("p full {colour}"), slot, unit);
         }
-        for change in series.shifts.iter().filter(|change| change.run > first) {
+        let changes: Vec<&LevelChange> = series.shifts.iter().filter(|change| change.run > first).collect();
+        let shares: Vec<f64> =
+            changes.iter().map(|change| (change.run - first) as f64 / runs.len() as f64).collect();
+        for (change, row) in changes.into_iter().zip(label_rows(&shares)) {
             let at = (change.run - first) as f64;
             let class = if change.ratio < 1.0 { "better" } else { "worse" };
             let [(_, low), (_, high)] = area.ends();
             area.line(&format!("change {class}"), &[(at, low), (at, high)]);
-            let is_left = at > runs.len() as f64 * 0.8;
-            let (moved, anchor) =
-                if is_left { ((-4.0, 4.0), Anchor::End) } else { ((4.0, 4.0), Anchor::Start) };
+            // The table says it where there is no room.
+            let Some(row) = row else { continue };
+            let down = 4.0 + LABEL_LINE * row as f64;
+            let (moved, anchor) = match is_left(at / runs.len() as f64) {
+                true => ((-4.0, down), Anchor::End),
+                false => ((4.0, down), Anchor::Start),
+            };
             area.note(&format!("change-words {class}"), &change.percent(), (at, high), moved, anchor);
         }
     })
+}
+
+/// Whether the label of a change at this share of the axis is left of its line.
+fn is_left(share: f64) -> bool {
+    share > 1.0 - LABEL_SHARE
+}
+
+/// The row of each change's label, so that none covers another; `None` where all rows are taken. `shares` ascend.
+fn label_rows(shares: &[f64]) -> Vec<Option<usize>> {
+    let mut ends = [0.0; LABEL_ROWS];
+    let row = |share: &f64| {
+        let begin = if is_left(*share) { share - LABEL_SHARE } else { *share };
+        let row = ends.iter().position(|end| *end <= begin)?;
+        ends[row] = begin + LABEL_SHARE;
+        Some(row)
+    };
+    shares.iter().map(row).collect()
 }
 
 fn draw_run(
@@ -167,6 +194,14 @@ fn zoomed(values: impl Iterator<Item = f64>) -> Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_changes_do_not_overlap() {
+        assert_eq!(label_rows(&[0.1, 0.4, 0.7]), [Some(0); 3]);
+        assert_eq!(label_rows(&[0.1, 0.15, 0.2, 0.25, 0.3]), [Some(0), Some(1), Some(2), None, Some(0)]);
+        // The last one is left of its line, where another begins.
+        assert_eq!(label_rows(&[0.7, 0.95]), [Some(0), Some(1)]);
+    }
 
     #[test]
     fn an_axis_is_around_its_values_and_never_empty() {
