@@ -11,7 +11,7 @@ use std::process::{Child, Stdio};
 use cdp::Browser;
 use common::{MOCK, Place};
 use predicates::str::{contains, starts_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CONTENT_SECURITY_POLICY: &str = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
     script-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -141,6 +141,7 @@ fn every_route_has_its_page() {
     for target in ["/history", "/history?cells=1"] {
         let history = server.page(target);
         assert!(history.contains("href=\"/run/before\""), "{history}");
+        assert!(history.contains("mock: scripted, not measured"), "{history}");
     }
     assert!(server.page("/history?cells=1").contains("mock 1×256"));
     assert!(!server.page("/history").contains("mock 1×256"));
@@ -469,6 +470,7 @@ fn what_cannot_be_served_is_refused_and_ctrl_c_ends_it() {
 fn a_browser_compares_two_runs_and_shows_the_history() {
     let Some(mut browser) = browser() else { return };
     let place = place();
+    long_names(&place);
     let server = Server::start(&place, &[]);
     let origin = format!("http://127.0.0.1:{}", server.port);
     browser.open_url(&format!("{origin}/"), 1000, false);
@@ -511,6 +513,26 @@ fn a_browser_compares_two_runs_and_shows_the_history() {
             }
             _ => {}
         }
+    }
+}
+
+/// Keeps runs of an engine and a device whose names have no place to break, alone and as a series.
+fn long_names(place: &Place) {
+    place.bench(&["history", "runs", "--add", "runs/before"]).assert().success();
+    let folder = std::fs::read_dir(place.path("runs")).unwrap().map(|file| file.unwrap().path());
+    let path = folder.into_iter().find(|path| path.extension().is_some_and(|one| one == "json")).unwrap();
+    let entry: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for (run, machine) in [("1", "one"), ("2", "one"), ("3", "other")] {
+        let mut entry = entry.clone();
+        entry["run"] = json!(run);
+        entry["machine"] = json!(machine);
+        for table in entry["tables"].as_array_mut().unwrap() {
+            table["heading"] = json!(format!("{}{}", table["heading"].as_str().unwrap(), "n".repeat(200)));
+            for cell in table["cells"].as_array_mut().unwrap() {
+                cell["engine"] = json!("e".repeat(200));
+            }
+        }
+        place.write(&format!("runs/{run}.json"), &entry.to_string());
     }
 }
 

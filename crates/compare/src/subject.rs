@@ -99,12 +99,18 @@ impl<'a> Subject<'a> {
 
     /// That latencies of its engines are scripted, not measured; `None` where all are measured.
     pub(crate) fn scripted(&self) -> Option<String> {
-        let environment = self.run.as_ref()?.environment;
-        let engines = self.engines();
-        let is_scripted =
-            |engine: &&str| environment.engines.get(*engine).is_some_and(|hello| hello.virtual_clock);
-        let engines: Vec<&str> = engines.into_iter().filter(is_scripted).collect();
+        let engines = self.scripted_engines();
         (!engines.is_empty()).then(|| scripted_words(engines))
+    }
+
+    /// The engines whose latencies are scripted.
+    pub(crate) fn scripted_engines(&self) -> Vec<&str> {
+        let known = self.run.as_ref().map(|run| &run.environment.engines);
+        let hello = |engine: &str| known.and_then(|known| known.get(engine));
+        self.engines()
+            .into_iter()
+            .filter(|engine| hello(engine).is_some_and(|hello| hello.virtual_clock))
+            .collect()
     }
 
     pub(crate) fn pair(&self) -> Option<&Pair> {

@@ -1,6 +1,6 @@
 //! A run as a small file: its revision, and the median and mean of each replicate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use results::{Metric, ResultTable};
@@ -32,6 +32,9 @@ pub struct Entry {
     pub machine: String,
     /// The procedure. Runs of different procedures are different series.
     pub procedure: BTreeMap<String, String>,
+    /// The engines whose latencies are scripted, not measured.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) scripted: BTreeSet<String>,
     tables: Vec<EntryTable>,
 }
 
@@ -79,6 +82,7 @@ impl Entry {
             revision: revision.or(own).unwrap_or("unknown").to_owned(),
             machine: environment.machine.clone().unwrap_or_else(|| "unknown".into()),
             procedure: crate::difference::procedure(run.settings),
+            scripted: subject.scripted_engines().into_iter().map(ToOwned::to_owned).collect(),
             tables: subject.tables.iter().map(table).collect(),
         })
     }

@@ -48,6 +48,8 @@ pub struct Series {
     pub cells: usize,
     /// How many cells any run has.
     pub all_cells: usize,
+    /// Whether latencies of a run are scripted, not measured.
+    pub is_scripted: bool,
     /// Each run, in the order of time.
     pub runs: Vec<HistoryRun>,
     /// Changes of level, in the order of time.
@@ -292,6 +294,7 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
                 size,
                 cells,
                 all_cells,
+                is_scripted: runs.iter().any(|(run, _)| members[*run].1.scripted.contains(engine)),
                 runs: runs.iter().map(run).collect(),
                 shifts: shifts(&replicates, threshold).iter().map(change).collect(),
             }

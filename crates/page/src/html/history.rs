@@ -140,6 +140,7 @@ impl HistoryPage<'_> {
                                     None => (self.revision(run)),
                                 }
                                 ", " (minute(&run.started))
+                                (scripted(group))
                             }
                         }
                     }
@@ -160,6 +161,7 @@ impl HistoryPage<'_> {
                 h2 { @if is_numbered { "(" (group.number) ") " } (one_line(&first.heading)) }
                 p.fine {
                     (counted(group.entries.len(), "run")) " · machine " code { (short_machine(&first.machine)) }
+                    (scripted(group))
                 }
                 (self.changes(group))
                 div.metrics { @for (metric, series) in metrics { (self.figure(group, metric, &series)) } }
@@ -269,6 +271,17 @@ impl HistoryPage<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The engines whose latencies are scripted.
+fn scripted(group: &SeriesGroup<'_>) -> Markup {
+    let scripted = group.series.iter().filter(|one| one.is_scripted);
+    let engines: IndexSet<String> = scripted.map(|one| one_line(&one.engine)).collect();
+    html! {
+        @if !engines.is_empty() {
+            " · " span.caveat { (engines.into_iter().collect::<Vec<_>>().join(", ")) ": scripted, not measured" }
         }
     }
 }
