@@ -220,7 +220,7 @@ fn a_run_in_progress_leaves_the_means_as_they_are() {
     assert!(history.contains("Wall-Clock Latency: +30.0%"), "{history}");
     assert!(history.contains(">mock, 3 cells<"), "{history}");
     let reason =
-        "<bdi>6</bdi></b>: incomplete: 2 of 3 records missing; its cells are among those of every cell";
+        "<bdi>6</bdi></b>: incomplete: 2 of 3 records missing; only &quot;Show every cell&quot; has it";
     assert!(history.contains(reason) && !history.contains("href=\"/run/6\""), "{history}");
     assert!(history.contains("<bdi>notes</bdi></b>: not a run's folder"), "{history}");
     assert!(server.page("/history?cells=1").contains("href=\"/run/6\""));

@@ -70,9 +70,7 @@ pub struct Ratios {
 /// One ratio that is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KnownRatio<'a> {
-    /// The index of the table among those that have ratios.
-    pub table: usize,
-    /// That table's heading.
+    /// The heading of the cell's table.
     pub heading: &'a str,
     /// `prefill`, `decode` or `TPOT`.
     pub phase: &'static str,
@@ -160,12 +158,11 @@ impl Ratios {
 
     /// Every ratio that is known, table by table.
     pub fn known(&self) -> impl Iterator<Item = KnownRatio<'_>> {
-        self.tables.iter().enumerate().flat_map(|(table, one)| {
+        self.tables.iter().flat_map(|one| {
             one.cells.iter().flat_map(move |cell| {
                 let phases = [("prefill", &cell.prefill), ("decode", &cell.decode), ("TPOT", &cell.tpot)];
                 phases.into_iter().filter_map(move |(phase, ratio)| match *ratio {
                     Ratio::Of { ratio, interval, .. } => Some(KnownRatio {
-                        table,
                         heading: &one.heading,
                         phase,
                         other: &cell.other,

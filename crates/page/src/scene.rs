@@ -106,12 +106,6 @@ pub(crate) struct MeasuredRow<'a> {
     pub(crate) figures: &'a Figures,
 }
 
-impl<'a> From<MeasuredRow<'a>> for ListedRow<'a> {
-    fn from(MeasuredRow { index, run, row, .. }: MeasuredRow<'a>) -> Self {
-        Self { index, run, row }
-    }
-}
-
 impl<'a> Scene<'a> {
     pub(crate) fn new(runs: &'a [AuditedRun]) -> Self {
         let runs: Vec<&Run> = runs.iter().map(|audited| &audited.run).collect();

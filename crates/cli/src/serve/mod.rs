@@ -66,7 +66,7 @@ pub(crate) fn start(listener: TcpListener, folder: RunsFolder) -> io::Result<()>
     Ok(())
 }
 
-/// A number of slots; who finds none free waits.
+/// A number of slots. Taking one waits until one is free.
 struct Slots {
     free: Mutex<usize>,
     freed: Condvar,

@@ -162,7 +162,7 @@ impl RunsFolder {
             match entry {
                 Ok((entry, Some(incomplete))) if !single_cells => {
                     entries.shift_remove(&entry.identity());
-                    let reason = format!("{incomplete}; its cells are among those of every cell");
+                    let reason = format!("{incomplete}; only \"Show every cell\" has it");
                     unreadable.push(UnreadableFolder { name: run.name.clone(), reason });
                 }
                 Ok((mut entry, _)) => {

@@ -87,7 +87,7 @@ fn range(figures: impl Iterator<Item = f64> + Clone) -> String {
     if least == most { least } else { format!("{least}–{most}") }
 }
 
-/// In how many of the pairs the engine may be no faster than the next.
+/// Says in how many of the pairs the engine may be no faster than the next.
 fn certainty(scene: &Scene<'_>, engine: &str, pairs: &[[&MeasuredRow<'_>; 2]]) -> String {
     let Some(ratios) = scene.runs.first().filter(|_| scene.runs.len() == 1).and_then(|run| {
         let subject = Subject::from_run(run).ok()?;

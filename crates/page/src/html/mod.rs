@@ -56,7 +56,7 @@ impl<'a> Page<'a> {
         };
         let of_comparison = |(index, comparison): (usize, &Comparison)| {
             let overview = plots::overview_of_comparison(&scene, comparison);
-            let plots = overview.into_iter().chain(plots::of_comparison(&scene, comparison));
+            let plots = overview.into_iter().chain(plots::ratio_plots(&scene, comparison));
             let prefix = (comparisons.len() > 1).then(|| format!("c{}", index + 1));
             plots::named(plots.collect(), prefix.as_deref())
         };
@@ -111,7 +111,7 @@ impl<'a> Page<'a> {
         };
         let most = MOST_BYTES.saturating_sub(results.0.len() + facts.0.len());
         let body = html! { (results) (series::section(self.runs, most)) (facts) };
-        document(&title, &body, SCRIPT)
+        document(&title, "", &body, SCRIPT)
     }
 }
 
@@ -129,12 +129,12 @@ impl Exporter<Page<'_>> for Html {
     }
 }
 
-/// A document with the page's style; whatever steers its reading is taken out of all texts.
-pub(crate) fn document(title: &str, body: &Markup, script: &str) -> String {
+/// A document with the page's style, and more where a page has its own; whatever steers its reading is taken out of all texts.
+pub(crate) fn document(title: &str, more_style: &str, body: &Markup, script: &str) -> String {
     let (light, dark) = (palette::variables(false), palette::variables(true));
     let style = format!(
         "\n:root{{color-scheme:light dark;{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n\
-         @media print{{:root{{color-scheme:light;{light}}}}}\n{}{STYLE}",
+         @media print{{:root{{color-scheme:light;{light}}}}}\n{}{STYLE}{more_style}",
         palette::sheet()
     );
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'self'";
@@ -147,6 +147,8 @@ pub(crate) fn document(title: &str, body: &Markup, script: &str) -> String {
                 meta http-equiv="Content-Security-Policy" content=(policy);
                 title { (title) }
                 style { (PreEscaped(style)) }
+                // A browser asks a server for an icon that a page does not name.
+                link rel="icon" href="data:,";
             }
             body {
                 svg class="defs" width="0" height="0" aria-hidden="true" { defs { (PreEscaped(DEFS)) } }
@@ -208,7 +210,7 @@ fn item(caveat: &Caveat, is_open: bool) -> Markup {
                     ul {
                         @for detail in caveat.details.iter().take(DETAILS) { li { (detail) } }
                         @if caveat.details.len() > DETAILS {
-                            li { "and " (caveat.details.len() - DETAILS) " more; `llama2-bench audit --details` lists every finding" }
+                            li { "and " (caveat.details.len() - DETAILS) " more: in the notes of table.md, or by `llama2-bench audit --details`" }
                         }
                     }
                 }

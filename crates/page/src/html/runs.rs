@@ -205,8 +205,7 @@ pub(super) fn navigation(current: &str) -> Markup {
 
 /// A page of the site, with its own style.
 pub(super) fn site_page(title: &str, body: &Markup) -> String {
-    let document = document(&one_line(title), body, "");
-    document.replacen("</style>", &format!("{STYLE}</style>\n<link rel=\"icon\" href=\"data:,\">"), 1)
+    document(&one_line(title), STYLE, body, "")
 }
 
 /// The link to a run's report.

@@ -3,7 +3,9 @@
 use indexmap::IndexSet;
 use results::Row;
 
-use super::measure::Measure;
+use super::measure::{
+    DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_THROUGHPUT, TOKEN_THROUGHPUT, TOTAL_ENERGY,
+};
 use crate::plot::{Axis, DataTable, Frame, Legend, MarkLabel, Panel, Plot};
 use crate::scene::{Group, ListedRow, Scene};
 
@@ -21,6 +23,13 @@ pub(super) fn has_no_lines(group: &Group<'_>) -> bool {
         cells.iter().any(|cell| !met.insert((cell.run, &cell.row.key.engine, of(cell.row))))
     };
     cells.len() <= BARS && !share(|row| row.key.batch_size) && !share(|row| row.key.prompt_length)
+}
+
+/// What the overview does not show: throughput, memory, and on a GPU energy.
+pub(super) fn resource_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
+    let measures =
+        [&TOKEN_THROUGHPUT, &PROMPT_THROUGHPUT, &PEAK_MEMORY, &PREFILL_ENERGY, &DECODE_ENERGY, &TOTAL_ENERGY];
+    engine_plot(scene, group, ("engines", "Throughput and resources"), &measures)
 }
 
 /// A plot of those of `measures` that any engine has; `None` where there is none.

@@ -2,7 +2,6 @@
 
 use results::{Row, counted};
 
-use super::engines::has_no_lines;
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT};
 use crate::plot::palette::HEATS;
 use crate::plot::{
@@ -14,9 +13,6 @@ use crate::scene::{Group, ListedRow, Scene};
 const WIDTH: u32 = 350;
 
 pub(super) fn heat_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    if has_no_lines(group) {
-        return Vec::new();
-    }
     [&TOKEN_LATENCY, &TOKEN_THROUGHPUT].into_iter().map(|measure| plot(scene, group, measure)).collect()
 }
 

@@ -15,22 +15,31 @@ mod speedup;
 mod tokens;
 
 use crate::plot::Plot;
-use crate::scene::{Comparison, Group, Scene};
+use crate::scene::{Group, Scene};
 
 pub(crate) use history::{RUNS, history_panel, history_unit, series_name};
-pub(crate) use overview::{overview_of_comparison, overview_plot};
+pub(crate) use overview::overview_plot;
+pub(crate) use ratio::{overview_of_comparison, ratio_plots};
 
 /// The most panels of a plot.
 const PANELS: usize = 6;
 
 /// Every plot of a group of tables.
 pub(crate) fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    let mut plots = sizes::time_plots(scene, group);
+    // Where no line can be drawn, bars replace lines and maps.
+    let has_lines = !engines::has_no_lines(group);
+    let mut plots = if has_lines {
+        sizes::time_plots(scene, group)
+    } else {
+        engines::resource_plot(scene, group).into_iter().collect()
+    };
     plots.extend(interactivity::interactivity_plot(scene, group));
     plots.extend(speedup::speedup_plots(scene, group));
     plots.extend(distribution::distribution_plot(scene, group));
-    plots.extend(sizes::resource_plots(scene, group));
-    plots.extend(heat::heat_plots(scene, group));
+    if has_lines {
+        plots.extend(sizes::resource_plots(scene, group));
+        plots.extend(heat::heat_plots(scene, group));
+    }
     plots.extend(roofline::roofline_plot(scene, group));
     plots.extend(tokens::token_plot(scene, group));
     plots.extend(gpu::gpu_plot(scene, group));
@@ -45,9 +54,4 @@ pub(crate) fn named(mut plots: Vec<Plot>, prefix: Option<&str>) -> Vec<Plot> {
         }
     }
     plots
-}
-
-/// The ratio plots of a comparison; none where there is none.
-pub(crate) fn of_comparison(scene: &Scene<'_>, comparison: &Comparison) -> Vec<Plot> {
-    ratio::ratio_plots(scene, comparison)
 }

@@ -5,9 +5,8 @@ use protocol::CellSize;
 
 use super::engines::{engine_plot, has_no_lines};
 use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK};
-use super::ratio;
 use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
-use crate::scene::{Comparison, Group, ListedRow, Scene, thinned};
+use crate::scene::{Group, ListedRow, Scene, thinned};
 
 /// The most cells that are drawn.
 const CELLS: usize = 12;
@@ -54,11 +53,6 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         table: table(scene, &cells, &measures),
         reference: None,
     })
-}
-
-/// The mean ratios of a comparison.
-pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plot> {
-    ratio::overview(scene, comparison)
 }
 
 fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure: &Measure) -> Panel {

@@ -58,7 +58,7 @@ pub(crate) fn ratio_plots(scene: &Scene<'_>, comparison: &Comparison) -> Vec<Plo
 }
 
 /// The mean of each engine, a panel for each metric of each table; of an engine with a single cell that cell.
-pub(super) fn overview(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plot> {
+pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison) -> Option<Plot> {
     let report = comparison.result.as_ref().ok()?;
     let mut panels = Vec::new();
     let mut rows = Vec::new();

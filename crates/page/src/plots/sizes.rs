@@ -4,7 +4,6 @@ use protocol::{Device, FailureKind};
 use results::Row;
 
 use super::PANELS;
-use super::engines::{engine_plot, has_no_lines};
 use super::measure::{
     DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_LATENCY, PROMPT_THROUGHPUT, TOKEN_LATENCY,
     TOKEN_THROUGHPUT, TOTAL_ENERGY, WALL_CLOCK,
@@ -24,21 +23,8 @@ struct Size {
 const BATCH: Size = Size { id: "batch-size", name: "batch size", of: |row| row.key.batch_size };
 const PROMPT: Size = Size { id: "prompt-length", name: "prompt length", of: |row| row.key.prompt_length };
 
-/// Latencies and throughputs. Of a single cell the overview has the latencies.
+/// Latencies and throughputs.
 pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    if has_no_lines(group) {
-        let measures = [
-            &TOKEN_THROUGHPUT,
-            &PROMPT_THROUGHPUT,
-            &PEAK_MEMORY,
-            &PREFILL_ENERGY,
-            &DECODE_ENERGY,
-            &TOTAL_ENERGY,
-        ];
-        return engine_plot(scene, group, ("engines", "Throughput and resources"), &measures)
-            .into_iter()
-            .collect();
-    }
     plots(
         scene,
         group,
@@ -48,9 +34,6 @@ pub(super) fn time_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
 
 /// Memory, and on a GPU energy.
 pub(super) fn resource_plots(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {
-    if has_no_lines(group) {
-        return Vec::new();
-    }
     plots(scene, group, &[&PEAK_MEMORY, &PREFILL_ENERGY, &DECODE_ENERGY, &TOTAL_ENERGY])
 }
 
@@ -146,7 +129,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
     let whiskers = match measure.spread {
         None => "",
         Some(_) if common.cells.iter().all(|cell| measure.is_alone(cell.figures)) => {
-            " Each cell has one generation, and so no spread."
+            " Each cell has one sample, and so no spread."
         }
         Some(_) => " Whiskers reach from the minimum to the 99th percentile.",
     };

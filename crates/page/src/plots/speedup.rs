@@ -232,7 +232,7 @@ fn panel(
     (panel, sizes.len() - shown.len())
 }
 
-/// From the least ratio, or 1, to the largest, and so far as their intervals reach within a factor of 1.5 of these.
+/// An axis over all ratios and 1, and over their intervals as far as these are within a factor of 1.5.
 fn speedup_axis(bars: &[(f64, &Speedup<'_>)]) -> Axis {
     let fits = |ratio: &f64| (1e-6..1e6).contains(ratio);
     let ends = |ratios: &mut dyn Iterator<Item = f64>, start: (f64, f64)| {

@@ -20,7 +20,7 @@ const SEEN: &str = "(() => {
   return seen;
 })()";
 
-/// Of each line of a plot by size or of a front whether it goes through the marks that are to be seen and no others.
+/// Checks that each line goes through the marks that are to be seen, and no others.
 const LINES: &str = "(() => {
   const isSeen = element => element.getClientRects().length > 0;
   const place = mark => `${mark.getAttribute('x')} ${mark.getAttribute('y')}`;
