@@ -105,7 +105,7 @@ pub(crate) struct ReportArgs {
     /// One HTML file with everything in it.
     #[arg(short, long, value_name = "FILE", default_value = "report.html", help_heading = OUTPUT)]
     pub(crate) out: PathBuf,
-    /// Also write plots (.svg and .png) here.
+    /// Also write plots here: .svg, in a release build also .png.
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) plots: Option<PathBuf>,
     /// Put the table into this file instead.
