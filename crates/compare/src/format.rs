@@ -20,7 +20,7 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// A ratio as a change: `+4.2%`.
-pub(crate) fn percent(ratio: f64) -> String {
+pub fn percent(ratio: f64) -> String {
     let text = format!("{:+.1}%", (ratio - 1.0) * 100.0);
     if text == "-0.0%" { "+0.0%".into() } else { text }
 }

@@ -33,6 +33,7 @@ mod thresholds;
 pub use compare::compare;
 pub use criteria::Criteria;
 pub use difference::Refused;
+pub use format::percent;
 pub use github::Github;
 pub use junit::Junit;
 pub use noise::Noise;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::{IndexMap, IndexSet};
-use protocol::CellSize;
+use protocol::{CellKey, CellSize};
 use results::hardware::Hardware;
 use results::{Figures, Note, NoteKind, NoteSeverity, Row, Run, Table, one_line};
 
@@ -143,10 +143,31 @@ impl<'a> Scene<'a> {
         format!("p {full}{}", self.colour(engine))
     }
 
+    /// The classes of a series' bars and boxes: filled for the first run, hollow for others.
+    pub(crate) fn filling(&self, engine: &str, run: usize) -> String {
+        let hollow = if run == 0 { "" } else { " hollow" };
+        format!("{}{hollow}", self.colour(engine))
+    }
+
     /// A series' name: the engine, and of several runs which, by its letter.
     pub(crate) fn series(&self, engine: &str, run: usize) -> String {
         let engine = one_line(engine);
         if self.runs.len() == 1 { engine } else { format!("{engine} ({})", letter(run)) }
+    }
+
+    /// A cell's series and sizes: `onnxruntime 1×256`.
+    pub(crate) fn cell(&self, key: &CellKey, run: usize) -> String {
+        format!("{} {}", self.series(&key.engine, run), key.size())
+    }
+
+    /// The texts of a cell in the first columns of a [`crate::plot::DataTable`].
+    pub(crate) fn cell_head(&self, key: &CellKey, run: usize) -> [String; 3] {
+        [self.series(&key.engine, run), key.batch_size.to_string(), key.prompt_length.to_string()]
+    }
+
+    /// What a title ends with where several runs have a panel or a table each.
+    pub(crate) fn run_suffix(&self, run: usize) -> String {
+        if self.runs.len() == 1 { String::new() } else { format!(", {}", self.runs[run].name) }
     }
 
     /// The tables, those of one model side by side.

@@ -4,7 +4,7 @@ use crate::replicates::RESOLUTION;
 use crate::{mean, student};
 
 /// The fewest figures of the first and of the last level.
-const AT_AN_END: usize = 3;
+pub(crate) const AT_AN_END: usize = 3;
 
 /// The fewest figures of a level that is left again: any stretch might be one, so a short one proves little.
 const BETWEEN: usize = 5;

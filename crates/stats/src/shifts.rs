@@ -1,6 +1,6 @@
 //! Lasting changes of level in a metric's history over runs.
 
-use crate::partition::places;
+use crate::partition::{AT_AN_END, places};
 use crate::replicates::{RESOLUTION, median};
 use crate::summary::quantile;
 use crate::{Replicates, mean, student};
@@ -25,6 +25,9 @@ pub struct Shift {
 impl Shift {
     /// The chance, at most, of finding a shift in a history that has none.
     pub const LEVEL: f64 = 0.01;
+
+    /// Fewer runs have no shift.
+    pub const FEWEST_RUNS: usize = 2 * AT_AN_END;
 
     /// Whether the level changed by more than `threshold`, a share such as 0.05.
     pub fn exceeds(&self, threshold: f64) -> bool {
@@ -202,7 +205,7 @@ mod tests {
     #[test]
     fn too_little_to_tell_and_nothing_to_tell() {
         assert_eq!(shifts(&[], 0.05), []);
-        for runs in 1..6 {
+        for runs in 1..Shift::FEWEST_RUNS {
             assert_eq!(shifts(&history(&stairs(&[(runs / 2, 1.0), (runs - runs / 2, 2.0)])), 0.0), []);
         }
         assert_eq!(places(&shifts(&history(&stairs(&[(3, 1.0), (3, 2.0)])), 0.0)), [3]);

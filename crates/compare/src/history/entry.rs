@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use protocol::CellSize;
 use results::{Metric, ResultTable};
 use serde::{Deserialize, Serialize};
 use stats::Replicates;
@@ -57,6 +58,12 @@ pub(super) struct EntryCell {
     /// Each replicate's mean, where it differs from the median.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) means: BTreeMap<String, Vec<f64>>,
+}
+
+impl EntryCell {
+    pub(super) fn size(&self) -> CellSize {
+        CellSize { batch_size: self.batch_size, prompt_length: self.prompt_length }
+    }
 }
 
 /// The error of a file that is no entry.

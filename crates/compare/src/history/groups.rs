@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use indexmap::{IndexMap, IndexSet};
+use protocol::CellSize;
 use results::{Heading, Metric};
 
 use super::Entry;
 
-/// A metric of a cell: engine, metric, batch size and prompt length.
-type CellMetric<'a> = (&'a str, Metric, u32, u32);
+/// A metric of a cell: engine, metric and size.
+type CellMetric<'a> = (&'a str, Metric, CellSize);
 
 /// Runs that make one series.
 pub(super) struct RunGroup<'a> {
@@ -48,9 +49,7 @@ fn measured<'a>(entry: &'a Entry, heading: &'a str) -> impl Iterator<Item = Cell
         entry.tables().iter().filter(move |table| table.heading == heading).flat_map(|table| &table.cells);
     cells.flat_map(|cell| {
         let metrics = cell.replicates.iter().filter(|(_, figures)| !figures.is_empty());
-        metrics.filter_map(|(metric, _)| {
-            Some((cell.engine.as_str(), metric.parse().ok()?, cell.batch_size, cell.prompt_length))
-        })
+        metrics.filter_map(|(metric, _)| Some((cell.engine.as_str(), metric.parse().ok()?, cell.size())))
     })
 }
 
@@ -73,9 +72,8 @@ pub(super) fn differences(groups: &[RunGroup<'_>]) -> Vec<(String, Vec<String>)>
         first.procedure.iter().for_each(|(key, value)| set(key, value.trim_matches('"').to_owned()));
         let engines: IndexSet<&str> = group.shared.iter().map(|cell| cell.0).collect();
         set("engines", engines.into_iter().collect::<Vec<_>>().join(", "));
-        let sizes: BTreeSet<(u32, u32)> = group.shared.iter().map(|cell| (cell.2, cell.3)).collect();
-        let sizes = sizes.iter().map(|(batch, prompt)| format!("{batch}×{prompt}"));
-        set("sizes", sizes.collect::<Vec<_>>().join(", "));
+        let sizes: BTreeSet<CellSize> = group.shared.iter().map(|cell| cell.2).collect();
+        set("sizes", sizes.iter().map(CellSize::to_string).collect::<Vec<_>>().join(", "));
     }
     keys.retain(|_, values| values.iter().any(|value| *value != values[0]));
     let word = |value: Option<String>| value.unwrap_or_else(|| "none".into());

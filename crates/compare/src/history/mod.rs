@@ -7,5 +7,5 @@ mod series;
 mod spread;
 
 pub use entry::{Entry, EntryError};
-pub use series::{History, HistoryRun, LevelChange, Series};
+pub use series::{History, HistoryRun, Series};
 pub use spread::RunSpread;

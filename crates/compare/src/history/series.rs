@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::CellSize;
 use results::screen::{ScreenTable, wrapped};
 use results::{Metric, escape_markdown, one_line};
 use serde_json::{Value, json};
@@ -42,8 +43,8 @@ pub struct Series {
     pub metric: Metric,
     /// The engine.
     pub engine: String,
-    /// Batch size and prompt length; `None` for the geometric mean of the cells that all runs have.
-    pub size: Option<(u32, u32)>,
+    /// The size of its cell; `None` for the geometric mean of the cells that all runs have.
+    pub size: Option<CellSize>,
     /// How many cells the mean is over: those that all runs have.
     pub cells: usize,
     /// How many cells any run has.
@@ -53,7 +54,7 @@ pub struct Series {
     /// Each run, in the order of time.
     pub runs: Vec<HistoryRun>,
     /// Changes of level, in the order of time.
-    pub shifts: Vec<LevelChange>,
+    pub shifts: Vec<Shift>,
 }
 
 /// A run of a series.
@@ -69,45 +70,38 @@ pub struct HistoryRun {
     pub value: f64,
 }
 
-/// A change of a series' level.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LevelChange {
-    /// The first run of the new level.
-    pub run: usize,
-    /// The old level in seconds or bytes.
-    pub before: f64,
-    /// The ratio of the new level to the old one.
-    pub ratio: f64,
-}
-
 /// The runs of a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
     /// Every series, means first.
     pub series: Vec<Series>,
+    threshold: f64,
     runs: usize,
     /// Keys in which the groups of runs differ, with the value of each group.
     differences: Vec<(String, Vec<String>)>,
 }
 
-type BatchAndLength = (u32, u32);
-
 /// Each run's replicates by engine, metric and size; `None` for a run without the cell.
-type ReplicatesByCell<'a> = BTreeMap<(&'a str, Metric, BatchAndLength), Vec<Option<Replicates>>>;
+type ReplicatesByCell<'a> = BTreeMap<(&'a str, Metric, CellSize), Vec<Option<Replicates>>>;
 
 /// The number of cells that a mean is over, and each run that has it.
 type MeanOfCells = (usize, Vec<(usize, Replicates)>);
 
 impl History {
-    /// Makes series of entries in any order; runs of the same second keep theirs. A change of level counts from `threshold`, a share
-    /// such as 0.05.
+    /// Makes series of entries in any order; runs of the same second keep theirs. A change of level is one by more than
+    /// `threshold`, a share such as 0.05.
     pub fn from_entries(entries: &[Entry], threshold: f64) -> Self {
         let mut places: Vec<usize> = (0..entries.len()).collect();
         places.sort_by(|a, b| entries[*a].started.cmp(&entries[*b].started));
         let groups = groups(entries, &places);
         let series =
             (1..).zip(&groups).flat_map(|(number, group)| series_of(number, group, threshold)).collect();
-        Self { series, runs: entries.len(), differences: differences(&groups) }
+        Self { series, threshold, runs: entries.len(), differences: differences(&groups) }
+    }
+
+    /// The threshold in words: `5%`.
+    pub fn threshold(&self) -> String {
+        crate::format::threshold(self.threshold)
     }
 
     /// Tables as wide as the screen, a row per series; with `cells`, also the series of single cells.
@@ -189,15 +183,15 @@ impl History {
             let run = |run: &HistoryRun| {
                 json!({"started": run.started, "revision": run.revision, "value": run.value})
             };
-            let shift = |shift: &LevelChange| json!({"run": shift.run, "ratio": shift.ratio});
+            let shift = |shift: &Shift| json!({"run": shift.run, "ratio": shift.ratio});
             json!({
                 "group": series.group,
                 "heading": series.heading,
                 "machine": series.machine,
                 "metric": series.metric.name(),
                 "engine": series.engine,
-                "batch_size": series.size.map(|size| size.0),
-                "prompt_length": series.size.map(|size| size.1),
+                "batch_size": series.size.map(|size| size.batch_size),
+                "prompt_length": series.size.map(|size| size.prompt_length),
                 "runs": series.runs.iter().map(run).collect::<Vec<Value>>(),
                 "shifts": series.shifts.iter().map(shift).collect::<Vec<Value>>(),
             })
@@ -208,18 +202,11 @@ impl History {
     }
 }
 
-impl LevelChange {
-    /// The change in words, such as `+12.0%`.
-    pub fn percent(&self) -> String {
-        percent(self.ratio)
-    }
-}
-
 impl Series {
     /// The engine, with the size of a single cell: `onnxruntime 1×256`.
     pub fn name(&self) -> String {
         match self.size {
-            Some((batch, prompt)) => format!("{} {batch}×{prompt}", one_line(&self.engine)),
+            Some(size) => format!("{} {size}", one_line(&self.engine)),
             None => one_line(&self.engine),
         }
     }
@@ -231,7 +218,7 @@ impl Series {
         let shifts = self.shifts.iter().map(|shift| {
             let HistoryRun { started, revision, .. } = &self.runs[shift.run];
             let day = started.get(..10).unwrap_or(started);
-            format!("{} at {} ({day})", shift.percent(), one_line(revision))
+            format!("{} at {} ({day})", percent(shift.ratio), one_line(revision))
         });
         vec![
             self.metric.name().into(),
@@ -269,7 +256,7 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
         for cell in tables.flat_map(|table| &table.cells) {
             for (metric, medians) in &cell.replicates {
                 let Ok(metric) = metric.parse::<Metric>() else { continue };
-                let key = (cell.engine.as_str(), metric, (cell.batch_size, cell.prompt_length));
+                let key = (cell.engine.as_str(), metric, cell.size());
                 let replicates = cells.entry(key).or_insert_with(|| vec![None; members.len()]);
                 replicates[run] = Replicates::new((0..).zip(medians.iter().copied()));
             }
@@ -283,8 +270,6 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
                 let (started, revision) = (member.started.clone(), member.revision.clone());
                 HistoryRun { entry, started, revision, value: replicates.centre() }
             };
-            let change =
-                |shift: &Shift| LevelChange { run: shift.run, before: shift.before, ratio: shift.ratio };
             Series {
                 group: number,
                 heading: (*heading).to_owned(),
@@ -296,13 +281,13 @@ fn series_of(number: usize, group: &RunGroup<'_>, threshold: f64) -> Vec<Series>
                 all_cells,
                 is_scripted: runs.iter().any(|(run, _)| members[*run].1.scripted.contains(engine)),
                 runs: runs.iter().map(run).collect(),
-                shifts: shifts(&replicates, threshold).iter().map(change).collect(),
+                shifts: shifts(&replicates, threshold),
             }
         };
     let cells_of_runs = &cells;
     let means = means(&cells, members.len());
     let means = means.into_iter().map(|((metric, engine), (cells, runs))| {
-        let is_of = |key: &&(&str, Metric, BatchAndLength)| (key.0, key.1) == (engine, metric);
+        let is_of = |key: &&(&str, Metric, CellSize)| (key.0, key.1) == (engine, metric);
         series(engine, metric, None, [cells, cells_of_runs.keys().filter(is_of).count()], runs)
     });
     let of_cells = cells.iter().map(|(&(engine, metric, size), replicates)| {

@@ -62,11 +62,7 @@ impl RunSpread {
                 run.tables().iter().filter(|table| table.heading == heading).flat_map(|table| &table.cells)
             };
             let log = |size: &CellSize| {
-                let is_it = |cell: &&super::entry::EntryCell| {
-                    cell.engine == engine
-                        && (cell.batch_size, cell.prompt_length) == (size.batch_size, size.prompt_length)
-                };
-                let cell = cells().find(is_it)?;
+                let cell = cells().find(|cell| cell.engine == engine && cell.size() == *size)?;
                 let means = cell.means.get(metric.name()).filter(|_| !is_median);
                 let figures = means.or_else(|| cell.replicates.get(metric.name()))?;
                 stats::mean(&figures.iter().map(|figure| figure.ln()).collect::<Vec<_>>())

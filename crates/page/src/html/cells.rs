@@ -39,7 +39,7 @@ pub(super) fn data(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
 fn value(scene: &Scene<'_>, table: usize, ListedRow { run, row, .. }: &ListedRow<'_>) -> Value {
     let key = &row.key;
     let time = |seconds| in_unit(FigureQuantity::Time, seconds);
-    let name = format!("{} {}", scene.series(&key.engine, *run), key.size());
+    let name = scene.cell(key, *run);
     let (seconds, texts): (Value, Vec<String>) = match &row.figures {
         None => {
             let why = row.failure().map(|failure| results::one_line(&failure.error)).unwrap_or_default();

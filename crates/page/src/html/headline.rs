@@ -3,10 +3,10 @@
 use compare::{Ratios, Subject};
 use indexmap::IndexMap;
 use maud::{Markup, html};
-use protocol::{CellSize, FailureKind};
+use protocol::CellSize;
 use results::{NoteKind, counted, one_line};
 
-use crate::plot::{FigureQuantity, in_unit};
+use crate::plot::{FigureQuantity, ends, in_unit};
 use crate::scene::{Comparison, Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: &[Comparison]) -> Markup {
@@ -27,7 +27,10 @@ fn of_comparison(Comparison { result, baseline, candidate }: &Comparison) -> Str
 
 fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<String> {
     let cells = group.measured();
-    [fastest(scene, &cells), highest_throughput(&cells), ends(scene, group)].into_iter().flatten().collect()
+    [fastest(scene, &cells), highest_throughput(&cells), outcomes(scene, group)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Which engine has the lowest time per output token in how many cells, or the only engine's.
@@ -38,7 +41,7 @@ fn fastest(scene: &Scene<'_>, cells: &[MeasuredRow<'_>]) -> Option<String> {
     }
     let shared: Vec<&Vec<&MeasuredRow<'_>>> = by_size.values().filter(|cells| cells.len() > 1).collect();
     if shared.is_empty() {
-        let first = cells.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length))?;
+        let first = cells.iter().min_by_key(|cell| cell.row.key.size())?;
         return Some(format!(
             "{}: {} per output token (TPOT) at {}.",
             one_line(&first.row.key.engine),
@@ -80,9 +83,8 @@ fn tpot(cell: &MeasuredRow<'_>) -> f64 {
 }
 
 /// `1.17–2.11`.
-fn range(figures: impl Iterator<Item = f64> + Clone) -> String {
-    let least = figures.clone().fold(f64::INFINITY, f64::min);
-    let most = figures.fold(0.0, f64::max);
+fn range(figures: impl Iterator<Item = f64>) -> String {
+    let (least, most) = ends(figures);
     let [least, most] = [least, most].map(|figure| format!("{figure:.2}"));
     if least == most { least } else { format!("{least}–{most}") }
 }
@@ -126,12 +128,10 @@ fn highest_throughput(cells: &[MeasuredRow<'_>]) -> Option<String> {
 }
 
 /// How many cells were measured, and how the others ended.
-fn ends(scene: &Scene<'_>, group: &Group<'_>) -> Option<String> {
+fn outcomes(scene: &Scene<'_>, group: &Group<'_>) -> Option<String> {
     let all = group.all().count();
     let measured = group.all().filter(|(_, row)| row.figures.is_some()).count();
-    let is_out =
-        |row: &results::Row| row.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory);
-    let out = group.all().filter(|(_, row)| is_out(row)).count();
+    let out = group.all().filter(|(_, row)| row.is_out_of_memory()).count();
     let missing: usize = scene.runs.iter().map(|run| run.missing()).sum();
     let mut text = match missing {
         0 => format!("{measured} of {} measured", counted(all, "cell")),

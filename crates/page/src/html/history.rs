@@ -1,9 +1,11 @@
 //! The history of a folder's runs, as a web page that `serve` shows.
 
-use compare::history::{History, HistoryRun, LevelChange, Series};
+use compare::history::{History, HistoryRun, Series};
+use compare::percent;
 use indexmap::{IndexMap, IndexSet};
 use maud::{Markup, PreEscaped, html};
 use results::{Metric, counted, one_line};
+use stats::Shift;
 
 use super::runs::{
     UnreadableFolder, link, minute, navigation, not_shown, short_machine, short_revision, site_page,
@@ -13,8 +15,6 @@ use crate::plots::{RUNS, history_panel, history_unit, series_name};
 
 /// The most panels of a page: a browser takes long to lay out more.
 const MOST_PANELS: usize = 400;
-/// Fewer runs have no change of level: three before it and three after it.
-const FEWEST_RUNS: usize = 6;
 /// The most groups of runs, and settings in which they differ, that are listed open.
 const OPEN: usize = 4;
 
@@ -171,7 +171,7 @@ impl HistoryPage<'_> {
 
     /// The changes of level in words: a line per run and engine, the newest first.
     fn changes(&self, group: &SeriesGroup<'_>) -> Markup {
-        let mut by_run: IndexMap<RunAndEngine<'_>, Vec<(&Series, &LevelChange)>> = IndexMap::new();
+        let mut by_run: IndexMap<RunAndEngine<'_>, Vec<(&Series, &Shift)>> = IndexMap::new();
         for one in &group.series {
             for change in &one.shifts {
                 let run = &one.runs[change.run];
@@ -181,8 +181,8 @@ impl HistoryPage<'_> {
         by_run.sort_unstable_by(|one, _, other, _| other.cmp(one));
         html! {
             h3 { "Level changes" }
-            @if group.entries.len() < FEWEST_RUNS { p.fine { "They are found from " (FEWEST_RUNS) " runs on." } }
-            @else if by_run.is_empty() { p.fine { "None of 5 % or more." } }
+            @if group.entries.len() < Shift::FEWEST_RUNS { p.fine { "They are found from " (Shift::FEWEST_RUNS) " runs on." } }
+            @else if by_run.is_empty() { p.fine { "None of more than " (self.history.threshold()) "." } }
             ul.changes {
                 @for ((_, _, engine), changes) in &by_run {
                     @let run = &changes[0].0.runs[changes[0].1.run];
@@ -296,12 +296,12 @@ fn entries(series: &[&Series]) -> Vec<usize> {
 }
 
 /// A change of level in words.
-fn words(series: &Series, change: &LevelChange) -> String {
-    let size = series.size.map(|(batch, prompt)| format!(" {batch}×{prompt}")).unwrap_or_default();
+fn words(series: &Series, change: &Shift) -> String {
+    let size = series.size.map(|size| format!(" {size}")).unwrap_or_default();
     format!(
         "{}{size}: {}, from {} to {}",
         series.metric.title(),
-        change.percent(),
+        percent(change.ratio),
         series.metric.format(change.before),
         series.metric.format(change.before * change.ratio)
     )

@@ -43,9 +43,7 @@ fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
     let ended: Vec<FailureKind> =
         rows.filter(|row| row.key.engine == engine).filter_map(|row| Some(row.failure()?.kind)).collect();
     let mut parts = Vec::new();
-    if let Some(cell) =
-        engine_cells.iter().min_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length))
-    {
+    if let Some(cell) = engine_cells.iter().min_by_key(|cell| cell.row.key.size()) {
         parts.push(format!(
             "takes {} per token (p50 {}, p90 {}, p99 {}; TPOT {}) at batch size {}, prompt length {}",
             time(cell.figures.token.mean),
@@ -58,14 +56,17 @@ fn sentence(group: &Group<'_>, run: usize, engine: &str) -> String {
         ));
     }
     let decode = |cell: &MeasuredRow<'_>| f64::from(cell.row.key.batch_size) / cell.figures.tpot.mean;
-    let name = |cell: &MeasuredRow<'_>| format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
     if let Some(best) = engine_cells.iter().max_by(|one, other| decode(one).total_cmp(&decode(other))) {
-        parts.push(format!("generates up to {} tokens/s ({})", number(decode(best)), name(best)));
+        parts.push(format!(
+            "generates up to {} tokens/s by TPOT ({})",
+            number(decode(best)),
+            best.row.key.size()
+        ));
     }
     let share = |of: fn(&MeasuredRow<'_>) -> Option<f64>| {
         engine_cells
             .iter()
-            .filter_map(|cell| Some((of(cell)?, name(cell))))
+            .filter_map(|cell| Some((of(cell)?, cell.row.key.size())))
             .max_by(|(one, _), (other, _)| one.total_cmp(other))
             .map(|(share, cell)| format!("{:.0} % ({cell})", share * 100.0))
     };

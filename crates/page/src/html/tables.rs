@@ -8,14 +8,11 @@ use super::figure::{MOST_ROWS, table};
 use crate::scene::{Group, MOST, Scene, listed};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>]) -> Markup {
-    let run_name = |run: usize| {
-        if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[run].name) }
-    };
     html! {
         section id="tables" {
             h2 { "Tables" }
             @for (run, table) in groups.iter().flat_map(|group| &group.tables) {
-                (one(table, &format!("{}{}", table.heading, run_name(*run))))
+                (one(table, &format!("{}{}", table.heading, scene.run_suffix(*run))))
             }
         }
     }

@@ -6,6 +6,9 @@ use super::text;
 /// bottom of a linear one.
 const LOG_FROM: f64 = 5.0;
 
+/// An axis around its values shows at least this share of the largest, so that noise does not look like a change.
+const LEAST_RANGE: f64 = 0.2;
+
 /// The most rows of labels below an axis.
 const LABEL_ROWS: usize = 4;
 
@@ -36,7 +39,7 @@ pub(crate) struct Axis {
 impl Axis {
     /// An axis from 0 to beyond the largest of `values`; logarithmic where they differ too much.
     pub(crate) fn from_values(values: impl IntoIterator<Item = f64>) -> Self {
-        let (least, largest) = range(values);
+        let (least, largest) = ends(values);
         if largest > least * LOG_FROM { Self::log(least, largest) } else { Self::linear(0.0, largest) }
     }
 
@@ -50,12 +53,22 @@ impl Axis {
         let step = round_step((largest - low) / 5.0);
         let high = ((largest - low) / step).ceil() * step + low;
         let count = ((high - low) / step).round() as usize;
-        let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-        let tick = |index: usize| {
-            let value = low + step * index as f64;
-            (value, grouped(&format!("{value:.decimals$}")))
-        };
+        let tick = |index: usize| round_tick(low + step * index as f64, step);
         Self::with_ticks(low, high, false, (0..=count).map(tick))
+    }
+
+    /// An axis around the values, which need not begin at 0; logarithmic where they differ too much.
+    pub(crate) fn around(values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, largest) = ends(values);
+        if largest > least * LOG_FROM {
+            return Self::log(least, largest);
+        }
+        let margin = 0.65 * (largest - least).max(LEAST_RANGE * largest);
+        let middle = f64::midpoint(least, largest);
+        let (low, high) = (middle - margin, middle + margin);
+        let step = round_step((high - low) / 6.0);
+        let ticks = ((low / step).ceil() as i64)..=((high / step).floor() as i64);
+        Self::with_ticks(low, high, false, ticks.map(|tick| round_tick(tick as f64 * step, step)))
     }
 
     /// Logarithmic, with ticks at 1, 2 and 5 of each decade; more of them in less than a decade, fewer in many.
@@ -112,7 +125,7 @@ impl Axis {
 
     /// Sizes, evenly where each is twice the last; all of them are ticks.
     pub(crate) fn sizes(sizes: &[u32]) -> Self {
-        let (least, largest) = range(sizes.iter().map(|&size| f64::from(size)));
+        let (least, largest) = ends(sizes.iter().map(|&size| f64::from(size)));
         let margin = (largest / least).powf(0.06).max(1.15);
         let ticks = sizes.iter().map(|&size| (f64::from(size), size.to_string()));
         Self { is_measured: true, ..Self::with_ticks(least / margin, largest * margin, true, ticks) }
@@ -181,6 +194,11 @@ impl Axis {
         taken.len()
     }
 
+    /// What the name of the axis ends with.
+    pub(crate) fn scale_words(&self) -> &'static str {
+        if self.is_log { ", logarithmic" } else { "" }
+    }
+
     /// What is labelled.
     pub(crate) fn ticks(&self) -> &[Tick] {
         &self.ticks
@@ -212,9 +230,10 @@ impl Axis {
     }
 }
 
-fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
-    let fits = values.into_iter().filter(|value| (SMALLEST..=LARGEST).contains(value));
-    let (least, largest) = fits.fold((f64::INFINITY, 0.0), |(least, largest): (f64, f64), value| {
+/// The least and the largest of the values that an axis can show; 1 and 1 where there is none.
+pub(crate) fn ends(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let shown = values.into_iter().filter(|value| (SMALLEST..=LARGEST).contains(value));
+    let (least, largest) = shown.fold((f64::INFINITY, 0.0), |(least, largest): (f64, f64), value| {
         (least.min(value), largest.max(value))
     });
     if largest > 0.0 { (least, largest) } else { (1.0, 1.0) }
@@ -225,6 +244,12 @@ fn round_step(step: f64) -> f64 {
     let decade = 10f64.powf(step.log10().floor());
     let leading = [1.0, 2.0, 5.0, 10.0].into_iter().find(|leading| leading * decade >= step * 0.999);
     leading.unwrap_or(10.0) * decade
+}
+
+/// A tick of an axis with such steps, with as many decimals as these need.
+fn round_tick(value: f64, step: f64) -> (f64, String) {
+    let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
+    (value, grouped(&format!("{value:.decimals$}")))
 }
 
 /// `20000`, `0.05`; beyond that with an exponent.
@@ -272,6 +297,12 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_around_its_values_shows_no_noise_as_a_change() {
+        assert_eq!(labels(&Axis::around([2.5, 3.3])), ["2.4", "2.6", "2.8", "3.0", "3.2", "3.4"]);
+        assert_eq!(labels(&Axis::around([1.0, 1.01])), ["0.90", "0.95", "1.00", "1.05", "1.10"]);
+    }
+
+    #[test]
     fn ratios_have_ticks_that_one_says() {
         assert_eq!(labels(&Axis::ratios(0.76, 3.0)), ["0.8", "1", "1.25", "1.5", "2", "3"]);
         assert_eq!(labels(&Axis::ratios(0.93, 1.26)), ["1", "1.1", "1.2"]);
@@ -291,6 +322,8 @@ mod tests {
             let axes = [
                 Axis::from_values(values),
                 Axis::from_values([values[0]; 3]),
+                Axis::around(values),
+                Axis::around([values[0]; 3]),
                 Axis::linear(values[0], values[1]),
                 Axis::log(values[0], values[1]),
             ];

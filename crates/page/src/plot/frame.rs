@@ -49,6 +49,11 @@ pub(crate) struct PlotArea {
     height: f64,
 }
 
+/// Pixels by which the crosses of several engines at one place stand side by side.
+pub(crate) fn cross_shift(slot: usize) -> f64 {
+    8.0 * (slot % 6) as f64
+}
+
 impl Frame<'_> {
     /// Draws the frame, then what `marks` draws in it.
     pub(crate) fn draw(mut self, marks: impl FnOnce(&mut PlotArea)) -> Panel {
@@ -125,24 +130,16 @@ impl PlotArea {
 
     /// Puts what `draw` draws into a group that belongs to the engine with this slot.
     pub(crate) fn series(&mut self, slot: usize, draw: impl FnOnce(&mut Self)) {
-        let mut body = std::mem::take(&mut self.body);
-        body.series(slot, |body| {
-            std::mem::swap(body, &mut self.body);
-            draw(self);
-            std::mem::swap(body, &mut self.body);
-        });
-        self.body = body;
+        self.body.begin_series(slot);
+        draw(self);
+        self.body.end_series();
     }
 
     /// Puts what `draw` draws into a link.
     pub(crate) fn link(&mut self, address: &str, draw: impl FnOnce(&mut Self)) {
-        let mut body = std::mem::take(&mut self.body);
-        body.link(address, |body| {
-            std::mem::swap(body, &mut self.body);
-            draw(self);
-            std::mem::swap(body, &mut self.body);
-        });
-        self.body = body;
+        self.body.begin_link(address);
+        draw(self);
+        self.body.end_link();
     }
 
     /// A line through points.
@@ -213,10 +210,10 @@ impl PlotArea {
         self.body.shape_mark(label, slot, at);
     }
 
-    /// A cross: a cell without figures. Those of several engines at one place stand side by side, by their slots.
+    /// A cross: a cell without figures, [`cross_shift`] left of its place.
     pub(crate) fn cross_mark(&mut self, label: &MarkLabel<'_>, slot: usize, at: (f64, f64)) {
         let (x, y) = self.place(at);
-        self.body.cross_mark(label, (x - 8.0 * (slot % 6) as f64, y));
+        self.body.cross_mark(label, (x - cross_shift(slot), y));
     }
 
     /// The shape of a slot that stands for no figure.

@@ -25,6 +25,11 @@ impl LegendEntry {
     pub(crate) fn plain(sign: &str, words: &str) -> Self {
         Self { sign: sign.to_owned(), width: 22.0, words: words.to_owned(), engine: None }
     }
+
+    /// The cross of cells without figures.
+    pub(crate) fn cross(words: &str) -> Self {
+        Self::plain("<use class=\"x\" href=\"#kx\" x=\"11\" y=\"7\"/>", words)
+    }
 }
 
 /// All signs of a plot.
@@ -40,6 +45,15 @@ impl Legend {
             LegendEntry::of_engine(slot, &sign, &scene.series(engine, run))
         };
         Self(group.series().into_iter().map(key).collect())
+    }
+
+    /// The same with signs of another kind.
+    pub(crate) fn with_signs(scene: &Scene<'_>, group: &Group<'_>, sign: impl Fn(&str) -> String) -> Self {
+        let mut legend = Self::of_series(scene, group);
+        for (entry, (_, engine)) in legend.0.iter_mut().zip(group.series()) {
+            entry.sign = sign(engine);
+        }
+        legend
     }
 
     /// Writes SVG in lines of at most `width` pixels; returns it with its height.

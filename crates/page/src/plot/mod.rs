@@ -11,12 +11,14 @@ pub(crate) mod svg;
 pub(crate) mod text;
 mod unit;
 
-pub(crate) use axis::{Axis, grouped};
-pub(crate) use frame::{Frame, PlotArea, SMALL};
+pub(crate) use axis::{Axis, ends, grouped};
+pub(crate) use frame::{Frame, PlotArea, SMALL, cross_shift};
 pub(crate) use image::svg_of_panel;
 pub(crate) use legend::{Legend, LegendEntry};
 pub(crate) use svg::{Anchor, DEFS, MarkLabel, sign};
 pub(crate) use unit::{ChosenUnit, FigureQuantity, in_unit, number};
+
+use results::COLUMNS;
 
 /// A plot of one or several panels.
 #[derive(Debug, Clone)]
@@ -55,6 +57,13 @@ pub struct DataTable {
     pub columns: Vec<String>,
     /// Rows of as many texts.
     pub rows: Vec<Vec<String>>,
+}
+
+impl DataTable {
+    /// A table whose first columns say which cell a row is of.
+    pub(crate) fn of_cells(figures: impl IntoIterator<Item = String>, rows: Vec<Vec<String>>) -> Self {
+        Self { columns: COLUMNS[..3].iter().map(|&name| name.to_owned()).chain(figures).collect(), rows }
+    }
 }
 
 impl Plot {

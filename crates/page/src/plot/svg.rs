@@ -66,17 +66,23 @@ impl SvgBody {
         );
     }
 
-    /// Puts what `draw` draws into a group that belongs to the engine with this slot.
-    pub(crate) fn series(&mut self, slot: usize, draw: impl FnOnce(&mut Self)) {
+    /// Begins a group that belongs to the engine with this slot.
+    pub(crate) fn begin_series(&mut self, slot: usize) {
         let _ = writeln!(self.text, "<g class=\"series\" data-e=\"{slot}\">");
-        draw(self);
+    }
+
+    /// Ends a group.
+    pub(crate) fn end_series(&mut self) {
         self.text.push_str("</g>\n");
     }
 
-    /// Puts what `draw` draws into a link.
-    pub(crate) fn link(&mut self, address: &str, draw: impl FnOnce(&mut Self)) {
+    /// Begins a link.
+    pub(crate) fn begin_link(&mut self, address: &str) {
         let _ = writeln!(self.text, "<a href=\"{}\">", text::escape(address));
-        draw(self);
+    }
+
+    /// Ends a link.
+    pub(crate) fn end_link(&mut self) {
         self.text.push_str("</a>\n");
     }
 
@@ -196,11 +202,9 @@ mod tests {
     #[test]
     fn marks_are_counted_and_their_words_stay_text() {
         let mut body = SvgBody::default();
-        body.series(2, |body| {
-            body.line("l", &[(0.0, 0.0), (1.0, 2.0)]);
-            let label = MarkLabel { class: "p", title: "<b>", cell: Some(3) };
-            body.shape_mark(&label, 7, (1.0, 2.0));
-        });
+        body.line("l", &[(0.0, 0.0), (1.0, 2.0)]);
+        let label = MarkLabel { class: "p", title: "<b>", cell: Some(3) };
+        body.shape_mark(&label, 7, (1.0, 2.0));
         let (text, marks) = body.into_parts();
         assert_eq!(marks, 1);
         assert!(text.contains("<path d=\"M0 0L1 2\" class=\"l\"/>"), "{text}");

@@ -1,6 +1,6 @@
 //! Quantities and the units that fit their figures.
 
-use super::grouped;
+use super::{ends, grouped};
 
 /// What a figure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,7 @@ impl FigureQuantity {
             Self::FlopRate => &FLOP_RATES,
             Self::ByteRate => &BYTE_RATES,
         };
-        let fits = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
-        let (least, largest) = fits
-            .fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)));
-        let (least, largest) = if largest > 0.0 { (least, largest) } else { (1.0, 1.0) };
+        let (least, largest) = ends(values);
         let middle = (least.ln() / 2.0 + largest.ln() / 2.0).exp();
         let close = units.iter().rev().find(|(size, _)| largest >= *size && least >= 0.1 * size);
         let far = || units.iter().rev().find(|(size, _)| middle >= *size);

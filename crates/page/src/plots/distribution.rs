@@ -3,9 +3,9 @@
 use protocol::Measurement;
 use stats::quantile;
 
+use super::short_name;
 use crate::plot::{
-    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot,
-    PlotArea, text,
+    Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea,
 };
 use crate::scene::{Group, MeasuredRow, Scene};
 
@@ -50,30 +50,20 @@ pub(super) fn distribution_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<
             panels.push(panel(scene, part, &format!("batch size {batch}{part_name}"), unit, &x));
         }
     }
-    let mut legend = Legend::of_series(scene, group);
-    for (entry, (_, engine)) in legend.0.iter_mut().zip(group.series()) {
-        entry.sign = format!(
-            "<rect class=\"box {}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>",
-            scene.colour(engine)
-        );
-    }
+    let mut legend = Legend::with_signs(scene, group, |engine| {
+        format!("<rect class=\"box {}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>", scene.colour(engine))
+    });
     legend.0.push(LegendEntry::plain(
         "<path class=\"axis\" d=\"M0 7L22 7M6 3L6 11M14 4.5L14 9.5M22 4.5L22 9.5\"/>",
         "p50, p90, p99",
     ));
     let row = |one: &TokenBox<'_>| {
-        let key = &one.cell.row.key;
-        let head = [
-            scene.series(&key.engine, one.cell.run),
-            key.batch_size.to_string(),
-            key.prompt_length.to_string(),
-        ];
+        let head = scene.cell_head(&one.cell.row.key, one.cell.run);
         let [first, third] = one.quartiles;
         let figures = [one.least, first, one.median, third, one.p90, one.p99];
         head.into_iter().chain(figures.map(|seconds| unit.number(seconds))).collect()
     };
     let quantiles = ["Minimum", "First quartile", "p50", "Third quartile", "p90", "p99"];
-    let columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned);
     let figures = quantiles.map(|name| format!("{name} ({})", unit.name));
     Some(Plot {
         id: "token-distribution".into(),
@@ -83,10 +73,7 @@ pub(super) fn distribution_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<
             .into(),
         legend,
         panels,
-        table: DataTable {
-            columns: columns.into_iter().chain(figures).collect(),
-            rows: boxes.iter().map(row).collect(),
-        },
+        table: DataTable::of_cells(figures, boxes.iter().map(row).collect()),
         reference: None,
     })
 }
@@ -126,7 +113,7 @@ fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUn
     let row = if is_single { NAMED_ROW } else { ROW };
     let ticks: Vec<(f64, String)> = if is_single {
         let name = |one: &&TokenBox<'_>| scene.series(&one.cell.row.key.engine, one.cell.run);
-        let names = boxes.iter().map(|one| text::fit(&name(one), 11.0, 150.0));
+        let names = boxes.iter().map(|one| short_name(&name(one)));
         places.iter().map(|place| high - place).zip(names).collect()
     } else {
         prompts.iter().map(|(prompt, begin, end)| (high - (begin + end) / 2.0, prompt.to_string())).collect()
@@ -140,15 +127,13 @@ fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUn
     let worst = worst.map_or_else(String::new, |worst| {
         let key = &worst.cell.row.key;
         format!(
-            "widest tail: {} {}×{}, p50 {}, p99 {}",
+            "widest tail: {} {}, p50 {}, p99 {}",
             key.engine,
-            key.batch_size,
-            key.prompt_length,
+            key.size(),
             unit.text(worst.median),
             unit.text(worst.p99)
         )
     });
-    let scale = if x.is_log { ", logarithmic" } else { "" };
     let frame = Frame {
         title: title.clone(),
         description: format!(
@@ -156,7 +141,7 @@ fn panel(scene: &Scene<'_>, boxes: &[&TokenBox<'_>], title: &str, unit: ChosenUn
             results::counted(boxes.len(), "cell")
         ),
         unit: if is_single { "" } else { "prompt length on the vertical axis" },
-        below: &format!("{} per decode forward{scale}", unit.name),
+        below: &format!("{} per decode forward{}", unit.name, x.scale_words()),
         x: x.clone(),
         y: Axis::with_ticks(0.0, high, false, ticks),
         size: (350, (high * row).ceil().max(40.0) as u32),
@@ -181,16 +166,13 @@ fn draw(scene: &Scene<'_>, area: &mut PlotArea, one: &TokenBox<'_>, y: f64, row:
     let cell = one.cell.index;
     area.cell_line(&format!("w {colour}"), cell, &[(least, y), (p99, y)]);
     let title = format!(
-        "{} {}×{}: p50 {}, p90 {}, p99 {}",
-        scene.series(&key.engine, one.cell.run),
-        key.batch_size,
-        key.prompt_length,
+        "{}: p50 {}, p90 {}, p99 {}",
+        scene.cell(key, one.cell.run),
         unit.number(one.median),
         unit.number(one.p90),
         unit.text(one.p99)
     );
-    let hollow = if one.cell.run == 0 { "" } else { " hollow" };
-    let class = format!("box {colour}{hollow}");
+    let class = format!("box {}", scene.filling(&key.engine, one.cell.run));
     let label = MarkLabel { class: &class, title: &title, cell: Some(cell) };
     area.bar_mark(&label, [first, third], y, 0.0, row - 3.0);
     let ticks = [(median, 0.46), (p90, 0.3), (p99, 0.3)];

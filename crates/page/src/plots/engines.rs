@@ -5,8 +5,9 @@ use results::Row;
 
 use super::measure::{
     DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_THROUGHPUT, TOKEN_THROUGHPUT, TOTAL_ENERGY,
+    measure_table,
 };
-use crate::plot::{Axis, DataTable, Frame, Legend, MarkLabel, Panel, Plot};
+use crate::plot::{Axis, Frame, Legend, MarkLabel, Panel, Plot};
 use crate::scene::{Group, ListedRow, Scene};
 
 /// The height of an engine, in pixels.
@@ -40,7 +41,7 @@ pub(super) fn engine_plot(
     measures: &[&Measure],
 ) -> Option<Plot> {
     let mut cells: Vec<ListedRow<'_>> = group.listed().collect();
-    cells.sort_by_key(|cell| (cell.row.key.batch_size, cell.row.key.prompt_length));
+    cells.sort_by_key(|cell| cell.row.key.size());
     let size = cells.first()?.row.key.size();
     let is_single = cells.iter().all(|cell| cell.row.key.size() == size);
     let place = format!(" at batch size {}, prompt length {}", size.batch_size, size.prompt_length);
@@ -48,7 +49,7 @@ pub(super) fn engine_plot(
     let measures: Vec<&Measure> = measures
         .iter()
         .copied()
-        .filter(|measure| cells.iter().any(|cell| value(measure, cell.row).is_some()))
+        .filter(|measure| cells.iter().any(|cell| measure.of(cell.row).is_some()))
         .collect();
     if measures.is_empty() {
         return None;
@@ -66,13 +67,9 @@ pub(super) fn engine_plot(
         caption,
         legend: Legend::of_series(scene, group),
         panels: measures.iter().map(|measure| panel(scene, &cells, measure, is_single)).collect(),
-        table: table(scene, &cells, &measures),
+        table: measure_table(scene, &cells, &measures),
         reference: None,
     })
-}
-
-fn value(measure: &Measure, row: &Row) -> Option<f64> {
-    row.figures.as_ref().and_then(|figures| (measure.value)(row, figures))
 }
 
 fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_single: bool) -> Panel {
@@ -80,7 +77,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_singl
         let name = scene.series(&cell.row.key.engine, cell.run);
         if is_single { name } else { format!("{} {name}", cell.row.key.size()) }
     };
-    let values: Vec<f64> = cells.iter().filter_map(|cell| value(measure, cell.row)).collect();
+    let values: Vec<f64> = cells.iter().filter_map(|cell| measure.of(cell.row)).collect();
     let spread = |cell: &ListedRow<'_>| {
         let spread = measure.spread?;
         cell.row.figures.as_ref().map(spread)
@@ -99,7 +96,7 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_singl
     let described: Vec<String> = cells
         .iter()
         .map(|cell| {
-            let figure = value(measure, cell.row);
+            let figure = measure.of(cell.row);
             let figure = figure.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.text(value));
             format!("{} {figure}", name_of(cell))
         })
@@ -118,13 +115,11 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_singl
     frame.draw(|area| {
         for (index, cell) in cells.iter().enumerate() {
             let (engine, y) = (cell.row.key.engine.as_str(), place(index));
-            let (slot, colour) = (scene.slot(engine), scene.colour(engine));
-            let name = name_of(cell);
-            area.series(slot, |area| match value(measure, cell.row) {
+            let (slot, name) = (scene.slot(engine), name_of(cell));
+            area.series(slot, |area| match measure.of(cell.row) {
                 Some(value) => {
                     let title = format!("{name}: {}", unit.text(value));
-                    let other = if cell.run == 0 { "" } else { " hollow" };
-                    let class = format!("bar {colour}{other}");
+                    let class = format!("bar {}", scene.filling(engine, cell.run));
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.bar_mark(&label, [0.0, unit.scale(value)], y, 0.0, f64::from(ROW) - 8.0);
                     if let Some((low, high)) = spread(cell) {
@@ -134,32 +129,11 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], measure: &Measure, is_singl
                 }
                 None => {
                     let title = format!("{name}: {}", cell.row.outcome_text());
-                    let class = format!("x {colour}");
+                    let class = format!("x {}", scene.colour(engine));
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.cross_mark(&label, 0, (0.0, y));
                 }
             });
         }
     })
-}
-
-fn table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> DataTable {
-    let units: Vec<_> = measures
-        .iter()
-        .map(|measure| measure.quantity.unit(cells.iter().filter_map(|cell| value(measure, cell.row))))
-        .collect();
-    let figures =
-        measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name));
-    let columns =
-        ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).into_iter().chain(figures).collect();
-    let row = |cell: &ListedRow<'_>| {
-        let figures = measures.iter().zip(&units).map(|(measure, unit)| {
-            let value = value(measure, cell.row);
-            value.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
-        });
-        let key = &cell.row.key;
-        let sizes = [key.batch_size, key.prompt_length].map(|size| size.to_string());
-        std::iter::once(scene.series(&key.engine, cell.run)).chain(sizes).chain(figures).collect()
-    };
-    DataTable { columns, rows: cells.iter().map(row).collect() }
 }

@@ -1,6 +1,6 @@
 //! Power and clock of the GPU while the cells were measured, one after the other.
 
-use protocol::{CellKey, GpuSeries, Measurement};
+use protocol::{GpuSeries, Measurement};
 use stats::Summary;
 
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number, sign};
@@ -51,12 +51,8 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         }
         for curve in &CURVES {
             if spans.iter().any(|span| !(curve.of)(span.gpu).is_empty()) {
-                let run_name = if scene.runs.len() == 1 {
-                    String::new()
-                } else {
-                    format!(", {}", scene.runs[*run].name)
-                };
-                panels.push(panel(scene, &format!("{}{run_name}", curve.title), curve, &spans, begin));
+                let title = format!("{}{}", curve.title, scene.run_suffix(*run));
+                panels.push(panel(scene, &title, curve, &spans, begin));
             }
         }
         throttled |= spans.iter().any(|span| is_throttled(span.gpu));
@@ -65,12 +61,11 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     if panels.is_empty() {
         return None;
     }
-    let mut keys = Legend::of_series(scene, group).0;
-    for (key, (_, engine)) in keys.iter_mut().zip(group.series()) {
-        key.sign = sign(Some(&format!("l {}", scene.colour(engine))), "none", 0);
-    }
+    let mut legend = Legend::with_signs(scene, group, |engine| {
+        sign(Some(&format!("l {}", scene.colour(engine))), "none", 0)
+    });
     if throttled {
-        keys.push(LegendEntry::plain(
+        legend.0.push(LegendEntry::plain(
             &sign(None, "throttle", 2),
             "a cell in which the GPU throttled, other than by its power limit",
         ));
@@ -82,13 +77,10 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
             "Cells in the order of measurement; the time between them is left out.{}",
             if left_out > 0 { format!(" The last {left_out} records are not drawn.") } else { String::new() }
         ),
-        legend: Legend(keys),
+        legend,
         panels,
-        table: DataTable {
-            columns: [
-                "Engine",
-                "Batch Size",
-                "Prompt Length",
+        table: DataTable::of_cells(
+            [
                 "Replicate",
                 "Seconds",
                 "Mean Power (W)",
@@ -97,10 +89,9 @@ pub(super) fn gpu_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
                 "Highest Temperature (°C)",
                 "Throttled",
             ]
-            .map(str::to_owned)
-            .to_vec(),
+            .map(str::to_owned),
             rows,
-        },
+        ),
         reference: None,
     })
 }
@@ -142,9 +133,9 @@ fn panel(scene: &Scene<'_>, title: &str, curve: &Curve, spans: &[CellSpan<'_>], 
             if points.is_empty() {
                 continue;
             }
-            let CellKey { engine, batch_size, prompt_length, .. } = &span.record.key;
-            let class = format!("l {}", scene.colour(engine));
-            let title = format!("{engine} {batch_size}×{prompt_length}");
+            let key = &span.record.key;
+            let (engine, class) = (&key.engine, format!("l {}", scene.colour(&key.engine)));
+            let title = format!("{engine} {}", key.size());
             let label = MarkLabel { class: &class, title: &title, cell: span.cell };
             area.series(scene.slot(engine), |area| area.line_mark(&label, &points));
             if is_throttled(span.gpu) {
@@ -181,10 +172,7 @@ fn row(scene: &Scene<'_>, run: usize, span: &CellSpan<'_>) -> Vec<String> {
     let none = || "N/A".to_owned();
     let whole = |number: Option<u32>| number.map_or_else(none, |number| number.to_string());
     let reasons: Vec<&str> = gpu.throttled().map(|(reason, _)| reason.words()).collect();
-    vec![
-        scene.series(&record.key.engine, run),
-        record.key.batch_size.to_string(),
-        record.key.prompt_length.to_string(),
+    let figures = [
         record.replicate.to_string(),
         number(gpu.seconds),
         power.map_or_else(none, |power| number(power.mean)),
@@ -192,5 +180,6 @@ fn row(scene: &Scene<'_>, run: usize, span: &CellSpan<'_>) -> Vec<String> {
         whole(gpu.sm_clock_mhz.iter().copied().min()),
         whole(gpu.hottest_celsius()),
         reasons.join(", "),
-    ]
+    ];
+    scene.cell_head(&record.key, run).into_iter().chain(figures).collect()
 }

@@ -5,7 +5,8 @@ use results::{Row, counted};
 use super::measure::{Measure, TOKEN_LATENCY, TOKEN_THROUGHPUT};
 use crate::plot::palette::HEATS;
 use crate::plot::{
-    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, SMALL, text,
+    Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, SMALL, ends,
+    text,
 };
 use crate::scene::{Group, ListedRow, Scene};
 
@@ -41,8 +42,7 @@ struct HeatMap<'a> {
 fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure) -> Plot {
     let values: Vec<f64> =
         group.measured().iter().filter_map(|cell| (measure.value)(cell.row, cell.figures)).collect();
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let largest = values.iter().copied().fold(0.0, f64::max);
+    let (least, largest) = ends(values.iter().copied());
     let unit = measure.quantity.unit(values.iter().copied());
     let map = HeatMap {
         scene,
@@ -120,17 +120,16 @@ impl HeatMap<'_> {
         let place =
             |sizes: &[u32], size: u32| sizes.iter().position(|other| *other == size).unwrap_or(0) as f64;
         let (x, y) = (place(prompts, row.key.prompt_length), place(batches, row.key.batch_size));
-        let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
+        let value = measure.of(row);
         let (class, words, ink) = match value {
             Some(value) => {
                 let step = colours.step(value);
                 (format!("cell h{step}"), unit.number(value), if step < 5 { "on0" } else { "on1" })
             }
-            None => ("oom".to_owned(), ended(row).to_owned(), "on0"),
+            None => ("oom".to_owned(), row.outcome_text().to_owned(), "on0"),
         };
-        let (batch, prompt) = (row.key.batch_size, row.key.prompt_length);
         let name = value.map_or("", |_| unit.name);
-        let title = format!("{} {batch}×{prompt}: {words} {name}", row.key.engine);
+        let title = format!("{} {}: {words} {name}", row.key.engine, row.key.size());
         let label = MarkLabel { class: &class, title: title.trim(), cell: Some(index) };
         area.rect_mark(&label, (x, y + 1.0), (x + 1.0, y));
         let room = f64::from(WIDTH - 60) / prompts.len() as f64;
@@ -139,10 +138,6 @@ impl HeatMap<'_> {
             area.label(&format!("s {ink}"), &words, (x + 0.5, y + 0.5), value.is_none());
         }
     }
-}
-
-fn ended(row: &Row) -> &'static str {
-    row.failure().map_or("parts", |failure| failure.kind.table_word())
 }
 
 fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, unit: ChosenUnit) -> DataTable {
@@ -162,8 +157,7 @@ fn table(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, unit: ChosenUn
             let cell = |prompt: &u32| match batch_rows.iter().find(|row| row.key.prompt_length == *prompt) {
                 None => String::new(),
                 Some(row) => {
-                    let value = row.figures.as_ref().and_then(|figures| (measure.value)(row, figures));
-                    value.map_or_else(|| ended(row).to_owned(), |value| unit.number(value))
+                    measure.of(row).map_or_else(|| row.outcome_text().to_owned(), |value| unit.number(value))
                 }
             };
             let mut line = vec![scene.series(engine, run), batch.to_string()];

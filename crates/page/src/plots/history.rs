@@ -1,7 +1,9 @@
 //! A metric of an engine or of a cell from run to run, with the levels between which it changed.
 
-use compare::history::{HistoryRun, LevelChange, Series};
+use compare::history::{HistoryRun, Series};
+use compare::percent;
 use results::{Metric, one_line};
+use stats::Shift;
 
 use crate::plot::palette::ENGINES;
 use crate::plot::{Anchor, Axis, ChosenUnit, FigureQuantity, Frame, MarkLabel, Panel, PlotArea};
@@ -16,8 +18,6 @@ const LABEL_SHARE: f64 = 0.19;
 /// Rows of labels of changes, and their height in pixels.
 const LABEL_ROWS: usize = 3;
 const LABEL_LINE: f64 = 13.0;
-/// An axis shows at least this share of the largest figure, so that noise does not look like a change.
-const LEAST_RANGE: f64 = 0.2;
 
 /// The unit in which the figures of these series are shown.
 pub(crate) fn history_unit(metric: Metric, series: &[&Series]) -> ChosenUnit {
@@ -62,7 +62,7 @@ pub(crate) fn history_panel(
         unit: unit.name,
         below: "revision",
         x: revisions(series, first),
-        y: zoomed(values.map(|value| unit.scale(value))),
+        y: Axis::around(values.map(|value| unit.scale(value))),
         size: (350, 130),
         has_columns: false,
         has_rows: true,
@@ -78,7 +78,7 @@ pub(crate) fn history_panel(
         for (run, point) in runs.iter().zip(&points) {
             draw_run(area, run, *point, link(run), &format!("p full {colour}"), slot, unit);
         }
-        let changes: Vec<&LevelChange> = series.shifts.iter().filter(|change| change.run > first).collect();
+        let changes: Vec<&Shift> = series.shifts.iter().filter(|change| change.run > first).collect();
         let shares: Vec<f64> =
             changes.iter().map(|change| (change.run - first) as f64 / runs.len() as f64).collect();
         for (change, row) in changes.into_iter().zip(label_rows(&shares)) {
@@ -93,7 +93,7 @@ pub(crate) fn history_panel(
                 true => ((-4.0, down), Anchor::End),
                 false => ((4.0, down), Anchor::Start),
             };
-            area.note(&format!("change-words {class}"), &change.percent(), (at, high), moved, anchor);
+            area.note(&format!("change-words {class}"), &percent(change.ratio), (at, high), moved, anchor);
         }
     })
 }
@@ -170,27 +170,6 @@ fn revisions(series: &Series, first: usize) -> Axis {
     Axis::with_ticks(0.0, count as f64, false, ticks)
 }
 
-/// An axis around the values, which need not begin at 0; logarithmic where they differ by much.
-fn zoomed(values: impl Iterator<Item = f64>) -> Axis {
-    let fits = values.filter(|value| value.is_finite() && *value > 0.0);
-    let (least, largest) =
-        fits.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
-    if largest == 0.0 || largest > 5.0 * least {
-        return Axis::from_values([least, largest]);
-    }
-    let range = (largest - least).max(LEAST_RANGE * largest);
-    let middle = f64::midpoint(least, largest);
-    let [low, high] = [middle - 0.65 * range, middle + 0.65 * range];
-    let rough = (high - low) / 6.0;
-    let decade = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * decade).find(|step| *step >= rough);
-    let step = step.unwrap_or(rough);
-    let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-    let ticks = ((low / step).ceil() as i64)..=((high / step).floor() as i64);
-    let ticks = ticks.map(|tick| (tick as f64 * step, format!("{:.decimals$}", tick as f64 * step)));
-    Axis::with_ticks(low, high, false, ticks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,18 +180,5 @@ mod tests {
         assert_eq!(label_rows(&[0.1, 0.15, 0.2, 0.25, 0.3]), [Some(0), Some(1), Some(2), None, Some(0)]);
         // The last one is left of its line, where another begins.
         assert_eq!(label_rows(&[0.7, 0.95]), [Some(0), Some(1)]);
-    }
-
-    #[test]
-    fn an_axis_is_around_its_values_and_never_empty() {
-        let labels = |values: &[f64]| -> Vec<String> {
-            zoomed(values.iter().copied()).ticks().iter().map(|tick| tick.label.clone()).collect()
-        };
-        assert_eq!(labels(&[2.5, 3.3]), ["2.4", "2.6", "2.8", "3.0", "3.2", "3.4"]);
-        // Noise of a hundredth is no change.
-        assert_eq!(labels(&[1.0, 1.01]), ["0.90", "0.95", "1.00", "1.05", "1.10"]);
-        for values in [&[][..], &[0.0], &[f64::NAN], &[1e-30], &[1e18], &[1.0, 1e9]] {
-            assert!((1..=20).contains(&labels(values).len()), "{values:?}: {:?}", labels(values));
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use protocol::Device;
 
-use super::PANELS;
+use super::{PANELS, left_out};
 use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, number};
 use crate::scene::{Group, MeasuredRow, Scene, thinned};
 
@@ -36,26 +36,12 @@ pub(super) fn interactivity_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option
     };
     let shown = thinned(&prompts, PANELS);
     let panels = shown.iter().map(|prompt| panel(scene, group, &operations, *prompt, device)).collect();
-    let left_out = if shown.len() < prompts.len() {
-        format!(
-            " Only {} of {} prompt lengths are drawn; the data below has all.",
-            shown.len(),
-            prompts.len()
-        )
-    } else {
-        String::new()
-    };
+    let left_out = left_out(shown.len(), prompts.len(), "prompt lengths");
     let mut legend = Legend::of_series(scene, group);
     legend.0.push(LegendEntry::plain("<path class=\"front\" d=\"M0 7L22 7\"/>", "Pareto front"));
     let row = |one: &Operation<'_>| {
-        let key = &one.cell.row.key;
-        vec![
-            scene.series(&key.engine, one.cell.run),
-            key.batch_size.to_string(),
-            key.prompt_length.to_string(),
-            number(one.per_user),
-            number(one.per_device),
-        ]
+        let head = scene.cell_head(&one.cell.row.key, one.cell.run);
+        head.into_iter().chain([one.per_user, one.per_device].map(number)).collect()
     };
     let rows = operations.iter().map(row).collect();
     Some(Plot {
@@ -67,16 +53,7 @@ pub(super) fn interactivity_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option
         ),
         legend,
         panels,
-        table: DataTable {
-            columns: vec![
-                "Engine".into(),
-                "Batch Size".into(),
-                "Prompt Length".into(),
-                "Tokens/s per User".into(),
-                format!("Tokens/s per {device}"),
-            ],
-            rows,
-        },
+        table: DataTable::of_cells(["Tokens/s per User".into(), format!("Tokens/s per {device}")], rows),
         reference: None,
     })
 }
@@ -120,12 +97,11 @@ fn panel(
     });
     let x = Axis::from_values(operations.iter().map(|one| one.per_user));
     let y = Axis::from_values(operations.iter().map(|one| one.per_device));
-    let scale = |axis: &Axis| if axis.is_log { ", logarithmic" } else { "" };
     let frame = Frame {
         title: format!("prompt length {prompt}"),
         description: format!("Throughput per {device} against tokens per second per user; {best}"),
-        unit: &format!("tokens/s per {device}{}", scale(&y)),
-        below: &format!("tokens/s per user{}", scale(&x)),
+        unit: &format!("tokens/s per {device}{}", y.scale_words()),
+        below: &format!("tokens/s per user{}", x.scale_words()),
         x,
         y,
         size: (350, 190),
@@ -161,9 +137,8 @@ fn panel(
                 }
                 for (one, at) in own.iter().zip(places) {
                     let title = format!(
-                        "{} {}×{prompt}: {} tokens/s per user, {} tokens/s per {device}",
-                        scene.series(engine, run),
-                        one.cell.row.key.batch_size,
+                        "{}: {} tokens/s per user, {} tokens/s per {device}",
+                        scene.cell(&one.cell.row.key, run),
                         number(one.per_user),
                         number(one.per_device)
                     );

@@ -2,7 +2,8 @@
 
 use results::{Figures, Row};
 
-use crate::plot::{ChosenUnit, FigureQuantity};
+use crate::plot::{ChosenUnit, DataTable, FigureQuantity};
+use crate::scene::{ListedRow, Scene};
 
 /// The least of a series, and its 99th percentile.
 type Spread = fn(&Figures) -> (f64, f64);
@@ -26,6 +27,11 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
+    /// The figure of a cell; `None` where it has none.
+    pub(crate) fn of(&self, row: &Row) -> Option<f64> {
+        row.figures.as_ref().and_then(|figures| (self.value)(row, figures))
+    }
+
     /// Whether a cell has one sample alone.
     pub(crate) fn is_alone(&self, figures: &Figures) -> bool {
         self.spread.is_some_and(|spread| {
@@ -39,6 +45,24 @@ impl Measure {
         let scale = if is_log { ", logarithmic" } else { "" };
         format!("{}{scale}", self.axis.replace("{}", unit.name))
     }
+}
+
+/// These figures of every cell, or how it ended.
+pub(crate) fn measure_table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> DataTable {
+    let unit =
+        |measure: &Measure| measure.quantity.unit(cells.iter().filter_map(|cell| measure.of(cell.row)));
+    let units: Vec<ChosenUnit> = measures.iter().map(|measure| unit(measure)).collect();
+    let names =
+        measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name));
+    let row = |cell: &ListedRow<'_>| {
+        let figures = measures.iter().zip(&units).map(|(measure, unit)| {
+            measure
+                .of(cell.row)
+                .map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
+        });
+        scene.cell_head(&cell.row.key, cell.run).into_iter().chain(figures).collect()
+    };
+    DataTable::of_cells(names, cells.iter().map(row).collect())
 }
 
 /// Mean of the timed prefills.

@@ -14,7 +14,10 @@ mod sizes;
 mod speedup;
 mod tokens;
 
-use crate::plot::Plot;
+use results::format_short;
+use stats::Interval;
+
+use crate::plot::{Plot, text};
 use crate::scene::{Group, Scene};
 
 pub(crate) use history::{RUNS, history_panel, history_unit, series_name};
@@ -23,6 +26,26 @@ pub(crate) use ratio::{overview_of_comparison, ratio_plots};
 
 /// The most panels of a plot.
 const PANELS: usize = 6;
+
+/// Says that some panels are not drawn; nothing where all are.
+fn left_out(shown: usize, all: usize, what: &str) -> String {
+    if shown == all {
+        return String::new();
+    }
+    format!(" Only {shown} of {all} {what} are drawn; the data below has all.")
+}
+
+/// An engine's name where there is little room.
+fn short_name(engine: &str) -> String {
+    text::fit(engine, 11.0, 150.0)
+}
+
+/// An interval in a table; empty where there is none.
+fn interval_text(interval: Option<Interval>) -> String {
+    interval.map_or_else(String::new, |Interval { low, high }| {
+        format!("{} to {}", format_short(low), format_short(high))
+    })
+}
 
 /// Every plot of a group of tables.
 pub(crate) fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<Plot> {

@@ -4,8 +4,8 @@ use indexmap::IndexSet;
 use protocol::CellSize;
 
 use super::engines::{engine_plot, has_no_lines};
-use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK};
-use crate::plot::{Anchor, Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot};
+use super::measure::{Measure, PROMPT_LATENCY, TOKEN_LATENCY, WALL_CLOCK, measure_table};
+use crate::plot::{Anchor, Axis, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, cross_shift};
 use crate::scene::{Group, ListedRow, Scene, thinned};
 
 /// The most cells that are drawn.
@@ -17,7 +17,7 @@ const ROW: u32 = 17;
 pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
     let cells: Vec<ListedRow<'_>> = group.listed().collect();
     let mut sizes: Vec<CellSize> = cells.iter().map(|cell| cell.row.key.size()).collect();
-    sizes.sort_unstable_by_key(|size| (size.batch_size, size.prompt_length));
+    sizes.sort_unstable();
     sizes.dedup();
     if cells.iter().all(|cell| cell.row.figures.is_none()) {
         return None;
@@ -39,10 +39,7 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
     };
     let mut legend = Legend::of_series(scene, group);
     if cells.iter().any(|cell| cell.row.figures.is_none()) {
-        legend.0.push(LegendEntry::plain(
-            "<use class=\"x\" href=\"#kx\" x=\"11\" y=\"7\"/>",
-            "no figures: out of memory (OOM), or how the cell ended",
-        ));
+        legend.0.push(LegendEntry::cross("no figures: out of memory (OOM), or how the cell ended"));
     }
     Some(Plot {
         id: "overview".into(),
@@ -50,15 +47,13 @@ pub(crate) fn overview_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         caption: format!("Means. Further left is better.{left_out}"),
         legend,
         panels,
-        table: table(scene, &cells, &measures),
+        table: measure_table(scene, &cells, &measures),
         reference: None,
     })
 }
 
 fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure: &Measure) -> Panel {
-    let value = |cell: &ListedRow<'_>| {
-        cell.row.figures.as_ref().and_then(|figures| (measure.value)(cell.row, figures))
-    };
+    let value = |cell: &ListedRow<'_>| measure.of(cell.row);
     let own: Vec<&ListedRow<'_>> = cells.iter().filter(|cell| sizes.contains(&cell.row.key.size())).collect();
     let values: Vec<f64> = own.iter().filter_map(|cell| value(cell)).collect();
     let unit = measure.quantity.unit(values.iter().copied());
@@ -93,17 +88,17 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
         let right = area.ends()[1].0;
         for cell in &own {
             let key = &cell.row.key;
-            let (slot, name) = (scene.slot(&key.engine), scene.series(&key.engine, cell.run));
+            let (slot, name) = (scene.slot(&key.engine), scene.cell(key, cell.run));
             let y = place(key.size());
             match value(cell) {
                 Some(value) => {
-                    let title = format!("{name} {}: {}", key.size(), unit.text(value));
+                    let title = format!("{name}: {}", unit.text(value));
                     let class = scene.point(&key.engine, cell.run);
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.series(slot, |area| area.shape_mark(&label, slot, (unit.scale(value), y)));
                 }
                 None => {
-                    let title = format!("{name} {}: {}", key.size(), cell.row.outcome_text());
+                    let title = format!("{name}: {}", cell.row.outcome_text());
                     let class = format!("x {}", scene.colour(&key.engine));
                     let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                     area.series(slot, |area| area.cross_mark(&label, slot, (right, y)));
@@ -114,35 +109,11 @@ fn panel(scene: &Scene<'_>, cells: &[ListedRow<'_>], sizes: &[CellSize], measure
         for size in sizes {
             let ended = own.iter().filter(|cell| cell.row.key.size() == *size && value(cell).is_none());
             let words: IndexSet<&str> = ended.clone().map(|cell| cell.row.outcome_text()).collect();
-            if let Some(slot) = ended.map(|cell| scene.slot(&cell.row.key.engine) % 6).max() {
+            let shifts = ended.map(|cell| cross_shift(scene.slot(&cell.row.key.engine)));
+            if let Some(shift) = shifts.max_by(f64::total_cmp) {
                 let words = words.into_iter().collect::<Vec<_>>().join(", ");
-                area.note("u", &words, (right, place(*size)), (-8.0 * slot as f64 - 8.0, 4.0), Anchor::End);
+                area.note("u", &words, (right, place(*size)), (-shift - 8.0, 4.0), Anchor::End);
             }
         }
     })
-}
-
-fn table(scene: &Scene<'_>, cells: &[ListedRow<'_>], measures: &[&Measure]) -> DataTable {
-    let units: Vec<_> = measures
-        .iter()
-        .map(|measure| {
-            let figures = cells.iter().filter_map(|cell| Some((cell, cell.row.figures.as_ref()?)));
-            measure.quantity.unit(figures.filter_map(|(cell, figures)| (measure.value)(cell.row, figures)))
-        })
-        .collect();
-    let mut columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).to_vec();
-    columns.extend(
-        measures.iter().zip(&units).map(|(measure, unit)| format!("{} ({})", measure.title, unit.name)),
-    );
-    let row = |cell: &ListedRow<'_>| {
-        let key = &cell.row.key;
-        let head =
-            [scene.series(&key.engine, cell.run), key.batch_size.to_string(), key.prompt_length.to_string()];
-        let figure = |(measure, unit): (&&Measure, &crate::plot::ChosenUnit)| {
-            let value = cell.row.figures.as_ref().and_then(|figures| (measure.value)(cell.row, figures));
-            value.map_or_else(|| cell.row.outcome_text().to_owned(), |value| unit.number(value))
-        };
-        head.into_iter().chain(measures.iter().zip(&units).map(figure)).collect()
-    };
-    DataTable { columns, rows: cells.iter().map(row).collect() }
 }

@@ -5,6 +5,7 @@ use indexmap::IndexSet;
 use results::format_short;
 use stats::Verdict;
 
+use super::{interval_text, short_name};
 use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, PlotArea, sign};
 use crate::scene::{Comparison, Group, Scene};
 
@@ -72,7 +73,7 @@ pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison)
                 .means
                 .iter()
                 .chain(section.cells.iter().filter(alone))
-                .map(|line| (short(&line.engine), line))
+                .map(|line| (short_name(&line.engine), line))
                 .collect();
             if lines.is_empty() {
                 continue;
@@ -81,7 +82,7 @@ pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison)
             rows.extend(lines.iter().map(|(_, line)| {
                 let engine = results::one_line(&line.engine);
                 let (ratio, verdict) = (format_short(line.ratio), verdict_word(line.verdict));
-                vec![title.clone(), engine, ratio, interval(line), verdict]
+                vec![title.clone(), engine, ratio, interval_text(line.interval), verdict]
             }));
             verdicts.extend(lines.iter().map(|(_, line)| line.verdict));
             let reach = reach(lines.iter().map(|(_, line)| *line), section.threshold);
@@ -110,11 +111,6 @@ pub(crate) fn overview_of_comparison(scene: &Scene<'_>, comparison: &Comparison)
         },
         reference: None,
     })
-}
-
-/// An engine's name where there is little room.
-fn short(engine: &str) -> String {
-    crate::plot::text::fit(engine, 11.0, 150.0)
 }
 
 /// What the bars are, or why there are none.
@@ -174,7 +170,7 @@ fn plot(cells: &CandidateCells<'_>, report: &Report, index: usize, section: &Sec
     let panels: Vec<Panel> = if section.cells.len() == engines.len() {
         // Of a cell each, engines stand in one panel.
         let lines: Vec<(String, &ComparedFigure)> =
-            section.cells.iter().map(|line| (short(&line.engine), line)).collect();
+            section.cells.iter().map(|line| (short_name(&line.engine), line)).collect();
         let sizes = section.cells.first().map(name).unwrap_or_default();
         vec![ratio_panel(cells, sizes, "", &lines, section.threshold, reach)]
     } else {
@@ -211,19 +207,13 @@ fn lines<'a>(engine: &str, section: &'a Section) -> Vec<&'a ComparedFigure> {
     let mut cells: Vec<&ComparedFigure> = section.cells.iter().filter(|line| line.engine == engine).collect();
     cells.sort_by(|one, other| other.ratio.ln().abs().total_cmp(&one.ratio.ln().abs()));
     cells.truncate(LINES);
-    cells.sort_by_key(|line| line.size.map(|size| (size.batch_size, size.prompt_length)));
+    cells.sort_by_key(|line| line.size);
     let mean = section.means.iter().filter(|line| line.engine == engine);
     mean.chain(cells).collect()
 }
 
 fn name(line: &ComparedFigure) -> String {
-    line.size.map_or_else(|| "all cells".into(), |size| format!("{}×{}", size.batch_size, size.prompt_length))
-}
-
-fn interval(line: &ComparedFigure) -> String {
-    line.interval.map_or_else(String::new, |interval| {
-        format!("{} to {}", format_short(interval.low), format_short(interval.high))
-    })
+    line.size.map_or_else(|| "all cells".into(), |size| size.to_string())
 }
 
 fn ratio_panel(
@@ -269,7 +259,7 @@ fn ratio_panel(
 fn draw(cells: &CandidateCells<'_>, area: &mut PlotArea, name: &str, line: &ComparedFigure, y: f64) {
     let (class, shape, words) = look(line.verdict);
     let cell = cells.index(line);
-    let interval = if line.interval.is_some() { format!(" ({})", interval(line)) } else { String::new() };
+    let interval = line.interval.map_or_else(String::new, |_| format!(" ({})", interval_text(line.interval)));
     let title = format!("{} {name}: {}{interval}, {words}", line.engine, format_short(line.ratio));
     area.series(cells.scene.slot(&line.engine), |area| {
         if let Some(interval) = line.interval {
@@ -292,7 +282,7 @@ fn table(section: &Section) -> DataTable {
             metric.format(line.baseline.value),
             metric.format(line.candidate.value),
             format_short(line.ratio),
-            interval(line),
+            interval_text(line.interval),
             verdict_word(line.verdict),
         ]
     };

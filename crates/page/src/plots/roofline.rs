@@ -4,7 +4,7 @@ use indexmap::IndexSet;
 
 use crate::plot::{
     Anchor, Axis, ChosenUnit, DataTable, FigureQuantity, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot,
-    in_unit, number, sign,
+    ends, in_unit, number, sign,
 };
 use crate::roofline_cost::{ForwardWork, RooflineScale};
 use crate::scene::{Group, MeasuredRow, Scene};
@@ -99,20 +99,10 @@ pub(super) fn roofline_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot
         ),
         legend: Legend(legend),
         panels,
-        table: DataTable {
-            columns: [
-                "Engine",
-                "Batch Size",
-                "Prompt Length",
-                "Forward",
-                "Arithmetic Intensity (FLOP/byte)",
-                "Speed",
-                "Bandwidth",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+        table: DataTable::of_cells(
+            ["Forward", "Arithmetic Intensity (FLOP/byte)", "Speed", "Bandwidth"].map(str::to_owned),
             rows,
-        },
+        ),
         reference: None,
     })
 }
@@ -173,10 +163,8 @@ fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: 
             let class = if forward.is_decode { "p full" } else { "p" };
             let class = format!("{class} {}", scene.colour(engine));
             let words = format!(
-                "{} {}×{} {}: {} at {} FLOP/byte",
-                scene.series(engine, forward.cell.run),
-                forward.cell.row.key.batch_size,
-                forward.cell.row.key.prompt_length,
+                "{} {}: {} at {} FLOP/byte",
+                scene.cell(&forward.cell.row.key, forward.cell.run),
                 forward.name(),
                 in_unit(FigureQuantity::FlopRate, forward.speed()),
                 number(forward.work.intensity())
@@ -188,18 +176,12 @@ fn panel(scene: &Scene<'_>, title: String, scale: &RooflineScale<'_>, forwards: 
     })
 }
 
-fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, 0.0_f64), |(least, largest), value| (least.min(value), largest.max(value)))
-}
-
 fn row(scene: &Scene<'_>, forward: &Forward<'_>, unit: ChosenUnit) -> Vec<String> {
-    vec![
-        scene.series(&forward.cell.row.key.engine, forward.cell.run),
-        forward.cell.row.key.batch_size.to_string(),
-        forward.cell.row.key.prompt_length.to_string(),
+    let figures = [
         forward.name().to_owned(),
         number(forward.work.intensity()),
         unit.text(forward.speed()),
         in_unit(FigureQuantity::ByteRate, forward.work.bytes / forward.seconds),
-    ]
+    ];
+    scene.cell_head(&forward.cell.row.key, forward.cell.run).into_iter().chain(figures).collect()
 }

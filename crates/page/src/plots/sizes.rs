@@ -1,15 +1,15 @@
 //! A figure against batch size and against prompt length: a panel for each of the other size, a line an engine.
 
-use protocol::{Device, FailureKind};
+use protocol::Device;
 use results::Row;
 
-use super::PANELS;
 use super::measure::{
     DECODE_ENERGY, Measure, PEAK_MEMORY, PREFILL_ENERGY, PROMPT_LATENCY, PROMPT_THROUGHPUT, TOKEN_LATENCY,
     TOKEN_THROUGHPUT, TOTAL_ENERGY, WALL_CLOCK,
 };
+use super::{PANELS, left_out};
 use crate::plot::{
-    Anchor, Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Plot, PlotArea,
+    Anchor, Axis, ChosenUnit, DataTable, Frame, Legend, LegendEntry, MarkLabel, Plot, PlotArea, number,
 };
 use crate::scene::{Group, ListedRow, MeasuredRow, Scene, thinned};
 
@@ -92,10 +92,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
     if values.is_empty() {
         return None;
     }
-    let is_out = |cell: &ListedRow<'_>| {
-        cell.row.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory)
-    };
-    let ended: Vec<ListedRow<'_>> = group.listed().filter(is_out).collect();
+    let ended: Vec<ListedRow<'_>> = group.listed().filter(|cell| cell.row.is_out_of_memory()).collect();
     let limit = if measure.is_memory { memory_limit(scene, group) } else { None };
     // A limit far above all cells would flatten them; it stands in the caption.
     let most = values.iter().copied().fold(0.0, f64::max);
@@ -116,16 +113,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
     let shown = thinned(&others, PANELS);
     let common = SizePlot { scene, measure, x, other, cells, ended, limit: drawn_limit, unit, y };
     let panels = shown.iter().map(|size| common.panel(group, *size)).collect();
-    let left_out = if shown.len() < others.len() {
-        format!(
-            " Only {} of {} {}s are drawn; the data below has all.",
-            shown.len(),
-            others.len(),
-            other.name
-        )
-    } else {
-        String::new()
-    };
+    let left_out = left_out(shown.len(), others.len(), &format!("{}s", other.name));
     let whiskers = match measure.spread {
         None => "",
         Some(_) if common.cells.iter().all(|cell| measure.is_alone(cell.figures)) => {
@@ -142,10 +130,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, measure: &Measure, x: &Size, other
         legend.0.push(LegendEntry::plain("<path class=\"limit\" d=\"M0 7L22 7\"/>", "memory limit"));
     }
     if !common.ended.is_empty() {
-        legend.0.push(LegendEntry::plain(
-            "<use class=\"x\" href=\"#kx\" x=\"11\" y=\"7\"/>",
-            "out of memory (OOM)",
-        ));
+        legend.0.push(LegendEntry::cross("out of memory (OOM)"));
     }
     Some(Plot {
         id: format!("{}-by-{}", measure.id, x.id),
@@ -186,8 +171,7 @@ impl<'a> SizePlot<'a> {
                 .filter(|cell| is_here(cell.run, cell.row))
                 .filter_map(|cell| {
                     let y = (measure.value)(cell.row, cell.figures)?;
-                    let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
-                    let words = format!("{} {batch}×{prompt}: {}", scene.series(engine, run), unit.text(y));
+                    let words = format!("{}: {}", scene.cell(&cell.row.key, run), unit.text(y));
                     let spread = measure.spread.map(|spread| spread(cell.figures));
                     let spread = spread.map(|(low, high)| (unit.scale(low), unit.scale(high)));
                     Some(Point {
@@ -244,7 +228,6 @@ impl<'a> SizePlot<'a> {
     }
 
     fn in_words(&self, series: &SizeSeries<'_>) -> String {
-        let number = |y: f64| crate::plot::number(y);
         let unit = self.unit.name;
         let ends = match &series.points[..] {
             [] => "no figures".to_owned(),
@@ -284,8 +267,7 @@ impl<'a> SizePlot<'a> {
             }
             for cell in ended {
                 let at = self.limit.map_or(top, |limit| self.unit.scale(limit));
-                let (batch, prompt) = (cell.row.key.batch_size, cell.row.key.prompt_length);
-                let title = format!("{} {batch}×{prompt}: out of memory", scene.series(engine, run));
+                let title = format!("{}: out of memory", scene.cell(&cell.row.key, run));
                 let class = format!("x {}", scene.colour(engine));
                 let label = MarkLabel { class: &class, title: &title, cell: Some(cell.index) };
                 area.cross_mark(&label, slot, ((self.x.of)(cell.row).into(), at));
@@ -295,15 +277,11 @@ impl<'a> SizePlot<'a> {
 
     fn table(&self) -> DataTable {
         let Self { scene, measure, cells, ended, unit, .. } = self;
-        let mut columns = ["Engine", "Batch Size", "Prompt Length"].map(str::to_owned).to_vec();
-        columns.push(format!("{} ({})", measure.title, unit.name));
+        let mut figures = vec![format!("{} ({})", measure.title, unit.name)];
         if measure.spread.is_some() {
-            columns.extend([format!("Minimum ({})", unit.name), format!("99th percentile ({})", unit.name)]);
+            figures.extend([format!("Minimum ({})", unit.name), format!("99th percentile ({})", unit.name)]);
         }
-        let head = |run: usize, row: &Row| {
-            let [batch, prompt] = [row.key.batch_size, row.key.prompt_length].map(|size| size.to_string());
-            vec![scene.series(&row.key.engine, run), batch, prompt]
-        };
+        let head = |run: usize, row: &Row| scene.cell_head(&row.key, run).to_vec();
         let row = |cell: &MeasuredRow<'_>| {
             let value = (measure.value)(cell.row, cell.figures)?;
             let mut row = head(cell.run, cell.row);
@@ -315,10 +293,10 @@ impl<'a> SizePlot<'a> {
         };
         let out = |cell: &ListedRow<'_>| {
             let mut row = head(cell.run, cell.row);
-            row.resize(columns.len(), cell.row.outcome_text().to_owned());
+            row.resize(row.len() + figures.len(), cell.row.outcome_text().to_owned());
             row
         };
         let rows = cells.iter().filter_map(row).chain(ended.iter().map(out)).collect();
-        DataTable { columns, rows }
+        DataTable::of_cells(figures, rows)
     }
 }

@@ -6,7 +6,8 @@ use protocol::CellSize;
 use results::format_short;
 use stats::Interval;
 
-use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, text};
+use super::{interval_text, short_name};
+use crate::plot::{Axis, DataTable, Frame, Legend, LegendEntry, MarkLabel, Panel, Plot, ends};
 use crate::scene::{Group, Scene, thinned};
 
 /// The most bars of a panel.
@@ -82,14 +83,10 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
     if panels.is_empty() {
         return None;
     }
-    let mut legend = Legend::of_series(scene, group);
+    let mut legend = Legend::with_signs(scene, group, |engine| {
+        format!("<rect class=\"bar {}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>", scene.colour(engine))
+    });
     legend.0.retain(|entry| entry.engine != Some(slot));
-    for entry in &mut legend.0 {
-        let colour =
-            entry.engine.and_then(|slot| scene.engines().nth(slot)).map(|engine| scene.colour(engine));
-        let class = colour.unwrap_or_default();
-        entry.sign = format!("<rect class=\"bar {class}\" x=\"1\" y=\"3\" width=\"20\" height=\"8\"/>");
-    }
     if runs.iter().flat_map(|run| &run.speedups).any(|one| one.interval.is_some()) {
         legend.0.push(LegendEntry::plain(
             "<path class=\"ci unchanged\" d=\"M1 7L21 7\"/>",
@@ -99,9 +96,6 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
     let left_out =
         if left_out > 0 { format!(" {left_out} more cells are in the data below.") } else { String::new() };
     let row = |run: usize, one: &Speedup<'_>| {
-        let interval = one.interval.map_or_else(String::new, |interval| {
-            format!("{} to {}", format_short(interval.low), format_short(interval.high))
-        });
         let CellSize { batch_size, prompt_length } = one.size;
         vec![
             scene.series(one.engine, run),
@@ -109,7 +103,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
             prompt_length.to_string(),
             one.phase.to_owned(),
             format_short(one.ratio),
-            interval,
+            interval_text(one.interval),
         ]
     };
     let rows = runs.iter().flat_map(|run| run.speedups.iter().map(|one| row(run.run, one))).collect();
@@ -123,12 +117,7 @@ fn plot(scene: &Scene<'_>, group: &Group<'_>, reference: &str) -> Option<Plot> {
         ),
         legend,
         panels,
-        table: DataTable {
-            columns: ["Engine", "Batch Size", "Prompt Length", "Phase", "Speedup", "95 % interval"]
-                .map(str::to_owned)
-                .to_vec(),
-            rows,
-        },
+        table: DataTable::of_cells(["Phase", "Speedup", "95 % interval"].map(str::to_owned), rows),
         reference: Some(slot),
     })
 }
@@ -171,7 +160,7 @@ fn panel(
         }
         for one in own {
             if is_single {
-                ticks.push((at + 0.5, text::fit(one.engine, 11.0, 150.0)));
+                ticks.push((at + 0.5, short_name(one.engine)));
             }
             bars.push((at + 0.5, *one));
             at += 1.0;
@@ -179,13 +168,12 @@ fn panel(
         at += GAP;
     }
     let high = at - GAP / 2.0;
-    let run_name = if scene.runs.len() == 1 { String::new() } else { format!(", {}", scene.runs[run].name) };
     let best = bars.iter().max_by(|one, other| one.1.ratio.total_cmp(&other.1.ratio));
     let best = best.map_or_else(String::new, |(_, best)| {
         format!("most: {} {}, {} times", best.engine, best.size, format_short(best.ratio))
     });
     let frame = Frame {
-        title: format!("{phase}{run_name}"),
+        title: format!("{phase}{}", scene.run_suffix(run)),
         description: format!("Speedup over {reference} in {phase}; {best}"),
         unit: if is_single { "" } else { "batch × prompt" },
         below: "times as fast, logarithmic",
@@ -235,14 +223,12 @@ fn panel(
 /// An axis over all ratios and 1, and over their intervals as far as these are within a factor of 1.5.
 fn speedup_axis(bars: &[(f64, &Speedup<'_>)]) -> Axis {
     let fits = |ratio: &f64| (1e-6..1e6).contains(ratio);
-    let ends = |ratios: &mut dyn Iterator<Item = f64>, start: (f64, f64)| {
-        ratios.filter(fits).fold(start, |(least, largest), one| (least.min(one), largest.max(one)))
-    };
-    let (least, largest) = ends(&mut bars.iter().map(|(_, one)| one.ratio), (1.0, 1.0));
+    let ratios = bars.iter().map(|(_, one)| one.ratio).filter(fits);
+    let (least, largest) = ends(ratios.chain([1.0]));
     let intervals = bars.iter().filter_map(|(_, one)| one.interval);
-    let mut reached = intervals
+    let reached = intervals
         .flat_map(|interval| [interval.low, interval.high])
         .map(|end| end.clamp(least / 1.5, largest * 1.5));
-    let (least, largest) = ends(&mut reached, (least, largest));
+    let (least, largest) = ends(reached.chain([least, largest]));
     Axis::ratios(least.min(0.98) / 1.05, largest.max(1.02) * 1.05)
 }

@@ -43,15 +43,10 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         }
         panels.push(panel(scene, cell, &bins, unit));
         rows.extend(bins.iter().map(|bin| {
-            vec![
-                scene.series(&cell.row.key.engine, cell.run),
-                cell.row.key.batch_size.to_string(),
-                cell.row.key.prompt_length.to_string(),
-                format!("{}–{}", bin.tokens.0, bin.tokens.1),
-                number(bin.least),
-                number(bin.median),
-                number(bin.largest),
-            ]
+            let tokens = format!("{}–{}", bin.tokens.0, bin.tokens.1);
+            let latencies = [bin.least, bin.median, bin.largest].map(number);
+            let head = scene.cell_head(&cell.row.key, cell.run);
+            head.into_iter().chain([tokens]).chain(latencies).collect()
         }));
     }
     if panels.is_empty() {
@@ -77,19 +72,11 @@ pub(super) fn token_plot(scene: &Scene<'_>, group: &Group<'_>) -> Option<Plot> {
         ),
         legend: Legend(legend),
         panels,
-        table: DataTable {
-            columns: [
-                "Engine".to_owned(),
-                "Batch Size".to_owned(),
-                "Prompt Length".to_owned(),
-                "Tokens".to_owned(),
-                format!("Minimum ({})", unit.name),
-                format!("Median ({})", unit.name),
-                format!("Maximum ({})", unit.name),
-            ]
-            .to_vec(),
+        table: DataTable::of_cells(
+            std::iter::once("Tokens".to_owned())
+                .chain(["Minimum", "Median", "Maximum"].map(|name| format!("{name} ({})", unit.name))),
             rows,
-        },
+        ),
         reference: None,
     })
 }
@@ -112,7 +99,7 @@ fn chosen<'a>(group: &Group<'a>) -> Vec<MeasuredRow<'a>> {
     let each = MOST / group.series().len().max(1);
     for (run, engine) in group.series() {
         let series_cells = || cells.iter().filter(|cell| cell.run == run && cell.row.key.engine == engine);
-        let work = |cell: &MeasuredRow<'_>| (cell.row.key.batch_size, cell.row.key.prompt_length);
+        let work = |cell: &MeasuredRow<'_>| cell.row.key.size();
         let unsteady = series_cells()
             .max_by(|one, other| one.figures.token.variation().total_cmp(&other.figures.token.variation()));
         let three = [
@@ -175,7 +162,7 @@ fn panel(scene: &Scene<'_>, cell: &MeasuredRow<'_>, bins: &[Bin], unit: ChosenUn
         String::new()
     };
     let series = scene.series(&cell.row.key.engine, cell.run);
-    let size = format!("{}×{}", cell.row.key.batch_size, cell.row.key.prompt_length);
+    let size = cell.row.key.size();
     let least = bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
     let name = unit.name;
     let last = bins.last().map_or(1, |bin| bin.tokens.1);

@@ -1,7 +1,7 @@
 //! A row of a table: a cell, its records, and what they say.
 
 use indexmap::IndexSet;
-use protocol::{CellFailure, CellKey, CollectiveShares, Environment, Measurement};
+use protocol::{CellFailure, CellKey, CollectiveShares, Environment, FailureKind, Measurement};
 
 use super::efficiency::{Efficiency, Scale};
 use super::figures::Figures;
@@ -48,6 +48,11 @@ impl Row {
     /// Why it was not measured: the first replicate that was not; `None` where all were.
     pub fn failure(&self) -> Option<&CellFailure> {
         self.replicates.iter().find_map(Measurement::failure)
+    }
+
+    /// Whether it was not measured because memory ran out.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.kind == FailureKind::OutOfMemory)
     }
 
     /// How it ended: `ok`, or the failure's word.
