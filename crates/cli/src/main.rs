@@ -33,7 +33,7 @@ use crate::args::{Command, join_lists};
 
 fn main() -> ExitCode {
     harness::Interrupt::set_up_signals();
-    if let Some(code) = harness::helper_if_asked().or_else(tokenizer::process_if_asked) {
+    if let Some(code) = harness::helper_if_asked() {
         return code;
     }
     let words = join_lists(std::env::args_os());

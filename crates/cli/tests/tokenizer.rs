@@ -173,6 +173,23 @@ fn a_hostile_tokenizer_ends_with_its_tokens_or_one_error() {
     assert_eq!(processes_in(&place), 0);
 }
 
+/// `make bench` builds no program that tokenizes.
+#[test]
+fn a_tokenizer_that_is_not_built_is_one_error() {
+    let place = place();
+    let program = place.path("llama2-bench");
+    fs::copy(worker("llama2-bench"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command
+        .args(["generate", "--engine", "reference", "--model", "m", "--max-new-tokens", "2", "--prompt", "a"])
+        .current_dir(place.path(""));
+    let output = command.env("PATH", "").output().unwrap();
+    assert_eq!(
+        words("no program", &output),
+        "error: llama2-bench-tokenizer: no such program: run `make build`, or --prompt-ids takes the prompt as token ids\n"
+    );
+}
+
 #[test]
 fn tokenizing_ends_in_time_at_ctrl_c_and_with_the_program() {
     let place = place();

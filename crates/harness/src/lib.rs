@@ -18,7 +18,7 @@ pub use run::peaks::{MeasuredReach, PeaksReport, measure_peaks, sustained_second
 pub use run::session::{Destination, PeaksOfSession, Session, SessionOptions, Verify, lock_clocks};
 pub use run::time_breakdown::TimeBreakdown;
 pub use run::verify::{MOCK, REFERENCE, verify};
-pub use sweep::engines::{DEFAULT_ENGINES, EngineCommand, Engines};
+pub use sweep::engines::{DEFAULT_ENGINES, EngineCommand, Engines, find_program};
 pub use sweep::keys::{EngineOptions, PhaseTimeoutKeys, ProcedureKeys, SweepKeys};
 pub use sweep::layer::{Flag, Key};
 pub use sweep::limits::{LimitOrigins, Limits, PhaseLimits};

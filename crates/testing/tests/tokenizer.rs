@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testing::fuzz::{BoundedAllocator, CaseResult, Corpus, Input, check, check_share, one_line, sample};
-use tokenizer::{CheckedFiles, GiveUp};
+use tokenizer::GiveUp;
+use tokenizer_worker::CheckedFiles;
 
 #[global_allocator]
 static ALLOCATOR: BoundedAllocator = BoundedAllocator;
@@ -17,13 +18,14 @@ static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 #[unsafe(link_section = ".init_array")]
 static TOKENIZE_IF_ASKED: extern "C" fn() = {
     extern "C" fn tokenize_if_asked() {
-        if tokenizer::process_if_asked().is_some() {
+        if tokenizer_worker::answer_if_asked().is_some() {
             std::process::exit(0);
         }
     }
     tokenize_if_asked
 };
 
+const THIS_PROGRAM: &str = "/proc/self/exe";
 const FILES: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json"];
 const PROMPT: &str = "The <x> é 中 <s>  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!";
@@ -134,9 +136,9 @@ fn the_samples_are_tokenizers() {
     for tokenizer in &samples()[0] {
         write(dir.path(), &(0, Input(tokenizer.clone().into_bytes())));
         holds(&CheckedFiles::read(dir.path()).unwrap()).unwrap();
-        let prompt = tokenizer::encode(dir.path(), PROMPT, never).unwrap();
+        let prompt = tokenizer::encode(Path::new(THIS_PROGRAM), dir.path(), PROMPT, never).unwrap();
         assert!(prompt.ids.len() > 1, "{tokenizer}");
-        tokenizer::decode(dir.path(), &[prompt.ids], never).unwrap();
+        tokenizer::decode(Path::new(THIS_PROGRAM), dir.path(), &[prompt.ids], never).unwrap();
     }
 }
 
@@ -159,8 +161,8 @@ fn any_file_is_tokenized_or_refused() {
     check_share(40, 10, damages(), |damage| {
         write(dir.path(), &damage);
         let rows = [vec![1, 3, u32::MAX], vec![]];
-        let texts = tokenizer::encode(dir.path(), PROMPT, soon)
-            .and_then(|_| tokenizer::decode(dir.path(), &rows, soon));
+        let texts = tokenizer::encode(Path::new(THIS_PROGRAM), dir.path(), PROMPT, soon)
+            .and_then(|_| tokenizer::decode(Path::new(THIS_PROGRAM), dir.path(), &rows, soon));
         match texts.map_err(|error| format!("{error:#}")) {
             Ok(texts) => prop_assert_eq!(texts.len(), rows.len()),
             Err(error) => {

@@ -1,31 +1,19 @@
-//! The process that tokenizes: this program, started again.
-//!
-//! It bounds its own memory, and is killed when it takes too long, when the user stops the program, or when the program ends.
-//! Question and answer are one line of JSON each, on its stdin and stdout.
+//! A process that tokenizes is started, asked, and killed when it takes too long or the user stops the program.
 
-use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::{
-    Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
-};
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::getpid;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::checked::TOKENIZER_FILE;
-use crate::prompt_tokenizer::{PromptTokenizer, TokenizedPrompt};
+use crate::protocol::{TOKENIZE, TOKENIZER_FILE, TokenizedPrompt, TokenizerRequest, memory_limit};
 
-/// The first argument of a program that is to tokenize; then the id of the program that started it, and the checkpoint's folder.
-const TOKENIZE: &str = "__tokenize";
-/// The most that it may allocate.
-const MEMORY: u64 = 2 << 30;
 /// How long it may take. Llama 3's takes a second.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer: 4096 tokens of 256 rows, at 16 bytes each, take a quarter of this.
@@ -44,38 +32,42 @@ pub struct GiveUp {
     pub when: fn() -> bool,
 }
 
-#[derive(Serialize, Deserialize)]
-enum TokenizerRequest {
-    Encode(String),
-    Decode(Vec<Vec<u32>>),
-}
-
-/// The token ids of a prompt, by the tokenizer of the checkpoint in `dir`.
+/// The token ids of a prompt, by the tokenizer of the checkpoint in `dir`; `program` is the one that tokenizes.
 ///
 /// # Errors
 /// Fails where its files can't be read or followed, or the tokenizer does not end as it should.
-pub fn encode(dir: &Path, text: &str, give_up: GiveUp) -> Result<TokenizedPrompt> {
-    ask(dir, &TokenizerRequest::Encode(text.into()), give_up)
+pub fn encode(program: &Path, dir: &Path, text: &str, give_up: GiveUp) -> Result<TokenizedPrompt> {
+    ask(program, dir, &TokenizerRequest::Encode(text.into()), give_up)
 }
 
 /// The text of each row of tokens, without special ones.
 ///
 /// # Errors
 /// Fails as [`encode`] does.
-pub fn decode(dir: &Path, rows: &[Vec<u32>], give_up: GiveUp) -> Result<Vec<String>> {
-    ask(dir, &TokenizerRequest::Decode(rows.into()), give_up)
+pub fn decode(program: &Path, dir: &Path, rows: &[Vec<u32>], give_up: GiveUp) -> Result<Vec<String>> {
+    ask(program, dir, &TokenizerRequest::Decode(rows.into()), give_up)
 }
 
-fn ask<T: DeserializeOwned>(dir: &Path, question: &TokenizerRequest, give_up: GiveUp) -> Result<T> {
+fn ask<T: DeserializeOwned>(
+    program: &Path,
+    dir: &Path,
+    question: &TokenizerRequest,
+    give_up: GiveUp,
+) -> Result<T> {
     let file = dir.join(TOKENIZER_FILE).display().to_string();
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = Command::new(program)
         .args([TOKENIZE.into(), getpid().to_string().into(), dir.as_os_str().to_owned()])
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("the process that tokenizes")?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                anyhow!("{}: no such program: run `make build`, or {ADVICE}", program.display())
+            }
+            _ => anyhow!("{}: {error}", program.display()),
+        })?;
     let stderr = child.stderr.take().map(|pipe| spawn(|| start_of(pipe)));
     let answer = answer(&mut child, question, give_up);
     // It has ended, or its answer counts no more.
@@ -133,7 +125,7 @@ fn why_no_answer(answer: &[u8], status: ExitStatus, stderr: &str) -> String {
     }
     // What Rust's allocator says before it aborts.
     if stderr.contains("memory allocation of ") {
-        let gib = memory() as f64 / f64::from(1 << 30);
+        let gib = memory_limit() as f64 / f64::from(1 << 30);
         return format!("tokenizing needs more than {gib} GiB of memory");
     }
     let last: String = stderr.trim_end().lines().last().unwrap_or_default().chars().take(200).collect();
@@ -142,58 +134,4 @@ fn why_no_answer(answer: &[u8], status: ExitStatus, stderr: &str) -> String {
         Some(signal) => format!("the tokenizer was killed by signal {signal}"),
         None => "the tokenizer ended without an answer".into(),
     }
-}
-
-/// What a program that tokenizes does first in its `main`: where it was started to tokenize for itself, it does that, and ends
-/// with this code.
-pub fn process_if_asked() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != TOKENIZE {
-        return None;
-    }
-    Some(match serve(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why:#}");
-            ExitCode::FAILURE
-        }
-    })
-}
-
-fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
-    let (Some(parent), Some(dir)) = (arguments.next(), arguments.next()) else {
-        bail!("{TOKENIZE} is for llama2-bench alone");
-    };
-    restrain(&parent)?;
-    // The hook's own words are several lines.
-    std::panic::set_hook(Box::new(|panic| eprintln!("{}", panic.payload_as_str().unwrap_or("a panic"))));
-    let question: TokenizerRequest = serde_json::from_reader(std::io::stdin().lock())?;
-    let tokenizer = PromptTokenizer::read(Path::new(&dir));
-    let answer = tokenizer.and_then(|tokenizer| match &question {
-        TokenizerRequest::Encode(text) => Ok(serde_json::to_value(tokenizer.encode(text)?)?),
-        TokenizerRequest::Decode(rows) => {
-            let texts: Vec<String> = rows.iter().map(|row| tokenizer.decode(row)).collect::<Result<_>>()?;
-            Ok(serde_json::to_value(texts)?)
-        }
-    });
-    let mut stdout = std::io::stdout().lock();
-    serde_json::to_writer(&mut stdout, &answer.map_err(|error| format!("{error:#}")))?;
-    Ok(stdout.flush()?)
-}
-
-/// [`MEMORY`], or what this process was given if that is less.
-fn memory() -> u64 {
-    getrlimit(Resource::Data).maximum.map_or(MEMORY, |most| most.min(MEMORY))
-}
-
-/// Bounds this process's memory, and has the kernel end it with its parent.
-fn restrain(parent: &OsString) -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The parent may have died before the call above.
-    ensure!(getppid().is_some_and(|pid| *parent == *pid.to_string()), "llama2-bench has ended");
-    // When memory runs out, the kernel should take this process rather than somebody else's.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    setrlimit(Resource::Data, Rlimit { current: Some(memory()), maximum: Some(memory()) })?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use harness::{Interrupt, Model, Setup, interrupted};
+use harness::{Interrupt, Model, Setup, find_program, interrupted};
 use results::plain;
 use serde_json::json;
 use tokenizer::GiveUp;
@@ -26,13 +26,14 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
 
     let _interrupt = Interrupt::install();
     let give_up = GiveUp { after: Duration::from_secs_f64(setup.timeout_seconds), when: interrupted };
+    let program = find_program("llama2-bench-tokenizer", Path::new(""));
     let (tokenizer, ids) = match &args.prompt {
         None => (None, args.prompt_ids.clone()),
         Some(text) => {
             let dir = model
                 .checkpoint_dir()
                 .context("--prompt: a model with generated weights has no tokenizer: use --prompt-ids")?;
-            let prompt = tokenizer::encode(dir, text, give_up)?;
+            let prompt = tokenizer::encode(&program, dir, text, give_up)?;
             ensure!(!prompt.ids.is_empty(), "--prompt: the tokenizer makes no tokens from this text");
             if let Some(caveat) = prompt.caveat {
                 note(caveat);
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let tokens = &generated.tokens;
     let ids: Vec<String> =
         tokens.iter().map(|row| row.iter().map(u32::to_string).collect::<Vec<_>>().join(",")).collect();
-    let texts = tokenizer.map(|dir| tokenizer::decode(dir, tokens, give_up)).transpose()?;
+    let texts = tokenizer.map(|dir| tokenizer::decode(&program, dir, tokens, give_up)).transpose()?;
     let text = texts.as_ref().unwrap_or(&ids).join("\n") + "\n";
     let mut table = TextTable::new(&["row", "tokens", "text"]);
     for (row, ids) in ids.iter().enumerate() {

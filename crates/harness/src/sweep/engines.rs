@@ -184,7 +184,8 @@ impl Engines {
     }
 }
 
-fn find_program(program: &str, base: &Path) -> PathBuf {
+/// Where a program is: beside this one, else the name alone, for the `PATH`; a name with a separator is relative to `base`.
+pub fn find_program(program: &str, base: &Path) -> PathBuf {
     if program.contains('/') {
         return base.join(program);
     }

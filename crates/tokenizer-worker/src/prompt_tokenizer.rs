@@ -3,19 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use serde::{Deserialize, Serialize};
+use tokenizer::TokenizedPrompt;
 use tokenizers::Tokenizer;
 
 use crate::checked::CheckedFiles;
-
-/// A prompt as a model takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenizedPrompt {
-    /// Its token ids, with those that the checkpoint puts before and behind it.
-    pub ids: Vec<u32>,
-    /// Where transformers may have other ids.
-    pub caveat: Option<String>,
-}
 
 /// A checkpoint's tokenizer.
 pub(crate) struct PromptTokenizer {

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokenizer::TOKENIZER_FILE;
 
-use crate::checked::{CONFIG_FILE, TOKENIZER_FILE};
+use crate::checked::CONFIG_FILE;
 use crate::prompt_tokenizer::PromptTokenizer;
 
 /// A tokenizer like LLaMA-2's, with eight tokens.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
+use tokenizer::TOKENIZER_FILE;
 
-pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
 pub(crate) const CONFIG_FILE: &str = "tokenizer_config.json";
 /// The classes that leave `tokenizer.json` as it is.
 const PLAIN_CLASSES: [&str; 4] =
