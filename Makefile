@@ -15,16 +15,16 @@ setup:
 	@python3 scripts/setup.py
 
 build: setup
-	cargo build --profile $(PROFILE) --workspace --lib --bins
+	cargo build --profile $(PROFILE) --workspace --exclude testing --lib --bins
 	@scripts/build_mpi.sh --profile $(PROFILE)
 
 # What is given to others: also writes plots as .png, for which a renderer of SVG and of fonts is built.
 release: setup
-	cargo build --release --workspace --lib --bins --features llama2-bench/png
+	cargo build --release --workspace --exclude testing --lib --bins --features llama2-bench/png
 	@scripts/build_mpi.sh --profile release
 
-bench: build
-	./target/release/llama2-bench run
+bench: setup
+	@scripts/bench.sh
 
 # The engines that people would otherwise use, for configs/peers.toml: 5.2 GB, some minutes.
 peers: build

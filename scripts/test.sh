@@ -26,7 +26,8 @@ elif [ -z "${LLAMA2_BENCH_CHROMIUM:-}" ] &&
 fi
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
-cargo build --workspace --lib --bins
+# With the tests in the same build, nothing is compiled a second time for their dependencies' features.
+cargo build --workspace --lib --bins --tests
 make --no-print-directory docs-check
 python3 scripts/test_check_docs.py
 python3 scripts/test_workers.py
