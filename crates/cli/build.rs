@@ -1,4 +1,4 @@
-//! Tells the program which revision it was built from.
+//! Tells the program which revision it was built from, and for which target.
 
 use std::process::Command;
 
@@ -11,6 +11,7 @@ fn main() {
     if let Some(revision) = git(&["describe", "--always", "--dirty", "--abbrev=12"]) {
         println!("cargo::rustc-env=LLAMA2_BENCH_REVISION={revision}");
     }
+    println!("cargo::rustc-env=LLAMA2_BENCH_TARGET={}", std::env::var("TARGET").unwrap_or_default());
     // Without a checkout there is nothing to watch; naming a file that is not there would rebuild every time.
     for name in ["HEAD", "index", "logs/HEAD"] {
         if let Some(path) =

@@ -78,6 +78,8 @@ fn set_search_path(lib: &Path) {
     for folder in folders.map(Path::new).into_iter().chain([lib.as_path()]) {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
     }
+    // Functions are looked up when they are called, so that another version of libtorch can be refused before one is missing.
+    println!("cargo::rustc-link-arg=-Wl,-z,lazy");
     // RUNPATH, not RPATH: LD_LIBRARY_PATH stays stronger.
     println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
 }

@@ -144,18 +144,10 @@ fn data_type(precision: Precision) -> c_int {
     }
 }
 
-/// Where the library may be: in the runtimes' folder, which the process that opens this knows by its working folder or its own
-/// place; then wherever the loader looks.
+/// Where the library may be: in the runtimes' folder; then wherever the loader looks.
 fn candidates() -> Vec<PathBuf> {
-    let given = std::env::var_os("LLAMA2_BENCH_RUNTIME").map(PathBuf::from);
-    let places = [std::env::current_exe(), std::env::current_dir()].into_iter().flatten();
-    let above: Vec<PathBuf> = places
-        .flat_map(|place| place.ancestors().map(|folder| folder.join(".runtime")).collect::<Vec<_>>())
-        .collect();
-    let runtimes = given.into_iter().chain(above);
-    let inside =
-        runtimes.map(|runtime| runtime.join("nvidia/nccl/lib").join(FILE)).filter(|path| path.is_file());
-    inside.chain([FILE.into()]).collect()
+    let inside = machine::runtime_dir().map(|runtime| runtime.join("nvidia/nccl/lib").join(FILE));
+    inside.filter(|path| path.is_file()).into_iter().chain([FILE.into()]).collect()
 }
 
 fn open(paths: &[PathBuf]) -> Result<std::mem::ManuallyDrop<Library>, CollectiveError> {
@@ -171,8 +163,8 @@ fn open(paths: &[PathBuf]) -> Result<std::mem::ManuallyDrop<Library>, Collective
     }
     let why = first_error.unwrap_or_else(|| "nowhere to look".into());
     Err(CollectiveError::new(format_args!(
-        "world_size above 1 on GPUs needs NCCL, which can't be loaded ({why}): `make setup` fetches it on a machine with an \
-         NVIDIA driver"
+        "world_size above 1 on GPUs needs NCCL, which can't be loaded ({why}): run {}",
+        machine::set_up_cuda_command()
     )))
 }
 
@@ -193,7 +185,7 @@ mod tests {
             "{absent}"
         );
         assert!(absent.contains("absent.so: cannot open shared object file"), "{absent}");
-        assert!(absent.ends_with("`make setup` fetches it on a machine with an NVIDIA driver"), "{absent}");
+        assert!(absent.ends_with("run `make setup` on a machine with an NVIDIA driver"), "{absent}");
         // The first candidate's error: the loader's own search says less.
         let wrong = error(&[broken, dir.join("absent.so")]);
         assert!(wrong.contains("libnccl.so.2: file too short"), "{wrong}");

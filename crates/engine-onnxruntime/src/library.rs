@@ -36,7 +36,7 @@ impl OnnxRuntimeLibrary {
     }
 
     fn open() -> Result<Self> {
-        let runtime = worker::runtime_dir().ok_or_else(|| set_up("no folder .runtime here or above"))?;
+        let runtime = machine::runtime_dir().ok_or_else(|| set_up("no folder of native runtimes"))?;
         let folder = runtime.join("onnxruntime/capi");
         let in_folder = |error: &dyn Display| set_up(format_args!("{}: {error}", folder.display()));
         let path = find(&folder).map_err(|error| in_folder(&error))?;
@@ -65,9 +65,9 @@ impl OnnxRuntimeLibrary {
         let count = nvidia::usable_gpus()?;
         if !ep::CUDA::is_available()? {
             bail!(
-                "this build of ONNX Runtime {} has no CUDAExecutionProvider: `make setup` fetches one that has on a \
-                 machine with an NVIDIA driver",
-                self.version
+                "this build of ONNX Runtime {} has no CUDAExecutionProvider: {} fetches one that has",
+                self.version,
+                machine::set_up_cuda_command()
             );
         }
         self.preload_cuda()?;
@@ -91,7 +91,7 @@ impl OnnxRuntimeLibrary {
 }
 
 fn set_up(error: impl Display) -> Error {
-    anyhow!("{error}: run `make setup`")
+    anyhow!("{error}: run `{}`", machine::set_up_command())
 }
 
 /// The library's newest version in `folder`.

@@ -95,7 +95,7 @@ fn a_prompt_beyond_the_memory_limit_is_out_of_memory_and_the_next_cell_is_measur
 
 #[test]
 fn without_the_library_it_says_in_one_line_how_to_get_it() {
-    let output = Command::new(PROGRAM).env(worker::RUNTIME_VARIABLE, "/nonexistent").output().unwrap();
+    let output = Command::new(PROGRAM).env(machine::RUNTIME_VARIABLE, "/nonexistent").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),

@@ -13,6 +13,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/core/Event.h>
+#include <torch/headeronly/version.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
@@ -77,6 +78,11 @@ char *shim_tensor_over(void *bytes, int64_t len, void *owner, void (*release)(vo
 // libtorch's account of itself: versions and build settings, for free().
 char *shim_config(char **text) {
     return attempt([&] { *text = strdup(at::show_config().c_str()); });
+}
+
+// The version of the headers that this was compiled with.
+const char *shim_headers_version() {
+    return TORCH_VERSION;
 }
 
 // A TorchScript module without attributes and methods, in evaluation mode.

@@ -22,3 +22,4 @@ mod shim;
 mod weights;
 
 pub use engine::{Torch, TorchEngine};
+pub use runtime::check_version;

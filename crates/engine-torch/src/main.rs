@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine_torch::{Torch, TorchEngine};
+use engine_torch::{Torch, TorchEngine, check_version};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,10 @@ fn main() -> ExitCode {
         eprintln!("usage: llama2-bench-torch --engine {}", TorchEngine::ALL.map(TorchEngine::name).join("|"));
         return ExitCode::from(2);
     };
+    if let Err(why) = check_version() {
+        eprintln!("llama2-bench-torch: {why:#}");
+        return ExitCode::from(2);
+    }
     match worker::join() {
         Ok(world) => worker::serve_ranks(&mut Torch::new(engine, world.clone()), &world),
         Err(code) => code,

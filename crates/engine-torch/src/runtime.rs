@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
 use std::thread::Builder;
@@ -47,6 +47,29 @@ fn cudnn_version(said: &str) -> String {
 /// libtorch's version.
 pub(crate) fn version() -> String {
     word_after(&config(), "TORCH_VERSION=").unwrap_or("unknown").to_owned()
+}
+
+/// Checks that the libtorch that was loaded is the one that this program was compiled for: its C++ interface changes with every
+/// version.
+///
+/// # Errors
+/// Where it is not; the error is one line that says what to install.
+pub fn check_version() -> Result<()> {
+    // Not `config`, which loads the CUDA part; and nothing of libtorch is called before this.
+    let config = shim::config()?;
+    let found = word_after(&config, "TORCH_VERSION=").unwrap_or("of an unknown version");
+    let path = loaded_from("libtorch_cpu.so").unwrap_or_default();
+    check_found(found, shim::headers_version(), &path)
+}
+
+fn check_found(found: &str, needed: &str, path: &Path) -> Result<()> {
+    let command = machine::set_up_command();
+    ensure!(
+        found == needed,
+        "{} is libtorch {found}, and {needed} is needed: run `{command}`",
+        path.display()
+    );
+    Ok(())
 }
 
 /// The instruction set that libtorch chose its CPU kernels for.
@@ -135,9 +158,7 @@ pub(crate) fn cuda() -> &'static Result<usize, String> {
         nvidia::usable_gpus().map_err(|why| why.to_string())?;
         load_globally(c"libtorch_cuda.so").map_err(|why| {
             nvidia::explain_missing(&why).unwrap_or_else(|| {
-                format!(
-                    "no CUDA part of libtorch ({why}): run `make setup` on a machine with an NVIDIA driver"
-                )
+                format!("no CUDA part of libtorch ({why}): run {}", machine::set_up_cuda_command())
             })
         })?;
         match shim::device_count() {
@@ -202,6 +223,16 @@ mod tests {
         assert_eq!(cudnn_version("90.1"), "9.1");
         assert_eq!(cudnn_version("91.0.2"), "9.10.2");
         assert_eq!(cudnn_version("8.9"), "8.9");
+    }
+
+    #[test]
+    fn another_version_is_one_line() {
+        check_version().unwrap();
+        let error = check_found("2.10.0", "2.11.0", Path::new("/x/libtorch_cpu.so")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/x/libtorch_cpu.so is libtorch 2.10.0, and 2.11.0 is needed: run `make setup`"
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ unsafe extern "C" {
         tensor: *mut *mut CTensor,
     ) -> *mut c_char;
     fn shim_config(text: *mut *mut c_char) -> *mut c_char;
+    fn shim_headers_version() -> *const c_char;
 
     fn shim_script_new(class_name: *const c_char, module: *mut *mut CModule) -> *mut c_char;
     fn shim_script_free(module: *mut CModule);
@@ -126,6 +127,12 @@ pub(crate) unsafe fn tensor_over<O: Send + 'static>(bytes: *const [u8], owner: O
         check(shim_tensor_over(start, len, owner, release::<O>, &raw mut tensor))?;
         Ok(Tensor::from_ptr(tensor.cast()))
     }
+}
+
+/// The version of libtorch's headers that this program was compiled with.
+pub(crate) fn headers_version() -> &'static str {
+    // SAFETY: a string literal of C++, of ASCII digits and dots.
+    unsafe { CStr::from_ptr(shim_headers_version()) }.to_str().unwrap_or_default()
 }
 
 /// libtorch's account of itself.

@@ -14,7 +14,7 @@ use worker::{Engine, Reporter};
 
 /// Whether there is a Python to compile with.
 fn can_compile() -> bool {
-    let python = worker::runtime_dir().map(|runtime| runtime.join("peers/bin/python"));
+    let python = machine::checkout_runtime().map(|runtime| runtime.join("peers/bin/python"));
     let found = python.is_some_and(|python| python.exists());
     if !found {
         eprintln!("skipped: no .runtime/peers/bin/python, which `make peers` installs");

@@ -15,7 +15,6 @@ mod pipe;
 mod profile;
 mod progress;
 mod ranks;
-mod runtime;
 pub mod timing;
 
 pub use engine::{Engine, PeakMemory, Prompt};
@@ -25,4 +24,3 @@ pub use options::{OptionError, describe_options, resolve_options, take_flag, tak
 pub use pipe::{Replies, serve, serve_ranks, serve_with_clock};
 pub use progress::Reporter;
 pub use ranks::join;
-pub use runtime::{RUNTIME_VARIABLE, runtime_dir};

@@ -120,7 +120,7 @@ fn package_of(library: &str) -> Option<&'static str> {
 /// What to do about a missing CUDA library.
 pub fn missing(library: &str) -> String {
     let package = package_of(library).map(|package| format!(", of the package {package},"));
-    format!("{library}{} is not there: run `make setup`", package.unwrap_or_default())
+    format!("{library}{} is not there: run {}", package.unwrap_or_default(), machine::set_up_cuda_command())
 }
 
 /// [`missing`] for the library that the dynamic loader did not find, if that is what `error` says.
@@ -171,15 +171,15 @@ mod tests {
         let cases = [
             (
                 "libcudnn.so.9: cannot open shared object file: No such file or directory",
-                "libcudnn.so.9, of the package nvidia-cudnn-cu13, is not there: run `make setup`",
+                "libcudnn.so.9, of the package nvidia-cudnn-cu13, is not there: run `make setup` on a machine with an NVIDIA driver",
             ),
             (
                 "x/lib/libcublasLt.so.13: cannot open shared object file",
-                "libcublasLt.so.13, of the package nvidia-cublas, is not there: run `make setup`",
+                "libcublasLt.so.13, of the package nvidia-cublas, is not there: run `make setup` on a machine with an NVIDIA driver",
             ),
             (
                 "libcusparseLt.so.0: cannot open shared object file: No such file or directory",
-                "libcusparseLt.so.0, of the package nvidia-cusparselt-cu13, is not there: run `make setup`",
+                "libcusparseLt.so.0, of the package nvidia-cusparselt-cu13, is not there: run `make setup` on a machine with an NVIDIA driver",
             ),
         ];
         for (error, expected) in cases {

@@ -43,13 +43,15 @@ use output::GeneralArgs;
 /// Measures latency, throughput and memory of inference engines for every batch size and prompt length of a sweep.
 /// Each engine runs in a worker process of its own, and every record is on disk before it is shown.
 #[derive(Debug, Parser)]
-#[command(name = "llama2-bench", version = version(), disable_help_flag = true, disable_version_flag = true)]
+#[command(name = "llama2-bench", version = version(), long_version = long_version(), disable_help_flag = true, disable_version_flag = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) general: GeneralArgs,
     /// Print the version.
+    ///
+    /// -V is one line; --version also names the target and the native libraries found.
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = GENERAL)]
     version: Option<bool>,
 }
@@ -69,6 +71,21 @@ fn version() -> &'static str {
         Some(revision) => Box::leak(format!("{} ({revision})", env!("CARGO_PKG_VERSION")).into_boxed_str()),
         None => env!("CARGO_PKG_VERSION"),
     }
+}
+
+/// The version, the target, and the native libraries that engines would load.
+fn long_version() -> String {
+    let mut text = format!("{}\ntarget: {}", version(), env!("LLAMA2_BENCH_TARGET"));
+    let runtime = machine::runtime_dir();
+    let libraries = runtime.as_deref().map(machine::native_libraries).unwrap_or_default();
+    for library in &libraries {
+        text.push_str(&format!("\n{} {}: {}", library.name, library.version, library.path.display()));
+    }
+    if libraries.is_empty() {
+        let place = runtime.map_or_else(String::new, |dir| format!(" in {}", dir.display()));
+        text.push_str(&format!("\nno native libraries{place}: run `{}`", machine::set_up_command()));
+    }
+    text
 }
 
 // `help.rs` groups them.

@@ -140,7 +140,7 @@ pub(crate) struct Store {
 impl Store {
     /// Those of the runtimes' folder.
     pub(crate) fn of_runtime() -> Self {
-        let store = Self::in_folder(&worker::runtime_dir().unwrap_or_else(|| ".runtime".into()));
+        let store = Self::in_folder(&machine::checkout_runtime().unwrap_or_else(|| ".runtime".into()));
         let cuda_home = env::var_os("CUDA_HOME").or_else(|| env::var_os("CUDA_PATH"));
         Self { cuda_home, driver: runtime::driver_library(), ..store }
     }

@@ -197,7 +197,7 @@ fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Failu
         );
     }
     if let Some(library) = missing_library(stderr) {
-        return (FailureKind::Failed, format!("{library} is not there: run `make setup`"));
+        return (FailureKind::Failed, format!("{library} is not there: run `{}`", machine::set_up_command()));
     }
     let place = if evidence.torn_line { "inside a line of its answer" } else { "without an answer" };
     let error = match code {
