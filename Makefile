@@ -8,11 +8,15 @@ endif
 
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
+# Which runtimes are fetched: cpu, cuda, or auto, which looks for an NVIDIA driver.
+VARIANT := auto
+# The newest version of glibc that a packed program may need, such as 2.28; without one, all that it needs is said.
+GLIBC :=
 
-.PHONY: setup build release bench peers test lint doc docs docs-check clean
+.PHONY: setup build release tarball bench peers test lint lint-workflows doc docs docs-check container-check clean
 
 setup:
-	@python3 scripts/setup.py
+	@python3 scripts/setup.py --variant $(VARIANT)
 
 build: setup
 	cargo build --profile $(PROFILE) --workspace --lib --bins
@@ -22,6 +26,10 @@ build: setup
 release: setup
 	cargo build --release --workspace --lib --bins --features llama2-bench/png
 	@scripts/build_mpi.sh --profile release
+
+# The programs of a release as target/dist/llama2-bench-*.tar.gz.
+tarball: release
+	@python3 scripts/tarball.py $(if $(GLIBC),--glibc $(GLIBC))
 
 bench: build
 	./target/release/llama2-bench run
@@ -38,6 +46,10 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/build_mpi.sh --lint
 
+# Workflows, action.yml and Dockerfile.
+lint-workflows:
+	@scripts/lint_workflows.sh
+
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
@@ -47,6 +59,10 @@ docs:
 
 docs-check: docs
 	@python3 scripts/check_docs.py
+
+# The Dockerfile's steps in a chroot, without Docker: some minutes, as root on Debian.
+container-check:
+	@python3 scripts/test_container.py --build target/container
 
 clean:
 	cargo clean
