@@ -30,10 +30,8 @@ import check_linkage
 import release_notes
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ["llama2-bench", "llama2-bench-mock", "llama2-bench-onnxruntime", "llama2-bench-reference", "llama2-bench-torch"]
-LIBRARIES = ["libllama2_bench_worker.so"]
-# The first is part of a build or of llama2-bench-torch; the second is built where MPI is.
-OPTIONAL = ["libllama2_bench_torch.so", "libllama2_bench_mpi.so"]
+# What every build has. Others of the same kind are packed, too, such as the library for MPI, which is built where MPI is.
+REQUIRED = ["llama2-bench", "llama2-bench-mock", "llama2-bench-onnxruntime", "llama2-bench-reference", "llama2-bench-torch", "libllama2_bench_worker.so"]
 FILES = ["CHANGELOG.md", "LICENSE", "README.md", "configs", "scripts/run_pip.py", "scripts/runtimes", "scripts/setup.py"]
 
 
@@ -43,14 +41,15 @@ class CannotPack(Exception):
 
 def copy_programs(programs, folder):
     """Copy the programs of a build without debug tables: backtraces keep the names of functions."""
-    missing = [name for name in PROGRAMS + LIBRARIES if not (programs / name).is_file()]
+    found = list(check_linkage.files([programs]))
+    missing = sorted(set(REQUIRED) - {path.name for path in found})
     if missing:
         raise CannotPack(f"{programs}: no {', '.join(missing)}: run `make release`")
     folder.mkdir()
-    for name in PROGRAMS + LIBRARIES + [name for name in OPTIONAL if (programs / name).is_file()]:
-        strip = ["strip", "--strip-debug", "-o", folder / name, programs / name]
+    for path in found:
+        strip = ["strip", "--strip-debug", "-o", folder / path.name, path]
         subprocess.run(strip, check=True, capture_output=True, text=True)
-        (folder / name).chmod(0o755 if name in PROGRAMS else 0o644)
+        (folder / path.name).chmod(0o644 if path.suffix == ".so" else 0o755)
 
 
 def copy_files(folder):

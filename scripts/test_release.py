@@ -103,7 +103,7 @@ class Tarball(unittest.TestCase):
         self.top = Path(temporary.name)
         self.programs = self.top / "release"
         self.programs.mkdir()
-        for name in tarball.PROGRAMS + tarball.LIBRARIES:
+        for name in [*tarball.REQUIRED, "libllama2_bench_mpi.so", "llama2-bench.d"]:
             (self.programs / name).write_bytes(Path("/bin/true").read_bytes())
         self.enter(mock.patch.object(tarball, "ROOT", self.root()))
 
@@ -138,7 +138,8 @@ class Tarball(unittest.TestCase):
         with tarfile.open(self.archive()) as archive:
             members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
         self.assertLessEqual({"bin/llama2-bench", "bin/libllama2_bench_worker.so", "configs/a.toml", "scripts/setup.py", "LICENSE"}, set(members))
-        self.assertNotIn("configs/__pycache__", members)
+        self.assertIn("bin/libllama2_bench_mpi.so", members)
+        self.assertFalse({"configs/__pycache__", "bin/llama2-bench.d"} & set(members))
         self.assertEqual(oct(members["bin/llama2-bench"].mode), "0o755")
         self.assertEqual(oct(members["bin/libllama2_bench_worker.so"].mode), "0o644")
         self.assertEqual({(member.uid, member.uname) for member in members.values()}, {(0, "")})
