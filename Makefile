@@ -24,7 +24,7 @@ build: setup
 
 # What is given to others: also writes plots as .png, for which a renderer of SVG and of fonts is built.
 release: setup
-	cargo build --release --workspace --lib --bins --features llama2-bench/png
+	cargo build --release --locked --workspace --lib --bins --features llama2-bench/png
 	@scripts/build_mpi.sh --profile release
 
 # The programs of a release as target/dist/llama2-bench-*.tar.gz.
