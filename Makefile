@@ -8,11 +8,15 @@ endif
 
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
+# Which runtimes are fetched: cpu, cuda, or auto, which looks for an NVIDIA driver.
+VARIANT := auto
+# The newest version of glibc that a packed program may need, such as 2.28; without one, all that it needs is said.
+GLIBC :=
 
-.PHONY: setup build release bench peers test lint doc docs docs-check clean
+.PHONY: setup build release tarball wheel bench peers test lint lint-workflows doc docs docs-check container-check clean
 
 setup:
-	@python3 scripts/setup.py
+	@python3 scripts/setup.py --variant $(VARIANT)
 
 build: setup
 	cargo build --profile $(PROFILE) --workspace --exclude testing --lib --bins
@@ -20,8 +24,16 @@ build: setup
 
 # What is given to others: also writes plots as .png, for which a renderer of SVG and of fonts is built.
 release: setup
-	cargo build --release --workspace --exclude testing --lib --bins --features llama2-bench/png
+	cargo build --release --locked --workspace --exclude testing --lib --bins --features llama2-bench/png
 	@scripts/build_mpi.sh --profile release
+
+# The programs of a release as target/dist/llama2-bench-*.tar.gz.
+tarball: release
+	@python3 scripts/tarball.py $(if $(GLIBC),--glibc $(GLIBC))
+
+# The same as a wheel, target/wheels/llama2_bench-*.whl.
+wheel: release
+	@python3 scripts/wheel.py $(if $(GLIBC),--glibc $(GLIBC))
 
 bench: setup
 	@scripts/bench.sh
@@ -38,6 +50,10 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/build_mpi.sh --lint
 
+# Workflows, action.yml and Dockerfile.
+lint-workflows:
+	@scripts/lint_workflows.sh
+
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
@@ -47,6 +63,10 @@ docs:
 
 docs-check: docs
 	@python3 scripts/check_docs.py
+
+# The Dockerfile's steps in a chroot, without Docker: some minutes, as root on Debian.
+container-check:
+	@python3 scripts/test_container.py --build target/container
 
 clean:
 	cargo clean

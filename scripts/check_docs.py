@@ -27,7 +27,7 @@ PREPARED = "run --batch-size 1 --prompt-length 16,64 --generation-length 128 --r
 # What is not run, and why: the first pattern that is found in the command.
 NOT_RUN = [
     (r"^make ", "takes minutes and a network"),
-    (r"^(export|git|nsys|ncu|bencher|benchstat|go|llama-bench) ", "another program"),
+    (r"^(export|git|docker|nsys|ncu|bencher|benchstat|go|llama-bench) ", "another program"),
     (r"^ssh ", "needs another machine"),
     (r"^llama2-bench serve ", "runs until Ctrl-C"),
     (r"--engines-file configs/peers|run .*pytorch-aoti", "needs peers"),
@@ -79,6 +79,11 @@ class Place:
     def parse(self, command):
         """Checks what can be checked without running it."""
         words = shlex.split(command, comments=True)
+        if words[:2] == ["docker", "run"]:
+            image = next(place for place, word in enumerate(words) if re.match(r"llama2-bench(:|$)", word))
+            words = ["llama2-bench", *(word.removeprefix("/opt/llama2-bench/") for word in words[image + 1 :])]
+        elif words[0] == "docker":
+            return
         for word in words:
             if word.split("/")[0] in LINKED and "/" in word and not (self.folder / word).exists():
                 raise ValueError(f"{word} is not there")

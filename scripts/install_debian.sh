@@ -9,6 +9,9 @@ fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     packages+=(python3-venv)
 fi
+if ! python3 -c 'import pip' 2>/dev/null; then
+    packages+=(python3-pip)
+fi
 if ! command -v chromium >/dev/null; then
     packages+=(chromium fonts-dejavu-core)
 fi

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Lock what `make peers` and `make docs` install: every package at one version, with its hashes.
+"""Lock what `make peers`, `make docs` and `make lint-workflows` install: every package at one version, with its hashes.
 
     pip install uv
     python3 scripts/lock_requirements.py [--upgrade] [NAME ...]
 
 It makes NAME-requirements.txt of NAME-requirements.in in scripts/: of each, or of those named. The listed hashes are those of
-the wheels for Linux on x86_64 with glibc and CPython 3.11 or newer. A package without such a wheel is built from source, and stands in
-NAME-source-requirements.txt with the hash of its source archive. Versions that are locked stay, without --upgrade.
+the wheels for Linux with glibc and CPython 3.11 or newer: on x86_64 and aarch64, or on x86_64 alone where nobody has tried the
+packages elsewhere. A package without such a wheel is built from source, and stands in NAME-source-requirements.txt with the hash of
+its source archive. Versions that are locked stay, without --upgrade.
 
 Needs Python 3.11 or newer, uv and the package index. No package is installed.
 """
@@ -22,7 +23,8 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent
 OLDEST_PYTHON = "3.11"
 # Python tag, ABI tag and platform tag of a wheel's name. cp313t is the ABI without the GIL.
-FITTING_WHEEL = re.compile(r"-(?!pp)[\w.]+-(none|abi3|cp31[1-9])-(any|linux_x86_64|manylinux[\w.]*_x86_64)\.whl$")
+FITTING_WHEEL = r"-(?!pp)[\w.]+-(none|abi3|cp31[1-9])-(any|(linux|manylinux[\w.]*)_({architectures}))\.whl$"
+ONLY_X86_64 = {"peers", "vllm"}
 HEAD = "# Made by `python3 scripts/lock_requirements.py` of {source}: not edited by hand. {what}\n"
 
 
@@ -50,16 +52,18 @@ def line(package, archives):
 def lock(source, upgrade):
     wheels = source.with_suffix(".txt")
     archives = SCRIPTS / source.name.replace("-requirements.in", "-source-requirements.txt")
+    architectures = "x86_64" if source.name.removesuffix("-requirements.in") in ONLY_X86_64 else "x86_64|aarch64"
+    pattern = re.compile(FITTING_WHEEL.format(architectures=architectures))
     built, unpacked = [], []
     for package in pins(source, (wheels, archives), upgrade):
-        fitting = [wheel for wheel in package.get("wheels", ()) if FITTING_WHEEL.search(wheel["url"])]
+        fitting = [wheel for wheel in package.get("wheels", ()) if pattern.search(wheel["url"])]
         if fitting:
             unpacked.append(line(package, fitting))
         elif "sdist" in package:
             built.append(line(package, [package["sdist"]]))
         else:
             marker = package.get("marker", "none")
-            print(f"left out: {package['name']}, which has no wheel for Linux on x86_64 and no source (marker: {marker})")
+            print(f"left out: {package['name']}, which has no wheel for Linux and no source (marker: {marker})")
     for path, lines, what in ((wheels, unpacked, "Wheels."), (archives, built, "Built from source.")):
         path.unlink(missing_ok=True)
         if lines:
@@ -69,7 +73,7 @@ def lock(source, upgrade):
 
 def main():
     names = sorted(path.name.removesuffix("-requirements.in") for path in SCRIPTS.glob("*-requirements.in"))
-    parser = argparse.ArgumentParser(description="Lock the packages of `make peers` and `make docs`, with hashes.")
+    parser = argparse.ArgumentParser(description="Lock the packages that the scripts install, with hashes.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"lock these alone: {', '.join(names)}")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the .in files allow")
     arguments = parser.parse_args()

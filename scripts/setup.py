@@ -3,7 +3,8 @@
 
     python3 scripts/setup.py [--variant auto|cpu|cuda]
 
-Both come from Python wheels pinned by hash in scripts/runtimes/*.txt, unpacked side by side:
+Both come from Python wheels pinned by hash in scripts/runtimes/*.txt (for x86_64; those for aarch64 are in scripts/runtimes/aarch64),
+unpacked side by side:
 
     .runtime/onnxruntime/capi/libonnxruntime.so.*    ONNX Runtime
     .runtime/torch/{lib,include,share}               libtorch
@@ -51,8 +52,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "scripts" / "runtimes"
 RUNTIMES = ("onnxruntime", "torch")
 PYTHON_VERSION = "3.12"
-PLATFORMS = ["manylinux2014_x86_64"] + [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)]
+# Where each architecture's requirement files are, below REQUIREMENTS. Those of x86_64 were the only ones once.
+ARCHITECTURES = {"x86_64": ".", "aarch64": "aarch64"}
 OLDEST_GLIBC = (2, 28)
+# onnxruntime-gpu for aarch64 is built on a newer one.
+OLDEST_GLIBC_OF = {("aarch64", "cuda"): (2, 34)}
 
 # What else the folder may hold before the first set-up: what an interrupted one, `make peers`, the engines and
 # scripts/gpu-bundle make there.
@@ -125,13 +129,26 @@ def detect_variant():
     return "cuda"
 
 
-def check_platform():
+def check_platform(variant):
     system, machine = platform.system(), platform.machine()
-    if (system, machine) != ("Linux", "x86_64"):
-        raise SetupError(f"the runtimes are built for Linux on x86_64, and this is {system} on {machine}")
+    if system != "Linux" or machine not in ARCHITECTURES:
+        raise SetupError(f"the runtimes are built for Linux on x86_64 and aarch64, and this is {system} on {machine}")
     libc, version = platform.libc_ver()
-    if libc != "glibc" or tuple(map(int, version.split(".")[:2])) < OLDEST_GLIBC:
-        raise SetupError(f"the runtimes need glibc 2.28 or newer, and this is {libc or 'another C library'} {version}")
+    oldest = OLDEST_GLIBC_OF.get((machine, variant), OLDEST_GLIBC)
+    if libc != "glibc" or tuple(map(int, version.split(".")[:2])) < oldest:
+        needed = ".".join(map(str, oldest))
+        raise SetupError(f"the {variant.upper()} runtimes need glibc {needed} or newer, and this is {libc or 'another C library'} {version}")
+
+
+def platform_tags():
+    """The platforms of wheels that fit this machine; which wheel is taken, its hash decides."""
+    machine = platform.machine()
+    return [f"manylinux2014_{machine}"] + [f"manylinux_2_{minor}_{machine}" for minor in range(5, 35)]
+
+
+def requirement_files(variant):
+    folder = REQUIREMENTS / ARCHITECTURES[platform.machine()]
+    return [folder / f"{name}-{variant}.txt" for name in RUNTIMES]
 
 
 class Runtime:
@@ -197,7 +214,7 @@ class Runtime:
         requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
         words = ["download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
         words += ["--implementation=cp", f"--python-version={PYTHON_VERSION}"]
-        words += [f"--platform={tag}" for tag in PLATFORMS]
+        words += [f"--platform={tag}" for tag in platform_tags()]
         words += [f"--dest={temporary}", f"--requirement={requirement}"]
         try:
             run_pip(sys.executable, words, self.folder, lock, env={**os.environ, "TMPDIR": str(temporary)})
@@ -345,10 +362,10 @@ def announce(packages, wheels, folder):
 
 
 def set_up(variant, folder):
-    check_platform()
     variant = detect_variant() if variant == "auto" else variant
+    check_platform(variant)
     say(f"{variant.upper()} runtimes of llama2-bench in {folder}")
-    packages = [p for name in RUNTIMES for p in read_requirements(REQUIREMENTS / f"{name}-{variant}.txt")]
+    packages = [package for path in requirement_files(variant) for package in read_requirements(path)]
     runtime = Runtime(folder)
     present = {package for package in packages if runtime.has(package)}
     for package in packages:

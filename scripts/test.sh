@@ -13,6 +13,8 @@ python3 scripts/test_run_pip.py
 python3 scripts/test_peers.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
+python3 scripts/test_release.py
+python3 scripts/test_container.py
 scripts/check_arrows.sh
 python3 scripts/check_names.py
 

@@ -43,6 +43,10 @@ class CheckDocs(unittest.TestCase):
         self.refused(fenced("sh", "llama2-bench run --replicate 2"), "--replicate")
         self.refused(fenced("sh", "llama2-bench run configs/no.toml"), "configs/no.toml is not there")
         self.refused(fenced("sh", "make no-such-target"), "no-such-target")
+        in_a_container = "docker run --rm --user 0 llama2-bench:cuda run /opt/llama2-bench/configs/"
+        self.assertEqual(check(fenced("sh", f"{in_a_container}quick.toml", "docker build --tag llama2-bench ."))[0], 0)
+        self.refused(fenced("sh", f"{in_a_container}quick.toml --replicate 2"), "--replicate")
+        self.refused(fenced("sh", f"{in_a_container}no.toml"), "configs/no.toml is not there")
 
     def test_a_command_that_fails_is_found(self):
         self.refused(fenced("sh", "llama2-bench table runs/none"), "exit code 2")

@@ -23,6 +23,7 @@ OTHER_PROCESS = """
 import sys
 from pathlib import Path
 import setup
+setup.platform.machine = lambda: "x86_64"
 setup.REQUIREMENTS, setup.RUNTIMES = Path(sys.argv[1]), ("torch",)
 sys.exit(setup.main(["--variant", "cpu"]))
 """

@@ -47,6 +47,8 @@ class SetupTest(unittest.TestCase):
             "LLAMA2_BENCH_RUNTIME": str(self.runtime),
         }
         self.enterContext(mock.patch.dict(os.environ, environment))
+        # What its wheels are made for, wherever the tests run.
+        self.enterContext(mock.patch.object(setup.platform, "machine", return_value="x86_64"))
         self.enterContext(mock.patch.object(setup, "REQUIREMENTS", self.requirements))
         self.enterContext(mock.patch.object(setup, "RUNTIMES", ("torch",)))
         torch, math = self.wheel("torch", "2.0", TORCH), self.wheel("nvidia_math", "1.0", MATH)
@@ -236,8 +238,14 @@ class Errors(WithCopies):
             self.refused(r"needs 1 MB of free disk space, and there are 0 MB")
 
     def test_other_machine(self):
-        with mock.patch.object(setup.platform, "machine", return_value="aarch64"):
-            self.refused("built for Linux on x86_64, and this is Linux on aarch64")
+        with mock.patch.object(setup.platform, "machine", return_value="riscv64"):
+            self.refused("built for Linux on x86_64 and aarch64, and this is Linux on riscv64")
+
+    def test_an_old_or_another_libc(self):
+        with mock.patch.object(setup.platform, "libc_ver", return_value=("glibc", "2.27")):
+            self.refused("the CPU runtimes need glibc 2.28 or newer, and this is glibc 2.27")
+        with mock.patch.object(setup.platform, "libc_ver", return_value=("", "")):
+            self.refused("the CPU runtimes need glibc 2.28 or newer, and this is another C library")
 
     def test_a_folder_of_someone_else(self):
         self.runtime.mkdir()
@@ -255,9 +263,48 @@ class Errors(WithCopies):
         self.refused("not a pinned requirement: torch==2.0")
 
 
+class Architectures(WithCopies):
+    def setUp(self):
+        super().setUp()
+        self.machine = self.enterContext(mock.patch.object(setup.platform, "machine", return_value="aarch64"))
+        self.libc = self.enterContext(mock.patch.object(setup.platform, "libc_ver", return_value=("glibc", "2.31")))
+        (self.requirements / "aarch64").mkdir()
+        for path in self.requirements.glob("torch-*.txt"):
+            (self.requirements / "aarch64" / path.name).write_text(path.read_text().replace("libtorch_cpu.so", "libtorch_cuda.so"))
+
+    def test_each_has_its_own_requirement_files(self):
+        self.succeed()
+        self.assertEqual(os.readlink(self.runtime / "torch/lib/libtorch.so"), "libtorch_cuda.so")
+
+    def test_a_folder_of_another_one_is_replaced(self):
+        self.succeed()
+        self.machine.return_value = "x86_64"
+        self.succeed()
+        self.assertEqual(self.torch_files(), self.CPU_TORCH)
+
+    def test_wheels_are_those_of_this_machine(self):
+        tags = setup.platform_tags()
+        self.assertTrue(all(tag.endswith("_aarch64") for tag in tags))
+        self.assertIn("manylinux_2_34_aarch64", tags)
+
+    def test_cuda_on_aarch64_needs_a_newer_glibc(self):
+        self.refused("the CUDA runtimes need glibc 2.34 or newer, and this is glibc 2.31", "cuda")
+        self.libc.return_value = ("glibc", "2.34")
+        self.succeed("cuda")
+
+
 class Pinned(unittest.TestCase):
-    def test_every_requirement_file_is_read_whole(self):
+    def test_architectures_differ_in_nothing_but_wheels(self):
         for path in setup.REQUIREMENTS.glob("*.txt"):
+            here, there = (setup.read_requirements(folder / path.name) for folder in (setup.REQUIREMENTS, setup.REQUIREMENTS / "aarch64"))
+            self.assertEqual(list(map(str, here)), list(map(str, there)))
+            self.assertFalse({package.sha256 for package in here} & {package.sha256 for package in there})
+            for package, other in zip(here, there):
+                self.assertLessEqual(set(package.keep), set(other.keep))
+                self.assertEqual(package.links, other.links)
+
+    def test_every_requirement_file_is_read_whole(self):
+        for path in setup.REQUIREMENTS.rglob("*.txt"):
             packages = setup.read_requirements(path)
             self.assertEqual(len(packages), path.read_text().count("--hash="))
             for package in packages:

@@ -71,11 +71,13 @@ fn build_cuda_graph(build: &cc::Build) {
 }
 
 /// The checkout's runtime first, seen from target/PROFILE and from target/PROFILE/deps, so that a checkout that was moved
-/// or copied still runs; then the folder of this build, for a target directory elsewhere.
+/// or copied still runs; then that beside bin/, as scripts/tarball.py packs it; then the folder of this build, for a target
+/// directory elsewhere.
 fn set_search_path(lib: &Path) {
     let lib = lib.canonicalize().unwrap_or_else(|_| lib.into());
-    let folders = ["$ORIGIN/../../.runtime/torch/lib", "$ORIGIN/../../../.runtime/torch/lib"];
-    for folder in folders.map(Path::new).into_iter().chain([lib.as_path()]) {
+    let folders = ["../../.runtime", "../../../.runtime", "../.runtime"]
+        .map(|folder| format!("$ORIGIN/{folder}/torch/lib"));
+    for folder in folders.iter().map(Path::new).chain([lib.as_path()]) {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
     }
     // Functions are looked up when they are called, so that another version of libtorch can be refused before one is missing.

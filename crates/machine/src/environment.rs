@@ -69,9 +69,26 @@ pub fn utc_now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The processor's model; its architecture where the kernel does not say.
+/// The processor's model; of an ARM processor its core; its architecture where the kernel does not say.
 pub fn cpu_model() -> String {
-    field(Path::new("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.into())
+    let cpuinfo = Path::new("/proc/cpuinfo");
+    field(cpuinfo, "model name")
+        .or_else(|| arm_core(cpuinfo))
+        .unwrap_or_else(|| std::env::consts::ARCH.into())
+}
+
+/// The core by its identification register, because the kernel has no "model name" there. The names are those of
+/// `arch/arm64/include/asm/cputype.h` in Linux.
+fn arm_core(cpuinfo: &Path) -> Option<String> {
+    let (implementer, part) = (field(cpuinfo, "CPU implementer")?, field(cpuinfo, "CPU part")?);
+    let name = match (&*implementer, &*part) {
+        ("0x41", "0xd0c") => "Arm Neoverse-N1",
+        ("0x41", "0xd40") => "Arm Neoverse-V1",
+        ("0x41", "0xd49") => "Arm Neoverse-N2",
+        ("0x41", "0xd4f") => "Arm Neoverse-V2",
+        _ => return Some(format!("ARM core {part} of implementer {implementer}")),
+    };
+    Some(name.into())
 }
 
 /// The first value of `name` in a file of `/proc` that has a line `name: value` for each.
@@ -92,4 +109,23 @@ pub fn machine_id() -> Option<String> {
 pub fn memory_bytes() -> u64 {
     let total = field(Path::new("/proc/meminfo"), "MemTotal").unwrap_or_default();
     total.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm_core_is_named_by_its_identification() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let named = |implementer: &str, part: &str| {
+            let lines = format!("processor\t: 0\nCPU implementer\t: {implementer}\nCPU part\t: {part}\n");
+            fs::write(file.path(), lines).unwrap();
+            arm_core(file.path())
+        };
+        assert_eq!(named("0x41", "0xd4f").unwrap(), "Arm Neoverse-V2");
+        assert_eq!(named("0xc0", "0xac3").unwrap(), "ARM core 0xac3 of implementer 0xc0");
+        fs::write(file.path(), "processor\t: 0\n").unwrap();
+        assert_eq!(arm_core(file.path()), None);
+    }
 }

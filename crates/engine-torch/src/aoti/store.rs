@@ -105,10 +105,11 @@ impl Recipe<'_> {
     }
 }
 
-/// The instructions that this processor has.
+/// The instructions that this processor has, which the kernel calls "flags" on x86_64 and "Features" on ARM.
 fn processor() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default().into()
+    let is_list = |line: &&str| line.starts_with("flags") || line.starts_with("Features");
+    cpuinfo.lines().find(is_list).unwrap_or_default().into()
 }
 
 /// A compiled package.
