@@ -31,7 +31,7 @@ import release_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 # What every build has. Others of the same kind are packed, too, such as the library for MPI, which is built where MPI is.
-REQUIRED = ["llama2-bench", "llama2-bench-mock", "llama2-bench-onnxruntime", "llama2-bench-reference", "llama2-bench-torch", "libllama2_bench_worker.so"]
+REQUIRED = ["llama2-bench", "llama2-bench-mock", "llama2-bench-onnxruntime", "llama2-bench-reference", "llama2-bench-tokenizer", "llama2-bench-torch", "libllama2_bench_worker.so"]
 FILES = ["CHANGELOG.md", "LICENSE", "README.md", "configs", "scripts/run_pip.py", "scripts/runtimes", "scripts/setup.py"]
 
 

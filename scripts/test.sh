@@ -32,6 +32,9 @@ fi
 cargo build --workspace --lib --bins --tests
 make --no-print-directory docs-check
 python3 scripts/test_check_docs.py
+# Packs the programs of this build.
+python3 scripts/wheel.py --programs target/debug
+python3 scripts/test_wheel.py
 python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null

@@ -70,15 +70,22 @@ fn build_cuda_graph(build: &cc::Build) {
     }
 }
 
-/// The checkout's runtime first, seen from target/PROFILE and from target/PROFILE/deps, so that a checkout that was moved
-/// or copied still runs; then that beside bin/, as scripts/tarball.py packs it; then the folder of this build, for a target
-/// directory elsewhere.
+/// Where a program looks for libtorch: the site-packages that pip installed it for; the checkout's runtime, seen from target/PROFILE
+/// and from target/PROFILE/deps, so that a checkout that was moved or copied still runs; that beside bin/, as scripts/tarball.py
+/// packs it; and, for a target directory elsewhere, the folder of this build.
 fn set_search_path(lib: &Path) {
+    // Those that wheels of torch 2.11 are made for.
+    let pythons = (10..=14).map(|minor| format!("../lib/python3.{minor}/site-packages"));
+    let runtimes = ["../../.runtime", "../../../.runtime", "../.runtime"].map(str::to_owned);
+    let profile = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
+    let profile = profile.ancestors().nth(3).unwrap_or(Path::new("")).to_owned();
     let lib = lib.canonicalize().unwrap_or_else(|_| lib.into());
-    let folders = ["../../.runtime", "../../../.runtime", "../.runtime"]
-        .map(|folder| format!("$ORIGIN/{folder}/torch/lib"));
-    for folder in folders.iter().map(Path::new).chain([lib.as_path()]) {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
+    let is_seen = runtimes
+        .iter()
+        .any(|folder| profile.join(folder).join("torch/lib").canonicalize().is_ok_and(|seen| seen == lib));
+    let folders = pythons.chain(runtimes).map(|folder| format!("$ORIGIN/{folder}/torch/lib"));
+    for folder in folders.chain((!is_seen).then(|| lib.display().to_string())) {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
     }
     // Functions are looked up when they are called, so that another version of libtorch can be refused before one is missing.
     println!("cargo::rustc-link-arg=-Wl,-z,lazy");

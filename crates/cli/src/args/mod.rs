@@ -74,7 +74,7 @@ fn version() -> &'static str {
 }
 
 /// The version, the target, and the native libraries that engines would load.
-fn long_version() -> String {
+fn long_version() -> &'static str {
     let mut text = format!("{}\ntarget: {}", version(), env!("LLAMA2_BENCH_TARGET"));
     let runtime = machine::runtime_dir();
     let libraries = runtime.as_deref().map(machine::native_libraries).unwrap_or_default();
@@ -85,7 +85,7 @@ fn long_version() -> String {
         let place = runtime.map_or_else(String::new, |dir| format!(" in {}", dir.display()));
         text.push_str(&format!("\nno native libraries{place}: run `{}`", machine::set_up_command()));
     }
-    text
+    Box::leak(text.into_boxed_str())
 }
 
 // `help.rs` groups them.

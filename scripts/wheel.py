@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Pack the programs of a build as a wheel: `make wheel`.
+
+    python3 scripts/wheel.py [--programs target/release] [--glibc 2.28]
+
+Leaves target/wheels/llama2_bench-VERSION-py3-none-manylinux_2_N_ARCHITECTURE.whl. `pip install 'llama2-bench[cpu]'` puts the
+programs into the environment's bin, and ONNX Runtime and libtorch into its site-packages, where the programs look for them. N is
+the newest glibc that a program needs. The extras pin what scripts/runtimes pins. Written here instead of by maturin, which packs
+the programs of one crate and compiles them for itself; a wheel is an archive with four files of its own.
+
+Two runs with the same programs write the same bytes. --glibc: see scripts/check_linkage.py, which checks every program first.
+
+Exit codes: 0 packed, 1 a program needs too much, 2 it could not be done.
+"""
+
+import argparse
+import base64
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import check_linkage
+import release_notes
+import tarball
+
+ROOT = Path(__file__).resolve().parent.parent
+# The libraries that each extra installs, and the files that pin them.
+EXTRAS = {
+    "cpu": {"onnxruntime-cpu.txt": ["onnxruntime"], "torch-cpu.txt": ["torch"]},
+    "cuda": {"onnxruntime-cuda.txt": ["onnxruntime-gpu"], "torch-cuda.txt": ["torch"]},
+}
+# For MPI, which is not the same on two machines, and for engines in Python, whose files are in a checkout.
+LEFT_OUT = {"libllama2_bench_mpi.so", "libllama2_bench_worker.so"}
+
+
+def pins(folder):
+    """The requirements of each extra, such as `torch==2.11.0`."""
+    for extra, files in EXTRAS.items():
+        for file, names in files.items():
+            text = (folder / file).read_text()
+            for name in names:
+                pin = re.search(rf"^{name}==\S+", text, re.MULTILINE)
+                yield extra, pin[0]
+
+
+def metadata(version, requirements):
+    lines = [
+        "Metadata-Version: 2.4",
+        "Name: llama2-bench",
+        f"Version: {version}",
+        "Summary: Measures LLaMA inference engines, and regenerates the published LLaMA-2 latency and throughput tables",
+        "License-Expression: MIT",
+        "License-File: LICENSE",
+        "Requires-Python: >=3.10",
+        "Classifier: Environment :: Console",
+        "Classifier: Environment :: GPU :: NVIDIA CUDA",
+        "Classifier: Operating System :: POSIX :: Linux",
+        "Classifier: Programming Language :: Rust",
+        "Classifier: Topic :: System :: Benchmark",
+        *(f"Provides-Extra: {extra}" for extra in EXTRAS),
+        *(f'Requires-Dist: {pin}; extra == "{extra}"' for extra, pin in requirements),
+        "Description-Content-Type: text/markdown",
+    ]
+    return "\n".join(lines) + "\n\n" + (ROOT / "docs/guide/install.md").read_text()
+
+
+def platform_tag(programs):
+    """The oldest platform that has the glibc that every program needs."""
+    newest = [check_linkage.needs("", check_linkage.readelf("-V", path))[2].get("GLIBC", (2, 28)) for path in programs]
+    major, minor = max([*newest, (2, 28)])[:2]
+    return f"manylinux_{major}_{minor}_{platform.machine()}"
+
+
+def write(wheel, files, executable):
+    """Write an archive of `files`, name to content, and the record of their hashes, in which nothing depends on when it was made."""
+    name, version = wheel.name.split("-")[:2]
+    record_name = f"{name}-{version}.dist-info/RECORD"
+    record = []
+    wheel.parent.mkdir(parents=True, exist_ok=True)
+    partial = wheel.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+
+        def add(member, content):
+            info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (0o100755 if member in executable else 0o100644) << 16
+            archive.writestr(info, content)
+
+        for member, content in files.items():
+            add(member, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            record.append(f"{member},sha256={digest},{len(content)}\n")
+        add(record_name, "".join([*record, f"{record_name},,\n"]).encode())
+    partial.replace(wheel)
+
+
+def pack(programs, folder, version, runtimes):
+    """Write the wheel of these programs into a folder; returns its path."""
+    name = f"llama2_bench-{version}"
+    tag = f"py3-none-{platform_tag(programs)}"
+    scripts = {f"{name}.data/scripts/{path.name}": path.read_bytes() for path in programs}
+    info = {
+        "METADATA": metadata(version, list(pins(runtimes))),
+        "WHEEL": f"Wheel-Version: 1.0\nGenerator: llama2-bench {version}\nRoot-Is-Purelib: false\nTag: {tag}\n",
+        "licenses/LICENSE": (ROOT / "LICENSE").read_text(),
+    }
+    files = scripts | {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
+    wheel = folder / f"{name}-{tag}.whl"
+    write(wheel, files, scripts)
+    return wheel
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Pack the programs of a build as a wheel.")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    parser.add_argument("--programs", type=Path, default=target / "release", help="default: target/release")
+    parser.add_argument("--glibc", type=check_linkage.version, help="the newest version of glibc that a program may need, such as 2.28")
+    arguments = parser.parse_args()
+    version = release_notes.workspace_version((ROOT / "Cargo.toml").read_text())
+    runtimes = ROOT / "scripts" / "runtimes"
+    if platform.machine() == "aarch64":
+        runtimes /= "aarch64"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bin"
+        try:
+            tarball.copy_programs(arguments.programs, folder)
+            programs = sorted(path for path in folder.iterdir() if path.name not in LEFT_OUT)
+            if check_linkage.check(programs, arguments.glibc):
+                return 1
+            wheel = pack(programs, ROOT / "target" / "wheels", version, runtimes)
+        except tarball.CannotPack as error:
+            print(f"wheel: {error}", file=sys.stderr)
+            return 2
+        except FileNotFoundError as error:
+            print(f"wheel: {error.filename}: not found (strip and readelf are in binutils)", file=sys.stderr)
+            return 2
+        except subprocess.CalledProcessError as error:
+            print(f"wheel: {error.stderr.strip() or error}", file=sys.stderr)
+            return 2
+    print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
