@@ -1,8 +1,11 @@
-//! Compiles the C++ shims and lets the built programs find libtorch without `LD_LIBRARY_PATH`.
+//! Compiles the C++ shims, links them with libtorch, and lets the built programs find it without `LD_LIBRARY_PATH`.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
+/// Which libtorch `make setup` fetches.
+const PIN: &str = "../../scripts/runtimes/torch-cpu.txt";
+const TENSOR: &str = "shim/tensor.cpp";
 const SHIM: &str = "shim/torch_shim.cpp";
 const ONEDNN: &str = "shim/onednn.cpp";
 const PANELS: &str = "shim/panels.cpp";
@@ -12,7 +15,9 @@ const CUDA_GRAPH: &str = "shim/cuda_graph.cpp";
 
 fn main() {
     let headers = ["shim/attempt.h", "shim/panels.h", "shim/single_row.h"];
-    for file in [SHIM, ONEDNN, PANELS, SINGLE_ROW, AOTI_GRAPH, CUDA_GRAPH].into_iter().chain(headers) {
+    for file in
+        [PIN, TENSOR, SHIM, ONEDNN, PANELS, SINGLE_ROW, AOTI_GRAPH, CUDA_GRAPH].into_iter().chain(headers)
+    {
         println!("cargo::rerun-if-changed={file}");
     }
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -20,9 +25,10 @@ fn main() {
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let (lib, include) = (libtorch.join("lib"), libtorch.join("include"));
     let cuda = libtorch.join("../nvidia/cu13/include");
+    let version = include.join("torch/headeronly/version.h");
     let needed = [
         lib.join("libtorch_cpu.so"),
-        include.join("torch/headeronly/version.h"),
+        version.clone(),
         cuda.join("cuda_runtime_api.h"),
         cuda.join("crt/host_defines.h"),
     ];
@@ -33,8 +39,12 @@ fn main() {
         println!("cargo::error=no {} (LIBTORCH={}): run `make setup`", missing.display(), libtorch.display());
         return;
     }
+    if let Err(why) = check_version(&version) {
+        println!("cargo::error={why}");
+        return;
+    }
     let api = include.join("torch/csrc/api/include");
-    compiler(&[&include, &api]).files([SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
+    compiler(&[&include, &api]).files([TENSOR, SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
     // at::parallel_for is in a header: threads are those of libtorch, which brings libgomp.so.1. Vectors are wider than the
     // registers of some processors, which changes no function that is called from elsewhere (-Wpsabi).
     compiler(&[&include, &api])
@@ -44,8 +54,30 @@ fn main() {
         .files([PANELS, SINGLE_ROW])
         .compile("single_row");
     println!("cargo::rustc-link-arg=-l:libgomp.so.1");
+    // libtorch's CUDA part is opened when it is needed (src/runtime.rs).
+    println!("cargo::rustc-link-search=native={}", lib.display());
+    for library in ["torch_cpu", "c10"] {
+        println!("cargo::rustc-link-lib=dylib={library}");
+    }
     build_cuda_graph(&compiler(&[&include, &cuda]));
     set_search_path(&lib);
+}
+
+/// C++ has no stable interface: the shims are written for the pinned version's.
+fn check_version(header: &Path) -> Result<(), String> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let (pins, header_text) = (read(Path::new(PIN))?, read(header)?);
+    let pinned = pins.lines().find_map(|line| line.strip_prefix("torch==")?.split(' ').next());
+    let pinned = pinned.ok_or_else(|| format!("{PIN}: no torch=="))?;
+    let part = |name: &str| {
+        let define = format!("#define TORCH_VERSION_{name} ");
+        header_text.lines().find_map(|line| line.strip_prefix(&define)).unwrap_or("?").trim()
+    };
+    let found = ["MAJOR", "MINOR", "PATCH"].map(part).join(".");
+    if found == pinned {
+        return Ok(());
+    }
+    Err(format!("libtorch {found} in {}, but {pinned} is expected: run `make setup`", header.display()))
 }
 
 fn compiler(includes: &[&Path]) -> cc::Build {
@@ -54,7 +86,10 @@ fn compiler(includes: &[&Path]) -> cc::Build {
     for dir in includes {
         build.flag("-isystem").flag(dir);
     }
-    build.cpp(true).std("c++17").warnings(true).extra_warnings(true);
+    // std::string and others as in the wheels' libraries.
+    build.define("_GLIBCXX_USE_CXX11_ABI", "1");
+    // Debug information of the libraries' templates would take as long as the code.
+    build.cpp(true).std("c++17").debug(false).warnings(true).extra_warnings(true);
     build
 }
 

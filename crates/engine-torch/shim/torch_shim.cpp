@@ -1,5 +1,5 @@
-// The parts of libtorch that tch does not wrap, as C functions for src/shim.rs. Each returns null, or what went wrong as
-// a text for free(); no C++ exception leaves this file. A `Tensor*` is what tch holds too.
+// The parts of libtorch beside tensors and their operators, as C functions for src/shim.rs. Each returns null, or what went wrong as
+// a text for free(); no C++ exception leaves this file.
 
 #include <functional>
 #include <vector>

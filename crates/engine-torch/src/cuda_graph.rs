@@ -1,28 +1,27 @@
 //! Safe wrappers of `shim/cuda_graph.cpp`: work that is captured once and then launched as a whole; and what else libtorch's CUDA part
 //! alone knows of a GPU.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::OnceLock;
 
 use crate::device_memory::BoundedAllocators;
-use crate::error::{Result, TorchError};
-use crate::shim::check;
+use crate::error::{CText, Result, TorchError, check};
 
 /// The compiled shim, inside the program: a copy of the program elsewhere has it, too.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cuda_graph.so"));
 
 /// A C++ `Graph` of `cuda_graph.cpp`.
 type CCudaGraph = c_void;
-type Enter = unsafe extern "C" fn(c_int, *mut *mut CCudaGraph) -> *mut c_char;
-type Capability = unsafe extern "C" fn(c_int, *mut c_int, *mut c_int) -> *mut c_char;
-type TotalBytes = unsafe extern "C" fn(c_int, *mut usize) -> *mut c_char;
-type SetFraction = unsafe extern "C" fn(c_int, f64) -> *mut c_char;
+type Enter = unsafe extern "C" fn(c_int, *mut *mut CCudaGraph) -> Option<CText>;
+type Capability = unsafe extern "C" fn(c_int, *mut c_int, *mut c_int) -> Option<CText>;
+type TotalBytes = unsafe extern "C" fn(c_int, *mut usize) -> Option<CText>;
+type SetFraction = unsafe extern "C" fn(c_int, f64) -> Option<CText>;
 type Free = unsafe extern "C" fn(*mut CCudaGraph);
-type Begin = unsafe extern "C" fn(*mut CCudaGraph, *const CCudaGraph) -> *mut c_char;
-type OfGraph = unsafe extern "C" fn(*mut CCudaGraph) -> *mut c_char;
+type Begin = unsafe extern "C" fn(*mut CCudaGraph, *const CCudaGraph) -> Option<CText>;
+type OfGraph = unsafe extern "C" fn(*mut CCudaGraph) -> Option<CText>;
 
 struct CudaGraphFunctions {
     enter: Enter,

@@ -4,12 +4,13 @@
 //! A captured forward attends to a fixed number of positions. So there is a graph for every [`ROWS`] positions, which reads less
 //! than that many keys beyond those that count.
 
-use tch::{Device, Kind, Tensor};
+use protocol::Device;
 
 use crate::cuda_graph::CudaGraph;
 use crate::error::{Result, TorchError};
 use crate::kv_cache::{Exclusion, KvCache, ROWS, Window};
 use crate::model::CausalLm;
+use crate::tensor::{Kind, Tensor};
 
 /// The decode forwards of a cell, of which nothing moves: their inputs, their cache and their logits are where they were.
 pub(crate) struct DecodeGraphs {
@@ -40,9 +41,9 @@ impl DecodeGraphs {
         device: Device,
     ) -> Result<Self> {
         let numbers = (Kind::Int64, device);
-        let input_ids = Tensor::f_zeros([batch_size as i64, 1], numbers)?;
-        let position = Tensor::f_zeros([1], numbers)?;
-        let (capacity, length) = (cache.capacity(), prompt_length as i64);
+        let input_ids = Tensor::zeros(&[batch_size as i64, 1], numbers)?;
+        let position = Tensor::zeros(&[1], numbers)?;
+        let (capacity, length) = (cache.capacity()?, prompt_length as i64);
         let mut graphs = Self {
             input_ids,
             position,
@@ -56,7 +57,7 @@ impl DecodeGraphs {
             for start in starts(length, capacity) {
                 graphs.move_to(start)?;
                 let shared = graphs.captured.first().map(|(graph, _)| graph);
-                let captured = CudaGraph::capture(index, shared, || graphs.compute(model, cache))?;
+                let captured = CudaGraph::capture(index as usize, shared, || graphs.compute(model, cache))?;
                 graphs.captured.push(captured);
             }
         }
@@ -65,7 +66,7 @@ impl DecodeGraphs {
 
     /// Makes `tokens`, `[batch_size, 1]`, the next input, behind `length` tokens in the cache.
     pub(crate) fn feed(&mut self, tokens: &Tensor, length: i64) -> Result<()> {
-        self.input_ids.f_copy_(tokens)?;
+        self.input_ids.copy_(tokens)?;
         self.move_to(length)
     }
 
@@ -84,8 +85,7 @@ impl DecodeGraphs {
 
     fn move_to(&mut self, length: i64) -> Result<()> {
         self.length = length;
-        let _ = self.position.f_fill_(length)?;
-        Ok(())
+        self.position.fill_(length)
     }
 
     fn compute(&self, model: &dyn CausalLm, cache: &mut KvCache) -> Result<Tensor> {
@@ -129,6 +129,7 @@ mod tests {
     use crate::TorchEngine;
     use crate::model::LlamaForCausalLm;
     use crate::options::{CacheKind, TorchOptions};
+    use crate::tensor::set_num_threads;
     use crate::weights::{WeightTensors, kind};
 
     #[test]
@@ -155,7 +156,7 @@ mod tests {
     /// Both ways to leave out what is behind, against a cache that grows; what is behind is made to matter where it is not left out.
     #[test]
     fn keys_behind_the_token_do_not_count() {
-        tch::set_num_threads(1);
+        set_num_threads(1).unwrap();
         for (heads, kv_heads) in [(4, 4), (4, 2)] {
             let config = json!({
                 "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -169,27 +170,32 @@ mod tests {
                     .unwrap();
             let model = LlamaForCausalLm::new(config, weights, options, None).unwrap();
             let numbers = (kind(Precision::Fp32), Device::Cpu);
-            let ids = Tensor::from_slice(&(0..90).map(|id| id * 7 % 96).collect::<Vec<i64>>()).view([2, 45]);
+            let ids: Vec<i64> = (0..90).map(|id| id * 7 % 96).collect();
+            let ids = Tensor::from_slice(&ids).unwrap().view(&[2, 45]).unwrap();
             for exclusion in [Exclusion::Mask, Exclusion::CausalRow] {
                 for prompt_length in [1, 9, 16, 31] {
                     let cache = |kind| KvCache::new(kind, config, (2, 45), numbers).unwrap();
                     let (mut grown, mut fixed) = (cache(CacheKind::Dynamic), cache(CacheKind::Static));
                     for states in fixed.keys.iter_mut().chain(&mut fixed.values) {
-                        let _ = states.fill_(9.0);
+                        states.fill_(9).unwrap();
                     }
                     let size = (2, prompt_length as usize);
                     let mut graphs =
                         DecodeGraphs::new(&model, &mut fixed, size, exclusion, Device::Cpu).unwrap();
                     for cache in [&mut grown, &mut fixed] {
-                        let _ = model.forward(&ids.narrow(1, 0, prompt_length), cache).unwrap();
+                        let _ = model.forward(&ids.narrow(1, 0, prompt_length).unwrap(), cache).unwrap();
                         cache.length = prompt_length;
                     }
                     for position in prompt_length..45 {
-                        let token = ids.narrow(1, position, 1);
+                        let token = ids.narrow(1, position, 1).unwrap();
                         let expected = model.forward(&token, &mut grown).unwrap();
                         graphs.feed(&token, position).unwrap();
                         let found = graphs.forward(&model, &mut fixed).unwrap();
-                        let error = (found - expected).abs().max().double_value(&[]);
+                        let [found, expected] =
+                            [found, expected].map(|logits| logits.to_vec::<f32>().unwrap());
+                        let errors =
+                            found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs());
+                        let error = errors.fold(0.0, f32::max);
                         assert!(error < 1e-5, "{exclusion:?} {prompt_length} {position}: {error}");
                         (grown.length, fixed.length) = (position + 1, position + 1);
                     }

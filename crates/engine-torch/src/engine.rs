@@ -5,8 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
 use llama::{LlamaConfig, Weights};
-use protocol::{Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached};
-use tch::{Device, Kind, Tensor, no_grad};
+use protocol::{Device, Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::aoti::{CompiledLlama, Recipe, Store, TargetGpu};
@@ -18,6 +17,7 @@ use crate::model::{CausalLm, LlamaForCausalLm};
 use crate::options::{AttentionKind, CacheKind, LinearKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
+use crate::tensor::{Kind, Tensor, no_grad};
 use crate::weights::{self, WeightTensors};
 use crate::{onednn, options, peaks, runtime, shim};
 
@@ -113,8 +113,8 @@ impl Torch {
     /// The GPU that the model is on.
     fn gpu(&self) -> Option<usize> {
         match self.model.as_ref()?.numbers.1 {
-            Device::Cuda(index) => Some(index),
-            _ => None,
+            Device::Cuda(index) => Some(index as usize),
+            Device::Cpu => None,
         }
     }
 }
@@ -123,14 +123,14 @@ impl CellTensors {
     /// The last forward's logits at the last position, `[batch_size, vocab_size]`.
     fn last_logits(&self) -> Result<Tensor> {
         let logits = self.logits.as_ref().context("no forward has run")?;
-        Ok(logits.f_select(1, -1)?)
+        Ok(logits.select(1, -1)?)
     }
 
     fn forward(&mut self, model: &LoadedModel, input_ids: &Tensor) -> Result<()> {
-        let length = input_ids.size()[1];
+        let length = input_ids.size(1)?;
         let mut logits = no_grad(|| model.causal_lm.forward(input_ids, &mut self.cache))?;
         if model.options.keep_outputs {
-            logits = logits.f_to_kind(Kind::Float)?;
+            logits = logits.to_kind(Kind::Float)?;
             let states = self.cache.keys.iter().chain(&self.cache.values);
             // The earlier forward's outputs end here.
             self.kept = [&logits].into_iter().chain(states).map(Tensor::shallow_clone).collect();
@@ -199,7 +199,8 @@ impl Engine for Torch {
                 world.size()
             );
         }
-        let device = runtime::device(world.device(request.device))?;
+        let device = world.device(request.device);
+        runtime::ensure_usable(device)?;
         let threads = runtime::set_threads(world.threads(request.threads))?;
         let of_gpu = device != Device::Cpu;
         ensure!(
@@ -215,8 +216,10 @@ impl Engine for Torch {
 
         let memory_note = match (device, request.device_memory_limit_bytes) {
             (_, None) => None,
-            (Device::Cuda(gpu), Some(limit)) => Some(self.bound.set(&mut *self.allocators, gpu, limit)?),
-            (_, Some(_)) => {
+            (Device::Cuda(gpu), Some(limit)) => {
+                Some(self.bound.set(&mut *self.allocators, gpu as usize, limit)?)
+            }
+            (Device::Cpu, Some(_)) => {
                 bail!(
                     "device_memory_limit: cpu has no memory of its own: use memory_limit, or a device such as cuda:0"
                 )
@@ -233,8 +236,11 @@ impl Engine for Torch {
             TorchEngine::Aoti => {
                 let (precision, torch) = (request.precision, &runtime::version());
                 let gpu = match device {
-                    Device::Cuda(index) => Some(TargetGpu { index, capability: compute_capability(index)? }),
-                    _ => None,
+                    Device::Cuda(index) => {
+                        let index = index as usize;
+                        Some(TargetGpu { index, capability: compute_capability(index)? })
+                    }
+                    Device::Cpu => None,
                 };
                 let recipe = Recipe { config: &config, precision, gpu, options, threads, torch };
                 Some(Store::of_runtime().package(&recipe, reporter)?)
@@ -265,8 +271,12 @@ impl Engine for Torch {
 
         let mut exclusion = Exclusion::Mask;
         if let (TorchEngine::CudaGraph, Device::Cuda(gpu)) = (self.engine, device) {
-            exclusion =
-                choose_exclusion(options, request.precision, config.head_dim, compute_capability(gpu)?);
+            exclusion = choose_exclusion(
+                options,
+                request.precision,
+                config.head_dim,
+                compute_capability(gpu as usize)?,
+            );
             let attention = match exclusion {
                 Exclusion::CausalRow => "flash attention",
                 Exclusion::Mask => "a mask",
@@ -300,7 +310,7 @@ impl Engine for Torch {
         } else if device != Device::Cpu && options.attention == AttentionKind::Sdpa {
             notes.push("attention is not cuDNN's".into());
         }
-        let ranks = world.all_reduce(world.device(request.device))?.map(SumOverRanks::new);
+        let ranks = world.all_reduce(device)?.map(SumOverRanks::new);
         let causal_lm: Box<dyn CausalLm> = match (self.engine, package) {
             (_, Some(package)) => {
                 Box::new(CompiledLlama::new(&package, &config, weights, options.linear, device)?)
@@ -319,7 +329,7 @@ impl Engine for Torch {
         self.model = Some(LoadedModel { config, options, numbers, exclusion, causal_lm });
         self.marks = match device {
             Device::Cuda(_) => Some([shim::AcceleratorEvent::new()?, shim::AcceleratorEvent::new()?]),
-            _ => None,
+            Device::Cpu => None,
         };
         Ok(Loaded { weights_bytes, notes })
     }
@@ -352,7 +362,7 @@ impl Engine for Torch {
             _ => None,
         };
         self.cell = Some(CellTensors {
-            prompt: Tensor::f_from_slice(&prompt.ids)?.f_view_(rows)?.f_to_device(model.numbers.1)?,
+            prompt: Tensor::from_slice(&prompt.ids)?.view(&rows)?.to_device(model.numbers.1)?,
             cache,
             graphs,
             logits: None,
@@ -380,15 +390,14 @@ impl Engine for Torch {
         let (model, cell) = self.parts()?;
         let logits = cell.last_logits()?;
         // The index of the first maximum, as `argmax` gives it, in less time on a CPU.
-        let (_, token) = logits.f_max_dim(-1, true)?;
+        let (_, token) = logits.max_dim(-1, true)?;
         if let Some(graphs) = &mut cell.graphs {
             graphs.feed(&token, cell.cache.length)?;
         }
         cell.tokens.push(token);
         if model.options.logits == LogitsKept::All {
             // The whole prompt's logits would stay in memory through the first decode forward.
-            let kept = logits.f_unsqueeze(1)?;
-            cell.logits = Some(kept.f_to_dtype(kept.f_kind()?, false, true)?);
+            cell.logits = Some(logits.unsqueeze(1)?.copy()?);
         }
         Ok(())
     }
@@ -429,21 +438,17 @@ impl Engine for Torch {
 
     fn tokens(&mut self) -> Result<Vec<Vec<u32>>> {
         let (_, cell) = self.parts()?;
-        let (rows, selected) = (cell.prompt.size()[0] as usize, cell.tokens.len());
+        let (rows, selected) = (cell.prompt.size(0)? as usize, cell.tokens.len());
         if selected == 0 {
             return Ok(vec![Vec::new(); rows]);
         }
-        let mut ids = vec![0i64; rows * selected];
-        Tensor::f_cat(&cell.tokens, 1)?.f_to_device(Device::Cpu)?.f_copy_data(&mut ids, rows * selected)?;
+        let ids = Tensor::cat(&cell.tokens, 1)?.to_vec::<i64>()?;
         Ok(ids.chunks(selected).map(|row| row.iter().map(|&id| id as u32).collect()).collect())
     }
 
     fn logits(&mut self) -> Result<Vec<f32>> {
         let (_, cell) = self.parts()?;
-        let logits = cell.last_logits()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let mut values = vec![0f32; logits.numel()];
-        logits.f_copy_data(&mut values, logits.numel())?;
-        Ok(values)
+        Ok(cell.last_logits()?.to_device(Device::Cpu)?.to_kind(Kind::Float)?.to_vec()?)
     }
 
     fn kv_cache_bytes(&self) -> Option<u64> {

@@ -1,9 +1,10 @@
 //! What libtorch reports, in one line.
 
+use std::ffi::{CStr, c_char};
 use std::fmt;
+use std::ptr::NonNull;
 
 use collective::CollectiveError;
-use tch::TchError;
 
 /// An error of libtorch, without its C++ and TorchScript backtraces; or of the sum over ranks.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,13 +37,28 @@ impl From<CollectiveError> for TorchError {
     }
 }
 
-impl From<TchError> for TorchError {
-    fn from(error: TchError) -> Self {
-        match error {
-            TchError::Torch(text) => Self::new(&text),
-            other => Self::new(&other.to_string()),
-        }
+/// A text that C allocated. `Option<CText>` is a `char *` of C, null or owned.
+#[must_use]
+#[repr(transparent)]
+pub(crate) struct CText(NonNull<c_char>);
+
+impl fmt::Display for CText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: a C string until `drop`.
+        f.write_str(&unsafe { CStr::from_ptr(self.0.as_ptr()) }.to_string_lossy())
     }
+}
+
+impl Drop for CText {
+    fn drop(&mut self) {
+        // SAFETY: the text is from `malloc`, and owned here alone.
+        unsafe { libc::free(self.0.as_ptr().cast()) }
+    }
+}
+
+/// What a function of `shim/` returned: nothing, or an exception's text.
+pub(crate) fn check(error: Option<CText>) -> Result<()> {
+    error.map_or(Ok(()), |text| Err(TorchError::new(&text.to_string())))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The keys and values of the tokens so far, for all engines.
 
 use llama::LlamaConfig;
-use tch::{Device, Kind, Tensor};
+use protocol::Device;
 
 use crate::error::Result;
 use crate::options::CacheKind;
+use crate::tensor::{Kind, Tensor};
 
 /// Dimension of the positions in `[batch_size, num_key_value_heads, length, head_dim]`.
 const POSITIONS: i64 = 2;
@@ -59,7 +60,7 @@ impl KvCache {
             let buffer = |_| match kind {
                 CacheKind::Dynamic => empty(numbers),
                 // Zeroed, so that the pages are there before a forward is timed.
-                CacheKind::Static => Ok(Tensor::f_zeros(room, numbers)?),
+                CacheKind::Static => Tensor::zeros(&room, numbers),
             };
             (0..config.num_hidden_layers).map(buffer).collect()
         };
@@ -71,7 +72,7 @@ impl KvCache {
         self.length = 0;
         if self.kind == CacheKind::Dynamic {
             for states in self.keys.iter_mut().chain(&mut self.values) {
-                *states = empty((states.f_kind()?, states.device()))?;
+                *states = empty((states.kind()?, states.device()))?;
             }
         }
         Ok(())
@@ -94,37 +95,37 @@ impl KvCache {
     }
 
     /// Positions of each sequence that there is room for, where the cache does not grow.
-    pub(crate) fn capacity(&self) -> i64 {
-        self.keys.first().map_or(0, |keys| keys.size()[POSITIONS as usize])
+    pub(crate) fn capacity(&self) -> Result<i64> {
+        self.keys.first().map_or(Ok(0), |keys| keys.size(POSITIONS))
     }
 
     /// Bytes of all its tensors.
     pub(crate) fn bytes(&self) -> u64 {
         let tensors = self.keys.iter().chain(&self.values);
-        tensors.map(|states| (states.numel() * states.kind().elt_size_in_bytes()) as u64).sum()
+        tensors.map(|states| states.nbytes() as u64).sum()
     }
 }
 
 /// What HF's `DynamicCache` starts from: concatenation passes over a tensor of shape `[0]`.
 fn empty(numbers: (Kind, Device)) -> Result<Tensor> {
-    Ok(Tensor::f_empty([0i64], numbers)?)
+    Tensor::empty(&[0], numbers)
 }
 
 fn put(past: &mut Tensor, window: &Window, new: &Tensor) -> Result<Tensor> {
-    let _ = past.f_index_copy_(POSITIONS, &window.position, new)?;
-    Ok(past.f_narrow(POSITIONS, 0, window.attended)?)
+    past.index_copy_(POSITIONS, &window.position, new)?;
+    past.narrow(POSITIONS, 0, window.attended)
 }
 
 fn append(kind: CacheKind, past: &mut Tensor, length: i64, new: &Tensor) -> Result<Tensor> {
     match kind {
         CacheKind::Dynamic => {
-            *past = Tensor::f_cat(&[&*past, new], POSITIONS)?;
+            *past = Tensor::cat([&*past, new], POSITIONS)?;
             Ok(past.shallow_clone())
         }
         CacheKind::Static => {
-            let new_length = new.size()[POSITIONS as usize];
-            past.f_narrow(POSITIONS, length, new_length)?.f_copy_(new)?;
-            Ok(past.f_narrow(POSITIONS, 0, length + new_length)?)
+            let new_length = new.size(POSITIONS)?;
+            past.narrow(POSITIONS, length, new_length)?.copy_(new)?;
+            past.narrow(POSITIONS, 0, length + new_length)
         }
     }
 }

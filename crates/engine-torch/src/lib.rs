@@ -19,6 +19,7 @@ mod ranks;
 mod runtime;
 mod script;
 mod shim;
+mod tensor;
 mod weights;
 
 pub use engine::{Torch, TorchEngine};

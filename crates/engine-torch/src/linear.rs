@@ -1,10 +1,9 @@
 //! A linear layer, as the engine's option `linear` chooses it.
 
-use tch::Tensor;
-
 use crate::error::Result;
 use crate::onednn::PackedWeight;
 use crate::options::LinearKind;
+use crate::tensor::Tensor;
 
 /// A linear layer without a bias; its weight is `[out, in]`.
 pub(crate) enum Linear {
@@ -22,7 +21,7 @@ impl Linear {
 
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Aten(weight) => Ok(input.f_linear(weight, None::<&Tensor>)?),
+            Self::Aten(weight) => input.linear(weight),
             Self::OneDnn(weight) => weight.linear(input),
         }
     }

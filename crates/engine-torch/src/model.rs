@@ -1,7 +1,7 @@
 //! `LlamaForCausalLM` in eager libtorch: the operators of HF's `modeling_llama.py` (transformers 5), in its order.
 
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
-use tch::{Device, Kind, Tensor};
+use protocol::Device;
 
 use crate::error::Result;
 use crate::kv_cache::{Exclusion, KvCache, ROWS};
@@ -9,6 +9,7 @@ use crate::linear::Linear;
 use crate::options::{AttentionKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::shim;
+use crate::tensor::{Kind, Tensor};
 use crate::weights::WeightTensors;
 
 /// A model that is run one forward at a time; `pytorch-compile` has another.
@@ -55,10 +56,10 @@ impl LlamaForCausalLm {
 
 impl CausalLm for LlamaForCausalLm {
     fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let mut hidden_states = Tensor::f_embedding(&self.embed_tokens, input_ids, -1, false, false)?;
+        let mut hidden_states = Tensor::embedding(&self.embed_tokens, input_ids)?;
         let position_ids = match &cache.window {
             Some(window) => window.position.shallow_clone(),
-            None => positions(cache.length, cache.length + input_ids.size()[1], &hidden_states)?,
+            None => positions(cache.length, cache.length + input_ids.size(1)?, &hidden_states)?,
         };
         let position_embeddings = self.rotary_emb.forward(&hidden_states, &position_ids)?;
         let keys = match (self.options.attention, &cache.window) {
@@ -68,9 +69,7 @@ impl CausalLm for LlamaForCausalLm {
             (AttentionKind::Sdpa, None) => AttendedKeys::All,
             (AttentionKind::Sdpa, Some(window)) => match window.exclusion {
                 Exclusion::Mask => AttendedKeys::Masked(attends(&hidden_states, &position_ids, cache)?),
-                Exclusion::CausalRow => {
-                    AttendedKeys::ByRow(position_ids.f_sub_scalar(window.attended - ROWS)?)
-                }
+                Exclusion::CausalRow => AttendedKeys::ByRow(position_ids.sub_scalar(window.attended - ROWS)?),
             },
         };
         for layer in &self.layers {
@@ -80,7 +79,7 @@ impl CausalLm for LlamaForCausalLm {
         if self.options.logits == LogitsKept::Last {
             // Contiguous, or `linear` reads the head once a row. It makes this copy itself where the weight requires
             // gradients, as HF's parameters do.
-            hidden_states = hidden_states.f_slice(1, -1, None, 1)?.f_contiguous()?;
+            hidden_states = hidden_states.slice(1, Some(-1), None)?.contiguous()?;
         }
         self.lm_head.forward(&hidden_states)
     }
@@ -148,10 +147,10 @@ impl DecoderLayer {
         let residual = hidden_states;
         let hidden_states = self.input_layernorm.forward(&residual)?;
         let hidden_states = self.self_attn.forward(&hidden_states, position_embeddings, keys, cache)?;
-        let residual = residual.f_add(&hidden_states)?;
+        let residual = residual.add(&hidden_states)?;
         let hidden_states = self.post_attention_layernorm.forward(&residual)?;
         let hidden_states = self.mlp.forward(&hidden_states)?;
-        Ok(residual.f_add(&hidden_states)?)
+        residual.add(&hidden_states)
     }
 }
 
@@ -175,10 +174,10 @@ impl Attention {
         keys: &AttendedKeys,
         cache: &mut KvCache,
     ) -> Result<Tensor> {
-        let (batch_size, length, _) = hidden_states.size3()?;
+        let [batch_size, length, _] = hidden_states.sizes()?;
         let heads = |projection: &Linear| -> Result<Tensor> {
             let states = projection.forward(hidden_states)?;
-            Ok(states.f_view((batch_size, length, -1, self.head_dim))?.f_transpose(1, 2)?)
+            states.view(&[batch_size, length, -1, self.head_dim])?.transpose(1, 2)
         };
         let query = heads(&self.q_proj)?;
         let key = heads(&self.k_proj)?;
@@ -192,8 +191,8 @@ impl Attention {
             AttentionKind::Sdpa => self.sdpa_attention_forward(&query, &key, &value, keys)?,
             AttentionKind::Eager => self.eager_attention_forward(&query, &key, &value, keys)?,
         };
-        let output = output.f_transpose(1, 2)?.f_contiguous()?;
-        self.o_proj.forward(&output.f_reshape([batch_size, length, -1])?)
+        let output = output.transpose(1, 2)?.contiguous()?;
+        self.o_proj.forward(&output.reshape(&[batch_size, length, -1])?)
     }
 
     fn sdpa_attention_forward(
@@ -208,18 +207,15 @@ impl Attention {
             AttendedKeys::Masked(mask) => Some(mask),
             // The same query in each row: of their results one counts.
             AttendedKeys::ByRow(row) => {
-                let rows = query.f_expand([-1, -1, ROWS, -1], false)?;
+                let rows = query.expand(&[-1, -1, ROWS, -1])?;
                 let outputs = shim::causal_attention(&rows, key, value, self.scaling)?;
-                return Ok(outputs.f_index_select(2, row)?);
+                return outputs.index_select(2, row);
             }
         };
         // A single new token attends to all; several are a whole prompt, for the cache was empty.
-        let is_causal = query.size()[2] > 1;
+        let is_causal = query.size(2)? > 1;
         let enable_gqa = self.num_key_value_groups > 1;
-        let (dropout, scale) = (0.0, self.scaling);
-        Ok(Tensor::f_scaled_dot_product_attention(
-            query, key, value, mask, dropout, is_causal, scale, enable_gqa,
-        )?)
+        Tensor::scaled_dot_product_attention(query, key, value, mask, is_causal, self.scaling, enable_gqa)
     }
 
     fn eager_attention_forward(
@@ -231,13 +227,13 @@ impl Attention {
     ) -> Result<Tensor> {
         let key = repeat_kv(key, self.num_key_value_groups)?;
         let value = repeat_kv(value, self.num_key_value_groups)?;
-        let mut weights = query.f_matmul(&key.f_transpose(2, 3)?)?.f_mul_scalar(self.scaling)?;
+        let mut weights = query.matmul(&key.transpose(2, 3)?)?.mul_scalar(self.scaling)?;
         if let AttendedKeys::Masked(mask) = keys {
-            weights = weights.f_add(mask)?;
+            weights = weights.add(mask)?;
         }
         // As in HF's expression: scores, FP32 and this live at once, which is what runs out of memory first.
-        let weights = cast(&weights.f_softmax(-1, Kind::Float)?, query.f_kind()?)?;
-        Ok(weights.f_matmul(&value)?)
+        let weights = weights.softmax(-1, Kind::Float)?.to_kind(query.kind()?)?;
+        weights.matmul(&value)
     }
 }
 
@@ -249,9 +245,9 @@ struct Mlp {
 
 impl Mlp {
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
-        let gate = self.gate_proj.forward(hidden_states)?.f_silu()?;
+        let gate = self.gate_proj.forward(hidden_states)?.silu()?;
         let up = self.up_proj.forward(hidden_states)?;
-        self.down_proj.forward(&gate.f_mul(&up)?)
+        self.down_proj.forward(&gate.mul(&up)?)
     }
 }
 
@@ -282,11 +278,11 @@ impl RmsNorm {
     }
 
     fn forward(&self, hidden_states: &Tensor) -> Result<Tensor> {
-        let input_dtype = hidden_states.f_kind()?;
-        let hidden_states = cast(hidden_states, Kind::Float)?;
-        let variance = hidden_states.f_pow_tensor_scalar(2)?.f_mean_dim(-1, true, None)?;
-        let scale = variance.f_add_scalar(self.variance_epsilon)?.f_rsqrt()?;
-        Ok(self.weight.f_mul(&cast(&hidden_states.f_mul(&scale)?, input_dtype)?)?)
+        let input_dtype = hidden_states.kind()?;
+        let hidden_states = hidden_states.to_kind(Kind::Float)?;
+        let variance = hidden_states.pow(2)?.mean(&[-1], true)?;
+        let scale = variance.add_scalar(self.variance_epsilon)?.rsqrt()?;
+        self.weight.mul(&hidden_states.mul(&scale)?.to_kind(input_dtype)?)
     }
 }
 
@@ -296,16 +292,16 @@ struct RotaryEmbedding {
 
 impl RotaryEmbedding {
     fn new(config: &LlamaConfig, device: Device) -> Result<Self> {
-        Ok(Self { inv_freq: Tensor::f_from_slice(&config.inv_freq())?.f_to_device(device)? })
+        Ok(Self { inv_freq: Tensor::from_slice(&config.inv_freq())?.to_device(device)? })
     }
 
     /// Cosines and sines of the positions, `[1, length, head_dim]`.
     fn forward(&self, hidden_states: &Tensor, position_ids: &Tensor) -> Result<(Tensor, Tensor)> {
-        let position_ids = cast(&position_ids.f_unsqueeze(0)?.f_unsqueeze(-1)?, Kind::Float)?;
-        let freqs = position_ids.f_mul(&self.inv_freq)?;
-        let emb = Tensor::f_cat(&[&freqs, &freqs], -1)?;
-        let dtype = hidden_states.f_kind()?;
-        Ok((cast(&emb.f_cos()?, dtype)?, cast(&emb.f_sin()?, dtype)?))
+        let position_ids = position_ids.unsqueeze(0)?.unsqueeze(-1)?.to_kind(Kind::Float)?;
+        let freqs = position_ids.mul(&self.inv_freq)?;
+        let emb = Tensor::cat([&freqs, &freqs], -1)?;
+        let dtype = hidden_states.kind()?;
+        Ok((emb.cos()?.to_kind(dtype)?, emb.sin()?.to_kind(dtype)?))
     }
 }
 
@@ -319,48 +315,43 @@ pub(crate) fn lowest(dtype: Kind) -> f64 {
 }
 
 fn apply_rotary_pos_emb(states: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    let (cos, sin) = (cos.f_unsqueeze(1)?, sin.f_unsqueeze(1)?);
-    Ok(states.f_mul(&cos)?.f_add(&rotate_half(states)?.f_mul(&sin)?)?)
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+    states.mul(&cos)?.add(&rotate_half(states)?.mul(&sin)?)
 }
 
 fn rotate_half(states: &Tensor) -> Result<Tensor> {
-    let half = states.size()[3] / 2;
-    let first = states.f_slice(-1, None, half, 1)?;
-    let second = states.f_slice(-1, half, None, 1)?;
-    Ok(Tensor::f_cat(&[second.f_neg()?, first], -1)?)
+    let half = states.size(-1)? / 2;
+    let first = states.slice(-1, None, Some(half))?;
+    let second = states.slice(-1, Some(half), None)?;
+    Tensor::cat([&second.neg()?, &first], -1)
 }
 
 fn repeat_kv(states: &Tensor, repeats: i64) -> Result<Tensor> {
     if repeats == 1 {
         return Ok(states.shallow_clone());
     }
-    let (batch_size, num_key_value_heads, length, head_dim) = states.size4()?;
-    let expanded = [batch_size, num_key_value_heads, repeats, length, head_dim];
-    let states = states.f_unsqueeze(2)?.f_expand(expanded, false)?;
-    Ok(states.f_reshape([batch_size, num_key_value_heads * repeats, length, head_dim])?)
+    let [batch_size, num_key_value_heads, length, head_dim] = states.sizes()?;
+    let states =
+        states.unsqueeze(2)?.expand(&[batch_size, num_key_value_heads, repeats, length, head_dim])?;
+    states.reshape(&[batch_size, num_key_value_heads * repeats, length, head_dim])
 }
 
 /// What HF adds to the scores: zero where a token attends, [`lowest`] where it does not.
 fn causal_mask(hidden_states: &Tensor, position_ids: &Tensor, cache: &KvCache) -> Result<Tensor> {
-    let dtype = hidden_states.f_kind()?;
+    let dtype = hidden_states.kind()?;
     let attends = attends(hidden_states, position_ids, cache)?;
-    let zero = Tensor::f_zeros([0i64; 0], (dtype, hidden_states.device()))?;
-    Ok(zero.f_where_scalarother(&attends, lowest(dtype))?)
+    let zero = Tensor::zeros(&[], (dtype, hidden_states.device()))?;
+    Tensor::where_scalar_other(&attends, &zero, lowest(dtype))
 }
 
 /// Whether a token attends to a position: `[batch_size, 1, length, positions]`.
 fn attends(hidden_states: &Tensor, position_ids: &Tensor, cache: &KvCache) -> Result<Tensor> {
-    let (batch_size, length, _) = hidden_states.size3()?;
+    let [batch_size, length, _] = hidden_states.sizes()?;
     let attended = cache.attended(length);
     let keys = positions(0, attended, hidden_states)?;
-    let attends = keys.f_le_tensor(&position_ids.f_unsqueeze(-1)?)?;
-    Ok(attends.f_expand([batch_size, 1, length, attended], false)?)
+    keys.le(&position_ids.unsqueeze(-1)?)?.expand(&[batch_size, 1, length, attended])
 }
 
 fn positions(start: i64, end: i64, like: &Tensor) -> Result<Tensor> {
-    Ok(Tensor::f_arange_start(start, end, (Kind::Int64, like.device()))?)
-}
-
-fn cast(states: &Tensor, dtype: Kind) -> Result<Tensor> {
-    Ok(states.f_to_dtype(dtype, false, false)?)
+    Tensor::arange(start, end, (Kind::Int64, like.device()))
 }

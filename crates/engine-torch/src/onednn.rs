@@ -1,19 +1,14 @@
 //! Linear layers by oneDNN, on a CPU, and by loops of our own for a single row: safe wrappers of `shim/onednn.cpp`.
 
-use std::ffi::c_char;
-use std::ptr::null_mut;
+use crate::error::{CText, Result, check};
+use crate::tensor::{CTensor, Tensor, make};
 
-use tch::Tensor;
-
-use crate::error::Result;
-use crate::shim::{CTensor, check};
-
+// SAFETY: the signatures are those of shim/onednn.cpp. References are to what lives through the call.
 unsafe extern "C" {
-    fn onednn_pack(weight: *const CTensor, rows: i64) -> *mut c_char;
-    fn onednn_all_in_panels() -> bool;
-    fn onednn_forget(weight: *const CTensor);
-    fn onednn_linear(input: *const CTensor, weight: *const CTensor, output: *mut *mut CTensor)
-    -> *mut c_char;
+    fn onednn_pack(weight: &CTensor, rows: i64) -> Option<CText>;
+    safe fn onednn_all_in_panels() -> bool;
+    safe fn onednn_forget(weight: &CTensor);
+    safe fn onednn_linear(input: &CTensor, weight: &CTensor, output: &mut Option<Tensor>) -> Option<CText>;
 }
 
 /// The fewest rows from which oneDNN always wants one layout: that of a prompt.
@@ -27,26 +22,19 @@ pub(crate) struct PackedWeight(Tensor);
 impl PackedWeight {
     pub(crate) fn new(weight: Tensor) -> Result<Self> {
         // SAFETY: the weight is alive, and is until `drop` has its copy forgotten.
-        unsafe { check(onednn_pack(weight.as_ptr().cast(), SEVERAL))? };
+        check(unsafe { onednn_pack(&weight, SEVERAL) })?;
         Ok(Self(weight))
     }
 
     /// `input` `[…, in]` times the weight's transpose.
     pub(crate) fn linear(&self, input: &Tensor) -> Result<Tensor> {
-        let mut output = null_mut();
-        // SAFETY: both tensors are alive and borrowed for the duration of the call; a null error means that `output` is a new
-        // tensor.
-        unsafe {
-            check(onednn_linear(input.as_ptr().cast(), self.0.as_ptr().cast(), &raw mut output))?;
-            Ok(Tensor::from_ptr(output.cast()))
-        }
+        make(|output| onednn_linear(input, &self.0, output))
     }
 }
 
 /// The note about the weights that are packed now.
 pub(crate) fn note() -> String {
-    // SAFETY: nothing is asked of the caller.
-    let of_single_row = match unsafe { onednn_all_in_panels() } {
+    let of_single_row = match onednn_all_in_panels() {
         true => "a single row's by a loop over the same",
         false => "a single row's, but in FP16, by a loop over the weights as they are stored",
     };
@@ -55,8 +43,7 @@ pub(crate) fn note() -> String {
 
 impl Drop for PackedWeight {
     fn drop(&mut self) {
-        // SAFETY: the weight is alive.
-        unsafe { onednn_forget(self.0.as_ptr().cast()) }
+        onednn_forget(&self.0);
     }
 }
 
@@ -64,9 +51,18 @@ impl Drop for PackedWeight {
 mod tests {
     use std::process::Command;
 
-    use tch::{Device, Kind};
+    use protocol::Device;
 
     use super::*;
+    use crate::tensor::Kind;
+
+    fn random(sizes: &[i64], kind: Kind) -> Tensor {
+        Tensor::randn(sizes, (Kind::Float, Device::Cpu)).unwrap().to_kind(kind).unwrap()
+    }
+
+    fn doubles(tensor: &Tensor) -> Vec<f64> {
+        tensor.to_kind(Kind::Double).unwrap().to_vec().unwrap()
+    }
 
     /// Sizes that are and are not multiples of what registers and panels hold, and of the rows that are read side by side.
     #[test]
@@ -75,14 +71,16 @@ mod tests {
             [(1, 1), (7, 15), (8, 16), (9, 33), (17, 31), (64, 288), (288, 65), (2048, 100)]
         {
             for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 1e-2)] {
-                let random = |sizes: &[i64]| Tensor::randn(sizes, (Kind::Float, Device::Cpu)).to_kind(kind);
-                let (weight, input) = (random(&[outputs, inputs]), random(&[1, 1, inputs]));
-                let exact =
-                    input.to_kind(Kind::Double).linear(&weight.to_kind(Kind::Double), None::<&Tensor>);
+                let (weight, input) = (random(&[outputs, inputs], kind), random(&[1, 1, inputs], kind));
+                let [exact_weight, exact_input] =
+                    [&weight, &input].map(|tensor| tensor.to_kind(Kind::Double).unwrap());
+                let exact = doubles(&exact_input.linear(&exact_weight).unwrap());
                 let found = PackedWeight::new(weight).unwrap().linear(&input).unwrap();
-                assert_eq!((found.size(), found.kind()), (vec![1, 1, outputs], kind));
-                let error = (found.to_kind(Kind::Double) - &exact).abs().max().double_value(&[]);
-                let size = exact.abs().max().double_value(&[]).max(1.0);
+                assert_eq!((found.sizes().unwrap(), found.kind().unwrap()), ([1, 1, outputs], kind));
+                let errors =
+                    doubles(&found).into_iter().zip(&exact).map(|(found, exact)| (found - exact).abs());
+                let error = errors.fold(0.0, f64::max);
+                let size = exact.iter().fold(1.0, |size: f64, number| size.max(number.abs()));
                 assert!(error < tolerance * size, "{outputs}×{inputs} {kind:?}: {error:e} of {size}");
             }
         }
@@ -109,8 +107,7 @@ mod tests {
         let kinds = [(Kind::Float, has_avx512), (Kind::BFloat16, has_pairs)];
         for (kind, _) in kinds.into_iter().filter(|(_, has_instructions)| *has_instructions) {
             for (outputs, inputs) in [(288, 288), (32000, 288), (256, 2048), (768, 288)] {
-                let weight = Tensor::randn([outputs, inputs], (Kind::Float, Device::Cpu)).to_kind(kind);
-                let packed = PackedWeight::new(weight).unwrap();
+                let packed = PackedWeight::new(random(&[outputs, inputs], kind)).unwrap();
                 assert!(note().ends_with("a loop over the same"), "{outputs}×{inputs} {kind:?}");
                 drop(packed);
             }
@@ -131,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_laid_out_once_until_it_is_dropped() {
-        let weight = Tensor::ones([4, 8], (Kind::Float, Device::Cpu));
+        let weight = random(&[4, 8], Kind::Float);
         let packed = PackedWeight::new(weight.shallow_clone()).unwrap();
         let error = PackedWeight::new(weight.shallow_clone()).err().unwrap().to_string();
         assert!(error.contains("a weight is laid out once"), "{error}");

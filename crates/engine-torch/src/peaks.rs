@@ -1,11 +1,11 @@
 //! Peaks of the device, as libtorch's operators reach them.
 
 use anyhow::{Context, Result};
-use protocol::{PeaksRequest, Precision, Reached};
-use tch::{Device, Kind, Tensor, no_grad};
+use protocol::{Device, PeaksRequest, Precision, Reached};
 use worker::peaks::{fastest, fastest_product, read_bytes_per_second, sustained_flops_per_second};
 use worker::timing::MonotonicClock;
 
+use crate::tensor::{Kind, Tensor, no_grad};
 use crate::weights::kind;
 use crate::{runtime, shim};
 
@@ -13,13 +13,14 @@ use crate::{runtime, shim};
 const READ_BYTES: i64 = 4 << 30;
 
 pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
-    let device = runtime::device(request.device)?;
+    let device = request.device;
+    runtime::ensure_usable(device)?;
     runtime::set_threads(request.threads)?;
     no_grad(|| {
         let mut reached = Reached::default();
         let read = match device {
             Device::Cuda(index) => read_on_gpu(index),
-            _ => read_bytes_per_second(request.threads),
+            Device::Cpu => read_bytes_per_second(request.threads),
         };
         match read {
             Ok(read) => reached.read_bytes_per_second = Some(read),
@@ -31,7 +32,7 @@ pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
             }
         }
         if let Device::Cuda(index) = device {
-            shim::device_empty_cache(index)?;
+            shim::device_empty_cache(index as usize)?;
         }
         Ok(reached)
     })
@@ -60,31 +61,31 @@ fn multiply(
 /// Multiplies by a transposed matrix, as a linear layer does, as often as asked, and waits for the last product. The numbers
 /// are random: zeros would draw less power, and be faster.
 fn product(size: i64, precision: Precision, device: Device) -> Result<impl FnMut(u32) -> Result<()>> {
-    let random = || Tensor::f_randn([size, size], (Kind::Float, device))?.f_to_kind(kind(precision));
-    let (input, weight) = (random()?, random()?.f_transpose(0, 1)?);
-    let output = Tensor::f_empty([size, size], (kind(precision), device))?;
+    let random = || Tensor::randn(&[size, size], (Kind::Float, device))?.to_kind(kind(precision));
+    let (input, weight) = (random()?, random()?.transpose(0, 1)?);
+    let mut output = Tensor::empty(&[size, size], (kind(precision), device))?;
     Ok(move |times| {
         for _ in 0..times {
-            let _ = input.f_mm_out(&output, &weight)?;
+            Tensor::mm_out(&mut output, &input, &weight)?;
         }
         synchronize(device)
     })
 }
 
 /// The fastest of two ways to read: a sum, and a product with a vector, which is what a decode forward mostly does.
-fn read_on_gpu(index: usize) -> Result<f64> {
+fn read_on_gpu(index: u32) -> Result<f64> {
     let device = Device::Cuda(index);
     // Rows of a multiple of 128 bytes.
     let side = ((READ_BYTES / 2) as f64).sqrt() as i64 / 64 * 64;
-    let matrix = Tensor::f_randn([side, side], (Kind::Half, device)).context("4 GiB of the GPU's memory")?;
-    let vector = Tensor::f_randn([side, 1], (Kind::Half, device))?;
-    let numbers = matrix.f_view_([-1])?;
+    let matrix = Tensor::randn(&[side, side], (Kind::Half, device)).context("4 GiB of the GPU's memory")?;
+    let vector = Tensor::randn(&[side, 1], (Kind::Half, device))?;
+    let numbers = matrix.view(&[-1])?;
     let sum = fastest(&mut || {
-        let _ = numbers.f_sum(Kind::Float)?;
+        let _ = numbers.sum(Kind::Float)?;
         synchronize(device)
     })?;
     let product = fastest(&mut || {
-        let _ = matrix.f_mm(&vector)?;
+        let _ = matrix.mm(&vector)?;
         synchronize(device)
     })?;
     Ok((2 * side * side) as f64 / sum.min(product).as_secs_f64())
@@ -92,7 +93,7 @@ fn read_on_gpu(index: usize) -> Result<f64> {
 
 fn synchronize(device: Device) -> Result<()> {
     if let Device::Cuda(index) = device {
-        shim::device_synchronize(index)?;
+        shim::device_synchronize(index as usize)?;
     }
     Ok(())
 }
@@ -112,7 +113,7 @@ mod tests {
     fn the_mean_is_measured_where_it_is_asked_for() {
         let multiply = |sustained_seconds| {
             let request = PeaksRequest {
-                device: protocol::Device::Cpu,
+                device: Device::Cpu,
                 precisions: vec![Precision::Fp32],
                 threads: Some(1),
                 sustained_seconds,

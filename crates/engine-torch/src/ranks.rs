@@ -5,11 +5,11 @@ use std::ptr::null_mut;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use collective::{AllReduce, Numbers};
-use protocol::Precision;
-use tch::{Device, Kind, Tensor};
+use protocol::{Device, Precision};
 
 use crate::error::{Result, TorchError};
 use crate::shim;
+use crate::tensor::{Kind, Tensor};
 
 /// What a row-parallel layer ends with.
 #[derive(Clone)]
@@ -22,13 +22,13 @@ impl SumOverRanks {
 
     /// The sum of all ranks' `terms`, made in their place.
     pub(crate) fn sum_(&self, terms: &Tensor) -> Result<Tensor> {
-        let terms = terms.f_contiguous()?;
+        let terms = terms.contiguous()?;
         let gpu = match terms.device() {
-            Device::Cuda(index) => Some(index),
-            _ => None,
+            Device::Cuda(index) => Some(index as usize),
+            Device::Cpu => None,
         };
         // SAFETY: the tensor is contiguous and owned here; libtorch uses it in its current stream alone.
-        unsafe { self.sum_at(terms.data_ptr(), terms.numel(), terms.f_kind()?, gpu) }?;
+        unsafe { self.sum_at(terms.data_ptr()?, terms.numel(), terms.kind()?, gpu) }?;
         Ok(terms)
     }
 
@@ -60,16 +60,10 @@ unsafe extern "C" fn all_reduce(start: *mut c_void, len: usize, kind: c_int, gpu
     let offered = OFFERED.read().unwrap_or_else(PoisonError::into_inner);
     let result = match &*offered {
         None => Err(TorchError::new("no ranks to sum over")),
-        // SAFETY: the operator's tensor is contiguous, and its alone while it runs.
-        Some(sum) => unsafe {
-            let kind = match kind {
-                5 => Kind::Half,
-                6 => Kind::Float,
-                15 => Kind::BFloat16,
-                _ => Kind::Int,
-            };
-            sum.sum_at(start, len, kind, usize::try_from(gpu).ok())
-        },
+        Some(sum) => Kind::from_scalar_type(kind).and_then(|kind| {
+            // SAFETY: the operator's tensor is contiguous, and its alone while it runs.
+            unsafe { sum.sum_at(start, len, kind, usize::try_from(gpu).ok()) }
+        }),
     };
     match result {
         Ok(()) => null_mut(),
@@ -88,7 +82,6 @@ mod tests {
     use collective::CollectiveError;
     use llama::Weights;
     use protocol::ModelSource;
-    use tch::no_grad;
     use worker::Reporter;
 
     use super::*;
@@ -97,6 +90,7 @@ mod tests {
     use crate::model::{CausalLm, LlamaForCausalLm};
     use crate::options::{CacheKind, TorchOptions};
     use crate::script::ScriptedLlama;
+    use crate::tensor::{no_grad, set_num_threads};
     use crate::weights::WeightTensors;
 
     const RANKS: usize = 4;
@@ -167,7 +161,7 @@ mod tests {
 
     /// Logits of a prefill and of two decode forwards of rank `rank`'s part.
     fn logits(engine: TorchEngine, rank: usize, sum: Option<Arc<dyn AllReduce>>) -> Vec<Vec<f32>> {
-        tch::set_num_threads(1);
+        set_num_threads(1).unwrap();
         let config = serde_json::from_str(include_str!("../../../fixtures/tiny-tp/config.json")).unwrap();
         let source = ModelSource::Seeded { config, seed: 1 };
         let weights = Arc::new(Weights::open_part(&source, rank, RANKS).unwrap());
@@ -184,12 +178,14 @@ mod tests {
         };
         let numbers = (Kind::Float, Device::Cpu);
         let mut cache = KvCache::new(CacheKind::Dynamic, config, (2, 11), numbers).unwrap();
-        let ids = Tensor::from_slice(&(0..22).map(|id| id * 11 % 256).collect::<Vec<i64>>()).view([2, 11]);
+        let ids: Vec<i64> = (0..22).map(|id| id * 11 % 256).collect();
+        let ids = Tensor::from_slice(&ids).unwrap().view(&[2, 11]).unwrap();
         let mut all = Vec::new();
         for (start, length) in [(0, 9), (9, 1), (10, 1)] {
-            let logits = no_grad(|| model.forward(&ids.narrow(1, start, length), &mut cache)).unwrap();
+            let new_ids = ids.narrow(1, start, length).unwrap();
+            let logits = no_grad(|| model.forward(&new_ids, &mut cache)).unwrap();
             cache.length += length;
-            all.push(Vec::<f32>::try_from(logits.flatten(0, -1)).unwrap());
+            all.push(logits.to_vec().unwrap());
         }
         all
     }

@@ -5,14 +5,16 @@ use std::mem::MaybeUninit;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, Once, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::thread::Builder;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use protocol::{Device, Library, UsableDevice};
 use worker::nvidia;
 
+use crate::error::TorchError;
 use crate::shim;
+use crate::tensor::{set_num_interop_threads, set_num_threads};
 
 /// libtorch and the libraries that it reports.
 pub(crate) fn libraries() -> Vec<Library> {
@@ -90,13 +92,13 @@ pub(crate) fn devices() -> Vec<UsableDevice> {
     devices
 }
 
-/// libtorch's name of `device`, where it can be used.
-pub(crate) fn device(device: Device) -> Result<tch::Device> {
-    let Device::Cuda(index) = device else { return Ok(tch::Device::Cpu) };
-    let index = index as usize;
+/// # Errors
+/// Where libtorch can't use `device`.
+pub(crate) fn ensure_usable(device: Device) -> Result<()> {
+    let Device::Cuda(index) = device else { return Ok(()) };
     let count = *cuda().as_ref().map_err(|why| anyhow!("{device} can't be used: {why}"))?;
-    ensure!(index < count, "{device} can't be used: the last GPU is cuda:{}", count - 1);
-    Ok(tch::Device::Cuda(index))
+    ensure!((index as usize) < count, "{device} can't be used: the last GPU is cuda:{}", count - 1);
+    Ok(())
 }
 
 /// Gives operators `threads` threads, or one a core; returns how many. Operators run one after the other.
@@ -104,17 +106,17 @@ pub(crate) fn device(device: Device) -> Result<tch::Device> {
 /// # Errors
 /// Where so many threads can't be created.
 pub(crate) fn set_threads(threads: Option<u32>) -> Result<u32> {
-    static INTER_OP: Once = Once::new();
+    static INTER_OP: OnceLock<Result<(), TorchError>> = OnceLock::new();
     static IN_POOL: AtomicU32 = AtomicU32::new(1);
     // libtorch allows this once a process.
-    INTER_OP.call_once(|| tch::set_num_interop_threads(1));
+    INTER_OP.get_or_init(|| set_num_interop_threads(1)).as_ref().map_err(|error| anyhow!("{error}"))?;
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
     let threads = threads.unwrap_or_else(cores).max(1);
     if IN_POOL.load(Ordering::Relaxed) != threads {
         ensure_room_for(threads)?;
         IN_POOL.store(threads, Ordering::Relaxed);
     }
-    tch::set_num_threads(threads as i32);
+    set_num_threads(threads)?;
     Ok(threads)
 }
 
@@ -249,8 +251,8 @@ mod tests {
 
     #[test]
     fn a_device_is_usable_or_the_reason_is_one_line() {
-        assert_eq!(device(Device::Cpu).unwrap(), tch::Device::Cpu);
-        let error = device(Device::Cuda(99)).unwrap_err().to_string();
+        ensure_usable(Device::Cpu).unwrap();
+        let error = ensure_usable(Device::Cuda(99)).unwrap_err().to_string();
         assert!(error.starts_with("cuda:99 can't be used: ") && !error.contains('\n'), "{error}");
         assert_eq!(devices()[0], UsableDevice { device: "cpu".into(), unusable: None });
         assert!(devices().len() > 1, "{:?}", devices());

@@ -3,7 +3,6 @@
 //! Nothing is traced, so no size is baked in: one module serves every batch size and length.
 
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
-use tch::Tensor;
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
@@ -11,6 +10,7 @@ use crate::model::{CausalLm, lowest};
 use crate::options::{AttentionKind, CacheKind, LogitsKept, TorchOptions};
 use crate::ranks::SumOverRanks;
 use crate::shim::ScriptModule;
+use crate::tensor::Tensor;
 use crate::weights::WeightTensors;
 
 const SOURCE: &str = include_str!("script.py");
@@ -27,11 +27,9 @@ impl ScriptedLlama {
     ) -> Result<Self> {
         let mut module = ScriptModule::new("LlamaForCausalLM")?;
         let embed_tokens = weights.take(EMBED_TOKENS);
-        module.set_tensor(
-            "inv_freq",
-            &Tensor::f_from_slice(&config.inv_freq())?.f_to_device(embed_tokens.device())?,
-        )?;
-        module.set_float("lowest", lowest(embed_tokens.f_kind()?))?;
+        let inv_freq = Tensor::from_slice(&config.inv_freq())?.to_device(embed_tokens.device())?;
+        module.set_tensor("inv_freq", &inv_freq)?;
+        module.set_float("lowest", lowest(embed_tokens.kind()?))?;
         module.set_tensor("embed_tokens", &embed_tokens)?;
         module.set_tensor("norm", &weights.take(FINAL_NORM))?;
         // Freezing refuses one tensor under two names.

@@ -1,14 +1,11 @@
-//! Safe wrappers of `shim/torch_shim.cpp`: the parts of libtorch that tch does not wrap.
+//! Safe wrappers of `shim/torch_shim.cpp`: the parts of libtorch beside tensors and their operators.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
 
-use tch::Tensor;
+use crate::error::{CText, Result, TorchError, check};
+use crate::tensor::{CTensor, Tensor, make, pointers};
 
-use crate::error::{Result, TorchError};
-
-/// A C++ `at::Tensor` behind the pointer that a [`Tensor`] holds.
-pub(crate) type CTensor = c_void;
 /// A C++ `torch::jit::Module`.
 type CModule = c_void;
 /// A C++ `c10::Event`.
@@ -23,86 +20,56 @@ unsafe extern "C" {
         len: i64,
         owner: *mut c_void,
         release: unsafe extern "C" fn(*mut c_void),
-        tensor: *mut *mut CTensor,
-    ) -> *mut c_char;
-    fn shim_config(text: *mut *mut c_char) -> *mut c_char;
+        tensor: &mut Option<Tensor>,
+    ) -> Option<CText>;
+    fn shim_config(text: &mut Option<CText>) -> Option<CText>;
     fn shim_headers_version() -> *const c_char;
 
-    fn shim_script_new(class_name: *const c_char, module: *mut *mut CModule) -> *mut c_char;
+    fn shim_script_new(class_name: *const c_char, module: *mut *mut CModule) -> Option<CText>;
     fn shim_script_free(module: *mut CModule);
-    fn shim_script_set_int(module: *mut CModule, name: *const c_char, value: i64) -> *mut c_char;
-    fn shim_script_set_float(module: *mut CModule, name: *const c_char, value: f64) -> *mut c_char;
-    fn shim_script_set_bool(module: *mut CModule, name: *const c_char, value: bool) -> *mut c_char;
-    fn shim_script_set_tensor(
-        module: *mut CModule,
-        name: *const c_char,
-        value: *const CTensor,
-    ) -> *mut c_char;
+    fn shim_script_set_int(module: *mut CModule, name: *const c_char, value: i64) -> Option<CText>;
+    fn shim_script_set_float(module: *mut CModule, name: *const c_char, value: f64) -> Option<CText>;
+    fn shim_script_set_bool(module: *mut CModule, name: *const c_char, value: bool) -> Option<CText>;
+    fn shim_script_set_tensor(module: *mut CModule, name: *const c_char, value: &CTensor) -> Option<CText>;
     fn shim_script_set_tensors(
         module: *mut CModule,
         name: *const c_char,
         values: *const *const CTensor,
         count: usize,
-    ) -> *mut c_char;
-    fn shim_script_define(module: *mut CModule, source: *const c_char) -> *mut c_char;
-    fn shim_script_freeze(module: *mut CModule) -> *mut c_char;
+    ) -> Option<CText>;
+    fn shim_script_define(module: *mut CModule, source: *const c_char) -> Option<CText>;
+    fn shim_script_freeze(module: *mut CModule) -> Option<CText>;
     fn shim_script_forward(
         module: *mut CModule,
-        input_ids: *const CTensor,
+        input_ids: &CTensor,
         past_length: i64,
         keys: *const *mut CTensor,
         values: *const *mut CTensor,
         layers: usize,
-        logits: *mut *mut CTensor,
-    ) -> *mut c_char;
+        logits: &mut Option<Tensor>,
+    ) -> Option<CText>;
 
     fn shim_set_all_reduce(all_reduce: AllReduceFn);
-    fn shim_current_stream(device: c_int, stream: *mut *mut c_void) -> *mut c_char;
+    fn shim_current_stream(device: c_int, stream: *mut *mut c_void) -> Option<CText>;
 
-    fn shim_set_cudnn_attention(allowed: bool) -> *mut c_char;
+    fn shim_set_cudnn_attention(allowed: bool) -> Option<CText>;
     fn shim_causal_attention(
-        query: *const CTensor,
-        key: *const CTensor,
-        value: *const CTensor,
+        query: &CTensor,
+        key: &CTensor,
+        value: &CTensor,
         scale: f64,
-        output: *mut *mut CTensor,
-    ) -> *mut c_char;
+        output: &mut Option<Tensor>,
+    ) -> Option<CText>;
 
     fn shim_device_count() -> c_int;
-    fn shim_device_synchronize(device: c_int) -> *mut c_char;
-    fn shim_device_empty_cache(device: c_int) -> *mut c_char;
-    fn shim_device_peak_bytes(device: c_int, bytes: *mut i64) -> *mut c_char;
+    fn shim_device_synchronize(device: c_int) -> Option<CText>;
+    fn shim_device_empty_cache(device: c_int) -> Option<CText>;
+    fn shim_device_peak_bytes(device: c_int, bytes: *mut i64) -> Option<CText>;
 
-    fn shim_event_new(event: *mut *mut CEvent) -> *mut c_char;
+    fn shim_event_new(event: *mut *mut CEvent) -> Option<CText>;
     fn shim_event_free(event: *mut CEvent);
-    fn shim_event_record(event: *mut CEvent, device: c_int) -> *mut c_char;
-    fn shim_event_seconds(from: *const CEvent, to: *const CEvent, seconds: *mut f64) -> *mut c_char;
-}
-
-/// Takes a text that C allocated.
-///
-/// # Safety
-/// `text` is null or a C string from `malloc` that nobody else frees.
-unsafe fn take_text(text: *mut c_char) -> Option<String> {
-    let text = NonNull::new(text)?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let owned = CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned();
-        libc::free(text.as_ptr().cast());
-        Some(owned)
-    }
-}
-
-/// What a function of the shim returned.
-///
-/// # Safety
-/// The same conditions as for [`take_text`].
-pub(crate) unsafe fn check(error: *mut c_char) -> Result<()> {
-    // SAFETY: the caller's promise.
-    match unsafe { take_text(error) } {
-        None => Ok(()),
-        Some(text) => Err(TorchError::new(&text)),
-    }
+    fn shim_event_record(event: *mut CEvent, device: c_int) -> Option<CText>;
+    fn shim_event_seconds(from: *const CEvent, to: *const CEvent, seconds: *mut f64) -> Option<CText>;
 }
 
 pub(crate) fn c_string(text: &str) -> Result<CString> {
@@ -121,12 +88,8 @@ pub(crate) unsafe fn tensor_over<O: Send + 'static>(bytes: *const [u8], owner: O
     }
     let (start, len) = (bytes.cast(), bytes.len() as i64);
     let owner = Box::into_raw(Box::new(owner)).cast();
-    let mut tensor = null_mut();
-    // SAFETY: the caller's promise for `bytes`; `release` is called once; a null error means that `tensor` is a new one.
-    unsafe {
-        check(shim_tensor_over(start, len, owner, release::<O>, &raw mut tensor))?;
-        Ok(Tensor::from_ptr(tensor.cast()))
-    }
+    // SAFETY: the caller's promise for `bytes`; `release` is called once.
+    make(|tensor| unsafe { shim_tensor_over(start, len, owner, release::<O>, tensor) })
 }
 
 /// The version of libtorch's headers that this program was compiled with.
@@ -137,12 +100,10 @@ pub(crate) fn headers_version() -> &'static str {
 
 /// libtorch's account of itself.
 pub(crate) fn config() -> Result<String> {
-    let mut text = null_mut();
-    // SAFETY: a null error means that `text` is a new C string.
-    unsafe {
-        check(shim_config(&raw mut text))?;
-        Ok(take_text(text).unwrap_or_default())
-    }
+    let mut text = None;
+    // SAFETY: the text is valid for the duration of the call.
+    check(unsafe { shim_config(&mut text) })?;
+    Ok(text.map(|text| text.to_string()).unwrap_or_default())
 }
 
 /// A TorchScript module.
@@ -178,12 +139,12 @@ impl ScriptModule {
     pub(crate) fn set_tensor(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let name = c_string(name)?;
         // SAFETY: as in `set_int`; the tensor is alive, and the module takes a reference of its own.
-        unsafe { check(shim_script_set_tensor(self.0.as_ptr(), name.as_ptr(), value.as_ptr().cast())) }
+        unsafe { check(shim_script_set_tensor(self.0.as_ptr(), name.as_ptr(), value)) }
     }
 
     pub(crate) fn set_tensors(&mut self, name: &str, values: &[Tensor]) -> Result<()> {
         let name = c_string(name)?;
-        let pointers: Vec<*const CTensor> = values.iter().map(|value| value.as_ptr().cast()).collect();
+        let pointers = pointers(values);
         // SAFETY: as in `set_tensor`, for each of them.
         unsafe {
             let (pointers, count) = (pointers.as_ptr(), pointers.len());
@@ -214,24 +175,14 @@ impl ScriptModule {
     ) -> Result<Tensor> {
         assert_eq!(keys.len(), values.len());
         let pointers = |tensors: &mut [Tensor]| -> Vec<*mut CTensor> {
-            tensors.iter_mut().map(|tensor| tensor.as_mut_ptr().cast()).collect()
+            tensors.iter_mut().map(Tensor::as_mut_ptr).collect()
         };
         let (keys, values) = (pointers(keys), pointers(values));
-        let mut logits = null_mut();
-        // SAFETY: all tensors are alive and borrowed for the duration of the call, the lists of one length; a null error
-        // means that `logits` is a new tensor.
-        unsafe {
-            check(shim_script_forward(
-                self.0.as_ptr(),
-                input_ids.as_ptr().cast(),
-                past_length,
-                keys.as_ptr(),
-                values.as_ptr(),
-                keys.len(),
-                &raw mut logits,
-            ))?;
-            Ok(Tensor::from_ptr(logits.cast()))
-        }
+        // SAFETY: all tensors are alive and borrowed for the duration of the call, the lists of one length.
+        make(|logits| unsafe {
+            let (keys, values, layers) = (keys.as_ptr(), values.as_ptr(), keys.len());
+            shim_script_forward(self.0.as_ptr(), input_ids, past_length, keys, values, layers, logits)
+        })
     }
 }
 
@@ -265,13 +216,8 @@ pub(crate) fn set_cudnn_attention(allowed: bool) -> Result<()> {
 /// Attention of several queries, the last of which attends to all keys, the one before it to all but the last key, and so on:
 /// on a GPU flash attention, which takes half precisions alone. `key` and `value` may have fewer heads.
 pub(crate) fn causal_attention(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Result<Tensor> {
-    let mut output = null_mut();
-    let [query, key, value] = [query, key, value].map(|tensor| tensor.as_ptr().cast());
-    // SAFETY: the tensors are alive; a null error means that `output` is a new tensor.
-    unsafe {
-        check(shim_causal_attention(query, key, value, scale, &raw mut output))?;
-        Ok(Tensor::from_ptr(output.cast()))
-    }
+    // SAFETY: the tensors are alive.
+    make(|output| unsafe { shim_causal_attention(query, key, value, scale, output) })
 }
 
 /// How many accelerators libtorch sees; `libtorch_cuda.so` must be loaded before the first call.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use llama::{WeightData, WeightSpec, Weights};
-use protocol::{Phase, Precision};
-use tch::{Device, Kind, Tensor};
+use protocol::{Device, Phase, Precision};
 use worker::{OutOfMemory, Reporter};
 
 use crate::shim;
+use crate::tensor::{Kind, Tensor};
 
 /// The weights of a model on a device.
 pub(crate) struct WeightTensors {
@@ -43,7 +43,7 @@ impl WeightTensors {
                 mapped_bytes += bytes;
             }
             loaded.bytes += bytes;
-            loaded.by_name.insert(spec.name, tensor.f_to_device(device)?);
+            loaded.by_name.insert(spec.name, tensor.to_device(device)?);
             reporter.advance();
         }
         OutOfMemory::charge_mapped(mapped_bytes, memory_limit_bytes)?;
@@ -101,7 +101,7 @@ fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> R
         }
     };
     let shape: Vec<i64> = spec.shape.iter().map(|&size| size as i64).collect();
-    Ok((flat.f_view_dtype(kind(precision))?.f_view_(shape)?, is_mapped))
+    Ok((flat.view_dtype(kind(precision))?.view(&shape)?, is_mapped))
 }
 
 /// Allocates and frees the memory of one weight as a test: [`Weights::get`] would end the process if it failed.

@@ -5,10 +5,11 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 
-use tch::{Device, Tensor};
+use protocol::Device;
 
-use crate::error::{Result, TorchError};
-use crate::shim::{CTensor, c_string, check};
+use crate::error::{CText, Result, TorchError, check};
+use crate::shim::c_string;
+use crate::tensor::{CTensor, Tensor, gpu_index, make, pointers};
 
 /// A C++ `Graph` of `aoti_graph.cpp`.
 type CAotiGraph = c_void;
@@ -19,20 +20,20 @@ unsafe extern "C" {
         name: *const c_char,
         device: c_int,
         graph: *mut *mut CAotiGraph,
-    ) -> *mut c_char;
+    ) -> Option<CText>;
     fn aoti_free(graph: *mut CAotiGraph);
     fn aoti_set_weights(
         graph: *mut CAotiGraph,
         names: *const *const c_char,
         tensors: *const *const CTensor,
         count: usize,
-    ) -> *mut c_char;
+    ) -> Option<CText>;
     fn aoti_run(
         graph: *mut CAotiGraph,
         inputs: *const *const CTensor,
         count: usize,
-        output: *mut *mut CTensor,
-    ) -> *mut c_char;
+        output: &mut Option<Tensor>,
+    ) -> Option<CText>;
 }
 
 /// One of the graphs of a package, with its weights.
@@ -47,18 +48,14 @@ impl AotiGraph {
         weights: &HashMap<String, Tensor>,
     ) -> Result<Self> {
         let (path, name) = (c_string(&path.to_string_lossy())?, c_string(name)?);
-        let index = match device {
-            Device::Cuda(index) => index as c_int,
-            _ => -1,
-        };
         let mut graph = null_mut();
         // SAFETY: the texts are C strings for the duration of the call; a null error means that `graph` is a new one.
-        unsafe { check(aoti_open(path.as_ptr(), name.as_ptr(), index, &raw mut graph))? };
+        unsafe { check(aoti_open(path.as_ptr(), name.as_ptr(), gpu_index(device), &raw mut graph))? };
         let graph = NonNull::new(graph).map(Self).ok_or_else(|| TorchError::new("no graph"))?;
 
         let names = weights.keys().map(|name| c_string(name)).collect::<Result<Vec<CString>>>()?;
         let names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-        let tensors: Vec<*const CTensor> = weights.values().map(|weight| weight.as_ptr().cast()).collect();
+        let tensors = pointers(weights.values());
         // SAFETY: the graph is alive, both lists are of one length, and what they point to lives through the call; the graph
         // takes references of its own.
         unsafe {
@@ -69,13 +66,9 @@ impl AotiGraph {
 
     /// Runs the graph, which may write into its inputs; returns its only output.
     pub(crate) fn run(&self, inputs: &[&Tensor]) -> Result<Tensor> {
-        let pointers: Vec<*const CTensor> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
-        let mut output = null_mut();
-        // SAFETY: the graph and all tensors are alive; a null error means that `output` is a new tensor.
-        unsafe {
-            check(aoti_run(self.0.as_ptr(), pointers.as_ptr(), pointers.len(), &raw mut output))?;
-            Ok(Tensor::from_ptr(output.cast()))
-        }
+        let inputs = pointers(inputs.iter().copied());
+        // SAFETY: the graph and all tensors are alive.
+        make(|output| unsafe { aoti_run(self.0.as_ptr(), inputs.as_ptr(), inputs.len(), output) })
     }
 }
 

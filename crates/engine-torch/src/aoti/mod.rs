@@ -6,13 +6,14 @@ mod graph;
 mod store;
 
 use llama::{EMBED_TOKENS, LlamaConfig};
-use tch::{Device, Kind, Tensor};
+use protocol::Device;
 
 use crate::error::Result;
 use crate::kv_cache::KvCache;
 use crate::model::CausalLm;
 use crate::onednn::PackedWeight;
 use crate::options::LinearKind;
+use crate::tensor::{Kind, Tensor};
 use crate::weights::WeightTensors;
 use graph::AotiGraph;
 
@@ -47,7 +48,7 @@ impl CompiledLlama {
             .filter(|_| linear == LinearKind::OneDnn)
             .map(|(_, weight)| PackedWeight::new(weight.shallow_clone()))
             .collect::<Result<_>>()?;
-        weights.insert("inv_freq".into(), Tensor::f_from_slice(&config.inv_freq())?.f_to_device(device)?);
+        weights.insert("inv_freq".into(), Tensor::from_slice(&config.inv_freq())?.to_device(device)?);
         let graph = |name| {
             AotiGraph::open(&package.path, name, device, &weights).map_err(|error| package.spoiled(&error))
         };
@@ -56,7 +57,7 @@ impl CompiledLlama {
             prefill: graph("prefill")?,
             decode_many: graph("decode_many")?,
             decode_one: graph("decode_one")?,
-            positions: Tensor::f_arange(context, (Kind::Int64, device))?,
+            positions: Tensor::arange(0, context, (Kind::Int64, device))?,
             _packed: packed,
         })
     }
@@ -64,13 +65,13 @@ impl CompiledLlama {
 
 impl CausalLm for CompiledLlama {
     fn forward(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let (batch_size, length) = input_ids.size2()?;
+        let [batch_size, length] = input_ids.sizes()?;
         let graph = match (batch_size, length) {
             (1, 1) => &self.decode_one,
             (_, 1) => &self.decode_many,
             _ => &self.prefill,
         };
-        let attended = self.positions.f_narrow(0, 0, cache.length + length)?;
+        let attended = self.positions.narrow(0, 0, cache.length + length)?;
         let inputs = [input_ids, &attended].into_iter().chain(&cache.keys).chain(&cache.values);
         graph.run(&inputs.collect::<Vec<_>>())
     }

@@ -40,16 +40,13 @@ impl CausalLm for Watched {
         let live: Vec<bool> = outputs.iter().map(|output| output.upgrade().is_some()).collect();
         self.lived.set((!live.is_empty()).then(|| live.iter().all(|&lives| lives)));
         outputs.clear();
-        let (rows, length) = input_ids.size2()?;
+        let [rows, length] = input_ids.sizes()?;
         let mut output = |shape: &[i64]| {
             let bytes = Arc::new(vec![0u8; 4 * shape.iter().product::<i64>() as usize]);
             outputs.push(Arc::downgrade(&bytes));
             let numbers: *const [u8] = bytes.as_slice();
             // SAFETY: the numbers live as long as their owner, whom the tensor holds.
-            unsafe { shim::tensor_over(numbers, bytes) }?
-                .f_view_dtype(Kind::Float)?
-                .f_view_(shape)
-                .map_err(Into::into)
+            unsafe { shim::tensor_over(numbers, bytes) }?.view_dtype(Kind::Float)?.view(shape)
         };
         for states in cache.keys.iter_mut().chain(&mut cache.values) {
             *states = output(&[rows, 1, cache.length + length, 2])?;
@@ -75,7 +72,7 @@ impl BoundedAllocators for Asked {
 fn a_bound_ends_with_its_model_before_the_next_one_and_before_peaks() {
     let peaks = |torch: &mut Torch| {
         let request = PeaksRequest {
-            device: protocol::Device::Cuda(u32::MAX),
+            device: Device::Cuda(u32::MAX),
             precisions: Vec::new(),
             threads: Some(1),
             sustained_seconds: None,
@@ -86,7 +83,7 @@ fn a_bound_ends_with_its_model_before_the_next_one_and_before_peaks() {
     let load = |torch: &mut Torch| {
         let request = LoadRequest {
             model: protocol::ModelSource::Checkpoint { dir: "none".into() },
-            device: protocol::Device::Cpu,
+            device: Device::Cpu,
             precision: Precision::Fp32,
             threads: Some(1),
             memory_limit_bytes: None,
