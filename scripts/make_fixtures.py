@@ -173,9 +173,7 @@ VARIANTS = {
             }
         }
     },
-    "a weight under three names": {
-        "copy": {"norm.weight": "model.norm.weight", "model.model.norm.weight": "model.norm.weight"}
-    },
+    "a weight under three names": {"copy": {"norm.weight": "model.norm.weight", "model.model.norm.weight": "model.norm.weight"}},
     "parts that the model does not have": {
         "fill": {
             "model.layers.0.self_attn.rotary_emb.inv_freq": [[8], 1.0],
@@ -265,9 +263,7 @@ def save_tokenizer(folder):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE, special_tokens=SPECIAL_TOKENS, initial_alphabet=ascii_bytes, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=SPECIAL_TOKENS, initial_alphabet=ascii_bytes, show_progress=False)
     tokenizer.train_from_iterator([CORPUS], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.save(str(folder / "tokenizer.json"))

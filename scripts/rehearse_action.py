@@ -232,9 +232,7 @@ class ActionTest(Temporary):
 
     def setUp(self):
         super().setUp()
-        self.origin, self.workspace, self.temp, self.action = (
-            self.top / name for name in ("origin", "workspace", "temp", "action")
-        )
+        self.origin, self.workspace, self.temp, self.action = (self.top / name for name in ("origin", "workspace", "temp", "action"))
         self.temp.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main", str(self.origin), cwd=self.top)
         self.commits = []

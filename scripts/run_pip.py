@@ -19,7 +19,10 @@ REMEDIES = (
     (r"\b40[134]\b", "check the address of the package index and its credentials (`pip config list`)"),
     (r"too many \d+ error|\b5\d\d (Server )?Error", "the package index is in trouble: run this again later"),
     (r"Permission denied|Read-only file system", CHOOSE_FOLDER),
-    (r"(?i)resolv|name or service|temporary failure|refused|unreachable|reset|timed out|respond|too early|connection|SSL", "check the network, and run this again"),
+    (
+        r"(?i)resolv|name or service|temporary failure|refused|unreachable|reset|timed out|respond|too early|connection|SSL",
+        "check the network, and run this again",
+    ),
 )
 MISMATCH = r"DO NOT MATCH THE HASHES.*\n(?:[\dT:,-]+)? *(\S+)"
 NO_SUCH_WHEEL = "No matching distribution found"

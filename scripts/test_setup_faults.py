@@ -165,7 +165,9 @@ class Hostile(WithCopies):
             self.refuse("holds 'torch/evil', which is not a file", lambda archive: archive.writestr(member, "/etc"))
 
     def test_more_than_the_requirement_file_says(self):
-        self.refuse(r"unpacks to 5\.0 MB; its requirement file says 0\.2 MB", lambda archive: archive.writestr("torch/bomb", bytes(5_000_000)))
+        self.refuse(
+            r"unpacks to 5\.0 MB; its requirement file says 0\.2 MB", lambda archive: archive.writestr("torch/bomb", bytes(5_000_000))
+        )
 
     def test_what_the_requirement_file_says_is_rounded(self):
         self.archive(lambda archive: archive.writestr("torch/large", bytes(252_000)))

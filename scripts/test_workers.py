@@ -108,7 +108,7 @@ class TheExtension(unittest.TestCase):
         library = PROGRAM.with_name("libllama2_bench_worker.so")
         program = f"""
             import sys
-            sys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]
+            sys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / "scripts")!r}]
             from worker import peers
             from test_workers import *
             loop = peers.extension({str(library)!r})

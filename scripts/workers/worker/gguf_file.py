@@ -57,9 +57,7 @@ def _write_config(writer, config, numbers):
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("no_vocab")
     writer.add_file_type(
-        {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[
-            numbers.name
-        ]
+        {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[numbers.name]
     )
     # What llama.cpp divides the frequencies of the rotary embedding by.
     plain, _ = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
