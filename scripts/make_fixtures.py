@@ -247,7 +247,7 @@ def save_weights(weights, folder, shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         part = names[len(names) * shard // shards : len(names) * (shard + 1) // shards]
         save_tensors({name: weights[name] for name in part}, folder / file)
-        weight_map |= {name: file for name in part}
+        weight_map |= dict.fromkeys(part, file)
     total_size = sum(tensor.nbytes for tensor in weights.values())
     index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
     write_json(folder / "model.safetensors.index.json", index)
@@ -346,7 +346,7 @@ def save_expected(folder, seed):
 
 
 def save_variants():
-    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for the first prompt whose tokens are unambiguous."""
+    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for its first unambiguous prompt."""
     plain, found = None, []
     for name, steps in VARIANTS.items():
         assert set(steps) <= set(VARIANT_STEPS)

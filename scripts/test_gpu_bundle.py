@@ -26,7 +26,6 @@ sys.path.insert(0, str(SCRIPTS))
 import fatbin
 import setup
 
-
 sys.path.insert(0, str(SCRIPTS / "gpu"))
 
 import installation

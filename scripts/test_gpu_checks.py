@@ -2,8 +2,6 @@
 takes every command. Run: python3 scripts/test_gpu_checks.py
 """
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -24,12 +22,11 @@ import unittest
 
 import installation
 import machine
-import main
 import plan as plans
 import rehearsal
 import results
 import steps
-from runner import Result, Runner, Step, children
+from runner import Runner, Step, children
 from test_gpu_bundle import Temporary
 
 VERSIONS = {"architecture": 90, "needs": {"glibc": "2.17", "torch": "2.11.0", "cuda": "13"}}

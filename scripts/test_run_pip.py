@@ -49,7 +49,8 @@ class Index(http.server.BaseHTTPRequestHandler):
     def answer(self, what, body):
         fault = self.server.faults.get(what, 200)
         if callable(fault):
-            return fault(self, body)
+            fault(self, body)
+            return
         self.send_response(fault)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -237,9 +238,8 @@ class FromServer(WithPip):
             file.write((self.top / "certificate.pem").read_text())
         url = f"https://localhost:{self.serve(certificate).server_port}/simple"
         with mock.patch.dict(os.environ, {"PIP_INDEX_URL": url}):
-            self.refused(
-                f"torch 2.0: {url}/torch/: .*certificate verify failed: self.signed certificate.*; if a proxy inspects TLS here, .* PIP_CERT="
-            )
+            failed = "certificate verify failed: self.signed certificate"
+            self.refused(f"torch 2.0: {url}/torch/: .*{failed}.*; if a proxy inspects TLS here, .* PIP_CERT=")
             os.environ["PIP_CERT"] = str(certificate)
             self.succeed()
 
@@ -285,8 +285,10 @@ class Why(unittest.TestCase):
                 r"https://i/torch/: NewConnectionError\('Failed to .* not known'\); check the network",
             ),
             (
-                "2026-11-30T00:27:13,642 ERROR: Exception:\nTimeoutError: timed out\n"
-                "2026-11-30T00:27:13,642 pip._vendor.urllib3.exceptions.ReadTimeoutError: Pool: Read timed out.\n",
+                (
+                    "2026-11-30T00:27:13,642 ERROR: Exception:\nTimeoutError: timed out\n"
+                    "2026-11-30T00:27:13,642 pip._vendor.urllib3.exceptions.ReadTimeoutError: Pool: Read timed out.\n"
+                ),
                 r"ReadTimeoutError: Pool: Read timed out\.; check the network",
             ),
             ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n", ".*No space left.*; make room"),

@@ -187,7 +187,7 @@ class Again(WithCopies):
             lambda: os.truncate(library, 2),
             lambda: os.truncate(library, 0),
             lambda: library.write_text("grown"),
-            lambda: library.unlink(),
+            library.unlink,
             lambda: replace(library, lambda path: (path / "folder").mkdir(parents=True)),
             lambda: replace(library, lambda path: path.symlink_to(self.top / "index")),
             lambda: replace(library, lambda path: path.symlink_to("nowhere")),

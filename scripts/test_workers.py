@@ -431,10 +431,10 @@ class ThePeers(unittest.TestCase):
             replies = [reply for reply in replies if reply["reply"] != "progress"]
             kinds = [reply["reply"] for reply in replies]
             self.assertEqual(kinds, ["hello", "loaded", *["generated"] * len(cases), "measured"], replies)
-            for case, generated in zip(cases, replies[2:-1]):
+            for case, generated in zip(cases, replies[2:-1], strict=True):
                 self.assertEqual(generated["tokens"], case["tokens"])
-                for found, expected in zip(generated["logits"][0], case["prompt_logits"]):
-                    self.assertLess(max(abs(a - b) for a, b in zip(found, expected)), 1e-4)
+                for found, expected in zip(generated["logits"][0], case["prompt_logits"], strict=True):
+                    self.assertLess(max(abs(a - b) for a, b in zip(found, expected, strict=True)), 1e-4)
             tokens = [row[:4] for row in cases[-1]["tokens"]]
             self.assertEqual(replies[-1]["tokens_sha256"], tokens_sha256(tokens))
 

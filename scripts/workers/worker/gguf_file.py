@@ -74,9 +74,10 @@ def _weights(checkpoint, config):
     stored = {}
     for path in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():
+            # An open file is not iterable.
+            for name in tensors.keys():  # noqa: SIM118
                 weight = next((one for one in (name, name.removeprefix("model."), f"model.{name}") if one in known), None)
-                if weight == name or weight and weight not in stored:
+                if weight == name or (weight and weight not in stored):
                     stored[weight] = path, name
     if config.tie_word_embeddings and HEAD in stored:
         if EMBEDDING not in stored:
