@@ -34,6 +34,7 @@ test: setup lint doc
 	@scripts/test.sh
 
 lint: setup
+	@python3 scripts/lint.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/build_mpi.sh --lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lock what `make peers` and `make docs` install: every package at one version, with its hashes.
+"""Lock what `make peers`, `make docs` and `make lint` install: every package at one version, with its hashes.
 
     pip install uv
     python3 scripts/lock_requirements.py [--upgrade] [NAME ...]
@@ -69,7 +69,7 @@ def lock(source, upgrade):
 
 def main():
     names = sorted(path.name.removesuffix("-requirements.in") for path in SCRIPTS.glob("*-requirements.in"))
-    parser = argparse.ArgumentParser(description="Lock the packages of `make peers` and `make docs`, with hashes.")
+    parser = argparse.ArgumentParser(description="Lock the packages of `make peers`, `make docs` and `make lint`, with hashes.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"lock these alone: {', '.join(names)}")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the .in files allow")
     arguments = parser.parse_args()
