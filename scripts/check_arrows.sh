@@ -42,7 +42,7 @@ fi
 mapfile -t documents < <(find docs -name '*.md' | sort)
 stale=$(
     grep -onE '`(crates|configs|docs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
-        CONTRIBUTING.md README.md "${documents[@]}" |
+        CONTRIBUTING.md README.md SECURITY.md "${documents[@]}" |
         while IFS=: read -r document line path; do
             path=$(tr -d '`' <<<"$path")
             compgen -G "$path" >/dev/null || compgen -G "crates/$path" >/dev/null || echo "  $document:$line: $path"
