@@ -146,6 +146,7 @@ fn why_no_answer(answer: &[u8], status: ExitStatus, stderr: &str) -> String {
 
 /// What a program that tokenizes does first in its `main`: where it was started to tokenize for itself, it does that, and ends
 /// with this code.
+#[expect(clippy::print_stderr, reason = "the program that starts this process reads its stderr")]
 pub fn process_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != TOKENIZE {
@@ -160,6 +161,7 @@ pub fn process_if_asked() -> Option<ExitCode> {
     })
 }
 
+#[expect(clippy::print_stderr, reason = "the program that starts this process reads its stderr")]
 fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let (Some(parent), Some(dir)) = (arguments.next(), arguments.next()) else {
         bail!("{TOKENIZE} is for llama2-bench alone");
