@@ -9,7 +9,7 @@ endif
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
 
-.PHONY: setup build release bench peers test lint doc docs docs-check clean
+.PHONY: setup build release bench peers test lint deny doc docs docs-check clean
 
 setup:
 	@python3 scripts/setup.py
@@ -38,6 +38,13 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/build_mpi.sh --lint
+
+# Licences, duplicates and known vulnerabilities of the crates, by deny.toml. It fetches the advisory database from GitHub;
+# DENY="bans licenses sources" goes without.
+DENY := all
+deny:
+	@cargo deny --version >/dev/null 2>&1 || { echo "deny: no cargo-deny: cargo install cargo-deny --locked" >&2; exit 2; }
+	cargo deny check $(DENY)
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
