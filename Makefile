@@ -9,7 +9,7 @@ endif
 # scripts/gpu-bundle builds with PROFILE=bundle.
 PROFILE := release
 
-.PHONY: setup build release bench peers test lint deny doc docs docs-check clean
+.PHONY: setup build release bench peers test lint deny coverage doc docs docs-check clean
 
 setup:
 	@python3 scripts/setup.py
@@ -45,6 +45,10 @@ DENY := all
 deny:
 	@cargo deny --version >/dev/null 2>&1 || { echo "deny: no cargo-deny: cargo install cargo-deny --locked" >&2; exit 2; }
 	cargo deny check $(DENY)
+
+# Which lines the tests run. TESTS chooses them, e.g. TESTS="-p stats -p compare"; without it, every test.
+coverage: setup
+	@scripts/coverage.sh $(TESTS)
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
