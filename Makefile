@@ -13,7 +13,7 @@ VARIANT := auto
 # The newest version of glibc that a packed program may need, such as 2.28; without one, all that it needs is said.
 GLIBC :=
 
-.PHONY: setup build release tarball wheel bench peers test lint lint-workflows doc docs docs-check container-check clean
+.PHONY: setup build release tarball wheel bench peers test lint deny coverage doc docs docs-check container-check clean
 
 setup:
 	@python3 scripts/setup.py --variant $(VARIANT)
@@ -46,13 +46,21 @@ test: setup lint doc
 	@scripts/test.sh
 
 lint: setup
+	@python3 scripts/lint.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@scripts/build_mpi.sh --lint
 
-# Workflows, action.yml and Dockerfile.
-lint-workflows:
-	@scripts/lint_workflows.sh
+# Licences, duplicates and known vulnerabilities of the crates, by deny.toml. It fetches the advisory database from GitHub;
+# DENY="bans licenses sources" goes without.
+DENY := all
+deny:
+	@cargo deny --version >/dev/null 2>&1 || { echo "deny: no cargo-deny: cargo install cargo-deny --locked" >&2; exit 2; }
+	cargo deny check $(DENY)
+
+# Which lines the tests run. TESTS chooses them, e.g. TESTS="-p stats -p compare"; without it, every test.
+coverage: setup
+	@scripts/coverage.sh $(TESTS)
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items

@@ -125,9 +125,7 @@ def gh(*arguments, data=None):
     # The second is for a GitHub Enterprise Server.
     environment = {**os.environ, "GH_TOKEN": token, "GH_ENTERPRISE_TOKEN": token}
     command = ["gh", "api", "--hostname", host, *arguments, *(["--input", "-"] if data else [])]
-    run = subprocess.run(
-        command, input=json.dumps(data), env=environment, capture_output=True, text=True, timeout=GH_SECONDS
-    )
+    run = subprocess.run(command, input=json.dumps(data), env=environment, capture_output=True, text=True, timeout=GH_SECONDS)
     if run.returncode != 0:
         raise OSError(f"gh api: {' '.join(run.stderr.split())}")
     found, text = [], run.stdout

@@ -105,9 +105,9 @@ def table(revisions, rounds):
         for index in range(len(revisions)):
             seen = [figures[index][figure] for figures in rounds]
             values.append(None if None in seen else statistics.median(seen))
-        cells = ["–" if value is None else f"{value:.1f}" for value in values]
+        cells = ["-" if value is None else f"{value:.1f}" for value in values]
         if len(values) == 2:
-            cells.append("–" if None in values else f"{values[1] / values[0]:.2f}")
+            cells.append("-" if None in values else f"{values[1] / values[0]:.2f}")
         yield f"| {figure} | {' | '.join(cells)} |"
 
 

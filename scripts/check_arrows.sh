@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Checks who may depend on whom (the table of docs/internals/architecture.md) by Cargo's own graph, and that the files which the documentation names exist.
+# Backquotes in its regular expressions are those of markdown.
+# shellcheck disable=SC2016
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +19,7 @@ allowed() {
     found=$(cargo tree -p "$crate" --depth 1 --edges normal,build --prefix none | awk 'NR > 1 && NF {print $1}' | sort -u)
     extra=$(comm -12 <(echo "$found") <(echo "$crates") | grep -vxF "$(printf '%s\n' "$@" "$crate")" || true)
     if [ -n "$extra" ]; then
-        echo "check_arrows: $crate must not depend on: $(echo $extra)" >&2
+        echo "check_arrows: $crate must not depend on: ${extra//$'\n'/ }" >&2
         exit 1
     fi
 }
@@ -27,18 +29,20 @@ while IFS='|' read -r _ place _ knows _; do
     crate=$(sed -nE 's/^ *`crates\/([a-z-]+)` *$/\1/p' <<<"$place")
     [ -n "$crate" ] || continue
     listed+=("$(name "$crate")")
-    allowed "$(name "$crate")" $(sed -E 's/;.*//; s/nothing//; s/,/ /g' <<<"$knows")
+    read -ra dependencies <<<"$(sed -E 's/;.*//; s/nothing//; s/,/ /g' <<<"$knows")"
+    allowed "$(name "$crate")" "${dependencies[@]}"
 done < "$map"
 missing=$(comm -23 <(echo "$crates") <(printf '%s\n' "${listed[@]}" | sort))
 if [ -n "$missing" ]; then
-    echo "check_arrows: not in $map's table: $(echo $missing)" >&2
+    echo "check_arrows: not in $map's table: ${missing//$'\n'/ }" >&2
     exit 1
 fi
 
 # Paths in backquotes: from the root, or from `crates/`.
+mapfile -t documents < <(find docs -name '*.md' | sort)
 stale=$(
     grep -onE '`(crates|configs|docs|scripts|examples|fixtures|[a-z-]+/(src|tests))/[^` ]*`' \
-        CONTRIBUTING.md README.md $(find docs -name '*.md' | sort) |
+        CONTRIBUTING.md README.md SECURITY.md "${documents[@]}" |
         while IFS=: read -r document line path; do
             path=$(tr -d '`' <<<"$path")
             compgen -G "$path" >/dev/null || compgen -G "crates/$path" >/dev/null || echo "  $document:$line: $path"

@@ -10,6 +10,7 @@ into console blocks without `…`, and kept tables between `<!-- results/NAME/ta
 """
 
 import argparse
+import itertools
 import os
 import re
 import shlex
@@ -97,7 +98,7 @@ class Place:
             if own[1] in ("run", "reproduce") and not NO_LIST & set(own):
                 self.run(shlex.join(own if "--list" in own else [*own, "--list"]))
             # What stands in for a run, or a checkpoint, that was not made.
-            for flag, folder in zip(own, own[1:]):
+            for flag, folder in itertools.pairwise(own):
                 if flag in ("--out", "-o") and own[1] in ("run", "synth") and not (self.folder / folder).exists():
                     shutil.copytree(self.prepared if own[1] == "run" else self.checkpoint, self.folder / folder)
 
@@ -158,9 +159,8 @@ def check(path, place, write):
             block += [f"$ {command}", *(shown if "…" in shown else printed)]
         if write and language == "console":
             new = new.replace("\n".join(lines) + "\n", "\n".join(block) + "\n", 1)
-    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
-        if not ((REPOSITORY / path).parent / link).exists():
-            failures.append(f"{path}: {link} is not there")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    failures += [f"{path}: {link} is not there" for link in links if not ((REPOSITORY / path).parent / link).exists()]
     for span in re.findall(r"(?<!`)`(llama2-bench [a-z][^`…]*)`", text):
         try:
             place.run(f"{span} --help")

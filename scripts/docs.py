@@ -12,48 +12,18 @@ Exit codes: 0 the site is built, 1 a page has an error, 2 MkDocs could not be in
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
+from locked_environment import locked_environment
+
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / "scripts" / "docs-requirements.txt"
 SITE = ROOT / "target" / "site"
-ENVIRONMENT = ROOT / "target" / "docs-venv"
-OLDEST_PYTHON = (3, 11)
-
-
-def fail(message):
-    print(f"docs: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def install():
-    """Make the environment anew, unless it was made of these requirements by this Python."""
-    stamp = ENVIRONMENT / "stamp"
-    wanted = f"{sys.executable} {sys.version}\n{REQUIREMENTS.read_text()}"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    if sys.version_info < OLDEST_PYTHON:
-        fail(f"MkDocs is locked for Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and this is {sys.version.split()[0]}")
-    print(f"docs: installing MkDocs into {ENVIRONMENT}", file=sys.stderr)
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    try:
-        venv.create(ENVIRONMENT, with_pip=True)
-    except subprocess.CalledProcessError:
-        fail(f"no virtual environment in {ENVIRONMENT}: install python3-venv (Debian: apt-get install python3-venv)")
-    pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-    words = ["--no-deps", "--require-hashes", "--only-binary=:all:", f"--requirement={REQUIREMENTS}"]
-    if subprocess.run([*pip, *words]).returncode != 0:
-        fail("pip could not install MkDocs: its reason is above")
-    stamp.write_text(wanted)
 
 
 def main():
-    install()
-    mkdocs = ENVIRONMENT / "bin" / "mkdocs"
+    mkdocs = locked_environment("docs") / "mkdocs"
     # The theme warns of a version of MkDocs that is not the locked one.
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     if sys.argv[1:] == ["serve"]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lock what `make peers`, `make docs` and `make lint-workflows` install: every package at one version, with its hashes.
+"""Lock what `make peers`, `make docs` and `make lint` install: every package at one version, with its hashes.
 
     pip install uv
     python3 scripts/lock_requirements.py [--upgrade] [NAME ...]

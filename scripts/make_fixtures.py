@@ -173,9 +173,7 @@ VARIANTS = {
             }
         }
     },
-    "a weight under three names": {
-        "copy": {"norm.weight": "model.norm.weight", "model.model.norm.weight": "model.norm.weight"}
-    },
+    "a weight under three names": {"copy": {"norm.weight": "model.norm.weight", "model.model.norm.weight": "model.norm.weight"}},
     "parts that the model does not have": {
         "fill": {
             "model.layers.0.self_attn.rotary_emb.inv_freq": [[8], 1.0],
@@ -249,7 +247,7 @@ def save_weights(weights, folder, shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         part = names[len(names) * shard // shards : len(names) * (shard + 1) // shards]
         save_tensors({name: weights[name] for name in part}, folder / file)
-        weight_map |= {name: file for name in part}
+        weight_map |= dict.fromkeys(part, file)
     total_size = sum(tensor.nbytes for tensor in weights.values())
     index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
     write_json(folder / "model.safetensors.index.json", index)
@@ -265,9 +263,7 @@ def save_tokenizer(folder):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE, special_tokens=SPECIAL_TOKENS, initial_alphabet=ascii_bytes, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=SPECIAL_TOKENS, initial_alphabet=ascii_bytes, show_progress=False)
     tokenizer.train_from_iterator([CORPUS], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -350,7 +346,7 @@ def save_expected(folder, seed):
 
 
 def save_variants():
-    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for the first prompt whose tokens are unambiguous."""
+    """Each variant of tiny-f16 with the tokens that transformers gets from it, greedily, for its first unambiguous prompt."""
     plain, found = None, []
     for name, steps in VARIANTS.items():
         assert set(steps) <= set(VARIANT_STEPS)

@@ -90,7 +90,7 @@ def read_action():
     """The inputs' defaults and the steps of action.yml, of the part of YAML that it is written in."""
     text = (ROOT / "action.yml").read_text()
     inputs, steps = text.split("\nruns:\n")
-    defaults = dict(re.findall(r"^  (\w+):\n(?:    .*\n)*?    default: (.*)$", inputs, re.M))
+    defaults = dict(re.findall(r"^  (\w+):\n(?:    .*\n)*?    default: (.*)$", inputs, re.MULTILINE))
     return {name: value.strip('"') for name, value in defaults.items()}, list(map(read_step, steps.split("\n    - ")[1:]))
 
 
@@ -224,7 +224,7 @@ class Temporary(unittest.TestCase):
         return [json.loads(line) for line in Path(self.environment["CALLS"]).read_text().splitlines()]
 
     def assert_nothing_was_run(self):
-        self.assertEqual([path for path in self.top.rglob("*PWNED*")], [])
+        self.assertEqual(list(self.top.rglob("*PWNED*")), [])
 
 
 class ActionTest(Temporary):
@@ -232,9 +232,7 @@ class ActionTest(Temporary):
 
     def setUp(self):
         super().setUp()
-        self.origin, self.workspace, self.temp, self.action = (
-            self.top / name for name in ("origin", "workspace", "temp", "action")
-        )
+        self.origin, self.workspace, self.temp, self.action = (self.top / name for name in ("origin", "workspace", "temp", "action"))
         self.temp.mkdir()
         self.git("init", "--quiet", "--initial-branch", "main", str(self.origin), cwd=self.top)
         self.commits = []

@@ -34,7 +34,7 @@ def workspace_version(manifest):
 def sections(changelog):
     """The headings of the second level, without a date, with the text below each."""
     parts = re.split(r"^## +(.*)\n", changelog, flags=re.MULTILINE)[1:]
-    return {re.sub(r" \(.*\)$", "", heading.strip()): text.strip() for heading, text in zip(parts[::2], parts[1::2])}
+    return {re.sub(r" \(.*\)$", "", heading.strip()): text.strip() for heading, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def notes(version, manifest, changelog):

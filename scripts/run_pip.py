@@ -12,14 +12,19 @@ REMEDIES = (
     (r"No space left|quota exceeded|File too large", MAKE_ROOM),
     (
         r"(?i)certificate.verify.failed",
-        "if a proxy inspects TLS here, have pip trust its CA: set PIP_CERT=FILE.pem, or run `pip config set global.cert FILE.pem` "
-        "(where REQUESTS_CA_BUNDLE is set, pip takes that instead)",
+        (
+            "if a proxy inspects TLS here, have pip trust its CA: set PIP_CERT=FILE.pem, or run `pip config set global.cert FILE.pem` "
+            "(where REQUESTS_CA_BUNDLE is set, pip takes that instead)"
+        ),
     ),
     (r"\b407\b|ProxyError|[Pp]roxy connection", "check the proxy and its credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"),
     (r"\b40[134]\b", "check the address of the package index and its credentials (`pip config list`)"),
     (r"too many \d+ error|\b5\d\d (Server )?Error", "the package index is in trouble: run this again later"),
     (r"Permission denied|Read-only file system", CHOOSE_FOLDER),
-    (r"(?i)resolv|name or service|temporary failure|refused|unreachable|reset|timed out|respond|too early|connection|SSL", "check the network, and run this again"),
+    (
+        r"(?i)resolv|name or service|temporary failure|refused|unreachable|reset|timed out|respond|too early|connection|SSL",
+        "check the network, and run this again",
+    ),
 )
 MISMATCH = r"DO NOT MATCH THE HASHES.*\n(?:[\dT:,-]+)? *(\S+)"
 NO_SUCH_WHEEL = "No matching distribution found"

@@ -137,7 +137,9 @@ def check_platform(variant):
     oldest = OLDEST_GLIBC_OF.get((machine, variant), OLDEST_GLIBC)
     if libc != "glibc" or tuple(map(int, version.split(".")[:2])) < oldest:
         needed = ".".join(map(str, oldest))
-        raise SetupError(f"the {variant.upper()} runtimes need glibc {needed} or newer, and this is {libc or 'another C library'} {version}")
+        raise SetupError(
+            f"the {variant.upper()} runtimes need glibc {needed} or newer, and this is {libc or 'another C library'} {version}"
+        )
 
 
 def platform_tags():
@@ -189,7 +191,7 @@ class Runtime:
         if self.stamps.name not in names and names - OURS:
             raise SetupError(f"{self.folder}: not empty and not made by this script; empty it or name another folder")
         self.stamps.mkdir(parents=True, exist_ok=True)
-        lock = open(os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
+        lock = open(os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -352,7 +354,7 @@ def announce(packages, wheels, folder):
     """Say what will be fetched and how large it is, and fail where the disk has no room for it."""
     for package in packages:
         state = "already downloaded" if wheels[package] else f"download {package.download_mb:.1f} MB"
-        say(f"{str(package):28} {state}, unpacked {package.unpacked_mb:.1f} MB")
+        say(f"{package!s:28} {state}, unpacked {package.unpacked_mb:.1f} MB")
     downloads = [package.download_mb for package in packages if not wheels[package]]
     unpacked = sum(package.unpacked_mb for package in packages)
     say(f"{'together':28} download {sum(downloads):.1f} MB, unpacked {unpacked:.1f} MB")
@@ -370,7 +372,7 @@ def set_up(variant, folder):
     present = {package for package in packages if runtime.has(package)}
     for package in packages:
         if package in present:
-            say(f"{str(package):28} already here")
+            say(f"{package!s:28} already here")
     if len(present) == len(packages) and runtime.holds_only(packages):
         return
     if importlib.util.find_spec("pip") is None:

@@ -31,7 +31,15 @@ import release_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 # What every build has. Others of the same kind are packed, too, such as the library for MPI, which is built where MPI is.
-REQUIRED = ["llama2-bench", "llama2-bench-mock", "llama2-bench-onnxruntime", "llama2-bench-reference", "llama2-bench-tokenizer", "llama2-bench-torch", "libllama2_bench_worker.so"]
+REQUIRED = [
+    "llama2-bench",
+    "llama2-bench-mock",
+    "llama2-bench-onnxruntime",
+    "llama2-bench-reference",
+    "llama2-bench-tokenizer",
+    "llama2-bench-torch",
+    "libllama2_bench_worker.so",
+]
 FILES = ["CHANGELOG.md", "LICENSE", "README.md", "configs", "scripts/run_pip.py", "scripts/runtimes", "scripts/setup.py"]
 
 
@@ -75,10 +83,13 @@ def pack(folder, archive, time):
 
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        with gzip.GzipFile("", "wb", 9, file, time) as packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in [folder, *sorted(folder.rglob("*"))]:
-                tar.add(path, str(path.relative_to(folder.parent)), recursive=False, filter=plain)
+    with (
+        open(partial, "wb") as file,
+        gzip.GzipFile("", "wb", 9, file, time) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in [folder, *sorted(folder.rglob("*"))]:
+            tar.add(path, str(path.relative_to(folder.parent)), recursive=False, filter=plain)
     partial.replace(archive)
 
 

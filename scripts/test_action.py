@@ -20,7 +20,7 @@ class Flags(ActionTest):
 
     def test_those_of_every_line_arrive(self):
         text = "\n--threshold 5%\n\n  # what users see\n  --threshold memory=1% \\\n--inconclusive fail\n"
-        self.assertEqual(self.flags(text), "--threshold 5% --threshold memory=1% --inconclusive fail".split())
+        self.assertEqual(self.flags(text), ["--threshold", "5%", "--threshold", "memory=1%", "--inconclusive", "fail"])
 
     def test_quotes_keep_spaces_and_nothing_is_expanded(self):
         text = "--option 'mock.fault={ kind = \"error\" }' --engine a#b $(touch PWNED) `touch PWNED` * ;touch PWNED"
@@ -58,7 +58,7 @@ class TwoGates(ActionTest):
                 self.passes(name=name, environment={"REPORT": f"{report} of {name}"})
         bodies = self.bodies()
         self.assertEqual(len(bodies), 3)
-        for body, name in zip(bodies, ("default", "a", "a-b")):
+        for body, name in zip(bodies, ("default", "a", "a-b"), strict=True):
             self.assertTrue(body.startswith(f"<!-- llama2-bench:gate {name} -->\n"), body)
             self.assertIn(f"## new of {name}\n", body)
             self.assertEqual(f"**Gate {name}**" in body, name != "default")

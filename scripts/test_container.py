@@ -67,7 +67,9 @@ class Context:
     """The files that a build may copy: what git keeps and .dockerignore lets through."""
 
     def __init__(self):
-        listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
+        )
         rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
         files = (name for name in listed.stdout.decode().splitlines() if (ROOT / name).is_file())
         self.files = sorted(name for name in files if self.passes(name, rules))
@@ -207,7 +209,10 @@ class Build:
     def add_rust(self, state):
         """What the image rust:...-slim has more than Debian."""
         say("packages of the image rust")
-        self.run(state, ["sh", "-c", "apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates gcc libc6-dev >/dev/null"])
+        self.run(
+            state,
+            ["sh", "-c", "apt-get update -qq && apt-get install -qq -y --no-install-recommends ca-certificates gcc libc6-dev >/dev/null"],
+        )
         sysroot = subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
         registry = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry"
         for source, target in ((sysroot, RUST), (registry, f"{CARGO_HOME}/registry")):
@@ -272,8 +277,8 @@ class Build:
             if name in by_name and name not in wanted:
                 wanted.add(name)
                 names.append(by_name[name].base)
-                froms = [rest for word, rest in by_name[name].steps if word == "COPY" and rest.startswith("--from=")]
-                names += [rest.split()[0].partition("=")[2] for rest in froms]
+                copies = [rest for word, rest in by_name[name].steps if word == "COPY" and rest.startswith("--from=")]
+                names += [rest.split()[0].partition("=")[2] for rest in copies]
         for stage in self.stages:
             if stage.name in wanted:
                 say(f"stage {stage.name or 'final'} from {stage.base}")

@@ -26,7 +26,6 @@ sys.path.insert(0, str(SCRIPTS))
 import fatbin
 import setup
 
-
 sys.path.insert(0, str(SCRIPTS / "gpu"))
 
 import installation
@@ -138,9 +137,7 @@ class Pruning(unittest.TestCase):
         self.assertEqual((pruned.kept, pruned.left_alone), (72, 72))
 
     def test_pruning_twice_changes_nothing(self):
-        image, _ = library(
-            region(entry(CODE, 80, b"y" * 8), entry(CODE, 90, b"z" * 8)) + region(entry(CODE, 90, b"q" * 8))
-        )
+        image, _ = library(region(entry(CODE, 80, b"y" * 8), entry(CODE, 90, b"z" * 8)) + region(entry(CODE, 90, b"q" * 8)))
         fatbin.prune(image, 90)
         once = bytes(image)
         fatbin.prune(image, 90)
@@ -283,7 +280,8 @@ class Bundling(Temporary):
                 "configs/models/llama2-7b.json",
                 "scripts/gpu/main.py",
                 "scripts/gpu/plans/first.toml",
-            }, set(there)
+            },
+            set(there),
         )
         self.assertEqual(
             (versions["architecture"], versions["needs"]["torch"], versions["programs"]),

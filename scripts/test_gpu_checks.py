@@ -2,8 +2,6 @@
 takes every command. Run: python3 scripts/test_gpu_checks.py
 """
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -24,12 +22,11 @@ import unittest
 
 import installation
 import machine
-import main
 import plan as plans
 import rehearsal
 import results
 import steps
-from runner import Result, Runner, Step, children
+from runner import Runner, Step, children
 from test_gpu_bundle import Temporary
 
 VERSIONS = {"architecture": 90, "needs": {"glibc": "2.17", "torch": "2.11.0", "cuda": "13"}}
@@ -65,9 +62,7 @@ class Layout(Temporary):
         self.assertEqual(variables["LLAMA2_BENCH_RUNTIME"], str(self.runtime))
         paths = variables["LD_LIBRARY_PATH"].split(":")
         self.assertEqual(paths[0], str(self.site / "torch/lib"))
-        self.assertLessEqual(
-            {str(self.site / "nvidia/cu13/lib"), str(self.site / "nvidia/cudnn/lib"), "/driver"}, set(paths)
-        )
+        self.assertLessEqual({str(self.site / "nvidia/cu13/lib"), str(self.site / "nvidia/cudnn/lib"), "/driver"}, set(paths))
 
     def test_libraries_of_other_packages_and_folders_are_found(self):
         (self.site / "nvidia/cu13/lib/libcurand.so.10").unlink()
@@ -173,9 +168,7 @@ class Running(Temporary):
 
     def test_a_time_limit_asks_first_and_then_kills(self):
         runner = self.runner(grace=0.2)
-        orderly = self.shell(
-            "orderly", "trap 'echo in order; exit 0' INT; echo begun; while :; do sleep 0.01; done", 0.5
-        )
+        orderly = self.shell("orderly", "trap 'echo in order; exit 0' INT; echo begun; while :; do sleep 0.01; done", 0.5)
         deaf = self.shell("deaf", "trap '' INT; while :; do sleep 0.01; done", 0.5)
         a_run = self.shell("run", "exec sleep 60", 0.2, can_be_stopped=True)
         runner.run_all([orderly, deaf, a_run, self.shell("next", ":")])
@@ -201,8 +194,7 @@ class Running(Temporary):
             [
                 self.shell(
                     "leaves",
-                    f"setsid sh -c 'echo $$ > {self.top}/pid; exec sleep 60' & "
-                    f"while [ ! -s {self.top}/pid ]; do :; done",
+                    f"setsid sh -c 'echo $$ > {self.top}/pid; exec sleep 60' & while [ ! -s {self.top}/pid ]; do :; done",
                 )
             ]
         )
@@ -405,7 +397,11 @@ class Plans(Temporary):
 
     def test_what_is_wrong_with_a_plan_is_one_line(self):
         cases = [
-            ("limit_seconds = 100", "limit_seconds = 39", r"p\.toml: startup and steps are expected to take 30 s, more than limit_seconds less 10 \(29\)"),
+            (
+                "limit_seconds = 100",
+                "limit_seconds = 39",
+                r"p\.toml: startup and steps are expected to take 30 s, more than limit_seconds less 10 \(29\)",
+            ),
             ("limit_seconds = 100", "limit_seconds = 700", "limit_seconds: expected at most 580, found 700"),
             ("limit_seconds = 100", "", "p.toml: lacks limit_seconds"),
             ('kind = "machine"', 'kind = "dance"', "step two: kind: expected one of machine, .*, found 'dance'"),
@@ -592,9 +588,7 @@ class Program(Temporary):
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, r"first: .* \(expected \d+ s, at most 280 s\)\n +30 s  startup\n")
 
-    @unittest.skipIf(
-        machine.driver_folder() or Path("/proc/driver/nvidia/version").exists(), "there is an NVIDIA driver"
-    )
+    @unittest.skipIf(machine.driver_folder() or Path("/proc/driver/nvidia/version").exists(), "there is an NVIDIA driver")
     def test_a_machine_without_a_driver_and_torch(self):
         self.write("versions.json", json.dumps(VERSIONS))
         first, second = self.error("--plan", "first", "--torch", str(self.top)).splitlines()

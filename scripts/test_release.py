@@ -17,7 +17,9 @@ import check_linkage
 import release_notes
 import tarball
 
-MANIFEST = '[workspace]\nmembers = ["crates/*"]\n\n[workspace.package]\nversion = "1.2.3"\nedition = "2024"\n\n[profile.dev]\nversion = "9"\n'
+MANIFEST = (
+    '[workspace]\nmembers = ["crates/*"]\n\n[workspace.package]\nversion = "1.2.3"\nedition = "2024"\n\n[profile.dev]\nversion = "9"\n'
+)
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n## 1.2.3 (2026-01-31)\n\n### Features\n\n- A.\n\n## 1.2.2 (2026-01-01)\n\n- B.\n"
 DYNAMIC = """
  0x0000000000000001 (NEEDED)             Shared library: [libtorch_cpu.so]
@@ -123,9 +125,9 @@ class Tarball(unittest.TestCase):
 
     def pack(self, *flags):
         output = io.StringIO()
-        with mock.patch.object(sys, "argv", ["tarball.py", f"--programs={self.programs}", *flags]):
-            with redirect_stdout(output), redirect_stderr(output):
-                return tarball.main(), output.getvalue()
+        words = mock.patch.object(sys, "argv", ["tarball.py", f"--programs={self.programs}", *flags])
+        with words, redirect_stdout(output), redirect_stderr(output):
+            return tarball.main(), output.getvalue()
 
     def archive(self):
         (path,) = (self.top / "root/target/dist").glob("*.tar.gz")
@@ -137,7 +139,9 @@ class Tarball(unittest.TestCase):
         self.assertRegex(self.archive().name, r"^llama2-bench-1\.2\.3-\w+-linux\.tar\.gz$")
         with tarfile.open(self.archive()) as archive:
             members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
-        self.assertLessEqual({"bin/llama2-bench", "bin/libllama2_bench_worker.so", "configs/a.toml", "scripts/setup.py", "LICENSE"}, set(members))
+        self.assertLessEqual(
+            {"bin/llama2-bench", "bin/libllama2_bench_worker.so", "configs/a.toml", "scripts/setup.py", "LICENSE"}, set(members)
+        )
         self.assertIn("bin/libllama2_bench_mpi.so", members)
         self.assertFalse({"configs/__pycache__", "bin/llama2-bench.d"} & set(members))
         self.assertEqual(oct(members["bin/llama2-bench"].mode), "0o755")

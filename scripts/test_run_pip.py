@@ -50,7 +50,8 @@ class Index(http.server.BaseHTTPRequestHandler):
     def answer(self, what, body):
         fault = self.server.faults.get(what, 200)
         if callable(fault):
-            return fault(self, body)
+            fault(self, body)
+            return
         self.send_response(fault)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -130,7 +131,6 @@ PROXIES = [name for kind in ("http", "https", "all") for name in (f"{kind}_proxy
 
 
 class FromServer(WithPip):
-
     def setUp(self):
         super().setUp()
         self.server = self.serve()
@@ -204,7 +204,9 @@ class FromServer(WithPip):
         released = threading.Event()
         self.addCleanup(released.set)
         with mock.patch.dict(os.environ, {"PIP_DEFAULT_TIMEOUT": "0.3"}):
-            self.fail_at("page", lambda request, body: released.wait(60), r".*(Read timed out|respond).*; check the network, and run this again")
+            self.fail_at(
+                "page", lambda request, body: released.wait(60), r".*(Read timed out|respond).*; check the network, and run this again"
+            )
 
     def test_an_index_that_is_not_there(self):
         for url, reason in (
@@ -222,18 +224,23 @@ class FromServer(WithPip):
         self.server.faults = {"tunnel": 407}
         proxy = {"PIP_INDEX_URL": "https://index.invalid/", "HTTPS_PROXY": f"http://localhost:{self.server.server_port}"}
         with mock.patch.dict(os.environ, proxy):
-            self.refused("torch 2.0: https://index.invalid/torch/: .*407 Proxy Authentication Required.*; check the proxy and its credentials")
+            self.refused(
+                "torch 2.0: https://index.invalid/torch/: .*407 Proxy Authentication Required.*; check the proxy and its credentials"
+            )
 
     @unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
     def test_a_certificate_that_is_not_trusted_is_said_and_the_remedy_helps(self):
         words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
         certificate = self.top / "proxy.pem"
-        subprocess.run(["openssl", *words.split(), "-keyout", certificate, "-out", self.top / "certificate.pem"], check=True, capture_output=True)
+        subprocess.run(
+            ["openssl", *words.split(), "-keyout", certificate, "-out", self.top / "certificate.pem"], check=True, capture_output=True
+        )
         with open(certificate, "a") as file:
             file.write((self.top / "certificate.pem").read_text())
         url = f"https://localhost:{self.serve(certificate).server_port}/simple"
         with mock.patch.dict(os.environ, {"PIP_INDEX_URL": url}):
-            self.refused(f"torch 2.0: {url}/torch/: .*certificate verify failed: self.signed certificate.*; if a proxy inspects TLS here, .* PIP_CERT=")
+            failed = "certificate verify failed: self.signed certificate"
+            self.refused(f"torch 2.0: {url}/torch/: .*{failed}.*; if a proxy inspects TLS here, .* PIP_CERT=")
             os.environ["PIP_CERT"] = str(certificate)
             self.succeed()
 
@@ -279,12 +286,17 @@ class Why(unittest.TestCase):
                 r"https://i/torch/: NewConnectionError\('Failed to .* not known'\); check the network",
             ),
             (
-                "2026-11-30T00:27:13,642 ERROR: Exception:\nTimeoutError: timed out\n"
-                "2026-11-30T00:27:13,642 pip._vendor.urllib3.exceptions.ReadTimeoutError: Pool: Read timed out.\n",
+                (
+                    "2026-11-30T00:27:13,642 ERROR: Exception:\nTimeoutError: timed out\n"
+                    "2026-11-30T00:27:13,642 pip._vendor.urllib3.exceptions.ReadTimeoutError: Pool: Read timed out.\n"
+                ),
                 r"ReadTimeoutError: Pool: Read timed out\.; check the network",
             ),
             ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n", ".*No space left.*; make room"),
-            ("Could not fetch URL https://other/torch/: 404 - skipping\nERROR: Failed to build llama-cpp-python\n", "Failed to build llama"),
+            (
+                "Could not fetch URL https://other/torch/: 404 - skipping\nERROR: Failed to build llama-cpp-python\n",
+                "Failed to build llama",
+            ),
             ("/usr/bin/python3: No module named pip\n", "$"),
         ):
             with self.subTest(said=said):

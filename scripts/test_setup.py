@@ -189,7 +189,7 @@ class Again(WithCopies):
             lambda: os.truncate(library, 2),
             lambda: os.truncate(library, 0),
             lambda: library.write_text("grown"),
-            lambda: library.unlink(),
+            library.unlink,
             lambda: replace(library, lambda path: (path / "folder").mkdir(parents=True)),
             lambda: replace(library, lambda path: path.symlink_to(self.top / "index")),
             lambda: replace(library, lambda path: path.symlink_to("nowhere")),
@@ -299,7 +299,7 @@ class Pinned(unittest.TestCase):
             here, there = (setup.read_requirements(folder / path.name) for folder in (setup.REQUIREMENTS, setup.REQUIREMENTS / "aarch64"))
             self.assertEqual(list(map(str, here)), list(map(str, there)))
             self.assertFalse({package.sha256 for package in here} & {package.sha256 for package in there})
-            for package, other in zip(here, there):
+            for package, other in zip(here, there, strict=True):
                 self.assertLessEqual(set(package.keep), set(other.keep))
                 self.assertEqual(package.links, other.links)
 

@@ -155,17 +155,20 @@ class Hostile(WithCopies):
         outside = self.top.parent / f"{self.top.name}-outside"
         for name in ("../evil", "torch/../../evil", str(outside), "torch//evil", "torch/./evil", ".stamps/evil.json", "torch/..\\evil"):
             with self.subTest(name=name):
-                self.refuse(r"holds '.*', which is not a file in a folder of its own", lambda archive: archive.writestr(name, "evil"))
+                evil = "holds '.*', which is not a file in a folder of its own"
+                self.refuse(evil, lambda archive, name=name: archive.writestr(name, "evil"))
         self.assertFalse(outside.exists())
 
     def test_a_link_or_a_device(self):
         for kind in (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO):
             member = zipfile.ZipInfo("torch/evil")
             member.external_attr = (kind | 0o777) << 16
-            self.refuse("holds 'torch/evil', which is not a file", lambda archive: archive.writestr(member, "/etc"))
+            self.refuse("holds 'torch/evil', which is not a file", lambda archive, member=member: archive.writestr(member, "/etc"))
 
     def test_more_than_the_requirement_file_says(self):
-        self.refuse(r"unpacks to 5\.0 MB; its requirement file says 0\.2 MB", lambda archive: archive.writestr("torch/bomb", bytes(5_000_000)))
+        self.refuse(
+            r"unpacks to 5\.0 MB; its requirement file says 0\.2 MB", lambda archive: archive.writestr("torch/bomb", bytes(5_000_000))
+        )
 
     def test_what_the_requirement_file_says_is_rounded(self):
         self.archive(lambda archive: archive.writestr("torch/large", bytes(252_000)))

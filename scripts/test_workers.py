@@ -108,7 +108,7 @@ class TheExtension(unittest.TestCase):
         library = PROGRAM.with_name("libllama2_bench_worker.so")
         program = f"""
             import sys
-            sys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / 'scripts')!r}]
+            sys.path[:0] = [{str(WORKERS)!r}, {str(REPOSITORY / "scripts")!r}]
             from worker import peers
             from test_workers import *
             loop = peers.extension({str(library)!r})
@@ -431,10 +431,10 @@ class ThePeers(unittest.TestCase):
             replies = [reply for reply in replies if reply["reply"] != "progress"]
             kinds = [reply["reply"] for reply in replies]
             self.assertEqual(kinds, ["hello", "loaded", *["generated"] * len(cases), "measured"], replies)
-            for case, generated in zip(cases, replies[2:-1]):
+            for case, generated in zip(cases, replies[2:-1], strict=True):
                 self.assertEqual(generated["tokens"], case["tokens"])
-                for found, expected in zip(generated["logits"][0], case["prompt_logits"]):
-                    self.assertLess(max(abs(a - b) for a, b in zip(found, expected)), 1e-4)
+                for found, expected in zip(generated["logits"][0], case["prompt_logits"], strict=True):
+                    self.assertLess(max(abs(a - b) for a, b in zip(found, expected, strict=True)), 1e-4)
             tokens = [row[:4] for row in cases[-1]["tokens"]]
             self.assertEqual(replies[-1]["tokens_sha256"], tokens_sha256(tokens))
 

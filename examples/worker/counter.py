@@ -43,10 +43,10 @@ class Counter:
         self.chosen.append(self.last)
 
     def tokens(self):
-        return [list(row) for row in zip(*self.chosen)]
+        return [list(row) for row in zip(*self.chosen, strict=True)]
 
     def logits(self):
-        return [array.array("f", (float(token == id) for id in range(self.vocab_size))) for token in self.next]
+        return [array.array("f", (float(token == token_id) for token_id in range(self.vocab_size))) for token in self.next]
 
     def end(self):
         pass

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The other tool's latencies over those of the run before it, round by round, and the interval of their geometric mean."""
+
 import json
 import math
 import pathlib
@@ -19,8 +20,12 @@ def ratios(run, file, heading):
 
 def main():
     here = pathlib.Path(__file__).parent
-    for name, engine in [("llama2-15m", []), ("tinyllama-1.1b", []), ("hf-eager", ["--engine", "hf-eager"]),
-                         ("hf-eager-inline", ["--engine", "hf-eager"])]:
+    for name, engine in [
+        ("llama2-15m", []),
+        ("tinyllama-1.1b", []),
+        ("hf-eager", ["--engine", "hf-eager"]),
+        ("hf-eager-inline", ["--engine", "hf-eager"]),
+    ]:
         folder = here / name.removesuffix("-inline")
         rounds = []
         for run in sorted(folder.glob("run-*")):

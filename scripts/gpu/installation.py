@@ -118,7 +118,8 @@ def unpack(bundle, versions, scratch):
         digest = hashlib.sha256()
         with open(target, "wb") as file:
             for name, length in record["pieces"]:
-                stream = streams.get(name) or streams.setdefault(name, lzma.open(bundle / "streams" / f"{name}.xz"))
+                # Closed below: the next record goes on where this one ends.
+                stream = streams.get(name) or streams.setdefault(name, lzma.open(bundle / "streams" / f"{name}.xz"))  # noqa: SIM115
                 while length:
                     block = stream.read(min(length, 1 << 22))
                     if not block:
@@ -207,12 +208,12 @@ def link(name, target):
 
 def missing_libraries(runtime):
     """Names the CUDA libraries that the onnxruntime engine will not find, with their packages."""
-    missing = []
-    for folder, libraries in CUDA_LIBRARIES.items():
-        for library in libraries:
-            if not (runtime / "nvidia" / folder / "lib" / library).exists():
-                missing.append(f"{library} (package {PACKAGES.get(library, 'nvidia-cudnn-cu13')})")
-    return missing
+    return [
+        f"{library} (package {PACKAGES.get(library, 'nvidia-cudnn-cu13')})"
+        for folder, libraries in CUDA_LIBRARIES.items()
+        for library in libraries
+        if not (runtime / "nvidia" / folder / "lib" / library).exists()
+    ]
 
 
 def environment(scratch, torch, folders, driver_folder):

@@ -63,9 +63,7 @@ def probe_gpu(folder):
     if folder:
         variables["LD_LIBRARY_PATH"] = ":".join(filter(None, [folder, variables.get("LD_LIBRARY_PATH")]))
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", GPU_PROBE], env=variables, capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run([sys.executable, "-c", GPU_PROBE], env=variables, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         raise Unusable("no GPU can be used: the NVIDIA driver did not answer within a minute") from None
     if done.returncode != 0:
@@ -87,9 +85,7 @@ def misfits(versions, torch, gpu):
     if torch.cuda is None or torch.cuda.split(".")[0] != needs["cuda"]:
         found.append(f"torch must be built for CUDA {needs['cuda']}, and this one is for {torch.cuda or 'no CUDA'}")
     if gpu["driver_cuda"] < int(needs["cuda"]):
-        found.append(
-            f"the NVIDIA driver is for CUDA {gpu['driver_cuda']}, too old for CUDA {needs['cuda']}, which came with 580"
-        )
+        found.append(f"the NVIDIA driver is for CUDA {gpu['driver_cuda']}, too old for CUDA {needs['cuda']}, which came with 580")
     if gpu["architecture"] != versions["architecture"]:
         here, there = gpu["architecture"], versions["architecture"]
         found.append(f"{gpu['name']} is sm_{here}, and the bundle has code for sm_{there}: make it with --arch {here}")

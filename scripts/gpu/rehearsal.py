@@ -24,9 +24,7 @@ def rehearse(plan):
     for step in plan.steps:
         step.model = MODEL if step.model else None
         step.precision = "fp32" if step.precision else None
-        step.flags = [
-            FLAG_VALUES.get(before, word) for before, word in zip([None, *step.flags], step.flags, strict=False)
-        ]
+        step.flags = [FLAG_VALUES.get(before, word) for before, word in zip([None, *step.flags], step.flags, strict=False)]
         if step.kind in ("verify", "peaks"):
             step.flags += THREADS
         # Memory limits are not rehearsed: every cell fits.
@@ -44,9 +42,7 @@ def shrink(sweep):
     if "world_size" in sweep:
         sweep["world_size"] = WORLD_SIZE
     procedure = sweep.get("procedure", {})
-    sweep["procedure"] = {
-        key: value for key, value in {**procedure, **PROCEDURE}.items() if key in procedure or key == "prompt_runs"
-    }
+    sweep["procedure"] = {key: value for key, value in {**procedure, **PROCEDURE}.items() if key in procedure or key == "prompt_runs"}
     if "rows" in sweep:
         batch_sizes, prompt_lengths = ({row[column] for row in sweep["rows"]} for column in (1, 2))
         batch_size, prompt_length = ranks(batch_sizes, 1), ranks(prompt_lengths, PROMPT_UNIT)

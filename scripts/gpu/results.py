@@ -118,9 +118,7 @@ class Summary:
         for result in results:
             code = "" if result.exit_code is None else result.exit_code
             note = " ".join(result.note.replace("|", "\\|").split())
-            lines.append(
-                f"| {result.step} | {result.expected:.0f} | {result.seconds:.1f} | {code} | {result.verdict} | {note} |"
-            )
+            lines.append(f"| {result.step} | {result.expected:.0f} | {result.seconds:.1f} | {code} | {result.verdict} | {note} |")
         for result in results:
             table = self.folder / result.step / "table.md"
             if table.is_file():

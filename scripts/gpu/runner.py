@@ -168,7 +168,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 env=self.variables,
                 start_new_session=True,
-                preexec_fn=begin_as_child,
+                preexec_fn=begin_as_child,  # noqa: PLW1509
             )
 
     def end(self, process):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """hf-eager and hf-compile: transformers' LlamaForCausalLM with its DynamicCache, as it is and through torch.compile.
 
-    hf-worker.py hf-eager|hf-compile
+Usage: hf-worker.py hf-eager|hf-compile
 """
 
 import sys
@@ -149,9 +149,7 @@ class HuggingFace(torch_device.TorchClock):
 
     def _forward(self):
         with torch.inference_mode():
-            output = self.forward(
-                input_ids=self.input_ids, past_key_values=self.cache, use_cache=True, **self.keep
-            )
+            output = self.forward(input_ids=self.input_ids, past_key_values=self.cache, use_cache=True, **self.keep)
             if self.keep_outputs:
                 logits = output.logits.float()
                 # The earlier forward's outputs end here.

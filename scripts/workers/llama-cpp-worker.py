@@ -111,8 +111,7 @@ class LlamaCpp:
         self.context = llama_cpp.llama_init_from_model(self.model, parameters)
         if not self.context:
             raise RuntimeError(
-                f"llama.cpp made no context for {rows} sequences of {length + generation_length} tokens: "
-                "its reason is on stderr"
+                f"llama.cpp made no context for {rows} sequences of {length + generation_length} tokens: its reason is on stderr"
             )
         self.batch = llama_cpp.llama_batch_init(rows * length, 0, 1)
 

@@ -76,9 +76,7 @@ class GenAI:
         # One more: choosing a token after the last forward must have a place.
         self.length = min(length + generation_length + 1, self.max_position_embeddings)
         parameters = onnxruntime_genai.GeneratorParams(self.model)
-        parameters.set_search_options(
-            batch_size=self.rows, max_length=self.length, min_length=self.length, do_sample=False
-        )
+        parameters.set_search_options(batch_size=self.rows, max_length=self.length, min_length=self.length, do_sample=False)
         self.generator = onnxruntime_genai.Generator(self.model, parameters)
 
     def reset(self):

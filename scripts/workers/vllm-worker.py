@@ -101,7 +101,7 @@ class Vllm(torch_device.TorchClock):
             engine.step()
         self.generation = getattr(self, "generation", 0) + 1
         self.requests = [f"{self.generation}-{row}" for row in range(len(self.prompt))]
-        for name, ids in zip(self.requests, self.prompt):
+        for name, ids in zip(self.requests, self.prompt, strict=True):
             engine.add_request(name, {"prompt_token_ids": ids}, self.sampling)
         self.selected = []
 
@@ -120,7 +120,7 @@ class Vllm(torch_device.TorchClock):
         self.selected.append([self.outputs[name].token_ids[-1] for name in self.requests])
 
     def tokens(self):
-        return [list(row) for row in zip(*self.selected)] or [[] for _ in self.prompt]
+        return [list(row) for row in zip(*self.selected, strict=True)] or [[] for _ in self.prompt]
 
     def logits(self):
         if not self.keeps_logits:

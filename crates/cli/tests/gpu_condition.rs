@@ -62,6 +62,7 @@ impl Machine {
         command
     }
 
+    #[expect(clippy::print_stderr, reason = "shown where the test fails")]
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.command(arguments);
         command.args(["--out", "run", "--no-peaks"]).envs(environment.iter().copied());

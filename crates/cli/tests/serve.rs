@@ -537,6 +537,7 @@ fn long_names(place: &Place) {
 }
 
 /// The browser; `None` where there is none, and nobody said that there has to be one.
+#[expect(clippy::print_stderr, reason = "says what is not tested")]
 fn browser() -> Option<Browser> {
     match cdp::find() {
         Some(path) => Some(Browser::start(&path)),

@@ -51,6 +51,7 @@ fn largest_error(found: &Generated, expected: &Generated) -> f32 {
     found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+#[expect(clippy::print_stderr, reason = "shown where the test fails")]
 fn check(command: &[&str], options: &[(&str, &str)]) {
     if !mpi::is_there() {
         return;

@@ -30,6 +30,7 @@ fn place() -> Place {
 }
 
 /// The exit code and stderr of a run with these further arguments.
+#[expect(clippy::print_stderr, reason = "shown where the test fails")]
 fn run(place: &Place, more: &[&str]) -> (i32, String) {
     let _ = std::fs::remove_dir_all(place.path("run"));
     let arguments = ["run", "sweep.toml", "--engines-file", "engines.toml", "--out", "run", "--no-peaks"];

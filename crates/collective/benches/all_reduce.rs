@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+#[expect(clippy::print_stderr, reason = "a benchmark prints its figures")]
 fn start_ranks() -> ExitCode {
     // `cargo test` starts benches, too: there is nothing to test in this one.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -102,6 +103,7 @@ fn median(mut time: impl FnMut() -> f64) -> f64 {
     times[times.len() / 2]
 }
 
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn compare(sum: &mut dyn FnMut(usize, u64) -> Duration) {
     let latency = median(|| sum(BARRIER, 200).as_secs_f64() / 200.0);
     println!("a barrier: {:.2} µs", latency * 1e6);

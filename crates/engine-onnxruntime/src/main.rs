@@ -36,6 +36,7 @@ enum OnnxCommand {
     },
 }
 
+#[expect(clippy::print_stderr, reason = "this program has no other output")]
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         None => serve(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use engine_torch::{Torch, TorchEngine, check_version};
 
+#[expect(clippy::print_stderr, reason = "this program has no other output")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let engine = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

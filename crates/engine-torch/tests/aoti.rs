@@ -13,6 +13,7 @@ use testing::parity::{FIXTURES, FP32_TOLERANCE, check_loaded, load_request};
 use worker::{Engine, Reporter};
 
 /// Whether there is a Python to compile with.
+#[expect(clippy::print_stderr, reason = "says what is not tested")]
 fn can_compile() -> bool {
     let python = machine::checkout_runtime().map(|runtime| runtime.join("peers/bin/python"));
     let found = python.is_some_and(|python| python.exists());

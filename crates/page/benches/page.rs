@@ -50,6 +50,7 @@ fn loaded(browser: &mut Browser, file: &Path) -> [f64; 3] {
     serde_json::from_value(browser.value(LOADED)).expect("three times")
 }
 
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn page(criterion: &mut Criterion) {
     let runs = [common::two_thousand()];
     let text = html(&runs);

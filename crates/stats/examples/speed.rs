@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release -p stats --example speed
 
+#![expect(clippy::print_stdout, reason = "its figures are its purpose")]
+
 use std::time::{Duration, Instant};
 
 use stats::{Estimate, Line, PooledVariance, Replicates, Trend, changes, judge, shifts};

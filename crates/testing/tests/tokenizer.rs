@@ -17,6 +17,7 @@ static ALLOCATOR: BoundedAllocator = BoundedAllocator;
 #[used]
 #[unsafe(link_section = ".init_array")]
 static TOKENIZE_IF_ASKED: extern "C" fn() = {
+    #[expect(clippy::exit, reason = "`main` would run the tests")]
     extern "C" fn tokenize_if_asked() {
         if tokenizer_worker::answer_if_asked().is_some() {
             std::process::exit(0);

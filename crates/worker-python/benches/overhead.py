@@ -8,7 +8,6 @@ engine in Rust. Python 3.11 or newer.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys

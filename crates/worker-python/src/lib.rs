@@ -55,6 +55,7 @@ mod llama2_bench_worker {
     /// Serves requests with `engine` until `shutdown` or the end of stdin. Python's lock is held from a request to its answer, so that
     /// a call costs no more than a call, and released while a request is waited for.
     #[pyfunction]
+    #[expect(clippy::print_stderr, reason = "stderr is the log of a worker")]
     fn serve(engine: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = engine.py();
         let mut engine = PythonEngine::new(engine)?;

@@ -28,6 +28,7 @@ pub fn serve_ranks(engine: &mut dyn Engine, world: &World) -> ExitCode {
 }
 
 /// [`serve_ranks`], with another clock and other lines than stdin's: for engines that are scripted.
+#[expect(clippy::print_stderr, reason = "stderr is the log of a worker")]
 pub fn serve_with_clock(
     engine: &mut dyn Engine,
     clock: &dyn Clock,

@@ -37,6 +37,7 @@ pub fn join() -> Result<World, ExitCode> {
 }
 
 /// Writes one line for `harness::classify`.
+#[expect(clippy::print_stderr, reason = "stderr is the log of a worker")]
 fn tell_failure(rank: &str, phase: Phase, message: &str) {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("llama2-bench: rank {rank} failed in {phase}: {message}");

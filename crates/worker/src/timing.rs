@@ -54,6 +54,7 @@ struct Stand<'a> {
 
 /// Measures one cell: warm-up, `prompt_runs` timed prefills, then `generations` timed generations; fewer where the procedure's
 /// `until` is reached. Every rank of `world` does the same at the same time.
+#[expect(clippy::print_stderr, reason = "stderr is the log of a worker")]
 pub fn measure(
     engine: &mut dyn Engine,
     clock: &dyn Clock,

@@ -57,9 +57,7 @@ def _write_config(writer, config, numbers):
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("no_vocab")
     writer.add_file_type(
-        {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[
-            numbers.name
-        ]
+        {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[numbers.name]
     )
     # What llama.cpp divides the frequencies of the rotary embedding by.
     plain, _ = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
@@ -76,9 +74,10 @@ def _weights(checkpoint, config):
     stored = {}
     for path in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():
+            # An open file is not iterable.
+            for name in tensors.keys():  # noqa: SIM118
                 weight = next((one for one in (name, name.removeprefix("model."), f"model.{name}") if one in known), None)
-                if weight == name or weight and weight not in stored:
+                if weight == name or (weight and weight not in stored):
                     stored[weight] = path, name
     if config.tie_word_embeddings and HEAD in stored:
         if EMBEDDING not in stored:

@@ -137,6 +137,7 @@ fn asks_to_stop(key: &KeyEvent) -> bool {
         }
 }
 
+#[expect(clippy::exit, reason = "the second request to stop ends at once")]
 fn stop(state: &mut WatchState) {
     if state.is_stopping {
         give_back();

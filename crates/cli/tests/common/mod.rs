@@ -45,6 +45,7 @@ impl Place {
     }
 
     /// Runs `sweep` into `run`; the exit code and stdout.
+    #[expect(clippy::print_stderr, reason = "shown where the test fails")]
     pub(crate) fn run(&self, sweep: &str, more: &[&str]) -> (i32, String) {
         self.write("sweep.toml", sweep);
         let mut command = self.bench(&["run", "sweep.toml", "--out", "run"]);

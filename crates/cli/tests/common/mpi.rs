@@ -8,6 +8,7 @@ use protocol::{GenerateRequest, Generated, LoadRequest, Reply, Request};
 use super::worker;
 
 /// Whether ranks can be started; where this must be so (`LLAMA2_BENCH_REQUIRE_MPI`), it is.
+#[expect(clippy::print_stderr, reason = "says what is not tested")]
 pub(crate) fn is_there() -> bool {
     let launcher = Command::new("mpirun").arg("--version").output().is_ok();
     // It is no program, of which alone `worker` knows.

@@ -150,7 +150,7 @@ impl Fault {
             FaultKind::WrongSchema => write(b"{\"reply\":\"measured\",\"latency_ms\":[1,2,3]}\n")?,
             FaultKind::LongLine => write(&vec![b'1'; 100_000_000])?,
             FaultKind::StrayText => write(b"Downloading: 100%\n")?,
-            FaultKind::Stdout => println!("a word on stdout"),
+            FaultKind::Stdout => io::stdout().write_all(b"a word on stdout\n")?,
             FaultKind::ClosedPipe => {
                 close_all_like(pipe)?;
                 hang();

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::engine::{Mock, VirtualClock};
 use crate::fault::{Fault, Moment};
 
+#[expect(clippy::print_stderr, reason = "stderr is the log of a worker")]
 fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().context("stdout")?;

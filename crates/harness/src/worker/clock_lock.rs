@@ -99,6 +99,7 @@ impl Drop for ClockLock {
 }
 
 /// Runs as a keeper, with the arguments after [`KEEPER`].
+#[expect(clippy::print_stdout, reason = "a keeper answers on stdout")]
 pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
         ignore(signal);
@@ -134,6 +135,7 @@ impl ClockLockRequest {
 }
 
 /// Locks the clocks, reports it, waits for the end of `until_end`, and resets the clocks.
+#[expect(clippy::print_stderr, reason = "a keeper outlives the program whose printer would say it")]
 fn hold(
     driver: &dyn Driver,
     request: &ClockLockRequest,

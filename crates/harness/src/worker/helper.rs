@@ -9,6 +9,7 @@ use crate::worker::guard::{GUARD, guard};
 
 /// Runs as a helper and returns its exit code, if this program was started as one. A program that starts workers calls this first in its
 /// `main`.
+#[expect(clippy::print_stdout, reason = "a guard answers on stdout, in place of its worker")]
 pub fn helper_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next()?;

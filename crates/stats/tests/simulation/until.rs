@@ -140,6 +140,7 @@ fn student(series: &[f64]) -> (usize, f64) {
     unreachable!("the most")
 }
 
+#[expect(clippy::print_stdout, reason = "tables of the long simulation")]
 fn header(what: &str) {
     let deviations = DEVIATIONS.map(|deviation| format!("{} %", 100.0 * deviation));
     println!(
@@ -158,6 +159,7 @@ struct Row {
 }
 
 /// Simulates and prints a row.
+#[expect(clippy::print_stdout, reason = "tables of the long simulation")]
 fn row(
     name: &str,
     shape: Shape,
