@@ -3,6 +3,9 @@
 use engine_onnxruntime::OnnxRuntime;
 use protocol::{Options, Precision};
 
+/// ONNX Runtime has kernels in FP16 for ARM alone, which also add up in FP16; elsewhere it computes in FP32.
+const FP16_TOLERANCE: f32 = if cfg!(target_arch = "aarch64") { 5e-2 } else { 2e-2 };
+
 fn options(pairs: &[(&str, serde_json::Value)]) -> Options {
     pairs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect()
 }
@@ -40,8 +43,9 @@ fn fp16_is_close_to_transformers() {
     ];
     for way in ways {
         let mut engine = OnnxRuntime::new().unwrap();
+        let tolerance = FP16_TOLERANCE;
         let error =
-            testing::parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), 2e-2).unwrap();
+            testing::parity::check(&mut engine, "tiny-f16", Precision::Fp16, way.clone(), tolerance).unwrap();
         println!("tiny-f16 {way:?}: largest error of a logit {error:e}");
     }
 }

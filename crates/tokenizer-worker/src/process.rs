@@ -12,6 +12,7 @@ use tokenizer::{TOKENIZE, TokenizerRequest, memory_limit};
 use crate::prompt_tokenizer::PromptTokenizer;
 
 /// Answers one question, and returns the exit code, where this process was started to tokenize.
+#[expect(clippy::print_stderr, reason = "the program that starts this process reads its stderr")]
 pub fn answer_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != TOKENIZE {
@@ -26,6 +27,7 @@ pub fn answer_if_asked() -> Option<ExitCode> {
     })
 }
 
+#[expect(clippy::print_stderr, reason = "the program that starts this process reads its stderr")]
 fn serve(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let (Some(parent), Some(dir)) = (arguments.next(), arguments.next()) else {
         bail!("{TOKENIZE} is for llama2-bench alone");
