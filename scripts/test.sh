@@ -39,7 +39,8 @@ python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
 cargo test --workspace --doc --quiet >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --no-fail-fast
+    # One more than there are cores: many tests wait, and engines' tests for each other.
+    cargo nextest run --workspace --no-fail-fast --test-threads "$(($(nproc) + 1))"
     # Images are a feature that only releases have. In the whole workspace it would compile libtorch's bindings again.
     cargo nextest run -p page --features png -E 'test(every_image_is_one)'
 else
