@@ -93,37 +93,47 @@ def pack(folder, archive, time):
     partial.replace(archive)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Pack the programs of a release build.")
+def pack_tarball(programs, version):
+    name = f"llama2-bench-{version}-{platform.machine()}-linux"
+    archive = ROOT / "target" / "dist" / f"{name}.tar.gz"
+    folder = programs.parent / name
+    folder.mkdir()
+    programs.rename(folder / "bin")
+    copy_files(folder)
+    # 1980, where nobody says another time: the oldest that every archiver accepts.
+    pack(folder, archive, int(os.environ.get("SOURCE_DATE_EPOCH") or 315532800))
+    return archive
+
+
+def command(name, description, packer):
+    """The command line of a packer, which gets a folder of checked programs and the version, and returns what it wrote."""
+    parser = argparse.ArgumentParser(description=description)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--programs", type=Path, default=target / "release", help="default: target/release")
     parser.add_argument("--glibc", type=check_linkage.version, help="the newest version of glibc that a program may need, such as 2.28")
     arguments = parser.parse_args()
-    version = release_notes.workspace_version((ROOT / "Cargo.toml").read_text())
-    name = f"llama2-bench-{version}-{platform.machine()}-linux"
-    archive = ROOT / "target" / "dist" / f"{name}.tar.gz"
-    # 1980, where nobody says another time: the oldest that every archiver accepts.
-    time = int(os.environ.get("SOURCE_DATE_EPOCH") or 315532800)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / name
-        folder.mkdir()
+        programs = Path(temporary) / "bin"
         try:
-            copy_programs(arguments.programs, folder / "bin")
-            if check_linkage.check([folder / "bin"], arguments.glibc):
+            copy_programs(arguments.programs, programs)
+            if check_linkage.check([programs], arguments.glibc):
                 return 1
-            copy_files(folder)
-            pack(folder, archive, time)
+            archive = packer(programs, release_notes.workspace_version((ROOT / "Cargo.toml").read_text()))
         except CannotPack as error:
-            print(f"tarball: {error}", file=sys.stderr)
+            print(f"{name}: {error}", file=sys.stderr)
             return 2
         except FileNotFoundError as error:
-            print(f"tarball: {error.filename}: not found (strip and readelf are in binutils)", file=sys.stderr)
+            print(f"{name}: {error.filename}: not found (strip and readelf are in binutils)", file=sys.stderr)
             return 2
         except subprocess.CalledProcessError as error:
-            print(f"tarball: {error.stderr.strip() or error}", file=sys.stderr)
+            print(f"{name}: {error.stderr.strip() or error}", file=sys.stderr)
             return 2
     print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def main():
+    return command("tarball", "Pack the programs of a release build.", pack_tarball)
 
 
 if __name__ == "__main__":

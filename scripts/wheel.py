@@ -13,20 +13,15 @@ Two runs with the same programs write the same bytes. --glibc: see scripts/check
 Exit codes: 0 packed, 1 a program needs too much, 2 it could not be done.
 """
 
-import argparse
 import base64
 import hashlib
-import os
 import platform
 import re
-import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 import check_linkage
-import release_notes
 import tarball
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,8 +95,12 @@ def write(wheel, files, executable):
     partial.replace(wheel)
 
 
-def pack(programs, folder, version, runtimes):
-    """Write the wheel of these programs into a folder; returns its path."""
+def pack(folder, version):
+    """Write the wheel of the programs in a folder; returns its path."""
+    programs = sorted(path for path in folder.iterdir() if path.name not in LEFT_OUT)
+    runtimes = ROOT / "scripts" / "runtimes"
+    if platform.machine() == "aarch64":
+        runtimes /= "aarch64"
     name = f"llama2_bench-{version}"
     tag = f"py3-none-{platform_tag(programs)}"
     scripts = {f"{name}.data/scripts/{path.name}": path.read_bytes() for path in programs}
@@ -111,41 +110,10 @@ def pack(programs, folder, version, runtimes):
         "licenses/LICENSE": (ROOT / "LICENSE").read_text(),
     }
     files = scripts | {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
-    wheel = folder / f"{name}-{tag}.whl"
+    wheel = ROOT / "target" / "wheels" / f"{name}-{tag}.whl"
     write(wheel, files, scripts)
     return wheel
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Pack the programs of a build as a wheel.")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    parser.add_argument("--programs", type=Path, default=target / "release", help="default: target/release")
-    parser.add_argument("--glibc", type=check_linkage.version, help="the newest version of glibc that a program may need, such as 2.28")
-    arguments = parser.parse_args()
-    version = release_notes.workspace_version((ROOT / "Cargo.toml").read_text())
-    runtimes = ROOT / "scripts" / "runtimes"
-    if platform.machine() == "aarch64":
-        runtimes /= "aarch64"
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "bin"
-        try:
-            tarball.copy_programs(arguments.programs, folder)
-            programs = sorted(path for path in folder.iterdir() if path.name not in LEFT_OUT)
-            if check_linkage.check(programs, arguments.glibc):
-                return 1
-            wheel = pack(programs, ROOT / "target" / "wheels", version, runtimes)
-        except tarball.CannotPack as error:
-            print(f"wheel: {error}", file=sys.stderr)
-            return 2
-        except FileNotFoundError as error:
-            print(f"wheel: {error.filename}: not found (strip and readelf are in binutils)", file=sys.stderr)
-            return 2
-        except subprocess.CalledProcessError as error:
-            print(f"wheel: {error.stderr.strip() or error}", file=sys.stderr)
-            return 2
-    print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tarball.command("wheel", "Pack the programs of a build as a wheel.", pack))
