@@ -11,15 +11,16 @@ build() {
     cargo build --release --workspace --exclude testing "$@"
 }
 bench=target/release/llama2-bench
+# The reference, too: no figure is printed of an engine that was not verified.
+first=(--bin llama2-bench --bin llama2-bench-onnxruntime --bin llama2-bench-reference)
 
 if [ ! -x target/release/llama2-bench-torch ]; then
     step "1 of 4: build llama2-bench and the engine onnxruntime (2 minutes on two cores)"
-    # The reference, too: no figure is printed of an engine that was not verified.
-    build --bin llama2-bench --bin llama2-bench-onnxruntime --bin llama2-bench-reference
+    build "${first[@]}"
     step "2 of 4: a first table, of three cells (10 seconds)"
     "$bench" run --engine onnxruntime --batch-size 1
 fi
 step "3 of 4: build all engines (a minute on two cores)"
-build --bin llama2-bench-torch --bin llama2-bench-mock
+build "${first[@]}" --bin llama2-bench-torch --bin llama2-bench-mock
 step "4 of 4: measure 18 cells of three engines (a minute)"
 "$bench" run
