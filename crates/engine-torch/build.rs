@@ -39,9 +39,12 @@ fn main() {
         println!("cargo::error=no {} (LIBTORCH={}): run `make setup`", missing.display(), libtorch.display());
         return;
     }
-    if let Err(why) = check_version(&version) {
-        println!("cargo::error={why}");
-        return;
+    match check_version(&version) {
+        Ok(version) => println!("cargo::rustc-env=LIBTORCH_VERSION={version}"),
+        Err(why) => {
+            println!("cargo::error={why}");
+            return;
+        }
     }
     let api = include.join("torch/csrc/api/include");
     compiler(&[&include, &api]).files([TENSOR, SHIM, ONEDNN, AOTI_GRAPH]).compile("torch_shim");
@@ -63,8 +66,8 @@ fn main() {
     set_search_path(&lib);
 }
 
-/// C++ has no stable interface: the shims are written for the pinned version's.
-fn check_version(header: &Path) -> Result<(), String> {
+/// C++ has no stable interface: the shims are written for the pinned version's, which is returned.
+fn check_version(header: &Path) -> Result<String, String> {
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
     let (pins, header_text) = (read(Path::new(PIN))?, read(header)?);
     let pinned = pins.lines().find_map(|line| line.strip_prefix("torch==")?.split(' ').next());
@@ -75,7 +78,7 @@ fn check_version(header: &Path) -> Result<(), String> {
     };
     let found = ["MAJOR", "MINOR", "PATCH"].map(part).join(".");
     if found == pinned {
-        return Ok(());
+        return Ok(found);
     }
     Err(format!("libtorch {found} in {}, but {pinned} is expected: run `make setup`", header.display()))
 }
@@ -105,12 +108,18 @@ fn build_cuda_graph(build: &cc::Build) {
     }
 }
 
-/// Where a program looks for libtorch: the site-packages that pip installed it for; the checkout's runtime, seen from target/PROFILE
-/// and from target/PROFILE/deps, so that a checkout that was moved or copied still runs; that beside bin/, as scripts/tarball.py
-/// packs it; and, for a target directory elsewhere, the folder of this build.
+/// Where a program looks for libtorch, in this order:
+/// - the packages of the Python environment whose `bin` it is in, which are where `machine::runtime_dir` finds them, too;
+/// - the checkout's runtime, relative to target/PROFILE and to target/PROFILE/deps: a checkout may be moved or copied;
+/// - the runtime beside bin/, as scripts/tarball.py packs it;
+/// - for a target directory elsewhere, the folder of this build.
 fn set_search_path(lib: &Path) {
-    // Those that wheels of torch 2.11 are made for.
-    let pythons = (10..=14).map(|minor| format!("../lib/python3.{minor}/site-packages"));
+    let packages =
+        ["lib/python3.{}/site-packages", "lib/python3.{}/dist-packages", "lib64/python3.{}/site-packages"];
+    // Those that there are wheels of torch 2.11 and of ONNX Runtime 1.31 for.
+    let pythons = packages.iter().flat_map(|packages| {
+        ["11", "12", "13", "14", "14t"].map(|minor| format!("../{}", packages.replace("{}", minor)))
+    });
     let runtimes = ["../../.runtime", "../../../.runtime", "../.runtime"].map(str::to_owned);
     let profile = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
     let profile = profile.ancestors().nth(3).unwrap_or(Path::new("")).to_owned();
@@ -122,7 +131,7 @@ fn set_search_path(lib: &Path) {
     for folder in folders.chain((!is_seen).then(|| lib.display().to_string())) {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
     }
-    // Functions are looked up when they are called, so that another version of libtorch can be refused before one is missing.
+    // Functions are bound when they are first called: a program that finds another libtorch mostly starts, and refuses it.
     println!("cargo::rustc-link-arg=-Wl,-z,lazy");
     // RUNPATH, not RPATH: LD_LIBRARY_PATH stays stronger.
     println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");

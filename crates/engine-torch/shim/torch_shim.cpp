@@ -13,7 +13,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/core/Event.h>
-#include <torch/headeronly/version.h>
+#include <caffe2/core/common.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
@@ -75,14 +75,15 @@ char *shim_tensor_over(void *bytes, int64_t len, void *owner, void (*release)(vo
     });
 }
 
+// libtorch's version, for free(). Of its build settings, and not of show_config(), which looks for the CUDA part: once in a process,
+// and this is called before that is loaded.
+char *shim_version(char **text) {
+    return attempt([&] { *text = strdup(caffe2::GetBuildOptions().at("TORCH_VERSION").c_str()); });
+}
+
 // libtorch's account of itself: versions and build settings, for free().
 char *shim_config(char **text) {
     return attempt([&] { *text = strdup(at::show_config().c_str()); });
-}
-
-// The version of the headers that this was compiled with.
-const char *shim_headers_version() {
-    return TORCH_VERSION;
 }
 
 // A TorchScript module without attributes and methods, in evaluation mode.

@@ -48,7 +48,7 @@ fn cudnn_version(said: &str) -> String {
 
 /// libtorch's version.
 pub(crate) fn version() -> String {
-    word_after(&config(), "TORCH_VERSION=").unwrap_or("unknown").to_owned()
+    shim::version().unwrap_or_else(|_| "unknown".into())
 }
 
 /// Checks that the libtorch that was loaded is the one that this program was compiled for: its C++ interface changes with every
@@ -57,11 +57,11 @@ pub(crate) fn version() -> String {
 /// # Errors
 /// Where it is not; the error is one line that says what to install.
 pub fn check_version() -> Result<()> {
-    // Not `config`, which loads the CUDA part; and nothing of libtorch is called before this.
-    let config = shim::config()?;
-    let found = word_after(&config, "TORCH_VERSION=").unwrap_or("of an unknown version");
-    let path = loaded_from("libtorch_cpu.so").unwrap_or_default();
-    check_found(found, shim::headers_version(), &path)
+    check_found(
+        &shim::version()?,
+        env!("LIBTORCH_VERSION"),
+        &loaded_from("libtorch_cpu.so").unwrap_or_default(),
+    )
 }
 
 fn check_found(found: &str, needed: &str, path: &Path) -> Result<()> {

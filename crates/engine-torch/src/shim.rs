@@ -1,6 +1,6 @@
 //! Safe wrappers of `shim/torch_shim.cpp`: the parts of libtorch beside tensors and their operators.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null_mut};
 
 use crate::error::{CText, Result, TorchError, check};
@@ -22,8 +22,8 @@ unsafe extern "C" {
         release: unsafe extern "C" fn(*mut c_void),
         tensor: &mut Option<Tensor>,
     ) -> Option<CText>;
+    fn shim_version(text: &mut Option<CText>) -> Option<CText>;
     fn shim_config(text: &mut Option<CText>) -> Option<CText>;
-    fn shim_headers_version() -> *const c_char;
 
     fn shim_script_new(class_name: *const c_char, module: *mut *mut CModule) -> Option<CText>;
     fn shim_script_free(module: *mut CModule);
@@ -92,17 +92,20 @@ pub(crate) unsafe fn tensor_over<O: Send + 'static>(bytes: *const [u8], owner: O
     make(|tensor| unsafe { shim_tensor_over(start, len, owner, release::<O>, tensor) })
 }
 
-/// The version of libtorch's headers that this program was compiled with.
-pub(crate) fn headers_version() -> &'static str {
-    // SAFETY: a string literal of C++, of ASCII digits and dots.
-    unsafe { CStr::from_ptr(shim_headers_version()) }.to_str().unwrap_or_default()
+/// libtorch's version. libtorch does not look for its CUDA part for that.
+pub(crate) fn version() -> Result<String> {
+    text(shim_version)
 }
 
 /// libtorch's account of itself.
 pub(crate) fn config() -> Result<String> {
+    text(shim_config)
+}
+
+fn text(ask: unsafe extern "C" fn(&mut Option<CText>) -> Option<CText>) -> Result<String> {
     let mut text = None;
-    // SAFETY: the text is valid for the duration of the call.
-    check(unsafe { shim_config(&mut text) })?;
+    // SAFETY: the place of the text is valid for the duration of the call.
+    check(unsafe { ask(&mut text) })?;
     Ok(text.map(|text| text.to_string()).unwrap_or_default())
 }
 
