@@ -172,7 +172,7 @@ fn find() -> Result<PathBuf, CollectiveError> {
         program.ancestors().skip(1).take(2).map(|folder| folder.join(FILE)).find(|path| path.is_file());
     found.ok_or_else(|| {
         CollectiveError::new(format_args!(
-            "no {FILE} beside {}: `make build` makes it where mpicc is installed (Debian: apt-get install \
+            "no {FILE} beside {}: `make build` in a clone makes it where mpicc is installed (Debian: apt-get install \
              libopenmpi-dev libclang-dev)",
             program.display()
         ))

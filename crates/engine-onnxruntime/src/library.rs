@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -39,7 +38,8 @@ impl OnnxRuntimeLibrary {
         let runtime = machine::runtime_dir().ok_or_else(|| set_up("no folder of native runtimes"))?;
         let folder = runtime.join("onnxruntime/capi");
         let in_folder = |error: &dyn Display| set_up(format_args!("{}: {error}", folder.display()));
-        let path = find(&folder).map_err(|error| in_folder(&error))?;
+        let found = machine::onnxruntime(&runtime).ok_or_else(|| in_folder(&"no libonnxruntime.so there"))?;
+        let path = found.path;
         let builder = ort::init_from(&path).map_err(set_up)?;
         let environment = builder.with_name("llama2-bench").with_telemetry(false).build()?;
         let version = version(&path).map_err(|error| in_folder(&error))?;
@@ -92,16 +92,6 @@ impl OnnxRuntimeLibrary {
 
 fn set_up(error: impl Display) -> Error {
     anyhow!("{error}: run `{}`", machine::set_up_command())
-}
-
-/// The library's newest version in `folder`.
-fn find(folder: &Path) -> io::Result<PathBuf> {
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
-    };
-    let paths = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let missing = || io::Error::new(io::ErrorKind::NotFound, "no libonnxruntime.so there");
-    paths.filter(is_library).max().ok_or_else(missing)
 }
 
 /// `OrtGetApiBase()->GetVersionString()`, which `ort` keeps to itself.

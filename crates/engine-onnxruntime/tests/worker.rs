@@ -99,7 +99,7 @@ fn without_the_library_it_says_in_one_line_how_to_get_it() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "llama2-bench-onnxruntime: /nonexistent/onnxruntime/capi: No such file or directory (os error 2): \
+        "llama2-bench-onnxruntime: /nonexistent/onnxruntime/capi: no libonnxruntime.so there: \
          run `make setup`\n"
     );
 }

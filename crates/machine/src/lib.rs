@@ -15,6 +15,6 @@ pub use load::{BusyProcess, LoadWatch, OthersUse, watch_others};
 pub use memory_bandwidth::MemoryReader;
 pub use oom_kills::OomKills;
 pub use runtime::{
-    NativeLibrary, RUNTIME_VARIABLE, checkout_runtime, native_libraries, runtime_dir, set_up_command,
-    set_up_cuda_command,
+    NativeLibrary, RUNTIME_VARIABLE, checkout_runtime, native_libraries, onnxruntime, runtime_dir,
+    set_up_command, set_up_cuda_command,
 };

@@ -15,15 +15,15 @@ pub fn runtime_dir() -> Option<PathBuf> {
 }
 
 /// The folder of runtimes that this program may write into: what [`RUNTIME_VARIABLE`] names, else `.runtime` in a folder above this
-/// program, else in one above the working folder.
+/// program, else in one above the working folder. The latter not for a program that pip installed: a folder that somebody unpacks and
+/// works in must not decide which libraries are loaded.
 pub fn checkout_runtime() -> Option<PathBuf> {
-    let places = [std::env::current_exe(), std::env::current_dir()].into_iter().flatten();
-    let above = || {
-        places.into_iter().find_map(|place| {
-            place.ancestors().map(|folder| folder.join(".runtime")).find(|runtime| runtime.is_dir())
-        })
+    let above = |place: PathBuf| {
+        place.ancestors().map(|folder| folder.join(".runtime")).find(|runtime| runtime.is_dir())
     };
-    given().or_else(above)
+    let above_program = || above(std::env::current_exe().ok()?);
+    let above_working_folder = || site_packages().is_none().then(std::env::current_dir)?.ok().and_then(above);
+    given().or_else(above_program).or_else(above_working_folder)
 }
 
 fn given() -> Option<PathBuf> {
@@ -31,17 +31,29 @@ fn given() -> Option<PathBuf> {
 }
 
 /// The command that fetches the runtimes for a CPU.
-pub fn set_up_command() -> &'static str {
-    if site_packages().is_some() { "pip install 'llama2-bench[cpu]'" } else { "make setup" }
+pub fn set_up_command() -> String {
+    if site_packages().is_some() {
+        return "pip install 'llama2-bench[cpu]'".into();
+    }
+    match std::env::current_exe().ok().and_then(|program| packed_setup(&program)) {
+        Some(setup) => format!("python3 {}", setup.display()),
+        None => "make setup".into(),
+    }
 }
 
 /// The command that fetches the runtimes for an NVIDIA GPU, and where to run it.
-pub fn set_up_cuda_command() -> &'static str {
+pub fn set_up_cuda_command() -> String {
     if site_packages().is_some() {
-        "`pip install 'llama2-bench[cuda]'`"
-    } else {
-        "`make setup` on a machine with an NVIDIA driver"
+        return "`pip install 'llama2-bench[cuda]'`".into();
     }
+    format!("`{}` on a machine with an NVIDIA driver", set_up_command())
+}
+
+/// `scripts/setup.py` beside `bin/`, as an archive of a release has it, which has no Makefile.
+fn packed_setup(program: &Path) -> Option<PathBuf> {
+    let prefix = program.parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
+    let setup = prefix.join("scripts/setup.py");
+    (setup.is_file() && !prefix.join("Makefile").exists()).then_some(setup)
 }
 
 /// A native library that is there, whether or not it can be used.
@@ -60,38 +72,36 @@ pub fn native_libraries(runtime: &Path) -> Vec<NativeLibrary> {
     [onnxruntime(runtime), libtorch(runtime)].into_iter().flatten().collect()
 }
 
-/// `libonnxruntime.so.VERSION`; the newest where there are several.
-fn onnxruntime(runtime: &Path) -> Option<NativeLibrary> {
-    let versions = fs::read_dir(runtime.join("onnxruntime/capi")).ok()?.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let version = path.file_name()?.to_str()?.strip_prefix("libonnxruntime.so.")?.to_owned();
-        Some((version, path))
+/// `libonnxruntime.so.VERSION`; the newest where there are several, and one without a version where there is no other.
+pub fn onnxruntime(runtime: &Path) -> Option<NativeLibrary> {
+    let versions = entries(&runtime.join("onnxruntime/capi")).filter_map(|entry| {
+        let name = entry.file_name();
+        let version = name.to_str()?.strip_prefix("libonnxruntime.so")?.trim_start_matches('.').to_owned();
+        Some((version, entry.path()))
     });
-    let (version, path) = versions.max()?;
-    Some(NativeLibrary { name: "ONNX Runtime", version, path })
+    let numbers =
+        |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
+    let (version, path) = versions.max_by_key(|(version, _)| numbers(version))?;
+    Some(NativeLibrary { name: "ONNX Runtime", version: known(version), path })
 }
 
-/// The version is in `torch/version.py`, or, where `make setup` unpacked libraries and headers alone, in a header.
+/// The version is that of the package `torch-VERSION.dist-info`.
 fn libtorch(runtime: &Path) -> Option<NativeLibrary> {
     let path = runtime.join("torch/lib/libtorch_cpu.so");
     path.is_file().then_some(())?;
-    let header = || {
-        let text = fs::read_to_string(runtime.join("torch/include/torch/headeronly/version.h")).ok()?;
-        let number = |part: &str| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(&*format!("#define TORCH_VERSION_{part} ")))?;
-            Some(line.trim().to_owned())
-        };
-        Some(["MAJOR", "MINOR", "PATCH"].map(number).into_iter().collect::<Option<Vec<_>>>()?.join("."))
-    };
-    let python = || {
-        let text = fs::read_to_string(runtime.join("torch/version.py")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
-        Some(line.trim_matches(['\'', '"']).to_owned())
-    };
-    let version = python().or_else(header).unwrap_or_else(|| "of an unknown version".into());
-    Some(NativeLibrary { name: "libtorch", version, path })
+    let version = entries(runtime).find_map(|entry| {
+        let name = entry.file_name();
+        Some(name.to_str()?.strip_prefix("torch-")?.strip_suffix(".dist-info")?.to_owned())
+    });
+    Some(NativeLibrary { name: "libtorch", version: known(version.unwrap_or_default()), path })
+}
+
+fn known(version: String) -> String {
+    if version.is_empty() { "of an unknown version".into() } else { version }
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
+    fs::read_dir(dir).into_iter().flatten().flatten()
 }
 
 fn has_runtimes(dir: &Path) -> bool {
@@ -107,13 +117,12 @@ fn site_packages() -> Option<PathBuf> {
 /// `dist-packages`.
 fn site_packages_of(program: &Path) -> Option<PathBuf> {
     let prefix = program.parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
-    let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    let pythons = ["lib", "lib64"].into_iter().flat_map(|lib| entries(prefix.join(lib)));
+    let pythons = ["lib", "lib64"].into_iter().flat_map(|lib| entries(&prefix.join(lib)));
     let pythons = pythons.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
     let mut packages =
         pythons.flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.path().join(name)));
     packages.find(|dir| {
-        entries(dir.clone()).any(|entry| {
+        entries(dir).any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             name.starts_with("llama2_bench-") && name.ends_with(".dist-info")
@@ -143,6 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_was_unpacked_has_its_own_set_up() {
+        let prefix = tempfile::tempdir().unwrap();
+        let (setup, program) =
+            (prefix.path().join("scripts/setup.py"), prefix.path().join("bin/llama2-bench"));
+        assert_eq!(packed_setup(&program), None);
+        write(&setup, "");
+        assert_eq!(packed_setup(&program), Some(setup));
+        write(&prefix.path().join("Makefile"), "");
+        assert_eq!(packed_setup(&program), None);
+    }
+
+    #[test]
     fn libraries_are_found_with_their_versions() {
         let runtime = tempfile::tempdir().unwrap();
         let file = |name: &str| runtime.path().join(name);
@@ -158,15 +179,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(versions(), ["ONNX Runtime 1.31.1", "libtorch of an unknown version"]);
-        let header =
-            "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 11\n#define TORCH_VERSION_PATCH 0\n";
-        write(&file("torch/include/torch/headeronly/version.h"), header);
-        assert_eq!(versions()[1], "libtorch 2.11.0");
-        write(
-            &file("torch/version.py"),
-            "from typing import Optional\n\n__version__ = '2.10.0+cu130'\ndebug = False\n",
-        );
-        assert_eq!(versions()[1], "libtorch 2.10.0+cu130");
+        write(&file("torch-2.10.0+cu130.dist-info/METADATA"), "");
+        write(&file("onnxruntime/capi/libonnxruntime.so.1.9.0"), "");
+        write(&file("onnxruntime/capi/libonnxruntime.so"), "");
+        assert_eq!(versions(), ["ONNX Runtime 1.31.1", "libtorch 2.10.0+cu130"]);
         assert!(has_runtimes(runtime.path()));
     }
 }

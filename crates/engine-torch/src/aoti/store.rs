@@ -161,7 +161,9 @@ impl Store {
 
     fn no_python(&self) -> String {
         let python = self.python.display();
-        format!("torch compiles the model in Python, once, and there is no {python}: run `make peers`")
+        format!(
+            "torch compiles the model in Python, once, and there is no {python}: `make peers` in a clone installs it"
+        )
     }
 
     /// The package for `recipe`, made now or earlier.

@@ -196,8 +196,8 @@ fn exited(code: Option<i32>, signal: Option<i32>, evidence: &Evidence) -> (Failu
             "a process of the worker was killed by the kernel: its cgroup was out of memory".into(),
         );
     }
-    if let Some(library) = missing_library(stderr) {
-        return (FailureKind::Failed, format!("{library} is not there: run `{}`", machine::set_up_command()));
+    if let Some(why) = unfit_library(stderr) {
+        return (FailureKind::Failed, format!("{why}: run `{}`", machine::set_up_command()));
     }
     let place = if evidence.torn_line { "inside a line of its answer" } else { "without an answer" };
     let error = match code {
@@ -229,11 +229,18 @@ fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, Strin
     (FailureKind::Crashed, if said.is_empty() { error } else { format!("{error}: {said}") })
 }
 
-/// The library that the dynamic loader misses: `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
-fn missing_library(stderr: &str) -> Option<&str> {
-    let (_, rest) = stderr.split_once("error while loading shared libraries: ")?;
-    let (library, why) = rest.split_once(':')?;
-    why.trim_start().starts_with("cannot open shared object file").then_some(library)
+/// The dynamic loader's complaint of a library that it misses, or that is of another version than the program was linked with:
+/// - `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
+/// - `PROGRAM: symbol lookup error: LIBRARY: undefined symbol: …`
+fn unfit_library(stderr: &str) -> Option<String> {
+    if let Some((_, rest)) = stderr.split_once("error while loading shared libraries: ") {
+        let (library, why) = rest.split_once(':')?;
+        let is_missing = why.trim_start().starts_with("cannot open shared object file");
+        return is_missing.then(|| format!("{library} is not there"));
+    }
+    let (_, rest) = stderr.split_once(": symbol lookup error: ")?;
+    let (_, symbol) = rest.lines().next()?.split_once(": undefined symbol: ")?;
+    Some(format!("the libraries are of another version than this program needs ({symbol} is not in them)"))
 }
 
 /// What a process wrote about memory before it ended, among its last lines; the rest may be its backtrace.

@@ -8,7 +8,7 @@ use crate::{EngineCommand, WorkerProcesses};
 /// Tells a worker how many ranks there are (`collective::WORLD_SIZE_VARIABLE`).
 const WORLD_SIZE: &str = "LLAMA2_BENCH_WORLD_SIZE";
 /// Variables to pass on to workers on other machines.
-const PASSED_ON: [&str; 3] = ["LLAMA2_BENCH_RUNTIME", "LLAMA2_BENCH_MPI_LIBRARY", "LD_LIBRARY_PATH"];
+const PASSED_ON: [&str; 3] = [machine::RUNTIME_VARIABLE, "LLAMA2_BENCH_MPI_LIBRARY", "LD_LIBRARY_PATH"];
 
 /// A command and its surroundings.
 #[derive(Debug)]

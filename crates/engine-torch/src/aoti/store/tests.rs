@@ -140,7 +140,7 @@ fn without_python_only_what_was_compiled_runs() {
     let dir = tempfile::tempdir().unwrap();
     let (store, config) = (Store::in_folder(dir.path()), config());
     let why = store.unusable().unwrap();
-    assert!(why.ends_with("/peers/bin/python: run `make peers`"), "{why}");
+    assert!(why.ends_with("/peers/bin/python: `make peers` in a clone installs it"), "{why}");
     let error = store.package(&recipe(&config), &Reporter::silent()).unwrap_err();
     assert_eq!(error.to_string(), why);
 

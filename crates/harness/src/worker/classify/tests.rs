@@ -99,6 +99,12 @@ fn every_end_has_its_outcome() {
             "libtorch_cpu.so is not there: run `make setup`",
         ),
         (
+            exited(127),
+            "bin/llama2-bench-torch: symbol lookup error: bin/llama2-bench-torch: undefined symbol: _ZTVN5torch3jit6MethodE\n",
+            Failed,
+            "the libraries are of another version than this program needs (_ZTVN5torch3jit6MethodE is not in them): run `make setup`",
+        ),
+        (
             WorkerEnd::TimedOut(Deadline::Request, Duration::from_millis(1500)),
             "",
             TimedOut,
