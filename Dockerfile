@@ -21,7 +21,7 @@ FROM debian:bookworm-slim AS runtime
 COPY --from=build /opt/llama2-bench /opt/llama2-bench
 COPY scripts/container/install.sh /opt/llama2-bench/
 RUN /opt/llama2-bench/install.sh
-# Of a user without a home, as --user makes one, the cache is kept with the runs.
+# A user without a home (`--user`) keeps the cache beside the runs.
 ENV LLAMA2_BENCH_CACHE=/runs/.cache
 USER 1000:1000
 WORKDIR /runs
@@ -31,7 +31,7 @@ CMD ["--help"]
 
 FROM runtime AS cpu
 
-# For NVIDIA's container toolkit: which GPUs, and of the driver CUDA and NVML.
+# For NVIDIA's container toolkit: which GPUs, and CUDA and NVML of the driver.
 FROM runtime AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility

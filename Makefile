@@ -10,7 +10,9 @@ endif
 PROFILE := release
 # Which runtimes are fetched: cpu, cuda, or auto, which looks for an NVIDIA driver.
 VARIANT := auto
-# The newest version of glibc that a packed program may need, such as 2.28; without one, all that it needs is said.
+# Plots as images, which only a release has: a renderer of SVG and of fonts. Tests have them, too.
+RELEASE_FEATURES := --features llama2-bench/png
+# The newest version of glibc that a packed program may need, such as 2.28. Empty: print what each program needs, refuse nothing.
 GLIBC :=
 
 .PHONY: setup build release tarball wheel bench peers test lint deny coverage doc docs docs-check container-check clean
@@ -22,9 +24,9 @@ build: setup
 	cargo build --profile $(PROFILE) --workspace --exclude testing --lib --bins
 	@scripts/build_mpi.sh --profile $(PROFILE)
 
-# What is given to others: also writes plots as .png, for which a renderer of SVG and of fonts is built.
+# What is given to others.
 release: setup
-	cargo build --release --locked --workspace --exclude testing --lib --bins --features llama2-bench/png
+	cargo build --release --locked --workspace --exclude testing --lib --bins $(RELEASE_FEATURES)
 	@scripts/build_mpi.sh --profile release
 
 # The programs of a release as target/dist/llama2-bench-*.tar.gz.
@@ -43,12 +45,12 @@ peers: build
 	@python3 scripts/peers.py
 
 test: setup lint doc
-	@scripts/test.sh
+	@scripts/test.sh $(RELEASE_FEATURES)
 
 lint: setup
 	@python3 scripts/lint.py
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets $(RELEASE_FEATURES) -- -D warnings
 	@scripts/build_mpi.sh --lint
 
 # Licences, duplicates and known vulnerabilities of the crates, by deny.toml. It fetches the advisory database from GitHub;
@@ -63,7 +65,7 @@ coverage: setup
 	@scripts/coverage.sh $(TESTS)
 
 doc: setup
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items $(RELEASE_FEATURES)
 
 # The documentation site of docs/, into target/site.
 docs:

@@ -24,11 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "ld-linux-*.so.[12]"]
 # libtorch_cpu.so itself needs libstdc++; the wheel of torch brings libgomp.
 TORCH = ["libtorch*.so", "libc10.so", "libgomp.so.1", "libstdc++.so.6"]
-EXTRA = {
-    "llama2-bench-torch": TORCH,
-    "libllama2_bench_torch.so": TORCH,
-    "libllama2_bench_mpi.so": ["libmpi.so.*"],
-}
+EXTRA = {"llama2-bench-torch": TORCH, "libllama2_bench_mpi.so": ["libmpi.so.*"]}
 # https://github.com/pypa/auditwheel: manylinux-policy.json, manylinux_2_28.
 MANYLINUX = {"GLIBCXX": (3, 4, 24), "CXXABI": (1, 3, 11), "GCC": (7, 0, 0)}
 

@@ -8,11 +8,12 @@ that `make setup` fetches are those of this clone, so that no download is measur
 
 build      `make bench` from nothing: until it ends, and until its first table; `make build` after a change in crates/cli
 test       `make test` from nothing
-program    its start; `run` of 20,000 cells of the mock engine; `table`, `audit`, `compare` and `report` of that run: time, memory, sizes
+program    its start; `run` of 20,000 cells of the mock engine; `table`, `audit`, `compare` and `report` of that run: time, memory, sizes;
+           an earlier build of the revision is used where there is one
 
 Revisions take turns in the third part, and its figures are medians of N rounds (5 by default); the others are measured once.
-Wall-clock time is this script's; CPU time and memory are the kernel's, of a command and all that it started. Measure on an idle machine:
-CPU time depends less on what else runs than wall-clock time does, but it does.
+Wall-clock time is this script's. CPU time is the kernel's, of a command and all that it started; memory is that of the largest process
+among these. Measure on an idle machine: CPU time depends less on what else runs than wall-clock time does, but it does.
 
 Exit codes: 0 measured, 2 a command failed, and its last lines are shown.
 """
@@ -31,7 +32,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / "target" / "cost"
 RUNTIME = Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_", "LLAMA2_BENCH_"))}
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith(("CARGO_", "LLAMA2_BENCH_")) or name == "CARGO_HOME"
+}
 ENVIRONMENT |= {"LLAMA2_BENCH_RUNTIME": str(RUNTIME), "LLAMA2_BENCH_CACHE": str(WORK / "cache")}
 # A row of a table of cells: an engine, its batch size, its prompt length.
 FIRST_ROW = re.compile(r"^\s*\|?\s*(onnxruntime|pytorch-eager|pytorch-compile)\s*\|?\s+1\s*\|?\s+16\s")
@@ -80,7 +83,7 @@ def measure(words, folder, environment=ENVIRONMENT, found=(0,)):
     process.stdout.close()
     if process.returncode not in found:
         raise Failed(f"{' '.join(map(str, words))}: exit code {process.returncode}\n{''.join(lines[-20:])}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3, first_table)
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6, first_table)
 
 
 def clone(revision, folder):
@@ -171,6 +174,8 @@ def main():
     try:
         for name, figures in zip(names, columns, strict=True):
             folder = WORK / "clone"
+            if asked == ("program",) and (WORK / name).exists():
+                continue
             if "build" in asked or "program" in asked:
                 clone(name, folder)
                 if "build" in asked:

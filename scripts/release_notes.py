@@ -3,8 +3,8 @@
 
     python3 scripts/release_notes.py VERSION          # 0.1.0, or the tag v0.1.0
 
-Errors: VERSION is not the workspace's version in Cargo.toml; CHANGELOG.md has no section for it, or an empty one, or one that
-says that it is not released; "Unreleased" still has entries. Relative links are made absolute for the release's page.
+Errors: VERSION is not the workspace's version in Cargo.toml; CHANGELOG.md has no section for it, or an empty one; "Unreleased" still
+has entries; the section or a document says that nothing is released yet. Relative links are made absolute for the release's page.
 
 Exit codes: 0 printed, 1 an error.
 """
@@ -16,6 +16,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What a release makes false, and where it is said; install.md is the page of the wheel on PyPI, which can't be changed later.
+UNRELEASED = re.compile("not released yet|been released yet|not on PyPI yet")
+DOCUMENTS = ["README.md", "SECURITY.md", "docs/guide/install.md", "docs/internals/releasing.md"]
 
 
 class NotReady(Exception):
@@ -47,13 +50,24 @@ def notes(version, manifest, changelog):
         raise NotReady(f'CHANGELOG.md: move the entries of "Unreleased" below "## {version} (DATE)"')
     if not found.get(version):
         raise NotReady(f'CHANGELOG.md: no entries below "## {version} (DATE)"')
-    if "not released yet" in found[version]:
-        raise NotReady(f'CHANGELOG.md: the section of {version} says "not released yet"')
+    check_released("CHANGELOG.md", found[version])
     return found[version]
 
 
-def absolute_links(text, base):
-    return re.sub(r"\]\((?!\w+:|#)([^)]+)\)", lambda link: f"]({base}/{link[1]})", text)
+def check_released(file, text):
+    """Raise where a text says that nothing is released yet."""
+    if said := UNRELEASED.search(text):
+        raise NotReady(f'{file}: says "{said[0]}"')
+
+
+def absolute_links(text, version, folder=""):
+    """Text of a file in `folder` whose relative links lead to the repository at a version; unchanged outside GitHub Actions, which says
+    which repository it is."""
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    if not repository:
+        return text
+    base = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}/blob/v{version.removeprefix('v')}/{folder}"
+    return re.sub(r"\]\((?!\w+:|#)([^)]+)\)", lambda link: f"]({base}{link[1]})", text)
 
 
 def main():
@@ -62,14 +76,12 @@ def main():
     version = parser.parse_args().version
     try:
         text = notes(version, (ROOT / "Cargo.toml").read_text(), (ROOT / "CHANGELOG.md").read_text())
+        for file in DOCUMENTS:
+            check_released(file, (ROOT / file).read_text())
     except NotReady as error:
         print(f"release_notes: {error}", file=sys.stderr)
         return 1
-    # GitHub Actions says which repository the links lead to.
-    if repository := os.environ.get("GITHUB_REPOSITORY"):
-        server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-        text = absolute_links(text, f"{server}/{repository}/blob/v{version.removeprefix('v')}")
-    print(text)
+    print(absolute_links(text, version))
     return 0
 
 

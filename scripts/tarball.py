@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Pack the programs of a release build, and what fetches the runtimes for them: `make tarball`.
 
-    python3 scripts/tarball.py [--programs target/release] [--glibc 2.28]
+    python3 scripts/tarball.py [--programs target/release] [--glibc 2.28] [--out target/dist]
 
-Leaves target/dist/llama2-bench-VERSION-ARCHITECTURE-linux.tar.gz:
+Leaves OUT/llama2-bench-VERSION-ARCHITECTURE-linux.tar.gz:
 
     bin/                   the programs and their libraries, without debug tables
     scripts/setup.py       fetches ONNX Runtime and libtorch into .runtime, where the programs find them
@@ -93,9 +93,9 @@ def pack(folder, archive, time):
     partial.replace(archive)
 
 
-def pack_tarball(programs, version):
+def pack_tarball(programs, version, out):
     name = f"llama2-bench-{version}-{platform.machine()}-linux"
-    archive = ROOT / "target" / "dist" / f"{name}.tar.gz"
+    archive = out / f"{name}.tar.gz"
     folder = programs.parent / name
     folder.mkdir()
     programs.rename(folder / "bin")
@@ -105,12 +105,14 @@ def pack_tarball(programs, version):
     return archive
 
 
-def command(name, description, packer):
-    """The command line of a packer, which gets a folder of checked programs and the version, and returns what it wrote."""
+def command(name, description, packer, out):
+    """The command line of a packer, which gets a folder of checked programs, the version, and the folder to write into (by default
+    target/OUT); it returns what it wrote."""
     parser = argparse.ArgumentParser(description=description)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--programs", type=Path, default=target / "release", help="default: target/release")
     parser.add_argument("--glibc", type=check_linkage.version, help="the newest version of glibc that a program may need, such as 2.28")
+    parser.add_argument("--out", type=Path, default=ROOT / "target" / out, help=f"default: target/{out}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         programs = Path(temporary) / "bin"
@@ -118,7 +120,7 @@ def command(name, description, packer):
             copy_programs(arguments.programs, programs)
             if check_linkage.check([programs], arguments.glibc):
                 return 1
-            archive = packer(programs, release_notes.workspace_version((ROOT / "Cargo.toml").read_text()))
+            archive = packer(programs, release_notes.workspace_version((ROOT / "Cargo.toml").read_text()), arguments.out)
         except CannotPack as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 2
@@ -133,7 +135,7 @@ def command(name, description, packer):
 
 
 def main():
-    return command("tarball", "Pack the programs of a release build.", pack_tarball)
+    return command("tarball", "Pack the programs of a release build.", pack_tarball, "dist")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: the scripts', then the workspace's. Run by `make test`.
+# Every test: the scripts', then the workspace's. Run by `make test`; arguments are features to build with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # What engines answer here is not kept among the user's.
@@ -29,20 +29,19 @@ fi
 
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
 # With the tests in the same build, nothing is compiled a second time for their dependencies' features.
-cargo build --workspace --lib --bins --tests
+cargo build --workspace --lib --bins --tests "$@"
 make --no-print-directory docs-check
 python3 scripts/test_check_docs.py
 # Packs the programs of this build.
-python3 scripts/wheel.py --programs target/debug
-python3 scripts/test_wheel.py
+rm -rf target/test-wheels
+python3 scripts/wheel.py --programs target/debug --out target/test-wheels
+python3 scripts/test_wheel.py target/test-wheels/*.whl
 python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
-cargo test --workspace --doc --quiet >/dev/null
+cargo test --workspace --doc --quiet "$@" >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
     # One more than there are cores: many tests wait, and engines' tests for each other.
-    cargo nextest run --workspace --no-fail-fast --test-threads "$(($(nproc) + 1))"
-    # Images are a feature that only releases have. In the whole workspace it would compile libtorch's bindings again.
-    cargo nextest run -p page --features png -E 'test(every_image_is_one)'
+    cargo nextest run --workspace --no-fail-fast --test-threads "$(($(nproc) + 1))" "$@"
 else
-    cargo test --workspace --no-fail-fast
+    cargo test --workspace --no-fail-fast "$@"
 fi

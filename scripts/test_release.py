@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
 import tempfile
@@ -58,10 +59,23 @@ class Notes(unittest.TestCase):
         self.refused('no entries below "## 1.2.3', changelog=CHANGELOG.replace("### Features\n\n- A.\n", ""))
         self.refused("not released yet", changelog=CHANGELOG.replace("- A.", "The first version, not released yet."))
 
+    def test_a_document_that_says_that_nothing_is_released(self):
+        for file, text in {"SECURITY.md": "Nothing has been released yet: fixes", "install.md": "Version 1 is not on PyPI yet."}.items():
+            with self.assertRaisesRegex(release_notes.NotReady, f'{file}: says ".* yet"'):
+                release_notes.check_released(file, text)
+        release_notes.check_released("README.md", "- Version 1.2.3.")
+        for file in release_notes.DOCUMENTS:
+            self.assertTrue((release_notes.ROOT / file).is_file())
+
     def test_links_of_the_changelog_lead_to_the_tag(self):
         text = "[a](docs/a.md#b) [b](https://example.com) [c](#d) [e](mailto:e)"
-        expected = "[a](https://h/blob/v1/docs/a.md#b) [b](https://example.com) [c](#d) [e](mailto:e)"
-        self.assertEqual(release_notes.absolute_links(text, "https://h/blob/v1"), expected)
+        expected = "[a](https://h/o/r/blob/v1/docs/a.md#b) [b](https://example.com) [c](#d) [e](mailto:e)"
+        with mock.patch.dict(os.environ, {"GITHUB_SERVER_URL": "https://h", "GITHUB_REPOSITORY": "o/r"}):
+            self.assertEqual(release_notes.absolute_links(text, "v1"), expected)
+            self.assertEqual(release_notes.absolute_links("[a](a.md)", "1", "docs/guide/"), "[a](https://h/o/r/blob/v1/docs/guide/a.md)")
+        with mock.patch.dict(os.environ):
+            os.environ.pop("GITHUB_REPOSITORY", None)
+            self.assertEqual(release_notes.absolute_links(text, "v1"), text)
 
     def test_the_version_of_this_workspace(self):
         manifest = (release_notes.ROOT / "Cargo.toml").read_text()

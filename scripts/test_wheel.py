@@ -3,9 +3,9 @@
 
     python3 scripts/test_wheel.py [WHEEL]
 
-WHEEL is by default the newest of target/wheels. pip installs ONNX Runtime, and `.runtime/torch`, which `make setup` filled, stands in
-for pip's torch, which comes with 3 GB of CUDA. Checked: what is said without the libraries and with an ONNX Runtime that is too old;
-`--version` and `doctor`; a cell of onnxruntime and one of pytorch-eager.
+WHEEL is by default the newest of target/wheels. The libraries are those that `make setup` unpacked from the same packages that the
+wheel's extras name, linked into site-packages: nothing is downloaded. Checked: what is said without them and with an ONNX Runtime that is
+too old; that those in the working folder are not used; `--version` and `doctor`; a cell of onnxruntime and one of pytorch-eager.
 
 Exit codes: 0 all is as it should be, 1 something is not.
 """
@@ -13,6 +13,7 @@ Exit codes: 0 all is as it should be, 1 something is not.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or ROOT / ".runtime").absolute()
 ENGINES = "onnxruntime,pytorch-eager"
-# An ONNX Runtime before the interface that the engine is compiled for.
+# An ONNX Runtime before the interface that the engine is compiled for: it has no such interface, and says its version.
 TOO_OLD = "1.23.2"
+OLD_LIBRARY = f"""
+static const void *get_api(unsigned version) {{ return 0; }}
+static const char *get_version(void) {{ return "{TOO_OLD}"; }}
+static const struct {{ const void *(*get_api)(unsigned); const char *(*get_version)(void); }} base = {{ get_api, get_version }};
+const void *OrtGetApiBase(void) {{ return &base; }}
+"""
 CELL = f"--engine {ENGINES} --batch-size 1 --prompt-length 16 --generation-length 128 --prompt-runs 3"
 # Settings of this machine that would hide that a program can't find something.
 LEFT_OUT = {"LD_LIBRARY_PATH", "LIBTORCH", "LLAMA2_BENCH_RUNTIME"}
@@ -52,24 +59,34 @@ def check(wheel, top):
     work, environment = top / "work", top / "environment"
     work.mkdir()
     venv.create(environment, with_pip=True)
-    pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps"]
     bench = environment / "bin/llama2-bench"
-    run([*pip, "--no-index", wheel], work)
+    run(
+        [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index", wheel],
+        work,
+    )
     expect(r"no native libraries: run `pip install 'llama2-bench\[cpu\]'`", run([bench, "--version"], work))
+    # Somebody else's folder does not decide which libraries are loaded.
+    (work / ".runtime").symlink_to(RUNTIME)
     # The mock and the reference need no library.
     said = run([bench, "doctor"], work, expected=1)
     expect(r"libtorch_cpu.so is not there: run `pip install 'llama2-bench\[cpu\]'`", re.sub(r"\s+", " ", said))
 
-    run([*pip, f"onnxruntime=={TOO_OLD}"], work)
+    (work / ".runtime").unlink()
+
     [packages] = environment.glob("lib/python3*/site-packages")
-    for name in ("torch", "nvidia"):
-        (packages / name).symlink_to(RUNTIME / name)
+    old = packages / "onnxruntime/capi" / f"libonnxruntime.so.{TOO_OLD}"
+    old.parent.mkdir(parents=True)
+    (top / "old.c").write_text(OLD_LIBRARY)
+    run(["cc", "-shared", "-fPIC", "-o", old, top / "old.c"], work)
     said = run([environment / "bin/llama2-bench-onnxruntime"], work, expected=2)
     expect(rf"(?m)\A.*'{TOO_OLD}': run `pip install 'llama2-bench\[cpu\]'`\n\Z", said)
 
-    onnxruntime = re.search(r"^onnxruntime==(\S+)", (ROOT / "scripts/runtimes/onnxruntime-cpu.txt").read_text(), re.MULTILINE)[1]
-    run([*pip, f"onnxruntime=={onnxruntime}"], work)
-    expect(rf"ONNX Runtime {onnxruntime}: {packages}/onnxruntime/capi/", run([bench, "--version"], work))
+    shutil.rmtree(packages / "onnxruntime")
+    for path in RUNTIME.iterdir():
+        (packages / path.name).symlink_to(path)
+    said = run([bench, "--version"], work)
+    for library, folder in (("ONNX Runtime", "onnxruntime/capi"), ("libtorch", "torch/lib")):
+        expect(rf"{library} \d[\d.]+: {packages}/{folder}/", said)
     said = run([bench, "doctor"], work)
     for engine in ENGINES.split(","):
         expect(rf"(?m)^{engine} +usable", said)

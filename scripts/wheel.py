@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Pack the programs of a build as a wheel: `make wheel`.
 
-    python3 scripts/wheel.py [--programs target/release] [--glibc 2.28]
+    python3 scripts/wheel.py [--programs target/release] [--glibc 2.28] [--out target/wheels]
 
-Leaves target/wheels/llama2_bench-VERSION-py3-none-manylinux_2_N_ARCHITECTURE.whl. `pip install 'llama2-bench[cpu]'` puts the
+Leaves OUT/llama2_bench-VERSION-py3-none-manylinux_2_N_ARCHITECTURE.whl. `pip install 'llama2-bench[cpu]'` puts the
 programs into the environment's bin, and ONNX Runtime and libtorch into its site-packages, where the programs look for them. N is
-the newest glibc that a program needs. The extras pin what scripts/runtimes pins. Written here instead of by maturin, which packs
-the programs of one crate and compiles them for itself; a wheel is an archive with four files of its own.
+the newest glibc that a program needs. The extras pin what scripts/runtimes pins. maturin packs one crate and compiles it itself; we
+pack programs of several crates that are already built, and a wheel is an archive with four files of its own.
 
 Two runs with the same programs write the same bytes. --glibc: see scripts/check_linkage.py, which checks every program first.
 
@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 
 import check_linkage
+import release_notes
 import tarball
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def metadata(version, requirements):
         "Summary: Measures LLaMA inference engines, and regenerates the published LLaMA-2 latency and throughput tables",
         "License-Expression: MIT",
         "License-File: LICENSE",
-        "Requires-Python: >=3.10",
+        "Requires-Python: >=3.11",
         "Classifier: Environment :: Console",
         "Classifier: Environment :: GPU :: NVIDIA CUDA",
         "Classifier: Operating System :: POSIX :: Linux",
@@ -62,7 +63,7 @@ def metadata(version, requirements):
         *(f'Requires-Dist: {pin}; extra == "{extra}"' for extra, pin in requirements),
         "Description-Content-Type: text/markdown",
     ]
-    return "\n".join(lines) + "\n\n" + (ROOT / "docs/guide/install.md").read_text()
+    return "\n".join(lines) + "\n\n" + release_notes.absolute_links((ROOT / "docs/guide/install.md").read_text(), version, "docs/guide/")
 
 
 def platform_tag(programs):
@@ -95,8 +96,8 @@ def write(wheel, files, executable):
     partial.replace(wheel)
 
 
-def pack(folder, version):
-    """Write the wheel of the programs in a folder; returns its path."""
+def pack(folder, version, out):
+    """Write the wheel of the programs in a folder into `out`; returns its path."""
     programs = sorted(path for path in folder.iterdir() if path.name not in LEFT_OUT)
     runtimes = ROOT / "scripts" / "runtimes"
     if platform.machine() == "aarch64":
@@ -110,10 +111,10 @@ def pack(folder, version):
         "licenses/LICENSE": (ROOT / "LICENSE").read_text(),
     }
     files = scripts | {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
-    wheel = ROOT / "target" / "wheels" / f"{name}-{tag}.whl"
+    wheel = out / f"{name}-{tag}.whl"
     write(wheel, files, scripts)
     return wheel
 
 
 if __name__ == "__main__":
-    sys.exit(tarball.command("wheel", "Pack the programs of a build as a wheel.", pack))
+    sys.exit(tarball.command("wheel", "Pack the programs of a build as a wheel.", pack, "wheels"))
