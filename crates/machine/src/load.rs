@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use protocol::MachineLoad;
@@ -202,9 +203,12 @@ impl ProcessStat {
 
 /// All processes that can be seen, by id.
 fn processes() -> HashMap<u32, ProcessStat> {
+    // Read in one call: a machine has thousands of these files, and each has some 300 bytes.
+    let mut stat = [0; 1024];
     let process = |entry: fs::DirEntry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
-        Some((id, ProcessStat::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        let len = fs::File::open(entry.path().join("stat")).ok()?.read(&mut stat).ok()?;
+        Some((id, ProcessStat::parse(&String::from_utf8_lossy(&stat[..len]))?))
     };
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(process).collect()
 }
@@ -227,6 +231,8 @@ fn ticks_below(ancestor: u32, processes: &HashMap<u32, ProcessStat>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::process::Command;
 
     use super::*;
@@ -271,6 +277,17 @@ mod tests {
             Some(ProcessStat { name: "a) S 9 (b".into(), parent: 3, ticks: 110 })
         );
         assert_eq!(ProcessStat::parse("7 (a) R 3"), None);
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(OsStr::from_bytes(b"\xff"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(program).arg("60").spawn().unwrap();
+        assert_eq!(processes()[&child.id()].name, "\u{fffd}");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
