@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the project costs its users: building it, and the program on 20,000 cells. A table with a column for each revision.
 
-    python3 scripts/cost.py [--only build|test|program] [--rounds N] [--out FILE] [REVISION...]
+    python3 scripts/cost.py [--only build,test,program] [--rounds N] [--out FILE] [REVISION...]
 
 Each revision (the checked-out one by default) is cloned into target/cost and built there with nothing built before. The libraries
 that `make setup` fetches are those of this clone, so that no download is measured.
@@ -54,8 +54,18 @@ generations = 1
 """
 
 
+PARTS = ["build", "test", "program"]
+
+
 class Failed(Exception):
     pass
+
+
+def parts(text):
+    asked = text.split(",")
+    if unknown := set(asked) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    return asked
 
 
 @dataclass
@@ -162,19 +172,19 @@ def table(names, columns):
 def main():
     parser = argparse.ArgumentParser(description="What building and running the program costs.")
     parser.add_argument("revisions", metavar="REVISION", nargs="*", default=["HEAD"], help="what to measure (default: HEAD)")
-    parser.add_argument("--only", choices=("build", "test", "program"), help="measure this part alone")
+    parser.add_argument("--only", type=parts, default=PARTS, metavar=",".join(PARTS), help="measure these parts alone")
     parser.add_argument("--rounds", type=int, default=5, help="how often to run each program (default: 5)")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     named = ["git", "-C", REPOSITORY, "rev-parse", "--short"]
     names = [subprocess.check_output([*named, revision], text=True).strip() for revision in arguments.revisions]
-    asked = (arguments.only,) if arguments.only else ("build", "test", "program")
+    asked = arguments.only
     WORK.mkdir(parents=True, exist_ok=True)
     columns = [{} for _ in names]
     try:
         for name, figures in zip(names, columns, strict=True):
             folder = WORK / "clone"
-            if asked == ("program",) and (WORK / name).exists():
+            if asked == ["program"] and (WORK / name).exists():
                 continue
             if "build" in asked or "program" in asked:
                 clone(name, folder)
