@@ -5,18 +5,30 @@ cd "$(dirname "$0")/.."
 # What engines answer here is not kept among the user's.
 export LLAMA2_BENCH_CACHE="$PWD/target/cache"
 
-python3 scripts/test_setup.py
+# Runs a script, and shows what it printed when it has ended.
+whole() {
+    local text code=0
+    text=$("$@" 2>&1) || code=$?
+    echo "$text"
+    [ "$code" -eq 0 ] || echo "test.sh: $*: exit code $code"
+    return "$code"
+}
+export -f whole
+# These share nothing: as many at a time as there are cores, those that take longest first.
+xargs -P "$(nproc)" -I {} bash -c 'whole {}' <<'END'
 python3 scripts/test_action.py
-python3 scripts/test_gate.py
-python3 scripts/test_setup_faults.py
 python3 scripts/test_run_pip.py
 python3 scripts/test_peers.py
+python3 scripts/test_setup_faults.py
 python3 scripts/test_gpu_bundle.py
 python3 scripts/test_gpu_checks.py
-python3 scripts/test_release.py
-python3 scripts/test_container.py
 scripts/check_arrows.sh
+python3 scripts/test_setup.py
+python3 scripts/test_release.py
+python3 scripts/test_gate.py
+python3 scripts/test_container.py
 python3 scripts/check_names.py
+END
 
 # Tests of ranks are skipped without MPI, and tests of pages without a browser. In CI they fail instead.
 scripts/build_mpi.sh
