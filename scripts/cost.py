@@ -6,7 +6,8 @@
 Each revision (the checked-out one by default) is cloned into target/cost and built there with nothing built before. The libraries
 that `make setup` fetches are those of this clone, so that no download is measured.
 
-build      `make bench` from nothing: until it ends, and until its first table; `make build` after a change in crates/cli
+build      `make bench` from nothing: until it ends, and until its first table; the share of its sweep that is none of timing, warm-ups,
+           loading, verification and peaks; `make build` after a change in crates/cli
 test       `make test` from nothing
 program    its start; `run` of 20,000 cells of the mock engine; `table`, `audit`, `compare` and `report` of that run: time, memory, sizes;
            an earlier build of the revision is used where there is one
@@ -38,6 +39,7 @@ ENVIRONMENT = {
 ENVIRONMENT |= {"LLAMA2_BENCH_RUNTIME": str(RUNTIME), "LLAMA2_BENCH_CACHE": str(WORK / "cache")}
 # A row of a table of cells: an engine, its batch size, its prompt length.
 FIRST_ROW = re.compile(r"^\s*\|?\s*(onnxruntime|pytorch-eager|pytorch-compile)\s*\|?\s+1\s*\|?\s+16\s")
+OTHER = re.compile(r"^Finished in .* ([\d.]+) % other$")
 PROGRAMS = ("llama2-bench", "llama2-bench-onnxruntime", "llama2-bench-torch")
 SWEEP = f"""models = ["llama2-15m"]
 engines = ["mock"]
@@ -74,12 +76,14 @@ class Cost:
     cpu: float
     megabytes: float
     first_table: float | None
+    other_share: float | None
 
 
 def measure(words, folder, environment=ENVIRONMENT, found=(0,)):
-    """Run a command: its cost, and when it printed a first table. `found` are the exit codes of success."""
+    """Run a command: its cost, when it printed a first table, and the harness's own share of the last sweep that it finished. `found` are
+    the exit codes of success."""
     print("$ " + " ".join(map(str, words)), file=sys.stderr, flush=True)
-    begin, first_table, lines = time.monotonic(), None, []
+    begin, first_table, other_share, lines = time.monotonic(), None, None, []
     process = subprocess.Popen(
         words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -87,13 +91,15 @@ def measure(words, folder, environment=ENVIRONMENT, found=(0,)):
         lines.append(line)
         if first_table is None and FIRST_ROW.match(line):
             first_table = time.monotonic() - begin
+        if other := OTHER.match(line):
+            other_share = float(other[1])
     _, status, used = os.wait4(process.pid, 0)
     wall = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     if process.returncode not in found:
         raise Failed(f"{' '.join(map(str, words))}: exit code {process.returncode}\n{''.join(lines[-20:])}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6, first_table)
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6, first_table, other_share)
 
 
 def clone(revision, folder):
@@ -109,6 +115,7 @@ def build(folder):
         "`make bench` from nothing, s": bench.wall,
         "its first table after, s": bench.first_table,
         "`make bench` from nothing, CPU s": bench.cpu,
+        "the harness's own share of its sweep, %": bench.other_share,
     }
     # What a bench left out is built before a change is measured.
     measure(["make", "build"], folder)
