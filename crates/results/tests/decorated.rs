@@ -258,6 +258,8 @@ fn headers_are_read_however_they_are_written() {
         "Prompt Latency (ms, ± std)",
         "Prompt (ms)",
         "Prompt Latency (ms)<br>(lower is better)",
+        "Prompt Latency (ms)\u{feff}",
+        "Prompt\u{200b} Latency (ms)",
     ] {
         let text = header(3, text);
         assert_comes_back(&assert_plain(&text, "a.md"), &text);
@@ -305,6 +307,16 @@ fn headers_are_read_however_they_are_written() {
         let table = document.tables().next().unwrap();
         assert_eq!(table.rows[0].cells[0].value(), Value::NotAvailable);
         assert_eq!(table.remarks, [format!("a.md:3: column \"{name}\" is not read")]);
+    }
+}
+
+#[test]
+fn a_name_with_separators_of_csv_comes_back() {
+    for separators in ["; ", "\"; \"", ", ; "] {
+        let name = format!("a{}b", separators.repeat(20));
+        let names = [&NAMES[..], &[&*name]].concat();
+        let text = table(&names, &[&ROW[..], &["1; 2"]].concat());
+        assert_comes_back(&parse(&text, "a.md").unwrap(), &text);
     }
 }
 

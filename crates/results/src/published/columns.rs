@@ -50,6 +50,9 @@ impl Columns {
         if headers.len() > MOST_COLUMNS || is_reproduction {
             return Header::Other(0);
         }
+        // As they are written anew: a mark of the byte order or of no width, which nobody sees, is no part of a name.
+        let headers: Vec<String> =
+            headers.iter().map(|header| trim(&crate::one_line(header)).to_owned()).collect();
         let read: Vec<Result<ColumnKind, String>> = headers.iter().map(|header| kind(header)).collect();
         let has = |wanted: ColumnKind| read.contains(&Ok(wanted));
         let keys = [ColumnKind::Engine, ColumnKind::BatchSize, ColumnKind::PromptLength];
@@ -89,12 +92,12 @@ impl Columns {
                 ColumnKind::Figure(column, HeaderUnit::None) => format!(" ({})", column.unit()),
                 _ => String::new(),
             };
-            let mut name = format!("{}{unit}", trim(&crate::one_line(header)));
+            let mut name = format!("{header}{unit}");
             for count in 2.. {
                 if names.insert(name.clone()) {
                     break;
                 }
-                name = match trim(header) {
+                name = match header.as_str() {
                     "" => format!("column {}", index + count - 1),
                     header => format!("{header} ({count})"),
                 };

@@ -268,9 +268,12 @@ pub fn write(document: &Document) -> String {
     let columns = common_columns(document);
     let records = records(document, &columns);
     let keeps_markdown = records.iter().any(|record| !record.before.is_empty() || !record.row.is_empty());
-    let mut writer = csv::Writer::from_writer(Vec::new());
     let kept: &[&str] = if keeps_markdown { &[BEFORE, ROW] } else { &[] };
     let header = [TABLE].into_iter().chain(columns.names()).chain(kept.iter().copied());
+    // The header tells a reader the separator: others in a name are in quotes.
+    let has_others = columns.names().any(|name| name.contains([';', '\t']));
+    let quotes = if has_others { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+    let mut writer = csv::WriterBuilder::new().quote_style(quotes).from_writer(Vec::new());
     writer.write_record(header).expect("memory takes every record");
     for record in &records {
         let kept: &[&String] = if keeps_markdown { &[&record.before, &record.row] } else { &[] };
