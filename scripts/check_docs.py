@@ -28,7 +28,7 @@ PREPARED = "run --batch-size 1 --prompt-length 16,64 --generation-length 128 --r
 # What is not run, and why: the first pattern that is found in the command.
 NOT_RUN = [
     (r"^make ", "takes minutes and a network"),
-    (r"^(export|git|docker|pip|uvx|nsys|ncu|bencher|benchstat|go|llama-bench) ", "another program"),
+    (r"^(\.|export|git|docker|ln|pip|python3 -m venv|uvx|nsys|ncu|bencher|benchstat|go|llama-bench) ", "another program"),
     (r"^ssh ", "needs another machine"),
     (r"^llama2-bench serve ", "runs until Ctrl-C"),
     (r"--engines-file configs/peers|run .*pytorch-aoti", "needs peers"),

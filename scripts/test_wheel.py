@@ -4,8 +4,9 @@
     python3 scripts/test_wheel.py [WHEEL]
 
 WHEEL is by default the newest of target/wheels. The libraries are those that `make setup` unpacked from the same packages that the
-wheel's extras name, linked into site-packages: nothing is downloaded. Checked: what is said without them and with an ONNX Runtime that is
-too old; that those in the working folder are not used; `--version` and `doctor`; a cell of onnxruntime and one of pytorch-eager.
+wheel's extras name, linked into site-packages: nothing is downloaded. Checked: what is said without them, without the peers' packages and
+with an ONNX Runtime that is too old; that those in the working folder are not used; that a link to the installed configs is all that the
+guides' commands need; `--version` and `doctor`; a cell of onnxruntime and one of pytorch-eager.
 
 Exit codes: 0 all is as it should be, 1 something is not.
 """
@@ -72,6 +73,12 @@ def check(wheel, top):
     expect(r"libtorch_cpu.so is not there: run `pip install 'llama2-bench\[cpu\]'`", re.sub(r"\s+", " ", said))
 
     (work / ".runtime").unlink()
+
+    (work / "configs").symlink_to(environment / "share/llama2-bench/configs")
+    said = run([bench, "doctor", "--engines-file", "configs/peers.toml"], work, expected=1)
+    for modules in ("torch, transformers", "onnxruntime_genai, .*", "llama_cpp, .*"):
+        expect(rf"no {modules} in {environment}: run `pip install 'llama2-bench\[peers\]'`", re.sub(r"\s+", " ", said))
+    run([bench, "run", "configs/llama2-15m-peers-fp32-cpu.toml", "--engines-file", "configs/peers.toml", "--list"], work)
 
     [packages] = environment.glob("lib/python3*/site-packages")
     old = packages / "onnxruntime/capi" / f"libonnxruntime.so.{TOO_OLD}"

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -280,6 +281,20 @@ class APeer(unittest.TestCase):
                 message = self.message(worker, LLAMA2_BENCH_RUNTIME=folder)
                 self.assertRegex(message, rf"^{folder}/\w+ is not there: .*`make peers`")
 
+    def test_that_pip_did_not_install_says_so(self):
+        top = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        shutil.copytree(WORKERS, top / "share/llama2-bench/scripts/workers")
+        (top / "lib/python3.11/site-packages/llama2_bench-0.1.0.dist-info").mkdir(parents=True)
+        worker = top / "share/llama2-bench/scripts/workers/hf-worker.py"
+        remedy = "run `pip install 'llama2-bench[peers]'`"
+        self.assertEqual(self.message(worker), f"{top}/bin/python is not there: {remedy} in a virtual environment")
+        python = top / "bin/python"
+        python.parent.mkdir()
+        # Without the packages of the Python that runs this test.
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+        python.chmod(0o755)
+        self.assertEqual(self.message(worker, LLAMA2_BENCH=str(PROGRAM)), f"no torch, transformers in {top}: {remedy}")
+
     def test_without_the_extension_says_how_it_is_built(self):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "peers" / "bin").mkdir(parents=True)
@@ -316,6 +331,19 @@ class Made(unittest.TestCase):
         self.assertNotEqual(peers.made_once("kind", {"seed": 1}, make), first)
         self.assertEqual(len(made), 3)
         self.assertEqual([path.name for path in first.iterdir()], ["file"])
+
+    def test_what_an_installed_wheel_makes_is_in_the_user_s_cache(self):
+        self.assertEqual(peers.kept(), peers.runtime() / "peers")
+        self.enterContext(mock.patch.object(peers, "INSTALLED_BY_PIP", True))
+        for folders, expected in (
+            ({"LLAMA2_BENCH_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a/peers"),
+            ({"LLAMA2_BENCH_CACHE": "a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/llama2-bench/peers"),
+            ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/llama2-bench/peers"),
+        ):
+            with mock.patch.dict(os.environ, folders, clear=True):
+                self.assertEqual(peers.kept(), Path(expected))
+        with mock.patch.dict(os.environ, clear=True), self.assertRaisesRegex(RuntimeError, "set LLAMA2_BENCH_CACHE"):
+            peers.kept()
 
     def test_seeded_weights_come_from_synth(self):
         synth = Path(os.environ["LLAMA2_BENCH_RUNTIME"]) / "llama2-bench"

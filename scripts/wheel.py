@@ -4,9 +4,10 @@
     python3 scripts/wheel.py [--programs target/release] [--glibc 2.28] [--out target/wheels]
 
 Leaves OUT/llama2_bench-VERSION-py3-none-manylinux_2_N_ARCHITECTURE.whl. `pip install 'llama2-bench[cpu]'` puts the
-programs into the environment's bin, and ONNX Runtime and libtorch into its site-packages, where the programs look for them. N is
-the newest glibc that a program needs. The extras pin what scripts/runtimes pins. maturin packs one crate and compiles it itself; we
-pack programs of several crates that are already built, and a wheel is an archive with four files of its own.
+programs into the environment's bin, and ONNX Runtime and libtorch into its site-packages, where the programs look for them. Sweeps,
+models and the peers' workers are put into its share/llama2-bench. N is the newest glibc that a program needs. The extras pin what
+scripts/runtimes and scripts/peers-requirements.in pin. maturin packs one crate and compiles it itself; we pack programs of several
+crates that are already built, and a wheel is an archive with four files of its own.
 
 Two runs with the same programs write the same bytes. --glibc: see scripts/check_linkage.py, which checks every program first.
 
@@ -31,18 +32,31 @@ EXTRAS = {
     "cpu": {"onnxruntime-cpu.txt": ["onnxruntime"], "torch-cpu.txt": ["torch"]},
     "cuda": {"onnxruntime-cuda.txt": ["onnxruntime-gpu"], "torch-cuda.txt": ["torch"]},
 }
-# For MPI, which is not the same on two machines, and for engines in Python, whose files are in a checkout.
-LEFT_OUT = {"libllama2_bench_mpi.so", "libllama2_bench_worker.so"}
+# MPI is not the same on two machines.
+LEFT_OUT = {"libllama2_bench_mpi.so"}
+# Side by side, as in a clone: configs/peers.toml names the workers.
+SHARED = ["configs", "scripts/workers"]
 
 
 def pins(folder):
     """The requirements of each extra, such as `torch==2.11.0`."""
+    peers = peers_pins()
     for extra, files in EXTRAS.items():
         for file, names in files.items():
             text = (folder / file).read_text()
             for name in names:
-                pin = re.search(rf"^{name}==\S+", text, re.MULTILINE)
-                yield extra, pin[0]
+                pin = re.search(rf"^{name}==\S+", text, re.MULTILINE)[0]
+                if extra == "cpu" and pin not in peers:
+                    raise tarball.CannotPack(f"{folder / file}: {pin}, which peers-requirements.in does not pin")
+                yield extra, pin
+    for pin in peers:
+        yield "peers", pin
+
+
+def peers_pins():
+    """What `make peers` is asked for, without the tools that build llama.cpp, which pip fetches, and CUDA's headers for pytorch-aoti."""
+    text = (ROOT / "scripts/peers-requirements.in").read_text()
+    return [pin for pin in re.findall(r"^[\w.-]+==\S+$", text, re.MULTILINE) if not pin.startswith("nvidia-")]
 
 
 def metadata(version, requirements):
@@ -59,7 +73,7 @@ def metadata(version, requirements):
         "Classifier: Operating System :: POSIX :: Linux",
         "Classifier: Programming Language :: Rust",
         "Classifier: Topic :: System :: Benchmark",
-        *(f"Provides-Extra: {extra}" for extra in EXTRAS),
+        *(f"Provides-Extra: {extra}" for extra in dict.fromkeys(extra for extra, _ in requirements)),
         *(f'Requires-Dist: {pin}; extra == "{extra}"' for extra, pin in requirements),
         "Description-Content-Type: text/markdown",
     ]
@@ -96,6 +110,14 @@ def write(wheel, files, executable):
     partial.replace(wheel)
 
 
+def shared_files():
+    """The files of the folders in SHARED, in one order."""
+    for name in SHARED:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
 def pack(folder, version, out):
     """Write the wheel of the programs in a folder into `out`; returns its path."""
     programs = sorted(path for path in folder.iterdir() if path.name not in LEFT_OUT)
@@ -104,15 +126,19 @@ def pack(folder, version, out):
         runtimes /= "aarch64"
     name = f"llama2_bench-{version}"
     tag = f"py3-none-{platform_tag(programs)}"
-    scripts = {f"{name}.data/scripts/{path.name}": path.read_bytes() for path in programs}
+    scripts = {f"{name}.data/scripts/{path.name}": path for path in programs}
+    data = {f"{name}.data/data/share/llama2-bench/{path.relative_to(ROOT)}": path for path in shared_files()}
     info = {
         "METADATA": metadata(version, list(pins(runtimes))),
         "WHEEL": f"Wheel-Version: 1.0\nGenerator: llama2-bench {version}\nRoot-Is-Purelib: false\nTag: {tag}\n",
         "licenses/LICENSE": (ROOT / "LICENSE").read_text(),
     }
-    files = scripts | {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
+    files = {member: path.read_bytes() for member, path in (scripts | data).items()}
+    files |= {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
+    # pip and uv keep the mode of what they unpack.
+    executable = {member for member, path in data.items() if path.stat().st_mode & 0o100}
     wheel = out / f"{name}-{tag}.whl"
-    write(wheel, files, scripts)
+    write(wheel, files, executable | scripts.keys())
     return wheel
 
 

@@ -8,7 +8,7 @@ import sys
 
 from worker import peers
 
-loop = peers.start()
+loop = peers.start("torch", "transformers")
 
 import torch
 import transformers

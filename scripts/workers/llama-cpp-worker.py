@@ -5,7 +5,7 @@ import ctypes
 
 from worker import peers
 
-loop = peers.start(huge_pages=True)
+loop = peers.start("llama_cpp", "gguf", "torch", "transformers", huge_pages=True)
 
 import gguf
 import llama_cpp

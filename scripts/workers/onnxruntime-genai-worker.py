@@ -7,7 +7,7 @@ import sys
 
 from worker import peers
 
-loop = peers.start(huge_pages=True)
+loop = peers.start("onnxruntime_genai", "onnx_ir", "torch", "transformers", huge_pages=True)
 
 import numpy
 import onnxruntime_genai

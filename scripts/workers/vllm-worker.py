@@ -7,7 +7,11 @@ import os
 
 from worker import peers
 
-loop = peers.start("vllm", "it needs an NVIDIA GPU, and `make peers` installs it where there is a driver for one")
+loop = peers.start(
+    "vllm",
+    environment="vllm",
+    remedy="it needs an NVIDIA GPU and another torch, and `make peers` in a clone installs it where there is a driver for one",
+)
 # The engine in this process: its steps are called, and timed, here.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 # Room for the last token of a generation that fills the context: see `max_model_len`.

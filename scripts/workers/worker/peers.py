@@ -1,4 +1,4 @@
-"""How a peer starts, in the virtual environment that `make peers` makes, and what the peers keep in it."""
+"""How a peer starts: which Python runs it, and where what it makes once is kept."""
 
 import fcntl
 import hashlib
@@ -10,7 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# The clone; PREFIX/share/llama2-bench of the environment that pip installed the wheel into.
 REPOSITORY = Path(__file__).resolve().parents[3]
+PREFIX = REPOSITORY.parent.parent
+INSTALLED_BY_PIP = REPOSITORY == PREFIX / "share/llama2-bench" and any(PREFIX.glob("lib*/python3*/*-packages/llama2_bench-*.dist-info"))
+REMEDY = "run `pip install 'llama2-bench[peers]'`" if INSTALLED_BY_PIP else "run `make peers`"
 # The environment's folder, where its Python is what runs.
 STARTED = "LLAMA2_BENCH_PEER"
 
@@ -19,28 +23,49 @@ def runtime():
     return Path(os.environ.get("LLAMA2_BENCH_RUNTIME") or REPOSITORY / ".runtime").absolute()
 
 
-def start(environment="peers", without_it="run `make peers`", huge_pages=False):
-    """Goes on in the environment's Python and takes stdout; returns the extension. The first thing that a peer's worker does.
+def kept():
+    """The folder of what the peers make once; of an installed wheel in the cache of llama2-bench (`cache_folder` in crates/harness)."""
+    if not INSTALLED_BY_PIP:
+        return runtime() / "peers"
+    folders = [Path(os.environ.get(name, "")) for name in ("LLAMA2_BENCH_CACHE", "XDG_CACHE_HOME", "HOME")]
+    for folder, below in zip(folders, ("peers", "llama2-bench/peers", ".cache/llama2-bench/peers"), strict=True):
+        if folder.is_absolute():
+            return folder / below
+    raise RuntimeError("no folder for checkpoints and compiled models: set LLAMA2_BENCH_CACHE to one")
+
+
+def start(*modules, environment="peers", remedy=REMEDY, huge_pages=False):
+    """Goes on in the environment's Python, which must have `modules`, and takes stdout; returns the extension. The first thing that a
+    peer's worker does.
 
     With `huge_pages` large allocations are in huge pages, as those of the engines in Rust that gain by it.
     """
-    folder = runtime() / environment
+    folder = PREFIX if INSTALLED_BY_PIP else runtime() / environment
     python = folder / "bin" / "python"
     if os.environ.get(STARTED) != str(folder):
-        for file, place, remedy in ((python, folder, without_it), (library(), library(), "run `make build`")):
-            if not file.exists():
-                print(json.dumps({"reply": "failed", "phase": "load", "message": f"{place} is not there: {remedy}"}))
-                sys.exit(1)
+        if not python.exists():
+            fail(f"{python} is not there: {remedy} in a virtual environment" if INSTALLED_BY_PIP else f"{folder} is not there: {remedy}")
+        if not library().exists():
+            fail(f"{library()} is not there: run `make build`")
         # `import` writes no .pyc beside the sources, and a library of the user's own is not looked at.
         os.execve(python, [python, "-s", "-B", *sys.argv], {**os.environ, STARTED: str(folder)})
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        fail(f"no {', '.join(missing)} in {folder}: {remedy}")
     loop = extension(library())
     variable = loop.huge_pages_variable() if huge_pages else None
     if variable:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **dict([variable])})
     loop.take_stdout()
-    kernels = str(runtime() / "peers" / "inductor")
+    kernels = str(kept() / "inductor")
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TORCHINDUCTOR_CACHE_DIR=kernels)
     return loop
+
+
+def fail(message):
+    """Answers in the place of hello, before stdout is taken."""
+    print(json.dumps({"reply": "failed", "phase": "load", "message": message}))
+    sys.exit(1)
 
 
 def library():
@@ -79,13 +104,14 @@ def checkpoint(request):
 
 def program():
     """llama2-bench itself, which names itself to its workers."""
-    return Path(os.environ.get("LLAMA2_BENCH") or REPOSITORY / "target" / "release" / "llama2-bench")
+    folder = PREFIX / "bin" if INSTALLED_BY_PIP else REPOSITORY / "target" / "release"
+    return Path(os.environ.get("LLAMA2_BENCH") or folder / "llama2-bench")
 
 
 def made_once(kind, key, make):
     """A folder that `make(folder)` filled for this `key` once, now or by an earlier worker."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = runtime() / "peers" / kind / digest
+    folder = kept() / kind / digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o666)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
