@@ -141,7 +141,9 @@ pub(crate) struct Store {
 impl Store {
     /// Those of the runtimes' folder.
     pub(crate) fn of_runtime() -> Self {
-        let store = Self::in_folder(&machine::checkout_runtime().unwrap_or_else(|| ".runtime".into()));
+        // Not one below the working folder, which a program that pip installed leaves alone.
+        let beside = || env::current_exe().unwrap_or_default().with_file_name(".runtime");
+        let store = Self::in_folder(&machine::checkout_runtime().unwrap_or_else(beside));
         let cuda_home = env::var_os("CUDA_HOME").or_else(|| env::var_os("CUDA_PATH"));
         Self { cuda_home, driver: runtime::driver_library(), ..store }
     }
