@@ -15,18 +15,18 @@ RELEASE_FEATURES := --features llama2-bench/png
 # The newest version of glibc that a packed program may need, such as 2.28. Empty: print what each program needs, refuse nothing.
 GLIBC :=
 
-.PHONY: setup build release tarball wheel bench peers test lint deny coverage doc docs docs-check container-check clean
+.PHONY: setup build release tarball wheel bench peers test lint deny coverage fuzz doc docs docs-check container-check clean
 
 setup:
 	@python3 scripts/setup.py --variant $(VARIANT)
 
 build: setup
-	cargo build --profile $(PROFILE) --workspace --exclude testing --lib --bins
+	cargo build --profile $(PROFILE) --workspace --exclude testing --exclude fuzz --lib --bins
 	@scripts/build_mpi.sh --profile $(PROFILE)
 
 # What is given to others.
 release: setup
-	cargo build --release --locked --workspace --exclude testing --lib --bins $(RELEASE_FEATURES)
+	cargo build --release --locked --workspace --exclude testing --exclude fuzz --lib --bins $(RELEASE_FEATURES)
 	@scripts/build_mpi.sh --profile release
 
 # The programs of a release as target/dist/llama2-bench-*.tar.gz.
@@ -63,6 +63,12 @@ deny:
 # Which lines the tests run. TESTS chooses them, e.g. TESTS="-p stats -p compare"; without it, every test.
 coverage: setup
 	@scripts/coverage.sh $(TESTS)
+
+# Looks for inputs that break parsers: each target of crates/fuzz for SECONDS, or only TARGET. KEEP=1 then chooses what
+# crates/fuzz/corpus keeps.
+SECONDS := 60
+fuzz:
+	@python3 scripts/fuzz.py --seconds $(SECONDS) $(if $(KEEP),--keep) $(TARGET)
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items $(RELEASE_FEATURES)

@@ -8,7 +8,7 @@ step() {
 }
 # With --workspace, each build has the features of every crate: the second one compiles nothing again.
 build() {
-    cargo build --release --workspace --exclude testing "$@"
+    cargo build --release --workspace --exclude testing --exclude fuzz "$@"
 }
 bench=target/release/llama2-bench
 # The reference, too: no figure is printed of an engine that was not verified.

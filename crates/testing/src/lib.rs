@@ -1,7 +1,6 @@
 //! Helpers for tests of several crates. Only tests depend on it.
 
 mod fake_driver;
-pub mod fuzz;
 pub mod parity;
 pub mod simulate;
 
