@@ -145,15 +145,14 @@ def program(programs, folder):
     (folder / "sweep.toml").write_text(SWEEP)
     starts = [measure([bench, "--version"], folder).wall for _ in range(20)]
     figures = {"start (`--version`), ms": statistics.median(starts) * 1e3}
-    for name in ("run", "second"):
-        if not (folder / name).exists():
-            measure([bench, "run", "sweep.toml", "--out", name, "--quiet"], folder)
+    if not (folder / "run").exists():
+        measure([bench, "run", "sweep.toml", "--out", "run", "--quiet"], folder)
     shutil.rmtree(folder / "timed", ignore_errors=True)
     costs = {
         "run": measure([bench, "run", "sweep.toml", "--out", "timed", "--quiet"], folder),
         "table": measure([bench, "table", "run", "--format", "csv"], folder),
         "audit": measure([bench, "audit", "run"], folder, found=(0, 1)),
-        "compare": measure([bench, "compare", "run", "second"], folder, found=(0, 1, 3)),
+        "compare": measure([bench, "compare", "run", "timed"], folder, found=(0, 1, 3)),
         "report": measure([bench, "report", "run", "--out", "report.html"], folder),
     }
     for name, cost in costs.items():

@@ -30,13 +30,13 @@ LIMITS = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=32768", "-len_control=0
 # What clang's -fsanitize=fuzzer does, by rustc's own LLVM.
 COVERAGE = ["-Cpasses=sancov-module", "-Cllvm-args=-sanitizer-coverage-level=4"]
 COVERAGE += [f"-Cllvm-args=-sanitizer-coverage-{part}" for part in ("inline-8bit-counters", "pc-table", "trace-compares")]
-# The most that is kept of a target, in one file and in all.
+# The most that is kept of a target beside findings, in one file and in all.
 KEPT_FILE, KEPT_BYTES = 4096, 32768
 
 
 def build():
     """Build the programs of all targets, and return their folder."""
-    compiler = os.environ.get("CXX", "c++").split()[0]
+    compiler = (os.environ.get("CXX") or "c++").split()[0]
     if not shutil.which(compiler):
         raise OSError(f"no C++ compiler {compiler}, which libFuzzer needs (Debian: apt-get install g++)")
     version = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -81,7 +81,7 @@ def reached(program, folders):
         # The kernel counts the memory of the process that started a program as the program's own.
         options.append("-rss_limit_mb=0")
         command = [program, *options, merged, *folders]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
         lines = control.read_text().splitlines()
     files = [Path(line) for line in lines[2 : 2 + int(lines[0])]]
     edges = {}
@@ -95,11 +95,13 @@ def reached(program, folders):
 def keep(program):
     """Choose what the repository keeps: whatever reaches the most new edges for its size, as long as there is room."""
     kept = CRATE / "corpus" / program.name
-    edges = reached(program, [kept, FOLDER / "corpus" / program.name])
+    found = FOLDER / "corpus" / program.name
+    found.mkdir(parents=True, exist_ok=True)
+    edges = reached(program, [kept, found])
     contents = {path: path.read_bytes()[:KEPT_FILE] for path in edges}
-    # Findings have names of their own, and stay.
-    named = {path for path in edges if path.parent == kept and not re.fullmatch("[0-9a-f]{40}", path.name)}
-    seen = set().union(*(edges[path] for path in named))
+    # Findings have names of their own, and stay. One that still fails reaches nothing.
+    named = {path for path in kept.iterdir() if not re.fullmatch("[0-9a-f]{40}", path.name)}
+    seen = set().union(*(edges.get(path, set()) for path in named))
     # What a file adds only becomes less, so the first one whose value is still true is the best.
     queue = [(-len(edges[path]), str(path), path) for path in edges]
     heapq.heapify(queue)
@@ -126,6 +128,11 @@ def keep(program):
     print(f"fuzz: {program.name}: kept {files} files, {KEPT_BYTES - room} bytes, {len(seen)} of {every} edges", file=sys.stderr)
 
 
+def nothing_could_be_run(error):
+    print(f"fuzz: {getattr(error, 'stderr', None) or error}", file=sys.stderr)
+    return 2
+
+
 def main():
     targets = sorted(path.stem for path in (CRATE / "fuzz_targets").glob("*.rs"))
     parser = argparse.ArgumentParser(description="Look for inputs that break what parsers promise, guided by coverage.")
@@ -139,8 +146,7 @@ def main():
     try:
         programs = build()
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"fuzz: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(nothing_could_be_run(error))
     rows, failed = [["target", "executions", "/s", "peak MB", "edges", "corpus", "failures"]], False
     for name in arguments.targets or targets:
         (CRATE / "corpus" / name).mkdir(parents=True, exist_ok=True)
@@ -148,8 +154,11 @@ def main():
             row, passed = fuzz(programs / name, arguments.seconds)
             rows.append(row)
             failed |= not passed
-        if arguments.keep:
-            keep(programs / name)
+        try:
+            if arguments.keep:
+                keep(programs / name)
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(nothing_could_be_run(error))
     if arguments.seconds > 0:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:

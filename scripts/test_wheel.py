@@ -57,7 +57,9 @@ def expect(pattern, text):
 
 
 def check(wheel, top):
-    work, environment = top / "work", top / "environment"
+    work = top / "work"
+    # As people make them: within the folder that they work in.
+    environment = work / "environment"
     work.mkdir()
     venv.create(environment, with_pip=True)
     bench = environment / "bin/llama2-bench"
@@ -65,9 +67,9 @@ def check(wheel, top):
         [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index", wheel],
         work,
     )
-    expect(r"no native libraries: run `pip install 'llama2-bench\[cpu\]'`", run([bench, "--version"], work))
     # Somebody else's folder does not decide which libraries are loaded.
     (work / ".runtime").symlink_to(RUNTIME)
+    expect(r"no native libraries: run `pip install 'llama2-bench\[cpu\]'`", run([bench, "--version"], work))
     # The mock and the reference need no library.
     said = run([bench, "doctor"], work, expected=1)
     expect(r"libtorch_cpu.so is not there: run `pip install 'llama2-bench\[cpu\]'`", re.sub(r"\s+", " ", said))

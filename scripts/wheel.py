@@ -87,6 +87,16 @@ def platform_tag(programs):
     return f"manylinux_{major}_{minor}_{platform.machine()}"
 
 
+def for_site_packages(program):
+    """A program without the folders of a clone at the end of its search path: an environment may be in a folder that has libraries of
+    somebody else's."""
+    begin = program.find(b":$ORIGIN/../../.runtime/")
+    if begin < 0:
+        return program
+    end = program.index(b"\0", begin)
+    return program[:begin] + bytes(end - begin) + program[end:]
+
+
 def write(wheel, files, executable):
     """Write an archive of `files`, name to content, and the record of their hashes, in which nothing depends on when it was made."""
     name, version = wheel.name.split("-")[:2]
@@ -133,7 +143,8 @@ def pack(folder, version, out):
         "WHEEL": f"Wheel-Version: 1.0\nGenerator: llama2-bench {version}\nRoot-Is-Purelib: false\nTag: {tag}\n",
         "licenses/LICENSE": (ROOT / "LICENSE").read_text(),
     }
-    files = {member: path.read_bytes() for member, path in (scripts | data).items()}
+    files = {member: for_site_packages(path.read_bytes()) for member, path in scripts.items()}
+    files |= {member: path.read_bytes() for member, path in data.items()}
     files |= {f"{name}.dist-info/{file}": text.encode() for file, text in info.items()}
     # pip and uv keep the mode of what they unpack.
     executable = {member for member, path in data.items() if path.stat().st_mode & 0o100}

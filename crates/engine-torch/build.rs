@@ -109,7 +109,8 @@ fn build_cuda_graph(build: &cc::Build) {
 }
 
 /// Where a program looks for libtorch, in this order:
-/// - the packages of the Python environment whose `bin` it is in, which are where `machine::runtime_dir` finds them, too;
+/// - the packages of the Python environment whose `bin` it is in, which are where `machine::runtime_dir` finds them, too (a wheel's
+///   programs look nowhere else: scripts/wheel.py);
 /// - the checkout's runtime, relative to target/PROFILE and to target/PROFILE/deps: a checkout may be moved or copied;
 /// - the runtime beside bin/, as scripts/tarball.py packs it;
 /// - for a target directory elsewhere, the folder of this build.

@@ -3,7 +3,7 @@
 //! A [`FuzzTarget`] checks three things of the code that reads an input: it does not panic, it does not trust a size before
 //! it has checked it ([`bounded`]), and what it accepts it can write and read again.
 //!
-//! `corpus/NAME/` keeps inputs that reach different code of the target NAME. `make test` runs all of them, and some hundred
+//! `corpus/NAME/` keeps inputs that reach different code of the target NAME. `make test` runs all of them, and then
 //! edited ones. `make fuzz TARGET=NAME` looks for new ones with libFuzzer (`fuzz_targets/`), which keeps an input that
 //! reaches new code and goes on from there; half of its changes are the edits of [`Mutator`].
 //!

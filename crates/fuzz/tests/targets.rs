@@ -60,7 +60,9 @@ fn every_target_has_a_program_and_a_corpus() {
     programs.sort();
     let names: Vec<_> = TARGETS.iter().map(|target| format!("{}.rs", target.name)).collect();
     assert_eq!(programs, names);
+    let manifest = fuzz::sample("crates/fuzz/Cargo.toml");
     for target in TARGETS {
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{}.rs\"", target.name)), "{target:?}");
         assert!(!target.kept().is_empty(), "{target:?}");
     }
 }

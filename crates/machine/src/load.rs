@@ -285,7 +285,8 @@ mod tests {
         let program = folder.path().join(OsStr::from_bytes(b"\xff"));
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let mut child = Command::new(program).arg("60").spawn().unwrap();
-        assert_eq!(processes()[&child.id()].name, "\u{fffd}");
+        // It has its parent's name until the kernel has given it its own.
+        while processes()[&child.id()].name != "\u{fffd}" {}
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -15,19 +15,20 @@ pub fn runtime_dir() -> Option<PathBuf> {
 }
 
 /// The folder of runtimes that this program may write into: what [`RUNTIME_VARIABLE`] names, else `.runtime` in a folder above this
-/// program, else in one above the working folder. The latter not for a program that pip installed: a folder that somebody unpacks and
-/// works in must not decide which libraries are loaded.
+/// program, else in one above the working folder. A program that pip installed has the first alone: a folder that somebody unpacks and
+/// works in, with a virtual environment in it, must not decide which libraries are loaded.
 pub fn checkout_runtime() -> Option<PathBuf> {
-    let above = |place: PathBuf| {
-        place.ancestors().map(|folder| folder.join(".runtime")).find(|runtime| runtime.is_dir())
+    let above = || {
+        let places = [std::env::current_exe(), std::env::current_dir()];
+        places.into_iter().flatten().find_map(|place| {
+            place.ancestors().map(|folder| folder.join(".runtime")).find(|runtime| runtime.is_dir())
+        })
     };
-    let above_program = || above(std::env::current_exe().ok()?);
-    let above_working_folder = || site_packages().is_none().then(std::env::current_dir)?.ok().and_then(above);
-    given().or_else(above_program).or_else(above_working_folder)
+    given().or_else(|| site_packages().is_none().then(above).flatten())
 }
 
 fn given() -> Option<PathBuf> {
-    std::env::var_os(RUNTIME_VARIABLE).map(PathBuf::from)
+    std::env::var_os(RUNTIME_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The command that fetches the runtimes for a CPU.
@@ -74,14 +75,18 @@ pub fn native_libraries(runtime: &Path) -> Vec<NativeLibrary> {
 
 /// `libonnxruntime.so.VERSION`; the newest where there are several, and one without a version where there is no other.
 pub fn onnxruntime(runtime: &Path) -> Option<NativeLibrary> {
-    let versions = entries(&runtime.join("onnxruntime/capi")).filter_map(|entry| {
+    let libraries = entries(&runtime.join("onnxruntime/capi")).filter_map(|entry| {
         let name = entry.file_name();
-        let version = name.to_str()?.strip_prefix("libonnxruntime.so")?.trim_start_matches('.').to_owned();
-        Some((version, entry.path()))
+        let version = name.to_str()?.strip_prefix("libonnxruntime.so")?;
+        let numbers: Vec<u32> = match version.strip_prefix('.') {
+            Some(version) => version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?,
+            None if version.is_empty() => Vec::new(),
+            None => return None,
+        };
+        Some((numbers, entry.path()))
     });
-    let numbers =
-        |version: &str| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
-    let (version, path) = versions.max_by_key(|(version, _)| numbers(version))?;
+    let (numbers, path) = libraries.max()?;
+    let version = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
     Some(NativeLibrary { name: "ONNX Runtime", version: known(version), path })
 }
 
@@ -182,6 +187,7 @@ mod tests {
         write(&file("torch-2.10.0+cu130.dist-info/METADATA"), "");
         write(&file("onnxruntime/capi/libonnxruntime.so.1.9.0"), "");
         write(&file("onnxruntime/capi/libonnxruntime.so"), "");
+        write(&file("onnxruntime/capi/libonnxruntime.so.2.0.0.debug"), "");
         assert_eq!(versions(), ["ONNX Runtime 1.31.1", "libtorch 2.10.0+cu130"]);
         assert!(has_runtimes(runtime.path()));
     }

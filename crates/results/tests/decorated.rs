@@ -321,6 +321,14 @@ fn a_name_with_separators_of_csv_comes_back() {
 }
 
 #[test]
+fn what_reproduce_prints_is_no_table_whatever_hides_in_its_names() {
+    for name in ["Verdict", "Verdict\u{feff}"] {
+        let names = [&NAMES[..], &[name]].concat();
+        assert!(parse(&table(&names, &[&ROW[..], &["same"]].concat()), "a.md").is_err(), "{name:?}");
+    }
+}
+
+#[test]
 fn columns_may_stand_anywhere() {
     let reversed = |cells: [&'static str; 11]| cells.into_iter().rev().collect::<Vec<_>>();
     let moved = table(&reversed(NAMES), &reversed(ROW));

@@ -92,31 +92,43 @@ const FILES: [&str; 3] = ["sweep.toml", "flags", "engines.toml"];
 static KEYS: LazyLock<Vec<String>> =
     LazyLock::new(|| SweepKeys::keys().into_iter().map(|key| key.path).collect());
 
-/// Flags: each line is a key and the words given for it, as JSON.
+/// Flags: each line is a key and the words given for it, as JSON. These make a sweep of any.
 fn flags() -> String {
-    let numbers = KEYS.iter().map(|key| json!([key, "1"]));
-    let texts = json!([
+    let lines = json!([
         ["engines", "mock", "reference"],
         ["batch_sizes", "1, 4"],
-        ["device", "cuda:1"],
+        ["device", "cuda:0"],
         ["memory_limit", "8GiB"],
-        ["procedure.until", "0.5%"],
-        ["options", "mock.a=1", "mock.a.b=[1, nan]"],
+        ["procedure.warmup_runs", "1"],
         ["phase_timeout_seconds", "decode=1e3"],
     ]);
-    numbers.chain(texts.as_array().cloned().unwrap()).map(|line| format!("{line}\n")).collect()
+    lines.as_array().into_iter().flatten().map(|line| format!("{line}\n")).collect()
+}
+
+/// A flag for every key, most with a value that it does not take.
+fn all_flags() -> String {
+    let numbers = KEYS.iter().map(|key| json!([key, "1"]));
+    let texts = [
+        json!(["device", "cuda:1"]),
+        json!(["procedure.until", "0.5%"]),
+        json!(["options", "mock.a=1", "mock.a.b=[1, nan]"]),
+    ];
+    numbers.chain(texts).map(|line| format!("{line}\n")).collect()
+}
+
+fn with_flags(sweep: &str, flags: &str) -> Vec<u8> {
+    Sections::write(&[(FILES[0], sweep.as_bytes()), (FILES[1], flags.as_bytes())])
 }
 
 fn samples() -> Vec<Vec<u8>> {
     let files =
         ["results/llama2-15m-fp32-cpu/sweep.toml", "configs/tinyllama-1.1b-fp32-cpu.toml"].map(sample);
     let sweeps = [FULL_SWEEP, QUICK_SWEEP].map(str::to_owned).into_iter().chain(files);
-    let flags = flags();
-    let with_flags = [FULL_SWEEP, QUICK_SWEEP, ""]
-        .map(|sweep| Sections::write(&[(FILES[0], sweep.as_bytes()), (FILES[1], flags.as_bytes())]));
+    let under_flags = [FULL_SWEEP, QUICK_SWEEP, ""];
     sweeps
         .map(|sweep| Sections::write(&[(FILES[0], sweep.as_bytes())]))
-        .chain(with_flags)
+        .chain(under_flags.map(|sweep| with_flags(sweep, &flags())))
+        .chain(under_flags.map(|sweep| with_flags(sweep, &all_flags())))
         .chain([Sections::write(&[(FILES[2], DEFAULT_ENGINES.as_bytes())])])
         .collect()
 }
@@ -140,6 +152,11 @@ fn run(input: &[u8]) -> CaseResult {
     let Some(keys) = read(&sweep.unwrap_or_default()) else { return Ok(()) };
     resolve(&keys).as_ref().map_or(Ok(()), holds)?;
     let Some(flags) = flags else { return Ok(()) };
+    resolve(&given(&flags).over(keys)).as_ref().map_or(Ok(()), holds)
+}
+
+/// The keys that flags set.
+fn given(flags: &str) -> SweepKeys {
     let mut given = SweepKeys::default();
     for line in flags.lines() {
         let words: Vec<String> = serde_json::from_str(line).unwrap_or_default();
@@ -148,7 +165,7 @@ fn run(input: &[u8]) -> CaseResult {
             let _ = given.set_flag(key, "--flag", words);
         }
     }
-    resolve(&given.over(keys)).as_ref().map_or(Ok(()), holds)
+    given
 }
 
 #[cfg(test)]
@@ -158,7 +175,9 @@ mod tests {
     #[test]
     fn the_samples_are_sweeps() {
         for text in [FULL_SWEEP, QUICK_SWEEP] {
-            holds(&read(text).and_then(|keys| resolve(&keys)).unwrap()).unwrap();
+            let keys = read(text).unwrap();
+            holds(&resolve(&given(&flags()).over(keys.clone())).unwrap()).unwrap();
+            holds(&resolve(&keys).unwrap()).unwrap();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{CellFailure, FailureKind, Phase, RankPlace};
 
+use crate::worker::guard::is_ours;
 use crate::worker::ranks::{RankEnd, first_failure, stragglers};
 use machine::OomKills;
 
@@ -231,14 +232,15 @@ fn ended_by(signal: i32, said: &str, oom_kills: OomKills) -> (FailureKind, Strin
 
 /// The dynamic loader's complaint of a library that it misses, or that is of another version than the program was linked with:
 /// - `…: error while loading shared libraries: libx.so: cannot open shared object file: …`
-/// - `PROGRAM: symbol lookup error: LIBRARY: undefined symbol: …`
+/// - `PROGRAM: symbol lookup error: LIBRARY: undefined symbol: …`, of a program of ours
 fn unfit_library(stderr: &str) -> Option<String> {
     if let Some((_, rest)) = stderr.split_once("error while loading shared libraries: ") {
         let (library, why) = rest.split_once(':')?;
         let is_missing = why.trim_start().starts_with("cannot open shared object file");
         return is_missing.then(|| format!("{library} is not there"));
     }
-    let (_, rest) = stderr.split_once(": symbol lookup error: ")?;
+    let (program, rest) = stderr.split_once(": symbol lookup error: ")?;
+    is_ours(program.lines().next_back()?).then_some(())?;
     let (_, symbol) = rest.lines().next()?.split_once(": undefined symbol: ")?;
     Some(format!("the libraries are of another version than this program needs ({symbol} is not in them)"))
 }

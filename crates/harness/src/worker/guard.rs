@@ -100,7 +100,7 @@ pub(crate) fn guard(mut arguments: impl Iterator<Item = OsString>) -> Result<Exi
 }
 
 /// Whether a program is one of those that `make build` makes.
-fn is_ours(program: &str) -> bool {
+pub(super) fn is_ours(program: &str) -> bool {
     program.rsplit('/').next().is_some_and(|name| name.starts_with("llama2-bench-"))
 }
 

@@ -45,14 +45,14 @@ impl Default for Columns {
 impl Columns {
     /// Reads headers from their plain texts.
     pub(super) fn read(headers: &[String]) -> Header {
+        // As they are written anew: a mark of the byte order or of no width, which nobody sees, is no part of a name.
+        let headers: Vec<String> =
+            headers.iter().map(|header| trim(&crate::one_line(header)).to_owned()).collect();
         // The ratios that `reproduce` prints have a published table's names, and no units.
         let is_reproduction = headers.iter().any(|header| header == "Verdict");
         if headers.len() > MOST_COLUMNS || is_reproduction {
             return Header::Other(0);
         }
-        // As they are written anew: a mark of the byte order or of no width, which nobody sees, is no part of a name.
-        let headers: Vec<String> =
-            headers.iter().map(|header| trim(&crate::one_line(header)).to_owned()).collect();
         let read: Vec<Result<ColumnKind, String>> = headers.iter().map(|header| kind(header)).collect();
         let has = |wanted: ColumnKind| read.contains(&Ok(wanted));
         let keys = [ColumnKind::Engine, ColumnKind::BatchSize, ColumnKind::PromptLength];
