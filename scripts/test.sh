@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 # What engines answer here is not kept among the user's.
 export LLAMA2_BENCH_CACHE="$PWD/target/cache"
 
-# Runs a script, and shows what it printed when it has ended.
+# Runs a command, and shows what it printed when it has ended.
 whole() {
     local text code=0
     text=$("$@" 2>&1) || code=$?
@@ -13,9 +13,19 @@ whole() {
     [ "$code" -eq 0 ] || echo "test.sh: $*: exit code $code"
     return "$code"
 }
-export -f whole
-# These share nothing: as many at a time as there are cores, those that take longest first.
-xargs -P "$(nproc)" -I {} bash -c 'whole {}' <<'END'
+# Packs the programs of this build.
+wheel() {
+    rm -rf target/test-wheels
+    python3 scripts/wheel.py --programs target/debug --out target/test-wheels && python3 scripts/test_wheel.py target/test-wheels/*.whl
+}
+export -f whole wheel
+# Runs commands that share nothing, a line each: as many at a time as there are cores.
+each() {
+    xargs -P "$(nproc)" -I {} bash -c 'whole {}'
+}
+
+# Those that take longest come first.
+each <<'END'
 python3 scripts/test_action.py
 python3 scripts/test_run_pip.py
 python3 scripts/test_peers.py
@@ -42,14 +52,13 @@ fi
 # The end-to-end tests start the workers' programs, which `cargo test` alone does not build for them; those in Python load a library.
 # With the tests in the same build, nothing is compiled a second time for their dependencies' features.
 cargo build --workspace --lib --bins --tests "$@"
+each <<'END'
 make --no-print-directory docs-check
-python3 scripts/test_check_docs.py
-# Packs the programs of this build.
-rm -rf target/test-wheels
-python3 scripts/wheel.py --programs target/debug --out target/test-wheels
-python3 scripts/test_wheel.py target/test-wheels/*.whl
-python3 scripts/test_workers.py
 python3 scripts/test_gpu_rehearsal.py
+python3 scripts/test_workers.py
+wheel
+python3 scripts/test_check_docs.py
+END
 cargo test --workspace --doc --quiet "$@" >/dev/null
 if cargo nextest --version >/dev/null 2>&1; then
     # One more than there are cores: many tests wait, and engines' tests for each other.
