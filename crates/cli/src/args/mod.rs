@@ -73,7 +73,7 @@ fn version() -> &'static str {
     }
 }
 
-/// The version, the target, and the native libraries that engines would load.
+/// The version, the target, and the native libraries in the folder of runtimes.
 fn long_version() -> &'static str {
     let mut text = format!("{}\ntarget: {}", version(), env!("LLAMA2_BENCH_TARGET"));
     let runtime = machine::runtime_dir();
