@@ -61,7 +61,9 @@ impl<'a> CheckedTable<'a> {
         });
         let absent = listed.filter(|(_, peak)| peak.is_none());
         blind.extend(absent.map(|(what, _)| format!("the device's {what} is not known")));
-        let costs = config.zip(heading).map(|(config, heading)| Costs::new(config, heading.precision));
+        let costs = config
+            .zip(heading)
+            .map(|(config, heading)| Costs::new(config, heading.precision, source.config.is_some()));
         Self { source, index, cells: source.cells(), costs, peaks: peaks.unwrap_or_default(), blind }
     }
 

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use llama::{LlamaConfig, cost};
-use protocol::Precision;
+use protocol::{Dtype, Precision};
 use results::HeadingPrecision;
 
 const FP16: Precision = Precision::Fp16;
+const BITS: f64 = 16.0;
 
 /// What the model costs, exactly (`llama::cost`), without counting its weights anew for every row.
 pub(crate) struct Costs {
@@ -23,9 +24,21 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    pub(crate) fn new(config: LlamaConfig, precision: HeadingPrecision) -> Self {
-        // Counted in FP16; all weights are taken to have the heading's bits.
-        let share = |bits: u64| bits as f64 / (8 * FP16.bytes()) as f64;
+    /// Counts the bytes of a table in `precision`. A table from elsewhere may have all its weights in the heading's bits and its KV
+    /// cache in 8; of a run (`of_run`), it is known which weights are quantised, and with how many scales.
+    pub(crate) fn new(config: LlamaConfig, precision: HeadingPrecision, of_run: bool) -> Self {
+        if let Some(precision) = precision.precision().filter(|_| of_run) {
+            let read = [0, 1].map(|batch| cost::decode_read_bytes(&config, precision, batch, 0) as f64);
+            return Self {
+                weights: cost::weights_bytes(&config, precision) as f64,
+                cache_share: (8 * precision.unquantized().bytes()) as f64 / BITS,
+                read: [read[0], read[1] - read[0]],
+                flops: RefCell::default(),
+                config,
+            };
+        }
+        // Counted in FP16.
+        let share = |bits: u64| bits as f64 / BITS;
         let weight_share = share(precision.weight_bits());
         let read = [0, 1].map(|batch| cost::decode_read_bytes(&config, FP16, batch, 0) as f64 * weight_share);
         Self {
@@ -64,6 +77,6 @@ impl Costs {
     }
 
     fn cache(&self, batch_size: u64, tokens: u64) -> f64 {
-        cost::kv_cache_bytes(&self.config, FP16, batch_size, tokens) as f64 * self.cache_share
+        cost::kv_cache_bytes(&self.config, Dtype::Fp16, batch_size, tokens) as f64 * self.cache_share
     }
 }

@@ -53,7 +53,7 @@ impl Work {
             if world_size == 1 {
                 0.0
             } else {
-                cost::all_reduce_bytes(&rank, precision, batch_size, new) as f64
+                cost::all_reduce_bytes(&rank, precision.unquantized(), batch_size, new) as f64
             }
         };
         let read = |past| cost::decode_read_bytes(&rank, precision, batch_size, past) as f64;

@@ -28,7 +28,13 @@ fn the_documents_out_of_memory_cells_are_those_that_need_most() {
         let config = LlamaConfig::parse(config, "config.json").unwrap();
         for row in table.rows.iter().filter(|row| row.engine == "pytorch-eager") {
             let [batch, prompt] = [row.batch_size, row.prompt_length].map(u64::from);
-            let need = memory_need(&config, Precision::Fp16, batch, prompt, 256, PUBLISHED);
+            let need = memory_need(
+                &config,
+                Precision::Fp16,
+                protocol::Device::Cuda(0),
+                [batch, prompt, 256],
+                PUBLISHED,
+            );
             let gib = need.total() as f64 / f64::from(1 << 30);
             let name = format!("{} {batch}×{prompt}", heading.model);
             let is_oom = row.cells[0].value() == Value::Ended(FailureKind::OutOfMemory);

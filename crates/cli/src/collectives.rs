@@ -57,7 +57,7 @@ fn least_of_sums(heading: &Heading) -> impl Fn(CellSize) -> Option<[f64; 2]> {
     move |CellSize { batch_size, prompt_length }| {
         // The bytes sent do not depend on how many tokens are generated.
         let sizes = [batch_size, prompt_length, 1].map(u64::from);
-        Work::new(config.as_ref()?, precision.whole()?, count, sizes).ok()?.sums_seconds(peaks.as_ref()?)
+        Work::new(config.as_ref()?, precision.precision()?, count, sizes).ok()?.sums_seconds(peaks.as_ref()?)
     }
 }
 

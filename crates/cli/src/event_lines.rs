@@ -84,5 +84,5 @@ pub(crate) fn growing_row(cell: &Cell<'_>, measurement: &Measurement) -> String 
 pub(crate) fn cell_name(cell: &Cell<'_>) -> String {
     let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
     let replicate = if *replicate > 0 { format!(" #{}", replicate + 1) } else { String::new() };
-    format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.name)
+    format!("{} {engine} {batch_size}×{prompt_length}{replicate}", model.label)
 }

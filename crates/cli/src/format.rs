@@ -75,7 +75,8 @@ fn quote(word: &str) -> String {
 
 /// The result of a verification: a heading, then a line per engine.
 pub(crate) fn describe_verification(verification: &Verification) -> String {
-    let Verification { model, tolerance, .. } = verification;
+    let Verification { model, precision, tolerance, .. } = verification;
+    let model = format!("{model} {precision}");
     let engines: Vec<String> = verification
         .agreements
         .iter()
@@ -89,7 +90,11 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
             let place = one.largest_error_at.map_or_else(String::new, |(step, row, id)| {
                 format!(" (step {step}, sequence {row}, vocabulary id {id})")
             });
-            format!("{engine}: {tokens}, largest logit error {:.2e}{place}{verdict}", one.largest_error)
+            let own = one
+                .own_tolerance
+                .map_or_else(String::new, |tolerance| format!(", within {tolerance:.2e} by its arithmetic"));
+            let own = if verdict.is_empty() { own } else { String::new() };
+            format!("{engine}: {tokens}, largest logit error {:.2e}{place}{own}{verdict}", one.largest_error)
         })
         .collect();
     let missing =

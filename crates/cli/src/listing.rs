@@ -140,7 +140,7 @@ impl<'a> Listing<'a> {
     fn head(&self) -> Vec<String> {
         let Sweep { models, setup, .. } = self.sweep;
         let model = match &models[..] {
-            [model] => Some(one_line(&model.name)),
+            [model] => Some(one_line(&model.label)),
             _ => None,
         };
         let memory = match (setup.one_rank_of(), setup.ranks.world_size) {
@@ -248,9 +248,10 @@ impl<'a> Listing<'a> {
     }
 
     /// The columns of a list that programs read.
-    fn columns(&self) -> [ListedColumn; 11] {
+    fn columns(&self) -> [ListedColumn; 12] {
         [
             ("model", |listed| json!(listed.cell.model.name)),
+            ("precision", |listed| json!(listed.cell.model.precision)),
             ("engine", |listed| json!(listed.cell.engine)),
             ("batch_size", |listed| json!(listed.cell.batch_size)),
             ("prompt_length", |listed| json!(listed.cell.prompt_length)),
@@ -270,10 +271,18 @@ fn least_seconds(sweep: &Sweep, cells: &[ListedCell<'_>]) -> Option<(f64, String
     if sweep.setup.device != Device::Cpu || !sweep.setup.processes().is_one() {
         return None;
     }
-    let peaks = harness::latest_kept_peaks(&sweep.setup)?;
-    let flops = peaks.flops.get(&sweep.setup.precision)?.per_second;
-    let bytes = peaks.read_bytes?.per_second;
-    let seconds = cells.iter().map(|listed| listed.cell.least_seconds(sweep, flops, bytes)).sum();
+    let peaks = harness::latest_kept_peaks(sweep)?;
+    let bytes = peaks.read_bytes.as_ref()?.per_second;
+    let least = |listed: &ListedCell<'_>| {
+        let model = listed.cell.model;
+        // Products of quantised weights may be integers', whose peak is not measured.
+        let flops = match model.precision.quantization() {
+            Some(_) => f64::INFINITY,
+            None => peaks.flops.get(&model.precision.activations(sweep.setup.device))?.per_second,
+        };
+        Some(listed.cell.least_seconds(sweep, flops, bytes))
+    };
+    let seconds = cells.iter().map(least).sum::<Option<f64>>()?;
     Some((seconds, peaks.measured_at?))
 }
 
@@ -289,7 +298,7 @@ fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &C
     }
     let is_same = |heading: &Heading| {
         (heading.model.as_str(), heading.precision, heading.count)
-            == (cell.model.name.as_str(), setup.precision.into(), setup.ranks.world_size)
+            == (cell.model.name.as_str(), cell.model.precision.into(), setup.ranks.world_size)
     };
     let size = CellSize { batch_size: cell.batch_size, prompt_length: cell.prompt_length };
     let tables = published.tables();
@@ -301,7 +310,7 @@ fn is_published_out_of_memory(published: &PublishedFile, sweep: &Sweep, cell: &C
 
 /// The texts below [`SIZES`]. A sweep of one model has it in its heading.
 fn sizes(sweep: &Sweep, cell: &Cell<'_>, engine: Option<&str>) -> [String; 4] {
-    let model = if sweep.models.len() > 1 { one_line(&cell.model.name) } else { String::new() };
+    let model = if sweep.models.len() > 1 { one_line(&cell.model.label) } else { String::new() };
     let engine = engine.map(one_line).unwrap_or_default();
     [model, engine, cell.batch_size.to_string(), cell.prompt_length.to_string()]
 }

@@ -137,7 +137,8 @@ fn what_would_be_computed_wrongly_is_refused_by_name() {
     );
     assert_eq!(
         with(&|config, _| config["quantization_config"] = json!({"quant_method": "awq", "bits": 4})),
-        "model/config.json: quantization_config: expected null (quantized weights are not supported), found \
+        "model/config.json: quantization_config: expected null, or compressed-tensors' pack-quantized, with weights alone in 4 or 8 bits, symmetric, a scale for \
+         every 32 or 128 inputs or every channel, and lm_head ignored, found \
          {\"quant_method\":\"awq\",\"bits\":4}"
     );
     assert_eq!(

@@ -559,7 +559,7 @@ fn noise_says_which_threshold_replicates_hold() {
     let place = Place::new();
     place.write("sweep.toml", MOCK);
     let list = ["noise", "sweep.toml", "--list", "--format", "csv"];
-    place.bench(&list).assert().success().stdout(starts_with("model,engine,batch_size,"));
+    place.bench(&list).assert().success().stdout(starts_with("model,precision,engine,batch_size,"));
     assert!(!place.path("runs").exists());
     let text = place.bench(&["noise", "sweep.toml", "--out", "aa"]).assert().success();
     let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();

@@ -59,7 +59,7 @@ fn a_run_on_a_gpu_keeps_both_and_its_table_has_a_share_of_each() {
     let environment = std::fs::read_to_string(place.path("run/environment.json")).unwrap();
     let environment: protocol::Environment = serde_json::from_str(&environment).unwrap();
     let peaks = environment.peaks.unwrap();
-    assert_eq!(peaks.sustained_flops[&protocol::Precision::Fp32].per_second, 4e12);
+    assert_eq!(peaks.sustained_flops[&protocol::Dtype::Fp32].per_second, 4e12);
     let page = std::fs::read_to_string(place.path("run/report.html")).unwrap();
     assert!(page.contains("of sustained FLOP/s"));
 }

@@ -144,7 +144,10 @@ fn a_list_has_four_formats_and_says_what_loading_takes() {
     assert!(onnxruntime["loading_bytes"].as_u64().unwrap() >= 193 << 20);
     assert!(onnxruntime["total_bytes"].as_u64() >= onnxruntime["loading_bytes"].as_u64());
     let csv = list("csv");
-    assert!(csv.starts_with("model,engine,batch_size,prompt_length,replicate,weights_bytes,"), "{csv}");
+    assert!(
+        csv.starts_with("model,precision,engine,batch_size,prompt_length,replicate,weights_bytes,"),
+        "{csv}"
+    );
     assert_eq!(csv.lines().count(), 13);
     assert!(list("markdown").starts_with("llama2-15m\n\n| engine | batch | prompt | weights |"));
     place

@@ -143,7 +143,11 @@ fn a_resumed_run_knows_of_all_its_engines() {
             std::fs::remove_dir_all(place.path("cache")).unwrap();
         }
         let again = ["run", "--resume", "run", "--engines-file", "engines.toml"];
-        place.bench(&again).assert().success().stderr(contains("llama2-15m: 1 of 1 engine agrees with a "));
+        place
+            .bench(&again)
+            .assert()
+            .success()
+            .stderr(contains("llama2-15m fp32: 1 of 1 engine agrees with a "));
         assert_eq!(reused(&place).len(), if cache == "kept" { 2 } else { 0 });
     }
 }

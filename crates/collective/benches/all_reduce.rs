@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use collective::{Numbers, WORLD_SIZE_VARIABLE, World};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 
 /// Numbers of a sum: a token of TinyLlama's width, of 70B's, and of batches and prompts of that.
 const SIZES: [usize; 5] = [2048, 8192, 16 * 8192, 64 * 8192, 256 * 8192];
@@ -32,8 +32,8 @@ fn main() -> ExitCode {
                 world.barrier().expect("a barrier");
             } else {
                 let sums = numbers.as_mut_ptr().cast();
-                let (precision, stream) = (Precision::Fp32, std::ptr::null_mut());
-                let numbers = Numbers { terms: sums, sums, len: size, precision, stream };
+                let (dtype, stream) = (Dtype::Fp32, std::ptr::null_mut());
+                let numbers = Numbers { terms: sums, sums, len: size, dtype, stream };
                 // SAFETY: the numbers are as many and more, and this closure's.
                 unsafe { all_reduce.all_reduce(numbers) }.expect("a sum");
             }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::CollectiveError;
 
@@ -16,7 +16,7 @@ pub struct Numbers {
     /// How many.
     pub len: usize,
     /// What they are.
-    pub precision: Precision,
+    pub dtype: Dtype,
     /// The GPU's stream (`cudaStream_t`) in which they are made and used; null is CUDA's default stream.
     pub stream: *mut c_void,
 }
@@ -24,7 +24,7 @@ pub struct Numbers {
 impl Numbers {
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
-        self.len as u64 * self.precision.bytes()
+        self.len as u64 * self.dtype.bytes()
     }
 }
 

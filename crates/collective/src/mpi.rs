@@ -8,7 +8,7 @@ use std::time::Duration;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::abi::{GetTable, LATE, MpiFunctions, SYMBOL, VERSION, WorldPosition};
 use crate::error::loader_words;
@@ -117,7 +117,7 @@ impl HostAllReduce {
 
 impl AllReduce for HostAllReduce {
     unsafe fn all_reduce(&self, numbers: Numbers) -> Result<(), CollectiveError> {
-        let Numbers { terms, sums, len, precision, .. } = numbers;
+        let Numbers { terms, sums, len, dtype, .. } = numbers;
         if !std::ptr::eq(terms, sums) {
             // SAFETY: the caller promises this length for both, and that they do not overlap.
             unsafe {
@@ -130,19 +130,19 @@ impl AllReduce for HostAllReduce {
         }
         let start = sums;
         let mut widened = self.widened.lock().unwrap_or_else(PoisonError::into_inner);
-        widened.resize(if precision == Precision::Fp32 { 0 } else { len }, 0.0);
+        widened.resize(if dtype == Dtype::Fp32 { 0 } else { len }, 0.0);
         // SAFETY: the caller promises that many numbers of this kind, and exclusive use of them.
         unsafe {
-            match precision {
-                Precision::Fp32 => self.mpi.all_reduce(std::slice::from_raw_parts_mut(start.cast(), len)),
-                Precision::Fp16 => {
+            match dtype {
+                Dtype::Fp32 => self.mpi.all_reduce(std::slice::from_raw_parts_mut(start.cast(), len)),
+                Dtype::Fp16 => {
                     let numbers: &mut [f16] = std::slice::from_raw_parts_mut(start.cast(), len);
                     numbers.convert_to_f32_slice(&mut widened);
                     self.mpi.all_reduce(&mut widened)?;
                     numbers.convert_from_f32_slice(&widened);
                     Ok(())
                 }
-                Precision::Bf16 => {
+                Dtype::Bf16 => {
                     let numbers: &mut [bf16] = std::slice::from_raw_parts_mut(start.cast(), len);
                     numbers.convert_to_f32_slice(&mut widened);
                     self.mpi.all_reduce(&mut widened)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::ptr::null_mut;
 
 use libloading::os::unix::{Library, Symbol};
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::cuda::CollectiveCudaDriver;
 use crate::error::loader_words;
@@ -87,8 +87,8 @@ impl Drop for Nccl {
 
 impl AllReduce for Nccl {
     unsafe fn all_reduce(&self, numbers: Numbers) -> Result<(), CollectiveError> {
-        let Numbers { terms, sums, len, precision, stream } = numbers;
-        let kind = data_type(precision);
+        let Numbers { terms, sums, len, dtype, stream } = numbers;
+        let kind = data_type(dtype);
         // SAFETY: the caller's promise for the numbers and their stream; equal pointers mean in place.
         let code = unsafe { (self.functions.all_reduce)(terms, sums, len, kind, SUM, self.comm, stream) };
         self.functions.check("ncclAllReduce", self.comm, code)
@@ -136,11 +136,11 @@ impl NcclFunctions {
 }
 
 /// `ncclDataType_t`.
-fn data_type(precision: Precision) -> c_int {
-    match precision {
-        Precision::Fp16 => 6,
-        Precision::Fp32 => 7,
-        Precision::Bf16 => 9,
+fn data_type(dtype: Dtype) -> c_int {
+    match dtype {
+        Dtype::Fp16 => 6,
+        Dtype::Fp32 => 7,
+        Dtype::Bf16 => 9,
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn constants_match_nccl() {
-        assert_eq!([Precision::Fp16, Precision::Fp32, Precision::Bf16].map(data_type), [6, 7, 9]);
+        assert_eq!([Dtype::Fp16, Dtype::Fp32, Dtype::Bf16].map(data_type), [6, 7, 9]);
         assert_eq!(size_of::<UniqueId>(), 128);
     }
 }

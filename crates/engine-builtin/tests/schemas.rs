@@ -35,7 +35,7 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Peaks(PeaksRequest {
             device: Device::Cpu,
-            precisions: vec![Precision::Fp32, Precision::Bf16],
+            precisions: vec![protocol::Dtype::Fp32, protocol::Dtype::Bf16],
             threads: None,
             sustained_seconds: Some(1.0),
             options: options.clone().into(),

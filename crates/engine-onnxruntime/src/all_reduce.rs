@@ -11,7 +11,7 @@ use ort::operator::{
     ShapeInferenceContext,
 };
 use ort::value::{DynTensorValueType, TensorElementType};
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 
 use crate::memory::element;
 
@@ -20,25 +20,25 @@ pub(crate) const DOMAIN: &str = "llama2_bench";
 /// The operator's name.
 pub(crate) const ALL_REDUCE: &str = "AllReduce";
 
-/// The operators for a session on `device`: one of each precision.
+/// The operators for a session on `device`: one of each dtype.
 pub(crate) fn operators(all_reduce: &Arc<dyn AllReduce>, device: Device) -> ort::Result<OperatorDomain> {
-    let precisions = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
-    precisions.into_iter().try_fold(OperatorDomain::new(DOMAIN)?, |domain, precision| {
-        domain.add(Sum { all_reduce: Arc::clone(all_reduce), precision, device })
+    let dtypes = [Dtype::Fp32, Dtype::Fp16, Dtype::Bf16];
+    dtypes.into_iter().try_fold(OperatorDomain::new(DOMAIN)?, |domain, dtype| {
+        domain.add(Sum { all_reduce: Arc::clone(all_reduce), dtype, device })
     })
 }
 
-/// The sum of numbers of one precision: the operator, and its kernel.
+/// The sum of numbers of one dtype: the operator, and its kernel.
 #[derive(Clone)]
 struct Sum {
     all_reduce: Arc<dyn AllReduce>,
-    precision: Precision,
+    dtype: Dtype,
     device: Device,
 }
 
 impl Sum {
     fn element(&self) -> TensorElementType {
-        element(self.precision)
+        element(self.dtype)
     }
 }
 
@@ -95,7 +95,7 @@ impl Kernel for Sum {
             terms: terms.data_ptr().cast(),
             sums: sums.data_ptr().cast_mut().cast(),
             len: shape.iter().product::<i64>() as usize,
-            precision: self.precision,
+            dtype: self.dtype,
             stream,
         };
         // SAFETY: both tensors are of this shape, element and device, and this kernel's while it runs, or, on a GPU, in the
@@ -161,8 +161,8 @@ mod tests {
         let library = OnnxRuntimeLibrary::load().unwrap();
         let settings = SessionSettings::on_cpu(1, true);
         let interface = Interface::Engine { rows: LogitRows::Last, sums: all_reduce.is_some() };
-        let mut proto = graph::llama(weights.config(), Precision::Fp32, interface, Fused::NONE);
-        let initializers = Initializers::new(weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
+        let mut proto = graph::llama(weights.config(), Dtype::Fp32, interface, Fused::NONE);
+        let initializers = Initializers::new(weights, Dtype::Fp32, Fused::NONE, &Reporter::silent());
         initializers.place(&mut proto);
         let builder = settings.builder(library, false).unwrap();
         // SAFETY: the session copies the weights, which are made, and is made before they go.
@@ -313,7 +313,7 @@ mod tests {
         let request = LoadRequest {
             model: model.clone(),
             device: Device::Cpu,
-            precision: Precision::Fp32,
+            precision: protocol::Precision::Fp32,
             threads: Some(1),
             memory_limit_bytes: None,
             device_memory_limit_bytes: None,

@@ -254,7 +254,7 @@ impl CellBuffers {
 #[cfg(test)]
 mod tests {
     use collective::World;
-    use protocol::{LoadRequest, ModelSource, Options, Precision};
+    use protocol::{LoadRequest, ModelSource, Options};
     use serde_json::json;
     use worker::Reporter;
 
@@ -271,7 +271,7 @@ mod tests {
         let request = LoadRequest {
             model: ModelSource::Seeded { config, seed: 0 },
             device: Device::Cpu,
-            precision: Precision::Fp32,
+            precision: protocol::Precision::Fp32,
             threads: Some(1),
             memory_limit_bytes: None,
             device_memory_limit_bytes: None,

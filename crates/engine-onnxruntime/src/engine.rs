@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use collective::World;
 use protocol::{
-    Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Reached,
+    Device, Hello, Library as LoadedLibrary, LoadRequest, Loaded, PROTOCOL, PeaksRequest, ProductInputs,
+    Reached,
 };
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
@@ -148,6 +149,10 @@ impl Engine for OnnxRuntime {
     fn logits(&mut self) -> Result<Vec<f32>> {
         self.model()?.synchronize()?;
         self.cell()?.logits()
+    }
+
+    fn product_inputs(&self) -> Option<ProductInputs> {
+        self.model.as_ref()?.product_inputs
     }
 
     fn kv_cache_bytes(&self) -> Option<u64> {

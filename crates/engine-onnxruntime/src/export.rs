@@ -10,7 +10,7 @@ use llama::{
     LARGEST_CONFIG, ONNX_FILE, Weights, from_python_json, read_text_up_to, to_python_json, write_checkpoint,
 };
 use prost::Message;
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype, Precision};
 use worker::Reporter;
 
 use crate::fused::Fused;
@@ -42,7 +42,8 @@ impl Export {
     /// Writes the folder: whole, or not at all.
     pub fn run(&self) -> Result<()> {
         let weights = Weights::checkpoint(&self.model)?;
-        check_kernels(Device::Cpu, self.precision)?;
+        let dtype = self.dtype()?;
+        check_kernels(Device::Cpu, dtype)?;
         let occupied = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
         ensure!(!occupied, "{}: not empty", self.out.display());
 
@@ -54,7 +55,7 @@ impl Export {
             fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
         }
         let written = self
-            .write(&weights, &partial)
+            .write(&weights, dtype, &partial)
             .and_then(|()| fs::rename(&partial, &self.out).with_context(|| self.out.display().to_string()));
         if written.is_err() {
             // A failure to remove the unfinished folder is not the error to report.
@@ -63,10 +64,19 @@ impl Export {
         written
     }
 
-    fn write(&self, weights: &Weights, dir: &Path) -> Result<()> {
+    fn dtype(&self) -> Result<Dtype> {
+        let precision = self.precision;
+        ensure!(
+            precision.quantization().is_none(),
+            "{precision}: a graph with quantised weights can't be exported: `llama2-bench quantize` writes a checkpoint"
+        );
+        Ok(precision.unquantized())
+    }
+
+    fn write(&self, weights: &Weights, dtype: Dtype, dir: &Path) -> Result<()> {
         // Not one that is there already, or a link to it.
         fs::create_dir(dir).with_context(|| dir.display().to_string())?;
-        if weights.specs().iter().all(|spec| weights.is_stored(spec, self.precision)) {
+        if weights.specs().iter().all(|spec| weights.is_stored(spec, dtype)) {
             for shard in weights.files() {
                 copy(&self.model, dir, &shard.file_name)?;
             }
@@ -74,29 +84,29 @@ impl Export {
         } else {
             write_checkpoint(weights, self.precision, dir)?;
         }
-        self.write_config(dir)?;
+        self.write_config(dtype, dir)?;
         for name in TOKENIZER_FILES {
             copy_if_there(&self.model, dir, name)?;
         }
 
         let written = Weights::checkpoint(dir)?;
-        let mut model = graph::llama(written.config(), self.precision, Interface::Exported, Fused::NONE);
+        let mut model = graph::llama(written.config(), dtype, Interface::Exported, Fused::NONE);
         // As stored, so that the file has no weights of its own: fused ones would be copies.
-        Initializers::new(&written, self.precision, Fused::NONE, &Reporter::silent()).place(&mut model);
+        Initializers::new(&written, dtype, Fused::NONE, &Reporter::silent()).place(&mut model);
         let path = dir.join(ONNX_FILE);
         fs::write(&path, model.encode_to_vec()).with_context(|| path.display().to_string())?;
         if self.optimized { optimize(dir) } else { Ok(()) }
     }
 
     /// The checkpoint's config with the precision that the weights now have; transformers 4 and 5 call it differently.
-    fn write_config(&self, dir: &Path) -> Result<()> {
+    fn write_config(&self, dtype: Dtype, dir: &Path) -> Result<()> {
         let (from, to) = (self.model.join("config.json"), dir.join("config.json"));
         let text = read_text_up_to(&from, LARGEST_CONFIG).with_context(|| from.display().to_string())?;
         let mut config = from_python_json(&text).with_context(|| from.display().to_string())?;
-        let name = match self.precision {
-            Precision::Fp32 => "float32",
-            Precision::Fp16 => "float16",
-            Precision::Bf16 => "bfloat16",
+        let name = match dtype {
+            Dtype::Fp32 => "float32",
+            Dtype::Fp16 => "float16",
+            Dtype::Bf16 => "bfloat16",
         };
         let key = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
         config[key] = name.into();

@@ -54,6 +54,13 @@ pub(crate) struct GraphWeight {
     pub(crate) parts: Vec<WeightSpec>,
 }
 
+impl GraphWeight {
+    /// Whether it is of a layer's product: quantised below 16 bits.
+    pub(crate) fn is_projection(&self) -> bool {
+        self.parts.iter().all(WeightSpec::is_projection)
+    }
+}
+
 /// The name of the weight of q, k and v.
 pub(crate) fn qkv_name(layer: usize) -> String {
     format!("model.layers.{layer}.self_attn.qkv_proj.weight")

@@ -7,15 +7,16 @@ mod attention_mask;
 
 use half::{bf16, f16};
 use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig};
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::all_reduce::{ALL_REDUCE, DOMAIN};
 use crate::cache_layout::{attention_head_dim, cache_names};
-use crate::fused::{Fused, gate_up_name, graph_weights, qkv_name};
+use crate::fused::{Fused, GraphWeight, gate_up_name, graph_weights, qkv_name};
 use crate::onnx::{
     AttributeProto, DataType, Dim, GraphProto, MICROSOFT, ModelProto, NodeProto, ONNX, TensorProto,
     ValueInfoProto,
 };
+use crate::quantized::{NumberFormats, codes_name, scales_name};
 use crate::rotary;
 
 /// The version of ONNX's operators: the first with `RMSNormalization`.
@@ -62,20 +63,22 @@ pub(crate) enum LogitRows {
     All,
 }
 
-/// The graph of `config` in `precision`. Its weights, [`graph_weights`], have shapes but no data: the caller says where
+/// The graph of `config` in `formats`. Its weights, [`graph_weights`], have shapes but no data: the caller says where
 /// their bytes are.
 pub(crate) fn llama(
     config: &LlamaConfig,
-    precision: Precision,
+    formats: impl Into<NumberFormats>,
     interface: Interface,
     fused: Fused,
 ) -> ModelProto {
+    let formats = formats.into();
     let proto = GraphProto { name: "llama".into(), ..GraphProto::default() };
     let sums = matches!(interface, Interface::Engine { sums: true, .. });
-    let mut graph = GraphBuilder { config, data_type: precision.into(), sums, fused, proto };
+    let (data_type, weights) = (formats.dtype.into(), graph_weights(config, fused));
+    let mut graph = GraphBuilder { config, formats, data_type, weights, sums, fused, proto };
     graph.declare_inputs(interface);
     graph.declare_weights();
-    graph.rotary_tables(precision);
+    graph.rotary_tables(formats.dtype);
     if interface == Interface::Exported {
         graph.read_mask();
     }
@@ -90,7 +93,9 @@ pub(crate) fn llama(
 
 struct GraphBuilder<'a> {
     config: &'a LlamaConfig,
+    formats: NumberFormats,
     data_type: DataType,
+    weights: Vec<GraphWeight>,
     sums: bool,
     fused: Fused,
     proto: GraphProto,
@@ -263,15 +268,23 @@ impl GraphBuilder<'_> {
 
     /// `x` times the transpose of the `[out, in]` weight.
     fn product(&mut self, name: &str, x: &str, weight: &str) -> String {
+        let quantized = self.formats.quantized.and_then(|quantized| {
+            let weight = self.weights.iter().find(|one| one.name == weight)?;
+            weight.is_projection().then(|| quantized.attributes(weight))
+        });
+        if let Some(attributes) = quantized {
+            let inputs = [x, &codes_name(weight), &scales_name(weight)];
+            return self.node(MICROSOFT, "MatMulNBits", name, &inputs, &attributes);
+        }
         self.node(MICROSOFT, "FusedMatMul", name, &[x, weight], &[AttributeProto::int("transB", 1)])
     }
 
-    fn rotary_tables(&mut self, precision: Precision) {
+    fn rotary_tables(&mut self, dtype: Dtype) {
         let (cos, sin) = rotary::tables(self.config, attention_head_dim(self.config) / 2);
         let pairs = attention_head_dim(self.config) / 2;
         let dims = [self.config.max_position_embeddings as i64, pairs as i64];
         for (name, table) in [(COS_TABLE, cos), (SIN_TABLE, sin)] {
-            let bytes = table.iter().flat_map(|&value| rounded(value, precision)).collect();
+            let bytes = table.iter().flat_map(|&value| rounded(value, dtype)).collect();
             self.proto.initializer.push(TensorProto::raw(name, self.data_type, &dims, bytes));
         }
     }
@@ -315,11 +328,16 @@ impl GraphBuilder<'_> {
     }
 
     fn declare_weights(&mut self) {
-        let data_type = self.data_type.into();
-        self.proto.initializer.extend(graph_weights(self.config, self.fused).into_iter().map(|weight| {
+        let NumberFormats { dtype, quantized } = self.formats;
+        for weight in &self.weights {
+            if let Some(quantized) = quantized.filter(|_| weight.is_projection()) {
+                self.proto.initializer.extend(quantized.tensors(weight, dtype));
+                continue;
+            }
             let dims = weight.shape.iter().map(|&size| size as i64).collect();
-            TensorProto { name: weight.name, dims, data_type, ..TensorProto::default() }
-        }));
+            let (name, data_type) = (weight.name.clone(), self.data_type.into());
+            self.proto.initializer.push(TensorProto { name, dims, data_type, ..TensorProto::default() });
+        }
     }
 
     fn declare_inputs(&mut self, interface: Interface) {
@@ -373,12 +391,12 @@ fn module(weight: &str) -> &str {
     weight.strip_suffix(".weight").unwrap_or(weight)
 }
 
-/// The little-endian bytes of `value` in `precision`.
-fn rounded(value: f32, precision: Precision) -> Vec<u8> {
-    match precision {
-        Precision::Fp32 => value.to_le_bytes().into(),
-        Precision::Fp16 => f16::from_f32(value).to_le_bytes().into(),
-        Precision::Bf16 => bf16::from_f32(value).to_le_bytes().into(),
+/// The little-endian bytes of `value` in `dtype`.
+fn rounded(value: f32, dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::Fp32 => value.to_le_bytes().into(),
+        Dtype::Fp16 => f16::from_f32(value).to_le_bytes().into(),
+        Dtype::Bf16 => bf16::from_f32(value).to_le_bytes().into(),
     }
 }
 
@@ -393,7 +411,7 @@ mod tests {
         change(&mut config);
         let fused = if fused { Fused::most(&config) } else { Fused::NONE };
         let interface = Interface::Engine { rows: LogitRows::Last, sums: false };
-        let nodes = llama(&config, Precision::Fp16, interface, fused).graph.unwrap().node;
+        let nodes = llama(&config, Dtype::Fp16, interface, fused).graph.unwrap().node;
         (nodes.iter().filter(|node| node.op_type == "FusedMatMul").count(), nodes.len())
     }
 

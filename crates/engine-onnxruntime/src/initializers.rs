@@ -8,22 +8,31 @@ use std::ffi::CString;
 use std::ptr::from_ref;
 
 use anyhow::{Result, bail};
-use llama::{StoredTensor, Values, WeightData, WeightKind, Weights};
+use llama::{Values, WeightData, WeightKind, Weights};
 use ort::session::builder::SessionBuilder;
 use ort::{AsPointer, ortsys};
-use protocol::{Device, Phase, Precision};
+use protocol::{Device, Phase};
 use worker::Reporter;
 
-use crate::fused::{Fused, GraphWeight, graph_weights};
+use crate::fused::{Fused, graph_weights};
 use crate::onnx::ModelProto;
+use crate::quantized::{NumberFormats, codes_name, scales_name};
 
 /// Whether all threads repack weights, or one after the other does.
 pub(crate) const PARALLEL_PREPACKING: &str = "session.prepack.enable_parallel";
 
-/// Every weight of a graph, in one precision.
+/// Every weight of a graph.
 pub(crate) struct Initializers<'a> {
     source: &'a Weights,
-    weights: Vec<(GraphWeight, Data<'a>)>,
+    tensors: Vec<Initializer<'a>>,
+}
+
+/// A tensor that is a weight, several joined ones, or the codes or scales of such.
+struct Initializer<'a> {
+    name: String,
+    kind: WeightKind,
+    is_joined: bool,
+    data: Data<'a>,
 }
 
 /// How long a session reads weights where they are.
@@ -38,9 +47,9 @@ pub(crate) enum Lifetime {
 }
 
 /// Where a weight's bytes are.
-enum Data<'a> {
+pub(crate) enum Data<'a> {
     /// A part of a checkpoint's file, as it is.
-    Stored { stored: StoredTensor, bytes: &'a [u8] },
+    Stored { shard: usize, offset: usize, bytes: &'a [u8] },
     /// Made in memory.
     Made(Values),
 }
@@ -56,27 +65,42 @@ impl Data<'_> {
 
 impl<'a> Initializers<'a> {
     /// Takes the weights of `source`: stored ones stay where they are, the others are made now.
-    pub(crate) fn new(source: &'a Weights, precision: Precision, fused: Fused, reporter: &Reporter) -> Self {
+    pub(crate) fn new(
+        source: &'a Weights,
+        formats: impl Into<NumberFormats>,
+        fused: Fused,
+        reporter: &Reporter,
+    ) -> Self {
+        let NumberFormats { dtype, quantized } = formats.into();
         let weights = graph_weights(source.config(), fused);
         reporter.phase(Phase::Load, weights.len() as u32);
-        let take = |weight: GraphWeight| {
-            let data = match weight.parts.as_slice() {
-                [spec] => match source.get(spec, precision).data {
-                    WeightData::Stored { stored, bytes } => Data::Stored { stored, bytes },
-                    WeightData::Made(values) => Data::Made(values),
+        let mut tensors = Vec::new();
+        for weight in weights {
+            let (kind, is_joined) = (weight.kind, weight.parts.len() > 1);
+            let mut add = |name, data| tensors.push(Initializer { name, kind, is_joined, data });
+            match (quantized.filter(|_| weight.is_projection()), weight.parts.as_slice()) {
+                (Some(quantized), _) => {
+                    let [codes, scales] = quantized.data(source, &weight, dtype);
+                    add(codes_name(&weight.name), codes);
+                    add(scales_name(&weight.name), scales);
+                }
+                (None, [spec]) => match source.get(spec, dtype).data {
+                    WeightData::Stored { stored, bytes } => {
+                        add(weight.name, Data::Stored { shard: stored.shard, offset: stored.offset, bytes });
+                    }
+                    WeightData::Made(values) => add(weight.name, Data::Made(values)),
                 },
-                parts => Data::Made(source.joined(parts, precision)),
-            };
+                (None, parts) => add(weight.name.clone(), Data::Made(source.joined(parts, dtype))),
+            }
             reporter.advance();
-            (weight, data)
-        };
-        Self { source, weights: weights.into_iter().map(take).collect() }
+        }
+        Self { source, tensors }
     }
 
     /// How long a session on `device` reads these weights. Weights in memory that are laid out `anew` are copied: nothing says
     /// when the last of them is no longer read.
     pub(crate) fn lifetime(&self, device: Device, anew: bool) -> Lifetime {
-        let all_stored = self.weights.iter().all(|(_, data)| matches!(data, Data::Stored { .. }));
+        let all_stored = self.tensors.iter().all(|tensor| matches!(tensor.data, Data::Stored { .. }));
         match device {
             Device::Cuda(_) => Lifetime::Load,
             Device::Cpu if all_stored || !anew => Lifetime::Session,
@@ -86,7 +110,7 @@ impl<'a> Initializers<'a> {
 
     /// The weights in memory: to be kept where a session reads them for as long as it lives.
     pub(crate) fn into_made(self) -> Vec<Values> {
-        let made = self.weights.into_iter().filter_map(|(_, data)| match data {
+        let made = self.tensors.into_iter().filter_map(|tensor| match tensor.data {
             Data::Made(values) => Some(values),
             Data::Stored { .. } => None,
         });
@@ -96,9 +120,9 @@ impl<'a> Initializers<'a> {
     /// Bytes that a session reads as they are stored for as long as it lives: of all stored weights, or, where what is
     /// multiplied with is laid out `anew`, of the rest.
     pub(crate) fn mapped_bytes(&self, anew: bool) -> u64 {
-        let stays = |weight: &GraphWeight| !(anew && weight.kind == WeightKind::Linear);
-        let stored = self.weights.iter().filter_map(|(weight, data)| match data {
-            Data::Stored { bytes, .. } if stays(weight) => Some(bytes.len() as u64),
+        let stays = |tensor: &&Initializer<'_>| !(anew && tensor.kind == WeightKind::Linear);
+        let stored = self.tensors.iter().filter(stays).filter_map(|tensor| match tensor.data {
+            Data::Stored { bytes, .. } => Some(bytes.len() as u64),
             _ => None,
         });
         stored.sum()
@@ -106,23 +130,24 @@ impl<'a> Initializers<'a> {
 
     /// Bytes of the weights that are several of the model's.
     pub(crate) fn joined_bytes(&self) -> u64 {
-        let joined = self.weights.iter().filter(|(weight, _)| weight.parts.len() > 1);
-        joined.map(|(_, data)| data.bytes().len() as u64).sum()
+        let joined = self.tensors.iter().filter(|tensor| tensor.is_joined);
+        joined.map(|tensor| tensor.data.bytes().len() as u64).sum()
     }
 
     /// Points the initializers of `model` at their bytes.
     pub(crate) fn place(&self, model: &mut ModelProto) {
         let files = self.source.files();
         for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-            let Some((weight, data)) = self.weights.iter().find(|(weight, _)| weight.name == tensor.name)
+            let Some(Initializer { name, data, .. }) =
+                self.tensors.iter().find(|one| one.name == tensor.name)
             else {
                 continue;
             };
             match data {
-                Data::Stored { stored, bytes } => {
-                    tensor.place(&files[stored.shard].file_name, stored.offset, bytes.len());
+                Data::Stored { shard, offset, bytes } => {
+                    tensor.place(&files[*shard].file_name, *offset, bytes.len());
                 }
-                Data::Made(values) => tensor.place(&weight.name, 0, values.bytes().len()),
+                Data::Made(values) => tensor.place(name, 0, values.bytes().len()),
             }
         }
     }
@@ -143,8 +168,8 @@ impl<'a> Initializers<'a> {
             // A copy is freed once it is laid out anew for the kernels; in parallel, none is before all are.
             .with_config_entry(PARALLEL_PREPACKING, in_place)?;
 
-        let made = self.weights.iter().filter_map(|(weight, data)| match data {
-            Data::Made(values) => Some((weight.name.as_str(), values.bytes())),
+        let made = self.tensors.iter().filter_map(|tensor| match &tensor.data {
+            Data::Made(values) => Some((tensor.name.as_str(), values.bytes())),
             Data::Stored { .. } => None,
         });
         let files: Vec<(&str, &[u8])> = self.stored_files().into_iter().chain(made).collect();
@@ -173,18 +198,20 @@ impl<'a> Initializers<'a> {
 /// them then.
 pub(crate) fn check_made(
     source: &Weights,
-    precision: Precision,
+    NumberFormats { dtype, quantized }: NumberFormats,
     fused: Fused,
     anew: bool,
     limit: Option<u64>,
 ) -> Result<()> {
     let weights = graph_weights(source.config(), fused).into_iter();
-    let made = weights.filter(|weight| match weight.parts.as_slice() {
-        [spec] => !source.is_stored(spec, precision),
-        _ => true,
-    });
-    let numbers: usize = made.map(|weight| weight.shape.iter().product::<usize>()).sum();
-    let bytes = numbers as u64 * precision.bytes();
+    let made =
+        weights.map(|weight| match (quantized.filter(|_| weight.is_projection()), weight.parts.as_slice()) {
+            // Stored codes, too: the checkpoint's scales are the smaller part.
+            (Some(quantized), _) => quantized.bytes(&weight, dtype),
+            (None, [spec]) if source.is_stored(spec, dtype) => 0,
+            (None, _) => weight.shape.iter().product::<usize>() as u64 * dtype.bytes(),
+        });
+    let bytes: u64 = made.sum();
     let (times, then) = if anew { (2, ", then copied") } else { (1, "") };
     if let Some(limit) = limit.filter(|&limit| times * bytes > limit) {
         bail!("out of memory: {bytes} bytes of weights are made{then}; the limit is {limit}");

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use llama::LlamaConfig;
 use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType};
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::cache_layout::{attention_head_dim, cache_names};
 use crate::graph::{Interface, LogitRows, SEQLENS_K, TOTAL_SEQUENCE_LENGTH};
-use crate::memory::{element, precision};
+use crate::memory::{dtype, element};
 use crate::onnx::{MICROSOFT, ModelProto};
 
 /// A session's inputs and outputs, as far as models differ in them.
@@ -20,10 +20,10 @@ pub(crate) struct Signature {
     pub(crate) lengths: Lengths,
     /// The rows of logits that a forward returns.
     pub(crate) rows: LogitRows,
-    /// The precision of the logits.
-    pub(crate) logits: Precision,
-    /// The precision of the cache.
-    pub(crate) cache: Precision,
+    /// The dtype of the logits.
+    pub(crate) logits: Dtype,
+    /// The dtype of the cache.
+    pub(crate) cache: Dtype,
     /// The width of a head in the cache.
     pub(crate) head_dim: usize,
 }
@@ -73,13 +73,13 @@ impl Lengths {
 
 impl Signature {
     /// That of a graph built here.
-    pub(crate) fn of_graph(config: &LlamaConfig, interface: Interface, precision: Precision) -> Self {
+    pub(crate) fn of_graph(config: &LlamaConfig, interface: Interface, dtype: Dtype) -> Self {
         let lengths = match interface {
             Interface::Engine { .. } => Lengths::Given,
             Interface::Exported => Lengths::Mask { position_ids: false },
         };
         let head_dim = attention_head_dim(config);
-        Self { lengths, rows: interface.rows(), logits: precision, cache: precision, head_dim }
+        Self { lengths, rows: interface.rows(), logits: dtype, cache: dtype, head_dim }
     }
 
     /// That of a model somebody exported, if it can be driven. The error names the input or output in the way.
@@ -92,9 +92,9 @@ impl Signature {
         if position_ids {
             inputs.take("position_ids", TensorElementType::Int64)?;
         }
-        let logits = outputs.precision("logits")?;
+        let logits = outputs.dtype("logits")?;
         outputs.take("logits", element(logits))?;
-        let cache = inputs.precision("past_key_values.0.key")?;
+        let cache = inputs.dtype("past_key_values.0.key")?;
         let head_dim = cache_head_dim(session).unwrap_or(config.head_dim);
         for (past, present) in (0..config.num_hidden_layers).flat_map(cache_names) {
             inputs.take(&past, element(cache))?;
@@ -135,9 +135,9 @@ impl Outlets {
         self.elements.get(name).copied().with_context(|| format!("no {} \"{name}\"", self.kind))
     }
 
-    fn precision(&self, name: &str) -> Result<Precision> {
+    fn dtype(&self, name: &str) -> Result<Dtype> {
         let found = self.found(name)?;
-        precision(found)
+        dtype(found)
             .with_context(|| format!("{} \"{name}\": expected a float tensor, found {found}", self.kind))
     }
 
@@ -196,8 +196,8 @@ mod tests {
     /// What is said of an exported model after `change`.
     fn signature(change: impl FnOnce(&mut ModelProto)) -> Result<Signature> {
         let weights = weights();
-        let initializers = Initializers::new(&weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
-        let mut model = graph::llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
+        let initializers = Initializers::new(&weights, Dtype::Fp32, Fused::NONE, &Reporter::silent());
+        let mut model = graph::llama(weights.config(), Dtype::Fp32, Interface::Exported, Fused::NONE);
         initializers.place(&mut model);
         change(&mut model);
         let library = OnnxRuntimeLibrary::load().unwrap();
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn models_that_can_be_driven_are_recognised() {
-        let exported = Signature::of_graph(weights().config(), Interface::Exported, Precision::Fp32);
+        let exported = Signature::of_graph(weights().config(), Interface::Exported, Dtype::Fp32);
         assert_eq!(signature(|_| ()).unwrap(), exported);
         let positions = signature(|model| add_input(model, "position_ids", DataType::Int64)).unwrap();
         assert_eq!(positions, Signature { lengths: Lengths::Mask { position_ids: true }, ..exported });
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_cache_is_static_where_all_attention_is_grouped_query_attention() {
-        let mut model = graph::llama(weights().config(), Precision::Fp32, Interface::Exported, Fused::NONE);
+        let mut model = graph::llama(weights().config(), Dtype::Fp32, Interface::Exported, Fused::NONE);
         assert!(cache_can_be_static(&model));
         let nodes = &mut model.graph.as_mut().unwrap().node;
         nodes.iter_mut().for_each(|node| node.domain.clear());

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use llama::LlamaConfig;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, DynTensorValueType};
-use protocol::Precision;
+use protocol::Dtype;
 
 use crate::cache_layout::cache_names;
 use crate::memory::{TensorAllocator, element};
@@ -36,7 +36,7 @@ impl Growth {
 /// The cache of a batch: for the keys and for the values of each layer, `[batch, kv_heads, length, head_dim]`.
 pub(crate) struct OnnxKvCache {
     growth: Growth,
-    precision: Precision,
+    dtype: Dtype,
     /// The shape of one part, when empty.
     shape: [usize; 4],
     parts: Vec<KeysOrValues>,
@@ -58,7 +58,7 @@ impl OnnxKvCache {
     pub(crate) fn new(
         memory: &TensorAllocator,
         config: &LlamaConfig,
-        (precision, head_dim): (Precision, usize),
+        (dtype, head_dim): (Dtype, usize),
         growth: Growth,
         batch_size: usize,
         length: usize,
@@ -68,17 +68,17 @@ impl OnnxKvCache {
         let shape = [batch_size, config.num_key_value_heads, length, head_dim];
         let names = (0..config.num_hidden_layers).flat_map(cache_names);
         let part = |(past, present)| {
-            Ok(KeysOrValues { past, present, tensor: memory.tensor(element(precision), &shape)? })
+            Ok(KeysOrValues { past, present, tensor: memory.tensor(element(dtype), &shape)? })
         };
         let parts = names.map(part).collect::<ort::Result<_>>()?;
-        Ok(Self { growth, precision, shape, parts, keep, kept: Vec::new() })
+        Ok(Self { growth, dtype, shape, parts, keep, kept: Vec::new() })
     }
 
     /// Forgets every position. A static cache keeps its contents: attention reads no further than the positions so far.
     pub(crate) fn clear(&mut self, memory: &TensorAllocator) -> ort::Result<()> {
         if self.growth == Growth::Dynamic {
             for part in &mut self.parts {
-                let empty = memory.tensor(element(self.precision), &self.shape)?;
+                let empty = memory.tensor(element(self.dtype), &self.shape)?;
                 let cleared = replace(&mut part.tensor, empty);
                 if self.keep {
                     self.kept.push(cleared);

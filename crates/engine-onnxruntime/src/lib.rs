@@ -23,6 +23,7 @@ mod model;
 mod onnx;
 mod options;
 mod peaks;
+mod quantized;
 mod rotary;
 mod select;
 mod session;

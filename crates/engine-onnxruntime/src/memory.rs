@@ -8,7 +8,7 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::Session;
 use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 use ort::{AsPointer, ortsys};
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 
 /// What allocates tensors where a session computes.
 pub(crate) struct TensorAllocator {
@@ -70,19 +70,17 @@ pub(crate) fn download_f32(tensor: &DynTensor) -> ort::Result<Vec<f32>> {
 }
 
 /// The type of a tensor's numbers.
-pub(crate) fn element(precision: Precision) -> TensorElementType {
-    match precision {
-        Precision::Fp32 => TensorElementType::Float32,
-        Precision::Fp16 => TensorElementType::Float16,
-        Precision::Bf16 => TensorElementType::Bfloat16,
+pub(crate) fn element(dtype: Dtype) -> TensorElementType {
+    match dtype {
+        Dtype::Fp32 => TensorElementType::Float32,
+        Dtype::Fp16 => TensorElementType::Float16,
+        Dtype::Bf16 => TensorElementType::Bfloat16,
     }
 }
 
-/// The precision of a tensor's numbers, where they are such.
-pub(crate) fn precision(element: TensorElementType) -> Option<Precision> {
-    [Precision::Fp32, Precision::Fp16, Precision::Bf16]
-        .into_iter()
-        .find(|&precision| self::element(precision) == element)
+/// The dtype of a tensor's numbers, where they are such.
+pub(crate) fn dtype(element: TensorElementType) -> Option<Dtype> {
+    [Dtype::Fp32, Dtype::Fp16, Dtype::Bf16].into_iter().find(|&dtype| self::element(dtype) == element)
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use llama::{
 };
 use ort::session::{RunOptions, Session};
 use prost::Message;
-use protocol::{Device, LoadRequest, ModelSource, Precision};
+use protocol::{Device, Dtype, LoadRequest, ModelSource, Precision, ProductInputs};
 use worker::{OutOfMemory, Reporter, move_to_huge_pages};
 
 use crate::all_reduce;
 use crate::cuda::Stream;
-use crate::fused::Fused;
+use crate::fused::{Fused, graph_weights};
 use crate::graph::{self, Interface};
 use crate::initializers::{Initializers, Lifetime, PARALLEL_PREPACKING, check_made};
 use crate::interface::{Signature, cache_can_be_static};
@@ -25,6 +25,7 @@ use crate::library::OnnxRuntimeLibrary;
 use crate::memory::TensorAllocator;
 use crate::onnx::{ModelProto, TensorProto};
 use crate::options::{OnnxOptions, check_capture};
+use crate::quantized::{Accuracy, NumberFormats, QuantizedProducts};
 use crate::select::Selector;
 use crate::session::{SessionSettings, placement, unsynchronized, without_graph};
 
@@ -54,6 +55,8 @@ pub(crate) struct OnnxModel {
     pub(crate) keep_outputs: bool,
     /// Bytes of the weights, as they are held.
     pub(crate) weights_bytes: u64,
+    /// What products take their activations in, where that is another format than the graph's.
+    pub(crate) product_inputs: Option<ProductInputs>,
     /// What a reader should know.
     pub(crate) notes: Vec<String>,
     /// Weights in memory that the session reads. It must come after the session: it is dropped later.
@@ -122,34 +125,43 @@ impl OnnxModel {
         world: &World,
         reporter: &Reporter,
     ) -> Result<Self> {
-        let (device, precision) = (request.device, request.precision);
+        let device = request.device;
+        let dtype = request.precision.activations(device);
         let settings = SessionSettings::new(request, options.prepacking, options.cuda_graph)?;
         let (rank, world_size) = match request.one_rank_of {
             Some(size) => (0, size as usize),
             None => (world.rank(), world.size()),
         };
-        let weights = Weights::open_part(&request.model, rank, world_size)?;
+        let weights =
+            Weights::open_part(&request.model, rank, world_size)?.in_precision(request.precision)?;
+        let accuracy = if device == Device::Cpu { options.accuracy } else { Accuracy::Unset };
+        let quantized =
+            weights.quantization().map(|quantization| QuantizedProducts { quantization, accuracy });
+        let formats = NumberFormats { dtype, quantized };
         let config = weights.config().clone();
         let fused = if options.fused { Fused::most(&config) } else { Fused::NONE };
         // A CPU session keeps another copy of the matrices in fp32: repacked or widened for the kernels.
-        let anew = device == Device::Cpu && (options.prepacking || precision == Precision::Fp16);
-        let weights_bytes = held_bytes(&config, anew, precision);
-        check_kernels(device, precision)?;
+        let anew = device == Device::Cpu && (options.prepacking || dtype == Dtype::Fp16);
+        let weights_bytes = held_bytes(&config, anew, formats);
+        check_kernels(device, dtype)?;
+        if let Some(quantized) = quantized {
+            quantized.check(&graph_weights(&config, fused))?;
+        }
         if device == Device::Cpu {
-            check_made(&weights, precision, fused, anew, request.memory_limit_bytes)?;
+            check_made(&weights, formats, fused, anew, request.memory_limit_bytes)?;
         }
 
         // A single rank has no others to sum with.
         let all_reduce = world.all_reduce(device)?;
         let interface = Interface::Engine { rows: options.rows, sums: all_reduce.is_some() };
-        let signature = Signature::of_graph(&config, interface, precision);
+        let signature = Signature::of_graph(&config, interface, dtype);
         if options.cuda_graph {
             check_capture(signature.lengths, options.growth)?;
         }
-        let mut model = graph::llama(&config, precision, interface, fused);
+        let mut model = graph::llama(&config, formats, interface, fused);
         // Before weights are made, which takes longest.
         check_device(device, &model, request.device_memory_limit_bytes)?;
-        let initializers = Initializers::new(&weights, precision, fused, reporter);
+        let initializers = Initializers::new(&weights, formats, fused, reporter);
         initializers.place(&mut model);
         let (lifetime, joined_bytes) = (initializers.lifetime(device, anew), initializers.joined_bytes());
         let mapped_bytes = initializers.mapped_bytes(anew);
@@ -206,14 +218,15 @@ impl OnnxModel {
                 "on a CPU there are no graphs: inputs stay in one place, and nodes run one by one".into(),
             );
         }
-        if device == Device::Cpu && precision == Precision::Fp16 {
+        if device == Device::Cpu && dtype == Dtype::Fp16 {
             notes.push("weights widened to fp32 at load: the CPU provider multiplies in fp32".into());
         }
+        notes.extend(quantized.map(QuantizedProducts::note));
         Ok(Self {
             signature,
             growth: options.growth,
             memory: TensorAllocator::new(&session, device)?,
-            selector: Selector::new(library, &settings, precision, config.vocab_size)?,
+            selector: Selector::new(library, &settings, dtype, config.vocab_size)?,
             config,
             device,
             session,
@@ -222,6 +235,7 @@ impl OnnxModel {
             cuda_graph: options.cuda_graph,
             keep_outputs: options.keep_outputs,
             weights_bytes,
+            product_inputs: quantized.and_then(QuantizedProducts::product_inputs),
             notes,
             _made: made,
             _weights: is_mapped.then_some(weights),
@@ -254,7 +268,7 @@ impl OnnxModel {
             check_capture(signature.lengths, growth)?;
         }
         ensure!(
-            signature.cache == request.precision,
+            Precision::from(signature.cache) == request.precision,
             "{}: the model computes in {}, not in {}: set that precision",
             path.display(),
             signature.cache,
@@ -286,6 +300,7 @@ impl OnnxModel {
             cuda_graph: false,
             keep_outputs: options.keep_outputs,
             weights_bytes,
+            product_inputs: None,
             notes,
             _made: Vec::new(),
             _weights: None,
@@ -337,12 +352,12 @@ fn arena_bytes(model: &ModelProto) -> u64 {
 }
 
 /// Refuses precisions without kernels: ONNX Runtime's own message would fill a page.
-pub(crate) fn check_kernels(device: Device, precision: Precision) -> Result<()> {
-    match (device, precision) {
-        (Device::Cpu, Precision::Bf16) => {
+pub(crate) fn check_kernels(device: Device, dtype: Dtype) -> Result<()> {
+    match (device, dtype) {
+        (Device::Cpu, Dtype::Bf16) => {
             bail!("bf16: ONNX Runtime's CPU provider supports only fp32 and fp16")
         }
-        (Device::Cuda(_), Precision::Fp32) => {
+        (Device::Cuda(_), Dtype::Fp32) => {
             bail!("fp32: the attention of ONNX Runtime's CUDA provider supports only fp16 and bf16")
         }
         _ => {}
@@ -351,16 +366,22 @@ pub(crate) fn check_kernels(device: Device, precision: Precision) -> Result<()> 
 }
 
 /// The bytes of the weights as a session built here holds them; `anew` adds the copy of the matrices in fp32.
-fn held_bytes(config: &LlamaConfig, anew: bool, precision: Precision) -> u64 {
+fn held_bytes(config: &LlamaConfig, anew: bool, formats: impl Into<NumberFormats>) -> u64 {
+    let NumberFormats { dtype, quantized } = formats.into();
     let mut bytes = 0;
-    for spec in weight_specs(config) {
+    for weight in graph_weights(config, Fused::NONE) {
+        if let Some(quantized) = quantized.filter(|_| weight.is_projection()) {
+            bytes += quantized.bytes(&weight, dtype);
+        }
+    }
+    for spec in weight_specs(config).iter().filter(|spec| quantized.is_none() || !spec.is_projection()) {
         let linear = spec.kind == WeightKind::Linear;
         let tied_head = spec.name == EMBED_TOKENS && config.tie_word_embeddings;
         if anew && (linear || tied_head) {
-            bytes += spec.len() as u64 * Precision::Fp32.bytes();
+            bytes += spec.len() as u64 * Dtype::Fp32.bytes();
         }
         if !(anew && linear) {
-            bytes += spec.len() as u64 * precision.bytes();
+            bytes += spec.len() as u64 * dtype.bytes();
         }
     }
     bytes

@@ -5,7 +5,7 @@
 //! there all the same, hence the `optional`s.
 
 use prost::{Enumeration, Message, Oneof};
-use protocol::Precision;
+use protocol::Dtype;
 
 /// The domain of ONNX's own operators.
 pub(crate) const ONNX: &str = "";
@@ -331,6 +331,7 @@ impl ValueInfoProto {
 pub(crate) enum DataType {
     Undefined = 0,
     Float = 1,
+    Uint8 = 2,
     Int32 = 6,
     Int64 = 7,
     Bool = 9,
@@ -338,12 +339,12 @@ pub(crate) enum DataType {
     Bfloat16 = 16,
 }
 
-impl From<Precision> for DataType {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::Fp32 => Self::Float,
-            Precision::Fp16 => Self::Float16,
-            Precision::Bf16 => Self::Bfloat16,
+impl From<Dtype> for DataType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::Fp32 => Self::Float,
+            Dtype::Fp16 => Self::Float16,
+            Dtype::Bf16 => Self::Bfloat16,
         }
     }
 }

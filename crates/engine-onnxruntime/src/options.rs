@@ -7,18 +7,21 @@ use worker::{take_flag, take_word, unknown_options};
 use crate::graph::LogitRows;
 use crate::interface::Lengths;
 use crate::kv_cache::Growth;
+use crate::quantized::Accuracy;
 
+const ACCURACY_LEVELS: [&str; 2] = ["int8", "fp32"];
 const LOGITS: [&str; 2] = ["last", "all"];
 const KV_CACHE: [&str; 2] = ["static", "dynamic"];
 
 /// The engine's own options with their words, the default first.
-pub(crate) const WORDS: [(&str, &[&str]); 6] = [
+pub(crate) const WORDS: [(&str, &[&str]); 7] = [
     ("prepacking", &["true", "false"]),
     ("logits", &LOGITS),
     ("kv_cache", &KV_CACHE),
     ("cuda_graph", &["false", "true"]),
     ("fused", &["false", "true"]),
     ("keep_outputs", &["false", "true"]),
+    ("accuracy_level", &ACCURACY_LEVELS),
 ];
 
 /// The engine's own options.
@@ -35,6 +38,8 @@ pub(crate) struct OnnxOptions {
     pub(crate) fused: bool,
     /// Keep a forward's outputs until the next one's are there.
     pub(crate) keep_outputs: bool,
+    /// The least precise type that a CPU's products with quantised weights may round activations to.
+    pub(crate) accuracy: Accuracy,
 }
 
 impl OnnxOptions {
@@ -53,12 +58,16 @@ impl OnnxOptions {
         let cuda_graph = take_flag(&mut options, "cuda_graph", false)?;
         let fused = take_flag(&mut options, "fused", false)?;
         let keep_outputs = take_flag(&mut options, "keep_outputs", false)?;
+        let accuracy = match take_word(&mut options, "accuracy_level", &ACCURACY_LEVELS)? {
+            "int8" => Accuracy::Int8,
+            _ => Accuracy::Fp32,
+        };
         unknown_options(&options, &WORDS.map(|(name, _)| name))?;
         ensure!(
             !(cuda_graph && keep_outputs),
             "option keep_outputs: a CUDA graph writes to the same memory each time: use cuda_graph = false"
         );
-        Ok(Self { prepacking, rows, growth, cuda_graph, fused, keep_outputs })
+        Ok(Self { prepacking, rows, growth, cuda_graph, fused, keep_outputs, accuracy })
     }
 }
 

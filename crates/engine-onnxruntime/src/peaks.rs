@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use ort::session::Session;
 use ort::value::{DynTensor, Tensor};
 use prost::Message;
-use protocol::{Device, PeaksRequest, Precision, Reached};
+use protocol::{Device, Dtype, PeaksRequest, Reached};
 use worker::peaks::{fastest_product, read_bytes_per_second, sustained_flops_per_second};
 use worker::timing::MonotonicClock;
 
@@ -36,32 +36,32 @@ pub(crate) fn reached(library: &OnnxRuntimeLibrary, request: &PeaksRequest) -> R
             Err(error) => reached.notes.push(format!("reading memory: {error:#}")),
         }
     }
-    for &precision in &request.precisions {
-        if let Err(error) = multiply(library, &settings, precision, request, &mut reached) {
-            reached.notes.push(format!("{precision}: {error:#}"));
+    for &dtype in &request.precisions {
+        if let Err(error) = multiply(library, &settings, dtype, request, &mut reached) {
+            reached.notes.push(format!("{dtype}: {error:#}"));
         }
     }
     Ok(reached)
 }
 
-/// Adds what products in `precision` reach: the fastest one, and the mean where that is asked for.
+/// Adds what products in `dtype` reach: the fastest one, and the mean where that is asked for.
 fn multiply(
     library: &OnnxRuntimeLibrary,
     settings: &SessionSettings,
-    precision: Precision,
+    dtype: Dtype,
     request: &PeaksRequest,
     reached: &mut Reached,
 ) -> Result<()> {
     let fastest = fastest_product(|size| {
-        let mut product = product(library, settings, size, precision)?;
+        let mut product = product(library, settings, size, dtype)?;
         Ok(move || product(1))
     })?;
-    reached.flops_per_second.insert(precision, fastest.flops_per_second);
+    reached.flops_per_second.insert(dtype, fastest.flops_per_second);
     if let Some(seconds) = request.sustained_seconds {
-        let product = product(library, settings, fastest.size, precision)?;
+        let product = product(library, settings, fastest.size, dtype)?;
         let clock = MonotonicClock::start();
         let flops = sustained_flops_per_second(product, fastest.size, seconds, &clock)?;
-        reached.sustained_flops_per_second.insert(precision, flops);
+        reached.sustained_flops_per_second.insert(dtype, flops);
     }
     Ok(())
 }
@@ -72,12 +72,12 @@ fn product(
     library: &OnnxRuntimeLibrary,
     settings: &SessionSettings,
     size: usize,
-    precision: Precision,
+    dtype: Dtype,
 ) -> Result<impl FnMut(u32) -> Result<()>> {
     let side = size as i64;
-    let value = |name: &str| ValueInfoProto::tensor(name, precision.into(), [size.into(), size.into()]);
+    let value = |name: &str| ValueInfoProto::tensor(name, dtype.into(), [size.into(), size.into()]);
     let numbers = random(size * size);
-    let weight = TensorProto::raw("weight", precision.into(), &[side, side], bytes(&numbers, precision));
+    let weight = TensorProto::raw("weight", dtype.into(), &[side, side], bytes(&numbers, dtype));
     let transposed = [AttributeProto::int("transB", 1)];
     let graph = GraphProto {
         name: "product".into(),
@@ -89,9 +89,9 @@ fn product(
     let model = ModelProto::new(graph, 18).encode_to_vec();
     let mut session: Session = settings.builder(library, false)?.commit_from_memory(&model)?;
     let memory = TensorAllocator::new(&session, settings.device)?;
-    let mut output = memory.tensor(element(precision), &[size, size])?;
+    let mut output = memory.tensor(element(dtype), &[size, size])?;
     let mut binding = session.create_binding()?;
-    binding.bind_input("x", &tensor([size, size], numbers, precision)?)?;
+    binding.bind_input("x", &tensor([size, size], numbers, dtype)?)?;
     binding.bind_output("y", &mut output)?;
     binding.synchronize_inputs()?;
     let (options, stream) = (unsynchronized()?, settings.stream.clone());
@@ -115,23 +115,23 @@ fn random(count: usize) -> Vec<f32> {
     numbers.collect()
 }
 
-fn bytes(numbers: &[f32], precision: Precision) -> Vec<u8> {
+fn bytes(numbers: &[f32], dtype: Dtype) -> Vec<u8> {
     let numbers = numbers.iter();
-    match precision {
-        Precision::Fp32 => numbers.flat_map(|number| number.to_le_bytes()).collect(),
-        Precision::Fp16 => numbers.flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect(),
-        Precision::Bf16 => numbers.flat_map(|number| bf16::from_f32(*number).to_le_bytes()).collect(),
+    match dtype {
+        Dtype::Fp32 => numbers.flat_map(|number| number.to_le_bytes()).collect(),
+        Dtype::Fp16 => numbers.flat_map(|number| f16::from_f32(*number).to_le_bytes()).collect(),
+        Dtype::Bf16 => numbers.flat_map(|number| bf16::from_f32(*number).to_le_bytes()).collect(),
     }
 }
 
-fn tensor(shape: [usize; 2], numbers: Vec<f32>, precision: Precision) -> ort::Result<DynTensor> {
-    Ok(match precision {
-        Precision::Fp32 => Tensor::from_array((shape, numbers))?.upcast(),
-        Precision::Fp16 => {
+fn tensor(shape: [usize; 2], numbers: Vec<f32>, dtype: Dtype) -> ort::Result<DynTensor> {
+    Ok(match dtype {
+        Dtype::Fp32 => Tensor::from_array((shape, numbers))?.upcast(),
+        Dtype::Fp16 => {
             let numbers: Vec<f16> = numbers.into_iter().map(f16::from_f32).collect();
             Tensor::from_array((shape, numbers))?.upcast()
         }
-        Precision::Bf16 => {
+        Dtype::Bf16 => {
             let numbers: Vec<bf16> = numbers.into_iter().map(bf16::from_f32).collect();
             Tensor::from_array((shape, numbers))?.upcast()
         }
@@ -154,21 +154,20 @@ mod tests {
         let library = OnnxRuntimeLibrary::load().unwrap();
         let request = |sustained_seconds| PeaksRequest {
             device: Device::Cpu,
-            precisions: vec![Precision::Fp32],
+            precisions: vec![Dtype::Fp32],
             threads: Some(1),
             sustained_seconds,
             options: protocol::Options::new(),
         };
         let mut reached = Reached::default();
         let settings = SessionSettings::on_cpu(1, true);
-        multiply(library, &settings, Precision::Fp32, &request(Some(0.1)), &mut reached).unwrap();
-        assert!(reached.flops_per_second[&Precision::Fp32] > 0.0);
-        assert!(reached.sustained_flops_per_second[&Precision::Fp32] > 0.0);
+        multiply(library, &settings, Dtype::Fp32, &request(Some(0.1)), &mut reached).unwrap();
+        assert!(reached.flops_per_second[&Dtype::Fp32] > 0.0);
+        assert!(reached.sustained_flops_per_second[&Dtype::Fp32] > 0.0);
         let mut burst = Reached::default();
-        multiply(library, &settings, Precision::Fp32, &request(None), &mut burst).unwrap();
+        multiply(library, &settings, Dtype::Fp32, &request(None), &mut burst).unwrap();
         assert!(burst.sustained_flops_per_second.is_empty());
-        let error =
-            multiply(library, &settings, Precision::Fp32, &request(Some(0.0)), &mut burst).unwrap_err();
+        let error = multiply(library, &settings, Dtype::Fp32, &request(Some(0.0)), &mut burst).unwrap_err();
         assert!(error.to_string().starts_with("sustained_seconds: expected more than 0"), "{error}");
     }
 
@@ -176,11 +175,11 @@ mod tests {
     fn a_product_runs_in_what_the_processor_has_kernels_for() {
         let library = OnnxRuntimeLibrary::load().unwrap();
         let settings = SessionSettings::on_cpu(1, true);
-        for precision in [Precision::Fp32, Precision::Fp16] {
-            let mut product = product(library, &settings, 16, precision).unwrap();
+        for dtype in [Dtype::Fp32, Dtype::Fp16] {
+            let mut product = product(library, &settings, 16, dtype).unwrap();
             product(1).unwrap();
             product(2).unwrap();
         }
-        assert!(product(library, &settings, 16, Precision::Bf16).is_err());
+        assert!(product(library, &settings, 16, Dtype::Bf16).is_err());
     }
 }

@@ -9,7 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, TensorElementType};
 use prost::Message;
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 
 use crate::library::OnnxRuntimeLibrary;
 use crate::onnx::{
@@ -39,18 +39,18 @@ pub(crate) enum TokenSelection {
 }
 
 impl Selector {
-    /// Selects from `[batch, rows, vocab_size]` logits in `precision`.
+    /// Selects from `[batch, rows, vocab_size]` logits in `dtype`.
     pub(crate) fn new(
         library: &OnnxRuntimeLibrary,
         settings: &SessionSettings,
-        precision: Precision,
+        dtype: Dtype,
         vocab_size: usize,
     ) -> Result<Self> {
         if settings.device == Device::Cpu {
             return Ok(Self::Host(Vec::new()));
         }
         let settings = SessionSettings { threads: 1, cuda_graph: false, ..settings.clone() };
-        let model = graph(precision, vocab_size).encode_to_vec();
+        let model = graph(dtype, vocab_size).encode_to_vec();
         let session = settings.builder(library, false)?.commit_from_memory(&model)?;
         Ok(Self::Device { session: Box::new(session), options: unsynchronized()? })
     }
@@ -140,13 +140,13 @@ fn largest(values: &[f32]) -> f32 {
 /// choice for several sequences took 4 ms on an H100 (`results/llama2-7b-h100`).
 ///
 /// The values are widened first: `TopK` knows BF16 only from version 24 on.
-fn graph(precision: Precision, vocab_size: usize) -> ModelProto {
+fn graph(dtype: Dtype, vocab_size: usize) -> ModelProto {
     let logits = ["batch".into(), "rows".into(), vocab_size.into()];
     let last_row = [AttributeProto::int("axis", 1)];
     let to_float = [AttributeProto::int("to", DataType::Float as i64)];
     let graph = GraphProto {
         name: "select".into(),
-        input: vec![ValueInfoProto::tensor("logits", precision.into(), logits)],
+        input: vec![ValueInfoProto::tensor("logits", dtype.into(), logits)],
         initializer: vec![TensorProto::int64("last_row", &[], &[-1]), TensorProto::int64("one", &[1], &[1])],
         node: vec![
             NodeProto::new(ONNX, "Gather", "last", &["logits", "last_row"], &["last"], &last_row),
@@ -198,7 +198,7 @@ mod tests {
         let library = OnnxRuntimeLibrary::load().unwrap();
         for vocab_size in [5000, 5003] {
             let (values, expected) = logits(vocab_size);
-            let model = graph(Precision::Fp32, vocab_size).encode_to_vec();
+            let model = graph(Dtype::Fp32, vocab_size).encode_to_vec();
             let session = Session::builder(&library.environment).unwrap().commit_from_memory(&model).unwrap();
             let mut selector =
                 Selector::Device { session: Box::new(session), options: RunOptions::new().unwrap() };

@@ -157,7 +157,7 @@ fn what_cannot_be_loaded_says_why() {
     };
     assert_eq!(
         message(with("attention", "sdpa".into())),
-        "unknown option attention: this engine has prepacking, logits, kv_cache, cuda_graph, fused, keep_outputs"
+        "unknown option attention: this engine has prepacking, logits, kv_cache, cuda_graph, fused, keep_outputs, accuracy_level"
     );
     assert_eq!(
         message(with("logits", "none".into())),

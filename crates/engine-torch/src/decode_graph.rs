@@ -121,7 +121,7 @@ mod tests {
     use std::sync::Arc;
 
     use llama::Weights;
-    use protocol::{ModelSource, Precision};
+    use protocol::{Dtype, ModelSource};
     use serde_json::json;
     use worker::Reporter;
 
@@ -166,10 +166,9 @@ mod tests {
             let config = source.config();
             let options = TorchOptions::read(TorchEngine::CudaGraph, &protocol::Options::new()).unwrap();
             let weights =
-                WeightTensors::load(&source, Precision::Fp32, Device::Cpu, None, &Reporter::silent())
-                    .unwrap();
+                WeightTensors::load(&source, Dtype::Fp32, Device::Cpu, None, &Reporter::silent()).unwrap();
             let model = LlamaForCausalLm::new(config, weights, options, None).unwrap();
-            let numbers = (kind(Precision::Fp32), Device::Cpu);
+            let numbers = (kind(Dtype::Fp32), Device::Cpu);
             let ids: Vec<i64> = (0..90).map(|id| id * 7 % 96).collect();
             let ids = Tensor::from_slice(&ids).unwrap().view(&[2, 45]).unwrap();
             for exclusion in [Exclusion::Mask, Exclusion::CausalRow] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
 use llama::{LlamaConfig, Weights};
-use protocol::{Device, Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached};
+use protocol::{Device, Dtype, Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Reached};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::aoti::{CompiledLlama, Recipe, Store, TargetGpu};
@@ -67,7 +67,7 @@ pub struct Torch {
 struct LoadedModel {
     config: LlamaConfig,
     options: TorchOptions,
-    /// The precision and device of activations and KV cache.
+    /// The dtype and device of activations and KV cache.
     numbers: (Kind, Device),
     /// How decode forwards of `pytorch-cudagraph` leave out positions that are not filled yet.
     exclusion: Exclusion,
@@ -144,12 +144,12 @@ impl CellTensors {
 /// How captured decode forwards leave out the keys behind their token: flash attention does it faster, where it can be had.
 fn choose_exclusion(
     options: TorchOptions,
-    precision: Precision,
+    dtype: Dtype,
     head_dim: usize,
     capability: (i32, i32),
 ) -> Exclusion {
     let has_kernels = capability >= FLASH_CAPABILITY
-        && precision != Precision::Fp32
+        && dtype != Dtype::Fp32
         && head_dim.is_multiple_of(8)
         && head_dim <= 256;
     let is_wanted = options.attention == AttentionKind::Sdpa && !options.cudnn;
@@ -230,11 +230,13 @@ impl Engine for Torch {
             Some(ranks) => (0, ranks as usize),
             None => (world.rank(), world.size()),
         };
-        let source = Arc::new(Weights::open_part(&request.model, rank, ranks)?);
+        let dtype = request.precision.activations(device);
+        let source =
+            Arc::new(Weights::open_part(&request.model, rank, ranks)?.in_precision(request.precision)?);
         let config = source.config().clone();
         let package = match self.engine {
             TorchEngine::Aoti => {
-                let (precision, torch) = (request.precision, &runtime::version());
+                let torch = &runtime::version();
                 let gpu = match device {
                     Device::Cuda(index) => {
                         let index = index as usize;
@@ -242,13 +244,12 @@ impl Engine for Torch {
                     }
                     Device::Cpu => None,
                 };
-                let recipe = Recipe { config: &config, precision, gpu, options, threads, torch };
+                let recipe = Recipe { config: &config, dtype, gpu, options, threads, torch };
                 Some(Store::of_runtime().package(&recipe, reporter)?)
             }
             _ => None,
         };
-        let weights =
-            WeightTensors::load(&source, request.precision, device, request.memory_limit_bytes, reporter)?;
+        let weights = WeightTensors::load(&source, dtype, device, request.memory_limit_bytes, reporter)?;
         let weights_bytes = weights.bytes;
         let mut notes = weights.notes();
         notes.extend(
@@ -271,12 +272,7 @@ impl Engine for Torch {
 
         let mut exclusion = Exclusion::Mask;
         if let (TorchEngine::CudaGraph, Device::Cuda(gpu)) = (self.engine, device) {
-            exclusion = choose_exclusion(
-                options,
-                request.precision,
-                config.head_dim,
-                compute_capability(gpu as usize)?,
-            );
+            exclusion = choose_exclusion(options, dtype, config.head_dim, compute_capability(gpu as usize)?);
             let attention = match exclusion {
                 Exclusion::CausalRow => "flash attention",
                 Exclusion::Mask => "a mask",
@@ -325,7 +321,7 @@ impl Engine for Torch {
             source.release_pages();
             notes.extend(worker::move_to_huge_pages());
         }
-        let numbers = (weights::kind(request.precision), device);
+        let numbers = (weights::kind(dtype), device);
         self.model = Some(LoadedModel { config, options, numbers, exclusion, causal_lm });
         self.marks = match device {
             Device::Cuda(_) => Some([shim::AcceleratorEvent::new()?, shim::AcceleratorEvent::new()?]),

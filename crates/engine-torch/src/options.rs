@@ -34,7 +34,7 @@ pub(crate) enum LogitsKept {
 /// What computes the linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinearKind {
-    /// `at::linear`, as HF: on a CPU MKL in FP32, oneDNN in half precision.
+    /// `at::linear`, as HF: on a CPU MKL in FP32, oneDNN in half dtype.
     Aten,
     /// oneDNN, on weights that are repacked for it.
     OneDnn,

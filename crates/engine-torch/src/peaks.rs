@@ -1,7 +1,7 @@
 //! Peaks of the device, as libtorch's operators reach them.
 
 use anyhow::{Context, Result};
-use protocol::{Device, PeaksRequest, Precision, Reached};
+use protocol::{Device, Dtype, PeaksRequest, Reached};
 use worker::peaks::{fastest, fastest_product, read_bytes_per_second, sustained_flops_per_second};
 use worker::timing::MonotonicClock;
 
@@ -26,9 +26,9 @@ pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
             Ok(read) => reached.read_bytes_per_second = Some(read),
             Err(error) => reached.notes.push(format!("reading memory: {error:#}")),
         }
-        for &precision in &request.precisions {
-            if let Err(error) = multiply(request, precision, device, &mut reached) {
-                reached.notes.push(format!("{precision}: {error:#}"));
+        for &dtype in &request.precisions {
+            if let Err(error) = multiply(request, dtype, device, &mut reached) {
+                reached.notes.push(format!("{dtype}: {error:#}"));
             }
         }
         if let Device::Cuda(index) = device {
@@ -38,32 +38,27 @@ pub(crate) fn reached(request: &PeaksRequest) -> Result<Reached> {
     })
 }
 
-/// Adds what products in `precision` reach: the fastest one, and the mean over the time that is asked for.
-fn multiply(
-    request: &PeaksRequest,
-    precision: Precision,
-    device: Device,
-    reached: &mut Reached,
-) -> Result<()> {
+/// Adds what products in `dtype` reach: the fastest one, and the mean over the time that is asked for.
+fn multiply(request: &PeaksRequest, dtype: Dtype, device: Device, reached: &mut Reached) -> Result<()> {
     let fastest = fastest_product(|size| {
-        let mut product = product(size as i64, precision, device)?;
+        let mut product = product(size as i64, dtype, device)?;
         Ok(move || product(1))
     })?;
-    reached.flops_per_second.insert(precision, fastest.flops_per_second);
+    reached.flops_per_second.insert(dtype, fastest.flops_per_second);
     if let Some(seconds) = request.sustained_seconds {
-        let product = product(fastest.size as i64, precision, device)?;
+        let product = product(fastest.size as i64, dtype, device)?;
         let mean = sustained_flops_per_second(product, fastest.size, seconds, &MonotonicClock::start())?;
-        reached.sustained_flops_per_second.insert(precision, mean);
+        reached.sustained_flops_per_second.insert(dtype, mean);
     }
     Ok(())
 }
 
 /// Multiplies by a transposed matrix, as a linear layer does, as often as asked, and waits for the last product. The numbers
 /// are random: zeros would draw less power, and be faster.
-fn product(size: i64, precision: Precision, device: Device) -> Result<impl FnMut(u32) -> Result<()>> {
-    let random = || Tensor::randn(&[size, size], (Kind::Float, device))?.to_kind(kind(precision));
+fn product(size: i64, dtype: Dtype, device: Device) -> Result<impl FnMut(u32) -> Result<()>> {
+    let random = || Tensor::randn(&[size, size], (Kind::Float, device))?.to_kind(kind(dtype));
     let (input, weight) = (random()?, random()?.transpose(0, 1)?);
-    let mut output = Tensor::empty(&[size, size], (kind(precision), device))?;
+    let mut output = Tensor::empty(&[size, size], (kind(dtype), device))?;
     Ok(move |times| {
         for _ in 0..times {
             Tensor::mm_out(&mut output, &input, &weight)?;
@@ -104,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_product_is_one_and_may_be_repeated() {
-        let mut product = product(8, Precision::Bf16, Device::Cpu).unwrap();
+        let mut product = product(8, Dtype::Bf16, Device::Cpu).unwrap();
         product(1).unwrap();
         product(3).unwrap();
     }
@@ -114,17 +109,17 @@ mod tests {
         let multiply = |sustained_seconds| {
             let request = PeaksRequest {
                 device: Device::Cpu,
-                precisions: vec![Precision::Fp32],
+                precisions: vec![Dtype::Fp32],
                 threads: Some(1),
                 sustained_seconds,
                 options: protocol::Options::new(),
             };
             let mut reached = Reached::default();
-            super::multiply(&request, Precision::Fp32, Device::Cpu, &mut reached).map(|()| reached)
+            super::multiply(&request, Dtype::Fp32, Device::Cpu, &mut reached).map(|()| reached)
         };
         let reached = multiply(Some(0.1)).unwrap();
-        assert!(reached.flops_per_second[&Precision::Fp32] > 0.0);
-        assert!(reached.sustained_flops_per_second[&Precision::Fp32] > 0.0);
+        assert!(reached.flops_per_second[&Dtype::Fp32] > 0.0);
+        assert!(reached.sustained_flops_per_second[&Dtype::Fp32] > 0.0);
         assert!(multiply(None).unwrap().sustained_flops_per_second.is_empty());
         let error = multiply(Some(-1.0)).unwrap_err().to_string();
         assert!(error.starts_with("sustained_seconds: expected more than 0"), "{error}");

@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use collective::{AllReduce, Numbers};
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 
 use crate::error::{Result, TorchError};
 use crate::shim;
@@ -35,15 +35,15 @@ impl SumOverRanks {
     /// # Safety
     /// The pointer must hold that many numbers of this kind, which no other code uses.
     unsafe fn sum_at(&self, start: *mut c_void, len: usize, kind: Kind, gpu: Option<usize>) -> Result<()> {
-        let precision = match kind {
-            Kind::Float => Precision::Fp32,
-            Kind::Half => Precision::Fp16,
-            Kind::BFloat16 => Precision::Bf16,
+        let dtype = match kind {
+            Kind::Float => Dtype::Fp32,
+            Kind::Half => Dtype::Fp16,
+            Kind::BFloat16 => Dtype::Bf16,
             other => return Err(TorchError::new(&format!("a sum of {other:?} over ranks"))),
         };
         let stream = gpu.map_or(Ok(null_mut()), shim::current_stream)?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { self.0.all_reduce(Numbers { terms: start, sums: start, len, precision, stream }) }?)
+        Ok(unsafe { self.0.all_reduce(Numbers { terms: start, sums: start, len, dtype, stream }) }?)
     }
 
     /// Makes `llama2_bench.all_reduce_` of every script call this sum.
@@ -167,7 +167,7 @@ mod tests {
         let weights = Arc::new(Weights::open_part(&source, rank, RANKS).unwrap());
         let config = weights.config();
         let reporter = Reporter::silent();
-        let tensors = WeightTensors::load(&weights, Precision::Fp32, Device::Cpu, None, &reporter).unwrap();
+        let tensors = WeightTensors::load(&weights, Dtype::Fp32, Device::Cpu, None, &reporter).unwrap();
         let options = TorchOptions::read(engine, &protocol::Options::new()).unwrap();
         let ranks = sum.map(SumOverRanks::new);
         let model: Box<dyn CausalLm> = match engine {

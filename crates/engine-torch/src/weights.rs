@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use llama::{WeightData, WeightSpec, Weights};
-use protocol::{Device, Phase, Precision};
+use protocol::{Device, Dtype, Phase};
 use worker::{OutOfMemory, Reporter};
 
 use crate::shim;
@@ -22,11 +22,11 @@ pub(crate) struct WeightTensors {
 }
 
 impl WeightTensors {
-    /// Puts the weights on `device` in `precision`. On the CPU a weight that is stored so is memory-mapped, and counted
+    /// Puts the weights on `device` in `dtype`. On the CPU a weight that is stored so is memory-mapped, and counted
     /// against `memory_limit_bytes`; any other is made in memory once.
     pub(crate) fn load(
         weights: &Arc<Weights>,
-        precision: Precision,
+        dtype: Dtype,
         device: Device,
         memory_limit_bytes: Option<u64>,
         reporter: &Reporter,
@@ -36,8 +36,8 @@ impl WeightTensors {
         let specs = weights.specs();
         reporter.phase(Phase::Load, specs.len() as u32);
         for spec in specs {
-            let bytes = spec.len() as u64 * precision.bytes();
-            let (tensor, is_mapped) = on_host(weights, &spec, precision)?;
+            let bytes = spec.len() as u64 * dtype.bytes();
+            let (tensor, is_mapped) = on_host(weights, &spec, dtype)?;
             if is_mapped && device == Device::Cpu {
                 loaded.mapped += 1;
                 mapped_bytes += bytes;
@@ -74,21 +74,21 @@ impl WeightTensors {
     }
 }
 
-/// libtorch's name of a precision.
-pub(crate) fn kind(precision: Precision) -> Kind {
-    match precision {
-        Precision::Fp32 => Kind::Float,
-        Precision::Fp16 => Kind::Half,
-        Precision::Bf16 => Kind::BFloat16,
+/// libtorch's name of a dtype.
+pub(crate) fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::Fp32 => Kind::Float,
+        Dtype::Fp16 => Kind::Half,
+        Dtype::Bf16 => Kind::BFloat16,
     }
 }
 
 /// One weight in host memory, and whether that is the checkpoint's file.
-fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> Result<(Tensor, bool)> {
-    if !weights.is_stored(spec, precision) {
-        ensure_memory(spec, precision)?;
+fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, dtype: Dtype) -> Result<(Tensor, bool)> {
+    if !weights.is_stored(spec, dtype) {
+        ensure_memory(spec, dtype)?;
     }
-    let (flat, is_mapped) = match weights.get(spec, precision).data {
+    let (flat, is_mapped) = match weights.get(spec, dtype).data {
         WeightData::Stored { bytes, .. } => {
             let bytes: *const [u8] = bytes;
             // SAFETY: the bytes are in a map that `weights` owns; no operator writes to a weight.
@@ -101,12 +101,12 @@ fn on_host(weights: &Arc<Weights>, spec: &WeightSpec, precision: Precision) -> R
         }
     };
     let shape: Vec<i64> = spec.shape.iter().map(|&size| size as i64).collect();
-    Ok((flat.view_dtype(kind(precision))?.view(&shape)?, is_mapped))
+    Ok((flat.view_dtype(kind(dtype))?.view(&shape)?, is_mapped))
 }
 
 /// Allocates and frees the memory of one weight as a test: [`Weights::get`] would end the process if it failed.
-fn ensure_memory(spec: &WeightSpec, precision: Precision) -> Result<()> {
-    let (name, bytes) = (&spec.name, spec.len() * precision.bytes() as usize);
+fn ensure_memory(spec: &WeightSpec, dtype: Dtype) -> Result<()> {
+    let (name, bytes) = (&spec.name, spec.len() * dtype.bytes() as usize);
     let mut probe = Vec::<u8>::new();
     let enough = probe.try_reserve_exact(bytes);
     // Without this the compiler would remove the unused allocation.

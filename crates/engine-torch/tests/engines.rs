@@ -9,7 +9,7 @@ use common::{
 };
 use engine_torch::{Torch, TorchEngine};
 use llama::{LlamaConfig, Weights, cost, write_checkpoint};
-use protocol::{Device, LoadRequest, ModelSource, Options, Precision, Procedure};
+use protocol::{Device, Dtype, LoadRequest, ModelSource, Options, Precision, Procedure};
 use worker::timing::{Job, MonotonicClock, measure};
 use worker::{Engine, Reporter};
 
@@ -142,7 +142,7 @@ fn the_timing_loop_measures_both_engines_alike() {
             let job = Job { prompt: &prompt, generation_length: 8, procedure, collectives: false };
             let (clock, alone) = (MonotonicClock::start(), World::alone());
             let measured = measure(&mut torch, &clock, &job, &alone, &Reporter::silent()).unwrap();
-            let expected = cost::kv_cache_bytes(&config, Precision::Fp32, 2, 24);
+            let expected = cost::kv_cache_bytes(&config, Dtype::Fp32, 2, 24);
             assert_eq!(measured.memory.kv_cache_bytes, Some(expected));
             assert_eq!(torch.kv_cache_bytes(), None);
             hashes.push(measured.tokens_sha256);

@@ -33,7 +33,8 @@ pub use sweep::setup::{PhaseTimeouts, Setup};
 pub use sweep::suggest::{nearest, suggestion};
 pub use sweep::units::{format_bytes, parse_bytes};
 pub use sweep::values::{
-    Bytes, CellOrder, FlagKind, Isolation, PauseSeconds, PeaksPolicy, Percentage, Seconds, SweepRow, Whole,
+    Bytes, CellOrder, FlagKind, Isolation, PauseSeconds, PeaksPolicy, Percentage, Precisions, Seconds,
+    SweepRow, Whole,
 };
 pub use sweep::variant::Variant;
 pub use worker::check::{Check, CheckError, CheckOutcome, CheckSetup, check_worker};

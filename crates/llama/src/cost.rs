@@ -1,8 +1,8 @@
 //! Parameters, bytes and floating-point operations, exactly, from the config.
 
-use protocol::Precision;
+use protocol::{Device, Dtype, Precision, Quantization};
 
-use crate::{LlamaConfig, WeightKind, weight_specs};
+use crate::{LlamaConfig, weight_specs};
 
 /// Numbers in the model; a tied head counts once.
 pub fn parameters(config: &LlamaConfig) -> u64 {
@@ -24,14 +24,22 @@ pub fn palm_forward_flops(config: &LlamaConfig, batch_size: u64, length: u64) ->
     batch_size as f64 * length as f64 * (2.0 * multiplied + attention)
 }
 
-/// Bytes of all weights in `precision`.
+/// Bytes of all weights in `precision`, with the scales of quantised ones.
 pub fn weights_bytes(config: &LlamaConfig, precision: Precision) -> u64 {
-    parameters(config) * precision.bytes()
+    let specs = weight_specs(config);
+    let bytes = specs.iter().map(|spec| match precision.quantization().filter(|_| spec.is_projection()) {
+        Some(quantization) => {
+            let scales = spec.scales(quantization) as u64 * Quantization::SCALE.bytes();
+            spec.packed_bytes(quantization) as u64 + scales
+        }
+        None => spec.len() as u64 * precision.unquantized().bytes(),
+    });
+    bytes.sum()
 }
 
 /// Bytes of the keys and values of `batch_size` sequences of `length` tokens.
-pub fn kv_cache_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, length: u64) -> u64 {
-    let per_token = 2 * (config.num_hidden_layers * config.key_value_size()) as u64 * precision.bytes();
+pub fn kv_cache_bytes(config: &LlamaConfig, dtype: Dtype, batch_size: u64, length: u64) -> u64 {
+    let per_token = 2 * (config.num_hidden_layers * config.key_value_size()) as u64 * dtype.bytes();
     per_token.saturating_mul(batch_size).saturating_mul(length)
 }
 
@@ -39,11 +47,8 @@ pub fn kv_cache_bytes(config: &LlamaConfig, precision: Precision, batch_size: u6
 /// positions a sequence: two for each multiply-add of the linear layers and of causal attention. Norms,
 /// softmax, rotary embedding and activation are left out (under 1 % from 100M parameters on).
 pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64, rows: u64) -> f64 {
-    let linear: usize = weight_specs(config)
-        .iter()
-        .filter(|spec| spec.kind == WeightKind::Linear && spec.name != crate::LM_HEAD)
-        .map(crate::WeightSpec::len)
-        .sum();
+    let linear: usize =
+        weight_specs(config).iter().filter(|spec| spec.is_projection()).map(crate::WeightSpec::len).sum();
     let head = (config.vocab_size * config.hidden_size) as f64;
     let (new, past) = (new as f64, past as f64);
     // Token i of the new ones attends to past + i positions, in scores and again in their weighted sum.
@@ -53,19 +58,19 @@ pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64,
 }
 
 /// Bytes that one decode forward must read at least: every weight once (of the embedding only the batch's
-/// rows), and the KV cache of `past` tokens.
+/// rows), and the KV cache of `past` tokens; beside quantised weights in 16 bits, whatever the engine holds it in.
 pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
-    let rows = batch_size.saturating_mul(config.hidden_size as u64);
-    let weights =
-        (parameters(config) - looked_up(config)).saturating_add(rows).saturating_mul(precision.bytes());
-    weights.saturating_add(kv_cache_bytes(config, precision, batch_size, past))
+    let width = precision.unquantized().bytes();
+    let rows = batch_size.saturating_mul(config.hidden_size as u64).saturating_mul(width);
+    let weights = (weights_bytes(config, precision) - looked_up(config) * width).saturating_add(rows);
+    weights.saturating_add(kv_cache_bytes(config, precision.unquantized(), batch_size, past))
 }
 
 /// Bytes of all that a rank of several gives to all-reduces in one forward of `new` tokens a sequence: two a layer, each of the
 /// residual stream's width.
-pub fn all_reduce_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, new: u64) -> u64 {
+pub fn all_reduce_bytes(config: &LlamaConfig, dtype: Dtype, batch_size: u64, new: u64) -> u64 {
     let numbers = 2 * (config.num_hidden_layers * config.hidden_size) as u64;
-    numbers.saturating_mul(precision.bytes()).saturating_mul(batch_size).saturating_mul(new)
+    numbers.saturating_mul(dtype.bytes()).saturating_mul(batch_size).saturating_mul(new)
 }
 
 /// How an engine holds what it computes with, as far as it changes the memory that it needs.
@@ -113,15 +118,15 @@ impl MemoryNeed {
 pub fn memory_need(
     config: &LlamaConfig,
     precision: Precision,
-    batch_size: u64,
-    prompt_length: u64,
-    generation_length: u64,
+    device: Device,
+    [batch_size, prompt_length, generation_length]: [u64; 3],
     footprint: Footprint,
 ) -> MemoryNeed {
-    let width = precision.bytes();
+    let dtype = precision.activations(device);
+    let width = dtype.bytes();
     let tokens = batch_size.saturating_mul(prompt_length);
     let length = prompt_length.saturating_add(generation_length);
-    let kv_cache = kv_cache_bytes(config, precision, batch_size, length);
+    let kv_cache = kv_cache_bytes(config, dtype, batch_size, length);
 
     let hidden = config.hidden_size as u64;
     // The MLP's widest moment: residual, its norm, gate and up.
@@ -138,8 +143,7 @@ pub fn memory_need(
     let growth = if footprint.growing_cache { kv_cache / config.num_hidden_layers as u64 / 2 } else { 0 };
     // A static cache is one buffer, whatever is kept.
     let keeps_cache = footprint.kept_logit_bytes > 0 && footprint.growing_cache;
-    let kept_cache =
-        |length| if keeps_cache { kv_cache_bytes(config, precision, batch_size, length) } else { 0 };
+    let kept_cache = |length| if keeps_cache { kv_cache_bytes(config, dtype, batch_size, length) } else { 0 };
     let kept_logits =
         |rows: u64| rows.saturating_mul(config.vocab_size as u64).saturating_mul(footprint.kept_logit_bytes);
     let widest = mlp.max(attention).max(logits).saturating_add(growth);
@@ -156,6 +160,8 @@ pub fn memory_need(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const GPU: Device = Device::Cuda(0);
 
     fn config(text: &str) -> LlamaConfig {
         LlamaConfig::parse(text, "config.json").unwrap()
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn cache_and_operations_of_7b() {
         // 2 (K and V) · 32 layers · 4096 · 2 bytes = 512 KiB a token.
-        assert_eq!(kv_cache_bytes(&llama2_7b(), Precision::Fp16, 1, 1), 512 << 10);
+        assert_eq!(kv_cache_bytes(&llama2_7b(), Dtype::Fp16, 1, 1), 512 << 10);
         // Close to two operations a parameter and token (the embedding is looked up, not multiplied).
         let flops = forward_flops(&llama2_7b(), 1, 1, 0, 1);
         let expected = 2.0 * (6_738_415_616.0 - 32000.0 * 4096.0);
@@ -211,18 +217,42 @@ mod tests {
         assert_eq!(absurd, u64::MAX);
     }
 
+    /// 6,476,005,376 weights in projections; embedding, norms and head have 2 bytes a number.
+    #[test]
+    fn a_quantised_weight_costs_its_bits_and_its_share_of_a_scale() {
+        let config = llama2_7b();
+        let rest = 2 * (6_738_415_616 - 6_476_005_376);
+        for (precision, bits) in [
+            (Precision::Int8, 8.5),
+            (Precision::Int8G128, 8.125),
+            (Precision::Int4, 4.5),
+            (Precision::Int4G128, 4.125),
+        ] {
+            let projections = (6_476_005_376.0 * bits / 8.0) as u64;
+            assert_eq!(weights_bytes(&config, precision), projections + rest, "{precision}");
+            let table = 2 * (32000 - 1) * 4096;
+            assert_eq!(decode_read_bytes(&config, precision, 1, 0), projections + rest - table);
+        }
+        // A scale for each of 32 layers' rows: 4 of 4096, 2 of 11008, one of 4096.
+        let scales = 2 * 32 * (4 * 4096 + 2 * 11008 + 4096);
+        assert_eq!(weights_bytes(&config, Precision::Int8Channel), 6_476_005_376 + scales + rest);
+        let read = |past| decode_read_bytes(&config, Precision::Int4, 1, past);
+        assert_eq!(read(1) - read(0), 512 << 10);
+    }
+
     #[test]
     fn a_rank_of_70b_sums_160_vectors_a_token() {
         let b70 = config(include_str!("../../../configs/models/llama2-70b.json"));
-        assert_eq!(all_reduce_bytes(&b70, Precision::Fp16, 1, 1), 160 * 8192 * 2);
-        assert_eq!(all_reduce_bytes(&b70, Precision::Fp16, 16, 3840), 16 * 3840 * 160 * 8192 * 2);
+        assert_eq!(all_reduce_bytes(&b70, Dtype::Fp16, 1, 1), 160 * 8192 * 2);
+        assert_eq!(all_reduce_bytes(&b70, Dtype::Fp16, 16, 3840), 16 * 3840 * 160 * 8192 * 2);
     }
 
     #[test]
     fn what_no_machine_holds_is_as_large_as_can_be_said() {
         let most = u64::from(u32::MAX);
         assert_eq!(decode_read_bytes(&llama2_7b(), Precision::Fp16, most, most), u64::MAX);
-        let need = memory_need(&llama2_7b(), Precision::Fp16, most, most, u64::MAX, Footprint::default());
+        let need =
+            memory_need(&llama2_7b(), Precision::Fp16, GPU, [most, most, u64::MAX], Footprint::default());
         assert_eq!(need.total(), u64::MAX);
     }
 
@@ -235,7 +265,8 @@ mod tests {
 
     #[test]
     fn needs_grow_with_what_is_materialised() {
-        let need = |footprint| memory_need(&llama2_7b(), Precision::Fp16, 16, 2048, 256, footprint).total();
+        let need =
+            |footprint| memory_need(&llama2_7b(), Precision::Fp16, GPU, [16, 2048, 256], footprint).total();
         let plain = need(Footprint::default());
         assert!(need(Footprint { attention_scores: true, ..Footprint::default() }) > plain);
         assert!(need(Footprint { growing_cache: true, ..Footprint::default() }) > plain);
@@ -247,15 +278,16 @@ mod tests {
         let config = llama2_7b();
         let need = |growing_cache, kept_logit_bytes| {
             let footprint = Footprint { growing_cache, kept_logit_bytes, ..Footprint::default() };
-            memory_need(&config, Precision::Fp16, 4, 64, 256, footprint).total()
+            memory_need(&config, Precision::Fp16, GPU, [4, 64, 256], footprint).total()
         };
         // One row of logits a sequence is kept in the widest moment.
         assert_eq!(need(false, 4) - need(false, 0), 4 * 32_000 * 4);
         assert_eq!(need(false, 2) - need(false, 0), 4 * 32_000 * 2);
         // The last decode forward has the whole growing cache twice.
-        let cache = kv_cache_bytes(&config, Precision::Fp16, 4, 64 + 256);
+        let cache = kv_cache_bytes(&config, Dtype::Fp16, 4, 64 + 256);
         assert!(
-            need(true, 4) - memory_need(&config, Precision::Fp16, 4, 64, 256, Footprint::default()).weights
+            need(true, 4)
+                - memory_need(&config, Precision::Fp16, GPU, [4, 64, 256], Footprint::default()).weights
                 >= 2 * cache
         );
     }

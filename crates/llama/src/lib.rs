@@ -1,7 +1,7 @@
 //! LLaMA models, independent of the engine that runs them.
 //!
 //! [`LlamaConfig`] is HF's `config.json`; [`weight_specs`] names the weights and their shapes; [`Weights`]
-//! gives each weight's values in the precision asked for, from a [`Checkpoint`] or made from a seed, all of them or one rank's
+//! gives each weight's values in the number format asked for, quantised or not, from a [`Checkpoint`] or made from a seed, all of them or one rank's
 //! part ([`TensorParallel`]);
 //! [`cost`] counts parameters, bytes and floating-point operations exactly, from the config.
 
@@ -14,6 +14,7 @@ mod json;
 mod named;
 mod names;
 pub mod prompt;
+mod quantize;
 mod rope;
 mod seeded;
 mod shard;
@@ -21,7 +22,7 @@ mod synth;
 mod weights;
 mod write;
 
-pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredTensor};
+pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredBytes, StoredTensor};
 pub use config::{ConfigError, LlamaConfig};
 pub use files::{
     LARGEST_CONFIG, LARGEST_INDEX, LARGEST_SETTINGS, LARGEST_TABLES, LFS_POINTER, is_lfs_pointer,
@@ -32,8 +33,9 @@ pub use json::{from_python_json, to_python_json};
 pub use named::NAMED_MODELS;
 pub use names::{EMBED_TOKENS, FINAL_NORM, LM_HEAD};
 pub use names::{LayerNames, WeightKind, WeightSpec, weight_specs};
+pub use quantize::{QuantizedValues, check_groups};
 pub use rope::RopeScaling;
 pub use shard::{TensorParallel, WeightPart, WorldSizeError};
 pub use synth::{SynthError, write_checkpoint};
-pub use weights::{Values, Weight, WeightData, Weights};
+pub use weights::{PackedCodes, QuantizedWeight, Values, Weight, WeightData, Weights};
 pub use write::{NewFile, write_whole};

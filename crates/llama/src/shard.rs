@@ -126,7 +126,7 @@ fn possible(config: &LlamaConfig) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ModelSource, Precision};
+    use protocol::{Dtype, ModelSource};
     use serde_json::json;
 
     use super::*;
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    fn check_parts(source: &ModelSource, precision: Precision) {
+    fn check_parts(source: &ModelSource, dtype: Dtype) {
         let whole = Weights::open(source).unwrap();
         for world_size in [1, 2, 4] {
             let ranks: Vec<Weights> =
@@ -205,14 +205,14 @@ mod tests {
                     .iter()
                     .map(|rank| {
                         let spec = rank.specs().swap_remove(index);
-                        let weight = rank.get(&spec, precision);
-                        assert_eq!(weight.bytes().len() as u64, spec.len() as u64 * precision.bytes());
+                        let weight = rank.get(&spec, dtype);
+                        assert_eq!(weight.bytes().len() as u64, spec.len() as u64 * dtype.bytes());
                         weight.to_f32()
                     })
                     .collect();
                 let part = TensorParallel::new(&config(), 0, world_size).unwrap().part(spec);
                 assert_eq!(part == WeightPart::Whole, world_size == 1 || parts[0].len() == spec.len());
-                let values = whole.get(spec, precision).to_f32();
+                let values = whole.get(spec, dtype).to_f32();
                 assert_eq!(joined(&parts, &part, &spec.shape), values, "{} of {world_size}", spec.name);
             }
         }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn joined_weights_are_one_after_the_other_on_every_rank() {
         let dir = tempfile::tempdir().unwrap();
-        write_checkpoint(&Weights::open(&seeded()).unwrap(), Precision::Fp16, dir.path()).unwrap();
+        write_checkpoint(&Weights::open(&seeded()).unwrap(), protocol::Precision::Fp16, dir.path()).unwrap();
         for source in [seeded(), ModelSource::Checkpoint { dir: dir.path().into() }] {
             for (rank, world_size) in [(0, 1), (1, 2), (3, 4)] {
                 let weights = Weights::open_part(&source, rank, world_size).unwrap();
@@ -229,10 +229,10 @@ mod tests {
                 let wanted = ["q_proj", "v_proj", "o_proj", "input_layernorm"];
                 let is_wanted = |spec: &WeightSpec| wanted.iter().any(|name| spec.name.contains(name));
                 let specs: Vec<WeightSpec> = weights.specs().into_iter().filter(is_wanted).collect();
-                for precision in [Precision::Fp16, Precision::Fp32] {
-                    let each = specs.iter().flat_map(|spec| weights.get(spec, precision).bytes().to_vec());
+                for dtype in [Dtype::Fp16, Dtype::Fp32] {
+                    let each = specs.iter().flat_map(|spec| weights.get(spec, dtype).bytes().to_vec());
                     let expected: Vec<u8> = each.collect();
-                    assert_eq!(weights.joined(&specs, precision).bytes(), expected);
+                    assert_eq!(weights.joined(&specs, dtype).bytes(), expected);
                 }
             }
         }
@@ -240,28 +240,28 @@ mod tests {
 
     #[test]
     fn the_parts_of_all_ranks_are_the_weight() {
-        check_parts(&seeded(), Precision::Fp32);
-        check_parts(&seeded(), Precision::Fp16);
+        check_parts(&seeded(), Dtype::Fp32);
+        check_parts(&seeded(), Dtype::Fp16);
         let dir = tempfile::tempdir().unwrap();
-        write_checkpoint(&Weights::open(&seeded()).unwrap(), Precision::Fp16, dir.path()).unwrap();
+        write_checkpoint(&Weights::open(&seeded()).unwrap(), protocol::Precision::Fp16, dir.path()).unwrap();
         let stored = ModelSource::Checkpoint { dir: dir.path().into() };
-        for precision in [Precision::Fp16, Precision::Fp32, Precision::Bf16] {
-            check_parts(&stored, precision);
+        for dtype in [Dtype::Fp16, Dtype::Fp32, Dtype::Bf16] {
+            check_parts(&stored, dtype);
         }
     }
 
     #[test]
     fn rows_of_a_checkpoint_are_used_in_place_and_columns_are_copied() {
         let dir = tempfile::tempdir().unwrap();
-        write_checkpoint(&Weights::open(&seeded()).unwrap(), Precision::Fp32, dir.path()).unwrap();
+        write_checkpoint(&Weights::open(&seeded()).unwrap(), protocol::Precision::Fp32, dir.path()).unwrap();
         let stored = ModelSource::Checkpoint { dir: dir.path().into() };
         let weights = Weights::open_part(&stored, 1, 2).unwrap();
         let files = weights.files();
         for spec in weights.specs() {
             let columns = spec.name.contains("o_proj") || spec.name.contains("down_proj");
-            assert_eq!(weights.is_stored(&spec, Precision::Fp32), !columns, "{}", spec.name);
-            assert!(!weights.is_stored(&spec, Precision::Fp16), "{}", spec.name);
-            match weights.get(&spec, Precision::Fp32).data {
+            assert_eq!(weights.is_stored(&spec, Dtype::Fp32), !columns, "{}", spec.name);
+            assert!(!weights.is_stored(&spec, Dtype::Fp16), "{}", spec.name);
+            match weights.get(&spec, Dtype::Fp32).data {
                 WeightData::Stored { stored, bytes } => {
                     assert!(!columns, "{}", spec.name);
                     let file = files[stored.shard].bytes();

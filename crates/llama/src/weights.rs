@@ -1,16 +1,19 @@
-//! The values of a model's weights, in the precision asked for.
+//! The values of a model's weights, in the number format asked for.
 
 use std::path::Path;
 
 use bytemuck::Zeroable;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use protocol::{ModelSource, Precision};
+use protocol::{Dtype, ModelSource, Precision, Quantization};
 
+use crate::checkpoint::StoredQuantized;
+use crate::quantize::{dequantize, quantize};
 use crate::seeded::fill;
 use crate::shard::WeightPart;
 use crate::{
-    Checkpoint, CheckpointError, LlamaConfig, Shard, StoredTensor, TensorParallel, WeightSpec, weight_specs,
+    Checkpoint, CheckpointError, LlamaConfig, QuantizedValues, Shard, StoredBytes, StoredTensor,
+    TensorParallel, WeightSpec, weight_specs,
 };
 
 /// A model's weights, or one rank's part of them: stored, or made from a seed.
@@ -22,6 +25,8 @@ pub struct Weights {
     rank: TensorParallel,
     /// What the rank computes.
     config: LlamaConfig,
+    /// How projections are quantised; everything else is rounded to FP16 then.
+    quantization: Option<Quantization>,
 }
 
 #[derive(Debug)]
@@ -30,13 +35,15 @@ enum WeightsSource {
     Seed(u64),
 }
 
-/// Numbers of one precision.
+/// Numbers of one format.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
+    /// Codes of quantised weights.
+    U8(Vec<u8>),
 }
 
 impl Values {
@@ -46,6 +53,7 @@ impl Values {
             Self::F32(values) => bytemuck::cast_slice(values),
             Self::F16(values) => bytemuck::cast_slice(values),
             Self::Bf16(values) => bytemuck::cast_slice(values),
+            Self::U8(values) => values,
         }
     }
 }
@@ -64,13 +72,13 @@ pub enum WeightData<'a> {
     Made(Values),
 }
 
-/// One weight in the precision asked for.
+/// One weight in the number format asked for.
 #[derive(Debug)]
 pub struct Weight<'a> {
     /// Its name and shape.
     pub spec: WeightSpec,
-    /// Its precision.
-    pub precision: Precision,
+    /// Its number format.
+    pub dtype: Dtype,
     /// Its values.
     pub data: WeightData<'a>,
 }
@@ -86,9 +94,42 @@ impl Weight<'_> {
 
     /// The values, widened.
     pub fn to_f32(&self) -> Vec<f32> {
-        match convert(self.bytes(), self.precision, Precision::Fp32) {
+        match convert(self.bytes(), self.dtype, Dtype::Fp32) {
             Values::F32(values) => values,
             _ => unreachable!("asked for fp32"),
+        }
+    }
+}
+
+/// A quantised projection.
+#[derive(Debug)]
+pub struct QuantizedWeight<'a> {
+    /// Its codes: see [`QuantizedValues::packed`].
+    pub packed: PackedCodes<'a>,
+    /// Its scales, `[out, in / group]`.
+    pub scales: Vec<f16>,
+}
+
+/// Where packed codes are.
+#[derive(Debug)]
+pub enum PackedCodes<'a> {
+    /// Bytes in a checkpoint's file, as they are.
+    Stored {
+        /// Where in the checkpoint.
+        stored: StoredBytes,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// Made in memory.
+    Made(Vec<u8>),
+}
+
+impl PackedCodes<'_> {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Stored { bytes, .. } => bytes,
+            Self::Made(bytes) => bytes,
         }
     }
 }
@@ -112,7 +153,8 @@ impl Weights {
             }
         };
         let rank = TensorParallel::new(&whole, rank, world_size)?;
-        Ok(Self { source, config: rank.config(&whole), whole, rank })
+        let quantization = whole.quantization.and_then(Precision::quantization);
+        Ok(Self { source, config: rank.config(&whole), whole, rank, quantization })
     }
 
     /// Opens a checkpoint's folder.
@@ -124,13 +166,30 @@ impl Weights {
     pub fn of_checkpoint(checkpoint: Checkpoint) -> Self {
         let config = checkpoint.config.clone();
         let (source, rank) = (WeightsSource::Checkpoint(checkpoint), TensorParallel::ALONE);
-        Self { source, whole: config.clone(), config, rank }
+        let quantization = config.quantization.and_then(Precision::quantization);
+        Self { source, whole: config.clone(), config, rank, quantization }
     }
 
     /// The weights of a model of `config` that `seed` makes.
     pub fn seeded(config: LlamaConfig, seed: u64) -> Self {
         let (source, rank) = (WeightsSource::Seed(seed), TensorParallel::ALONE);
-        Self { source, whole: config.clone(), config, rank }
+        Self { source, whole: config.clone(), config, rank, quantization: None }
+    }
+
+    /// The same weights in `precision`: quantised below 16 bits, where they are not stored so.
+    ///
+    /// # Errors
+    /// Where they are stored in another precision, where the model has no whole groups, or where ranks share it.
+    pub fn in_precision(mut self, precision: Precision) -> Result<Self, CheckpointError> {
+        let fail = |why: String| Err(CheckpointError::Precision { precision, why });
+        self.quantization = precision.quantization();
+        if let Err(why) = self.whole.check_precision(precision) {
+            return fail(why);
+        }
+        if self.quantization.is_some() && self.rank != TensorParallel::ALONE {
+            return fail("ranks can't share quantised weights: use world_size 1".into());
+        }
+        Ok(self)
     }
 
     /// The config of what is held: of the whole model, or of the model that the rank computes.
@@ -160,28 +219,33 @@ impl Weights {
     }
 
     /// Whether [`Weights::get`] can borrow the weight without a copy.
-    pub fn is_stored(&self, spec: &WeightSpec, precision: Precision) -> bool {
-        self.in_place(spec, precision).is_some()
+    pub fn is_stored(&self, spec: &WeightSpec, dtype: Dtype) -> bool {
+        self.in_place(spec, dtype).is_some()
     }
 
-    /// The weight `spec` in `precision`: borrowed from the file where it is stored in that precision, else made in memory.
+    /// The weight `spec` in `dtype`: borrowed from the file where it is stored in that format, else made in memory.
     ///
     /// # Panics
     /// Where `spec` is not one of [`Weights::specs`].
-    pub fn get(&self, spec: &WeightSpec, precision: Precision) -> Weight<'_> {
-        let data = match self.in_place(spec, precision) {
+    pub fn get(&self, spec: &WeightSpec, dtype: Dtype) -> Weight<'_> {
+        if let Some(quantization) = self.quantization.filter(|_| spec.is_projection()) {
+            let values = self.dequantized(spec, quantization, dtype);
+            return Weight { spec: spec.clone(), dtype, data: WeightData::Made(values) };
+        }
+        let data = match self.in_place(spec, dtype) {
             Some((stored, bytes)) => WeightData::Stored { stored, bytes },
-            None => WeightData::Made(self.joined(std::slice::from_ref(spec), precision)),
+            None => WeightData::Made(self.joined(std::slice::from_ref(spec), dtype)),
         };
-        Weight { spec: spec.clone(), precision, data }
+        Weight { spec: spec.clone(), dtype, data }
     }
 
-    /// The values of `specs` in `precision`, those of one weight after those of another. Of weights with the same number of
+    /// The values of `specs` in `dtype`, those of one weight after those of another. Of weights with the same number of
     /// columns, that is one weight with the rows of all.
     ///
     /// # Panics
     /// Where one of `specs` is not one of [`Weights::specs`].
-    pub fn joined(&self, specs: &[WeightSpec], precision: Precision) -> Values {
+    pub fn joined(&self, specs: &[WeightSpec], dtype: Dtype) -> Values {
+        debug_assert!(self.quantization.is_none() || !specs.iter().any(WeightSpec::is_projection));
         let parts: Vec<(WeightSpec, Runs)> = specs
             .iter()
             .map(|spec| {
@@ -191,7 +255,7 @@ impl Weights {
             })
             .collect();
         let len = parts.iter().map(|(_, runs)| runs.numbers()).sum();
-        build(len, precision, |mut start, mut values| {
+        build(len, dtype, |mut start, mut values| {
             for (whole, runs) in &parts {
                 let inside = runs.numbers().saturating_sub(start).min(values.len());
                 let (now, rest) = values.split_at_mut(inside);
@@ -201,30 +265,87 @@ impl Weights {
         })
     }
 
+    /// How projections are quantised; `None` where they are not.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.quantization
+    }
+
+    /// The projection `spec` as it is quantised: borrowed from the file where it is stored so, else made in memory.
+    ///
+    /// # Panics
+    /// Where projections are not quantised ([`Weights::quantization`]), or `spec` is none.
+    pub fn quantized(&self, spec: &WeightSpec) -> QuantizedWeight<'_> {
+        let quantization =
+            self.quantization.filter(|_| spec.is_projection()).expect("a quantised projection");
+        if let WeightsSource::Checkpoint(checkpoint) = &self.source
+            && let Some(StoredQuantized { packed, scales }) = checkpoint.stored_quantized(&spec.name)
+        {
+            let scales = checkpoint.bytes_at(*scales).chunks_exact(2);
+            return QuantizedWeight {
+                scales: scales.map(|half| f16::from_le_bytes([half[0], half[1]])).collect(),
+                packed: PackedCodes::Stored { stored: *packed, bytes: checkpoint.bytes_at(*packed) },
+            };
+        }
+        let inputs = spec.shape[1];
+        let mut rows =
+            vec![QuantizedValues { packed: Vec::new(), scales: Vec::new() }; spec.shape[0].div_ceil(ROWS)];
+        in_parallel_blocks(&mut rows, |block, quantized| {
+            let first = block * ROWS;
+            let mut values = vec![0.0; ROWS.min(spec.shape[0] - first) * inputs];
+            self.fill(spec, first * inputs, &mut values);
+            *quantized = quantize(&values, inputs, quantization);
+        });
+        let mut packed = Vec::with_capacity(spec.packed_bytes(quantization));
+        let mut scales = Vec::with_capacity(spec.scales(quantization));
+        for block in rows {
+            packed.extend(block.packed);
+            scales.extend(block.scales);
+        }
+        QuantizedWeight { packed: PackedCodes::Made(packed), scales }
+    }
+
+    /// The numbers that the quantised `spec` stands for.
+    fn dequantized(&self, spec: &WeightSpec, quantization: Quantization, dtype: Dtype) -> Values {
+        let QuantizedWeight { packed, scales } = self.quantized(spec);
+        let mut values = vec![0.0; spec.len()];
+        dequantize(packed.bytes(), &scales, spec.shape[1], quantization, &mut values);
+        match dtype {
+            Dtype::Fp32 => Values::F32(values),
+            _ => convert(bytemuck::cast_slice(&values), Dtype::Fp32, dtype),
+        }
+    }
+
     /// Fills `values` with the numbers from `first` on of the weight `whole`, which all ranks have parts of.
     fn fill(&self, whole: &WeightSpec, first: usize, values: &mut [f32]) {
         match &self.source {
             WeightsSource::Seed(seed) => fill(whole, *seed, first, values),
             WeightsSource::Checkpoint(checkpoint) => {
                 let stored = stored(checkpoint, whole);
-                let width = stored.precision.bytes() as usize;
+                let width = stored.dtype.bytes() as usize;
                 let bytes = &checkpoint.bytes(stored)[first * width..(first + values.len()) * width];
-                widen(bytes, stored.precision, values);
+                widen(bytes, stored.dtype, values);
             }
+        }
+        if self.quantization.is_some() && !whole.is_projection() {
+            values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
         }
     }
 
     /// Where the weight lies in a file, all of it together and as it is asked for.
-    fn in_place(&self, spec: &WeightSpec, precision: Precision) -> Option<(StoredTensor, &[u8])> {
+    fn in_place(&self, spec: &WeightSpec, dtype: Dtype) -> Option<(StoredTensor, &[u8])> {
         let WeightsSource::Checkpoint(checkpoint) = &self.source else { return None };
+        // A wider number would not be rounded to FP16 there.
+        if self.quantization.is_some() && (spec.is_projection() || dtype != Dtype::Fp16) {
+            return None;
+        }
         let stored = stored(checkpoint, spec);
         let (first, len) = self.runs(&self.whole_spec(spec)).single()?;
-        let width = stored.precision.bytes() as usize;
+        let width = stored.dtype.bytes() as usize;
         let stored =
             StoredTensor { offset: stored.offset + first * width, len: len * width, ..stored.clone() };
         let bytes = checkpoint.bytes(&stored);
-        let aligned = bytes.as_ptr().align_offset(precision.bytes() as usize) == 0;
-        (stored.precision == precision && aligned).then_some((stored, bytes))
+        let aligned = bytes.as_ptr().align_offset(dtype.bytes() as usize) == 0;
+        (stored.dtype == dtype && aligned).then_some((stored, bytes))
     }
 
     /// `spec` as the whole model has it.
@@ -289,7 +410,7 @@ impl Runs {
     }
 }
 
-fn convert(bytes: &[u8], from: Precision, to: Precision) -> Values {
+fn convert(bytes: &[u8], from: Dtype, to: Dtype) -> Values {
     let len = bytes.len() / from.bytes() as usize;
     let width = from.bytes() as usize;
     build(len, to, |first, values| {
@@ -298,11 +419,11 @@ fn convert(bytes: &[u8], from: Precision, to: Precision) -> Values {
 }
 
 /// Fills `values` with the numbers in `bytes`.
-pub(crate) fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
+pub(crate) fn widen(bytes: &[u8], from: Dtype, values: &mut [f32]) {
     let to_f32 = |chunk: &[u8]| match from {
-        Precision::Fp32 => f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]),
-        Precision::Fp16 => f16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
-        Precision::Bf16 => bf16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
+        Dtype::Fp32 => f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]),
+        Dtype::Fp16 => f16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
+        Dtype::Bf16 => bf16::from_le_bytes([chunk[0], chunk[1]]).to_f32(),
     };
     for (value, chunk) in values.iter_mut().zip(bytes.chunks_exact(from.bytes() as usize)) {
         *value = to_f32(chunk);
@@ -312,8 +433,8 @@ pub(crate) fn widen(bytes: &[u8], from: Precision, values: &mut [f32]) {
 /// Numbers of one task: large enough to be worth a thread, small enough to convert in cache.
 const BLOCK: usize = 1 << 16;
 
-/// Builds `len` numbers of `precision` from a function that fills blocks of `f32`, on every core.
-fn build(len: usize, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sync) -> Values {
+/// Builds `len` numbers of `dtype` from a function that fills blocks of `f32`, on every core.
+fn build(len: usize, dtype: Dtype, fill: impl Fn(usize, &mut [f32]) + Sync) -> Values {
     fn narrow<T: Zeroable + Send>(len: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<T>
     where
         [T]: HalfFloatSliceExt,
@@ -330,15 +451,30 @@ fn build(len: usize, precision: Precision, fill: impl Fn(usize, &mut [f32]) + Sy
         });
         values
     }
-    match precision {
-        Precision::Fp32 => {
+    match dtype {
+        Dtype::Fp32 => {
             let mut values = vec![0.0; len];
             in_parallel(&mut values, &fill);
             Values::F32(values)
         }
-        Precision::Fp16 => Values::F16(narrow(len, fill)),
-        Precision::Bf16 => Values::Bf16(narrow(len, fill)),
+        Dtype::Fp16 => Values::F16(narrow(len, fill)),
+        Dtype::Bf16 => Values::Bf16(narrow(len, fill)),
     }
+}
+
+/// Rows of a weight that are quantised at once.
+const ROWS: usize = 64;
+
+/// Fills each item by its index, on every core.
+fn in_parallel_blocks<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = items.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        for (part, start) in items.chunks_mut(share).zip((0..).step_by(share)) {
+            let work = &work;
+            scope.spawn(move || part.iter_mut().zip(start..).for_each(|(item, index)| work(index, item)));
+        }
+    });
 }
 
 fn in_parallel<T: Send>(values: &mut [T], work: impl Fn(usize, &mut [T]) + Sync) {

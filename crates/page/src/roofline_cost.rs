@@ -1,7 +1,7 @@
 //! What a cell's forwards take at least: operations and bytes, by the model's config.
 
 use llama::{LlamaConfig, TensorParallel, cost};
-use protocol::{MeasuredPeaks, Precision};
+use protocol::{Dtype, MeasuredPeaks, Precision};
 use results::{Run, Table};
 
 use crate::plot::{FigureQuantity, in_unit};
@@ -10,7 +10,9 @@ use crate::scene::MeasuredRow;
 /// The peaks and costs that a table's cells are compared with.
 pub(crate) struct RooflineScale<'a> {
     config: LlamaConfig,
-    pub(crate) precision: Precision,
+    precision: Precision,
+    /// The number format of products: `TableKey::product_dtype`.
+    dtype: Option<Dtype>,
     /// Devices that share the model.
     pub(crate) devices: f64,
     pub(crate) peaks: Option<&'a MeasuredPeaks>,
@@ -40,6 +42,7 @@ impl<'a> RooflineScale<'a> {
         Some(Self {
             config,
             precision: table.key.precision,
+            dtype: table.key.product_dtype(),
             devices: table.key.ranks.measured().max(1).into(),
             peaks: run.environments.iter().find_map(|one| one.peaks.as_ref()),
             beside: beside.reduce(f64::max),
@@ -59,12 +62,12 @@ impl<'a> RooflineScale<'a> {
 
     /// Operations a second that they were measured to do.
     pub(crate) fn flops(&self) -> Option<f64> {
-        Some(self.peaks?.flops.get(&self.precision)?.per_second * self.devices)
+        Some(self.peaks?.flops.get(&self.dtype?)?.per_second * self.devices)
     }
 
     /// Operations a second that they were measured to do for seconds on end.
     pub(crate) fn sustained_flops(&self) -> Option<f64> {
-        Some(self.peaks?.sustained_flops.get(&self.precision)?.per_second * self.devices)
+        Some(self.peaks?.sustained_flops.get(&self.dtype?)?.per_second * self.devices)
     }
 
     /// The measured peaks: `peak bandwidth 45.30 GB/s (onnxruntime)`, then those of compute.
@@ -76,10 +79,10 @@ impl<'a> RooflineScale<'a> {
         let read = peaks.read_bytes.as_ref();
         let read =
             read.map(|peak| words("peak bandwidth", FigureQuantity::ByteRate, peak.per_second, &peak.by));
-        let burst = peaks.flops.get(&self.precision);
+        let burst = self.dtype.and_then(|dtype| peaks.flops.get(&dtype));
         let burst =
             burst.map(|peak| words("burst peak", FigureQuantity::FlopRate, peak.per_second, &peak.by));
-        let sustained = peaks.sustained_flops.get(&self.precision);
+        let sustained = self.dtype.and_then(|dtype| peaks.sustained_flops.get(&dtype));
         let sustained = sustained
             .map(|peak| words("sustained peak", FigureQuantity::FlopRate, peak.per_second, &peak.by));
         read.into_iter().chain(burst).chain(sustained).collect()
@@ -101,7 +104,7 @@ impl<'a> RooflineScale<'a> {
     pub(crate) fn prefill(&self, cell: &MeasuredRow<'_>) -> ForwardWork {
         let [batch, prompt] = [cell.row.key.batch_size, cell.row.key.prompt_length].map(u64::from);
         let weights = cost::decode_read_bytes(&self.config, self.precision, batch.saturating_mul(prompt), 0);
-        let cache = cost::kv_cache_bytes(&self.config, self.precision, batch, prompt);
+        let cache = cost::kv_cache_bytes(&self.config, self.precision.unquantized(), batch, prompt);
         ForwardWork {
             flops: cost::forward_flops(&self.config, batch, prompt, 0, 1),
             bytes: weights.saturating_add(cache) as f64,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Precision};
+use crate::{Device, Dtype, Precision};
 
 /// The sizes of a cell, which name it among those of its engine and model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl Ranks {
 pub struct TableKey {
     /// The model's name.
     pub model: String,
-    /// The number format of weights, activations and KV cache.
+    /// The precision.
     pub precision: Precision,
     /// The device.
     pub device: Device,
@@ -78,6 +78,15 @@ pub struct TableKey {
     pub ranks: Ranks,
     /// Decode forwards of a generation.
     pub generation_length: u32,
+}
+
+impl TableKey {
+    /// The number format of matrix products, which peaks are measured in; `None` where the weights have few bits on a CPU: an engine may
+    /// multiply integers.
+    pub fn product_dtype(&self) -> Option<Dtype> {
+        let may_be_integers = self.precision.quantization().is_some() && self.device == Device::Cpu;
+        (!may_be_integers).then(|| self.precision.activations(self.device))
+    }
 }
 
 /// What identifies a cell: one engine × batch size × prompt length of one model.
@@ -89,7 +98,7 @@ pub struct CellKey {
     #[serde(deserialize_with = "crate::texts::name")]
     #[cfg_attr(test, schemars(with = "crate::schema::Name"))]
     pub model: String,
-    /// The number format of weights, activations and KV cache.
+    /// The precision.
     pub precision: Precision,
     /// The device.
     pub device: Device,

@@ -15,6 +15,7 @@ mod machine_load;
 mod measurement;
 mod message;
 mod peaks;
+mod precision;
 mod processor;
 mod read_measurement;
 #[cfg(test)]
@@ -37,11 +38,12 @@ pub use message::{
     Measured, ModelSource, Options, Procedure, Profiled, Progress, RankPlace, Reply, Request, UsableDevice,
 };
 pub use peaks::{MeasuredPeak, MeasuredPeaks, PeaksRequest, Reached, SustainedPeak};
+pub use precision::{Dtype, Precision, ProductInputs, Quantization};
 pub use processor::ProcessorState;
 pub use share::Share;
 pub use texts::LONGEST_NAME;
 pub use verification::{Agreement, Verification};
-pub use words::{Device, Phase, Precision, UnknownWord};
+pub use words::{Device, Phase, UnknownWord};
 
 /// The version of the pipe's protocol; a worker says it in its [`Hello`].
 pub const PROTOCOL: u32 = 1;

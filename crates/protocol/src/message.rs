@@ -7,7 +7,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    CollectiveShares, Device, DeviceSeconds, Generation, Memory, PeaksRequest, Phase, Precision, Reached,
+    CollectiveShares, Device, DeviceSeconds, Generation, Memory, PeaksRequest, Phase, Precision,
+    ProductInputs, Reached,
 };
 
 /// An engine's own options, as the sweep writes them (`attention = "sdpa"`).
@@ -301,6 +302,9 @@ pub struct Generated {
     /// `[step][row][vocabulary]`, when asked for. Each is finite.
     #[serde(default, deserialize_with = "finite")]
     pub logits: Option<Logits>,
+    /// What matrix products took their activations in, where that is not the format that the precision has on this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_inputs: Option<ProductInputs>,
 }
 
 /// The forwards for a profiler were run.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, MachineLoad, Options, Precision};
+use crate::{Device, Dtype, MachineLoad, Options};
 
 /// Measure the device's peaks as the engine's libraries reach them. No model is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct PeaksRequest {
     /// The device to measure.
     pub device: Device,
     /// The precisions whose matrix products to measure.
-    pub precisions: Vec<Precision>,
+    pub precisions: Vec<Dtype>,
     /// Threads of the engine's own pool; `None` takes one a core.
     pub threads: Option<u32>,
     /// Also repeat the fastest product of each precision for at least this long; `None` measures a burst alone.
@@ -36,16 +36,16 @@ pub struct Reached {
     pub read_bytes_per_second: Option<f64>,
     /// Floating-point operations a second of the fastest matrix product, by precision; a precision without kernels is missing.
     #[serde(default, deserialize_with = "crate::bounds::per_second")]
-    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, crate::schema::Rate>"))]
-    pub flops_per_second: BTreeMap<Precision, f64>,
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Dtype, crate::schema::Rate>"))]
+    pub flops_per_second: BTreeMap<Dtype, f64>,
     /// The same over `sustained_seconds`: the mean, with whatever clocks the device's power allows by then.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "crate::bounds::per_second"
     )]
-    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, crate::schema::Rate>"))]
-    pub sustained_flops_per_second: BTreeMap<Precision, f64>,
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Dtype, crate::schema::Rate>"))]
+    pub sustained_flops_per_second: BTreeMap<Dtype, f64>,
     /// What a reader should know, one line each.
     #[serde(default, deserialize_with = "crate::texts::notes")]
     #[cfg_attr(test, schemars(with = "crate::schema::Notes"))]
@@ -92,12 +92,12 @@ pub struct MeasuredPeaks {
     pub read_bytes: Option<MeasuredPeak>,
     /// Matrix products, by precision.
     #[serde(default)]
-    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, MeasuredPeak>"))]
-    pub flops: BTreeMap<Precision, MeasuredPeak>,
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Dtype, MeasuredPeak>"))]
+    pub flops: BTreeMap<Dtype, MeasuredPeak>,
     /// Matrix products repeated for seconds, by precision; empty where only a burst was measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, schemars(with = "crate::schema::Map<Precision, SustainedPeak>"))]
-    pub sustained_flops: BTreeMap<Precision, SustainedPeak>,
+    #[cfg_attr(test, schemars(with = "crate::schema::Map<Dtype, SustainedPeak>"))]
+    pub sustained_flops: BTreeMap<Dtype, SustainedPeak>,
     /// What else the machine did meanwhile; `None` in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_load: Option<MachineLoad>,
@@ -157,29 +157,29 @@ mod tests {
     fn the_best_of_each_counts_and_nonsense_does_not() {
         let reached = |read: f64, fp32: f64| Reached {
             read_bytes_per_second: Some(read),
-            flops_per_second: BTreeMap::from([(Precision::Fp32, fp32)]),
+            flops_per_second: BTreeMap::from([(Dtype::Fp32, fp32)]),
             ..Reached::default()
         };
         let [a, b, c] = [reached(40e9, 300e9), reached(60e9, 150e9), reached(f64::INFINITY, -1.0)];
         let best = MeasuredPeaks::best(Device::Cpu, [("a", &a), ("b", &b), ("c", &c)]);
         let peak = |per_second, by: &str| MeasuredPeak { per_second, by: by.into() };
         assert_eq!(best.read_bytes, Some(peak(60e9, "b")));
-        assert_eq!(best.flops, BTreeMap::from([(Precision::Fp32, peak(300e9, "a"))]));
+        assert_eq!(best.flops, BTreeMap::from([(Dtype::Fp32, peak(300e9, "a"))]));
         assert!(MeasuredPeaks::best(Device::Cpu, [("c", &c)]).is_empty());
     }
 
     #[test]
     fn the_best_sustained_product_and_the_best_burst_may_be_of_two_engines() {
         let reached = |burst: f64, sustained: f64| Reached {
-            flops_per_second: BTreeMap::from([(Precision::Fp16, burst)]),
-            sustained_flops_per_second: BTreeMap::from([(Precision::Fp16, sustained)]),
+            flops_per_second: BTreeMap::from([(Dtype::Fp16, burst)]),
+            sustained_flops_per_second: BTreeMap::from([(Dtype::Fp16, sustained)]),
             ..Reached::default()
         };
         let [a, b, c] = [reached(9e14, 6e14), reached(8e14, 7e14), reached(1.0, f64::NAN)];
         let best = MeasuredPeaks::best(Device::Cuda(0), [("a", &a), ("b", &b), ("c", &c)]);
-        assert_eq!(best.flops[&Precision::Fp16].by, "a");
+        assert_eq!(best.flops[&Dtype::Fp16].by, "a");
         let sustained = SustainedPeak { per_second: 7e14, by: "b".into(), sm_clock_mhz: None };
-        assert_eq!(best.sustained_flops, BTreeMap::from([(Precision::Fp16, sustained)]));
+        assert_eq!(best.sustained_flops, BTreeMap::from([(Dtype::Fp16, sustained)]));
         let text = serde_json::to_string(&best).unwrap();
         assert_eq!(serde_json::from_str::<MeasuredPeaks>(&text).unwrap(), best);
         let before = r#"{"device":"cpu","read_bytes":null,"flops":{}}"#;
@@ -208,7 +208,7 @@ mod tests {
         let reached: Reached = serde_json::from_str(r#"{"read_bytes_per_second":null}"#).unwrap();
         assert_eq!(reached, Reached::default());
         let text = serde_json::to_string(&Reached {
-            flops_per_second: BTreeMap::from([(Precision::Bf16, 1e12)]),
+            flops_per_second: BTreeMap::from([(Dtype::Bf16, 1e12)]),
             ..Reached::default()
         });
         assert!(text.unwrap().contains(r#""flops_per_second":{"bf16":1000000000000.0}"#));

@@ -24,6 +24,9 @@ pub struct Agreement {
     pub largest_error: f64,
     /// Place of that difference: step, batch row, token id.
     pub largest_error_at: Option<(usize, usize, usize)>,
+    /// Largest error of this engine that counts as rounding, where its products take activations in another format than the precision's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_tolerance: Option<f64>,
 }
 
 /// The comparison of the engines on one model.
@@ -32,7 +35,8 @@ pub struct Agreement {
 pub struct Verification {
     /// The model.
     pub model: String,
-    /// The precision of the engines; the reference computes in double precision on weights rounded to it.
+    /// The precision of the engines; the reference computes in double precision on weights rounded to it, or on what quantised weights
+    /// stand for.
     pub precision: Precision,
     /// The engine that the others were compared with; `None` where none answered.
     pub against: Option<String>,
@@ -62,9 +66,15 @@ impl Verification {
     /// Whether an engine computes the same: its logits are within the tolerance, and its tokens the same, or first
     /// different in a choice between logits that close.
     pub fn agrees(&self, agreement: &Agreement) -> bool {
+        let tolerance = self.tolerance_of(agreement);
         let chose_alike =
-            agreement.same_tokens || agreement.logit_gap.is_some_and(|gap| gap <= 2.0 * self.tolerance);
-        agreement.error.is_none() && agreement.largest_error <= self.tolerance && chose_alike
+            agreement.same_tokens || agreement.logit_gap.is_some_and(|gap| gap <= 2.0 * tolerance);
+        agreement.error.is_none() && agreement.largest_error <= tolerance && chose_alike
+    }
+
+    /// The largest error of an engine that counts as rounding.
+    pub fn tolerance_of(&self, agreement: &Agreement) -> f64 {
+        agreement.own_tolerance.unwrap_or(self.tolerance)
     }
 
     /// Whether all do.

@@ -1,4 +1,4 @@
-//! The small closed vocabularies: precision, device, phase.
+//! The small closed vocabularies: device and phase.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,55 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} \"{word}\": expected {expected}")]
 pub struct UnknownWord {
-    what: &'static str,
-    word: String,
-    expected: &'static str,
-}
-
-/// The number format of weights, activations and KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// IEEE 754 single precision.
-    Fp32,
-    /// IEEE 754 half precision.
-    Fp16,
-    /// bfloat16.
-    Bf16,
-}
-
-impl Precision {
-    /// Bytes of one number.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::Fp32 => 4,
-            Self::Fp16 | Self::Bf16 => 2,
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Bf16 => "bf16",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        match word {
-            "fp32" => Ok(Self::Fp32),
-            "fp16" => Ok(Self::Fp16),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(UnknownWord { what: "precision", word: word.into(), expected: "fp32, fp16 or bf16" }),
-        }
-    }
+    pub(crate) what: &'static str,
+    pub(crate) word: String,
+    pub(crate) expected: &'static str,
 }
 
 /// Where an engine computes: `cpu`, or `cuda:N`.
@@ -137,12 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_and_precisions_read_what_they_print() {
+    fn devices_read_what_they_print() {
         for word in ["cpu", "cuda:0", "cuda:7"] {
             assert_eq!(word.parse::<Device>().unwrap().to_string(), word);
-        }
-        for word in ["fp32", "fp16", "bf16"] {
-            assert_eq!(word.parse::<Precision>().unwrap().to_string(), word);
         }
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
     }
@@ -152,6 +103,5 @@ mod tests {
         let error = "gpu".parse::<Device>().unwrap_err().to_string();
         assert_eq!(error, "unknown device \"gpu\": expected cpu, cuda or cuda:N");
         assert!("cuda:-1".parse::<Device>().is_err());
-        assert!("FP16".parse::<Precision>().is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! has, `n_depth` = P), and a whole generation (`pg`). Each has a key `engine` and a key `heading` that llama-bench has not; its own tools skip them.
 //! `backends` is the engine, too: scripts/compare-llama-bench.py averages what does not differ in a key of its own.
 
-use protocol::{Device, Precision};
+use protocol::{Device, Dtype};
 use results::{DeviceKind, Exported, Exporter, Metric, escaped_json};
 use serde_json::{Map, Value, json};
 use stats::Summary;
@@ -130,11 +130,11 @@ fn settings(table: &CellTable<'_>, cell: &ExportedCell<'_>) -> Map<String, Value
     let is_cuda = heading.is_some_and(|heading| heading.kind == DeviceKind::Cuda);
     let device = heading.map_or("", |heading| heading.device.as_str());
     let cpu = environment.map_or(if is_cuda { "" } else { device }, |one| one.cpu.as_str());
-    let precision = cell.row.replicates.first().map(|record| record.key.precision);
-    let cache = precision.map_or("", |precision| match precision {
-        Precision::Fp32 => "f32",
-        Precision::Fp16 => "f16",
-        Precision::Bf16 => "bf16",
+    let key = cell.row.replicates.first().map(|record| &record.key);
+    let cache = key.map_or("", |key| match key.precision.activations(key.device) {
+        Dtype::Fp32 => "f32",
+        Dtype::Fp16 => "f16",
+        Dtype::Bf16 => "bf16",
     });
     let model = heading.map_or(table.title.as_str(), |heading| heading.model.as_str());
     let model_type =

@@ -24,7 +24,7 @@ fn with_peaks() -> Environment {
         peaks: Some(MeasuredPeaks {
             device: Device::Cpu,
             read_bytes: Some(peak(40e9)),
-            flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
+            flops: BTreeMap::from([(protocol::Dtype::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
             measured_at: None,
@@ -64,7 +64,7 @@ fn a_cell_that_was_faster_than_a_peak_is_noted() {
         let mut environment = with_peaks();
         let peaks = environment.peaks.as_mut().unwrap();
         peaks.read_bytes.as_mut().unwrap().per_second = read;
-        peaks.flops.get_mut(&Precision::Fp32).unwrap().per_second = flops;
+        peaks.flops.get_mut(&protocol::Dtype::Fp32).unwrap().per_second = flops;
         texts(&tables(records.to_vec(), &[], &[environment])[0])[1..].to_vec()
     };
     assert_eq!(notes(1e12, 1e15), Vec::<String>::new());
@@ -124,7 +124,7 @@ fn prefill_is_a_share_of_the_burst_and_of_the_sustained_peak() {
         |clock| SustainedPeak { per_second: 240e9, by: "pytorch-eager".into(), sm_clock_mhz: clock };
     let mut with = |clock| {
         let peaks = environment.peaks.as_mut().unwrap();
-        peaks.sustained_flops = BTreeMap::from([(Precision::Fp32, sustained(clock))]);
+        peaks.sustained_flops = BTreeMap::from([(protocol::Dtype::Fp32, sustained(clock))]);
         tables(vec![measured("onnxruntime", 1, 16, 256)], &[], &[environment.clone()]).remove(0)
     };
     let table = with(Some(1410.4));

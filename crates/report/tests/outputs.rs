@@ -55,6 +55,7 @@ fn verification() -> Verification {
         logit_gap: None,
         largest_error: error,
         largest_error_at: Some((0, 1, 2)),
+        own_tolerance: None,
     };
     Verification {
         model: "llama2-15m".into(),

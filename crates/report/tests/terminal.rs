@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{
-    Device, Environment, FailureKind, MeasuredPeak, MeasuredPeaks, Measurement, ModelFacts, Precision,
-};
+use protocol::{Device, Environment, FailureKind, MeasuredPeak, MeasuredPeaks, Measurement, ModelFacts};
 use results::published::{Document, markdown};
 use results::{Column, Table, tables};
 
@@ -27,7 +25,7 @@ fn run(generation_length: u32) -> Vec<Table> {
             measured_at: None,
             device: Device::Cpu,
             read_bytes: Some(peak(40e9)),
-            flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
+            flops: BTreeMap::from([(protocol::Dtype::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::from([]),
             machine_load: None,
         }),

@@ -92,7 +92,7 @@ impl Heading {
     /// Reads a heading's text.
     pub fn parse(text: &str) -> Result<Self, UnreadableHeading> {
         let inner = text.trim().strip_suffix(')').ok_or(UnreadableHeading)?;
-        let precisions = HeadingPrecision::ALL.into_iter();
+        let precisions = HeadingPrecision::all();
         let combinations = precisions.flat_map(|precision| KINDS.map(|kind| (precision, kind)));
         let places = combinations.filter_map(|(precision, kind)| {
             let marker = format!(" {precision} {kind} (");
@@ -159,7 +159,7 @@ impl fmt::Display for Heading {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the heading does not say model, precision and device: expected \"LLaMA-2 7B FP16 CUDA (1 A100 80GB)\" or \"… FP32 CPU (AMD EPYC, 2 cores)\", \
-     where the precision is FP32, FP16, BF16, FP8, INT8 or INT4"
+     where the precision is FP32, FP16, BF16, FP8, INT8, INT8-G128, INT8-CHANNEL, INT4 or INT4-G128"
 )]
 pub struct UnreadableHeading;
 
@@ -285,7 +285,7 @@ mod tests {
         let models =
             ["llama2-7b", "llama2-13b", "llama2-70b", "llama2-15m", "tinyllama-1.1b", "my model (1)"];
         for model in models {
-            for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
+            for precision in Precision::ALL {
                 for device in [Device::Cuda(0), Device::Cuda(1), Device::Cpu] {
                     for ranks in [(1, false), (4, false), (4, true)] {
                         let heading = Heading::new(&key(model, precision, device, ranks), &machine);
@@ -298,18 +298,17 @@ mod tests {
 
     #[test]
     fn weights_of_few_bits_have_headings() {
-        for (word, precision) in [("FP8", HeadingPrecision::Fp8), ("INT4", HeadingPrecision::Int4)] {
+        for (word, precision) in [("FP8", HeadingPrecision::Fp8), ("INT4", Precision::Int4.into())] {
             let text = format!("LLaMA-2 7B {word} CUDA (1 H100 80GB)");
             let heading = Heading::parse(&text).unwrap();
             assert_eq!((heading.precision, heading.to_string()), (precision, text));
-            assert_eq!(precision.whole(), None);
         }
     }
 
     #[test]
     fn the_error_lists_the_precisions() {
         let error = Heading::parse("LLaMA-2 7B NF4 CUDA (1 A100 80GB)").unwrap_err().to_string();
-        for precision in HeadingPrecision::ALL {
+        for precision in HeadingPrecision::all() {
             assert!(error.contains(&precision.to_string()), "{error}");
         }
     }

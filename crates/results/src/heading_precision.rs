@@ -4,68 +4,65 @@ use std::fmt;
 
 use protocol::Precision;
 
-/// The precision that a heading names: of a run of ours, or of weights in fewer bits than any engine here computes with.
+/// The precision that a heading names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeadingPrecision {
-    /// Weights, activations and KV cache are all in it.
-    Whole(Precision),
+    /// One that runs here have. In a table from elsewhere, INT8 and INT4 may stand for other scales and for quantised embeddings.
+    Of(Precision),
     /// Weights in 8-bit floating point.
     Fp8,
-    /// Weights in 8-bit integers.
-    Int8,
-    /// Weights in 4-bit integers.
-    Int4,
 }
 
 impl HeadingPrecision {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Whole(Precision::Fp32),
-        Self::Whole(Precision::Fp16),
-        Self::Whole(Precision::Bf16),
-        Self::Fp8,
-        Self::Int8,
-        Self::Int4,
-    ];
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Precision::ALL.into_iter().map(Self::Of).chain([Self::Fp8])
+    }
 
     /// The precision that engines here can run it in; `None` where there is none.
-    pub fn whole(self) -> Option<Precision> {
+    pub fn precision(self) -> Option<Precision> {
         match self {
-            Self::Whole(precision) => Some(precision),
-            Self::Fp8 | Self::Int8 | Self::Int4 => None,
+            Self::Of(precision) => Some(precision),
+            Self::Fp8 => None,
         }
+    }
+
+    /// Whether weights have fewer than 16 bits.
+    pub fn is_low_bit(self) -> bool {
+        self.weight_bits() < 16
     }
 
     /// The least bits of a weight, scales and zero points not counted.
     pub fn weight_bits(self) -> u64 {
         match self {
-            Self::Whole(precision) => 8 * precision.bytes(),
-            Self::Fp8 | Self::Int8 => 8,
-            Self::Int4 => 4,
+            Self::Of(precision) => match precision.quantization() {
+                Some(quantization) => quantization.bits.into(),
+                None => 8 * precision.unquantized().bytes(),
+            },
+            Self::Fp8 => 8,
         }
     }
 
     /// The least bits of a number in the KV cache: beside weights of few bits it may be in 8.
     pub fn cache_bits(self) -> u64 {
         match self {
-            Self::Whole(precision) => 8 * precision.bytes(),
-            Self::Fp8 | Self::Int8 | Self::Int4 => 8,
+            Self::Of(precision) if !self.is_low_bit() => 8 * precision.unquantized().bytes(),
+            Self::Of(_) | Self::Fp8 => 8,
         }
     }
 }
 
 impl From<Precision> for HeadingPrecision {
     fn from(precision: Precision) -> Self {
-        Self::Whole(precision)
+        Self::Of(precision)
     }
 }
 
 impl fmt::Display for HeadingPrecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(precision) => f.pad(&precision.to_string().to_uppercase()),
+            Self::Of(precision) => f.pad(&precision.to_string().to_uppercase()),
             Self::Fp8 => f.pad("FP8"),
-            Self::Int8 => f.pad("INT8"),
-            Self::Int4 => f.pad("INT4"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The interface of an engine.
 
 use anyhow::{Result, bail};
-use protocol::{Hello, LoadRequest, Loaded, PeaksRequest, Reached};
+use protocol::{Hello, LoadRequest, Loaded, PeaksRequest, ProductInputs, Reached};
 
 use crate::Reporter;
 
@@ -97,6 +97,11 @@ pub trait Engine {
 
     /// The last forward's logits at the last position, `batch_size * vocab_size`, row-major.
     fn logits(&mut self) -> Result<Vec<f32>>;
+
+    /// What matrix products take their activations in, where that is not the format that the precision has on this device.
+    fn product_inputs(&self) -> Option<ProductInputs> {
+        None
+    }
 
     /// Bytes that the KV cache holds now.
     fn kv_cache_bytes(&self) -> Option<u64>;

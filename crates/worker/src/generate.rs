@@ -42,5 +42,6 @@ pub(crate) fn generate(
     let tokens = engine.tokens()?;
     engine.end()?;
     let logits_sha256 = hex(&hash.finalize());
-    Ok(Generated { tokens, logits_sha256, logits: keep_logits.then_some(logits) })
+    let product_inputs = engine.product_inputs();
+    Ok(Generated { tokens, logits_sha256, logits: keep_logits.then_some(logits), product_inputs })
 }

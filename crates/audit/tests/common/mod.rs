@@ -35,16 +35,17 @@ impl Model {
     /// Bytes that a decode forward reads.
     pub(crate) fn read_bytes(&self, precision: Precision, batch: u64, past: u64) -> f64 {
         let read = |config: &LlamaConfig| cost::decode_read_bytes(config, precision, batch, 0) as f64;
-        let weights = self.counted([1 + batch, precision.bytes(), 0], read);
-        weights + cost::kv_cache_bytes(&self.config, precision, batch, past) as f64
+        let weights = self.counted([1 + batch, precision.unquantized().bytes(), 0], read);
+        weights + cost::kv_cache_bytes(&self.config, precision.unquantized(), batch, past) as f64
     }
 
     /// Whether weights and cache fit into `bytes`.
     fn fits(&self, precision: Precision, [batch, tokens]: [u64; 2], bytes: f64) -> bool {
         let weights = |config: &LlamaConfig| cost::weights_bytes(config, precision) as f64;
-        let weights = self.counted([0, 0, precision.bytes()], weights);
+        let weights = self.counted([0, 0, precision.unquantized().bytes()], weights);
         // Activations are a tenth of that at most in these sweeps.
-        1.1 * (weights + cost::kv_cache_bytes(&self.config, precision, batch, tokens) as f64) <= bytes
+        1.1 * (weights + cost::kv_cache_bytes(&self.config, precision.unquantized(), batch, tokens) as f64)
+            <= bytes
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &CheckWorkerArgs) -> Result<ExitStatus> {
         }
         None => EngineCommand::new("worker", &args.command, Path::new("")),
     };
-    let model = args.model.as_deref().map(|model| Model::find(model, 0, Path::new("")));
+    let model = args.model.as_deref().map(|model| Model::find(model, 0, Path::new(""), args.precision));
     let model = model.transpose().map_err(|error| anyhow!("--model: {error}"))?;
     let request = Duration::from_secs(args.timeout_seconds);
     let setup = CheckSetup {

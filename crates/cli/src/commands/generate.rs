@@ -21,7 +21,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus> {
     let engine = args.engine.as_str();
     engines.find(engine).map_err(|what| anyhow!("--engine: {what}"))?;
     let setup = Setup::resolve(&args.setup.flags.0, &engines, &[engine.to_owned()])?;
-    let model = Model::find(&args.model, args.seed.into(), Path::new(""))
+    let model = Model::find(&args.model, args.seed.into(), Path::new(""), setup.single_precision()?)
         .map_err(|what| anyhow!("--model: {what}"))?;
 
     let _interrupt = Interrupt::install();

@@ -7,7 +7,7 @@ use harness::{
     Interrupt, MeasuredReach, Notice, PeaksReport, QUICK_SWEEP, Setting, Sweep, Variant, interrupted,
     measure_peaks, sustained_seconds,
 };
-use protocol::{MeasuredPeaks, Precision, Reached};
+use protocol::{Dtype, MeasuredPeaks, Reached};
 use results::{busy_machine_words, plain};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use crate::slow_steps::SlowSteps;
 /// `pytorch-compile` multiplies with the same library as `pytorch-eager`.
 const DEFAULT: [&str; 2] = ["onnxruntime", "pytorch-eager"];
 
-const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
+const DTYPES: [Dtype; 3] = [Dtype::Fp32, Dtype::Fp16, Dtype::Bf16];
 
 type EngineReach<'a> = (&'a str, Result<MeasuredReach, String>);
 
@@ -44,14 +44,13 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitStatus> {
     }
     let slow = SlowSteps::start();
     let hellos = harness::greet_all(&variant, &mut |notice| slow.hear(&notice))?;
-    let precisions =
-        flags.precision.as_ref().map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision.value]);
+    let dtypes = if flags.precision.is_some() { variant.sweep.dtypes() } else { DTYPES.to_vec() };
 
     let _interrupt = Interrupt::install();
     let sustained = args.sustained.map_or_else(|| sustained_seconds(variant.sweep.setup.device), Some);
     let sustained = sustained.filter(|seconds| *seconds > 0.0);
     let PeaksReport { best, engines } =
-        measure_peaks(&variant, &hellos, &precisions, sustained, &mut |notice| slow.hear(&notice));
+        measure_peaks(&variant, &hellos, &dtypes, sustained, &mut |notice| slow.hear(&notice));
     drop(slow);
     if interrupted() {
         return Ok(ExitStatus::Interrupted);
@@ -63,7 +62,7 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitStatus> {
         });
         json!({"best": best, "engines": engines.collect::<Vec<_>>()})
     };
-    let (quantities, notes) = (quantities(&best, &engines, &precisions), notes(&best, &engines));
+    let (quantities, notes) = (quantities(&best, &engines, &dtypes), notes(&best, &engines));
     let device = best.device.to_string();
     let shown = table(&device, &engines, &quantities, &|value, unit| {
         value.map_or_else(|| "-".into(), |value| rate(value, unit))
@@ -98,7 +97,7 @@ fn reached<'a>(answers: &'a [EngineReach<'_>]) -> impl Iterator<Item = (&'a str,
     answers.iter().filter_map(|(engine, answer)| Some((*engine, &answer.as_ref().ok()?.reached)))
 }
 
-fn quantities(best: &MeasuredPeaks, answers: &[EngineReach<'_>], precisions: &[Precision]) -> Vec<Quantity> {
+fn quantities(best: &MeasuredPeaks, answers: &[EngineReach<'_>], dtypes: &[Dtype]) -> Vec<Quantity> {
     let quantity = |name: String, unit, best, each: &dyn Fn(&Reached) -> Option<f64>| Quantity {
         name,
         unit,
@@ -108,13 +107,13 @@ fn quantities(best: &MeasuredPeaks, answers: &[EngineReach<'_>], precisions: &[P
     let read = best.read_bytes.as_ref().map(|read| read.per_second);
     let mut all =
         vec![quantity("memory bandwidth".into(), "B/s", read, &|reached| reached.read_bytes_per_second)];
-    for precision in precisions {
-        let flops = best.flops.get(precision).map(|flops| flops.per_second);
-        let each = |reached: &Reached| reached.flops_per_second.get(precision).copied();
-        all.push(quantity(format!("matrix product, {precision}"), "FLOP/s", flops, &each));
-        if let Some(sustained) = best.sustained_flops.get(precision) {
-            let each = |reached: &Reached| reached.sustained_flops_per_second.get(precision).copied();
-            let name = format!("matrix product, {precision}, sustained{}", at_clock(sustained));
+    for dtype in dtypes {
+        let flops = best.flops.get(dtype).map(|flops| flops.per_second);
+        let each = |reached: &Reached| reached.flops_per_second.get(dtype).copied();
+        all.push(quantity(format!("matrix product, {dtype}"), "FLOP/s", flops, &each));
+        if let Some(sustained) = best.sustained_flops.get(dtype) {
+            let each = |reached: &Reached| reached.sustained_flops_per_second.get(dtype).copied();
+            let name = format!("matrix product, {dtype}, sustained{}", at_clock(sustained));
             all.push(quantity(name, "FLOP/s", Some(sustained.per_second), &each));
         }
     }

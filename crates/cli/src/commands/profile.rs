@@ -20,7 +20,7 @@ pub(crate) fn run(mut variant: Variant, cell: CellSize) -> Result<ExitStatus> {
     let mut status = ExitStatus::Done;
     for model in &variant.sweep.models {
         for engine in &variant.sweep.engines {
-            let name = format!("{} {engine} {cell}", model.name);
+            let name = format!("{} {engine} {cell}", model.label);
             match harness::profile(&variant, model, engine, cell) {
                 Ok(notes) => {
                     printer::line(&format!("{name}: ran one prefill, one selection and one decode forward"));

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &SynthArgs) -> Result<ExitStatus> {
     }
     let size = cost::weights_bytes(&config, args.precision);
     printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));
-    let weights = Weights::seeded(config, args.seed);
+    let weights = Weights::seeded(config, args.seed).in_precision(args.precision)?;
     llama::write_checkpoint(&weights, args.precision, &args.out).context("--out")?;
     Ok(ExitStatus::Done)
 }

@@ -17,7 +17,8 @@ use crate::slow_steps::SlowSteps;
 /// The columns of its csv.
 const COLUMNS: &str = "\
     model precision against reference_error largest_logit tolerance part engine error same_tokens \
-    first_difference logit_gap largest_error largest_error_at";
+    first_difference logit_gap largest_error largest_error_at \
+    own_tolerance";
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitStatus> {
     let engines = args.setup.engines.read()?;

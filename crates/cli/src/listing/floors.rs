@@ -2,7 +2,7 @@
 
 use audit::Work;
 use harness::{Cell, Sweep, format_bytes, plan};
-use protocol::Device;
+use protocol::{Device, Precision};
 use results::hardware::{Hardware, Peaks};
 use results::screen::ScreenTable;
 use results::{DeviceKind, Heading, format_short};
@@ -27,13 +27,12 @@ pub(super) fn of_ranks(sweep: &Sweep) -> Vec<Floors> {
     let (mut work_rows, mut floor_rows) = (Vec::new(), Vec::new());
     let hardware = Hardware::built_in();
     let count = if is_alone { 1 } else { ranks };
-    let devices = DEVICES.map(|device| peaks(&hardware, sweep, device, count));
     for cell in plan(sweep) {
         let Cell { model, batch_size, prompt_length, .. } = cell;
         let lengths = [batch_size, prompt_length, sweep.generation_length].map(u64::from);
-        let work = |ranks| Work::new(&model.config, setup.precision, ranks, lengths);
+        let work = |ranks| Work::new(&model.config, model.precision, ranks, lengths);
         let work_here = if is_alone {
-            Work::of_first_rank(&model.config, setup.precision, ranks, lengths)
+            Work::of_first_rank(&model.config, model.precision, ranks, lengths)
         } else {
             work(ranks)
         };
@@ -51,8 +50,8 @@ pub(super) fn of_ranks(sweep: &Sweep) -> Vec<Floors> {
             continue;
         }
         work_rows.push(row);
-        let floors = devices.iter().flat_map(|peaks| {
-            let floor = peaks.as_ref().and_then(|peaks| work.floor(peaks));
+        let floors = DEVICES.iter().flat_map(|device| {
+            let floor = peaks(&hardware, model.precision, device, count).and_then(|peaks| work.floor(&peaks));
             let milliseconds = |seconds: f64| format_short(seconds * 1e3);
             match floor {
                 Some(floor) => [floor.prompt_seconds, floor.token_seconds].map(milliseconds),
@@ -101,10 +100,10 @@ pub(super) fn of_ranks(sweep: &Sweep) -> Vec<Floors> {
     vec![work, floors]
 }
 
-fn peaks(hardware: &Hardware, sweep: &Sweep, device: &str, count: u32) -> Option<Peaks> {
+fn peaks(hardware: &Hardware, precision: Precision, device: &str, count: u32) -> Option<Peaks> {
     let heading = Heading {
         model: String::new(),
-        precision: sweep.setup.precision.into(),
+        precision: precision.into(),
         kind: DeviceKind::Cuda,
         count,
         cpu_ranks: 1,

@@ -57,7 +57,7 @@ impl WatchState {
     pub(super) fn new(sweep: &Sweep, sides: usize) -> Self {
         let cells = interleaved(sweep, sides);
         let slots = cells.iter().map(|(side, cell)| Slot {
-            grid: format!("{} {}{}", cell.model.name, cell.engine, side_word(*side, sides)),
+            grid: format!("{} {}{}", cell.model.label, cell.engine, side_word(*side, sides)),
             batch_size: cell.batch_size,
             prompt_length: cell.prompt_length,
             standing: Standing::Waiting,

@@ -52,7 +52,7 @@ fn ended(sweep: &Sweep, index: usize, failure: Option<FailureKind>) -> Measureme
         schema: SCHEMA,
         key: CellKey {
             model: cell.model.name.clone(),
-            precision: sweep.setup.precision,
+            precision: sweep.models[0].precision,
             device: sweep.setup.device,
             ranks: Ranks::ONE,
             engine: cell.engine.into(),

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use collective::{AllReduce, Numbers, World};
 use llama::Weights;
 use protocol::{
-    Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Precision, Reached, UsableDevice,
+    Device, Dtype, Hello, Library, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Reached, UsableDevice,
 };
 use worker::timing::Clock;
 use worker::{Engine, Prompt, Reporter};
@@ -126,8 +126,8 @@ impl Mock {
         let Some(all_reduce) = &self.all_reduce else { return Ok(()) };
         let mut ones = [1f32; 64];
         let (sums, len) = (ones.as_mut_ptr().cast(), ones.len());
-        let (precision, stream) = (Precision::Fp32, std::ptr::null_mut());
-        let numbers = Numbers { terms: sums, sums, len, precision, stream };
+        let (dtype, stream) = (Dtype::Fp32, std::ptr::null_mut());
+        let numbers = Numbers { terms: sums, sums, len, dtype, stream };
         // SAFETY: the numbers are this function's.
         unsafe { all_reduce.all_reduce(numbers) }?;
         ensure!(ones == [self.world.size() as f32; 64], "a wrong sum over the ranks: {}", ones[0]);

@@ -48,13 +48,13 @@ impl Engine for Reference {
         }
     }
 
-    /// The precision asked for rounds the weights; arithmetic is in `f64` whatever it is.
+    /// The precision asked for rounds the weights, or quantises them; arithmetic is in `f64` whatever it is.
     fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         ensure!(request.device == Device::Cpu, "the reference runs on cpu, not on {}", request.device);
         unknown_options(&request.options, &[])?;
-        let weights = Weights::open(&request.model)?;
+        let weights = Weights::open(&request.model)?.in_precision(request.precision)?;
         let weights_bytes = llama::cost::weights_bytes(weights.config(), protocol::Precision::Fp32);
-        self.model = Some(ReferenceModel::new(&weights, request.precision));
+        self.model = Some(ReferenceModel::new(&weights, request.precision.unquantized()));
         Ok(Loaded { weights_bytes, notes: vec!["plain Rust in double precision".into()] })
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, Weights};
-use protocol::Precision;
+use llama::{EMBED_TOKENS, FINAL_NORM, LM_HEAD, LayerNames, LlamaConfig, WeightSpec, Weights};
+use protocol::Dtype;
 
 /// A model: HF's weights, widened from single precision.
 pub(crate) struct ReferenceModel {
@@ -32,10 +32,16 @@ impl Cache {
 }
 
 impl ReferenceModel {
-    /// Takes the weights as `precision` rounds them.
-    pub(crate) fn new(weights: &Weights, precision: Precision) -> Self {
-        let specs = weights.specs().into_iter();
-        let values = specs.map(|spec| (spec.name.clone(), weights.get(&spec, precision).to_f32())).collect();
+    /// Takes the weights as `dtype` rounds them; quantised ones as what they stand for.
+    pub(crate) fn new(weights: &Weights, dtype: Dtype) -> Self {
+        let value = |spec: WeightSpec| {
+            let is_quantized = weights.quantization().is_some() && spec.is_projection();
+            // Exact in FP32.
+            let dtype = if is_quantized { Dtype::Fp32 } else { dtype };
+            let values = weights.get(&spec, dtype).to_f32();
+            (spec.name, values)
+        };
+        let values = weights.specs().into_iter().map(value).collect();
         let config = weights.config().clone();
         Self { inv_freq: config.inv_freq(), config, weights: values }
     }

@@ -71,7 +71,7 @@ mod tests {
     use ort::session::{Session, SessionInputValue};
     use ort::value::Tensor;
     use prost::Message;
-    use protocol::{ModelSource, Precision};
+    use protocol::{Dtype, ModelSource};
     use serde_json::json;
     use worker::Reporter;
 
@@ -92,8 +92,8 @@ mod tests {
             "num_attention_heads": 2, "num_key_value_heads": KV_HEADS, "max_position_embeddings": 16,
         });
         let weights = Weights::open(&ModelSource::Seeded { config, seed: 0 }).unwrap();
-        let initializers = Initializers::new(&weights, Precision::Fp32, Fused::NONE, &Reporter::silent());
-        let mut model = llama(weights.config(), Precision::Fp32, Interface::Exported, Fused::NONE);
+        let initializers = Initializers::new(&weights, Dtype::Fp32, Fused::NONE, &Reporter::silent());
+        let mut model = llama(weights.config(), Dtype::Fp32, Interface::Exported, Fused::NONE);
         initializers.place(&mut model);
         let builder = Session::builder(&OnnxRuntimeLibrary::load().unwrap().environment).unwrap();
         // SAFETY: the session copies the weights, which are made, and is made before they go.

@@ -31,9 +31,9 @@ fn the_tables_of_positions_are_in_the_devices_memory_too() {
     let text = include_str!("../../../../configs/models/llama2-15m.json");
     let config = LlamaConfig::parse(text, "llama2-15m.json").unwrap();
     let interface = Interface::Engine { rows: LogitRows::Last, sums: false };
-    let model = graph::llama(&config, Precision::Fp16, interface, Fused::NONE);
+    let model = graph::llama(&config, Dtype::Fp16, interface, Fused::NONE);
     let tables = 2 * (config.max_position_embeddings * attention_head_dim(&config) / 2) as u64 * 2;
-    let weights = held_bytes(&config, false, Precision::Fp16);
+    let weights = held_bytes(&config, false, Dtype::Fp16);
     let rest = arena_bytes(&model) - weights - tables;
     // What is left are constants of the graph.
     assert!(rest < 16 * 256, "{rest}");

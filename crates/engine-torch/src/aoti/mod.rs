@@ -82,7 +82,7 @@ mod tests {
     use std::sync::Arc;
 
     use llama::Weights;
-    use protocol::{ModelSource, Precision};
+    use protocol::{Dtype, ModelSource};
     use worker::Reporter;
 
     use super::*;
@@ -97,7 +97,7 @@ mod tests {
         });
         let source = Arc::new(Weights::open(&ModelSource::Seeded { config, seed: 0 }).unwrap());
         let weights =
-            WeightTensors::load(&source, Precision::Fp32, Device::Cpu, None, &Reporter::silent()).unwrap();
+            WeightTensors::load(&source, Dtype::Fp32, Device::Cpu, None, &Reporter::silent()).unwrap();
         let error = CompiledLlama::new(&package, source.config(), weights, LinearKind::Aten, Device::Cpu)
             .err()
             .unwrap()

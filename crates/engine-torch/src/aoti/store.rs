@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use llama::LlamaConfig;
-use protocol::{Phase, Precision};
+use protocol::{Dtype, Phase};
 use serde_json::{Value, json};
 use worker::Reporter;
 
@@ -28,7 +28,7 @@ const STEPS: u32 = 6;
 /// What a package depends on, beside the script.
 pub(crate) struct Recipe<'a> {
     pub(crate) config: &'a LlamaConfig,
-    pub(crate) precision: Precision,
+    pub(crate) dtype: Dtype,
     /// None for the CPU.
     pub(crate) gpu: Option<TargetGpu>,
     pub(crate) options: TorchOptions,
@@ -61,7 +61,7 @@ impl Recipe<'_> {
                 "rms_norm_eps": self.config.rms_norm_eps,
                 "tie_word_embeddings": self.config.tie_word_embeddings,
             },
-            "precision": self.precision,
+            "precision": self.dtype,
             "device": if self.gpu.is_none() { "cpu" } else { "cuda" },
             "capability": self.gpu.map(|gpu| [gpu.capability.0, gpu.capability.1]),
             "linear": if self.options.linear == LinearKind::Aten { "aten" } else { "onednn" },
@@ -97,11 +97,11 @@ impl Recipe<'_> {
 
     /// Another script, request or processor is another file: kernels are compiled for the instructions of this one.
     fn file_name(&self) -> String {
-        let Self { config, precision, torch, .. } = self;
+        let Self { config, dtype, torch, .. } = self;
         let key = llama::sha256_hex(format!("{}\n{}\n{SCRIPT}", self.request(), processor()).as_bytes());
         let shape = format!("{}x{}", config.num_hidden_layers, config.hidden_size);
         let gpu = self.gpu.map(|TargetGpu { capability: (major, minor), .. }| format!("-sm_{major}{minor}"));
-        format!("llama-{shape}-{precision}{}-torch-{torch}-{}.pt2", gpu.unwrap_or_default(), &key[..16])
+        format!("llama-{shape}-{dtype}{}-torch-{torch}-{}.pt2", gpu.unwrap_or_default(), &key[..16])
     }
 }
 

@@ -9,19 +9,19 @@ use crate::error;
 
 #[test]
 fn flash_attention_is_for_half_precisions_on_gpus_that_have_it() {
-    let chosen = |attention: &str, precision, head_dim, capability| {
+    let chosen = |attention: &str, dtype, head_dim, capability| {
         let words = protocol::Options::from([("attention".into(), attention.into())]);
         let options = TorchOptions::read(TorchEngine::CudaGraph, &words).unwrap();
-        choose_exclusion(options, precision, head_dim, capability)
+        choose_exclusion(options, dtype, head_dim, capability)
     };
-    assert_eq!(chosen("sdpa", Precision::Fp16, 128, (8, 0)), Exclusion::CausalRow);
-    assert_eq!(chosen("sdpa", Precision::Bf16, 64, (9, 0)), Exclusion::CausalRow);
+    assert_eq!(chosen("sdpa", Dtype::Fp16, 128, (8, 0)), Exclusion::CausalRow);
+    assert_eq!(chosen("sdpa", Dtype::Bf16, 64, (9, 0)), Exclusion::CausalRow);
     for others in [
-        chosen("sdpa", Precision::Fp32, 128, (9, 0)),
-        chosen("sdpa", Precision::Fp16, 128, (7, 5)),
-        chosen("sdpa", Precision::Fp16, 100, (9, 0)),
-        chosen("eager", Precision::Fp16, 128, (9, 0)),
-        chosen("cudnn", Precision::Fp16, 128, (9, 0)),
+        chosen("sdpa", Dtype::Fp32, 128, (9, 0)),
+        chosen("sdpa", Dtype::Fp16, 128, (7, 5)),
+        chosen("sdpa", Dtype::Fp16, 100, (9, 0)),
+        chosen("eager", Dtype::Fp16, 128, (9, 0)),
+        chosen("cudnn", Dtype::Fp16, 128, (9, 0)),
     ] {
         assert_eq!(others, Exclusion::Mask);
     }
@@ -84,7 +84,7 @@ fn a_bound_ends_with_its_model_before_the_next_one_and_before_peaks() {
         let request = LoadRequest {
             model: protocol::ModelSource::Checkpoint { dir: "none".into() },
             device: Device::Cpu,
-            precision: Precision::Fp32,
+            precision: protocol::Precision::Fp32,
             threads: Some(1),
             memory_limit_bytes: None,
             device_memory_limit_bytes: None,

@@ -16,6 +16,7 @@ fn nothing_compared(engine: &str) -> Agreement {
         logit_gap: None,
         largest_error: 0.0,
         largest_error_at: None,
+        own_tolerance: None,
     }
 }
 
@@ -77,6 +78,7 @@ mod tests {
         Generated {
             tokens: tokens.iter().map(|row| row.to_vec()).collect(),
             logits_sha256: String::new(),
+            product_inputs: None,
             logits: Some(logits.iter().map(|step| step.iter().map(|row| row.to_vec()).collect()).collect()),
         }
     }

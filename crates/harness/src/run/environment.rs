@@ -79,7 +79,10 @@ pub(crate) fn collect_environment(
         let fingerprint = llama::fingerprint(&model.source)?;
         Ok((model.name.clone(), ModelFacts { fingerprint, config: model.config.to_json() }))
     };
-    let models = sweep.models.iter().map(facts).collect::<Result<_, SessionError>>()?;
+    // One model may be there in several precisions.
+    let models: BTreeMap<&str, &Model> =
+        sweep.models.iter().map(|model| (model.name.as_str(), model)).collect();
+    let models = models.into_values().map(facts).collect::<Result<_, SessionError>>()?;
     let of_engine = |engine: &String| Some(engines.get(engine)?.facts().map(|facts| (engine.clone(), facts)));
     let programs = sweep.selected_engines().filter_map(of_engine).collect::<Result<_, _>>()?;
     let gpus = Gpus::find().map(|gpus| gpus.facts()).unwrap_or_default();

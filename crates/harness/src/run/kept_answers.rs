@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use machine::gpu::Gpus;
-use protocol::{Device, Generated, Hello, ModelSource};
+use protocol::{Device, Generated, Hello, ModelSource, Precision};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -26,6 +26,7 @@ const ENDINGS: [&str; 2] = ["answer", "partial"];
 pub(crate) struct Question {
     /// The model's identity; `None` where it can't be read.
     pub(crate) model: Option<ModelIdentity>,
+    pub(crate) precision: Precision,
     pub(crate) prompt_ids: Vec<Vec<u32>>,
     pub(crate) new_tokens: u32,
 }
@@ -84,7 +85,7 @@ impl AnswerKey {
                 "cores": std::thread::available_parallelism().map_or(1, usize::from),
                 "gpus": gpus.iter().map(|gpu| [&gpu.name, &gpu.driver_version]).collect::<Vec<_>>(),
                 "device": setup.device,
-                "precision": setup.precision,
+                "precision": question.precision,
                 "threads": setup.threads,
                 "world_size": setup.processes().world_size,
                 "one_rank_of": setup.one_rank_of(),
@@ -192,6 +193,7 @@ mod tests {
             tokens: vec![vec![tokens]],
             logits_sha256: String::new(),
             logits: Some(vec![vec![vec![0.1]]]),
+            product_inputs: None,
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::run::cache::{cache_folder, libraries, variables, whole, with_hash};
-use crate::{Setup, Variant};
+use crate::{Sweep, Variant};
 
 /// The version of what is kept, and of how peaks are measured.
 const FORMAT: u32 = 1;
@@ -66,7 +66,7 @@ impl KeptPeaks {
             "environment": variables(),
             "engines": engines.collect::<Vec<_>>(),
             "device": setup.device,
-            "precision": setup.precision,
+            "precisions": variant.sweep.dtypes(),
             "threads": setup.threads,
         });
         Some(Self::in_folder(cache_folder("peaks"), key.to_string()))
@@ -108,10 +108,10 @@ impl KeptPeaks {
     }
 }
 
-/// The latest peaks of this machine that are kept, of any engines that are not scripted: an estimate of what it can do in this precision
-/// with as many threads.
-pub fn latest_kept_peaks(setup: &Setup) -> Option<MeasuredPeaks> {
-    let precision = setup.precision;
+/// The latest peaks of this machine that are kept, of any engines that are not scripted: an estimate of what it can do in the
+/// sweep's number formats with as many threads.
+pub fn latest_kept_peaks(sweep: &Sweep) -> Option<MeasuredPeaks> {
+    let (setup, dtypes) = (&sweep.setup, sweep.dtypes());
     let own = json!([machine::machine_id(), machine::cpu_model(), setup.threads]);
     let files = fs::read_dir(cache_folder("peaks")?).ok()?.flatten().map(|entry| entry.path());
     let read = |path: PathBuf| {
@@ -121,7 +121,8 @@ pub fn latest_kept_peaks(setup: &Setup) -> Option<MeasuredPeaks> {
         let is_of_here = json!([key["machine"], key["cpu"], key["threads"]]) == own;
         // The load of a machine is not read while scripted engines are asked.
         let is_real = entry.peaks.machine_load.is_some();
-        let has_all = entry.peaks.read_bytes.is_some() && entry.peaks.flops.contains_key(&precision);
+        let has_all = entry.peaks.read_bytes.is_some()
+            && dtypes.iter().all(|dtype| entry.peaks.flops.contains_key(dtype));
         (is_of_here && is_real && has_all)
             .then_some((written, MeasuredPeaks { measured_at: Some(entry.measured_at), ..entry.peaks }))
     };

@@ -15,7 +15,9 @@ use crate::run::variant_run::VariantRun;
 use crate::run::verify::{Verifier, differs};
 use crate::run::worker_slot::{SideMeasurements, WorkerSlot};
 use crate::worker::requests::why;
-use crate::{Cell, Event, Isolation, SessionError, Sweep, Variant, WorkerError, classify, interleaved};
+use crate::{
+    Cell, Event, Isolation, Model, SessionError, Sweep, Variant, WorkerError, classify, interleaved,
+};
 use results::{RunFolder, StoreError};
 
 /// Rest of a throttled GPU before its cell is measured again, if the sweep has no `cool_down_seconds`: a heat sink under forced air loses
@@ -134,7 +136,7 @@ fn verify_before(
         for (model, verifier) in &mut run.verifiers {
             let will_load = |engine: &str| {
                 let is_of = |place: &SideCell<'_>| {
-                    place.side == side && place.cell.engine == engine && place.cell.model.name == *model
+                    place.side == side && place.cell.engine == engine && place.cell.model.label == *model
                 };
                 missing.iter().any(is_of)
             };
@@ -180,7 +182,11 @@ fn measure_missing<'a>(
     let asked: Vec<_> = missing.iter().map(|place| (place.side, place.cell)).collect();
     let mut groups = TurnGroups::new(runs, &asked);
     let by_group = |groups: &TurnGroups, SideCell { side, cell, .. }: &SideCell<'a>| {
-        let model = sweep.models.iter().position(|model| model.name == cell.model.name);
+        let is_of = |model: &Model| match sweep.isolation {
+            Isolation::Turn => model.label == cell.model.label,
+            Isolation::Engine | Isolation::Cell => model.name == cell.model.name,
+        };
+        let model = sweep.models.iter().position(is_of);
         (model, groups.group_index(*side, cell))
     };
     missing.sort_by_key(|place| by_group(&groups, place));
@@ -191,9 +197,9 @@ fn measure_missing<'a>(
         stop_others(runs, &groups, place, on_event);
         let apart = groups.note(side, &cell);
         if let Some(note) = &apart
-            && told.insert((side, cell.model.name.clone(), cell.engine, note.clone()))
+            && told.insert((side, cell.model.label.clone(), cell.engine, note.clone()))
         {
-            on_event(Event::MeasuredApart { model: &cell.model.name, engine: cell.engine, note });
+            on_event(Event::MeasuredApart { model: &cell.model.label, engine: cell.engine, note });
         }
         on_event(Event::CellStarted { cell, index, side });
         match measure_cell(runs, place, apart, on_event)? {
@@ -220,7 +226,7 @@ fn stop_others(
     let group = groups.group_index(side, &cell);
     for (other, run) in runs.iter_mut().enumerate() {
         let is_together = |engine: &str, model: &str| {
-            model == cell.model.name && groups.of_engine(model, other, engine) == group
+            model == cell.model.label && groups.of_engine(model, other, engine) == group
         };
         let keep = |engine: &str, model: &str| match run.variant.sweep.isolation {
             Isolation::Turn => is_together(engine, model),
@@ -250,7 +256,7 @@ fn measure_cell(
     let mut check_model = || files.check().map_err(|why| Stop::Error(SessionError::ModelExchanged(why)));
     check_model()?;
     let sweep = &variant.sweep;
-    let mut verifier = verifiers.get_mut(&cell.model.name);
+    let mut verifier = verifiers.get_mut(&cell.model.label);
     let slot = workers.slot(cell.engine);
     // Without turns a worker is alone, even while an earlier engine's worker is still there.
     let is_alone =

@@ -71,7 +71,8 @@ mod tests {
         for entry in std::fs::read_dir(fixture).unwrap().flatten().filter(|entry| entry.path().is_file()) {
             std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
         }
-        let model = Model::find(dir.path().to_str().unwrap(), 0, Path::new("")).unwrap();
+        let model =
+            Model::find(dir.path().to_str().unwrap(), 0, Path::new(""), protocol::Precision::Fp32).unwrap();
         (dir, model)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use machine::gpu::{GpuWatch, Gpus, Monitor};
 use machine::{LoadWatch, MemoryReader};
 use protocol::{
-    Device, Environment, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Precision, Reached,
+    Device, Dtype, Environment, GpuSeries, Hello, Library, MeasuredPeaks, PeaksRequest, Phase, Reached,
     Reply, Request,
 };
 
@@ -52,7 +52,7 @@ pub struct MeasuredReach {
     /// The answer of its worker.
     pub reached: Reached,
     /// The mean clock of the GPU's multiprocessors during the sustained products, by precision.
-    pub sustained_sm_clock_mhz: BTreeMap<Precision, f64>,
+    pub sustained_sm_clock_mhz: BTreeMap<Dtype, f64>,
 }
 
 /// The figures that the engines of a sweep reached.
@@ -68,7 +68,7 @@ pub struct PeaksReport<'a> {
 pub fn measure_peaks<'a>(
     variant: &'a Variant,
     hellos: &BTreeMap<String, Hello>,
-    precisions: &[Precision],
+    precisions: &[Dtype],
     sustained_seconds: Option<f64>,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> PeaksReport<'a> {
@@ -120,7 +120,7 @@ pub(crate) fn peaks_of_run(
         }
     }
     let sustained = sustained_seconds(setup.device);
-    let report = measure_peaks(variant, hellos, &[setup.precision], sustained, notify);
+    let report = measure_peaks(variant, hellos, &variant.sweep.dtypes(), sustained, notify);
     for (engine, answer) in &report.engines {
         if let Err(why) = answer {
             notify(Notice::NoPeaks { device: setup.device, engine, why });
@@ -150,7 +150,7 @@ fn best(device: Device, answers: &[(&str, Result<MeasuredReach, String>)]) -> Me
 /// The measurement that each engine makes.
 struct PeaksPlan<'a> {
     setup: &'a Setup,
-    precisions: &'a [Precision],
+    precisions: &'a [Dtype],
     sustained_seconds: Option<f64>,
     gpu: Option<GpuWatch>,
 }
@@ -181,7 +181,7 @@ fn ask(engines: &Engines, name: &str, plan: &PeaksPlan<'_>) -> Result<MeasuredRe
     let mut worker = Worker::spawn(command, Limits { request, ..Limits::default() })?;
     let mut all = MeasuredReach { reached: Reached::default(), sustained_sm_clock_mhz: BTreeMap::new() };
     // One request per precision: the clock at a request's end is then that of its sustained products.
-    let each: Vec<&[Precision]> = match plan.sustained_seconds {
+    let each: Vec<&[Dtype]> = match plan.sustained_seconds {
         Some(_) => plan.precisions.chunks(1).collect(),
         None => vec![plan.precisions],
     };
@@ -289,8 +289,8 @@ mod tests {
             notes: vec!["scripted".into()],
         };
         let mut all = Reached::default();
-        join(&mut all, one(Precision::Fp32, 2.0, 10.0));
-        join(&mut all, one(Precision::Fp16, 1.0, 20.0));
+        join(&mut all, one(Dtype::Fp32, 2.0, 10.0));
+        join(&mut all, one(Dtype::Fp16, 1.0, 20.0));
         assert_eq!(all.read_bytes_per_second, Some(2.0));
         assert_eq!((all.flops_per_second.len(), all.sustained_flops_per_second.len()), (2, 2));
         assert_eq!(all.notes, ["scripted"]);

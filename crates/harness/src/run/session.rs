@@ -203,7 +203,7 @@ impl Session {
                     folder,
                     workers: Workers::new(variant.sweep.isolation, gpu.clone()),
                     verifiers: verified
-                        .map(|model| (model.name.clone(), Verifier::new(variant, model, &kept)))
+                        .map(|model| (model.label.clone(), Verifier::new(variant, model, &kept)))
                         .collect(),
                 }
             })

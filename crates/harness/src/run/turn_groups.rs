@@ -39,7 +39,7 @@ impl TurnGroups {
         let mut groups = BTreeMap::new();
         for model in &sweep.models {
             let mut needs: Vec<(Member, u64)> = Vec::new();
-            for (side, cell) in cells.iter().filter(|(_, cell)| cell.model.name == model.name) {
+            for (side, cell) in cells.iter().filter(|(_, cell)| cell.model.label == model.label) {
                 let need = bytes(&runs[*side], cell);
                 let member = member(*side, cell);
                 match needs.iter_mut().find(|(known, _)| *known == member) {
@@ -55,7 +55,7 @@ impl TurnGroups {
 
     /// The group in which a cell is measured.
     pub(crate) fn group_index(&self, side: usize, cell: &Cell<'_>) -> usize {
-        self.of_engine(&cell.model.name, side, cell.engine)
+        self.of_engine(&cell.model.label, side, cell.engine)
     }
 
     /// The group of an engine of `side`.
@@ -73,7 +73,8 @@ impl TurnGroups {
     /// The note on a cell whose engine does not take turns with all others.
     pub(crate) fn note(&self, side: usize, cell: &Cell<'_>) -> Option<String> {
         let own = self.group_index(side, cell);
-        let is_apart = |((model, ..), group): &(&Member, &usize)| *model == cell.model.name && **group != own;
+        let is_apart =
+            |((model, ..), group): &(&Member, &usize)| *model == cell.model.label && **group != own;
         let others: Vec<&Member> = self.groups.iter().filter(is_apart).map(|(member, _)| member).collect();
         let failed = |of: &Member| Some((of.2.clone(), self.failures.get(of)?));
         let failure = failed(&member(side, cell)).or_else(|| others.iter().find_map(|other| failed(other)));
@@ -87,7 +88,7 @@ impl TurnGroups {
 }
 
 fn member(side: usize, cell: &Cell<'_>) -> Member {
-    (cell.model.name.clone(), side, cell.engine.to_owned())
+    (cell.model.label.clone(), side, cell.engine.to_owned())
 }
 
 /// Memory that a cell's worker needs, with all its ranks.

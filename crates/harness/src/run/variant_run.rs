@@ -16,6 +16,6 @@ pub(crate) struct VariantRun<'a> {
     pub(crate) workers: Workers,
     /// The files of each model, by its name.
     pub(crate) models: BTreeMap<String, ModelFiles<'a>>,
-    /// One verifier for each model; none where engines are not verified.
+    /// One verifier for each model in a precision, by its label; none where engines are not verified.
     pub(crate) verifiers: BTreeMap<String, Verifier<'a>>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{Agreement, Device, Generated, Hello, Precision, Verification};
+use protocol::{Agreement, Device, Generated, Hello, ProductInputs, Verification};
 
 use crate::run::agreement::{compare, no_answer};
 use crate::run::kept_answers::{AnswerKey, KeptAnswers, ModelIdentity, Question};
@@ -72,6 +72,7 @@ impl<'a> Verifier<'a> {
         let seed = variant.sweep.seed.into();
         let question = Question {
             model: ModelIdentity::read(&model.source),
+            precision: model.precision,
             prompt_ids: llama::prompt::seeded_prompt(BATCH_SIZE, length, vocab_size, seed),
             new_tokens: NEW_TOKENS.min(context - length).max(1),
         };
@@ -94,7 +95,7 @@ impl<'a> Verifier<'a> {
             let mut setup = sweep.setup.clone();
             (setup.device, setup.memory_limit, setup.ranks) = (Device::Cpu, None, WorkerProcesses::ONE);
             setup.device_memory_limit = None;
-            on_event(Event::Verifying { engine: REFERENCE, model: &self.model.name });
+            on_event(Event::Verifying { engine: REFERENCE, model: &self.model.label });
             self.reference = Some(match self.answer(&setup, REFERENCE) {
                 Ok(answer) => {
                     self.keep(&answer);
@@ -127,7 +128,7 @@ impl<'a> Verifier<'a> {
         let answer = match self.recall(key.as_ref()) {
             Some(answer) => Ok(answer),
             None => {
-                on_event(Event::Verifying { engine, model: &self.model.name });
+                on_event(Event::Verifying { engine, model: &self.model.label });
                 self.generate(key, worker)
             }
         };
@@ -176,7 +177,7 @@ impl<'a> Verifier<'a> {
             verifier.compared().find(|engine| is_asked(engine) && !verifier.answers.contains_key(engine))
         };
         while let Some(engine) = next(self) {
-            on_event(Event::Verifying { engine, model: &self.model.name });
+            on_event(Event::Verifying { engine, model: &self.model.label });
             match self.answer(&self.variant.sweep.setup, engine) {
                 Ok(answer) => self.accept(engine, answer),
                 Err(WorkerError::Interrupted) => return Err(WorkerError::Interrupted),
@@ -215,14 +216,17 @@ impl<'a> Verifier<'a> {
             let answer = match self.answers.get(engine) {
                 None => continue,
                 Some(Err(NoAnswer { error, .. })) => {
-                    agreements.push(no_answer(engine, error));
+                    agreements.push((no_answer(engine, error), None));
                     continue;
                 }
                 Some(Ok(answer)) => answer,
             };
             note(engine, answer);
             match against {
-                Some((_, expected)) => agreements.push(compare(engine, &answer.generated, expected)),
+                Some((_, expected)) => {
+                    let inputs = answer.generated.product_inputs.or(expected.product_inputs);
+                    agreements.push((compare(engine, &answer.generated, expected), inputs));
+                }
                 None => against = Some((engine, &answer.generated)),
             }
         }
@@ -230,19 +234,20 @@ impl<'a> Verifier<'a> {
             let logits = generated.logits.iter().flatten().flatten().flatten();
             logits.fold(0.0f64, |largest, &logit| largest.max(f64::from(logit.abs())))
         });
-        let relative = match setup.precision {
-            Precision::Fp32 => 1e-4,
-            Precision::Fp16 => 2e-2,
-            Precision::Bf16 => 1e-1,
+        let scale = largest_logit.max(1.0);
+        let with_tolerance = |(agreement, inputs): (Agreement, Option<ProductInputs>)| {
+            let own_tolerance = inputs.map(|inputs| relative_tolerance(inputs) * scale);
+            Agreement { own_tolerance, ..agreement }
         };
+        let inputs = self.model.precision.activations(setup.device).into();
         Some(Verification {
             model: self.model.name.clone(),
-            precision: setup.precision,
+            precision: self.model.precision,
             against: against.map(|(engine, _)| engine.to_owned()),
             reference_error,
             largest_logit,
-            tolerance: relative * largest_logit.max(1.0),
-            agreements,
+            tolerance: relative_tolerance(inputs) * scale,
+            agreements: agreements.into_iter().map(with_tolerance).collect(),
             part: 1,
             reused,
         })
@@ -345,6 +350,16 @@ impl<'a> Verifier<'a> {
             .collect();
         let knows_which = differing.is_empty() || matches!(self.reference, Some(Ok(_)));
         if knows_which { differing } else { self.compared().collect() }
+    }
+}
+
+/// The largest error of a logit that counts as rounding, as a share of the largest logit.
+fn relative_tolerance(inputs: ProductInputs) -> f64 {
+    match inputs {
+        ProductInputs::Fp32 => 1e-4,
+        ProductInputs::Fp16 => 2e-2,
+        ProductInputs::Bf16 => 1e-1,
+        ProductInputs::Int8 => 5e-2,
     }
 }
 

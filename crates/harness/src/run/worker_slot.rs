@@ -59,7 +59,7 @@ struct LoadFailure {
 
 impl LoadFailure {
     fn is_of(&self, cell: &Cell<'_>) -> bool {
-        self.engine == cell.engine && self.model == cell.model.name
+        self.engine == cell.engine && self.model == cell.model.label
     }
 }
 
@@ -93,7 +93,7 @@ impl WorkerSlot {
     /// The failure of a cell whose model can't be loaded, and the cell in which that was found.
     pub(crate) fn known_failure(&self, sweep: &Sweep, cell: &Cell<'_>) -> Option<(CellFailure, CellSize)> {
         let known = self.load_failure.as_ref().filter(|known| known.is_of(cell))?;
-        if self.loaded.contains(&(cell.engine.to_owned(), cell.model.name.clone())) {
+        if self.loaded.contains(&(cell.engine.to_owned(), cell.model.label.clone())) {
             return None;
         }
         let certain = match known.failure.kind {
@@ -237,7 +237,7 @@ impl WorkerSlot {
     ) -> Result<Option<f64>, WorkerError> {
         let fits = |loaded: &LoadedWorker| {
             loaded.engine == cell.engine
-                && loaded.model == cell.model.name
+                && loaded.model == cell.model.label
                 && (loaded.replicate == cell.replicate || variant.sweep.isolation == Isolation::Turn)
         };
         if self.worker.as_ref().is_some_and(fits) {
@@ -245,7 +245,7 @@ impl WorkerSlot {
         }
         self.stop(on_event);
         self.used_before = self.gpu.as_ref().and_then(GpuWatch::used_bytes);
-        let (engine, model) = (cell.engine.to_owned(), cell.model.name.clone());
+        let (engine, model) = (cell.engine.to_owned(), cell.model.label.clone());
         let tell = &mut |progress: &Progress| on_event(Event::Progress(progress));
         let mut took = Duration::ZERO;
         let Variant { sweep, engines } = variant;

@@ -77,6 +77,6 @@ impl SweepCells {
 }
 
 /// The items, each at its first place.
-fn once<T: Eq + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+pub(crate) fn once<T: Eq + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.collect::<IndexSet<T>>().into_iter().collect()
 }

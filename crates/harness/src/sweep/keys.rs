@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use protocol::{Device, LockedClock, Options, Precision};
+use protocol::{Device, LockedClock, Options};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::sweep::layer::{Key, Layer, Spec, TomlEntry, TomlFile, describe_table, layer, one_text};
 use crate::sweep::setting::{Origin, Setting, SettingsError};
 use crate::sweep::values::{
-    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Seconds, SettingValue, SweepRow,
-    Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Precisions, Seconds, SettingValue,
+    SweepRow, Whole,
 };
 
 /// What is measured.
@@ -51,10 +51,11 @@ layer! {
         pub generation_length: Option<Setting<Whole<1>>> = Spec::flag(WHAT, "generation-length", "G").default("256"),
         /// Device: cpu, cuda, cuda:N.
         pub device: Option<Setting<Device>> = Spec::setup(WHAT, "device", "DEVICE").default("\"cpu\""),
-        /// fp32, fp16 or bf16.
+        /// Precisions, e.g. fp16,int4.
         ///
-        /// The precision of weights, activations and KV cache.
-        pub precision: Option<Setting<Precision>> = Spec::setup(WHAT, "precision", "PRECISION").default("\"fp32\""),
+        /// fp32, fp16, bf16: the number format of weights, activations and KV cache. int8, int8-g128, int8-channel, int4, int4-g128:
+        /// quantised weights in the decoder layers' projections.
+        pub precision: Option<Setting<Precisions>> = Spec::setup(WHAT, "precision", "PRECISION").default("\"fp32\""),
         /// Ranks that share a model.
         ///
         /// Tensor parallelism, started with mpirun. On GPUs the ranks use those from --device on.

@@ -42,7 +42,7 @@ impl Cell<'_> {
                 options.get(name).map(|set| set.as_str().map_or_else(|| set.to_string(), str::to_owned));
             set.is_some_and(|set| set == value)
         };
-        let precision = sweep.setup.precision;
+        let precision = self.model.precision;
         // Rounding and small tensors.
         let weights = |precision| percent(weights_bytes(&config, precision), 102);
         let (process, model) = match self.engine {
@@ -65,7 +65,10 @@ impl Cell<'_> {
 
 /// The table of token vectors, in FP32.
 fn embedding_bytes(config: &LlamaConfig) -> u64 {
-    Precision::Fp32.bytes().saturating_mul(config.vocab_size as u64).saturating_mul(config.hidden_size as u64)
+    protocol::Dtype::Fp32
+        .bytes()
+        .saturating_mul(config.vocab_size as u64)
+        .saturating_mul(config.hidden_size as u64)
 }
 
 fn percent(bytes: u64, percent: u64) -> u64 {
@@ -94,7 +97,7 @@ pub(crate) fn check_memory_limit(sweep: &Sweep, cells: &[Cell<'_>]) -> Result<()
     let what = match least {
         Some((cell, peak)) => format!(
             "{limit} is too little for every cell: loading {} with {} takes about {}",
-            cell.model.name,
+            cell.model.label,
             cell.engine,
             format_bytes(peak)
         ),

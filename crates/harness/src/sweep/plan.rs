@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use llama::cost::{Footprint, MemoryNeed, memory_need};
 use llama::{LlamaConfig, TensorParallel};
-use protocol::{CellKey, Options, Precision, Ranks};
+use protocol::{CellKey, Dtype, Options, Ranks};
 
 use crate::sweep::models::Model;
 use crate::sweep::resolve::Sweep;
@@ -28,10 +28,10 @@ pub struct Cell<'a> {
 impl Cell<'_> {
     /// The key of the cell's records.
     pub fn key(&self, sweep: &Sweep) -> CellKey {
-        let Setup { precision, device, one_rank, ref ranks, .. } = sweep.setup;
+        let Setup { device, one_rank, ref ranks, .. } = sweep.setup;
         CellKey {
             model: self.model.name.clone(),
-            precision,
+            precision: self.model.precision,
             device,
             ranks: Ranks { world_size: ranks.world_size, one_rank },
             engine: self.engine.to_owned(),
@@ -45,9 +45,10 @@ impl Cell<'_> {
     pub fn memory_need(&self, sweep: &Sweep) -> MemoryNeed {
         let [batch, prompt, generation] =
             [self.batch_size, self.prompt_length, sweep.generation_length].map(u64::from);
-        let footprint = footprint(self.engine, &sweep.setup.options_of(self.engine), sweep.setup.precision);
-        let config = self.rank_config(sweep);
-        memory_need(&config, sweep.setup.precision, batch, prompt, generation, footprint)
+        let (precision, device) = (self.model.precision, sweep.setup.device);
+        let options = sweep.setup.options_of(self.engine);
+        let footprint = footprint(self.engine, &options, precision.activations(device));
+        memory_need(&self.rank_config(sweep), precision, device, [batch, prompt, generation], footprint)
     }
 
     /// The config of a rank's share of the model.
@@ -65,7 +66,7 @@ impl Cell<'_> {
         let config = self.rank_config(sweep);
         let seconds = |new, past| {
             let flops = llama::cost::forward_flops(&config, batch, new, past, 1);
-            let bytes = llama::cost::decode_read_bytes(&config, sweep.setup.precision, batch, past);
+            let bytes = llama::cost::decode_read_bytes(&config, self.model.precision, batch, past);
             (flops / flops_per_second).max(bytes as f64 / bytes_per_second)
         };
         let procedure = &sweep.procedure;
@@ -100,16 +101,17 @@ pub fn plan(sweep: &Sweep) -> Vec<Cell<'_>> {
     interleaved(sweep, 1).into_iter().map(|(_, cell)| cell).collect()
 }
 
-/// All cells of `sides` runs of a sweep that are measured together. The order is model, replicate, engine, side, and the cells of one
-/// worker, from the outermost to the innermost. Where engines take turns, it is model, size, replicate, engine and side. Every other
-/// replicate visits engines and sides backwards (A B B A), so that a steady drift affects all of them alike.
+/// All cells of `sides` runs of a sweep that are measured together. The order is model, replicate, precision, engine, side, and the
+/// cells of one worker, from the outermost to the innermost. Where engines take turns, it is model, precision, size, replicate, engine
+/// and side. Every other replicate visits precisions, engines and sides backwards (A B B A), so that a steady drift affects all of them
+/// alike.
 pub fn interleaved<'a>(sweep: &'a Sweep, sides: usize) -> Vec<(usize, Cell<'a>)> {
     let mut cells_in_order = Vec::new();
-    for model in &sweep.models {
+    for models in sweep.models.chunk_by(|one, next| one.name == next.name) {
         // Each round is measured before the next replicate begins, worker by worker.
         let mut rounds = Vec::new();
         if sweep.isolation == Isolation::Turn {
-            for cells in by_size(cells_of(sweep, model, 0), sweep) {
+            for cells in models.iter().flat_map(|model| by_size(cells_of(sweep, model, 0), sweep)) {
                 let round = |replicate| {
                     let worker = |cell: &Cell<'a>| vec![Cell { replicate, ..*cell }];
                     (replicate, cells.iter().map(worker).collect::<Vec<_>>())
@@ -117,7 +119,10 @@ pub fn interleaved<'a>(sweep: &'a Sweep, sides: usize) -> Vec<(usize, Cell<'a>)>
                 rounds.extend((0..sweep.replicates).map(round));
             }
         } else {
-            let round = |replicate| (replicate, by_worker(&cells_of(sweep, model, replicate), sweep));
+            let round = |replicate| {
+                let cells = models.iter().flat_map(|model| cells_of(sweep, model, replicate));
+                (replicate, by_worker(&cells.collect::<Vec<_>>(), sweep))
+            };
             rounds.extend((0..sweep.replicates).map(round));
         }
         for (replicate, workers) in rounds {
@@ -143,8 +148,10 @@ fn cells_of<'a>(sweep: &'a Sweep, model: &'a Model, replicate: u32) -> Vec<Cell<
 
 /// The cells of each worker, shuffled if the sweep asks for it.
 fn by_worker<'a>(rows: &[Cell<'a>], sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
-    let workers =
-        rows.chunk_by(|one, next| one.engine == next.engine && sweep.isolation == Isolation::Engine);
+    let workers = rows.chunk_by(|one, next| {
+        let is_same = (one.engine, &one.model.label) == (next.engine, &next.model.label);
+        is_same && sweep.isolation == Isolation::Engine
+    });
     let mut workers: Vec<Vec<Cell<'a>>> = workers.map(<[Cell<'a>]>::to_vec).collect();
     if sweep.order == CellOrder::Shuffled {
         for cells in &mut workers {
@@ -173,7 +180,7 @@ fn by_size<'a>(rows: Vec<Cell<'a>>, sweep: &Sweep) -> Vec<Vec<Cell<'a>>> {
 /// A cell's place in a shuffled order. It depends on the seed and the cell alone.
 fn draw(seed: u32, cell: &Cell<'_>) -> String {
     let Cell { model, engine, batch_size, prompt_length, replicate } = cell;
-    let name = &model.name;
+    let name = &model.label;
     llama::sha256_hex(format!("{seed} {name} {engine} {batch_size} {prompt_length} {replicate}").as_bytes())
 }
 
@@ -192,7 +199,7 @@ fn rows(sweep: &Sweep) -> Box<dyn Iterator<Item = (&str, u32, u32)> + '_> {
 }
 
 /// The footprint of an engine with these options, as far as it is known.
-pub fn footprint(engine: &str, options: &Options, precision: Precision) -> Footprint {
+pub fn footprint(engine: &str, options: &Options, dtype: Dtype) -> Footprint {
     let is = |name: &str, word: &str| options.get(name).is_some_and(|value| value == word);
     Footprint {
         attention_scores: is("attention", "eager"),
@@ -206,9 +213,9 @@ pub fn footprint(engine: &str, options: &Options, precision: Precision) -> Footp
             0
         } else if engine == "onnxruntime" {
             // It keeps logits as they were computed; the other engines widen them.
-            precision.bytes()
+            dtype.bytes()
         } else {
-            Precision::Fp32.bytes()
+            Dtype::Fp32.bytes()
         },
     }
 }
@@ -251,6 +258,26 @@ mod tests {
         assert_eq!(
             names(&turns.replace(", 64]", "]"), 2),
             "o160.0 o161.0 p160.0 p161.0 p161.1 p160.1 o161.1 o160.1"
+        );
+    }
+
+    #[test]
+    fn precisions_are_interleaved_replicate_by_replicate() {
+        let text = QUICK_SWEEP.replace("[1, 4]", "[1]").replace("[16, 64, 256]", "[16]");
+        let text = text
+            .replace("\"onnxruntime\", \"pytorch-eager\", \"pytorch-compile\"", "\"onnxruntime\", \"mock\"");
+        let text =
+            text.replace("precision = \"fp32\"", "precision = [\"fp32\", \"int4\"]") + "\nreplicates = 2";
+        let order = |text: &str| {
+            let name = |cell: &Cell<'_>| {
+                format!("{}.{}.{}", &cell.engine[..1], cell.model.precision, cell.replicate)
+            };
+            plan(&sweep(text)).iter().map(name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(order(&text), "o.fp32.0 m.fp32.0 o.int4.0 m.int4.0 m.int4.1 o.int4.1 m.fp32.1 o.fp32.1");
+        assert_eq!(
+            order(&format!("isolation = \"turn\"\n{text}")),
+            "o.fp32.0 m.fp32.0 m.fp32.1 o.fp32.1 o.int4.0 m.int4.0 m.int4.1 o.int4.1"
         );
     }
 

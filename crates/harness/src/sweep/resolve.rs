@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use llama::TensorParallel;
-use protocol::{CellSize, Device, LockedClock, Procedure};
+use protocol::{CellSize, Device, Dtype, LockedClock, Precision, Procedure};
 
-use crate::sweep::cells::SweepCells;
+use crate::sweep::cells::{SweepCells, once};
 use crate::sweep::engines::Engines;
 use crate::sweep::keys::{EngineOptions, PhaseTimeoutKeys, ProcedureKeys, SweepKeys};
 use crate::sweep::layer::{Layer, TomlFile};
@@ -15,7 +15,7 @@ use crate::sweep::selection::Selection;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::setup::Setup;
 use crate::sweep::values::{
-    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Seconds, SweepRow, Whole,
+    Bytes, CellOrder, Isolation, PauseSeconds, PeaksPolicy, Percentage, Precisions, Seconds, SweepRow, Whole,
 };
 
 /// `configs/quick.toml`, the sweep of `run` without an argument.
@@ -95,7 +95,8 @@ impl Sweep {
         written.check()?;
         let keys = written.over_defaults();
         let seed = value_of(&keys.seed).0;
-        let models = find_models(keys.needed("models", &keys.models)?, seed.into())?;
+        let precisions = &keys.needed("precision", &keys.precision)?.value.0;
+        let models = find_models(keys.needed("models", &keys.models)?, seed.into(), precisions)?;
         let cells = SweepCells::read(&keys, engines)?;
         let generation_length = value_of(&keys.generation_length).0;
         let flag = written.generation_length.as_ref().map(|length| &length.origin);
@@ -187,6 +188,11 @@ impl Sweep {
         self.engines.iter().filter(|engine| self.selection.has_engine(engine))
     }
 
+    /// The number formats that activations are in.
+    pub fn dtypes(&self) -> Vec<Dtype> {
+        once(self.models.iter().map(|model| model.precision.activations(self.setup.device)))
+    }
+
     /// This sweep as TOML, which reads back as the same sweep from any working folder.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_keys()).expect("a sweep is plain TOML")
@@ -200,14 +206,14 @@ impl Sweep {
         let seconds = |seconds: Option<f64>| seconds.map(Seconds).and_then(saved);
         SweepKeys {
             file: None,
-            models: saved(self.models.iter().map(Model::reference).collect()),
+            models: saved(once(self.models.iter().map(Model::reference))),
             engines: is_grid.then(|| self.engines.clone()).and_then(saved),
             batch_sizes: is_grid.then(|| self.batch_sizes.clone()).and_then(saved),
             prompt_lengths: is_grid.then(|| self.prompt_lengths.clone()).and_then(saved),
             rows: self.rows.clone().and_then(saved),
             generation_length: saved(Whole(self.generation_length)),
             device: saved(setup.device),
-            precision: saved(setup.precision),
+            precision: saved(Precisions(setup.precisions.clone())),
             world_size: saved(Whole(setup.ranks.world_size)),
             hostfile: setup.ranks.hostfile.clone().and_then(saved),
             one_rank: unless_default(setup.one_rank, &defaults.one_rank),
@@ -287,12 +293,17 @@ fn read_procedure(keys: &ProcedureKeys) -> Result<Procedure, SettingsError> {
     })
 }
 
-fn find_models(names: &Setting<Vec<String>>, seed: u64) -> Result<Vec<Model>, SettingsError> {
-    let find = |name: &String| Model::find(name, seed, names.origin.folder());
-    let models: Vec<Model> =
+fn find_models(
+    names: &Setting<Vec<String>>,
+    seed: u64,
+    precisions: &[Precision],
+) -> Result<Vec<Model>, SettingsError> {
+    let find = |name: &String| Model::find_in_each(name, seed, names.origin.folder(), precisions);
+    let models: Vec<Vec<Model>> =
         names.value.iter().map(find).collect::<Result<_, _>>().map_err(|what| names.error(what))?;
+    let models = models.concat();
     for (index, model) in models.iter().enumerate() {
-        if models[..index].iter().any(|earlier| earlier.name == model.name) {
+        if models[..index].iter().any(|earlier| earlier.label == model.label) {
             return Err(names.error(format!(
                 "two models are named {}: copy or move one to a folder of another name",
                 model.name

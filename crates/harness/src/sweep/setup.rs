@@ -13,6 +13,7 @@ use crate::sweep::ranks::WorkerProcesses;
 use crate::sweep::setting::{Origin, Setting, SettingsError, value_of};
 use crate::sweep::suggest::suggestion;
 
+const PRECISION: &str = "precision";
 const WORLD_SIZE: &str = "world_size";
 const MEMORY_LIMIT: &str = "memory_limit";
 const DEVICE_MEMORY_LIMIT: &str = "device_memory_limit";
@@ -26,8 +27,8 @@ const PHASE_TIMEOUTS: [&str; 3] =
 pub struct Setup {
     /// The device that computes.
     pub device: Device,
-    /// The precision.
-    pub precision: Precision,
+    /// The precisions that models are measured in.
+    pub precisions: Vec<Precision>,
     /// The processes that share a model.
     pub ranks: WorkerProcesses,
     /// Measure only rank 0 of these ranks: one process, without sums over ranks.
@@ -88,6 +89,7 @@ impl Setup {
     /// The first setting that can't be used.
     pub fn resolve(written: &SweepKeys, engines: &Engines, used: &[String]) -> Result<Self, SettingsError> {
         let keys = written.over_defaults();
+        let precisions = keys.needed("precision", &keys.precision)?.value.0.clone();
         let mut origins = BTreeMap::new();
         let mut options = BTreeMap::<String, Options>::new();
         for (engine, settings) in keys.options.0 {
@@ -109,6 +111,7 @@ impl Setup {
             (PHASE_TIMEOUTS[0], phases.load.as_ref().map(|setting| &setting.origin)),
             (PHASE_TIMEOUTS[1], phases.prompt.as_ref().map(|setting| &setting.origin)),
             (PHASE_TIMEOUTS[2], phases.decode.as_ref().map(|setting| &setting.origin)),
+            (PRECISION, written.precision.as_ref().map(|setting| &setting.origin)),
             (WORLD_SIZE, written.world_size.as_ref().map(|setting| &setting.origin)),
             (ONE_RANK, written.one_rank.as_ref().map(|setting| &setting.origin)),
             (MEMORY_LIMIT, written.memory_limit.as_ref().map(|setting| &setting.origin)),
@@ -119,7 +122,7 @@ impl Setup {
 
         let setup = Self {
             device: value_of(&keys.device),
-            precision: value_of(&keys.precision),
+            precisions,
             ranks: WorkerProcesses {
                 world_size: value_of(&keys.world_size).0,
                 hostfile: keys.hostfile.as_ref().map(find_hostfile).transpose()?,
@@ -159,6 +162,17 @@ impl Setup {
             return error(DEVICE_MEMORY_LIMIT, &format!("device cpu has no memory of its own: use {limit}"));
         }
         Ok(self)
+    }
+
+    /// The precision, for a command that has a single one.
+    ///
+    /// # Errors
+    /// Where there are several.
+    pub fn single_precision(&self) -> Result<Precision, SettingsError> {
+        match *self.precisions {
+            [precision] => Ok(precision),
+            _ => Err(self.error(PRECISION, "expected a single precision".into())),
+        }
     }
 
     /// Refuses a device that `engine` can't use here, as its worker says.

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use protocol::{Device, LockedClock, Options, Precision};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use toml::Value;
 
@@ -376,9 +376,26 @@ setting_value!(
     |value| value.as_str()?.parse().ok()
 );
 
-setting_value!(Precision, One, "fp32, fp16 or bf16", json!({ "enum": ["fp32", "fp16", "bf16"] }), |value| {
-    value.as_str()?.parse().ok()
-});
+/// Precisions; a single one is written without a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Precisions(pub Vec<Precision>);
+
+impl Serialize for Precisions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [single] => single.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+setting_value!(
+    Precisions,
+    List,
+    "fp32, fp16, bf16, int8, int8-g128, int8-channel, int4, int4-g128, or a list of these",
+    list_schema(&json!({ "enum": Precision::ALL })),
+    |value| list(value, |item| item.as_str()?.parse().ok()).map(Self)
+);
 
 setting_value!(
     Isolation,

@@ -225,7 +225,7 @@ pub(crate) fn load_model(
     let request = Request::Load(LoadRequest {
         model: model.source.clone(),
         device: setup.device,
-        precision: setup.precision,
+        precision: model.precision,
         threads: setup.threads,
         memory_limit_bytes: setup.memory_limit,
         device_memory_limit_bytes: setup.device_memory_limit,
@@ -254,7 +254,8 @@ mod tests {
     fn tokens_and_logits_are_those_that_were_asked_for() {
         let check = |tokens: &[&[u32]], logits: Option<Vec<Vec<Vec<f32>>>>| {
             let tokens = tokens.iter().map(|row| row.to_vec()).collect();
-            check_generated(&Generated { tokens, logits_sha256: String::new(), logits }, [2, 3, 10])
+            let generated = Generated { tokens, logits_sha256: String::new(), logits, product_inputs: None };
+            check_generated(&generated, [2, 3, 10])
         };
         let logits = |steps: usize, rows: usize, size: usize| Some(vec![vec![vec![0.0; size]; rows]; steps]);
         let tokens: [&[u32]; 2] = [&[0, 1, 9], &[2, 3, 4]];

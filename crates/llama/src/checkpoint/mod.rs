@@ -7,7 +7,7 @@ mod tensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use protocol::Precision;
+use protocol::{Dtype, Precision};
 
 use crate::{ConfigError, LlamaConfig, WorldSizeError, weight_specs};
 use folder::{config_file, has_weights, shard_files};
@@ -26,6 +26,14 @@ pub enum CheckpointError {
     /// It can't be split among that many ranks.
     #[error(transparent)]
     WorldSize(#[from] WorldSizeError),
+    /// Its weights can't be had in the precision asked for.
+    #[error("precision {precision}: {why}")]
+    Precision {
+        /// The precision.
+        precision: Precision,
+        /// Why.
+        why: String,
+    },
     /// A file can't be read or is not what it should be.
     #[error("{path}: {why}")]
     File {
@@ -58,7 +66,7 @@ pub struct StoredTensor {
     /// Bytes.
     pub len: usize,
     /// How its numbers are stored.
-    pub precision: Precision,
+    pub dtype: Dtype,
 }
 
 /// An opened checkpoint: every weight of its config is there, with the right shape.
@@ -71,6 +79,25 @@ pub struct Checkpoint {
     /// Its safetensors files.
     pub shards: Vec<Shard>,
     tensors: BTreeMap<String, StoredTensor>,
+    quantized: BTreeMap<String, StoredQuantized>,
+}
+
+/// Where a quantised weight lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredQuantized {
+    pub(crate) packed: StoredBytes,
+    pub(crate) scales: StoredBytes,
+}
+
+/// Where bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBytes {
+    /// Index into [`Checkpoint::shards`].
+    pub shard: usize,
+    /// Offset of the first one in that file.
+    pub offset: usize,
+    /// How many there are.
+    pub len: usize,
 }
 
 impl Checkpoint {
@@ -84,12 +111,22 @@ impl Checkpoint {
         let mut found = Tensors::read(dir, &shards, &index, &config)?;
         found.resolve_tie(&mut config);
         let specs = weight_specs(&config);
-        let tensors = specs
-            .iter()
-            .map(|spec| Ok((spec.name.clone(), found.take(spec)?)))
-            .collect::<Result<_, CheckpointError>>()?;
+        if let Some(precision) = config.quantization {
+            let why = config.check_precision(precision);
+            why.map_err(|why| CheckpointError::Precision { precision, why })?;
+        }
+        let (mut tensors, mut quantized) = (BTreeMap::new(), BTreeMap::new());
+        let quantization = config.quantization.and_then(Precision::quantization);
+        for spec in &specs {
+            match quantization.filter(|_| spec.is_projection()) {
+                Some(quantization) => {
+                    quantized.insert(spec.name.clone(), found.take_quantized(spec, quantization)?);
+                }
+                None => drop(tensors.insert(spec.name.clone(), found.take(spec)?)),
+            }
+        }
         found.check_biases(&specs)?;
-        Ok(Self { dir: dir.into(), config, shards, tensors })
+        Ok(Self { dir: dir.into(), config, shards, tensors, quantized })
     }
 
     /// Reads the config of the model in `dir`: as its weights have it, or, of a folder with [`ONNX_FILE`] and no weights, as it
@@ -104,6 +141,16 @@ impl Checkpoint {
     /// Where the weight `name` lies; `None` for a name that the config does not have.
     pub fn stored(&self, name: &str) -> Option<&StoredTensor> {
         self.tensors.get(name)
+    }
+
+    /// Where the quantised weight `name` lies; `None` where it is not quantised.
+    pub(crate) fn stored_quantized(&self, name: &str) -> Option<&StoredQuantized> {
+        self.quantized.get(name)
+    }
+
+    /// The bytes that lie there.
+    pub(crate) fn bytes_at(&self, stored: StoredBytes) -> &[u8] {
+        &self.shards[stored.shard].bytes()[stored.offset..stored.offset + stored.len]
     }
 
     /// Releases the memory of the mapped files: what is read again comes back from disk.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use protocol::Precision;
-use safetensors::Dtype;
+use protocol::{Dtype, Quantization};
 
-use super::{CheckpointError, Shard, StoredTensor};
+use super::{CheckpointError, Shard, StoredBytes, StoredQuantized, StoredTensor};
 use crate::weights::widen;
 use crate::{EMBED_TOKENS, LM_HEAD, LlamaConfig, WeightSpec, weight_specs};
 
@@ -21,7 +20,7 @@ struct Found {
     shard: usize,
     offset: usize,
     len: usize,
-    dtype: Dtype,
+    dtype: safetensors::Dtype,
     shape: Vec<usize>,
 }
 
@@ -128,15 +127,63 @@ impl<'a> Tensors<'a> {
             return Err(error(path, &spec.name, self.in_place_of(&spec.name)));
         };
         let path = || self.dir.join(&self.shards[found.shard].file_name);
-        let Some(precision) = precision(found.dtype) else {
-            let dtype = format!("dtype {:?} (F32, F16 and BF16 can be read)", found.dtype);
-            return Err(error(path(), &found.name, dtype));
+        let Some(dtype) = number_format(found.dtype) else {
+            let found_dtype = format!("dtype {:?} (F32, F16 and BF16 can be read)", found.dtype);
+            return Err(error(path(), &found.name, found_dtype));
         };
         if found.shape != spec.shape {
             return Err(error(path(), &found.name, format!("shape {:?}", found.shape)));
         }
         let Found { shard, offset, len, .. } = found;
-        Ok(StoredTensor { shard, offset, len, precision })
+        Ok(StoredTensor { shard, offset, len, dtype })
+    }
+
+    /// Takes out the packed weight `spec` and its scales, as compressed-tensors names them. The shape that it stores beside them is
+    /// the config's.
+    pub(super) fn take_quantized(
+        &mut self,
+        spec: &WeightSpec,
+        quantization: Quantization,
+    ) -> Result<StoredQuantized, CheckpointError> {
+        let (rows, inputs) = (spec.shape[0], spec.shape[1]);
+        let group = quantization.group_of(inputs);
+        self.found.remove(&format!("{}_shape", spec.name));
+        let words = inputs * quantization.bits as usize / 32;
+        let packed =
+            self.take_bytes(&format!("{}_packed", spec.name), safetensors::Dtype::I32, [rows, words])?;
+        let scales = [rows, inputs / group];
+        let scales = self.take_bytes(&format!("{}_scale", spec.name), safetensors::Dtype::F16, scales)?;
+        Ok(StoredQuantized { packed, scales })
+    }
+
+    /// Takes a tensor of this type and shape out.
+    fn take_bytes(
+        &mut self,
+        name: &str,
+        dtype: safetensors::Dtype,
+        shape: [usize; 2],
+    ) -> Result<StoredBytes, CheckpointError> {
+        let found = self.found.remove(name);
+        match found {
+            Some(Found { shard, offset, len, dtype: found, shape: of, .. })
+                if found == dtype && of == shape =>
+            {
+                Ok(StoredBytes { shard, offset, len })
+            }
+            found => Err(CheckpointError::Tensor {
+                path: match (&found, self.shards) {
+                    (Some(found), _) => self.dir.join(&self.shards[found.shard].file_name),
+                    (None, [single]) => self.dir.join(&single.file_name),
+                    (None, _) => self.dir.into(),
+                },
+                name: name.into(),
+                expected: format!("an {dtype:?} tensor of shape {shape:?}"),
+                found: found.map_or_else(
+                    || "no such tensor".into(),
+                    |found| format!("{:?} of shape {:?}", found.dtype, found.shape),
+                ),
+            }),
+        }
     }
 
     /// Checks that of the tensors that no weight was taken from, none is a bias of a layer that the model has: nothing would
@@ -163,8 +210,8 @@ impl<'a> Tensors<'a> {
     }
 
     fn is_zero(&self, found: &Found) -> bool {
-        match precision(found.dtype) {
-            Some(precision) => blocks(self.bytes(found), precision).flatten().all(|value| value == 0.0),
+        match number_format(found.dtype) {
+            Some(format) => blocks(self.bytes(found), format).flatten().all(|value| value == 0.0),
             None => self.bytes(found).iter().all(|&byte| byte == 0),
         }
     }
@@ -174,7 +221,7 @@ impl<'a> Tensors<'a> {
         if one.shape != other.shape {
             return false;
         }
-        match (precision(one.dtype), precision(other.dtype)) {
+        match (number_format(one.dtype), number_format(other.dtype)) {
             (Some(of_one), Some(of_other)) if of_one != of_other => {
                 blocks(one_bytes, of_one).eq(blocks(other_bytes, of_other))
             }
@@ -209,21 +256,21 @@ fn weight_name(known: &BTreeSet<String>, name: &str) -> String {
     }
 }
 
-fn precision(dtype: Dtype) -> Option<Precision> {
+fn number_format(dtype: safetensors::Dtype) -> Option<Dtype> {
     match dtype {
-        Dtype::F32 => Some(Precision::Fp32),
-        Dtype::F16 => Some(Precision::Fp16),
-        Dtype::BF16 => Some(Precision::Bf16),
+        safetensors::Dtype::F32 => Some(Dtype::Fp32),
+        safetensors::Dtype::F16 => Some(Dtype::Fp16),
+        safetensors::Dtype::BF16 => Some(Dtype::Bf16),
         _ => None,
     }
 }
 
 /// The numbers in `bytes`, widened a block at a time.
-fn blocks(bytes: &[u8], precision: Precision) -> impl Iterator<Item = Vec<f32>> {
-    let width = precision.bytes() as usize;
+fn blocks(bytes: &[u8], format: Dtype) -> impl Iterator<Item = Vec<f32>> {
+    let width = format.bytes() as usize;
     bytes.chunks(4096 * width).map(move |block| {
         let mut values = vec![0.0; block.len() / width];
-        widen(block, precision, &mut values);
+        widen(block, format, &mut values);
         values
     })
 }
@@ -238,7 +285,7 @@ mod tests {
     use crate::{Checkpoint, Weights, cost, write_checkpoint};
 
     /// Type, shape and bytes of each tensor.
-    type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+    type Stored = BTreeMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>;
 
     /// Writes a model whose head is a weight of its own. Returns its tensors; its config says that the head is tied.
     fn write_tied(dir: &Path) -> Stored {
@@ -246,7 +293,7 @@ mod tests {
             "vocab_size": 32, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
         });
         let mut config = LlamaConfig::from_json(&config, "config.json").unwrap();
-        write_checkpoint(&Weights::seeded(config.clone(), 3), Precision::Fp16, dir).unwrap();
+        write_checkpoint(&Weights::seeded(config.clone(), 3), protocol::Precision::Fp16, dir).unwrap();
         config.tie_word_embeddings = true;
         std::fs::write(dir.join("config.json"), config.to_json().to_string()).unwrap();
         let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
@@ -303,7 +350,7 @@ mod tests {
             |tensors| drop(tensors.insert(LM_HEAD.into(), tensors[EMBED_TOKENS].clone())),
             |tensors| {
                 let (_, shape, bytes) = tensors[EMBED_TOKENS].clone();
-                tensors.insert(LM_HEAD.into(), (Dtype::F32, shape, f32s(&bytes)));
+                tensors.insert(LM_HEAD.into(), (safetensors::Dtype::F32, shape, f32s(&bytes)));
             },
         ];
         let expected = tied(|_| ());

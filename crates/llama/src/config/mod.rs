@@ -1,9 +1,11 @@
 //! HF's `config.json`, as transformers 4 and 5 write it.
 
 mod keys;
+mod quantization;
 
 use std::path::Path;
 
+use protocol::Precision;
 use serde_json::{Value, json};
 
 use crate::{RopeScaling, from_python_json};
@@ -70,6 +72,8 @@ pub struct LlamaConfig {
     pub rope_scaling: RopeScaling,
     /// The head is the embedding.
     pub tie_word_embeddings: bool,
+    /// The precision in which a checkpoint's projections are stored, where that is below 16 bits.
+    pub quantization: Option<Precision>,
 }
 
 /// The most layers: more come from a damaged or hostile file, and would overflow.
@@ -103,7 +107,6 @@ impl LlamaConfig {
         keys.only("model_type", "\"llama\" (no other family of models is supported)", |v| v == "llama")?;
         // Two names of one function in transformers.
         keys.only("hidden_act", "\"silu\" or \"swish\"", |v| v == "silu" || v == "swish")?;
-        keys.only("quantization_config", "null (quantized weights are not supported)", is_not_quantized)?;
         keys.only("per_layer_config", "null (all layers have the same config)", |v| {
             v.as_object().is_some_and(serde_json::Map::is_empty)
         })?;
@@ -146,6 +149,7 @@ impl LlamaConfig {
             rope_theta,
             rope_scaling,
             tie_word_embeddings: keys.bool_or("tie_word_embeddings", false)?,
+            quantization: quantization::read(&keys)?,
         };
         if config.num_hidden_layers > MOST_LAYERS {
             let expected = format!("at most {MOST_LAYERS}");
@@ -199,6 +203,9 @@ impl LlamaConfig {
         if let Some(scaling) = self.rope_scaling.to_json() {
             config["rope_scaling"] = scaling;
         }
+        if let Some(quantization) = self.quantization.and_then(Precision::quantization) {
+            config["quantization_config"] = quantization::write(quantization);
+        }
         config
     }
 
@@ -240,14 +247,6 @@ fn check_full_attention(keys: &ConfigObject<'_>, layers: usize, context: usize) 
     keys.only(key, &expected, |window| window.as_u64().is_some_and(|window| window >= context as u64))
 }
 
-/// bitsandbytes leaves a config even where it quantized nothing.
-fn is_not_quantized(config: &Value) -> bool {
-    let is_false = |key| config.get(key).is_none_or(|value| value == false);
-    config.get("quant_method").is_some_and(|method| method == "bitsandbytes")
-        && is_false("load_in_4bit")
-        && is_false("load_in_8bit")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +271,35 @@ mod tests {
         assert_eq!(config.head_dim, 16);
         assert_eq!(config.max_position_embeddings, 2048);
         assert!(!config.tie_word_embeddings);
+    }
+
+    /// The second is what compressed-tensors 0.13 writes, with all its keys.
+    #[test]
+    fn the_precision_of_quantised_weights_is_read() {
+        for precision in [Precision::Int8, Precision::Int8Channel, Precision::Int4, Precision::Int4G128] {
+            let quantized =
+                LlamaConfig { quantization: Some(precision), ..LlamaConfig::from_json(&tiny(), "").unwrap() };
+            assert_eq!(LlamaConfig::from_json(&quantized.to_json(), "").unwrap(), quantized);
+        }
+        let mut written = json!({
+            "config_groups": {"group_0": {
+                "format": null, "input_activations": null, "output_activations": null, "targets": ["Linear"],
+                "weights": {
+                    "actorder": null, "block_structure": null, "dynamic": false, "group_size": 128, "num_bits": 4,
+                    "observer": "minmax", "observer_kwargs": {}, "strategy": "group", "symmetric": true, "type": "int",
+                },
+            }},
+            "format": "pack-quantized", "global_compression_ratio": null, "ignore": ["lm_head"],
+            "kv_cache_scheme": null, "quant_method": "compressed-tensors", "quantization_status": "compressed",
+            "sparsity_config": {}, "transform_config": {}, "version": "0.13.0",
+        });
+        let read =
+            |written: &Value| with("quantization_config", written.clone()).map(|config| config.quantization);
+        assert_eq!(read(&written), Ok(Some(Precision::Int4G128)));
+        written["config_groups"]["group_0"]["weights"]["symmetric"] = false.into();
+        assert!(
+            read(&written).unwrap_err().starts_with("config.json: quantization_config: expected null, or")
+        );
     }
 
     #[test]
@@ -333,7 +361,7 @@ mod tests {
             (
                 "quantization_config",
                 json!({"quant_method": "gptq", "bits": 4}),
-                r#"config.json: quantization_config: expected null (quantized weights are not supported), found {"quant_method":"gptq","bits":4}"#,
+                r#"config.json: quantization_config: expected null, or compressed-tensors' pack-quantized, with weights alone in 4 or 8 bits, symmetric, a scale for every 32 or 128 inputs or every channel, and lm_head ignored, found {"quant_method":"gptq","bits":4}"#,
             ),
             (
                 "hidden_size",

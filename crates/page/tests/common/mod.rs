@@ -135,7 +135,7 @@ pub(crate) fn environment() -> Environment {
         peaks: Some(MeasuredPeaks {
             device: Device::Cpu,
             read_bytes: Some(peak(40e9)),
-            flops: BTreeMap::from([(Precision::Fp32, peak(300e9))]),
+            flops: BTreeMap::from([(protocol::Dtype::Fp32, peak(300e9))]),
             sustained_flops: BTreeMap::new(),
             machine_load: None,
             measured_at: None,

@@ -1,6 +1,6 @@
 //! A device of `hardware.toml`: its words, its peaks.
 
-use protocol::Precision;
+use protocol::{Dtype, Precision};
 use serde::Deserialize;
 
 use crate::HeadingPrecision;
@@ -81,12 +81,12 @@ impl DatasheetDevice {
 }
 
 impl Flops {
-    /// What the datasheet prints for a precision. FP32 is FP32: no engine of ours computes it in TF32.
-    pub(super) fn in_datasheet(&self, precision: Precision) -> Option<f64> {
-        match precision {
-            Precision::Fp32 => Some(self.fp32),
-            Precision::Fp16 => Some(self.fp16),
-            Precision::Bf16 => self.bf16,
+    /// What the datasheet prints for a number format. FP32 is FP32: no engine of ours computes it in TF32.
+    pub(super) fn in_datasheet(&self, dtype: Dtype) -> Option<f64> {
+        match dtype {
+            Dtype::Fp32 => Some(self.fp32),
+            Dtype::Fp16 => Some(self.fp16),
+            Dtype::Bf16 => self.bf16,
         }
     }
 
@@ -96,12 +96,14 @@ impl Flops {
         let among = |peaks: &[Option<f64>]| peaks.iter().flatten().copied().reduce(f64::max);
         let fp16 = Some(self.fp16);
         match precision {
-            HeadingPrecision::Whole(Precision::Fp32) => among(&[Some(self.fp32), self.tf32]),
-            HeadingPrecision::Whole(Precision::Fp16) => fp16,
-            HeadingPrecision::Whole(Precision::Bf16) => self.bf16,
             HeadingPrecision::Fp8 => among(&[fp16, self.fp8]),
-            HeadingPrecision::Int8 => among(&[fp16, self.fp8, self.int8]),
-            HeadingPrecision::Int4 => among(&[fp16, self.fp8, self.int8, self.int4]),
+            HeadingPrecision::Of(Precision::Fp32) => among(&[Some(self.fp32), self.tf32]),
+            HeadingPrecision::Of(Precision::Fp16) => fp16,
+            HeadingPrecision::Of(Precision::Bf16) => self.bf16,
+            HeadingPrecision::Of(_) if precision.weight_bits() == 4 => {
+                among(&[fp16, self.fp8, self.int8, self.int4])
+            }
+            HeadingPrecision::Of(_) => among(&[fp16, self.fp8, self.int8]),
         }
     }
 }

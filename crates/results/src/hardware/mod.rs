@@ -4,7 +4,7 @@ mod device;
 
 use std::fmt;
 
-use protocol::{Gpu, MeasuredPeak, MeasuredPeaks, Precision};
+use protocol::{Dtype, Gpu, MeasuredPeak, MeasuredPeaks, Precision};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -48,7 +48,9 @@ impl Peaks {
     pub fn measured(measured: &MeasuredPeaks, precision: HeadingPrecision) -> Self {
         let peak =
             |peak: &MeasuredPeak| Peak { value: peak.per_second, origin: format!("measured by {}", peak.by) };
-        let flops = precision.whole().and_then(|precision| measured.flops.get(&precision));
+        // With weights of few bits an engine may multiply faster than in the number format of activations.
+        let whole = precision.precision().filter(|_| !precision.is_low_bit());
+        let flops = whole.and_then(|precision| measured.flops.get(&precision.unquantized()));
         Self {
             bandwidth_bytes_per_second: measured.read_bytes.as_ref().map(peak),
             flops: flops.map(peak),
@@ -154,7 +156,7 @@ impl Hardware {
             ),
             flops: flops(&|flops| flops.most(heading.precision)),
             // Unless every variant that the heading can mean is slower so, none is said to be.
-            flops_fp32_accumulate: if heading.precision == HeadingPrecision::Whole(Precision::Fp16)
+            flops_fp32_accumulate: if heading.precision == HeadingPrecision::Of(Precision::Fp16)
                 && variants.iter().all(|device| device.flops.fp16_fp32_accumulate.is_some())
             {
                 flops(&|flops| flops.fp16_fp32_accumulate)
@@ -169,9 +171,9 @@ impl Hardware {
         })
     }
 
-    /// The peaks in a GPU's datasheet; `None` where it is not among the devices, or is cut into instances (MIG). Its driver's name says
+    /// The peaks in a GPU's datasheet, of products in `dtype`; `None` where it is not among the devices, or is cut into instances (MIG). Its driver's name says
     /// more than a heading, such as HBM3 for the SXM board. Where it fits several variants all the same, the highest figure counts.
-    pub fn datasheet(&self, gpu: &Gpu, precision: Precision) -> Option<Datasheet> {
+    pub fn datasheet(&self, gpu: &Gpu, dtype: Dtype) -> Option<Datasheet> {
         if gpu.mig == Some(true) {
             return None;
         }
@@ -185,7 +187,7 @@ impl Hardware {
                 &|device| Some(device.bandwidth_bytes_per_second),
                 &|_| String::new(),
             )?,
-            flops: highest(&variants, &|device| device.flops.in_datasheet(precision), &|_| String::new()),
+            flops: highest(&variants, &|device| device.flops.in_datasheet(dtype), &|_| String::new()),
         })
     }
 }
@@ -287,17 +289,17 @@ mod tests {
         };
         let h100 = gpu("NVIDIA H100 80GB HBM3", 79.6, Some(false));
         let sxm = || "H100 80GB SXM".to_owned();
-        assert_eq!(of(&h100, Precision::Fp16), Some((3350e9, sxm(), Some(989.5e12))));
-        assert_eq!(of(&h100, Precision::Fp32), Some((3350e9, sxm(), Some(67e12))));
+        assert_eq!(of(&h100, Dtype::Fp16), Some((3350e9, sxm(), Some(989.5e12))));
+        assert_eq!(of(&h100, Dtype::Fp32), Some((3350e9, sxm(), Some(67e12))));
         let pcie = gpu("NVIDIA H100 PCIe", 79.6, None);
-        assert_eq!(of(&pcie, Precision::Bf16), Some((2039e9, "H100 80GB PCIe".into(), Some(756.5e12))));
+        assert_eq!(of(&pcie, Dtype::Bf16), Some((2039e9, "H100 80GB PCIe".into(), Some(756.5e12))));
         // Its name fits two boards of other FLOP/s.
         let h200 = gpu("NVIDIA H200", 140.4, None);
         let both = "H200 141GB SXM or H200 141GB NVL".to_owned();
-        assert_eq!(of(&h200, Precision::Fp16), Some((4800e9, both, Some(989.5e12))));
-        assert_eq!(of(&gpu("Tesla T4", 14.6, None), Precision::Bf16).unwrap().2, None);
+        assert_eq!(of(&h200, Dtype::Fp16), Some((4800e9, both, Some(989.5e12))));
+        assert_eq!(of(&gpu("Tesla T4", 14.6, None), Dtype::Bf16).unwrap().2, None);
         for unknown in [gpu("NVIDIA A800", 79.0, None), gpu("NVIDIA H100 80GB HBM3", 79.6, Some(true))] {
-            assert_eq!(of(&unknown, Precision::Fp16), None);
+            assert_eq!(of(&unknown, Dtype::Fp16), None);
         }
     }
 

@@ -71,12 +71,12 @@ const NO_SETTINGS: [&str; 20] = [
 
 /// The last words of `model_type` that are precisions of headings.
 const PRECISIONS: [(&str, HeadingPrecision); 6] = [
-    ("F32", HeadingPrecision::Whole(Precision::Fp32)),
-    ("F16", HeadingPrecision::Whole(Precision::Fp16)),
-    ("BF16", HeadingPrecision::Whole(Precision::Bf16)),
-    ("Q8_0", HeadingPrecision::Int8),
-    ("Q4_0", HeadingPrecision::Int4),
-    ("Q4_1", HeadingPrecision::Int4),
+    ("F32", HeadingPrecision::Of(Precision::Fp32)),
+    ("F16", HeadingPrecision::Of(Precision::Fp16)),
+    ("BF16", HeadingPrecision::Of(Precision::Bf16)),
+    ("Q8_0", HeadingPrecision::Of(Precision::Int8)),
+    ("Q4_0", HeadingPrecision::Of(Precision::Int4)),
+    ("Q4_1", HeadingPrecision::Of(Precision::Int4)),
 ];
 
 /// How the words of other quantized types start, of which no one precision is known: `Q4_K - Medium`, `IQ3_S mix`.

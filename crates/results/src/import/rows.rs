@@ -23,7 +23,7 @@ impl ImportedWeights {
     fn may_be(&self, precision: HeadingPrecision) -> bool {
         match self {
             Self::Of(own) => *own == precision,
-            Self::Quantized(_) => precision.whole().is_none(),
+            Self::Quantized(_) => precision.is_low_bit(),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use llama::{LlamaConfig, TensorParallel, cost};
 use protocol::{
-    CellKey, Device, Environment, GpuSeries, MeasuredPeak, MeasuredPeaks, Measurement, Phase, Precision,
-    TableKey,
+    CellKey, Device, Dtype, Environment, GpuSeries, MeasuredPeak, MeasuredPeaks, Measurement, Phase,
+    Precision, TableKey,
 };
 
 use super::grid::{Grid, GridColumn, column, percent};
@@ -17,6 +17,8 @@ use crate::hardware::{Datasheet, Hardware, Peak};
 pub(super) struct Scale<'a> {
     config: LlamaConfig,
     precision: Precision,
+    /// [`TableKey::product_dtype`].
+    dtype: Option<Dtype>,
     measured: Option<&'a MeasuredPeaks>,
     datasheet: Option<Datasheet>,
     /// Devices that share the model.
@@ -33,12 +35,13 @@ impl<'a> Scale<'a> {
         config: &LlamaConfig,
         key: &TableKey,
     ) -> Option<Self> {
+        let dtype = key.precision.activations(key.device);
         let measured = environments.iter().find_map(|environment| environment.peaks.as_ref());
         let datasheet = match key.device {
             Device::Cpu => None,
             Device::Cuda(index) => {
                 let gpu = heading_part.and_then(|environment| environment.gpus.get(index as usize));
-                gpu.and_then(|gpu| BUILT_IN.datasheet(gpu, key.precision))
+                gpu.and_then(|gpu| BUILT_IN.datasheet(gpu, dtype))
             }
         };
         if measured.is_none() && datasheet.is_none() {
@@ -47,7 +50,8 @@ impl<'a> Scale<'a> {
         let config = TensorParallel::first_of(config, key.ranks.one_rank_of()).ok()?;
         // On a CPU ranks share the one processor.
         let devices = if key.device == Device::Cpu { 1 } else { key.ranks.measured() };
-        Some(Self { config, precision: key.precision, measured, datasheet, devices: devices.into() })
+        let (precision, dtype) = (key.precision, key.product_dtype());
+        Some(Self { config, precision, dtype, measured, datasheet, devices: devices.into() })
     }
 
     /// The peaks in words: `peak bandwidth 45.30 GB/s (onnxruntime), peak 312.0 GFLOP/s (pytorch-eager), datasheet peaks of H100 80GB SXM:
@@ -62,9 +66,9 @@ impl<'a> Scale<'a> {
             let read = self.measured.and_then(|measured| measured.read_bytes.as_ref());
             read.map(|read| words("peak bandwidth ", "B/s", read))
         };
-        let flops = self.measured.and_then(|measured| measured.flops.get(&self.precision));
+        let flops = self.measured.and_then(|measured| measured.flops.get(&self.dtype?));
         let flops = flops.map(|flops| words("peak ", "FLOP/s", flops));
-        let sustained = self.measured.and_then(|measured| measured.sustained_flops.get(&self.precision));
+        let sustained = self.measured.and_then(|measured| measured.sustained_flops.get(&self.dtype?));
         let sustained = sustained.map(|sustained| {
             let value = rate(sustained.per_second, "FLOP/s");
             let clock = sustained.sm_clock_mhz.map(|clock| format!(" at {clock:.0} MHz"));
@@ -168,7 +172,7 @@ impl Efficiency {
     }
 
     fn set_shares(&mut self, replicates: &[Measurement], figures: &Figures, scale: &Scale<'_>) {
-        let Scale { config, precision, measured, datasheet, devices } = scale;
+        let Scale { config, precision, dtype, measured, datasheet, devices } = scale;
         let CellKey { batch_size, prompt_length, generation_length, .. } = replicates[0].key;
         let [batch, prompt, generation] = [batch_size, prompt_length, generation_length].map(u64::from);
         let share = |work: f64, seconds: f64, peak: f64| work / seconds / (peak * devices);
@@ -187,13 +191,13 @@ impl Efficiency {
         };
         let flops = cost::forward_flops(config, batch, prompt, 0, 1);
         let prefill = |per_second: f64| share(flops, figures.prompt.mean, per_second);
-        let burst = measured.and_then(|measured| measured.flops.get(precision));
+        let burst = measured.and_then(|measured| measured.flops.get(&(*dtype)?));
         self.prefill_flops = burst.map(|peak| prefill(peak.per_second));
-        let sustained = measured.and_then(|measured| measured.sustained_flops.get(precision));
+        let sustained = measured.and_then(|measured| measured.sustained_flops.get(&(*dtype)?));
         self.prefill_sustained_flops = sustained.map(|peak| prefill(peak.per_second));
 
         let Some(Datasheet { bandwidth_bytes_per_second, flops }) = datasheet else { return };
-        let cache = mean(&|past| cost::kv_cache_bytes(config, *precision, batch, past));
+        let cache = mean(&|past| cost::kv_cache_bytes(config, precision.unquantized(), batch, past));
         let held = cost::weights_bytes(config, *precision) as f64 + cache;
         self.mbu = Some(share(held, figures.tpot.mean, bandwidth_bytes_per_second.value));
         let palm = cost::palm_forward_flops(config, batch, prompt);

@@ -237,7 +237,7 @@ fn disagreements(verification: &Verification) -> Vec<String> {
         verification.agreements.iter().filter(|one| one.error.is_none() && !verification.agrees(one));
     differing
         .map(|one| {
-            let (engine, error, tolerance) = (&one.engine, one.largest_error, verification.tolerance);
+            let (engine, error, tolerance) = (&one.engine, one.largest_error, verification.tolerance_of(one));
             if error <= tolerance {
                 return format!("{engine} chooses different tokens than {against}, from the same logits");
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use harness::{Engines, Setting, SweepKeys, SweepRow, Variant, Whole};
+use harness::{Engines, Precisions, Setting, SweepKeys, SweepRow, Variant, Whole};
 use indexmap::{IndexMap, IndexSet};
 use llama::NAMED_MODELS;
 use protocol::{CellSize, Device};
@@ -156,7 +156,8 @@ fn resolve(
         DeviceKind::Cpu => Device::Cpu,
     };
     let precision = heading.precision;
-    let precision = precision.whole().ok_or_else(|| format!("no engine here runs {precision} weights"))?;
+    let precision =
+        precision.precision().ok_or_else(|| format!("no engine here runs {precision} weights"))?;
     let row =
         |row: &&ResultRow<'_>| SweepRow(row.engine.to_owned(), row.size.batch_size, row.size.prompt_length);
     // Devices that share the model.
@@ -165,7 +166,7 @@ fn resolve(
         rows: Some(Setting::new(rows.iter().map(row).collect(), origin)),
         models: Some(Setting::new(vec![heading.model.clone()], origin)),
         device: Some(Setting::new(device, origin)),
-        precision: Some(Setting::new(precision, origin)),
+        precision: Some(Setting::new(Precisions(vec![precision]), origin)),
         world_size: Some(Setting::new(Whole(world_size), origin)),
         one_rank: heading.one_rank_of.map(|_| Setting::new(true, origin)),
         ..SweepKeys::default()
@@ -179,10 +180,11 @@ fn resolve(
 pub(super) fn describe(plan: &Plan<'_, '_>) -> String {
     let mut text = format!("table {}: {}\n", plan.number, results::one_line(&plan.table.title));
     if let Some(Variant { sweep, .. }) = &plan.variant {
+        let precisions: Vec<_> = sweep.setup.precisions.iter().map(ToString::to_string).collect();
         text.push_str(&format!(
             "runs here, on {} in {}:\n{}",
             sweep.setup.device,
-            sweep.setup.precision,
+            precisions.join(" and "),
             Listing::new(&in_table_order(sweep), plan.table.heading.as_ref().ok(), &|_| false)
                 .terminal(printer::screen_width())
         ));

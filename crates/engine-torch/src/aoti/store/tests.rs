@@ -12,14 +12,7 @@ fn config() -> LlamaConfig {
 }
 
 fn recipe(config: &LlamaConfig) -> Recipe<'_> {
-    Recipe {
-        config,
-        precision: Precision::Fp32,
-        gpu: None,
-        options: options("last"),
-        threads: 2,
-        torch: "2.11.0",
-    }
+    Recipe { config, dtype: Dtype::Fp32, gpu: None, options: options("last"), threads: 2, torch: "2.11.0" }
 }
 
 const H100: TargetGpu = TargetGpu { index: 0, capability: (9, 0) };
@@ -49,7 +42,7 @@ fn what_kernels_depend_on_is_in_the_name_and_weights_are_not() {
     let wider = LlamaConfig { vocab_size: 97, ..config.clone() };
     let others = [
         recipe(&wider),
-        Recipe { precision: Precision::Fp16, ..recipe(&config) },
+        Recipe { dtype: Dtype::Fp16, ..recipe(&config) },
         Recipe { gpu: Some(H100), ..recipe(&config) },
         Recipe { options: options("all"), ..recipe(&config) },
         Recipe { options: TorchOptions { linear: LinearKind::OneDnn, ..options("last") }, ..recipe(&config) },

@@ -193,7 +193,10 @@ fn a_malformed_sweep_is_one_error_with_file_line_and_key() {
         ("generation_length = 0", "a.toml:7: generation_length: expected a whole number from 1, found 0"),
         ("models = [\"llama-7b\"]", "a.toml:3: models: no such model \"llama-7b\": did you mean llama2-7b?"),
         ("device = \"gpu\"", "a.toml:8: device: expected cpu, cuda or cuda:N, found \"gpu\""),
-        ("precision = 16", "a.toml:9: precision: expected fp32, fp16 or bf16, found 16"),
+        (
+            "precision = 16",
+            "a.toml:9: precision: expected fp32, fp16, bf16, int8, int8-g128, int8-channel, int4, int4-g128, or a list of these, found 16",
+        ),
         ("warmup_runs = -1", "a.toml:12: procedure.warmup_runs: expected a whole number from 0, found -1"),
     ];
     for (line, message) in cases {

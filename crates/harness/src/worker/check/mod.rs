@@ -142,7 +142,7 @@ fn check_start_and_end(examiner: &mut Examiner<'_>, load: &LoadRequest) -> Resul
     examiner.check_end_of_input()?;
     let peaks = Request::Peaks(PeaksRequest {
         device: load.device,
-        precisions: vec![load.precision],
+        precisions: vec![load.precision.activations(load.device)],
         threads: None,
         sustained_seconds: None,
         options: load.options.clone(),

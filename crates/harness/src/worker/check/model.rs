@@ -27,10 +27,14 @@ impl TinyModel {
         let config = LlamaConfig::from_json(&config, "the tiny model").map_err(|error| error.to_string())?;
         let dir = tempfile::Builder::new().prefix("llama2-bench-check-").tempdir();
         let dir = dir.map_err(|error| format!("the temporary folder: {error}"))?;
-        write_checkpoint(&Weights::seeded(config.clone(), 0), precision, dir.path())
+        let weights = Weights::seeded(config.clone(), 0).in_precision(precision);
+        write_checkpoint(&weights.map_err(|error| error.to_string())?, precision, dir.path())
             .map_err(|error| error.to_string())?;
         let source = ModelSource::Checkpoint { dir: dir.path().to_path_buf() };
-        Ok(Self { _dir: dir, model: Model { name: "tiny".into(), source, config } })
+        Ok(Self {
+            _dir: dir,
+            model: Model { name: "tiny".into(), label: "tiny".into(), source, config, precision },
+        })
     }
 }
 
