@@ -8,6 +8,11 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/_convert_weight_to_int4pack.h>
+#include <ATen/ops/_convert_weight_to_int4pack_for_cpu.h>
+#include <ATen/ops/_weight_int4pack_mm.h>
+#include <ATen/ops/_weight_int4pack_mm_for_cpu.h>
+#include <ATen/ops/_weight_int8pack_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -191,6 +196,31 @@ char *tensor_index_select(const Tensor &self, int64_t dim, const Tensor &index, 
 
 char *tensor_le(const Tensor &self, const Tensor &other, Tensor **output) {
     return make(output, [&] { return self.le(other); });
+}
+
+char *tensor_convert_weight_to_int4pack(const Tensor &self, int64_t inner_k_tiles, Tensor **output) {
+    return make(output, [&] { return at::_convert_weight_to_int4pack(self, inner_k_tiles); });
+}
+
+// The CPU's kernel does not look at the tiles.
+char *tensor_convert_weight_to_int4pack_for_cpu(const Tensor &self, Tensor **output) {
+    return make(output, [&] { return at::_convert_weight_to_int4pack_for_cpu(self, 1); });
+}
+
+char *tensor_weight_int4pack_mm(
+    const Tensor &self, const Tensor &mat2, int64_t group_size, const Tensor &scales_and_zeros, Tensor **output
+) {
+    return make(output, [&] { return at::_weight_int4pack_mm(self, mat2, group_size, scales_and_zeros); });
+}
+
+char *tensor_weight_int4pack_mm_for_cpu(
+    const Tensor &self, const Tensor &mat2, int64_t group_size, const Tensor &scales_and_zeros, Tensor **output
+) {
+    return make(output, [&] { return at::_weight_int4pack_mm_for_cpu(self, mat2, group_size, scales_and_zeros); });
+}
+
+char *tensor_weight_int8pack_mm(const Tensor &self, const Tensor &mat2, const Tensor &scales, Tensor **output) {
+    return make(output, [&] { return at::_weight_int8pack_mm(self, mat2, scales); });
 }
 
 char *tensor_linear(const Tensor &input, const Tensor &weight, Tensor **output) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use collective::World;
 use llama::{LlamaConfig, Weights};
-use protocol::{Device, Dtype, Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, Reached};
+use protocol::{Device, Dtype, Hello, LoadRequest, Loaded, PROTOCOL, PeaksRequest, ProductInputs, Reached};
 use worker::{Engine, PeakMemory, Prompt, Reporter, describe_options};
 
 use crate::aoti::{CompiledLlama, Recipe, Store, TargetGpu};
@@ -19,7 +19,7 @@ use crate::ranks::SumOverRanks;
 use crate::script::ScriptedLlama;
 use crate::tensor::{Kind, Tensor, no_grad};
 use crate::weights::{self, WeightTensors};
-use crate::{onednn, options, peaks, runtime, shim};
+use crate::{onednn, options, peaks, quantized, runtime, shim};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,8 @@ struct LoadedModel {
     options: TorchOptions,
     /// The dtype and device of activations and KV cache.
     numbers: (Kind, Device),
+    /// What products take activations in, where that is not the precision's own format.
+    product_inputs: Option<ProductInputs>,
     /// How decode forwards of `pytorch-cudagraph` leave out positions that are not filled yet.
     exclusion: Exclusion,
     causal_lm: Box<dyn CausalLm>,
@@ -230,7 +232,10 @@ impl Engine for Torch {
             Some(ranks) => (0, ranks as usize),
             None => (world.rank(), world.size()),
         };
-        let dtype = request.precision.activations(device);
+        let is_quantized = request.precision.quantization().is_some();
+        let in_bf16 = is_quantized && options.bf16_activations;
+        let dtype = if in_bf16 { Dtype::Bf16 } else { request.precision.activations(device) };
+        quantized::check(self.engine, options, request.precision, device, dtype)?;
         let source =
             Arc::new(Weights::open_part(&request.model, rank, ranks)?.in_precision(request.precision)?);
         let config = source.config().clone();
@@ -255,6 +260,7 @@ impl Engine for Torch {
         notes.extend(
             request.one_rank_of.map(|ranks| format!("rank 0's part of {ranks}, without the sums over ranks")),
         );
+        notes.extend(is_quantized.then(|| format!("libtorch's quantized products, activations in {dtype}")));
         notes.extend(memory_note);
         notes.extend(package.as_ref().map(|package| package.note.clone()));
         if device == Device::Cpu {
@@ -322,7 +328,8 @@ impl Engine for Torch {
             notes.extend(worker::move_to_huge_pages());
         }
         let numbers = (weights::kind(dtype), device);
-        self.model = Some(LoadedModel { config, options, numbers, exclusion, causal_lm });
+        let product_inputs = in_bf16.then_some(ProductInputs::Bf16);
+        self.model = Some(LoadedModel { config, options, numbers, product_inputs, exclusion, causal_lm });
         self.marks = match device {
             Device::Cuda(_) => Some([shim::AcceleratorEvent::new()?, shim::AcceleratorEvent::new()?]),
             Device::Cpu => None,
@@ -445,6 +452,10 @@ impl Engine for Torch {
     fn logits(&mut self) -> Result<Vec<f32>> {
         let (_, cell) = self.parts()?;
         Ok(cell.last_logits()?.to_device(Device::Cpu)?.to_kind(Kind::Float)?.to_vec()?)
+    }
+
+    fn product_inputs(&self) -> Option<ProductInputs> {
+        self.model.as_ref()?.product_inputs
     }
 
     fn kv_cache_bytes(&self) -> Option<u64> {

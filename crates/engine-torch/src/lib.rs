@@ -15,6 +15,7 @@ mod model;
 mod onednn;
 mod options;
 mod peaks;
+mod quantized;
 mod ranks;
 mod runtime;
 mod script;

@@ -3,12 +3,14 @@
 use crate::error::Result;
 use crate::onednn::PackedWeight;
 use crate::options::LinearKind;
+use crate::quantized::QuantizedLinear;
 use crate::tensor::Tensor;
 
 /// A linear layer without a bias; its weight is `[out, in]`.
 pub(crate) enum Linear {
     Aten(Tensor),
     OneDnn(PackedWeight),
+    Quantized(QuantizedLinear),
 }
 
 impl Linear {
@@ -23,6 +25,7 @@ impl Linear {
         match self {
             Self::Aten(weight) => input.linear(weight),
             Self::OneDnn(weight) => weight.linear(input),
+            Self::Quantized(weight) => weight.forward(input),
         }
     }
 }

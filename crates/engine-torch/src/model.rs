@@ -111,7 +111,7 @@ impl DecoderLayer {
         ranks: Option<&SumOverRanks>,
     ) -> Result<Self> {
         let names = LayerNames::new(index);
-        let mut linear = |name: &str| Linear::new(options.linear, weights.take(name));
+        let mut linear = |name: &str| weights.linear(options.linear, name);
         let [q_proj, k_proj, v_proj] =
             [linear(&names.q_proj)?, linear(&names.k_proj)?, linear(&names.v_proj)?];
         let [gate_proj, up_proj] = [linear(&names.gate_proj)?, linear(&names.up_proj)?];

@@ -53,6 +53,9 @@ const LINEAR_OF_OTHERS: [&str; 1] = ["aten"];
 /// A graph writes into the same logits and cache each time: it keeps nothing.
 const KEEP_OUTPUTS: [&str; 2] = ["false", "true"];
 
+/// Of a precision with quantized weights: libtorch's products with them take other formats on other devices.
+const ACTIVATIONS: [&str; 2] = ["precision", "bf16"];
+
 /// Names and words, the default first.
 pub(crate) fn words(engine: TorchEngine) -> Vec<(&'static str, &'static [&'static str])> {
     let (attention, kv_cache, linear): (&[&str], &[&str], &[&str]) = match engine {
@@ -65,6 +68,9 @@ pub(crate) fn words(engine: TorchEngine) -> Vec<(&'static str, &'static [&'stati
         vec![("attention", attention), ("kv_cache", kv_cache), ("linear", linear), ("logits", &LOGITS[..])];
     if keeps_outputs(engine) {
         words.push(("keep_outputs", &KEEP_OUTPUTS));
+    }
+    if engine == TorchEngine::Eager {
+        words.push(("activations", &ACTIVATIONS));
     }
     words
 }
@@ -87,6 +93,8 @@ pub(crate) struct TorchOptions {
     /// Whether a forward's outputs, logits in FP32 and KV cache, live until the next forward is done, as in the loop that the
     /// published tables were measured with.
     pub(crate) keep_outputs: bool,
+    /// Whether activations, and what is not quantized, are in BF16 beside quantized weights.
+    pub(crate) bf16_activations: bool,
 }
 
 impl TorchOptions {
@@ -111,8 +119,10 @@ impl TorchOptions {
             _ => LogitsKept::Last,
         };
         let keep_outputs = keeps_outputs(engine) && take_flag(&mut left, "keep_outputs", false)?;
+        let bf16_activations =
+            engine == TorchEngine::Eager && take_word(&mut left, "activations", &ACTIVATIONS)? == "bf16";
         let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
         unknown_options(&left, &names)?;
-        Ok(Self { attention, cudnn, kv_cache, linear, logits, keep_outputs })
+        Ok(Self { attention, cudnn, kv_cache, linear, logits, keep_outputs, bf16_activations })
     }
 }

@@ -9,12 +9,17 @@ use llama::{WeightData, WeightSpec, Weights};
 use protocol::{Device, Dtype, Phase};
 use worker::{OutOfMemory, Reporter};
 
+use crate::error;
+use crate::linear::Linear;
+use crate::options::LinearKind;
+use crate::quantized::QuantizedLinear;
 use crate::shim;
 use crate::tensor::{Kind, Tensor};
 
 /// The weights of a model on a device.
 pub(crate) struct WeightTensors {
     by_name: HashMap<String, Tensor>,
+    quantized: HashMap<String, QuantizedLinear>,
     /// Bytes of all of them.
     pub(crate) bytes: u64,
     /// How many of them are the checkpoint's own bytes, memory-mapped.
@@ -31,11 +36,19 @@ impl WeightTensors {
         memory_limit_bytes: Option<u64>,
         reporter: &Reporter,
     ) -> Result<Self> {
-        let mut loaded = Self { by_name: HashMap::new(), bytes: 0, mapped: 0 };
+        let mut loaded = Self { by_name: HashMap::new(), quantized: HashMap::new(), bytes: 0, mapped: 0 };
         let mut mapped_bytes = 0;
         let specs = weights.specs();
         reporter.phase(Phase::Load, specs.len() as u32);
         for spec in specs {
+            if let Some(quantization) = weights.quantization().filter(|_| spec.is_projection()) {
+                let linear = QuantizedLinear::new(weights, &spec, dtype, device)?;
+                let scales = spec.scales(quantization) as u64 * dtype.bytes();
+                loaded.bytes += spec.packed_bytes(quantization) as u64 + scales;
+                loaded.quantized.insert(spec.name, linear);
+                reporter.advance();
+                continue;
+            }
             let bytes = spec.len() as u64 * dtype.bytes();
             let (tensor, is_mapped) = on_host(weights, &spec, dtype)?;
             if is_mapped && device == Device::Cpu {
@@ -52,7 +65,7 @@ impl WeightTensors {
 
     /// What a reader should know of them.
     pub(crate) fn notes(&self) -> Vec<String> {
-        let all = self.by_name.len();
+        let all = self.by_name.len() + self.quantized.len();
         if self.mapped == 0 {
             vec![]
         } else {
@@ -63,6 +76,14 @@ impl WeightTensors {
     /// All of them, by HF's names.
     pub(crate) fn into_named(self) -> HashMap<String, Tensor> {
         self.by_name
+    }
+
+    /// Takes the linear layer with the weight `name` out.
+    pub(crate) fn linear(&mut self, kind: LinearKind, name: &str) -> error::Result<Linear> {
+        match self.quantized.remove(name) {
+            Some(quantized) => Ok(Linear::Quantized(quantized)),
+            None => Linear::new(kind, self.take(name)),
+        }
     }
 
     /// Takes the weight `name` out.

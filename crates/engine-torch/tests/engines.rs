@@ -182,7 +182,7 @@ fn what_cannot_be_done_is_one_line() {
     };
     assert_eq!(
         failure(options(&[("fused", "yes")]), Device::Cpu, None),
-        "unknown option fused: this engine has attention, kv_cache, linear, logits, keep_outputs"
+        "unknown option fused: this engine has attention, kv_cache, linear, logits, keep_outputs, activations"
     );
     assert_eq!(
         failure(options(&[("attention", "flash")]), Device::Cpu, None),

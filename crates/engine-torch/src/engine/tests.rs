@@ -122,6 +122,7 @@ fn outputs_live_while_the_next_forward_computes_where_they_are_kept() {
             config: LlamaConfig::from_json(&config, "").unwrap(),
             options: TorchOptions::read(TorchEngine::Eager, &words).unwrap(),
             numbers: (Kind::Float, Device::Cpu),
+            product_inputs: None,
             exclusion: Exclusion::Mask,
             causal_lm: Box::new(model),
         });

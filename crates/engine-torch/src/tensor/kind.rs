@@ -8,6 +8,9 @@ use crate::error::{Result, TorchError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) enum Kind {
+    UInt8 = 0,
+    Int8 = 1,
+    Int32 = 3,
     Int64 = 4,
     Half = 5,
     Float = 6,
@@ -17,7 +20,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Int64, Self::Half, Self::Float, Self::Double, Self::Bool, Self::BFloat16];
+    const ALL: [Self; 9] = [
+        Self::UInt8,
+        Self::Int8,
+        Self::Int32,
+        Self::Int64,
+        Self::Half,
+        Self::Float,
+        Self::Double,
+        Self::Bool,
+        Self::BFloat16,
+    ];
 
     /// The kind with this number in `c10/core/ScalarType.h`.
     pub(crate) fn from_scalar_type(number: c_int) -> Result<Self> {
@@ -32,6 +45,21 @@ impl Kind {
 /// The numbers of [`Element::KIND`] must have this type's size, and all their bytes must be values of it.
 pub(crate) unsafe trait Element: Copy + Default {
     const KIND: Kind;
+}
+
+// SAFETY: 8 bits, any of which is a number.
+unsafe impl Element for u8 {
+    const KIND: Kind = Kind::UInt8;
+}
+
+// SAFETY: 8 bits, any of which is a number.
+unsafe impl Element for i8 {
+    const KIND: Kind = Kind::Int8;
+}
+
+// SAFETY: 32 bits, any of which is a number.
+unsafe impl Element for i32 {
+    const KIND: Kind = Kind::Int32;
 }
 
 // SAFETY: 64 bits, any of which is a number.

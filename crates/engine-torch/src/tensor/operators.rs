@@ -39,6 +39,8 @@ unsafe extern "C" {
     safe fn tensor_add(this: &CTensor, other: &CTensor, output: Out) -> Option<CText>;
     safe fn tensor_add_scalar(this: &CTensor, other: f64, output: Out) -> Option<CText>;
     safe fn tensor_contiguous(this: &CTensor, output: Out) -> Option<CText>;
+    safe fn tensor_convert_weight_to_int4pack(this: &CTensor, inner_k_tiles: i64, output: Out) -> Option<CText>;
+    safe fn tensor_convert_weight_to_int4pack_for_cpu(this: &CTensor, output: Out) -> Option<CText>;
     safe fn tensor_copy(this: &CTensor, output: Out) -> Option<CText>;
     safe fn tensor_copy_(this: &CTensor, source: &CTensor) -> Option<CText>;
     safe fn tensor_cos(this: &CTensor, output: Out) -> Option<CText>;
@@ -77,6 +79,13 @@ unsafe extern "C" {
     safe fn tensor_unsqueeze(this: &CTensor, dim: i64, output: Out) -> Option<CText>;
     safe fn tensor_view(this: &CTensor, size: Ints, output: Out) -> Option<CText>;
     safe fn tensor_view_dtype(this: &CTensor, kind: Kind, output: Out) -> Option<CText>;
+    safe fn tensor_weight_int4pack_mm(
+        this: &CTensor, mat2: &CTensor, group_size: i64, scales_and_zeros: &CTensor, output: Out,
+    ) -> Option<CText>;
+    safe fn tensor_weight_int4pack_mm_for_cpu(
+        this: &CTensor, mat2: &CTensor, group_size: i64, scales_and_zeros: &CTensor, output: Out,
+    ) -> Option<CText>;
+    safe fn tensor_weight_int8pack_mm(this: &CTensor, mat2: &CTensor, scales: &CTensor, output: Out) -> Option<CText>;
     safe fn tensor_where_scalar_other(condition: &CTensor, this: &CTensor, other: f64, output: Out) -> Option<CText>;
 }
 
@@ -300,6 +309,41 @@ impl Tensor {
     /// A view of its bytes as numbers of `kind`.
     pub(crate) fn view_dtype(&self, kind: Kind) -> Result<Self> {
         make(|output| tensor_view_dtype(self, kind, output))
+    }
+
+    /// 4-bit codes, two a byte, as [`Tensor::weight_int4pack_mm`] takes them.
+    pub(crate) fn convert_weight_to_int4pack(codes: &Self, inner_k_tiles: i64) -> Result<Self> {
+        make(|output| tensor_convert_weight_to_int4pack(codes, inner_k_tiles, output))
+    }
+
+    /// 4-bit codes, each in 32 bits, as [`Tensor::weight_int4pack_mm_for_cpu`] takes them: by the CPU's vectors.
+    pub(crate) fn convert_weight_to_int4pack_for_cpu(codes: &Self) -> Result<Self> {
+        make(|output| tensor_convert_weight_to_int4pack_for_cpu(codes, output))
+    }
+
+    /// On a GPU, the product of rows with packed 4-bit weights; `[groups, out, 2]` are scales and zeros.
+    pub(crate) fn weight_int4pack_mm(
+        &self,
+        packed: &Self,
+        group_size: i64,
+        scales_and_zeros: &Self,
+    ) -> Result<Self> {
+        make(|output| tensor_weight_int4pack_mm(self, packed, group_size, scales_and_zeros, output))
+    }
+
+    /// On a CPU, the product of rows with packed 4-bit weights; `[groups, out, 2]` are scales and zeros.
+    pub(crate) fn weight_int4pack_mm_for_cpu(
+        &self,
+        packed: &Self,
+        group_size: i64,
+        scales_and_zeros: &Self,
+    ) -> Result<Self> {
+        make(|output| tensor_weight_int4pack_mm_for_cpu(self, packed, group_size, scales_and_zeros, output))
+    }
+
+    /// The product of rows with 8-bit weights, `[out, in]`, and the scale of each channel.
+    pub(crate) fn weight_int8pack_mm(&self, weight: &Self, scales: &Self) -> Result<Self> {
+        make(|output| tensor_weight_int8pack_mm(self, weight, scales, output))
     }
 
     /// Numbers of `input` where `condition` holds, `other` elsewhere.
