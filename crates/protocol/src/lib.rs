@@ -42,7 +42,7 @@ pub use precision::{Dtype, Precision, ProductInputs, Quantization};
 pub use processor::ProcessorState;
 pub use share::Share;
 pub use texts::LONGEST_NAME;
-pub use verification::{Agreement, Verification};
+pub use verification::{Agreement, Fidelity, Verification};
 pub use words::{Device, Phase, UnknownWord};
 
 /// The version of the pipe's protocol; a worker says it in its [`Hello`].

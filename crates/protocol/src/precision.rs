@@ -1,4 +1,4 @@
-//! How numbers are held: the precision of a cell, and the number format of what is not quantised.
+//! How numbers are held: the precision of a cell, and the number format of what is not quantized.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,7 +36,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// The precision of a cell. Below 16 bits, the weights of the decoder layers' projections are quantised, and nothing else:
+/// The precision of a cell. Below 16 bits, the weights of the decoder layers' projections are quantized, and nothing else:
 /// docs/concepts/quantization.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -87,7 +87,7 @@ impl From<Dtype> for ProductInputs {
     }
 }
 
-/// How the weights of the projections are quantised: symmetric, with an FP16 scale for each group.
+/// How the weights of the projections are quantized: symmetric, with an FP16 scale for each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quantization {
     /// Bits of a weight: 4 or 8.
@@ -119,7 +119,7 @@ impl Precision {
         Self::Int4G128,
     ];
 
-    /// How projections are quantised; `None` where they are not.
+    /// How projections are quantized; `None` where they are not.
     pub fn quantization(self) -> Option<Quantization> {
         let (bits, group_size) = match self {
             Self::Fp32 | Self::Fp16 | Self::Bf16 => return None,
@@ -132,7 +132,7 @@ impl Precision {
         Some(Quantization { bits, group_size })
     }
 
-    /// The number format of embedding, norms and head, as they are stored: FP16 beside quantised weights.
+    /// The number format of embedding, norms and head, as they are stored: FP16 beside quantized weights.
     pub fn unquantized(self) -> Dtype {
         match self {
             Self::Fp32 => Dtype::Fp32,
@@ -141,7 +141,7 @@ impl Precision {
         }
     }
 
-    /// The number format of activations and KV cache. Beside quantised weights it is FP16 on a GPU and FP32 on a CPU, where no
+    /// The number format of activations and KV cache. Beside quantized weights it is FP16 on a GPU and FP32 on a CPU, where no
     /// engine computes faster in 16 bits.
     pub fn activations(self, device: Device) -> Dtype {
         match (self.quantization(), device) {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_quantised_weights_activations_are_the_devices() {
+    fn beside_quantized_weights_activations_are_the_devices() {
         let activations = |device| Precision::Int4.activations(device);
         assert_eq!((activations(Device::Cpu), activations(Device::Cuda(0))), (Dtype::Fp32, Dtype::Fp16));
     }

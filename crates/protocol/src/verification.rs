@@ -29,13 +29,31 @@ pub struct Agreement {
     pub own_tolerance: Option<f64>,
 }
 
+/// How far a quantized model is from the unquantized one: their next-token distributions after the same prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Fidelity {
+    /// The precision of the unquantized model.
+    pub compared_with: Precision,
+    /// The engine that computed both.
+    pub computed_by: String,
+    /// The prompts.
+    pub prompts: u32,
+    /// Kullback–Leibler divergence from the unquantized model's distribution, in nats: the mean over prompts.
+    pub mean_kl: f64,
+    /// The largest of them.
+    pub largest_kl: f64,
+    /// Prompts after which both find the same token most probable.
+    pub same_top_token: u32,
+}
+
 /// The comparison of the engines on one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
     /// The model.
     pub model: String,
-    /// The precision of the engines; the reference computes in double precision on weights rounded to it, or on what quantised weights
+    /// The precision of the engines; the reference computes in double precision on weights rounded to it, or on what quantized weights
     /// stand for.
     pub precision: Precision,
     /// The engine that the others were compared with; `None` where none answered.
@@ -54,9 +72,17 @@ pub struct Verification {
     /// Engines that were not asked again because nothing had changed, with the time (UTC) of their answer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reused: BTreeMap<String, String>,
+    /// How far the quantized model is from the unquantized one; absent where it is not quantized, or was not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
 }
 
 impl Verification {
+    /// Whether another one is of the same model in the same precision, in the same part of the run.
+    pub fn is_of_same(&self, other: &Self) -> bool {
+        (self.part, &self.model, self.precision) == (other.part, &other.model, other.precision)
+    }
+
     /// The engines that it knows of.
     pub fn engines(&self) -> impl Iterator<Item = &str> {
         let compared = self.agreements.iter().map(|agreement| agreement.engine.as_str());

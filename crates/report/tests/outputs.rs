@@ -67,6 +67,7 @@ fn verification() -> Verification {
         agreements: vec![agreement("onnxruntime", 1e-6), agreement("pytorch-eager", 0.5)],
         part: 1,
         reused: BTreeMap::new(),
+        fidelity: None,
     }
 }
 

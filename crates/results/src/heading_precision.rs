@@ -7,7 +7,7 @@ use protocol::Precision;
 /// The precision that a heading names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeadingPrecision {
-    /// One that runs here have. In a table from elsewhere, INT8 and INT4 may stand for other scales and for quantised embeddings.
+    /// One that runs here have. In a table from elsewhere, INT8 and INT4 may stand for other scales and for quantized embeddings.
     Of(Precision),
     /// Weights in 8-bit floating point.
     Fp8,

@@ -45,6 +45,6 @@ pub use screen::counted;
 pub use source::{PublishedFile, Source, SourceError};
 pub use table::{
     Efficiency, Figures, Grid, GridColumn, Note, NoteKind, NoteSeverity, Row, Table, busy_machine_words,
-    scripted_words, share_used_by_others, tables,
+    fidelity_words, scripted_words, share_used_by_others, tables,
 };
 pub use text::{csv_field, escaped_json, one_line, plain};

@@ -118,6 +118,7 @@ mod tests {
             agreements: vec![agreement],
             part: 1,
             reused: BTreeMap::new(),
+            fidelity: None,
         };
         assert!(!verification.holds());
     }

@@ -23,6 +23,7 @@ const MOST_BYTES: u64 = 256 << 20;
 const ENDINGS: [&str; 2] = ["answer", "partial"];
 
 /// The question to every engine.
+#[derive(Debug, Clone)]
 pub(crate) struct Question {
     /// The model's identity; `None` where it can't be read.
     pub(crate) model: Option<ModelIdentity>,

@@ -159,8 +159,11 @@ fn verify_after(
     for run in runs.iter_mut() {
         run.workers.stop_unless(|_, _| false, on_event);
         for verifier in run.verifiers.values_mut() {
-            clocked(&mut time.verification, || verifier.ask_the_rest(|_| true, on_event))
-                .map_err(|_| Stop::Interrupted)?;
+            clocked(&mut time.verification, || {
+                verifier.ask_the_rest(|_| true, on_event)?;
+                verifier.ask_fidelity(on_event)
+            })
+            .map_err(|_| Stop::Interrupted)?;
             if let Some(verification) = verifier.news() {
                 follow(run.folder, on_event)?;
                 run.folder.write_verification(&verification)?;

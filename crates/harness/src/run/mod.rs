@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod fidelity;
 pub(crate) mod idle;
 pub(crate) mod idle_machine;
 pub(crate) mod kept_answers;

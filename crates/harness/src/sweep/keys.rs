@@ -54,7 +54,7 @@ layer! {
         /// Precisions, e.g. fp16,int4.
         ///
         /// fp32, fp16, bf16: the number format of weights, activations and KV cache. int8, int8-g128, int8-channel, int4, int4-g128:
-        /// quantised weights in the decoder layers' projections.
+        /// quantized weights in the decoder layers' projections.
         pub precision: Option<Setting<Precisions>> = Spec::setup(WHAT, "precision", "PRECISION").default("\"fp32\""),
         /// Ranks that share a model.
         ///

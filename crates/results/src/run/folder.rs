@@ -307,17 +307,17 @@ impl RunFolder {
     }
 
     /// Writes what this part's engines compute with a model into `verification.json`, unless what is there knows of further
-    /// engines; that of other parts and models stays.
+    /// engines; that of other parts, models and precisions stays.
     pub fn write_verification(&mut self, verification: &Verification) -> Result<(), StoreError> {
-        let is_earlier = |old: &Verification| old.part == self.part && old.model == verification.model;
+        let verification = &Verification { part: self.part, ..verification.clone() };
+        let is_earlier = |old: &Verification| old.is_of_same(verification);
         let new: Vec<&str> = verification.engines().collect();
         let knows_more = |old: &Verification| is_earlier(old) && old.engines().any(|old| !new.contains(&old));
         if self.verifications.iter().any(knows_more) {
             return Ok(());
         }
         let others = self.verifications.iter().filter(|old| !is_earlier(old)).cloned();
-        self.verifications =
-            others.chain([Verification { part: self.part, ..verification.clone() }]).collect();
+        self.verifications = others.chain([verification.clone()]).collect();
         self.write_json(VERIFICATION, &self.verifications)
     }
 

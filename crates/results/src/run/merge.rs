@@ -80,11 +80,10 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<Merged, StoreError> {
         }) as u32
             + 1;
         records.extend(source.records.into_iter().map(|record| Measurement { part, ..record }));
-        let is_known = |one: &Verification| {
-            verifications.iter().any(|other| other.part == part && other.model == one.model)
-        };
-        let new: Vec<_> = source.verifications.into_iter().filter(|one| !is_known(one)).collect();
-        verifications.extend(new.into_iter().map(|one| Verification { part, ..one }));
+        let renumbered = source.verifications.into_iter().map(|one| Verification { part, ..one });
+        let is_new = |one: &Verification| !verifications.iter().any(|other| other.is_of_same(one));
+        let new: Vec<_> = renumbered.filter(is_new).collect();
+        verifications.extend(new);
     }
     let order = order(&parts[0].sweep);
     records.sort_by_cached_key(|record| order.place(record));

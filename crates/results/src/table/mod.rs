@@ -15,7 +15,7 @@ pub use figures::Figures;
 pub use grid::{Grid, GridColumn};
 pub use load_notes::{busy_machine_words, share_used_by_others};
 pub use note::{Note, NoteKind, NoteSeverity};
-pub use notes::scripted_words;
+pub use notes::{fidelity_words, scripted_words};
 pub use row::Row;
 
 use indexmap::IndexMap;

@@ -32,6 +32,8 @@ pub enum NoteKind {
     NotConverged,
     /// An engine's logits or tokens do not match.
     Disagreement,
+    /// How far quantized weights are from the unquantized ones.
+    Fidelity,
     /// Engines generated different tokens.
     DifferentTokens,
     /// Cells that failed.
@@ -79,6 +81,7 @@ impl NoteKind {
             Self::Turns => "engines took turns",
             Self::NotConverged => "means that are not known well enough",
             Self::Disagreement => "engines disagree",
+            Self::Fidelity => "quantized weights",
             Self::DifferentTokens => "greedy tokens differ",
             Self::Failure => "cells that failed",
             Self::Inferred => "cells that were not tried",

@@ -1,14 +1,14 @@
 //! Notes under a table: what its columns can't show.
 
 use indexmap::{IndexMap, IndexSet};
-use protocol::{CellSize, Environment, Measured, Measurement, Procedure, TableKey, Verification};
+use protocol::{CellSize, Environment, Fidelity, Measured, Measurement, Procedure, TableKey, Verification};
 use stats::MeanInterval;
 
 use super::gpu_notes;
 use super::load_notes::busy_machine;
 use super::note::{Note, NoteKind};
 use super::row::Row;
-use crate::{counted, format_size};
+use crate::{counted, format_short, format_size};
 
 /// The published generations.
 const PUBLISHED_GENERATION: u32 = 256;
@@ -34,7 +34,9 @@ pub(super) fn notes<'a>(
     add(NoteKind::PromptRuns, other_prompt_runs(&records).into_iter().collect());
     add(NoteKind::StoppedEarly, stopped_early(&records));
     add(NoteKind::NotConverged, not_known_well_enough(&records));
-    add(NoteKind::Disagreement, verifications.flat_map(disagreements).collect());
+    let verifications: Vec<&Verification> = verifications.collect();
+    add(NoteKind::Disagreement, verifications.iter().copied().flat_map(disagreements).collect());
+    add(NoteKind::Fidelity, fidelity(key, &verifications).into_iter().collect());
     add(NoteKind::DifferentTokens, different_tokens(rows));
     add(NoteKind::Failure, failures(rows));
     add(NoteKind::Inferred, inferred(rows));
@@ -228,6 +230,24 @@ fn engines(rows: &[Row]) -> Vec<String> {
         }
     };
     groups.into_iter().map(line).collect()
+}
+
+/// How far the quantized weights are from the unquantized ones, by the last comparison.
+fn fidelity(key: &TableKey, verifications: &[&Verification]) -> Option<String> {
+    let fidelity = verifications.iter().rev().find_map(|one| one.fidelity.as_ref())?;
+    Some(format!("weights in {}: {}", key.precision, fidelity_words(fidelity)))
+}
+
+/// `KL divergence of next tokens from fp32: mean 0.0123 nats, largest 0.041; most probable token the same after 15 of 16 prompts (computed by
+/// reference)`.
+pub fn fidelity_words(fidelity: &Fidelity) -> String {
+    let Fidelity { compared_with, computed_by, prompts, mean_kl, largest_kl, same_top_token } = fidelity;
+    format!(
+        "KL divergence of next tokens from {compared_with}: mean {} nats, largest {}; most probable token the same after \
+         {same_top_token} of {prompts} prompts (computed by {computed_by})",
+        format_short(*mean_kl),
+        format_short(*largest_kl)
+    )
 }
 
 /// Engines whose logits or tokens do not match those of the engine that they were compared with.
