@@ -25,7 +25,7 @@ pub(crate) struct Costs {
 
 impl Costs {
     /// Counts the bytes of a table in `precision`. A table from elsewhere may have all its weights in the heading's bits and its KV
-    /// cache in 8; of a run (`of_run`), it is known which weights are quantised, and with how many scales.
+    /// cache in 8; of a run (`of_run`), it is known which weights are quantized, and with how many scales.
     pub(crate) fn new(config: LlamaConfig, precision: HeadingPrecision, of_run: bool) -> Self {
         if let Some(precision) = precision.precision().filter(|_| of_run) {
             let read = [0, 1].map(|batch| cost::decode_read_bytes(&config, precision, batch, 0) as f64);

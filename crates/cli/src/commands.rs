@@ -15,6 +15,7 @@ pub(crate) mod merge;
 pub(crate) mod noise;
 pub(crate) mod peaks;
 pub(crate) mod profile;
+pub(crate) mod quantize;
 pub(crate) mod ratios;
 pub(crate) mod report;
 pub(crate) mod reproduce;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 use protocol::{MeasuredPeaks, SustainedPeak, Verification};
-use results::{format_short, one_line};
+use results::{fidelity_words, format_short, one_line};
 
 use crate::printer;
 
@@ -121,7 +121,9 @@ pub(crate) fn describe_verification(verification: &Verification) -> String {
             }
         ),
     };
-    let lines: Vec<String> = std::iter::once(heading).chain(missing).chain(engines).chain(reused).collect();
+    let fidelity = verification.fidelity.as_ref().map(fidelity_words);
+    let lines = std::iter::once(heading).chain(missing).chain(engines).chain(fidelity).chain(reused);
+    let lines: Vec<String> = lines.collect();
     lines.join("\n  ")
 }
 

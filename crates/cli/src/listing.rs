@@ -275,7 +275,7 @@ fn least_seconds(sweep: &Sweep, cells: &[ListedCell<'_>]) -> Option<(f64, String
     let bytes = peaks.read_bytes.as_ref()?.per_second;
     let least = |listed: &ListedCell<'_>| {
         let model = listed.cell.model;
-        // Products of quantised weights may be integers', whose peak is not measured.
+        // Products of quantized weights may be integers', whose peak is not measured.
         let flops = match model.precision.quantization() {
             Some(_) => f64::INFINITY,
             None => peaks.flops.get(&model.precision.activations(sweep.setup.device))?.per_second,

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Synth(args) => commands::synth::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Peaks(args) => commands::peaks::run(&args),
         Command::CheckWorker(args) => commands::check_worker::run(&args),

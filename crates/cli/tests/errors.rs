@@ -133,7 +133,7 @@ fn a_damaged_run_names_its_line() {
     refused(&place, &["table", "run"], "run/measurements.jsonl:2: schema: expected 1 or 2, found 3");
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "reproduce",
     "peaks",
@@ -151,6 +151,7 @@ const COMMANDS: [&str; 20] = [
     "doctor",
     "generate",
     "synth",
+    "quantize",
     "export",
     "completions",
     "man",

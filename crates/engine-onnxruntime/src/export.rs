@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use llama::{
-    LARGEST_CONFIG, ONNX_FILE, Weights, from_python_json, read_text_up_to, to_python_json, write_checkpoint,
+    LARGEST_CONFIG, ONNX_FILE, TOKENIZER_FILES, Weights, from_python_json, read_text_up_to, to_python_json,
+    write_checkpoint,
 };
 use prost::Message;
 use protocol::{Device, Dtype, Precision};
@@ -36,7 +37,6 @@ pub struct Export {
 const OPTIMIZED_FILE: &str = "model.optimized.onnx";
 const OPTIMIZED_DATA: &str = "model.optimized.onnx.data";
 const INDEX_FILE: &str = "model.safetensors.index.json";
-const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
 impl Export {
     /// Writes the folder: whole, or not at all.
@@ -68,7 +68,7 @@ impl Export {
         let precision = self.precision;
         ensure!(
             precision.quantization().is_none(),
-            "{precision}: a graph with quantised weights can't be exported: `llama2-bench quantize` writes a checkpoint"
+            "{precision}: a graph with quantized weights can't be exported: `llama2-bench quantize` writes a checkpoint"
         );
         Ok(precision.unquantized())
     }

@@ -55,7 +55,7 @@ pub(crate) struct GraphWeight {
 }
 
 impl GraphWeight {
-    /// Whether it is of a layer's product: quantised below 16 bits.
+    /// Whether it is of a layer's product: quantized below 16 bits.
     pub(crate) fn is_projection(&self) -> bool {
         self.parts.iter().all(WeightSpec::is_projection)
     }

@@ -38,7 +38,7 @@ pub(crate) struct OnnxOptions {
     pub(crate) fused: bool,
     /// Keep a forward's outputs until the next one's are there.
     pub(crate) keep_outputs: bool,
-    /// The least precise type that a CPU's products with quantised weights may round activations to.
+    /// The least precise type that a CPU's products with quantized weights may round activations to.
     pub(crate) accuracy: Accuracy,
 }
 

@@ -1,4 +1,4 @@
-//! Products with quantised weights: ONNX Runtime's `MatMulNBits`
+//! Products with quantized weights: ONNX Runtime's `MatMulNBits`
 //! ([ContribOperators.md](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#commicrosoftmatmulnbits)).
 //!
 //! Its codes are a checkpoint's own bytes: `[out, blocks, bytes of a block]`, the first of two 4-bit codes in the low half. Without
@@ -16,7 +16,7 @@ use crate::onnx::{AttributeProto, DataType, TensorProto};
 /// How a graph holds its numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NumberFormats {
-    /// Activations, KV cache, and weights that are not quantised.
+    /// Activations, KV cache, and weights that are not quantized.
     pub(crate) dtype: Dtype,
     /// The weights of a layer's products; `None` where they are as the rest.
     pub(crate) quantized: Option<QuantizedProducts>,
@@ -28,7 +28,7 @@ impl From<Dtype> for NumberFormats {
     }
 }
 
-/// Products with quantised weights.
+/// Products with quantized weights.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QuantizedProducts {
     pub(crate) quantization: Quantization,

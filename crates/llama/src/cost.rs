@@ -24,7 +24,7 @@ pub fn palm_forward_flops(config: &LlamaConfig, batch_size: u64, length: u64) ->
     batch_size as f64 * length as f64 * (2.0 * multiplied + attention)
 }
 
-/// Bytes of all weights in `precision`, with the scales of quantised ones.
+/// Bytes of all weights in `precision`, with the scales of quantized ones.
 pub fn weights_bytes(config: &LlamaConfig, precision: Precision) -> u64 {
     let specs = weight_specs(config);
     let bytes = specs.iter().map(|spec| match precision.quantization().filter(|_| spec.is_projection()) {
@@ -58,7 +58,7 @@ pub fn forward_flops(config: &LlamaConfig, batch_size: u64, new: u64, past: u64,
 }
 
 /// Bytes that one decode forward must read at least: every weight once (of the embedding only the batch's
-/// rows), and the KV cache of `past` tokens; beside quantised weights in 16 bits, whatever the engine holds it in.
+/// rows), and the KV cache of `past` tokens; beside quantized weights in 16 bits, whatever the engine holds it in.
 pub fn decode_read_bytes(config: &LlamaConfig, precision: Precision, batch_size: u64, past: u64) -> u64 {
     let width = precision.unquantized().bytes();
     let rows = batch_size.saturating_mul(config.hidden_size as u64).saturating_mul(width);
@@ -219,7 +219,7 @@ mod tests {
 
     /// 6,476,005,376 weights in projections; embedding, norms and head have 2 bytes a number.
     #[test]
-    fn a_quantised_weight_costs_its_bits_and_its_share_of_a_scale() {
+    fn a_quantized_weight_costs_its_bits_and_its_share_of_a_scale() {
         let config = llama2_7b();
         let rest = 2 * (6_738_415_616 - 6_476_005_376);
         for (precision, bits) in [

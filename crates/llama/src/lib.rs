@@ -1,7 +1,7 @@
 //! LLaMA models, independent of the engine that runs them.
 //!
 //! [`LlamaConfig`] is HF's `config.json`; [`weight_specs`] names the weights and their shapes; [`Weights`]
-//! gives each weight's values in the number format asked for, quantised or not, from a [`Checkpoint`] or made from a seed, all of them or one rank's
+//! gives each weight's values in the number format asked for, quantized or not, from a [`Checkpoint`] or made from a seed, all of them or one rank's
 //! part ([`TensorParallel`]);
 //! [`cost`] counts parameters, bytes and floating-point operations exactly, from the config.
 
@@ -22,7 +22,9 @@ mod synth;
 mod weights;
 mod write;
 
-pub use checkpoint::{Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredBytes, StoredTensor};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, ONNX_FILE, Shard, StoredBytes, StoredTensor, TOKENIZER_FILES,
+};
 pub use config::{ConfigError, LlamaConfig};
 pub use files::{
     LARGEST_CONFIG, LARGEST_INDEX, LARGEST_SETTINGS, LARGEST_TABLES, LFS_POINTER, is_lfs_pointer,

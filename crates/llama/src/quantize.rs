@@ -1,4 +1,4 @@
-//! Weight-only quantisation, round to nearest: which weights, how they are rounded, and how they are packed.
+//! Weight-only quantization, round to nearest: which weights, how they are rounded, and how they are packed.
 //!
 //! docs/concepts/quantization.md is the definition. Rounding is llama.cpp's (`ggml-quants.c`: `quantize_row_q4_0_ref`,
 //! `quantize_row_q8_0_ref`), so that with groups of 32 the numbers are those of its Q4_0 and Q8_0. Packing is that of
@@ -10,7 +10,7 @@ use protocol::{Precision, Quantization};
 use crate::{LM_HEAD, LlamaConfig, WeightKind, WeightSpec, weight_specs};
 
 impl WeightSpec {
-    /// Whether it is a projection of a decoder layer: quantised below 16 bits.
+    /// Whether it is a projection of a decoder layer: quantized below 16 bits.
     pub fn is_projection(&self) -> bool {
         self.kind == WeightKind::Linear && self.name != LM_HEAD
     }
@@ -56,7 +56,7 @@ pub struct QuantizedValues {
     pub scales: Vec<f16>,
 }
 
-/// Quantises rows of `inputs` numbers each.
+/// Quantizes rows of `inputs` numbers each.
 pub(crate) fn quantize(values: &[f32], inputs: usize, quantization: Quantization) -> QuantizedValues {
     let group = quantization.group_of(inputs);
     let mut codes = Vec::with_capacity(group);

@@ -42,7 +42,7 @@ struct Lazy<'a> {
 #[derive(Clone, Copy)]
 enum Part {
     Numbers(Dtype),
-    /// The codes of a quantised one, in 32-bit words.
+    /// The codes of a quantized one, in 32-bit words.
     Packed,
     Scales,
     /// `[out, in]`, which the words do not say.
@@ -91,7 +91,7 @@ impl View for Lazy<'_> {
 }
 
 /// The tensors of the weight `spec`, with their names.
-fn tensors(weights: &Weights, spec: WeightSpec, dtype: Dtype) -> Vec<(String, Lazy<'_>)> {
+fn tensors<'a>(weights: &'a Weights, spec: &WeightSpec, dtype: Dtype) -> Vec<(String, Lazy<'a>)> {
     let lazy =
         |name: String, part, shape: Vec<usize>| (name, Lazy { weights, spec: spec.clone(), part, shape });
     let Some(quantization) = weights.quantization().filter(|_| spec.is_projection()) else {
@@ -110,7 +110,7 @@ fn tensors(weights: &Weights, spec: WeightSpec, dtype: Dtype) -> Vec<(String, La
     ]
 }
 
-/// Writes `config.json` and `model.safetensors` into `dir`, which is created: the weights in `precision`, quantised below 16 bits
+/// Writes `config.json` and `model.safetensors` into `dir`, which is created: the weights in `precision`, quantized below 16 bits
 /// as compressed-tensors stores them. One weight is in memory at a time; each file appears whole, under its name, or not at all.
 ///
 /// # Errors
@@ -125,7 +125,7 @@ pub fn write_checkpoint(weights: &Weights, precision: Precision, dir: &Path) -> 
 
     let path = dir.join("model.safetensors");
     let file = NewFile::beside(&path).map_err(|error| write(&path, error))?;
-    let views = weights.specs().into_iter().flat_map(|spec| tensors(weights, spec, precision.unquantized()));
+    let views = weights.specs().into_iter().flat_map(|spec| tensors(weights, &spec, precision.unquantized()));
     // transformers refuses a file without this entry.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(views, Some(metadata), file.partial_path())
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn quantised_weights_read_back_as_they_are_made_and_are_no_larger_than_counted() {
+    fn quantized_weights_read_back_as_they_are_made_and_are_no_larger_than_counted() {
         for precision in Precision::ALL.into_iter().filter(|precision| precision.quantization().is_some()) {
             let dir = tempfile::tempdir().unwrap();
             let made = quantizable().in_precision(precision).unwrap();

@@ -25,13 +25,13 @@ pub struct Weights {
     rank: TensorParallel,
     /// What the rank computes.
     config: LlamaConfig,
-    /// How projections are quantised; everything else is rounded to FP16 then.
+    /// How projections are quantized; everything else is rounded to FP16 then.
     quantization: Option<Quantization>,
 }
 
 #[derive(Debug)]
 enum WeightsSource {
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     Seed(u64),
 }
 
@@ -42,7 +42,7 @@ pub enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Bf16(Vec<bf16>),
-    /// Codes of quantised weights.
+    /// Codes of quantized weights.
     U8(Vec<u8>),
 }
 
@@ -101,7 +101,7 @@ impl Weight<'_> {
     }
 }
 
-/// A quantised projection.
+/// A quantized projection.
 #[derive(Debug)]
 pub struct QuantizedWeight<'a> {
     /// Its codes: see [`QuantizedValues::packed`].
@@ -146,7 +146,7 @@ impl Weights {
             ModelSource::Checkpoint { dir } => {
                 let checkpoint = Checkpoint::open(dir)?;
                 let config = checkpoint.config.clone();
-                (WeightsSource::Checkpoint(checkpoint), config)
+                (WeightsSource::Checkpoint(Box::new(checkpoint)), config)
             }
             ModelSource::Seeded { config, seed } => {
                 (WeightsSource::Seed(*seed), LlamaConfig::from_json(config, "config.json")?)
@@ -165,7 +165,7 @@ impl Weights {
     /// All weights of an open checkpoint.
     pub fn of_checkpoint(checkpoint: Checkpoint) -> Self {
         let config = checkpoint.config.clone();
-        let (source, rank) = (WeightsSource::Checkpoint(checkpoint), TensorParallel::ALONE);
+        let (source, rank) = (WeightsSource::Checkpoint(Box::new(checkpoint)), TensorParallel::ALONE);
         let quantization = config.quantization.and_then(Precision::quantization);
         Self { source, whole: config.clone(), config, rank, quantization }
     }
@@ -176,7 +176,7 @@ impl Weights {
         Self { source, whole: config.clone(), config, rank, quantization: None }
     }
 
-    /// The same weights in `precision`: quantised below 16 bits, where they are not stored so.
+    /// The same weights in `precision`: quantized below 16 bits, where they are not stored so.
     ///
     /// # Errors
     /// Where they are stored in another precision, where the model has no whole groups, or where ranks share it.
@@ -187,7 +187,7 @@ impl Weights {
             return fail(why);
         }
         if self.quantization.is_some() && self.rank != TensorParallel::ALONE {
-            return fail("ranks can't share quantised weights: use world_size 1".into());
+            return fail("ranks can't share quantized weights: use world_size 1".into());
         }
         Ok(self)
     }
@@ -265,18 +265,18 @@ impl Weights {
         })
     }
 
-    /// How projections are quantised; `None` where they are not.
+    /// How projections are quantized; `None` where they are not.
     pub fn quantization(&self) -> Option<Quantization> {
         self.quantization
     }
 
-    /// The projection `spec` as it is quantised: borrowed from the file where it is stored so, else made in memory.
+    /// The projection `spec` as it is quantized: borrowed from the file where it is stored so, else made in memory.
     ///
     /// # Panics
-    /// Where projections are not quantised ([`Weights::quantization`]), or `spec` is none.
+    /// Where projections are not quantized ([`Weights::quantization`]), or `spec` is none.
     pub fn quantized(&self, spec: &WeightSpec) -> QuantizedWeight<'_> {
         let quantization =
-            self.quantization.filter(|_| spec.is_projection()).expect("a quantised projection");
+            self.quantization.filter(|_| spec.is_projection()).expect("a quantized projection");
         if let WeightsSource::Checkpoint(checkpoint) = &self.source
             && let Some(StoredQuantized { packed, scales }) = checkpoint.stored_quantized(&spec.name)
         {
@@ -304,7 +304,7 @@ impl Weights {
         QuantizedWeight { packed: PackedCodes::Made(packed), scales }
     }
 
-    /// The numbers that the quantised `spec` stands for.
+    /// The numbers that the quantized `spec` stands for.
     fn dequantized(&self, spec: &WeightSpec, quantization: Quantization, dtype: Dtype) -> Values {
         let QuantizedWeight { packed, scales } = self.quantized(spec);
         let mut values = vec![0.0; spec.len()];
@@ -462,7 +462,7 @@ fn build(len: usize, dtype: Dtype, fill: impl Fn(usize, &mut [f32]) + Sync) -> V
     }
 }
 
-/// Rows of a weight that are quantised at once.
+/// Rows of a weight that are quantized at once.
 const ROWS: usize = 64;
 
 /// Fills each item by its index, on every core.

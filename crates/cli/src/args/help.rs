@@ -16,7 +16,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Read results", &["table", "report", "history", "serve"]),
     ("Compare", &["compare", "ratios"]),
     ("Check", &["audit", "verify", "check-worker", "doctor"]),
-    ("Tools", &["generate", "synth", "export", "completions", "man"]),
+    ("Tools", &["generate", "synth", "quantize", "export", "completions", "man"]),
 ];
 
 const EXIT_CODES: &str = "\
@@ -87,7 +87,7 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Args, Error> {
 /// The heading of a command's flags that several commands have as "What to measure".
 fn heading_of_input(command: &str) -> &'static str {
     match command {
-        "generate" | "synth" | "export" | "history" | "serve" | "audit" => INPUT,
+        "generate" | "synth" | "quantize" | "export" | "history" | "serve" | "audit" => INPUT,
         "verify" | "check-worker" => CHECKED,
         "doctor" => ENGINES,
         _ => WHAT,

@@ -32,7 +32,7 @@ pub(crate) use results::{
 };
 pub(crate) use run::{HistoryFlags, MergeArgs, NoiseArgs, PeaksArgs, ReproduceArgs, RunArgs};
 pub(crate) use tools::{
-    CompletionsArgs, DoctorArgs, ExportArgs, GenerateArgs, ManArgs, SynthArgs, VerifyArgs,
+    CompletionsArgs, DoctorArgs, ExportArgs, GenerateArgs, ManArgs, QuantizeArgs, SynthArgs, VerifyArgs,
 };
 
 use headings::GENERAL;
@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Write a checkpoint with generated weights.
     Synth(SynthArgs),
+    /// Write a checkpoint in 8 or 4 bits.
+    Quantize(QuantizeArgs),
     /// Write a checkpoint as an ONNX model.
     Export(ExportArgs),
     /// Print a completion script for a shell.

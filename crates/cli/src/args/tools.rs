@@ -110,10 +110,33 @@ pub(crate) struct SynthArgs {
     /// Seed of the weights.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_from(0_u64), help_heading = WHAT)]
     pub(crate) seed: u64,
-    /// Stored precision: fp32, fp16 or bf16.
+    /// Stored precision, e.g. fp16 or int4.
     #[arg(long, default_value = "fp32", help_heading = WHAT)]
     pub(crate) precision: Precision,
     /// Folder to write.
+    #[arg(short, long, value_name = "DIR", help_heading = OUTPUT)]
+    pub(crate) out: PathBuf,
+}
+
+const QUANTIZE_EXAMPLES: &str = "\
+Examples:
+    llama2-bench quantize --model checkpoints/llama2-7b --out llama2-7b-int4
+    llama2-bench run --model llama2-7b-int4 --precision int4 --engine onnxruntime";
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = QUANTIZE_EXAMPLES)]
+pub(crate) struct QuantizeArgs {
+    /// Folder of the checkpoint.
+    #[arg(long, value_name = "DIR", help_heading = WHAT)]
+    pub(crate) model: PathBuf,
+    /// Precision: int8, int4, or a variant.
+    ///
+    /// int8-g128 and int4-g128 have a scale for 128 weights instead of 32, int8-channel one for each output channel.
+    #[arg(long, default_value = "int4", help_heading = WHAT)]
+    pub(crate) precision: Precision,
+    /// Folder to write.
+    ///
+    /// Has the weights as compressed-tensors packs them, the config and the tokenizer.
     #[arg(short, long, value_name = "DIR", help_heading = OUTPUT)]
     pub(crate) out: PathBuf,
 }

@@ -27,13 +27,19 @@ pub(crate) fn run(args: &SynthArgs) -> Result<ExitStatus> {
             LlamaConfig::read(path)?
         }
     };
-    for name in ["config.json", "model.safetensors", "model.safetensors.index.json"] {
-        let path = args.out.join(name);
-        ensure!(!path.exists(), "--out: {} already exists: choose another folder", path.display());
-    }
+    ensure_no_checkpoint(&args.out)?;
     let size = cost::weights_bytes(&config, args.precision);
     printer::line(&format!("writing {} of weights to {}", format_bytes(size), args.out.display()));
     let weights = Weights::seeded(config, args.seed).in_precision(args.precision)?;
     llama::write_checkpoint(&weights, args.precision, &args.out).context("--out")?;
     Ok(ExitStatus::Done)
+}
+
+/// Refuses a folder that has a checkpoint.
+pub(crate) fn ensure_no_checkpoint(out: &Path) -> Result<()> {
+    for name in ["config.json", "model.safetensors", "model.safetensors.index.json"] {
+        let path = out.join(name);
+        ensure!(!path.exists(), "--out: {} already exists: choose another folder", path.display());
+    }
+    Ok(())
 }

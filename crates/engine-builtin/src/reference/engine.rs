@@ -48,7 +48,7 @@ impl Engine for Reference {
         }
     }
 
-    /// The precision asked for rounds the weights, or quantises them; arithmetic is in `f64` whatever it is.
+    /// The precision asked for rounds the weights, or quantizes them; arithmetic is in `f64` whatever it is.
     fn load(&mut self, request: &LoadRequest, _: &Reporter) -> Result<Loaded> {
         ensure!(request.device == Device::Cpu, "the reference runs on cpu, not on {}", request.device);
         unknown_options(&request.options, &[])?;

@@ -32,7 +32,7 @@ impl Cache {
 }
 
 impl ReferenceModel {
-    /// Takes the weights as `dtype` rounds them; quantised ones as what they stand for.
+    /// Takes the weights as `dtype` rounds them; quantized ones as what they stand for.
     pub(crate) fn new(weights: &Weights, dtype: Dtype) -> Self {
         let value = |spec: WeightSpec| {
             let is_quantized = weights.quantization().is_some() && spec.is_projection();

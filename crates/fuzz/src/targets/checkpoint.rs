@@ -48,7 +48,7 @@ fn quantized() -> Vec<u8> {
     Sections::write(&[(CONFIG, &read(CONFIG)), ("model.safetensors", &read("model.safetensors"))])
 }
 
-/// A tiny model as `synth` writes it, the same one in two files with an index, and one with quantised weights.
+/// A tiny model as `synth` writes it, the same one in two files with an index, and one with quantized weights.
 fn samples() -> Vec<Vec<u8>> {
     let config = json!({
         "vocab_size": 6, "hidden_size": 4, "intermediate_size": 3, "num_hidden_layers": 1,

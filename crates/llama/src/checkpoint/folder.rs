@@ -13,6 +13,9 @@ const CONFIG_FILE: &str = "config.json";
 /// The file that makes a folder an exported model: ONNX Runtime runs it as it is.
 pub const ONNX_FILE: &str = "model.onnx";
 
+/// The files of a tokenizer, each of which a checkpoint may have.
+pub const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
 /// Whether the folder has weights in safetensors files, or says that it should.
 pub(super) fn has_weights(dir: &Path) -> bool {
     dir.join(SINGLE_FILE).exists() || dir.join(INDEX_FILE).exists()

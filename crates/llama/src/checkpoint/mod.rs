@@ -13,8 +13,8 @@ use crate::{ConfigError, LlamaConfig, WorldSizeError, weight_specs};
 use folder::{config_file, has_weights, shard_files};
 use tensors::Tensors;
 
-pub use folder::ONNX_FILE;
 pub(crate) use folder::weight_files;
+pub use folder::{ONNX_FILE, TOKENIZER_FILES};
 pub use safetensors_file::Shard;
 
 /// A checkpoint that is not supported.
@@ -82,7 +82,7 @@ pub struct Checkpoint {
     quantized: BTreeMap<String, StoredQuantized>,
 }
 
-/// Where a quantised weight lies.
+/// Where a quantized weight lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredQuantized {
     pub(crate) packed: StoredBytes,
@@ -143,7 +143,7 @@ impl Checkpoint {
         self.tensors.get(name)
     }
 
-    /// Where the quantised weight `name` lies; `None` where it is not quantised.
+    /// Where the quantized weight `name` lies; `None` where it is not quantized.
     pub(crate) fn stored_quantized(&self, name: &str) -> Option<&StoredQuantized> {
         self.quantized.get(name)
     }

@@ -275,7 +275,7 @@ mod tests {
 
     /// The second is what compressed-tensors 0.13 writes, with all its keys.
     #[test]
-    fn the_precision_of_quantised_weights_is_read() {
+    fn the_precision_of_quantized_weights_is_read() {
         for precision in [Precision::Int8, Precision::Int8Channel, Precision::Int4, Precision::Int4G128] {
             let quantized =
                 LlamaConfig { quantization: Some(precision), ..LlamaConfig::from_json(&tiny(), "").unwrap() };

@@ -9,7 +9,7 @@ const KEY: &str = "quantization_config";
 const EXPECTED: &str = "null, or compressed-tensors' pack-quantized, with weights alone in 4 or 8 bits, symmetric, a \
                         scale for every 32 or 128 inputs or every channel, and lm_head ignored";
 
-/// The precision of the stored weights; `None` where they are not quantised.
+/// The precision of the stored weights; `None` where they are not quantized.
 pub(super) fn read(keys: &ConfigObject<'_>) -> Result<Option<Precision>, ConfigError> {
     let Some(config) = keys.get(KEY).filter(|config| !quantizes_nothing(config)) else { return Ok(None) };
     let precision = Precision::ALL
@@ -24,7 +24,7 @@ fn quantizes_nothing(config: &Value) -> bool {
     config["quant_method"] == "bitsandbytes" && is_false("load_in_4bit") && is_false("load_in_8bit")
 }
 
-/// Whether `config` says what [`write`] writes of this quantisation. Keys with these defaults may be left out, and others that say
+/// Whether `config` says what [`write()`] writes of this quantization. Keys with these defaults may be left out, and others that say
 /// nothing of the numbers may stand beside them.
 fn is_of(config: &Value, quantization: Quantization) -> bool {
     let expected = write(quantization);
