@@ -183,6 +183,20 @@ fn figures_beyond_the_memory_bandwidth() {
     assert_only(&table, Severity::Impossible, "prompt-bandwidth", Some(COLUMNS[3]));
 }
 
+/// Of a run with short generations, whose table has these columns in place of the first tokens'.
+#[test]
+fn a_decode_throughput_alone_is_checked_against_the_bandwidth() {
+    let found = |tokens: u32| {
+        let text = format!(
+            "## LLaMA-2 7B FP16 CUDA (1 A100 80GB)\n\n| Engine | Batch Size | Prompt Length | Decode Throughput (tps) |\n\
+             |---|---|---|---|\n| onnxruntime | 1 | 16 | {tokens} |\n"
+        );
+        findings(&read(&text)).into_iter().map(|finding| (finding.severity, finding.rule)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(150), []);
+    assert_eq!(found(160), [(Severity::Impossible, "token-bandwidth")]);
+}
+
 #[test]
 fn figures_beyond_the_peak() {
     let mut table = sound(SMALL);

@@ -68,7 +68,7 @@ pub(super) const TOKEN_PAIRS: [(Column, Column); 4] = [
     (Column::First128Latency, Column::First128Throughput),
     (Column::First256Latency, Column::First256Throughput),
     (Column::TokenLatency, Column::TokenThroughput),
-    (Column::Tpot, Column::TokenThroughput),
+    (Column::Tpot, Column::DecodeThroughput),
 ];
 /// Those that say how long a prompt takes.
 pub(super) const PROMPT_PAIRS: [(Column, Column); 1] = [(Column::PromptLatency, Column::PromptThroughput)];
