@@ -2,15 +2,18 @@
 
 use indexmap::{IndexMap, IndexSet};
 use llama::{LlamaConfig, NAMED_MODELS, TensorParallel};
-use protocol::CellSize;
+use protocol::{CellSize, Precision};
 use results::hardware::{Hardware, Peaks};
-use results::{Column, Figure, ResultRow, ResultTable};
+use results::{Column, Figure, HeadingPrecision, ResultRow, ResultTable};
 
 use crate::costs::Costs;
 use crate::{Finding, NotChecked, Severity};
 
 /// The largest share by which summing a series in another order moves a computed figure.
 const FLOATING_POINT: f64 = 1e-9;
+
+/// One precision for each number of bits that weights have.
+const PRECISION_BY_BITS: [Precision; 3] = [Precision::Fp16, Precision::Int8, Precision::Int4];
 
 /// A figure; times in seconds. A computed one gets an interval as a printed one has.
 pub(crate) fn seconds(row: &ResultRow<'_>, column: Column) -> Option<Figure> {
@@ -64,7 +67,27 @@ impl<'a> CheckedTable<'a> {
         let costs = config
             .zip(heading)
             .map(|(config, heading)| Costs::new(config, heading.precision, source.config.is_some()));
-        Self { source, index, cells: source.cells(), costs, peaks: peaks.unwrap_or_default(), blind }
+        let peaks = peaks.unwrap_or_default();
+        Self { source, index, cells: source.cells(), costs, peaks, blind }
+    }
+
+    /// The table as it would be with weights of 16, 8 and 4 bits, as far as these are fewer than its heading says: without cells. None
+    /// of a run, whose precision is known.
+    pub(crate) fn in_fewer_bits(&self) -> Vec<(u64, Self)> {
+        let heading = self.source.heading.as_ref().ok().filter(|_| self.source.config.is_none());
+        let Some((heading, costs)) = heading.zip(self.costs.as_ref()) else { return Vec::new() };
+        let precisions = PRECISION_BY_BITS.map(HeadingPrecision::from).into_iter();
+        let fewer = precisions.filter(|one| one.weight_bits() < heading.precision.weight_bits());
+        let table = |precision: HeadingPrecision| Self {
+            source: self.source,
+            index: self.index,
+            cells: IndexMap::new(),
+            costs: Some(costs.in_precision(precision)),
+            // Units for numbers of few bits may be faster, but not every program multiplies with them.
+            peaks: self.peaks.clone(),
+            blind: Vec::new(),
+        };
+        fewer.map(|precision| (precision.weight_bits(), table(precision))).collect()
     }
 
     /// The physical limits that could not be checked, and why.

@@ -50,6 +50,11 @@ impl Costs {
         }
     }
 
+    /// The costs of a table from elsewhere of the same model in another precision.
+    pub(crate) fn in_precision(&self, precision: HeadingPrecision) -> Self {
+        Self::new(self.config.clone(), precision, false)
+    }
+
     /// Bytes that a decode forward reads after `past` tokens.
     pub(crate) fn decode_read_bytes(&self, batch_size: u64, past: u64) -> f64 {
         self.read[0] + self.read[1] * batch_size as f64 + self.cache(batch_size, past)

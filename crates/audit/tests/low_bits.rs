@@ -81,6 +81,72 @@ fn gpt_fasts_rows_take_a_fifth_to_seven_tenths_of_the_bandwidth() {
     assert_eq!(shares, expected.map(|(table, share)| (table.to_owned(), share)));
 }
 
+#[test]
+fn figures_of_few_bits_under_a_heading_of_more_are_impossible_and_the_finding_says_what_they_fit() {
+    // gpt-fast's 4-bit and 8-bit rows: 13.18 GB, what the cache keeps left out, are read at 2593 and at 2050 GB/s.
+    let four = finding("FP16", TOKENS, "196.80");
+    assert_eq!((four.severity, four.rule), (Severity::Impossible, "token-bandwidth"));
+    assert_eq!(
+        four.message,
+        "196.8 tps is more than the 154.8 tps that weights and KV cache, 13.18 GB, allow at 2039 GB/s \
+         (A100 80GB SXM, the highest of 2 variants): 1.27 × the peak; possible with weights of 8 bits"
+    );
+    let eight = finding("FP16", TOKENS, "155.58");
+    assert_eq!(eight.severity, Severity::Impossible);
+    assert!(eight.message.ends_with(": 1.01 × the peak; possible with weights of 8 bits"), "{eight}");
+    let heading = "LLaMA-2 7B FP16 CUDA (1 A100 80GB)";
+    assert_eq!(findings(&one_row(heading, TOKENS, "154.7")), [], "just below the peak");
+    // The same by another throughput, by a latency, of a prompt, and of the wall clock alone.
+    for (column, figure, rule) in [
+        ("Decode Throughput (tps)", "196.80", "token-bandwidth"),
+        ("Tokens Generated Avg Latency (ms)", "5.081", "token-bandwidth"),
+        ("Prompt Latency (ms)", "5.081", "prompt-bandwidth"),
+        ("Wall-Clock Latency (s)", "0.005", "wall-clock-peak"),
+    ] {
+        let finding = finding("FP16", column, figure);
+        assert_eq!((finding.severity, finding.rule), (Severity::Impossible, rule));
+        assert!(finding.message.ends_with(" × the peak; possible with weights of 8 bits"), "{finding}");
+    }
+}
+
+#[test]
+fn the_bits_are_the_most_that_fit() {
+    let ending = |precision, figure| {
+        let message = finding(precision, TOKENS, figure).message;
+        message.split_once(" × the peak").unwrap().1.to_owned()
+    };
+    for precision in ["FP16", "BF16"] {
+        assert_eq!(ending(precision, "305"), "; possible with weights of 8 bits");
+        assert_eq!(ending(precision, "400"), "; possible with weights of 4 bits");
+        assert_eq!(ending(precision, "700"), "", "4 bits allow 627 tps");
+    }
+    assert_eq!(ending("FP32", "100"), "; possible with weights of 16 bits");
+    assert_eq!(ending("FP32", "200"), "; possible with weights of 8 bits");
+    for precision in ["INT8", "INT8-CHANNEL", "FP8"] {
+        assert_eq!(ending(precision, "400"), "; possible with weights of 4 bits");
+    }
+    assert_eq!(ending("INT4", "700"), "");
+}
+
+#[test]
+fn fewer_bits_explain_memory_but_not_arithmetic() {
+    // gpt-fast's 70B with 8 bits on one A100: 138 GB of weights are 69.
+    let heading = "LLaMA-2 70B BF16 CUDA (1 A100 80GB)";
+    let found = findings(&one_row(heading, TOKENS, "19.13"));
+    let kinds: Vec<_> = found.iter().map(|finding| finding.rule).collect();
+    assert_eq!(kinds, ["token-bandwidth", "memory"]);
+    assert!(found.iter().all(|one| one.message.ends_with("; possible with weights of 8 bits")), "{found:#?}");
+    // A prompt of 2048 tokens takes 87 ms of an A100's FLOP/s, whatever its weights have.
+    let text = one_row("LLaMA-2 7B FP16 CUDA (1 A100 80GB)", "Prompt Latency (ms)", "5")
+        .replace("| 5 | 5 |", "| 2048 | 5 |");
+    let found = findings(&text);
+    assert_eq!(
+        found.iter().map(|finding| finding.rule).collect::<Vec<_>>(),
+        ["prompt-bandwidth", "prompt-compute"]
+    );
+    assert!(found.iter().all(|one| one.message.ends_with(" × the peak")), "{found:#?}");
+}
+
 /// 6,476,005,376 weights of 7B are in projections; the embedding, all but one row of it not read, norms and head have 16 bits.
 fn read_bytes(bits: f64) -> f64 {
     let rest = 6_738_415_616_u64 - 6_476_005_376 - 32_000 * 4096 + 4096;
@@ -133,8 +199,33 @@ fn a_table_from_elsewhere_may_have_all_weights_in_few_bits_and_no_scales() {
 }
 
 #[test]
+fn a_run_says_its_precision_so_no_other_explains_it() {
+    let run = Run { precision: Precision::Fp16, device: Device::Cuda(0), token_seconds: 1.0 / 196.8 };
+    let found = run.report(2039e9).findings;
+    assert!(
+        !found.is_empty() && found.iter().all(|one| one.message.ends_with("1.27 × the peak")),
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn flops_are_not_checked_by_peaks_of_products_without_quantized_weights() {
     let run = Run { precision: Precision::Int4, device: Device::Cpu, token_seconds: 1.0 };
     let not_checked: Vec<String> = run.report(40e9).not_checked.into_iter().map(|one| one.what).collect();
     assert_eq!(not_checked, ["physics: the device's FLOP/s in the heading's precision is not known"]);
+}
+
+/// A heading is of all rows of an engine.
+#[test]
+fn fewer_bits_explain_all_rows_of_an_engine_or_none() {
+    let text = |engine: &str| {
+        let row = one_row("LLaMA-2 7B FP16 CUDA (1 A100 80GB)", TOKENS, "196.80");
+        format!("{row}| {engine} | 1 | 6 | 700 |\n")
+    };
+    let explained = |text: &str| {
+        let found = findings(text).into_iter().filter(|finding| finding.rule == "token-bandwidth");
+        found.map(|one| one.message.ends_with("; possible with weights of 8 bits")).collect::<Vec<_>>()
+    };
+    assert_eq!(explained(&text("other")), [true, false]);
+    assert_eq!(explained(&text("gpt-fast")), [false, false]);
 }

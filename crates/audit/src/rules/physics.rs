@@ -6,6 +6,9 @@
 //! drafted tokens. A throughput claims a time, too, even without a latency in the row: queued batches share the same device.
 //! A latency may be of fewer sequences at once than the batch, if the others wait.
 
+use std::cell::LazyCell;
+use std::collections::HashSet;
+
 use results::hardware::Peak;
 use results::{Column, ResultRow};
 
@@ -18,14 +21,14 @@ pub(super) const TOKEN_BANDWIDTH: Rule = Rule {
     name: "token-bandwidth",
     about: "a token takes at least the time to read the weights and the prompt's KV cache once at peak bandwidth",
     measure: "× the peak",
-    check: |tables| each_row(tables, token_bandwidth),
+    check: |tables| each_row_with_bits(tables, token_bandwidth),
 };
 
 pub(super) const PROMPT_BANDWIDTH: Rule = Rule {
     name: "prompt-bandwidth",
     about: "a prompt takes at least the time to read the weights once at peak bandwidth",
     measure: "× the peak",
-    check: |tables| each_row(tables, prompt_bandwidth),
+    check: |tables| each_row_with_bits(tables, prompt_bandwidth),
 };
 
 pub(super) const TOKEN_COMPUTE: Rule = Rule {
@@ -47,7 +50,7 @@ pub(super) const WALL_CLOCK_PEAK: Rule = Rule {
     about: "in a row without a token latency, the wall clock is at least the time of prompt and tokens at the peaks; impossible \
             where it is too short for every number of tokens that the row allows",
     measure: "× the peak",
-    check: |tables| each_row(tables, wall_clock_peak),
+    check: |tables| each_row_with_bits(tables, wall_clock_peak),
 };
 
 pub(super) const MEMORY: Rule = Rule {
@@ -55,13 +58,17 @@ pub(super) const MEMORY: Rule = Rule {
     about: "weights and KV cache of P + G tokens fit into the memory of all devices; impossible where a token is faster than \
             fetching from the host what does not fit for one sequence",
     measure: "× the memory",
-    check: |tables| each_row(tables, memory),
+    check: |tables| each_row_with_bits(tables, memory),
 };
 
 /// The fastest link from a host's memory to a device: NVLink-C2C of GH200 and GB200, in one direction.
 const HOST_BYTES_PER_SECOND: f64 = 450e9;
 /// The remark that a figure beyond a measured peak may be right.
 const MEASURED: &str = "; the weights may fit in the CPU cache, or the peak was measured on a busy machine";
+
+/// The rules of this file.
+const ALL: [fn(&CheckedTable<'_>, &ResultRow<'_>) -> Option<Finding>; 6] =
+    [token_bandwidth, prompt_bandwidth, token_compute, prompt_compute, wall_clock_peak, memory];
 
 /// The columns that say how long a token takes.
 pub(super) const TOKEN_PAIRS: [(Column, Column); 4] = [
@@ -128,6 +135,36 @@ pub(super) fn worst(claims: &[Claim], limit: f64) -> Option<Claim> {
         below.copied().min_by(|one, other| one.seconds.total_cmp(&other.seconds))
     };
     below(true).or_else(|| below(false))
+}
+
+/// The findings of `check`, each with what explains it: weights of fewer bits than the heading says, where all rows of its engine are
+/// possible with them.
+fn each_row_with_bits(
+    tables: &[CheckedTable<'_>],
+    check: impl Fn(&CheckedTable<'_>, &ResultRow<'_>) -> Option<Finding>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in tables {
+        let breaking = LazyCell::new(|| breaking_in_fewer_bits(table));
+        for row in &table.source.rows {
+            let Some(mut finding) = check(table, row) else { continue };
+            if let Some((bits, _)) = breaking.iter().find(|(_, engines)| !engines.contains(row.engine)) {
+                finding.message.push_str(&format!("; possible with weights of {bits} bits"));
+            }
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+/// The bits of weights below those of the heading, from the most on, with the engines that break a rule of [`ALL`] all the same.
+fn breaking_in_fewer_bits<'a>(table: &CheckedTable<'a>) -> Vec<(u64, HashSet<&'a str>)> {
+    let breaking = |table: &CheckedTable<'a>| {
+        let rows = table.source.rows.iter();
+        let breaking = rows.filter(|row| ALL.iter().any(|check| check(table, row).is_some()));
+        breaking.map(|row| row.engine).collect()
+    };
+    table.in_fewer_bits().into_iter().map(|(bits, table)| (bits, breaking(&table))).collect()
 }
 
 fn token_bandwidth(table: &CheckedTable<'_>, row: &ResultRow<'_>) -> Option<Finding> {
