@@ -121,7 +121,7 @@ pub(crate) struct SynthArgs {
 const QUANTIZE_EXAMPLES: &str = "\
 Examples:
     llama2-bench quantize --model checkpoints/llama2-7b --out llama2-7b-int4
-    llama2-bench run --model llama2-7b-int4 --precision int4 --engine onnxruntime";
+    llama2-bench verify --model llama2-7b-int4 --precision int4";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = QUANTIZE_EXAMPLES)]
