@@ -221,6 +221,19 @@ class TheExtension(unittest.TestCase):
         hello, loaded = self.answers("loop.serve(WithClock())", limited)
         self.assertEqual((hello["device_memory_limit"], loaded["reply"]), (True, "loaded"))
 
+    def test_what_products_round_activations_to_is_in_the_answer(self):
+        body = """
+            class Rounding(Log):
+                inputs = iter(["int8", None, "int3"])
+                def load(self, request):
+                    self.product_inputs = next(self.inputs)
+                    return super().load(request)
+            loop.serve(Rounding())
+        """
+        _, _, rounded, _, plain, failed = self.answers(body, LOAD, GENERATE, LOAD, GENERATE, LOAD)
+        self.assertEqual((rounded["product_inputs"], plain.get("product_inputs")), ("int8", None))
+        self.assertRegex(failed["message"], "^product_inputs: unknown variant `int3`")
+
     def test_an_exception_is_told_in_the_library_s_words_and_the_next_request_is_answered(self):
         body = """
             class Failing(Log):

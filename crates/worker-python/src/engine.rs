@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::{Result, ensure};
-use protocol::{Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, UsableDevice};
+use protocol::{Device, Hello, Library, LoadRequest, Loaded, PROTOCOL, ProductInputs, UsableDevice};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -30,7 +30,8 @@ use crate::error::told;
 ///
 /// It may have `synchronize()`, `mark()`, `device_seconds()`, `kv_cache_bytes()` and `device_peak_bytes()`; the last three may return
 /// `None`. So may it have the attributes `options`, a dict of the values that each option can have, the default first, with none where
-/// any will do; and `bounds_device_memory`, where it keeps to `device_memory_limit_bytes`.
+/// any will do; `bounds_device_memory`, where it keeps to `device_memory_limit_bytes`; and, after `load`, `product_inputs`, as the reply
+/// to `generate` has it, or `None`.
 ///
 /// An exception fails the request, in the words of [`told`].
 pub(crate) struct PythonEngine<'py> {
@@ -54,6 +55,7 @@ pub(crate) struct PythonEngine<'py> {
     is_on_cpu: bool,
     vocab_size: usize,
     max_position_embeddings: usize,
+    product_inputs: Option<ProductInputs>,
     batch_size: usize,
 }
 
@@ -105,6 +107,7 @@ impl<'py> PythonEngine<'py> {
             is_on_cpu: true,
             vocab_size: 0,
             max_position_embeddings: 0,
+            product_inputs: None,
             batch_size: 0,
         })
     }
@@ -179,14 +182,20 @@ impl Engine for PythonEngine<'_> {
             ..request.clone()
         };
         self.is_on_cpu = request.device == Device::Cpu;
-        let (loaded, vocab_size, max_position_embeddings) = self.attempt(|py| {
-            let loaded = self.object.call_method1("load", (pythonize(py, &request)?,))?;
-            let loaded =
-                depythonize(&loaded).map_err(|error| PyValueError::new_err(format!("load: {error}")))?;
-            let number = |name| self.object.getattr(name)?.extract();
-            Ok((loaded, number("vocab_size")?, number("max_position_embeddings")?))
-        })?;
-        (self.vocab_size, self.max_position_embeddings) = (vocab_size, max_position_embeddings);
+        let loaded;
+        (loaded, self.vocab_size, self.max_position_embeddings, self.product_inputs) =
+            self.attempt(|py| {
+                let loaded = self.object.call_method1("load", (pythonize(py, &request)?,))?;
+                let loaded =
+                    depythonize(&loaded).map_err(|error| PyValueError::new_err(format!("load: {error}")))?;
+                let number = |name| self.object.getattr(name)?.extract();
+                let product_inputs = match self.object.getattr_opt("product_inputs")? {
+                    Some(inputs) => depythonize(&inputs)
+                        .map_err(|error| PyValueError::new_err(format!("product_inputs: {error}")))?,
+                    None => None,
+                };
+                Ok((loaded, number("vocab_size")?, number("max_position_embeddings")?, product_inputs))
+            })?;
         Ok(loaded)
     }
 
@@ -252,6 +261,10 @@ impl Engine for PythonEngine<'_> {
             "logits: expected {rows} rows of {columns} (vocab_size), found {found} numbers"
         );
         Ok(logits)
+    }
+
+    fn product_inputs(&self) -> Option<ProductInputs> {
+        self.product_inputs
     }
 
     fn kv_cache_bytes(&self) -> Option<u64> {
