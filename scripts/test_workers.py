@@ -443,6 +443,40 @@ class WithoutTheirPackages(unittest.TestCase):
         self.assertNotIn("flash", compiled.options["attention"])
 
 
+# Run in the peers' Python: a GGUF file of stored codes is the one of the numbers that were quantized, and what gguf reads in it is what
+# compressed-tensors' layout stands for.
+CHECK_GGUF = """
+    from pathlib import Path
+    import gguf, numpy
+    from safetensors.numpy import load_file
+    from worker import gguf_file, peers
+
+    top = Path(sys.argv[1])
+    for precision, (bits, group) in peers.QUANTIZATIONS.items():
+        files = [top / f"{precision}-of-{stored}.gguf" for stored in (precision, "fp32")]
+        for file in files:
+            checkpoint = top / file.stem.split("-of-")[1]
+            gguf_file.write_gguf(checkpoint, gguf.GGMLQuantizationType.F16, file, (bits, group))
+        assert files[0].read_bytes() == files[1].read_bytes(), precision
+        read = {tensor.name: tensor for tensor in gguf.GGUFReader(files[0]).tensors}
+        stored = load_file(top / precision / "model.safetensors")
+        for name in [name.removesuffix("_packed") for name in stored if name.endswith("_packed")]:
+            shape = stored[f"{name}_shape"]
+            shifts = numpy.arange(0, 32, bits, dtype=numpy.uint32)
+            codes = stored[f"{name}_packed"].view(numpy.uint32)[..., None] >> shifts & 2**bits - 1
+            scales = stored[f"{name}_scale"].astype(numpy.float32)
+            numbers = (codes.reshape(*scales.shape, -1).astype(numpy.float32) - 2 ** (bits - 1)) * scales[..., None]
+            tensor = read[gguf_file._gguf_name(name)]
+            found = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            heads = {"q_proj": 8, "k_proj": 2}.get(name.split(".")[-2])
+            if heads:
+                found = found.reshape(heads, -1, 2, shape[1]).swapaxes(1, 2)
+            assert numpy.array_equal(found.reshape(shape), numbers.reshape(shape)), (precision, name)
+        types = {tensor.tensor_type.name for tensor in read.values()}
+        assert types == {"F32", "F16", f"Q{bits}_0"}, types
+"""
+
+
 @unittest.skipUnless((peers.runtime() / "peers" / "bin" / "python").exists(), "the peers are not installed: `make peers` does it")
 class ThePeers(unittest.TestCase):
     """Each answers as transformers did when fixtures/ were made."""
@@ -478,6 +512,18 @@ class ThePeers(unittest.TestCase):
                     self.assertLess(max(abs(a - b) for a, b in zip(found, expected, strict=True)), 1e-4)
             tokens = [row[:4] for row in cases[-1]["tokens"]]
             self.assertEqual(replies[-1]["tokens_sha256"], tokens_sha256(tokens))
+
+    def test_gguf_has_the_numbers_of_quantized_weights(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        config = json.loads((REPOSITORY / "fixtures/tiny-gqa/config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 128, "intermediate_size": 256}))
+        for precision in ("fp32", *peers.QUANTIZATIONS):
+            synth = [PROGRAM, "-q", "synth", "--model", folder / "config.json", "--out", folder / precision]
+            subprocess.run([*synth, "--precision", precision], check=True)
+        python = peers.runtime() / "peers" / "bin" / "python"
+        program = f"import sys\nsys.path.insert(0, {str(WORKERS)!r})\n" + textwrap.dedent(CHECK_GGUF)
+        done = subprocess.run([python, "-B", "-c", program, folder], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_hf_eager(self):
         self.check("hf-worker.py", "hf-eager")

@@ -48,15 +48,21 @@ class LlamaCpp:
             self.model = None
         self.chosen = request["options"]
         self.device, self.threads = request["device"], request["threads"]
-        self.numbers = NUMBERS[request["precision"]]
+        precision = request["precision"]
+        quantization = peers.QUANTIZATIONS.get(precision)
+        # Beside quantized weights, what is not quantized is stored in FP16.
+        numbers = NUMBERS["fp16" if quantization else precision]
+        self.activations = NUMBERS["fp32"] if quantization and self.device == "cpu" else numbers
+        # llama.cpp multiplies quantized weights by blocks of INT8, on a CPU (Q8_0) as on a GPU (Q8_1).
+        self.product_inputs = "int8" if quantization else None
         checkpoint = peers.checkpoint(request)
-        key = {"files": peers.fingerprint(checkpoint), "numbers": self.numbers.name, "layout": 2}
+        key = {"files": peers.fingerprint(checkpoint), "precision": precision, "layout": 3}
 
         def write(folder):
             # It needs transformers, which takes memory.
             from worker.gguf_file import write_gguf
 
-            write_gguf(checkpoint, self.numbers, folder / "model.gguf")
+            write_gguf(checkpoint, numbers, folder / "model.gguf", quantization)
 
         folder = peers.made_once("gguf", key, write)
 
@@ -77,6 +83,8 @@ class LlamaCpp:
         notes = [f"KV cache in {self._cache_numbers().name} (llama.cpp's default is F16)"]
         if self._flash_attention() == llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED:
             notes.append("without flash attention, which llama.cpp computes with FP16 in it")
+        if quantization and quantization[1] != 32:
+            notes.append("each scale is stored for every block of 32 weights, as GGUF has them")
         notes += filter(None, [loop.move_to_huge_pages()])
         return {"weights_bytes": llama_cpp.llama_model_size(self.model), "notes": notes}
 
@@ -84,7 +92,7 @@ class LlamaCpp:
         """FP32 flash attention is off by 1e-3 of the largest logit, so it is used there only on request."""
         wanted = self.chosen["flash_attention"]
         if wanted == "precision":
-            wanted = None if self.numbers != NUMBERS["fp32"] else False
+            wanted = None if self.activations != NUMBERS["fp32"] else False
         return {
             None: llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
             True: llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
@@ -92,7 +100,7 @@ class LlamaCpp:
         }[wanted]
 
     def _cache_numbers(self):
-        return gguf.GGMLQuantizationType.F16 if self.chosen["kv_cache"] == "fp16" else self.numbers
+        return gguf.GGMLQuantizationType.F16 if self.chosen["kv_cache"] == "fp16" else self.activations
 
     def begin(self, prompt_ids, generation_length):
         self._free_context()

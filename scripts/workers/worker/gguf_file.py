@@ -20,29 +20,43 @@ NAMES = {
 OUTSIDE_LAYERS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# What stands behind the name of a quantized weight in compressed-tensors' layout.
+PACKED, SCALE = "_packed", "_scale"
+# Of quantized weights, by their bits: blocks of 32, each with an FP16 scale.
+BLOCK, BLOCKS = 32, {4: gguf.GGMLQuantizationType.Q4_0, 8: gguf.GGMLQuantizationType.Q8_0}
 
 
-def write_gguf(checkpoint, numbers, path):
-    """Writes `path` with weights of the type `numbers`; norms are F32, for llama.cpp multiplies by no others."""
+def write_gguf(checkpoint, numbers, path, quantization=None):
+    """Writes `path` with weights rounded to the type `numbers`; norms are stored in F32, for llama.cpp multiplies by no others.
+
+    With `quantization`, the bits of a weight and the weights of a group, projections are quantized, if they are not stored so.
+    """
     config = LlamaConfig.from_pretrained(checkpoint)
     heads_of = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     writer = gguf.GGUFWriter(path, "llama", use_temp_file=True)
-    _write_config(writer, config, numbers)
-    for name, weight in _weights(checkpoint, config):
+    bits, group = quantization or (None, None)
+    _write_config(writer, config, BLOCKS.get(bits, numbers))
+    for name, weight, scales in _weights(checkpoint, config):
+        if quantization and weight.dim() == 2 and name not in (EMBEDDING, HEAD):
+            of_type = BLOCKS[bits]
+            codes, scales = _quantize(weight, bits, group) if scales is None else (_unpack(weight, bits), scales)
+            if codes.shape[1] % BLOCK:
+                raise ValueError(f"llama.cpp quantizes blocks of {BLOCK} weights: {name} has {codes.shape[1]} inputs")
+            data = _blocks(codes, scales, bits)
+        else:
+            of_type = gguf.GGMLQuantizationType.F32 if weight.dim() == 1 else numbers
+            data = weight.to(DTYPES[numbers.name]).to(DTYPES[of_type.name]).contiguous().view(torch.uint8)
         projection = name.split(".")[-2]
         if projection in heads_of:
-            weight = _interleave(weight, heads_of[projection])
-        of_type = gguf.GGMLQuantizationType.F32 if weight.dim() == 1 else numbers
-        weight = weight.to(DTYPES[of_type.name]).contiguous()
-        data = weight.view(torch.uint8).numpy()
-        writer.add_tensor(_gguf_name(name), data, raw_dtype=of_type)
+            data = _interleave(data, heads_of[projection])
+        writer.add_tensor(_gguf_name(name), data.numpy(), raw_dtype=of_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _write_config(writer, config, numbers):
+def _write_config(writer, config, most):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -56,9 +70,8 @@ def _write_config(writer, config, numbers):
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("no_vocab")
-    writer.add_file_type(
-        {"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "BF16": gguf.LlamaFileType.MOSTLY_BF16}[numbers.name]
-    )
+    writer.add_file_type(gguf.LlamaFileType["ALL_F32" if most.name == "F32" else f"MOSTLY_{most.name}"])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     # What llama.cpp divides the frequencies of the rotary embedding by.
     plain, _ = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
     divisors = plain / LlamaRotaryEmbedding(config).inv_freq
@@ -67,9 +80,12 @@ def _write_config(writer, config, numbers):
 
 
 def _weights(checkpoint, config):
-    """The model's weights, of the stored tensors that transformers takes for them; the head only where it is not the embedding."""
+    """The model's weights, of the stored tensors that transformers takes for them; the head only where it is not the embedding.
+
+    Of a quantized one what is packed, and its scales.
+    """
     with torch.device("meta"):
-        known = {name for name in LlamaForCausalLM(config).state_dict() if name.endswith(".weight")}
+        known = {name + part for name in LlamaForCausalLM(config).state_dict() if name.endswith(".weight") for part in ("", PACKED, SCALE)}
     # Where each weight is. One that is stored under its own name is taken from there.
     stored = {}
     for path in sorted(checkpoint.glob("*.safetensors")):
@@ -85,7 +101,9 @@ def _weights(checkpoint, config):
         elif torch.equal(_read(*stored[HEAD]), _read(*stored[EMBEDDING])):
             del stored[HEAD]
     for weight, place in stored.items():
-        yield weight, _read(*place)
+        name = weight.removesuffix(PACKED)
+        if not weight.endswith(SCALE):
+            yield name, _read(*place), None if name == weight else _read(*stored[name + SCALE])
 
 
 def _read(path, name):
@@ -105,3 +123,37 @@ def _interleave(weight, heads):
     """HF turns element i of a head with i + head_dim/2, llama.cpp 2i with 2i + 1: their rows in each other's order."""
     rows, columns = weight.shape
     return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
+def _quantize(weight, bits, group):
+    """Codes, plus half their range, and scales as in crates/llama/src/quantize.rs, which rounds as llama.cpp does."""
+    groups = weight.float().reshape(weight.shape[0], -1, group or weight.shape[1])
+    largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+    scales = largest / -8 if bits == 4 else largest.abs() / 127
+    steps = groups * torch.where(scales == 0, 0.0, scales.reciprocal())
+    if bits == 4:
+        codes = (steps + 8.5).clamp(0, 15)
+    else:
+        # Halves away from zero: torch.round rounds them to even.
+        codes = steps.trunc() + (2 * steps.frac()).trunc() + 128
+    return codes.to(torch.uint8).flatten(1), scales.squeeze(-1).half()
+
+
+def _unpack(packed, bits):
+    """A code in each byte; the first of two is packed in the low half."""
+    packed = packed.view(torch.uint8)
+    return torch.stack((packed & 15, packed >> 4), -1).flatten(1) if bits == 4 else packed
+
+
+def _blocks(codes, scales, bits):
+    """The bytes of each row's blocks: the scale of its group, then the codes."""
+    rows, inputs = codes.shape
+    codes = codes.view(rows, -1, BLOCK)
+    if bits == 4:
+        # A byte has two codes that are half a block apart.
+        codes = codes[..., : BLOCK // 2] | codes[..., BLOCK // 2 :] << 4
+    else:
+        # The same number in two's complement.
+        codes = codes ^ 128
+    scales = scales.repeat_interleave(inputs // BLOCK // scales.shape[1], 1)
+    return torch.cat((scales.unsqueeze(-1).view(torch.uint8), codes), -1).flatten(1)

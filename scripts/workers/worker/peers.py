@@ -15,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 PREFIX = REPOSITORY.parent.parent
 INSTALLED_BY_PIP = REPOSITORY == PREFIX / "share/llama2-bench" and any(PREFIX.glob("lib*/python3*/*-packages/llama2_bench-*.dist-info"))
 REMEDY = "run `pip install 'llama2-bench[peers]'`" if INSTALLED_BY_PIP else "run `make peers`"
+# The precisions below 16 bits: bits of a weight, and consecutive weights that share a scale; None where an output channel does.
+QUANTIZATIONS = {"int8": (8, 32), "int8-g128": (8, 128), "int8-channel": (8, None), "int4": (4, 32), "int4-g128": (4, 128)}
 # The environment's folder, where its Python is what runs.
 STARTED = "LLAMA2_BENCH_PEER"
 
@@ -100,6 +102,11 @@ def checkpoint(request):
             raise RuntimeError(done.stderr.strip() or f"llama2-bench synth ended with {done.returncode}")
 
     return made_once("checkpoints", {"seeded": seeded, "precision": precision}, synth)
+
+
+def refuse_quantized(request, why):
+    if request["precision"] in QUANTIZATIONS:
+        raise ValueError(f"precision {request['precision']}: {why}")
 
 
 def program():
