@@ -399,6 +399,18 @@ class WithoutTheirPackages(unittest.TestCase):
         self.assertEqual(self.vllm.LLM.call_args.kwargs["max_model_len"], 3840 + 1 + 256)
         self.assertEqual(os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], "1")
 
+    def test_quantized_weights_are_refused_with_the_reason(self):
+        absent = ("numpy", "onnxruntime_genai", "tokenizers", "transformers")
+        self.enterContext(mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in absent}))
+        for engine, reason in (
+            (self.worker("hf-worker").HuggingFace("hf-eager"), "transformers would compute with dequantized weights"),
+            (self.worker("onnxruntime-genai-worker").GenAI(), "the model builder can't read such weights"),
+            (self.worker("vllm-worker").Vllm(), "quantized weights are not yet tried with vLLM"),
+        ):
+            for precision in peers.QUANTIZATIONS:
+                with self.assertRaisesRegex(ValueError, f"^precision {precision}: {reason}"):
+                    engine.load({"precision": precision, "device": "cpu"})
+
     def test_device_memory_is_bounded_by_the_fraction_that_the_limit_is(self):
         from worker import torch_device
 

@@ -52,6 +52,7 @@ class HuggingFace(torch_device.TorchClock):
         }
 
     def load(self, request):
+        peers.refuse_quantized(request, "transformers would compute with dequantized weights")
         self.model = self.cache = self.last = self.kept = None
         options = request["options"]
         self.device = request["device"]

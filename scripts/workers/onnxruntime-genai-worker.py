@@ -39,6 +39,7 @@ class GenAI:
         }
 
     def load(self, request):
+        peers.refuse_quantized(request, "the model builder can't read such weights, and would round others in its own way")
         self.model = self.generator = None
         self.device, precision = request["device"], request["precision"]
         if self.device == "cpu" and precision != "fp32":

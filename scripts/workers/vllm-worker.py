@@ -42,6 +42,7 @@ class Vllm(torch_device.TorchClock):
         }
 
     def load(self, request):
+        peers.refuse_quantized(request, "quantized weights are not yet tried with vLLM")
         self.llm = None
         options = request["options"]
         share = options.get("gpu_memory_utilization", 0.9)
