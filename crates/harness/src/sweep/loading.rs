@@ -45,7 +45,13 @@ impl Cell<'_> {
         let precision = self.model.precision;
         // Rounding and small tensors.
         let weights = |precision| percent(weights_bytes(&config, precision), 102);
+        let is_quantized = precision.quantization().is_some();
         let (process, model) = match self.engine {
+            // Weights are made, copied and laid out anew; what is not quantized is in FP32 then.
+            "onnxruntime" if is_quantized => {
+                let model = weights(precision).saturating_mul(3);
+                (48 * MIB, model.saturating_add(percent(unquantized_bytes(&config), 175)))
+            }
             "onnxruntime" => {
                 let in_place = is("prepacking", "false") && precision == Precision::Fp32;
                 let copies = if in_place { 1 } else { 2 } + u64::from(is("fused", "true"));
@@ -54,6 +60,12 @@ impl Cell<'_> {
                 (48 * MIB, model.saturating_add(2 * embedding_bytes(&config)))
             }
             "reference" => (24 * MIB, weights(Precision::Fp32)),
+            // A layer's codes take 32 bits each while they are packed.
+            engine if engine.starts_with("pytorch-") && is_quantized => {
+                let model = percent(weights_bytes(&config, precision), 130);
+                let packed = 6 * (config.hidden_size as u64).saturating_mul(config.intermediate_size as u64);
+                (112 * MIB, model.saturating_add(unquantized_bytes(&config) / 2).saturating_add(packed))
+            }
             engine if engine.starts_with("pytorch-") => {
                 (112 * MIB, weights(precision).saturating_mul(if is("linear", "onednn") { 2 } else { 1 }))
             }
@@ -69,6 +81,13 @@ fn embedding_bytes(config: &LlamaConfig) -> u64 {
         .bytes()
         .saturating_mul(config.vocab_size as u64)
         .saturating_mul(config.hidden_size as u64)
+}
+
+/// Everything but the projections, in FP32.
+fn unquantized_bytes(config: &LlamaConfig) -> u64 {
+    let specs = llama::weight_specs(config);
+    let numbers: usize = specs.iter().filter(|spec| !spec.is_projection()).map(llama::WeightSpec::len).sum();
+    protocol::Dtype::Fp32.bytes().saturating_mul(numbers as u64)
 }
 
 fn percent(bytes: u64, percent: u64) -> u64 {
@@ -139,6 +158,12 @@ mod tests {
             ("pytorch-compile", "fp32", "llama2-15m", 157),
             ("pytorch-eager", "fp16", "tinyllama-1.1b", 2238),
             ("reference", "fp32", "llama2-15m", 79),
+            ("onnxruntime", "int4", "llama2-15m", 170),
+            ("onnxruntime", "int4", "tinyllama-1.1b", 3200),
+            ("onnxruntime", "int8", "tinyllama-1.1b", 4600),
+            ("pytorch-eager", "int4", "llama2-15m", 140),
+            ("pytorch-eager", "int4", "tinyllama-1.1b", 1400),
+            ("pytorch-eager", "int8-channel", "tinyllama-1.1b", 1700),
         ] {
             let (estimate, is_refused) = estimate(engine, precision, model, measured);
             assert!(estimate >= measured, "{engine} {precision} {model}: {estimate} MiB");
