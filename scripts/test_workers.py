@@ -455,8 +455,24 @@ class WithoutTheirPackages(unittest.TestCase):
         self.assertNotIn("flash", compiled.options["attention"])
 
 
-# Run in the peers' Python: a GGUF file of stored codes is the one of the numbers that were quantized, and what gguf reads in it is what
-# compressed-tensors' layout stands for.
+class QuantizedCheckpoints(unittest.TestCase):
+    def test_a_checkpoint_is_quantized_once_unless_it_is_stored_so(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(mock.patch.dict(os.environ, {"LLAMA2_BENCH": str(PROGRAM)}))
+        self.enterContext(mock.patch.object(peers, "kept", return_value=folder))
+        given = REPOSITORY / "fixtures" / "tiny-gqa"
+        request = {"model": {"checkpoint": {"dir": str(given)}}, "precision": "int4"}
+        self.assertEqual(peers.checkpoint({**request, "precision": "fp32"}), given)
+        quantized = peers.checkpoint(request)
+        config = json.loads((quantized / "config.json").read_text())
+        self.assertEqual((quantized, config["quantization_config"]["ignore"]), (peers.checkpoint(request), ["lm_head"]))
+        self.assertEqual(peers.checkpoint({"model": {"checkpoint": {"dir": str(quantized)}}, "precision": "int4"}), quantized)
+        tiny = {"model": {"checkpoint": {"dir": str(REPOSITORY / "fixtures" / "tiny-mha")}}, "precision": "int4"}
+        with self.assertRaisesRegex(RuntimeError, "int4 has a scale for every 32 inputs"):
+            peers.checkpoint(tiny)
+
+
+# Run in the peers' Python: what gguf reads in a GGUF file of stored codes is what compressed-tensors' layout stands for.
 CHECK_GGUF = """
     from pathlib import Path
     import gguf, numpy
@@ -464,13 +480,10 @@ CHECK_GGUF = """
     from worker import gguf_file, peers
 
     top = Path(sys.argv[1])
-    for precision, (bits, group) in peers.QUANTIZATIONS.items():
-        files = [top / f"{precision}-of-{stored}.gguf" for stored in (precision, "fp32")]
-        for file in files:
-            checkpoint = top / file.stem.split("-of-")[1]
-            gguf_file.write_gguf(checkpoint, gguf.GGMLQuantizationType.F16, file, (bits, group))
-        assert files[0].read_bytes() == files[1].read_bytes(), precision
-        read = {tensor.name: tensor for tensor in gguf.GGUFReader(files[0]).tensors}
+    for precision, (bits, _) in peers.QUANTIZATIONS.items():
+        file = top / f"{precision}.gguf"
+        gguf_file.write_gguf(top / precision, gguf.GGMLQuantizationType.F16, file, bits)
+        read = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
         stored = load_file(top / precision / "model.safetensors")
         for name in [name.removesuffix("_packed") for name in stored if name.endswith("_packed")]:
             shape = stored[f"{name}_shape"]
@@ -529,7 +542,7 @@ class ThePeers(unittest.TestCase):
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         config = json.loads((REPOSITORY / "fixtures/tiny-gqa/config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 128, "intermediate_size": 256}))
-        for precision in ("fp32", *peers.QUANTIZATIONS):
+        for precision in peers.QUANTIZATIONS:
             synth = [PROGRAM, "-q", "synth", "--model", folder / "config.json", "--out", folder / precision]
             subprocess.run([*synth, "--precision", precision], check=True)
         python = peers.runtime() / "peers" / "bin" / "python"

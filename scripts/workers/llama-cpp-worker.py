@@ -62,7 +62,7 @@ class LlamaCpp:
             # It needs transformers, which takes memory.
             from worker.gguf_file import write_gguf
 
-            write_gguf(checkpoint, numbers, folder / "model.gguf", quantization)
+            write_gguf(checkpoint, numbers, folder / "model.gguf", quantization and quantization[0])
 
         folder = peers.made_once("gguf", key, write)
 

@@ -26,20 +26,18 @@ PACKED, SCALE = "_packed", "_scale"
 BLOCK, BLOCKS = 32, {4: gguf.GGMLQuantizationType.Q4_0, 8: gguf.GGMLQuantizationType.Q8_0}
 
 
-def write_gguf(checkpoint, numbers, path, quantization=None):
+def write_gguf(checkpoint, numbers, path, bits=None):
     """Writes `path` with weights rounded to the type `numbers`; norms are stored in F32, for llama.cpp multiplies by no others.
 
-    With `quantization`, the bits of a weight and the weights of a group, projections are quantized, if they are not stored so.
+    With `bits`, the projections of the checkpoint are stored in so many.
     """
     config = LlamaConfig.from_pretrained(checkpoint)
     heads_of = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     writer = gguf.GGUFWriter(path, "llama", use_temp_file=True)
-    bits, group = quantization or (None, None)
     _write_config(writer, config, BLOCKS.get(bits, numbers))
     for name, weight, scales in _weights(checkpoint, config):
-        if quantization and weight.dim() == 2 and name not in (EMBEDDING, HEAD):
-            of_type = BLOCKS[bits]
-            codes, scales = _quantize(weight, bits, group) if scales is None else (_unpack(weight, bits), scales)
+        if scales is not None:
+            of_type, codes = BLOCKS[bits], _unpack(weight, bits)
             if codes.shape[1] % BLOCK:
                 raise ValueError(f"llama.cpp quantizes blocks of {BLOCK} weights: {name} has {codes.shape[1]} inputs")
             data = _blocks(codes, scales, bits)
@@ -123,20 +121,6 @@ def _interleave(weight, heads):
     """HF turns element i of a head with i + head_dim/2, llama.cpp 2i with 2i + 1: their rows in each other's order."""
     rows, columns = weight.shape
     return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
-
-
-def _quantize(weight, bits, group):
-    """Codes, plus half their range, and scales as in crates/llama/src/quantize.rs, which rounds as llama.cpp does."""
-    groups = weight.float().reshape(weight.shape[0], -1, group or weight.shape[1])
-    largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
-    scales = largest / -8 if bits == 4 else largest.abs() / 127
-    steps = groups * torch.where(scales == 0, 0.0, scales.reciprocal())
-    if bits == 4:
-        codes = (steps + 8.5).clamp(0, 15)
-    else:
-        # Halves away from zero: torch.round rounds them to even.
-        codes = steps.trunc() + (2 * steps.frac()).trunc() + 128
-    return codes.to(torch.uint8).flatten(1), scales.squeeze(-1).half()
 
 
 def _unpack(packed, bits):

@@ -85,23 +85,42 @@ def extension(path):
 
 
 def checkpoint(request):
-    """The folder of the model's checkpoint in HF's format; one of seeded weights is written by `llama2-bench synth`."""
-    model = request["model"]
+    """The folder of the model's checkpoint in HF's format, in the precision asked for where that is below 16 bits.
+
+    `llama2-bench synth` writes one of seeded weights, `llama2-bench quantize` the quantized one of another.
+    """
+    model, precision = request["model"], request["precision"]
     if "checkpoint" in model:
-        return Path(model["checkpoint"]["dir"])
-    seeded, precision = model["seeded"], request["precision"]
+        given = Path(model["checkpoint"]["dir"])
+        if precision not in QUANTIZATIONS or _is_quantized(given):
+            return given
+
+        def quantize(folder):
+            _run("quantize", "--model", given, "--out", folder, "--precision", precision)
+
+        return made_once("checkpoints", {"files": fingerprint(given), "precision": precision}, quantize)
+    seeded = model["seeded"]
 
     def synth(folder):
         config = folder.with_suffix(".json")
         config.write_text(json.dumps(seeded["config"]))
-        command = [program(), "synth", "--model", config, "--out", folder]
-        command += ["--seed", str(seeded["seed"]), "--precision", precision]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
-        config.unlink()
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip() or f"llama2-bench synth ended with {done.returncode}")
+        try:
+            _run("synth", "--model", config, "--out", folder, "--seed", str(seeded["seed"]), "--precision", precision)
+        finally:
+            config.unlink()
 
     return made_once("checkpoints", {"seeded": seeded, "precision": precision}, synth)
+
+
+def _is_quantized(checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    return (config.get("quantization_config") or {}).get("quant_method") == "compressed-tensors"
+
+
+def _run(command, *arguments):
+    done = subprocess.run([program(), command, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"llama2-bench {command} ended with {done.returncode}")
 
 
 def refuse_quantized(request, why):
