@@ -136,3 +136,16 @@ fn a_share_that_is_none_is_refused() {
     let assert = place.bench(&["run", "sweep.toml", "--shard", "4/3"]).assert().code(2);
     assert.stderr(contains("expected a share such as 2/8, the first being 1/8, found \"4/3\""));
 }
+
+#[test]
+fn precisions_keep_their_order() {
+    let place = Place::new();
+    place.write("sweep.toml", &format!("precision = [\"int8\", \"fp32\"]\n{MOCK}"));
+    for (share, out) in [("1/2", "first"), ("2/2", "second")] {
+        place.bench(&["run", "sweep.toml", "--out", out, "--shard", share]).assert().success();
+    }
+    place.bench(&["run", "sweep.toml", "--out", "whole"]).assert().success();
+    place.bench(&["merge", "second", "first", "-o", "merged"]).assert().success();
+    let table = |run: &str| std::fs::read_to_string(place.path(run).join("table.md")).unwrap();
+    assert_eq!(table("merged"), table("whole"));
+}

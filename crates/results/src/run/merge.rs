@@ -175,6 +175,7 @@ fn absent_shares(sources: &[ShareRun]) -> Vec<Share> {
 /// The places of cells in a sweep's lists.
 struct Order {
     models: Vec<String>,
+    precisions: Vec<String>,
     engines: Vec<String>,
     rows: Vec<(String, i64, i64)>,
 }
@@ -188,11 +189,11 @@ fn order(sweep: &str) -> Order {
         Some((engine.as_str()?.to_owned(), batch.as_integer()?, prompt.as_integer()?))
     };
     let rows = list("rows").iter().filter_map(row).collect();
-    Order { models: words("models"), engines: words("engines"), rows }
+    Order { models: words("models"), precisions: words("precision"), engines: words("engines"), rows }
 }
 
 impl Order {
-    fn place(&self, record: &Measurement) -> [usize; 5] {
+    fn place(&self, record: &Measurement) -> [usize; 6] {
         let model = self.models.iter().position(|model| {
             model.trim_end_matches('/').rsplit('/').next() == Some(record.key.model.as_str())
         });
@@ -202,12 +203,13 @@ impl Order {
             .iter()
             .position(|(engine, batch, prompt)| *engine == record.key.engine && (*batch, *prompt) == cell);
         let engine = self.engines.iter().position(|engine| *engine == record.key.engine);
+        let precision = self.precisions.iter().position(|word| *word == record.key.precision.to_string());
         let place = |place: Option<usize>| place.unwrap_or(usize::MAX);
         // A grid is written in rising order, or it is put into one.
         let [batch, prompt] = [record.key.batch_size, record.key.prompt_length].map(|size| size as usize);
         match row {
-            Some(row) => [place(model), record.replicate as usize, row, 0, 0],
-            None => [place(model), record.replicate as usize, place(engine), batch, prompt],
+            Some(row) => [place(model), record.replicate as usize, place(precision), row, 0, 0],
+            None => [place(model), record.replicate as usize, place(precision), place(engine), batch, prompt],
         }
     }
 }
