@@ -57,14 +57,10 @@ class LlamaCpp:
         self.product_inputs = "int8" if quantization else None
         checkpoint = peers.checkpoint(request)
         key = {"files": peers.fingerprint(checkpoint), "precision": precision, "layout": 3}
-
-        def write(folder):
-            # It needs transformers, which takes memory.
-            from worker.gguf_file import write_gguf
-
-            write_gguf(checkpoint, numbers, folder / "model.gguf", quantization and quantization[0])
-
-        folder = peers.made_once("gguf", key, write)
+        bits = quantization[0] if quantization else 0
+        folder = peers.made_once(
+            "gguf", key, lambda folder: peers.convert("gguf_file.py", checkpoint, numbers.name, folder / "model.gguf", bits)
+        )
 
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = 0 if self.device == "cpu" else -1

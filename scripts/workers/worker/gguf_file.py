@@ -1,5 +1,8 @@
 """Writes a checkpoint in HF's format as GGUF: the same numbers, under llama.cpp's names."""
 
+import sys
+from pathlib import Path
+
 import gguf
 import torch
 from safetensors import safe_open
@@ -141,3 +144,8 @@ def _blocks(codes, scales, bits):
         codes = codes ^ 128
     scales = scales.repeat_interleave(inputs // BLOCK // scales.shape[1], 1)
     return torch.cat((scales.unsqueeze(-1).view(torch.uint8), codes), -1).flatten(1)
+
+
+if __name__ == "__main__":
+    checkpoint, numbers, path, bits = sys.argv[1:]
+    write_gguf(Path(checkpoint), gguf.GGMLQuantizationType[numbers], path, int(bits) or None)

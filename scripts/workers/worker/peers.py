@@ -123,6 +123,16 @@ def _run(command, *arguments):
         raise RuntimeError(done.stderr.strip() or f"llama2-bench {command} ended with {done.returncode}")
 
 
+def convert(file, *arguments):
+    """Runs a file beside this one in a process of its own, so that what a conversion takes is not in the worker's peak memory."""
+    command = [sys.executable, "-s", "-B", Path(__file__).with_name(file), *map(str, arguments)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"{file} ended with {done.returncode}"])[-1]
+        kind, _, message = last.partition(": ")
+        raise ValueError(message) if kind == "ValueError" else RuntimeError(last)
+
+
 def refuse_quantized(request, why):
     if request["precision"] in QUANTIZATIONS:
         raise ValueError(f"precision {request['precision']}: {why}")
