@@ -400,11 +400,9 @@ class WithoutTheirPackages(unittest.TestCase):
         self.assertEqual(os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], "1")
 
     def test_quantized_weights_are_refused_with_the_reason(self):
-        absent = ("numpy", "onnxruntime_genai", "tokenizers", "transformers")
-        self.enterContext(mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in absent}))
+        self.enterContext(mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in ("numpy", "transformers")}))
         for engine, reason in (
             (self.worker("hf-worker").HuggingFace("hf-eager"), "transformers would compute with dequantized weights"),
-            (self.worker("onnxruntime-genai-worker").GenAI(), "the model builder can't read such weights"),
             (self.worker("vllm-worker").Vllm(), "quantized weights are not yet tried with vLLM"),
         ):
             for precision in peers.QUANTIZATIONS:
@@ -549,6 +547,32 @@ class ThePeers(unittest.TestCase):
         program = f"import sys\nsys.path.insert(0, {str(WORKERS)!r})\n" + textwrap.dedent(CHECK_GGUF)
         done = subprocess.run([python, "-B", "-c", program, folder], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_conversion_is_not_in_the_peak_memory(self):
+        for worker, precision in (("llama-cpp", "fp32"), ("llama-cpp", "int4"), ("onnxruntime-genai", "int4")):
+            folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "new"
+            shutil.copytree(REPOSITORY / "fixtures" / "tiny-gqa", folder)
+            load = {**LOAD, "model": {"checkpoint": {"dir": str(folder)}}, "threads": 1, "precision": precision}
+            measure = {"request": "measure", "prompt_ids": [[1, 2, 3]], "generation_length": 2, "procedure": PROCEDURE}
+            peaks = []
+            for _ in ("converted", "kept"):
+                done = subprocess.run(
+                    [WORKERS / f"{worker}-worker.py"],
+                    env={**os.environ, "LLAMA2_BENCH": str(PROGRAM)},
+                    input="".join(json.dumps(request) + "\n" for request in (load, measure, SHUTDOWN)),
+                    capture_output=True,
+                    text=True,
+                    timeout=600,
+                )
+                measured = [json.loads(line) for line in done.stdout.splitlines()][-1]
+                peaks.append(measured["memory"]["peak_bytes"])
+            self.assertLess(max(peaks), 1.2 * min(peaks), (worker, precision))
+
+    def test_quantized_weights_are_the_reference_s(self):
+        verify = [PROGRAM, "-q", "verify", "--engines-file", REPOSITORY / "configs/peers.toml", "--engine", "onnxruntime-genai,llama-cpp"]
+        model = ["--model", REPOSITORY / "fixtures/tiny-gqa", "--precision", "int8,int8-channel,int4"]
+        done = subprocess.run([*verify, *model], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_hf_eager(self):
         self.check("hf-worker.py", "hf-eager")

@@ -39,11 +39,12 @@ class GenAI:
         }
 
     def load(self, request):
-        peers.refuse_quantized(request, "the model builder can't read such weights, and would round others in its own way")
         self.model = self.generator = None
         self.device, precision = request["device"], request["precision"]
-        if self.device == "cpu" and precision != "fp32":
-            raise ValueError(f"precision {precision}: the model builder supports only fp32 on a CPU")
+        quantization = peers.QUANTIZATIONS.get(precision)
+        if self.device == "cpu" and precision != "fp32" and not quantization:
+            raise ValueError(f"precision {precision}: the model builder supports only fp32 and quantized weights on a CPU")
+        self.product_inputs = "int8" if quantization and self.device == "cpu" else None
         checkpoint = peers.checkpoint(request)
         provider = "cpu" if self.device == "cpu" else "cuda"
         builder = [onnxruntime_genai.__version__, precision, provider, ENDING_TOKEN]
@@ -59,13 +60,17 @@ class GenAI:
         facts = json.loads((folder / "genai_config.json").read_text())["model"]
         self.vocab_size, self.max_position_embeddings = facts["vocab_size"], facts["context_length"]
         decoder = facts["decoder"]
-        numbers = 4 if precision == "fp32" else 2
+        numbers = 4 if self.device == "cpu" else 2
         heads, layers = decoder["num_key_value_heads"], decoder["num_hidden_layers"]
         self.cache_bytes_of_token = 2 * layers * heads * decoder["head_size"] * numbers
         notes = [
             "logits are computed for every position of the prompt",
             f"token {ENDING_TOKEN} is never chosen: GenAI would end a row there",
         ]
+        if quantization:
+            notes.append("q, k and v are separate products: the builder joins them only with zero points")
+        if self.product_inputs:
+            notes.append("products round activations to INT8 (accuracy_level 4, the builder's default)")
         weights_bytes = (folder / "model.onnx.data").stat().st_size
         notes += filter(None, [loop.move_to_huge_pages()])
         return {"weights_bytes": weights_bytes, "notes": notes}
@@ -120,15 +125,23 @@ def _build(checkpoint, folder, precision, provider):
     """Runs the model builder, which wants a tokenizer beside the weights: one of three words does."""
     source = folder / "source"
     source.mkdir()
-    for path in checkpoint.iterdir():
-        if path.name == "config.json" or "safetensors" in path.name:
-            (source / path.name).symlink_to(path.resolve())
+    options = []
+    if quantization := peers.QUANTIZATIONS.get(precision):
+        bits, group_size = quantization
+        peers.convert("olive_checkpoint.py", checkpoint, source, bits, group_size or 0)
+        precision = f"int{bits}"
+        # Else the builder would quantize embedding and head, too, in its own way; and it can't join q, k and v without zero points.
+        options = ["--extra_options", "nodes_to_exclude=/model/embed_tokens/Gather,/lm_head/MatMul", "fuse_qkv=false"]
+    else:
+        for path in checkpoint.iterdir():
+            if path.name == "config.json" or "safetensors" in path.name:
+                (source / path.name).symlink_to(path.resolve())
     words = {word: index for index, word in enumerate(SPECIAL_TOKENS.values())}
     Tokenizer(models.WordLevel(words, unk_token="<unk>")).save(str(source / "tokenizer.json"))
     tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", **SPECIAL_TOKENS}
     (source / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     command = [sys.executable, "-s", "-m", "onnxruntime_genai.models.builder", "-i", source, "-o", folder]
-    command += ["-p", precision, "-e", provider, "-c", folder / "cache"]
+    command += ["-p", precision, "-e", provider, "-c", folder / "cache", *options]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout, file=sys.stderr)
