@@ -7,17 +7,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use compare::history::RunSpread;
 use compare::{Criteria, Github, Junit, Report, Subject};
-use results::{Csv, Exporter, Json, Markdown};
+use results::{Csv, Exporter, HeadingPrecision, Json, Markdown};
 
 use crate::args::{InconclusiveExit, JudgeArgs, Output, OutputFormat, ReadArgs};
 use crate::exit_status::ExitStatus;
 use crate::rendered::write_exported;
 use crate::{folders, history_folder, printer, sources};
 
-/// Compares the second of two sides with the first. `history` is a folder of earlier runs that show how far runs differ.
-/// `level_share` is the share of the false alarm level that this comparison may use.
+/// Compares the second of two sides with the first, of each only the tables in its precision where these are chosen. `history` is a folder of
+/// earlier runs that show how far runs differ. `level_share` is the share of the false alarm level that this comparison may use.
 pub(crate) fn read_and_compare(
     sides: [&Path; 2],
+    precisions: Option<[HeadingPrecision; 2]>,
     read: &ReadArgs,
     judge: &JudgeArgs,
     history: Option<&Path>,
@@ -25,7 +26,10 @@ pub(crate) fn read_and_compare(
 ) -> Result<Report> {
     folders::check(&sides)?;
     let sources = sources::read_with_headings(&sides, read)?;
-    let (baseline, candidate) = (Subject::new(&sources[0])?, Subject::new(&sources[1])?);
+    let (mut baseline, mut candidate) = (Subject::new(&sources[0])?, Subject::new(&sources[1])?);
+    if let Some([one, other]) = precisions {
+        (baseline, candidate) = (baseline.in_precision(one)?, candidate.in_precision(other)?);
+    }
     let entries = history.map(history_folder::read).transpose()?;
     let spread = entries.map(|entries| RunSpread::new(entries, &baseline, &candidate));
     let criteria = Criteria { level_share, ..judge.criteria(spread.as_ref()) };

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::Place;
 use common::checkpoints::fixture;
+use common::{MOCK, Place};
 use predicates::str::contains;
 use serde_json::Value;
 
@@ -176,4 +176,70 @@ fn what_has_no_kernel_is_refused_in_a_line() {
         "fp16,int4",
     ];
     place.bench(&several).assert().code(2).stderr(contains("--precision: expected a single precision"));
+}
+
+/// A run of the mock engine in two precisions, the quantized one made twice as fast.
+fn run_in_two_precisions(place: &Place) {
+    place.write("sweep.toml", MOCK);
+    let run = ["run", "sweep.toml", "--precision", "fp32,int4", "--replicates", "5", "--out", "both"];
+    place.bench(&run).assert().success();
+    let records = std::fs::read_to_string(place.path("both/measurements.jsonl")).unwrap();
+    let faster = records.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        if record["key"]["precision"] == "int4" {
+            let halve = |seconds: &mut Value| *seconds = (seconds.as_f64().unwrap() / 2.0).into();
+            let series = &mut record["outcome"]["ok"]["series"];
+            series["prompt_seconds"].as_array_mut().unwrap().iter_mut().for_each(halve);
+            for generation in series["generations"].as_array_mut().unwrap() {
+                generation["token_seconds"].as_array_mut().unwrap().iter_mut().for_each(halve);
+                halve(&mut generation["wall_seconds"]);
+                halve(&mut generation["prompt_seconds"]);
+            }
+        }
+        format!("{record}\n")
+    });
+    place.write("both/measurements.jsonl", &faster.collect::<String>());
+}
+
+#[test]
+fn precisions_of_a_run_stand_side_by_side() {
+    let place = Place::new();
+    run_in_two_precisions(&place);
+    let printed = place.bench(&["ratios", "both", "mock"]).assert().success();
+    let printed = String::from_utf8(printed.get_output().stdout.clone()).unwrap();
+    let line = "| INT4 | 1 | 16 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) |";
+    assert!(printed.contains(": mock by precision, compared with FP32\n"), "{printed}");
+    assert!(printed.contains(line) && printed.contains("| memory | replicates |"), "{printed}");
+
+    let compare = |precision: &str| place.bench(&["compare", "both", "both", "--precision", precision]);
+    compare("fp32,int4")
+        .assert()
+        .success()
+        .stdout(contains("the precisions differ (FP32 and INT4): changes are between precisions, not builds"))
+        .stdout(contains("interleaved: replicates are compared in pairs"))
+        .stdout(contains("both in FP32 → both in INT4"))
+        .stdout(contains("-50.0%"));
+    compare("int4,fp32").assert().code(1);
+    compare("fp32,int8").assert().code(2).stderr("error: both has no table in INT8; it has FP32, INT4\n");
+    compare("fp32").assert().code(2).stderr(contains("expected two precisions, such as fp32,int4"));
+    compare("fp32,nf4").assert().code(2).stderr(contains("unknown precision \"nf4\": expected one of fp32,"));
+
+    place.bench(&["report", "both", "--out", "report.html"]).assert().success();
+    let page = std::fs::read_to_string(place.path("report.html")).unwrap();
+    assert!(page.contains("mock in INT4: 2.00 times as fast as in FP32 by time per output token (TPOT)"));
+    assert!(page.contains("id=\"precisions\""));
+}
+
+#[test]
+fn runs_in_one_precision_each_are_compared_by_flag() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    for precision in ["fp32", "int4"] {
+        let run = ["run", "sweep.toml", "--precision", precision, "--out", precision];
+        place.bench(&run).assert().success();
+    }
+    let hint = "; compare these precisions with --precision fp32,int4\n";
+    place.bench(&["compare", "fp32", "int4"]).assert().code(2).stderr(contains(hint));
+    let across = ["compare", "fp32", "int4", "--precision", "fp32,int4", "--inconclusive", "pass"];
+    place.bench(&across).assert().success().stdout(contains("two separate runs"));
 }

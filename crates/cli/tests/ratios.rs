@@ -91,3 +91,21 @@ fn an_engine_of_published_tables_is_held_against_their_others() {
     place.write("alone.md", &alone);
     refused(&["ratios", "alone.md", "a"], "error: alone.md has only one engine: a\n");
 }
+
+#[test]
+fn precisions_of_published_tables_are_compared_with_the_one_of_the_most_bits() {
+    let place = Place::new();
+    place.write("gptfast.md", include_str!("../../audit/tests/tables/gptfast.md"));
+    let ratios = ["ratios", "gptfast.md", "gpt-fast"];
+    let printed = place.bench(&ratios).assert().success();
+    insta::assert_snapshot!("ratios_gptfast", String::from_utf8_lossy(&printed.get_output().stdout));
+    let json = place.bench(&ratios).arg("--json").assert().success();
+    let json: Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    let one = &json["precisions"][0];
+    let decode = |at: usize| one["lines"][at]["decode"]["ratio"].as_f64().unwrap();
+    assert_eq!(one["compared_with"], "BF16");
+    assert!((decode(0) - 155.58 / 104.9).abs() < 1e-9 && (decode(1) - 196.8 / 104.9).abs() < 1e-9, "{one}");
+    let csv = place.bench(&ratios).args(["--format", "csv"]).assert().success();
+    let csv = String::from_utf8(csv.get_output().stdout.clone()).unwrap();
+    assert!(csv.lines().nth(1).unwrap().contains(",BF16,,INT8,1,5,"), "{csv}");
+}

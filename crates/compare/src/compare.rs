@@ -83,8 +83,8 @@ pub fn compare(
     });
     let tables = tables.collect();
     Ok(Report {
-        baseline: baseline.name.into(),
-        candidate: candidate.name.into(),
+        baseline: baseline.label(),
+        candidate: candidate.label(),
         differences,
         notes,
         tables,
@@ -133,6 +133,7 @@ fn nothing_in_common(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Refused
 fn design(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Design {
     match (baseline.pair(), candidate.pair()) {
         _ if baseline.run.is_none() || candidate.run.is_none() => Design::Printed,
+        _ if baseline.is_interleaved_with(candidate) => Design::Paired,
         (Some(one), Some(other)) if one.id == other.id && one.is_baseline != other.is_baseline => {
             Design::Paired
         }

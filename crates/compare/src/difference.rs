@@ -10,8 +10,7 @@ use crate::{Difference, Subject};
 pub struct Refused(pub(crate) String);
 
 /// Settings that make the procedure: figures of different ones are of different things.
-const PROCEDURE: [&str; 10] = [
-    "precision",
+const PROCEDURE: [&str; 9] = [
     "generation_length",
     "seed",
     "isolation",
@@ -24,8 +23,9 @@ const PROCEDURE: [&str; 10] = [
 ];
 
 /// Settings that choose cells, or say how long and how often they are tried.
-const NO_DIFFERENCE: [&str; 9] = [
+const NO_DIFFERENCE: [&str; 10] = [
     "models",
+    "precision",
     "engines",
     "batch_sizes",
     "prompt_lengths",

@@ -3,7 +3,7 @@
 //! A [`Subject`] is one side: a run, or a file of published tables. [`compare()`]
 //! makes a [`Report`] of two, which [`Junit`], [`Github`], and `Terminal`, `Markdown`, `Csv` and `Json` of `results` write. [`history`]
 //! keeps runs and shows what became of each metric. [`Noise`] says what a machine's own noise lets a comparison say. [`Ratios`] hold an
-//! engine of a subject against its others.
+//! engine of a subject against its others, and against itself in other precisions.
 
 mod compare;
 mod criteria;
@@ -21,6 +21,9 @@ mod markdown;
 mod noise;
 mod notes;
 mod partners;
+mod precision_ratios;
+mod ratio;
+mod ratio_tables;
 mod ratios;
 mod report;
 mod rounds;
@@ -38,6 +41,7 @@ pub use github::Github;
 pub use junit::Junit;
 pub use noise::Noise;
 pub use partners::{Lone, Missing};
+pub use precision_ratios::PrecisionRatios;
 pub use ratios::{KnownRatio, NoRatios, Ratios};
 pub use report::{
     ComparedFigure, ComparedTable, Counts, Difference, EndLine, OtherMedian, Report, Section, SideFigure,

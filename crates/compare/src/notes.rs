@@ -2,7 +2,7 @@
 
 use indexmap::IndexSet;
 use protocol::CellSize;
-use results::{Column, ResultRow, counted};
+use results::{Column, ResultRow, counted, fidelity_words};
 
 use crate::format::first_few;
 use crate::history::RunSpread;
@@ -38,6 +38,17 @@ pub(crate) fn notes(
         }
     }
     notes.extend(other_devices(pairs));
+    let precisions = [baseline.chosen_precision, candidate.chosen_precision];
+    let differ_in_precision = precisions[0] != precisions[1];
+    if let ([Some(one), Some(other)], true) = (precisions, differ_in_precision) {
+        notes.push(format!(
+            "the precisions differ ({one} and {other}): changes are between precisions, not builds"
+        ));
+    }
+    let sides = pairs.iter().flat_map(|(one, other)| [(baseline, *one), (candidate, *other)]);
+    notes.extend(sides.filter(|_| differ_in_precision).filter_map(|(subject, table)| {
+        Some(format!("{}: {}", table.title, fidelity_words(subject.fidelity(table)?)))
+    }));
     match (design, spread) {
         (Design::Paired, _) => {
             notes.push(
@@ -77,8 +88,12 @@ pub(crate) fn notes(
     if design == Design::Printed {
         notes.extend(other_generations(pairs));
     }
-    notes.extend(other_tokens(pairs));
-    notes
+    if !differ_in_precision {
+        notes.extend(other_tokens(pairs));
+    }
+    // A run is on both sides where its precisions are compared.
+    let notes: IndexSet<String> = notes.into_iter().collect();
+    notes.into_iter().collect()
 }
 
 /// The devices of tables that were measured on different ones.

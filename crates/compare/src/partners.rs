@@ -31,7 +31,7 @@ pub enum Lone {
 pub(crate) type TablePair<'t> = (&'t ResultTable<'t>, &'t ResultTable<'t>);
 
 /// Pairs tables of the same model and precision, both of it whole or both of the same rank alone; and the tables that have no
-/// partner.
+/// partner. Where a precision was chosen for each side, the two may differ.
 ///
 /// # Errors
 /// Where there is no such pair.
@@ -42,7 +42,11 @@ pub(crate) fn matched<'t>(
     let (baselines, candidates) = (baseline.compared_tables(), candidate.compared_tables());
     let mut free: Vec<&ResultTable<'_>> = candidates.iter().collect();
     let mut partners: Vec<Option<&ResultTable<'_>>> = vec![None; baselines.len()];
-    let same = |one: &ResultTable<'_>, other: &ResultTable<'_>| identity(one) == identity(other);
+    let are_chosen = baseline.chosen_precision.is_some() && candidate.chosen_precision.is_some();
+    let same = |one: &ResultTable<'_>, other: &ResultTable<'_>| match (identity(one), identity(other)) {
+        (Ok(one), Ok(other)) if are_chosen => (one.0, one.2) == (other.0, other.2),
+        (one, other) => one == other,
+    };
     // A file can have several tables of a model, for generations of several lengths: the same length counts before all.
     let unlikeness = |one: &ResultTable<'_>, other: &ResultTable<'_>| {
         let has_length = generation_length(one) == generation_length(other);
@@ -91,8 +95,12 @@ pub(crate) fn matched<'t>(
             names[0], names[1], titles[0], titles[1]
         )
     } else {
+        let hint = other_precisions(baseline, candidate).map_or_else(String::new, |[one, other]| {
+            let [one, other] = [one, other].map(|precision| precision.to_string().to_lowercase());
+            format!("; compare these precisions with --precision {one},{other}")
+        });
         format!(
-            "{} and {} have no model and precision in common: {} and {}",
+            "{} and {} have no model and precision in common: {} and {}{hint}",
             names[0], names[1], titles[0], titles[1]
         )
     }))
@@ -103,6 +111,16 @@ pub(crate) fn matched<'t>(
 fn identity<'t>(table: &'t ResultTable<'_>) -> Result<(&'t str, HeadingPrecision, Option<u32>), &'t str> {
     let heading = table.heading.as_ref().map_err(|_| &*table.title)?;
     Ok((&heading.model, heading.precision, heading.one_rank_of))
+}
+
+/// The precisions of the first two tables that differ in nothing else.
+fn other_precisions(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Option<[HeadingPrecision; 2]> {
+    let pair = |table: &ResultTable<'_>, other: &ResultTable<'_>| {
+        let (one, other) = (identity(table).ok()?, identity(other).ok()?);
+        ((one.0, one.2) == (other.0, other.2) && one.1 != other.1).then_some([one.1, other.1])
+    };
+    let others = |table| candidate.tables.iter().find_map(|other| pair(table, other));
+    baseline.tables.iter().find_map(others)
 }
 
 /// The generation length of a table, which all of its rows have.

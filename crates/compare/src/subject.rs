@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexSet;
-use protocol::{Environment, Pair};
-use results::{PublishedFile, ResultRow, ResultTable, Run, Source, scripted_words};
+use protocol::{Environment, Fidelity, Pair, Verification};
+use results::{HeadingPrecision, PublishedFile, ResultRow, ResultTable, Run, Source, scripted_words};
 
 use crate::Refused;
 
@@ -17,6 +17,8 @@ pub struct Subject<'a> {
     /// Records that its sweep asks for and that it lacks.
     pub(crate) missing: usize,
     pub(crate) tables: Vec<ResultTable<'a>>,
+    /// The precision that was chosen, which need not be the other side's.
+    pub(crate) chosen_precision: Option<HeadingPrecision>,
     /// The same tables of a file, where several stand below one heading: each with the prompts and first tokens of all.
     joined: Option<Vec<ResultTable<'a>>>,
 }
@@ -27,6 +29,7 @@ pub(crate) struct MeasuredWith<'a> {
     pub(crate) environment: &'a Environment,
     /// Its sweep by dotted key.
     pub(crate) settings: &'a BTreeMap<String, String>,
+    verifications: &'a [Verification],
 }
 
 impl<'a> Subject<'a> {
@@ -69,11 +72,54 @@ impl<'a> Subject<'a> {
         };
         Ok(Self {
             name: &run.dir,
-            run: Some(MeasuredWith { environment, settings }),
+            run: Some(MeasuredWith { environment, settings, verifications: &run.verifications }),
             missing: run.missing(),
             tables: run.result_tables(),
+            chosen_precision: None,
             joined: None,
         })
+    }
+
+    /// Leaves only the tables in one precision, which may then be compared with those in another.
+    ///
+    /// # Errors
+    /// Where there is no such table.
+    pub fn in_precision(mut self, precision: HeadingPrecision) -> Result<Self, Refused> {
+        let precisions = |tables: &[ResultTable<'_>]| -> IndexSet<String> {
+            let headings = tables.iter().filter_map(|table| table.heading.as_ref().ok());
+            headings.map(|heading| heading.precision.to_string()).collect()
+        };
+        let known = precisions(&self.tables);
+        let is_in = |table: &ResultTable<'_>| {
+            table.heading.as_ref().is_ok_and(|heading| heading.precision == precision)
+        };
+        self.tables.retain(is_in);
+        self.joined.iter_mut().for_each(|tables| tables.retain(is_in));
+        if self.tables.is_empty() {
+            let known: Vec<String> = known.into_iter().collect();
+            let known = if known.is_empty() { "no table that names one".into() } else { known.join(", ") };
+            return Err(Refused(format!("{} has no table in {precision}; it has {known}", self.name)));
+        }
+        Ok(Self { chosen_precision: Some(precision), ..self })
+    }
+
+    /// Its name, with the precision where one was chosen.
+    pub(crate) fn label(&self) -> String {
+        match self.chosen_precision {
+            Some(precision) => format!("{} in {precision}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// Whether this and another side are precisions of one run that took turns replicate by replicate.
+    pub(crate) fn is_interleaved_with(&self, other: &Self) -> bool {
+        let id = |subject: &Self| subject.run.as_ref()?.environment.id.clone();
+        let is_same_run = match (id(self), id(other)) {
+            (Some(id), Some(other)) => id == other,
+            _ => self.name == other.name,
+        };
+        let is_chosen = self.chosen_precision.is_some() && other.chosen_precision.is_some();
+        is_chosen && is_same_run && self.run.is_some() && !self.is_of_turns()
     }
 
     /// Takes a file of published tables.
@@ -84,12 +130,21 @@ impl<'a> Subject<'a> {
         let tables = file.tables();
         refuse_duplicates(&tables)?;
         let joined = (tables.len() > 1).then(|| results::joined(tables.clone()));
-        Ok(Self { name: &file.name, run: None, missing: 0, tables, joined })
+        Ok(Self { name: &file.name, run: None, missing: 0, tables, chosen_precision: None, joined })
     }
 
     /// The tables as they are compared.
     pub(crate) fn compared_tables(&self) -> &[ResultTable<'a>] {
         self.joined.as_ref().unwrap_or(&self.tables)
+    }
+
+    /// How far the quantized weights of a run's table are from the unquantized ones, by the last comparison.
+    pub(crate) fn fidelity(&self, table: &ResultTable<'_>) -> Option<&'a Fidelity> {
+        let (run, heading) = (self.run.as_ref()?, table.heading.as_ref().ok()?);
+        let is_of_table = |one: &&Verification| {
+            (one.model.as_str(), Some(one.precision)) == (&*heading.model, heading.precision.precision())
+        };
+        run.verifications.iter().rev().filter(is_of_table).find_map(|one| one.fidelity.as_ref())
     }
 
     /// The engines of its tables, each once.

@@ -89,6 +89,28 @@ impl Heading {
         }
     }
 
+    /// Its text without the precision: `LLaMA-2 7B CUDA (1 A100 80GB)`.
+    pub fn without_precision(&self) -> String {
+        format!("{} {}", display_name(&self.model), self.place())
+    }
+
+    /// `CUDA (1 A100 80GB)`.
+    fn place(&self) -> String {
+        let rank = self.one_rank_of.map(|ranks| format!("rank 0 of {ranks}, ")).unwrap_or_default();
+        let device = match self.cores {
+            Some(cores) => {
+                let unit = if cores == 1 { "core" } else { "cores" };
+                let ranks = match self.cpu_ranks {
+                    1 => String::new(),
+                    ranks => format!(", {ranks} ranks"),
+                };
+                format!("{}, {cores} {unit}{ranks}", self.device)
+            }
+            None => format!("{} {}", self.count, self.device),
+        };
+        format!("{} ({rank}{device})", self.kind)
+    }
+
     /// Reads a heading's text.
     pub fn parse(text: &str) -> Result<Self, UnreadableHeading> {
         let inner = text.trim().strip_suffix(')').ok_or(UnreadableHeading)?;
@@ -138,20 +160,7 @@ impl Heading {
 
 impl fmt::Display for Heading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let model = display_name(&self.model);
-        let rank = self.one_rank_of.map(|ranks| format!("rank 0 of {ranks}, ")).unwrap_or_default();
-        write!(f, "{model} {} {} ({rank}", self.precision, self.kind)?;
-        match self.cores {
-            Some(cores) => {
-                let unit = if cores == 1 { "core" } else { "cores" };
-                write!(f, "{}, {cores} {unit}", self.device)?;
-                if self.cpu_ranks > 1 {
-                    write!(f, ", {} ranks", self.cpu_ranks)?;
-                }
-            }
-            None => write!(f, "{} {}", self.count, self.device)?,
-        }
-        f.write_str(")")
+        write!(f, "{} {} {}", display_name(&self.model), self.precision, self.place())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The precision of a table's heading.
 
 use std::fmt;
+use std::str::FromStr;
 
 use protocol::Precision;
 
@@ -17,6 +18,11 @@ impl HeadingPrecision {
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         Precision::ALL.into_iter().map(Self::Of).chain([Self::Fp8])
+    }
+
+    /// Their names in lower case, as flags have them.
+    fn names() -> String {
+        Self::all().map(|precision| precision.to_string().to_lowercase()).collect::<Vec<_>>().join(", ")
     }
 
     /// The precision that engines here can run it in; `None` where there is none.
@@ -55,6 +61,21 @@ impl HeadingPrecision {
 impl From<Precision> for HeadingPrecision {
     fn from(precision: Precision) -> Self {
         Self::Of(precision)
+    }
+}
+
+/// A word that names no precision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown precision \"{0}\": expected one of {names}", names = HeadingPrecision::names())]
+pub struct UnknownPrecision(String);
+
+impl FromStr for HeadingPrecision {
+    type Err = UnknownPrecision;
+
+    fn from_str(word: &str) -> Result<Self, UnknownPrecision> {
+        let mut all = Self::all();
+        all.find(|precision| precision.to_string().eq_ignore_ascii_case(word))
+            .ok_or_else(|| UnknownPrecision(word.into()))
     }
 }
 

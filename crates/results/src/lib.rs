@@ -31,7 +31,7 @@ pub use exporter::{Csv, Exported, Exporter, Json, Markdown, Terminal};
 pub use figure::{Figure, Statistic, Value};
 pub use generation_length::{GenerationBasis, GenerationLength};
 pub use heading::{DeviceKind, Heading, Machine, UnreadableHeading};
-pub use heading_precision::HeadingPrecision;
+pub use heading_precision::{HeadingPrecision, UnknownPrecision};
 pub use joined::joined;
 pub use markdown::{escape_html_in_markdown, escape_markdown};
 pub use metric::{Metric, UnknownMetric};

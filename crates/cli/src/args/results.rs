@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ValueEnum};
 
+use results::{HeadingPrecision, UnknownPrecision};
+
 use super::headings::{COMPARISON, OUTPUT, WHAT};
 use super::judge::{JudgeArgs, parse_share};
 use super::output::{ResultArgs, ResultFormat};
@@ -160,7 +162,9 @@ Examples:
     llama2-bench compare runs/before runs/after --threshold 10% \\
         --format terminal --format junit=compare.xml
   Compare a run with published tables:
-    llama2-bench compare llama2-a100 results/llama2-7b-h100 --allow-missing";
+    llama2-bench compare llama2-a100 results/llama2-7b-h100 --allow-missing
+  Compare two precisions of a run:
+    llama2-bench compare runs/mine runs/mine --precision fp32,int4";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = COMPARE_EXAMPLES)]
@@ -172,6 +176,11 @@ pub(crate) struct CompareArgs {
     pub(crate) baseline: PathBuf,
     /// Run or file to compare.
     pub(crate) candidate: PathBuf,
+    /// Compare two precisions, e.g. fp32,int4.
+    ///
+    /// The baseline is in the first, the candidate in the second. Two precisions of one run are compared replicate by replicate.
+    #[arg(long, value_name = "FROM,TO", value_parser = parse_precisions, help_heading = COMPARISON)]
+    pub(crate) precision: Option<[HeadingPrecision; 2]>,
     /// Folder of earlier runs.
     ///
     /// Runs that `run --history` kept there show how far separate runs of this machine differ without a change.
@@ -183,12 +192,21 @@ pub(crate) struct CompareArgs {
     pub(crate) read: ReadArgs,
 }
 
+/// Reads `fp32,int4`.
+fn parse_precisions(text: &str) -> Result<[HeadingPrecision; 2], String> {
+    let both = text.split_once(',').ok_or("expected two precisions, such as fp32,int4")?;
+    let read = |word: &str| word.trim().parse().map_err(|error: UnknownPrecision| error.to_string());
+    Ok([read(both.0)?, read(both.1)?])
+}
+
 const RATIOS_EXAMPLES: &str = "\
 Examples:
   Compare onnxruntime with every other engine of a run:
     llama2-bench ratios results/llama2-15m-turns-fp32-cpu onnxruntime
   Compare it with one engine of the published tables:
-    llama2-bench ratios llama2-a100 onnxruntime pytorch-eager";
+    llama2-bench ratios llama2-a100 onnxruntime pytorch-eager
+
+Precisions of a model are compared with the one of the most bits.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = RATIOS_EXAMPLES)]

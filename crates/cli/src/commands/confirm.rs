@@ -37,7 +37,7 @@ pub(crate) fn compare_round(
     round: usize,
 ) -> Result<Report> {
     let share = if budget(args).is_some() { 0.5_f64.powi(round as i32 + 1) } else { 1.0 };
-    comparison::read_and_compare([baseline, candidate], &ReadArgs::default(), &args.judge, None, share)
+    comparison::read_and_compare([baseline, candidate], None, &ReadArgs::default(), &args.judge, None, share)
 }
 
 /// Measures the open cells of `report` again, round by round, until none is open or the budget is spent. Returns the report, and whether the

@@ -99,7 +99,9 @@ impl Entry {
     /// # Errors
     /// Where the text is no entry of a known schema, or a figure is out of range.
     pub fn parse(text: &str) -> Result<Self, EntryError> {
-        let entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
+        let mut entry: Self = serde_json::from_str(text).map_err(|error| EntryError(error.to_string()))?;
+        // Entries before 2026-12-01 have it here, too; a table's heading says it.
+        entry.procedure.remove("precision");
         if !(1..=SCHEMA).contains(&entry.schema) {
             return Err(EntryError(format!("schema: expected 1 to {SCHEMA}, found {}", entry.schema)));
         }

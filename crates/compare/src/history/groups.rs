@@ -63,6 +63,7 @@ pub(super) fn differences(groups: &[RunGroup<'_>]) -> Vec<(String, Vec<String>)>
         let first = group.members[0].1;
         match Heading::parse(group.heading) {
             Ok(heading) => {
+                set("precision", heading.precision.to_string());
                 set("model", heading.model);
                 set("device name", heading.device);
             }
