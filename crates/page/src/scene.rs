@@ -1,9 +1,9 @@
 //! What the page is of: runs, their tables side by side, and the place that each engine has in every legend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::{IndexMap, IndexSet};
-use protocol::{CellKey, CellSize};
+use protocol::{CellKey, CellSize, Precision};
 use results::hardware::Hardware;
 use results::{Figures, Note, NoteKind, NoteSeverity, Row, Run, Table, one_line};
 
@@ -172,15 +172,26 @@ impl<'a> Scene<'a> {
 
     /// The tables, those of one model side by side.
     pub(crate) fn groups(&self) -> Vec<Group<'a>> {
-        // A run can have several tables of one model, on other devices or of other lengths: each is in a group of its own.
-        type Key<'k> = (&'k str, Option<u32>, usize);
+        // A run can have several tables of one model, on other devices or of other lengths: each is in a group of its own. Precisions share a
+        // group only if no run has several, so that two runs in one precision each are side by side.
+        type Key<'k> = (&'k str, Option<u32>, Option<Precision>, usize);
+        let mut several: BTreeSet<&str> = BTreeSet::new();
+        for run in &self.runs {
+            let is_other = |one: &&Table, other: &Table| {
+                one.key.model == other.key.model && one.key.precision != other.key.precision
+            };
+            let in_several =
+                run.tables.iter().filter(|one| run.tables.iter().any(|other| is_other(one, other)));
+            several.extend(in_several.map(|table| table.key.model.as_str()));
+        }
         let mut groups: IndexMap<Key<'_>, Vec<(usize, &'a Table)>> = IndexMap::new();
         for (index, run) in self.runs.iter().enumerate() {
-            let mut met: BTreeMap<(&str, Option<u32>), usize> = BTreeMap::new();
+            let mut met: BTreeMap<(&str, Option<u32>, Option<Precision>), usize> = BTreeMap::new();
             for table in &run.tables {
                 let (model, one_rank_of) = (table.key.model.as_str(), table.key.ranks.one_rank_of());
-                let count = met.entry((model, one_rank_of)).or_default();
-                groups.entry((model, one_rank_of, *count)).or_default().push((index, table));
+                let precision = several.contains(model).then_some(table.key.precision);
+                let count = met.entry((model, one_rank_of, precision)).or_default();
+                groups.entry((model, one_rank_of, precision, *count)).or_default().push((index, table));
                 *count += 1;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexSet;
 use maud::{Markup, html};
 use results::{Machine, Run, counted};
 
@@ -9,7 +10,12 @@ use crate::plot::grouped;
 use crate::roofline_cost::RooflineScale;
 use crate::scene::{Group, Scene, letter};
 
-pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize) -> Markup {
+pub(super) fn header(
+    scene: &Scene<'_>,
+    groups: &[Group<'_>],
+    comparisons: usize,
+    has_precisions: bool,
+) -> Markup {
     let title = match groups {
         [] => "No cells".to_owned(),
         [one] => one.title.clone(),
@@ -28,6 +34,7 @@ pub(super) fn header(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: usize
                 @for number in 1..=comparisons {
                     a href=(format!("#compared-{number}")) { "Comparison" @if comparisons > 1 { " " (number) } } " "
                 }
+                @if has_precisions { a href="#precisions-compared" { "Precisions" } " " }
                 @for group in groups {
                     a href=(format!("#{}", group.id)) { @if groups.len() == 1 { "Plots" } @else { (group.title) } } " "
                 }
@@ -83,9 +90,9 @@ fn of_run<'t>(run: &Run, title: &'t str) -> Vec<(&'t str, String)> {
         });
         format!("{}{}", table.key.model, parameters.unwrap_or_default())
     };
-    let models: BTreeSet<String> = run.tables.iter().map(model).collect();
+    let models: IndexSet<String> = run.tables.iter().map(model).collect();
     facts.push(("Model", models.into_iter().collect::<Vec<_>>().join(", ")));
-    let precisions: BTreeSet<String> =
+    let precisions: IndexSet<String> =
         run.tables.iter().map(|table| table.key.precision.to_string().to_uppercase()).collect();
     facts.push(("Precision", precisions.into_iter().collect::<Vec<_>>().join(", ")));
     let rows: usize = run.tables.iter().map(|table| table.rows.len()).sum();

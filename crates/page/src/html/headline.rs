@@ -6,12 +6,13 @@ use maud::{Markup, html};
 use protocol::CellSize;
 use results::{NoteKind, counted, one_line};
 
+use super::precisions;
 use crate::plot::{FigureQuantity, ends, in_unit};
 use crate::scene::{Comparison, Group, MeasuredRow, Scene};
 
 pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: &[Comparison]) -> Markup {
     let lines: Vec<String> = match comparisons {
-        [] => groups.first().map(|group| of_group(scene, group)).unwrap_or_default(),
+        [] => groups.first().map(|first| of_groups(scene, first, groups)).unwrap_or_default(),
         comparisons => comparisons.iter().take(3).map(of_comparison).collect(),
     };
     html! { section id="summary" { ul class="headline" { @for line in &lines { li { (line) } } } } }
@@ -25,12 +26,17 @@ fn of_comparison(Comparison { result, baseline, candidate }: &Comparison) -> Str
     }
 }
 
-fn of_group(scene: &Scene<'_>, group: &Group<'_>) -> Vec<String> {
-    let cells = group.measured();
-    [fastest(scene, &cells), highest_throughput(&cells), outcomes(scene, group)]
-        .into_iter()
-        .flatten()
-        .collect()
+fn of_groups(scene: &Scene<'_>, first: &Group<'_>, groups: &[Group<'_>]) -> Vec<String> {
+    let cells = first.measured();
+    let (fastest, outcomes) = (fastest(scene, &cells), outcomes(scene, groups));
+    let lines = match (precisions::headline(scene), first.tables.first()) {
+        (Some(precisions), Some((_, table))) => {
+            let in_first = fastest.map(|words| format!("In {}: {words}", table.heading.precision));
+            [Some(precisions), in_first, outcomes]
+        }
+        _ => [fastest, highest_throughput(&cells), outcomes],
+    };
+    lines.into_iter().flatten().collect()
 }
 
 /// Which engine has the lowest time per output token in how many cells, or the only engine's.
@@ -128,10 +134,11 @@ fn highest_throughput(cells: &[MeasuredRow<'_>]) -> Option<String> {
 }
 
 /// How many cells were measured, and how the others ended.
-fn outcomes(scene: &Scene<'_>, group: &Group<'_>) -> Option<String> {
-    let all = group.all().count();
-    let measured = group.all().filter(|(_, row)| row.figures.is_some()).count();
-    let out = group.all().filter(|(_, row)| row.is_out_of_memory()).count();
+fn outcomes(scene: &Scene<'_>, groups: &[Group<'_>]) -> Option<String> {
+    let rows = || groups.iter().flat_map(Group::all).map(|(_, row)| row);
+    let all = rows().count();
+    let measured = rows().filter(|row| row.figures.is_some()).count();
+    let out = rows().filter(|row| row.is_out_of_memory()).count();
     let missing: usize = scene.runs.iter().map(|run| run.missing()).sum();
     let mut text = match missing {
         0 => format!("{measured} of {} measured", counted(all, "cell")),
@@ -143,7 +150,7 @@ fn outcomes(scene: &Scene<'_>, group: &Group<'_>) -> Option<String> {
     if all > measured + out {
         text.push_str(&format!(", {} failed or are incomplete", all - measured - out));
     }
-    let mut notes = group.tables.iter().flat_map(|(_, table)| &table.notes);
+    let mut notes = groups.iter().flat_map(|group| &group.tables).flat_map(|(_, table)| &table.notes);
     let verified = scene.runs.iter().all(|run| !run.verifications.is_empty());
     let tokens = notes.any(|note| note.kind == NoteKind::DifferentTokens);
     text.push_str(match (verified, tokens) {

@@ -6,6 +6,7 @@ mod facts;
 mod figure;
 mod headline;
 mod history;
+mod precisions;
 mod runs;
 mod series;
 mod summary;
@@ -42,6 +43,8 @@ pub struct Page<'a> {
     groups: Vec<Vec<Plot>>,
     /// The plots of each comparison; its overview comes first.
     ratios: Vec<Vec<Plot>>,
+    /// A plot for each model that a run has in several precisions.
+    precisions: Vec<Plot>,
 }
 
 impl<'a> Page<'a> {
@@ -65,12 +68,13 @@ impl<'a> Page<'a> {
             comparisons,
             groups: groups.iter().map(of_group).collect(),
             ratios: comparisons.iter().enumerate().map(of_comparison).collect(),
+            precisions: plots::precision_plots(&scene),
         }
     }
 
     /// Every plot, in the page's order.
     pub fn plots(&self) -> impl Iterator<Item = &Plot> {
-        self.ratios.iter().chain(&self.groups).flatten()
+        self.ratios.iter().flatten().chain(&self.precisions).chain(self.groups.iter().flatten())
     }
 
     /// The page as HTML.
@@ -80,11 +84,11 @@ impl<'a> Page<'a> {
         let names: Vec<&str> = scene.runs.iter().map(|run| run.name.as_str()).collect();
         let heading = groups.first().map_or("No cells", |group| group.title.as_str());
         let title = results::one_line(&format!("{}: {heading}", names.join(", ")));
-        // The first screen has one plot: of the first comparison, or else of the first tables.
+        // The first screen has one plot: of the first comparison, of the precisions, or else of the first tables.
         let first = self.plots().next();
         let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
         let results = html! {
-            (facts::header(&scene, &groups, self.comparisons.len()))
+            (facts::header(&scene, &groups, self.comparisons.len(), !self.precisions.is_empty()))
             (headline::section(&scene, &groups, self.comparisons))
             @if let Some(plot) = first { (figure::figure(plot, None)) }
             (caveats_section(self.runs))
@@ -92,6 +96,7 @@ impl<'a> Page<'a> {
             @for (index, (comparison, plots)) in self.comparisons.iter().zip(&self.ratios).enumerate() {
                 (compared(index, comparison, plots, is_first))
             }
+            (precisions::section(&scene, self.precisions.iter().filter(|plot| !is_first(plot))))
             @for (group, plots) in groups.iter().zip(&self.groups) {
                 section id=(group.id) {
                     h2 { @if groups.len() == 1 { "Plots" } @else { (group.title) } }

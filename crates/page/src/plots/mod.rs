@@ -8,7 +8,9 @@ mod history;
 mod interactivity;
 mod measure;
 mod overview;
+mod precisions;
 mod ratio;
+mod ratio_bars;
 mod roofline;
 mod sizes;
 mod speedup;
@@ -22,6 +24,7 @@ use crate::scene::{Group, Scene};
 
 pub(crate) use history::{RUNS, history_panel, history_unit, series_name};
 pub(crate) use overview::overview_plot;
+pub(crate) use precisions::{ModelPrecisions, of_runs as precisions_of_runs, precision_plots};
 pub(crate) use ratio::{overview_of_comparison, ratio_plots};
 
 /// The most panels of a plot.
