@@ -349,7 +349,7 @@ class Plans(Temporary):
         self.assertEqual([(step.name, step.limit, step.least) for step in plan.steps], [("one", 60, 5), ("two", 30, 1.25)])
 
     def test_every_plan_fits_its_limit(self):
-        limits = {"first": 280, "7b": 480, "13b": 480, "70b-one-rank": 480, "peers": 480, "aoti": 480, "oom": 480}
+        limits = {"first": 280, "7b": 480, "13b": 480, "70b-one-rank": 480, "peers": 480, "aoti": 480, "oom": 480, "low-bit": 400}
         self.assertEqual(set(plans.names()), set(limits))
         for name, most in limits.items():
             plan = plans.read(name)
@@ -441,7 +441,10 @@ class Plans(Temporary):
                 if step.sweep is None:
                     continue
                 sweep = step.sweep
-                self.assertEqual((sweep["models"], sweep["device"], sweep["precision"]), (["llama2-15m"], "cpu", "fp32"))
+                precision = ["fp32", "int8", "int4"] if step.name == "7b" and name == "low-bit" else "fp32"
+                if step.name == "7b-torch":
+                    precision = ["int8-channel", "int4"]
+                self.assertEqual((sweep["models"], sweep["device"], sweep["precision"]), (["llama2-15m"], "cpu", precision))
                 self.assertNotIn("device_memory_limit", sweep)
                 self.assertEqual(sweep.get("one_rank"), whole.sweep.get("one_rank"))
                 self.assertEqual("until" in sweep["procedure"], "until" in whole.sweep["procedure"])

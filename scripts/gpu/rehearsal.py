@@ -23,7 +23,7 @@ def rehearse(plan):
     plan.limit = PLAN_LIMIT
     for step in plan.steps:
         step.model = MODEL if step.model else None
-        step.precision = "fp32" if step.precision else None
+        step.precision = ",".join(map(on_a_cpu, step.precision.split(","))) if step.precision else None
         step.flags = [FLAG_VALUES.get(before, word) for before, word in zip([None, *step.flags], step.flags, strict=False)]
         if step.kind in ("verify", "peaks"):
             step.flags += THREADS
@@ -35,7 +35,9 @@ def rehearse(plan):
 
 
 def shrink(sweep):
-    sweep |= {"models": [MODEL], "device": "cpu", "precision": "fp32", "generation_length": GENERATION_LENGTH}
+    precision = sweep.get("precision", "fp32")
+    precision = on_a_cpu(precision) if isinstance(precision, str) else list(map(on_a_cpu, precision))
+    sweep |= {"models": [MODEL], "device": "cpu", "precision": precision, "generation_length": GENERATION_LENGTH}
     sweep |= {"timeout_seconds": TIMEOUT_SECONDS, "threads": 1}
     for key in GPU_KEYS:
         sweep.pop(key, None)
@@ -50,6 +52,11 @@ def shrink(sweep):
     else:
         sweep["batch_sizes"] = list(ranks(sweep["batch_sizes"], 1).values())
         sweep["prompt_lengths"] = list(ranks(sweep["prompt_lengths"], PROMPT_UNIT).values())
+
+
+def on_a_cpu(precision):
+    """Quantized weights stay so; others are those of a CPU."""
+    return precision if precision.startswith("int") else "fp32"
 
 
 def ranks(sizes, unit):
