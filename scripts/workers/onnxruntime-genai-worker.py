@@ -47,7 +47,8 @@ class GenAI:
         self.product_inputs = "int8" if quantization and self.device == "cpu" else None
         checkpoint = peers.checkpoint(request)
         provider = "cpu" if self.device == "cpu" else "cuda"
-        builder = [onnxruntime_genai.__version__, precision, provider, ENDING_TOKEN]
+        # The last number changes with what `_build` does.
+        builder = [onnxruntime_genai.__version__, precision, provider, ENDING_TOKEN, 2]
         key = {"files": peers.fingerprint(checkpoint), "builder": builder}
         folder = peers.made_once("onnx", key, lambda folder: _build(checkpoint, folder, precision, provider))
 

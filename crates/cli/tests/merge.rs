@@ -89,7 +89,7 @@ fn another_sweep_procedure_or_library_and_a_cell_twice_are_refused() {
         String::from_utf8(assert.get_output().stderr.clone()).unwrap()
     };
     let twice = refused(&["run-1", "run-1"]);
-    assert_eq!(twice, "error: run-1: llama2-15m mock 1×16 (replicate 0) was measured in run-1, too\n");
+    assert_eq!(twice, "error: run-1: llama2-15m fp32 mock 1×16 (replicate 0) was measured in run-1, too\n");
     place
         .bench(&["run", "sweep.toml", "--out", "other", "--shard", "2/3", "--prompt-runs", "6"])
         .assert()

@@ -243,3 +243,34 @@ fn runs_in_one_precision_each_are_compared_by_flag() {
     let across = ["compare", "fp32", "int4", "--precision", "fp32,int4", "--inconclusive", "pass"];
     place.bench(&across).assert().success().stdout(contains("two separate runs"));
 }
+
+#[test]
+fn tables_in_two_precisions_are_paired_by_their_devices() {
+    let place = Place::new();
+    place.write("gptfast.md", include_str!("../../audit/tests/tables/gptfast.md"));
+    let compare = ["compare", "gptfast.md", "gptfast.md", "--precision", "bf16,int4", "--format", "json"];
+    let output = place.bench(&compare).assert().get_output().stdout.clone();
+    let json: Value = serde_json::from_slice(&output).unwrap();
+    let tables = json["tables"].as_array().unwrap();
+    let headings = |name: &str| -> Vec<String> {
+        tables.iter().map(|table| table[name].as_str().unwrap().to_owned()).collect()
+    };
+    let expected: Vec<String> =
+        headings("baseline").iter().map(|text| text.replace("BF16", "INT4")).collect();
+    assert!(expected.contains(&"LLaMA-2 70B INT4 CUDA (8 A100 80GB)".to_owned()), "{json:#}");
+    assert_eq!(headings("candidate"), expected);
+}
+
+#[test]
+fn precisions_of_engines_that_take_turns_are_no_pairs() {
+    let place = Place::new();
+    place.write("sweep.toml", MOCK);
+    let run = ["run", "sweep.toml", "--precision", "fp32,int4", "--isolation", "turn", "--replicates", "5"];
+    place.bench(&run).args(["--out", "turns"]).assert().success();
+    let compare = ["compare", "turns", "turns", "--precision", "fp32,int4", "--inconclusive", "pass"];
+    place.bench(&compare).assert().stdout(contains("precisions measured one after the other"));
+    let ratios = place.bench(&["ratios", "turns", "mock"]).assert().success();
+    let ratios = String::from_utf8(ratios.get_output().stdout.clone()).unwrap();
+    assert!(ratios.contains("| INT4 | 1 | 16 | 1.00 | 1.00 | 1.00 |"), "{ratios}");
+    assert!(ratios.contains("so these ratios have no intervals"), "{ratios}");
+}

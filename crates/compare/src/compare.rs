@@ -133,7 +133,15 @@ fn nothing_in_common(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Refused
 fn design(baseline: &Subject<'_>, candidate: &Subject<'_>) -> Design {
     match (baseline.pair(), candidate.pair()) {
         _ if baseline.run.is_none() || candidate.run.is_none() => Design::Printed,
-        _ if baseline.is_interleaved_with(candidate) => Design::Paired,
+        // Engines that take turns have ended with one precision before they begin with the next.
+        _ if baseline.differs_in_precision_from(candidate)
+            && (baseline.is_of_turns() || candidate.is_of_turns()) =>
+        {
+            Design::Separate
+        }
+        _ if baseline.differs_in_precision_from(candidate) && baseline.is_same_run_as(candidate) => {
+            Design::Paired
+        }
         (Some(one), Some(other)) if one.id == other.id && one.is_baseline != other.is_baseline => {
             Design::Paired
         }

@@ -38,8 +38,8 @@ pub(crate) fn notes(
         }
     }
     notes.extend(other_devices(pairs));
+    let differ_in_precision = baseline.differs_in_precision_from(candidate);
     let precisions = [baseline.chosen_precision, candidate.chosen_precision];
-    let differ_in_precision = precisions[0] != precisions[1];
     if let ([Some(one), Some(other)], true) = (precisions, differ_in_precision) {
         notes.push(format!(
             "the precisions differ ({one} and {other}): changes are between precisions, not builds"
@@ -77,9 +77,17 @@ pub(crate) fn notes(
                 ),
                 None => "--history DIR measures it".into(),
             };
+            let (what, remedy) = if baseline.is_same_run_as(candidate) {
+                (
+                    "precisions measured one after the other, for engines took turns",
+                    "`--isolation engine` interleaves them",
+                )
+            } else {
+                ("two separate runs", "`run --against` interleaves both sides")
+            };
             notes.push(format!(
-                "two separate runs: how much runs of this machine differ is not known ({history}); a standard deviation of {:.0} % is \
-                 assumed, and a change that it could explain is provisional; `run --against` interleaves both sides",
+                "{what}: how much runs of this machine differ is not known ({history}); a standard deviation of {:.0} % is assumed, and a \
+                 change that it could explain is provisional; {remedy}",
                 ASSUMED_RUN_SPREAD * 100.0
             ));
         }
@@ -100,8 +108,15 @@ pub(crate) fn notes(
 fn other_devices(pairs: &[TablePair<'_>]) -> Option<String> {
     let devices = pairs.iter().filter_map(|(baseline, candidate)| {
         let [baseline, candidate] = [baseline, candidate].map(|table| table.heading.as_ref().ok());
-        let [baseline, candidate] = [&baseline?.device, &candidate?.device];
-        (baseline != candidate).then(|| format!("{baseline} and {candidate}"))
+        let (baseline, candidate) = (baseline?, candidate?);
+        let counts = [baseline, candidate].map(|heading| (heading.count, heading.cpu_ranks));
+        match (&baseline.device, &candidate.device) {
+            (one, other) if one != other => Some(format!("{one} and {other}")),
+            (one, _) if counts[0].0 != counts[1].0 => {
+                Some(format!("{} and {} {one}", counts[0].0, counts[1].0))
+            }
+            _ => None,
+        }
     });
     let devices: IndexSet<String> = devices.collect();
     let names: Vec<String> = devices.into_iter().collect();

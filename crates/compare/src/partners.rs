@@ -50,7 +50,11 @@ pub(crate) fn matched<'t>(
     // A file can have several tables of a model, for generations of several lengths: the same length counts before all.
     let unlikeness = |one: &ResultTable<'_>, other: &ResultTable<'_>| {
         let has_length = generation_length(one) == generation_length(other);
-        match (has_length, one.title == other.title) {
+        let is_alike = match (&one.heading, &other.heading) {
+            (Ok(one), Ok(other)) if are_chosen => one.without_precision() == other.without_precision(),
+            _ => one.title == other.title,
+        };
+        match (has_length, is_alike) {
             (true, true) => 0,
             (true, false) => 1,
             (false, true) => 2,

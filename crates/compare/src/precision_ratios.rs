@@ -25,8 +25,8 @@ pub struct PrecisionRatios {
 }
 
 impl PrecisionRatios {
-    /// Compares each precision of a model with the one of the most bits: for every model that the subject has in several precisions, and
-    /// every cell that `engine` has in both.
+    /// Compares each precision of a model with the one of the most bits in which `engine` has figures: for every model that the subject has
+    /// in several precisions, and every cell that the engine has in both.
     pub fn compare(subject: &Subject<'_>, engine: &str) -> Vec<Self> {
         let mut models: IndexMap<_, Vec<(HeadingPrecision, &ResultTable<'_>)>> = IndexMap::new();
         for table in subject.compared_tables() {
@@ -36,7 +36,11 @@ impl PrecisionRatios {
         }
         let of_model =
             |((heading, _), mut tables): ((String, u32), Vec<(HeadingPrecision, &ResultTable<'_>)>)| {
-                tables.sort_by_key(|(precision, _)| Reverse(precision.weight_bits()));
+                let has_figures = |table: &ResultTable<'_>| {
+                    table.rows.iter().any(|row| row.engine == engine && row.ended().is_none())
+                };
+                tables.retain(|(_, table)| has_figures(table));
+                tables.sort_by_key(|(precision, _)| Reverse(*precision));
                 let ((base, base_table), others) = tables.split_first()?;
                 let base_cells = base_table.cells();
                 let line = |precision: &HeadingPrecision, table: &ResultTable<'_>| {
@@ -46,6 +50,8 @@ impl PrecisionRatios {
                         let other = base_cells.get(&(engine, size))?;
                         let (name, base) = (precision.to_string(), base.to_string());
                         let ratios = RowRatios::new((&name, row), (&base, other), subject.run.is_some());
+                        // Engines that take turns have ended with one precision before they begin with the next.
+                        let ratios = if subject.is_of_turns() { ratios.without_intervals() } else { ratios };
                         Some(RatioLine { name, size, ratios })
                     };
                     rows.filter_map(line).collect::<Vec<_>>()

@@ -53,6 +53,18 @@ impl RowRatios {
     }
 }
 
+impl RowRatios {
+    /// The same without intervals: of rows that were not measured close in time.
+    pub(crate) fn without_intervals(mut self) -> Self {
+        for ratio in [&mut self.prefill, &mut self.decode, &mut self.tpot, &mut self.memory] {
+            if let Ratio::Of { interval, .. } = ratio {
+                *interval = None;
+            }
+        }
+        self
+    }
+}
+
 impl Ratio {
     /// The ratio in the first metric in which both have figures.
     fn new(over: NamedRow<'_>, under: NamedRow<'_>, metrics: &[Metric]) -> Self {

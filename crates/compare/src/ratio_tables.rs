@@ -79,8 +79,8 @@ impl Ratios {
         });
         let precisions = self.precisions.iter().map(|table| TableText {
             heading: &table.heading,
-            headers: self.headers(format!("{} in", self.engine), true),
-            rows: table.lines.iter().map(|line| line.texts(true)).collect(),
+            headers: self.headers(format!("{} in", self.engine), table.has_memory()),
+            rows: table.lines.iter().map(|line| line.texts(table.has_memory())).collect(),
             notes: table.fidelity_words(),
         });
         engines.chain(precisions)
@@ -118,9 +118,14 @@ impl Ratios {
                 if is_same { first.compared_with.to_string() } else { "the other precision".to_owned() };
             let _ = write!(
                 text,
-                "Speedup of a precision: the latency in {base} over its own, so above 1 it is faster than {base}. Memory is the share of \
-                 {base}'s peak memory. "
+                "Speedup of a precision: the latency in {base} over its own, so above 1 it is faster than {base}. "
             );
+            if precisions.iter().any(PrecisionRatios::has_memory) {
+                let _ = write!(text, "Memory is the share of {base}'s peak memory. ");
+            }
+            if *unit == "turn" {
+                text.push_str("Engines that take turns measure one precision after the other, so these ratios have no intervals. ");
+            }
         }
         let _ = write!(
             text,
@@ -160,6 +165,11 @@ impl EngineRatios {
 }
 
 impl PrecisionRatios {
+    /// Whether the peak memory is known of a cell: published tables have none.
+    fn has_memory(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line.ratios.memory, Ratio::Of { .. }))
+    }
+
     fn fidelity_words(&self) -> Vec<String> {
         let words = self.fidelities.iter();
         words.map(|(precision, fidelity)| format!("{precision}: {}.", fidelity_words(fidelity))).collect()

@@ -137,7 +137,7 @@ impl Ratios {
     }
 
     /// Compares `engine` as [`Self::compare`] does, and each of its precisions with the one of the most bits: only that where the subject has
-    /// no other engine.
+    /// no other engine, or none in the same cells.
     ///
     /// # Errors
     /// Where there is nothing of either kind to compare.
@@ -145,7 +145,9 @@ impl Ratios {
         let precisions = PrecisionRatios::compare(subject, engine);
         match Self::compare(subject, engine, others) {
             Ok(ratios) => Ok(Self { precisions, ..ratios }),
-            Err(NoRatios::NoOther { .. }) if !precisions.is_empty() => {
+            Err(NoRatios::NoOther { .. } | NoRatios::NoCommonCell { .. })
+                if others.is_empty() && !precisions.is_empty() =>
+            {
                 Ok(Self { precisions, ..Self::without_lines(subject, engine) })
             }
             Err(error) => Err(error),

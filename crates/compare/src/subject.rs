@@ -111,15 +111,19 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether this and another side are precisions of one run that took turns replicate by replicate.
-    pub(crate) fn is_interleaved_with(&self, other: &Self) -> bool {
+    /// Whether this and another side are of one run.
+    pub(crate) fn is_same_run_as(&self, other: &Self) -> bool {
         let id = |subject: &Self| subject.run.as_ref()?.environment.id.clone();
-        let is_same_run = match (id(self), id(other)) {
+        match (id(self), id(other)) {
             (Some(id), Some(other)) => id == other,
-            _ => self.name == other.name,
-        };
-        let is_chosen = self.chosen_precision.is_some() && other.chosen_precision.is_some();
-        is_chosen && is_same_run && self.run.is_some() && !self.is_of_turns()
+            _ => self.run.is_some() && self.name == other.name,
+        }
+    }
+
+    /// Whether both are chosen precisions, and not the same.
+    pub(crate) fn differs_in_precision_from(&self, other: &Self) -> bool {
+        let (one, other) = (self.chosen_precision, other.chosen_precision);
+        one.is_some() && other.is_some() && one != other
     }
 
     /// Takes a file of published tables.

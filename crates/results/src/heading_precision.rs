@@ -1,11 +1,14 @@
 //! The precision of a table's heading.
 
+use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::str::FromStr;
 
 use protocol::Precision;
 
 /// The precision that a heading names.
+///
+/// More bits of a weight, with its scales, come after fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeadingPrecision {
     /// One that runs here have. In a table from elsewhere, INT8 and INT4 may stand for other scales and for quantized embeddings.
@@ -61,6 +64,20 @@ impl HeadingPrecision {
 impl From<Precision> for HeadingPrecision {
     fn from(precision: Precision) -> Self {
         Self::Of(precision)
+    }
+}
+
+impl Ord for HeadingPrecision {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Of as many bits, the first of all has the most scales.
+        let place = |one: &Self| Reverse(Self::all().position(|precision| precision == *one));
+        (self.weight_bits(), place(self)).cmp(&(other.weight_bits(), place(other)))
+    }
+}
+
+impl PartialOrd for HeadingPrecision {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

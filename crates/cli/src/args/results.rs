@@ -178,7 +178,7 @@ pub(crate) struct CompareArgs {
     pub(crate) candidate: PathBuf,
     /// Compare two precisions, e.g. fp32,int4.
     ///
-    /// The baseline is in the first, the candidate in the second. Two precisions of one run are compared replicate by replicate.
+    /// The baseline is in the first, the candidate in the second. Two precisions of one run are compared replicate by replicate, unless its engines took turns.
     #[arg(long, value_name = "FROM,TO", value_parser = parse_precisions, help_heading = COMPARISON)]
     pub(crate) precision: Option<[HeadingPrecision; 2]>,
     /// Folder of earlier runs.

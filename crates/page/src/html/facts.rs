@@ -34,7 +34,7 @@ pub(super) fn header(
                 @for number in 1..=comparisons {
                     a href=(format!("#compared-{number}")) { "Comparison" @if comparisons > 1 { " " (number) } } " "
                 }
-                @if has_precisions { a href="#precisions-compared" { "Precisions" } " " }
+                @if has_precisions { a href="#precisions" { "Precisions" } " " }
                 @for group in groups {
                     a href=(format!("#{}", group.id)) { @if groups.len() == 1 { "Plots" } @else { (group.title) } } " "
                 }

@@ -8,11 +8,17 @@ use results::{NoteKind, counted, one_line};
 
 use super::precisions;
 use crate::plot::{FigureQuantity, ends, in_unit};
+use crate::plots::ModelPrecisions;
 use crate::scene::{Comparison, Group, MeasuredRow, Scene};
 
-pub(super) fn section(scene: &Scene<'_>, groups: &[Group<'_>], comparisons: &[Comparison]) -> Markup {
+pub(super) fn section(
+    scene: &Scene<'_>,
+    groups: &[Group<'_>],
+    comparisons: &[Comparison],
+    precisions: &[ModelPrecisions<'_>],
+) -> Markup {
     let lines: Vec<String> = match comparisons {
-        [] => groups.first().map(|first| of_groups(scene, first, groups)).unwrap_or_default(),
+        [] => groups.first().map(|first| of_groups(scene, first, groups, precisions)).unwrap_or_default(),
         comparisons => comparisons.iter().take(3).map(of_comparison).collect(),
     };
     html! { section id="summary" { ul class="headline" { @for line in &lines { li { (line) } } } } }
@@ -26,10 +32,15 @@ fn of_comparison(Comparison { result, baseline, candidate }: &Comparison) -> Str
     }
 }
 
-fn of_groups(scene: &Scene<'_>, first: &Group<'_>, groups: &[Group<'_>]) -> Vec<String> {
+fn of_groups(
+    scene: &Scene<'_>,
+    first: &Group<'_>,
+    groups: &[Group<'_>],
+    models: &[ModelPrecisions<'_>],
+) -> Vec<String> {
     let cells = first.measured();
     let (fastest, outcomes) = (fastest(scene, &cells), outcomes(scene, groups));
-    let lines = match (precisions::headline(scene), first.tables.first()) {
+    let lines = match (precisions::headline(models), first.tables.first()) {
         (Some(precisions), Some((_, table))) => {
             let in_first = fastest.map(|words| format!("In {}: {words}", table.heading.precision));
             [Some(precisions), in_first, outcomes]

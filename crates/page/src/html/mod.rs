@@ -21,7 +21,7 @@ use results::{Exported, Exporter};
 use crate::Plot;
 use crate::caveats::{Caveat, caveats};
 use crate::plot::{DEFS, palette};
-use crate::plots;
+use crate::plots::{self, ModelPrecisions};
 use crate::scene::{AuditedRun, Comparison, Group, MOST, Scene};
 
 const STYLE: &str = include_str!("page.css");
@@ -43,8 +43,8 @@ pub struct Page<'a> {
     groups: Vec<Vec<Plot>>,
     /// The plots of each comparison; its overview comes first.
     ratios: Vec<Vec<Plot>>,
-    /// A plot for each model that a run has in several precisions.
-    precisions: Vec<Plot>,
+    /// The models that a run has in several precisions, and a plot of each.
+    precisions: (Vec<ModelPrecisions<'a>>, Vec<Plot>),
 }
 
 impl<'a> Page<'a> {
@@ -63,24 +63,27 @@ impl<'a> Page<'a> {
             let prefix = (comparisons.len() > 1).then(|| format!("c{}", index + 1));
             plots::named(plots.collect(), prefix.as_deref())
         };
+        let models = plots::precisions_of_runs(&scene);
+        let precision_plots = plots::precision_plots(&scene, &models);
         Self {
             runs,
             comparisons,
             groups: groups.iter().map(of_group).collect(),
             ratios: comparisons.iter().enumerate().map(of_comparison).collect(),
-            precisions: plots::precision_plots(&scene),
+            precisions: (models, precision_plots),
         }
     }
 
     /// Every plot, in the page's order.
     pub fn plots(&self) -> impl Iterator<Item = &Plot> {
-        self.ratios.iter().flatten().chain(&self.precisions).chain(self.groups.iter().flatten())
+        self.ratios.iter().flatten().chain(&self.precisions.1).chain(self.groups.iter().flatten())
     }
 
     /// The page as HTML.
     fn html(&self) -> String {
         let scene = Scene::new(self.runs);
         let groups = scene.groups();
+        let (models, precision_plots) = &self.precisions;
         let names: Vec<&str> = scene.runs.iter().map(|run| run.name.as_str()).collect();
         let heading = groups.first().map_or("No cells", |group| group.title.as_str());
         let title = results::one_line(&format!("{}: {heading}", names.join(", ")));
@@ -88,15 +91,15 @@ impl<'a> Page<'a> {
         let first = self.plots().next();
         let is_first = |plot: &Plot| first.is_some_and(|first| first.id == plot.id);
         let results = html! {
-            (facts::header(&scene, &groups, self.comparisons.len(), !self.precisions.is_empty()))
-            (headline::section(&scene, &groups, self.comparisons))
+            (facts::header(&scene, &groups, self.comparisons.len(), !precision_plots.is_empty()))
+            (headline::section(&scene, &groups, self.comparisons, models))
             @if let Some(plot) = first { (figure::figure(plot, None)) }
             (caveats_section(self.runs))
             (controls::toolbar(&scene, &groups))
             @for (index, (comparison, plots)) in self.comparisons.iter().zip(&self.ratios).enumerate() {
                 (compared(index, comparison, plots, is_first))
             }
-            (precisions::section(&scene, self.precisions.iter().filter(|plot| !is_first(plot))))
+            (precisions::section(&scene, models, precision_plots.iter().filter(|plot| !is_first(plot))))
             @for (group, plots) in groups.iter().zip(&self.groups) {
                 section id=(group.id) {
                     h2 { @if groups.len() == 1 { "Plots" } @else { (group.title) } }

@@ -1,34 +1,45 @@
 //! Precisions side by side: their speed, memory, and how far their weights are from the unquantized ones.
 
+use indexmap::IndexMap;
 use maud::{Markup, html};
+use protocol::Fidelity;
 use results::fidelity_words;
 
 use super::figure;
 use crate::plot::{Plot, ends};
-use crate::plots::{ModelPrecisions, precisions_of_runs};
+use crate::plots::ModelPrecisions;
 use crate::scene::Scene;
 
-/// Nothing where no run has a model in several precisions.
-pub(super) fn section<'p>(scene: &Scene<'_>, plots: impl Iterator<Item = &'p Plot>) -> Markup {
-    let models = precisions_of_runs(scene);
+/// Nothing where no run has a model in several precisions, or their only plot stands elsewhere.
+pub(super) fn section<'p>(
+    scene: &Scene<'_>,
+    models: &[ModelPrecisions<'_>],
+    plots: impl Iterator<Item = &'p Plot>,
+) -> Markup {
+    let plots: Vec<&Plot> = plots.collect();
+    let has_fidelities = models.iter().any(|model| fidelities_of(model).is_some());
     html! {
-        @if !models.is_empty() {
+        @if has_fidelities || !plots.is_empty() {
             section id="precisions-compared" {
                 h2 { "Precisions" }
-                @for model in &models {
+                @for model in models {
                     (fidelities(model, &format!("{}{}", model.model, scene.run_suffix(model.run))))
                 }
-                (figure::figures(plots))
+                (figure::figures(plots.into_iter()))
             }
         }
     }
 }
 
-/// How far the weights are from the unquantized ones: the same for every engine.
+/// Those of the first engine that has any: they are the same for every engine.
+fn fidelities_of<'m>(model: &'m ModelPrecisions<'_>) -> Option<&'m IndexMap<String, Fidelity>> {
+    model.by_engine.iter().map(|(_, ratios)| ratios.fidelities()).find(|known| !known.is_empty())
+}
+
+/// How far the weights are from the unquantized ones.
 fn fidelities(model: &ModelPrecisions<'_>, title: &str) -> Markup {
-    let first = model.by_engine.iter().map(|(_, ratios)| ratios.fidelities()).find(|known| !known.is_empty());
     html! {
-        @if let Some(known) = first {
+        @if let Some(known) = fidelities_of(model) {
             p { (title) }
             ul {
                 @for (precision, fidelity) in known {
@@ -40,11 +51,13 @@ fn fidelities(model: &ModelPrecisions<'_>, title: &str) -> Markup {
 }
 
 /// The engine and precision that gain most by their time per output token, in a sentence; `None` where a run has one precision.
-pub(super) fn headline(scene: &Scene<'_>) -> Option<String> {
-    let models = precisions_of_runs(scene);
-    let (engine, ratios) = models.first()?.by_engine.first()?;
-    let tpot = ratios.known().filter(|known| known.phase == "TPOT");
-    let best = tpot.max_by(|one, other| one.ratio.total_cmp(&other.ratio))?.other;
+pub(super) fn headline(models: &[ModelPrecisions<'_>]) -> Option<String> {
+    let by_engine = models.first()?.by_engine.iter();
+    let tpot = by_engine.flat_map(|(engine, ratios)| {
+        let known = ratios.known().filter(|known| known.phase == "TPOT");
+        known.map(move |known| (known.ratio, known.other, *engine, ratios))
+    });
+    let (_, best, engine, ratios) = tpot.max_by(|one, other| one.0.total_cmp(&other.0))?;
     let range = |phase: &str| {
         let of_best = ratios.known().filter(|known| known.phase == phase && known.other == best);
         let (least, most) = ends(of_best.map(|known| known.ratio));

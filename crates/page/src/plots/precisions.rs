@@ -17,7 +17,7 @@ const PANELS: [(&str, &str, &str); 3] = [
     ("memory", "peak memory", "share of the memory, logarithmic"),
 ];
 
-/// The precisions of one model in a run, by engine.
+/// The precisions of one model in a run that are compared with the same one, by engine.
 pub(crate) struct ModelPrecisions<'a> {
     pub(crate) run: usize,
     /// The tables' heading without a precision.
@@ -29,21 +29,23 @@ pub(crate) struct ModelPrecisions<'a> {
 pub(crate) fn of_runs<'a>(scene: &Scene<'a>) -> Vec<ModelPrecisions<'a>> {
     let of_run = |(run, measured): (usize, &&Run)| {
         let subject = Subject::from_run(measured).ok();
-        let mut models: IndexMap<String, Vec<(&'a str, PrecisionRatios)>> = IndexMap::new();
+        // Engines can lack figures in the precision of the most bits, and are compared with another one then.
+        let mut models: IndexMap<_, Vec<(&'a str, PrecisionRatios)>> = IndexMap::new();
         for engine in scene.engines() {
             for ratios in subject.iter().flat_map(|subject| PrecisionRatios::compare(subject, engine)) {
-                models.entry(ratios.model().to_owned()).or_default().push((engine, ratios));
+                let key = (ratios.model().to_owned(), ratios.compared_with());
+                models.entry(key).or_default().push((engine, ratios));
             }
         }
-        models.into_iter().map(move |(model, by_engine)| ModelPrecisions { run, model, by_engine })
+        models.into_iter().map(move |((model, _), by_engine)| ModelPrecisions { run, model, by_engine })
     };
     scene.runs.iter().enumerate().flat_map(of_run).collect()
 }
 
 /// A plot for each model that a run has in several precisions.
-pub(crate) fn precision_plots(scene: &Scene<'_>) -> Vec<Plot> {
+pub(crate) fn precision_plots(scene: &Scene<'_>, models: &[ModelPrecisions<'_>]) -> Vec<Plot> {
     let groups = scene.groups();
-    let plots = of_runs(scene).into_iter().filter_map(|model| plot(scene, &groups, &model));
+    let plots = models.iter().filter_map(|model| plot(scene, &groups, model));
     plots.zip(1..).map(|(plot, number)| Plot { id: numbered(number), ..plot }).collect()
 }
 
@@ -84,8 +86,15 @@ fn plot(scene: &Scene<'_>, groups: &[Group<'_>], precisions: &ModelPrecisions<'_
                 cell: group_in(known.other).and_then(|group| group.cell_index(*run, engine, known.size)),
             })
             .collect();
+        // A single group has no label beside its bars.
+        let of_single = match bars.split_first() {
+            Some((first, rest)) if rest.iter().all(|bar| bar.label == first.label) => {
+                format!(", {}", first.label)
+            }
+            _ => String::new(),
+        };
         let frame = BarsFrame {
-            title: format!("{title}{}", scene.run_suffix(*run)),
+            title: format!("{title}{of_single}{}", scene.run_suffix(*run)),
             description: format!("Precisions compared with {base}: {title}"),
             unit: "precision, batch × prompt",
             below,
@@ -96,7 +105,8 @@ fn plot(scene: &Scene<'_>, groups: &[Group<'_>], precisions: &ModelPrecisions<'_
     };
     let panels: Vec<_> = PANELS.into_iter().filter_map(panel).collect();
     let mut legend = Legend::of_bars(scene, group_in(&base)?);
-    legend.0.extend(interval_sign(known.iter().any(|(_, known)| known.interval.is_some())));
+    let has_intervals = known.iter().any(|(_, known)| known.interval.is_some());
+    legend.0.extend(interval_sign(has_intervals));
     let row = |(engine, known): &(&str, KnownRatio<'_>)| {
         let CellSize { batch_size, prompt_length } = known.size;
         vec![
@@ -117,7 +127,8 @@ fn plot(scene: &Scene<'_>, groups: &[Group<'_>], precisions: &ModelPrecisions<'_
         title: format!("Precisions compared with {base}, {model}{}", scene.run_suffix(*run)),
         caption: format!(
             "The latency in {base} over the precision's, with the same engine in the same cell: above 1 the precision is faster. Memory is \
-             the share of {base}'s peak memory. Ratios are of medians, replicate by replicate.{}",
+             the share of {base}'s peak memory. Ratios are of medians{}.{}",
+            if has_intervals { ", replicate by replicate" } else { "" },
             left_out_words(left_out)
         ),
         legend,

@@ -140,9 +140,10 @@ fn refuse_twice(sources: &[ShareRun]) -> Result<(), StoreError> {
             let Measurement { key, replicate, .. } = record;
             if let Some(earlier) = seen.insert((key, *replicate), &source.dir) {
                 return Err(StoreError::Refused(format!(
-                    "{}: {} {} {} (replicate {replicate}) was measured in {}, too",
+                    "{}: {} {} {} {} (replicate {replicate}) was measured in {}, too",
                     source.dir.display(),
                     key.model,
+                    key.precision,
                     key.engine,
                     key.size(),
                     earlier.display()
