@@ -87,14 +87,15 @@ class Rehearsal(Temporary):
             self.assertLessEqual(set(names), NOT_IN_CI, "CI can rehearse it")
 
     def check_rows(self, step, out, gone):
-        """Every row of an engine that was not left out was measured."""
+        """Every row of an engine that was not left out was measured, in each precision."""
         records = results.read_records(out / step.name / "measurements.jsonl")
         sweep = tomllib.loads((out / f"{step.name}.toml").read_text())
         used = sweep.get("engines") or list(dict.fromkeys(row[0] for row in sweep["rows"]))
         self.assertEqual(set(step.engines) - set(used), gone)
         grid = [[engine, b, p] for engine in used for b in sweep.get("batch_sizes", []) for p in sweep["prompt_lengths"]]
-        expected = [[*row, "ok"] for row in sweep.get("rows") or grid]
-        cell = lambda key: [key["engine"], key["batch_size"], key["prompt_length"]]
+        precisions = sweep["precision"] if isinstance(sweep["precision"], list) else [sweep["precision"]]
+        expected = [[*row, precision, "ok"] for row in sweep.get("rows") or grid for precision in precisions]
+        cell = lambda key: [key["engine"], key["batch_size"], key["prompt_length"], key["precision"]]
         found = [[*cell(record["key"]), results.outcome(record)] for record in records]
         self.assertEqual(sorted(found), sorted(expected))
 
@@ -118,6 +119,9 @@ class Rehearsal(Temporary):
     def test_peers(self):
         self.assertEqual(self.rehearse("peers")["peers"], "ok")
 
+    def test_low_bit(self):
+        self.assertEqual(set(self.rehearse("low-bit").values()), {"ok"})
+
     def test_aoti(self):
         self.assertIn(self.rehearse("aoti")["7b"], ("ok", "skipped"))
 
@@ -130,7 +134,7 @@ class Rehearsal(Temporary):
                     self.check_left_out("step", names, note)
 
     def test_every_plan_is_rehearsed(self):
-        self.assertEqual(set(plans.names()), {"first", "7b", "13b", "70b-one-rank", "oom", "peers", "aoti"})
+        self.assertEqual(set(plans.names()), {"first", "7b", "13b", "70b-one-rank", "oom", "peers", "aoti", "low-bit"})
 
     def test_a_kill_at_any_moment_loses_at_most_one_period(self):
         seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
