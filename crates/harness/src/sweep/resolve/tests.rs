@@ -70,7 +70,7 @@ fn the_sweep_of_every_kept_run_is_written_as_it_was() {
             }
         }
     }
-    assert_eq!(count, 29);
+    assert_eq!(count, 30);
 }
 
 #[test]
