@@ -109,11 +109,10 @@ fn other_devices(pairs: &[TablePair<'_>]) -> Option<String> {
     let devices = pairs.iter().filter_map(|(baseline, candidate)| {
         let [baseline, candidate] = [baseline, candidate].map(|table| table.heading.as_ref().ok());
         let (baseline, candidate) = (baseline?, candidate?);
-        let counts = [baseline, candidate].map(|heading| (heading.count, heading.cpu_ranks));
         match (&baseline.device, &candidate.device) {
             (one, other) if one != other => Some(format!("{one} and {other}")),
-            (one, _) if counts[0].0 != counts[1].0 => {
-                Some(format!("{} and {} {one}", counts[0].0, counts[1].0))
+            (one, _) if baseline.count != candidate.count => {
+                Some(format!("{} and {} {one}", baseline.count, candidate.count))
             }
             _ => None,
         }

@@ -51,9 +51,7 @@ impl RowRatios {
             replicates: is_run.then(|| pairs(row.1, other.1).len()),
         }
     }
-}
 
-impl RowRatios {
     /// The same without intervals: of rows that were not measured close in time.
     pub(crate) fn without_intervals(mut self) -> Self {
         for ratio in [&mut self.prefill, &mut self.decode, &mut self.tpot, &mut self.memory] {
